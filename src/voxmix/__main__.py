@@ -1,0 +1,5 @@
+"""``python -m voxmix``."""
+
+from voxmix.cli import main
+
+main()

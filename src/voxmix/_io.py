@@ -1,0 +1,120 @@
+"""Files on disk: atomic writes, canonical JSON, digests."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from voxmix.errors import InputError, VoxmixError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON text that is the same for equal values: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """Return the first 16 hex digits of the SHA-256 of a JSON-like value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 (64 hex digits) of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; publish it by rename when the block ends well.
+
+    The bytes are on disk before the rename, so a reader never meets half a file, whatever happens.
+    A disk that is full leaves the old file as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically. NaN is refused: missing is ``null``, never a number."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the parsed JSON of a file.
+
+    Raises:
+        InputError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}; check the path") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON ({error}); give the file that voxmix wrote") from None
+
+
+def read_versioned(path: Path, *, kind: str, version: int) -> dict[str, Any]:
+    """Return the JSON object of a file that voxmix wrote, after checking its ``kind`` and ``format``.
+
+    Raises:
+        InputError: another kind of file, or one written in another format version.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("kind") != kind:
+        found = value.get("kind") if isinstance(value, dict) else type(value).__name__
+        raise InputError(f"{path} should hold a voxmix {kind}, found {found!r}; give another file")
+    if value.get("format") != version:
+        raise InputError(
+            f"{path} has format version {value.get('format')!r}, this voxmix reads {version}; "
+            f"make it again with this version of voxmix"
+        )
+    return value
+
+
+@contextmanager
+def naming_full_disk(where: Path) -> Iterator[None]:
+    """Turn "no space left" and "read-only" errors into a sentence with what to do."""
+    try:
+        yield
+    except OSError as error:
+        import errno
+
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise VoxmixError(
+                f"no space left on the disk of {where}; free some space and give the same command "
+                "again: what is finished is kept"
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise VoxmixError(
+                f"cannot write below {where} ({error.strerror}); choose a folder you may write to"
+            ) from error
+        raise
