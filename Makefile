@@ -1,0 +1,50 @@
+# Everything a new machine needs is Python 3.11 or newer with pip, make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STUDY ?= demo-study
+
+.PHONY: help setup demo test test-light lint constraints clean
+.DEFAULT_GOAL := help
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "voxmix needs Python 3.11 or newer; give one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	@touch $@
+
+setup: $(VENV)/.installed  ## Make .venv with pinned dependencies
+
+demo: setup  ## The main job on phantoms: volumes in, the best mixture out
+	$(BIN)/voxmix demo $(STUDY)
+
+test: setup  ## All tests that take seconds
+	$(BIN)/python -m pytest
+
+test-light: setup  ## The light core in an environment of its own, without torch
+	$(PYTHON) -m venv --clear $(VENV)-light
+	$(VENV)-light/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable . pytest pytest-timeout hypothesis beartype
+	$(VENV)-light/bin/python -m pytest -m 'not shared'
+
+lint: setup  ## Style, layers and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+constraints:  ## Resolve the newest versions and pin them
+	$(PYTHON) -m venv --clear $(VENV)-pin
+	$(VENV)-pin/bin/python -m pip install --quiet torch==2.13.0
+	$(VENV)-pin/bin/python -m pip install --quiet '.[all,dev]' torch==2.13.0
+	{ head -1 constraints.txt; $(VENV)-pin/bin/python -m pip freeze --exclude voxmix --exclude pip \
+		--exclude setuptools | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt
+	rm -rf $(VENV)-pin
+
+clean:  ## Remove the environments and the demo study
+	rm -rf $(VENV) $(VENV)-light $(VENV)-pin $(STUDY)

@@ -1,0 +1,244 @@
+"""The study file: one readable YAML that holds every setting of a study."""
+
+import difflib
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import yaml
+
+from voxmix._io import write_text
+from voxmix.design import EvaluationSettings, ModelSettings, StudyDesign, TrainingSettings, check_budget
+from voxmix.errors import InputError
+
+STUDY_FORMAT = 1
+STRATEGIES = ("uniform", "data-proportional", "transfer-naive", "transfer-aware", "diversity-aware")
+_FORBID: dict[str, str] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhantomSettings:
+    """How many phantom volumes of each domain to make, and from which seed."""
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    counts: dict[str, int]
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSettings:
+    """Where the volumes come from, and how subjects are held out.
+
+    ``path`` is a folder with a folder per domain, or a CSV manifest; relative to the study's folder.
+    ``phantoms`` asks for made volumes instead.
+
+    Raises:
+        InputError: both or none of the two sources given, or a fraction that is not between 0 and 1.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    path: str | None = None
+    phantoms: PhantomSettings | None = None
+    validation_fraction: float = 0.2
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.phantoms is None):
+            raise InputError(
+                "data needs one of 'path' (your volumes) and 'phantoms' (made ones); give exactly one"
+            )
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(
+                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; e.g. 0.2"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitSettings:
+    """How the laws are fitted. ``max_transfer`` bounds tau (the paper: 1); ``bootstrap`` counts resamples."""
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    max_exponent: float = 2.0
+    max_transfer: float = 1.0
+    bootstrap: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("max_exponent", "max_transfer"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.bootstrap < 0:
+            raise InputError(f"bootstrap must be 0 (no intervals) or more, got {self.bootstrap}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AllocationSettings:
+    """The budget to allocate, and the strategies that are trained at it and compared, with how many seeds."""
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    budget: int
+    min_weight: float = 0.05
+    strategies: tuple[str, ...] = STRATEGIES
+    seeds: int = 2
+
+    def __post_init__(self) -> None:
+        check_budget(self.budget)
+        if not 0 <= self.min_weight <= 1:
+            raise InputError(f"min_weight must lie in [0, 1], got {self.min_weight}; the paper uses 0.05")
+        unknown = [name for name in self.strategies if name not in STRATEGIES]
+        if unknown:
+            raise InputError(f"unknown strategies {unknown}; choose from {list(STRATEGIES)}")
+        if self.seeds < 1:
+            raise InputError(f"seeds must be at least 1, got {self.seeds}; 2 or more show the noise")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyConfig:
+    """Every setting of a study. ``recipe`` is checked where volumes are prepared."""
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    name: str
+    data: DataSettings
+    allocation: AllocationSettings
+    recipe: dict[str, Any] = field(default_factory=dict)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    design: StudyDesign = field(default_factory=StudyDesign)
+    fit: FitSettings = field(default_factory=FitSettings)
+    workers: int | None = None
+    format: int = STUDY_FORMAT
+
+    def __post_init__(self) -> None:
+        if self.format != STUDY_FORMAT:
+            raise InputError(
+                f"study format {self.format}, this voxmix reads {STUDY_FORMAT}; start again with voxmix init"
+            )
+        if self.workers is not None and self.workers < 1:
+            raise InputError(
+                f"workers must be at least 1, got {self.workers}; leave it out to use every core"
+            )
+
+
+_COMMENTS = {
+    "name": "A voxmix study. Edit, then `voxmix study run` on this folder: steps that a change touches run again.",
+    "data": "`path` is a folder per domain or a CSV manifest; whole subjects are held out, by `split_seed`.",
+    "recipe": "From files to arrays: RAS, isotropic spacing in mm, intensities to [0, 1] by a rule per domain.",
+    "model": "The masked autoencoder; crop and patch are edges in voxels.",
+    "training": "Optimization and light augmentation.",
+    "evaluation": "Fixed crops and fixed masks on which every run is measured.",
+    "design": "Proxy runs: every domain alone and the uniform mixture, at each budget (volume draws).",
+    "fit": "The laws: upper bounds of exponent and transfer, bootstrap resamples for the intervals.",
+    "allocation": "The budget to allocate (volume draws), the least share of a domain, what to compare.",
+    "workers": "Runs at the same time; null uses every core.",
+}
+_ORDER = (
+    "name",
+    "data",
+    "recipe",
+    "model",
+    "training",
+    "evaluation",
+    "design",
+    "fit",
+    "allocation",
+    "workers",
+    "format",
+)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Mappings one key a line, lists on one line: the form people edit most easily."""
+
+    def represent_list(self, data: Any) -> yaml.SequenceNode:
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
+
+
+def render_config(config: StudyConfig) -> str:
+    """Return the study file's text, with a comment above each part."""
+    values = _plain(asdict(config))
+    values["data"] = {key: item for key, item in values["data"].items() if item is not None}
+    parts = []
+    for key in _ORDER:
+        comment = f"# {_COMMENTS[key]}\n" if key in _COMMENTS else ""
+        text = yaml.dump({key: values[key]}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+        parts.append(comment + text)
+    return "\n".join(parts)
+
+
+def write_config(config: StudyConfig, path: Path) -> None:
+    """Write the study file atomically."""
+    write_text(path, render_config(config))
+
+
+def read_config(path: Path) -> StudyConfig:
+    """Return the settings of a study file.
+
+    Raises:
+        InputError: no such file, not YAML, a key that is not known (the nearest known one is named), or
+            a value that cannot be used; every problem is listed.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path.parent} is not a study: it has no {path.name}; make one with: voxmix init"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {error}; mend the line it names") from None
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{path} should hold settings (key: value), found {type(values).__name__}; see voxmix init"
+        )
+    return parse_config(values, where=str(path))
+
+
+def parse_config(values: dict[str, Any], *, where: str) -> StudyConfig:
+    """Return the settings in ``values``; ``where`` names their origin in errors."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(StudyConfig).validate_python(values)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors(include_url=False)]
+        raise InputError(f"{where} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines)) from None
+
+
+def _explain(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"]) or "study"
+    if problem["type"] == "unexpected_keyword_argument":
+        known = _known_keys(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"{place}: unknown key; {hint}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{place}: missing; add it (voxmix init writes a complete file)"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    given = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+    return f"{place}: {message}{given}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    owner: Any = StudyConfig
+    for part in location:
+        kinds = {item.name: item.type for item in fields(owner)}
+        options = (kinds.get(str(part)), *get_args(kinds.get(str(part))))
+        owner = next((kind for kind in options if is_dataclass(kind)), None)
+        if owner is None:
+            return []
+    return [item.name for item in fields(owner)]

@@ -1,0 +1,32 @@
+"""What made a result: versions of the code and the libraries, the kind of machine, the time."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+_LIBRARIES = ("numpy", "scipy", "torch", "monai", "lightning-fabric", "nibabel", "SimpleITK")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def provenance() -> dict[str, Any]:
+    """Return versions, machine and UTC time as JSON-like data; no host name, no user, no path."""
+    versions = {"python": platform.python_version(), "voxmix": version("voxmix")}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,103 @@
+"""Finished runs: read from their folders without torch."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxmix._io import read_versioned
+from voxmix.design import RunSpec
+from voxmix.errors import InputError
+from voxmix.measurement import MeasurementTable
+
+RUN_RESULT = "result.json"
+RESULT_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """What one finished run measured.
+
+    Attributes:
+        spec: what was asked for.
+        losses: target to loss, loss_se and further figures of the evaluation.
+        draws: source to volume draws made; they sum to the budget.
+        unique_volumes: source to distinct volumes drawn.
+        volumes: domain to volumes that exist for training.
+        seconds: wall-clock time of training and evaluation.
+    """
+
+    spec: RunSpec
+    losses: dict[str, dict[str, float]]
+    draws: dict[str, int]
+    unique_volumes: dict[str, int]
+    volumes: dict[str, int]
+    seconds: float
+    details: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """Digest of the spec."""
+        return self.spec.run_id
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a run's folder holds a finished run: the result is written last."""
+    return (folder / RUN_RESULT).is_file()
+
+
+def read_run(folder: Path) -> RunResult:
+    """Return one finished run.
+
+    Raises:
+        InputError: the result is missing, damaged, of another format, or of another run than the
+            folder's name says.
+    """
+    path = folder / RUN_RESULT
+    value = read_versioned(path, kind="run", version=RESULT_FORMAT)
+    try:
+        result = RunResult(
+            spec=RunSpec.from_dict(value["spec"]),
+            losses=value["losses"],
+            draws=value["draws"],
+            unique_volumes=value["unique_volumes"],
+            volumes=value["volumes"],
+            seconds=float(value["seconds"]),
+            details={key: value[key] for key in value.keys() - {"spec", "losses", "draws", "unique_volumes"}},
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged ({error!r}); delete its folder, the run will be made again"
+        ) from None
+    if result.run_id != folder.name:
+        raise InputError(
+            f"{path} is of run {result.run_id}, not {folder.name}; delete the folder, it was edited"
+        )
+    return result
+
+
+def measurements(results: Iterable[RunResult], domains: tuple[str, ...]) -> MeasurementTable:
+    """Return one row per run and target, in the order of ``results`` and ``domains``."""
+    rows = [(result, target) for result in results for target in domains if target in result.losses]
+    mixtures = [[result.spec.mixture.as_dict().get(name, 0.0) for name in domains] for result, _ in rows]
+    volumes = [[result.volumes.get(name, np.nan) for name in domains] for result, _ in rows]
+    shape = (len(rows), len(domains))
+    return MeasurementTable(
+        domains=domains,
+        run=tuple(result.run_id for result, _ in rows),
+        target=tuple(target for _, target in rows),
+        weights=np.array(mixtures, dtype=np.float64).reshape(shape),
+        budget=np.array([result.spec.budget for result, _ in rows], dtype=np.float64),
+        seed=np.array([result.spec.seed for result, _ in rows], dtype=np.int64),
+        loss=np.array([result.losses[target]["loss"] for result, target in rows], dtype=np.float64),
+        loss_se=np.array(
+            [_number(result.losses[target]["loss_se"]) for result, target in rows], dtype=np.float64
+        ),
+        volumes=np.array(volumes, dtype=np.float64).reshape(shape),
+    )
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)

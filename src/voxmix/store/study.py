@@ -1,0 +1,142 @@
+"""Study: one folder with one study file, and everything that is made from it."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxmix._io import naming_full_disk
+from voxmix.design import RunSpec
+from voxmix.errors import InputError, StudyBusyError
+from voxmix.store.config import StudyConfig, read_config, write_config
+from voxmix.store.runs import RunResult, is_finished, read_run
+
+STUDY_FILE = "study.yaml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """A folder and its settings.
+
+    ``study.yaml`` is the user's; all else is made by voxmix and can be made again: ``cache/``
+    (prepared volumes), ``evaluation.safetensors`` (fixed crops and masks), ``runs/<id>/``, ``laws/``,
+    ``allocations/``, ``measurements.csv`` and ``report.html``.
+    """
+
+    root: Path
+    config: StudyConfig
+
+    @classmethod
+    def create(cls, root: Path, config: StudyConfig) -> "Study":
+        """Make the folder and write its study file.
+
+        Raises:
+            InputError: the folder is a study already, or is not empty.
+        """
+        path = root / STUDY_FILE
+        if path.exists():
+            raise InputError(f"{root} is a study already; edit {path}, or choose another folder")
+        if root.is_file() or (root.is_dir() and any(root.iterdir())):
+            raise InputError(f"{root} is not an empty folder; choose a new name for the study")
+        with naming_full_disk(root):
+            write_config(config, path)
+        return cls(root=root, config=config)
+
+    @classmethod
+    def open(cls, root: Path) -> "Study":
+        """Return the study of a folder.
+
+        Raises:
+            InputError: the folder is no study, or its study file cannot be used.
+        """
+        root = root.parent if root.name == STUDY_FILE else root
+        return cls(root=root, config=read_config(root / STUDY_FILE))
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where prepared volumes lie."""
+        return self.root / "cache"
+
+    @property
+    def phantoms_dir(self) -> Path:
+        """Where made volumes lie, when the study has no volumes of the user's."""
+        return self.root / "phantoms"
+
+    @property
+    def evaluation_path(self) -> Path:
+        """The fixed crops and masks."""
+        return self.root / "evaluation.safetensors"
+
+    @property
+    def runs_dir(self) -> Path:
+        """One folder per run, named by the digest of its spec."""
+        return self.root / "runs"
+
+    @property
+    def measurements_path(self) -> Path:
+        """The table of losses, for other tools."""
+        return self.root / "measurements.csv"
+
+    @property
+    def report_path(self) -> Path:
+        """The report."""
+        return self.root / "report.html"
+
+    def law_path(self, law: str) -> Path:
+        """Where a fitted law is kept."""
+        return self.root / "laws" / f"{law}.json"
+
+    def allocation_path(self, strategy: str) -> Path:
+        """Where a strategy's mixture is kept."""
+        return self.root / "allocations" / f"{strategy}.json"
+
+    def run_dir(self, spec: RunSpec) -> Path:
+        """Where a run is, or will be."""
+        return self.runs_dir / spec.run_id
+
+    def pending(self, specs: tuple[RunSpec, ...]) -> tuple[RunSpec, ...]:
+        """Return the specs, each once, that have no finished run yet."""
+        unique = {spec.run_id: spec for spec in specs}
+        return tuple(spec for spec in unique.values() if not is_finished(self.run_dir(spec)))
+
+    def results(self, specs: tuple[RunSpec, ...]) -> tuple[RunResult, ...]:
+        """Return the finished runs among ``specs``, in their order, each once."""
+        unique = {spec.run_id: spec for spec in specs}
+        return tuple(
+            read_run(self.run_dir(spec)) for spec in unique.values() if is_finished(self.run_dir(spec))
+        )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study for this process; the lock goes with the process, even when it is killed.
+
+        Raises:
+            StudyBusyError: another process holds it; names the process.
+        """
+        from filelock import FileLock, Timeout
+
+        holder = self.root / ".lock-holder.json"
+        lock = FileLock(self.root / ".lock")
+        with naming_full_disk(self.root):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise StudyBusyError(
+                    f"another voxmix process ({_holder(holder)}) is working on {self.root}; "
+                    "wait for it or stop it, then give the same command again"
+                ) from None
+            holder.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
+        try:
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        return f"pid {json.loads(path.read_text(encoding='utf-8'))['pid']}"
+    except (OSError, ValueError, KeyError):
+        return "pid unknown"
