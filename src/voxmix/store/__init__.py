@@ -1,5 +1,6 @@
 """Runs and studies on disk; opens without SciPy or torch."""
 
+from voxmix.store import presets
 from voxmix.store.config import (
     STRATEGIES,
     AllocationSettings,
@@ -7,6 +8,7 @@ from voxmix.store.config import (
     FitSettings,
     PhantomSettings,
     StudyConfig,
+    checked,
 )
 from voxmix.store.provenance import cores, provenance
 from voxmix.store.runs import RunResult, is_finished, measurements, read_run
@@ -21,9 +23,11 @@ __all__ = [
     "RunResult",
     "Study",
     "StudyConfig",
+    "checked",
     "cores",
     "is_finished",
     "measurements",
+    "presets",
     "provenance",
     "read_run",
 ]

@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 
@@ -13,6 +13,7 @@ from voxmix.errors import InputError
 
 STUDY_FORMAT = 1
 STRATEGIES = ("uniform", "data-proportional", "transfer-naive", "transfer-aware", "diversity-aware")
+T = TypeVar("T")
 _FORBID: dict[str, str] = {"extra": "forbid"}
 
 
@@ -31,7 +32,7 @@ class DataSettings:
     """Where the volumes come from, and how subjects are held out.
 
     ``path`` is a folder with a folder per domain, or a CSV manifest; relative to the study's folder.
-    ``phantoms`` asks for made volumes instead.
+    ``domains`` keeps only the named ones (empty: all). ``phantoms`` asks for made volumes instead.
 
     Raises:
         InputError: both or none of the two sources given, or a fraction that is not between 0 and 1.
@@ -41,6 +42,7 @@ class DataSettings:
 
     path: str | None = None
     phantoms: PhantomSettings | None = None
+    domains: tuple[str, ...] = ()
     validation_fraction: float = 0.2
     split_seed: int = 0
 
@@ -125,9 +127,9 @@ class StudyConfig:
 
 
 _COMMENTS = {
-    "name": "A voxmix study. Edit, then `voxmix study run` on this folder: steps that a change touches run again.",
+    "name": "A voxmix study. Edit, then run `voxmix study run` on this folder: it makes again what changed.",
     "data": "`path` is a folder per domain or a CSV manifest; whole subjects are held out, by `split_seed`.",
-    "recipe": "From files to arrays: RAS, isotropic spacing in mm, intensities to [0, 1] by a rule per domain.",
+    "recipe": "From files to arrays: RAS, isotropic spacing in mm, intensities to [0, 1] by a rule a domain.",
     "model": "The masked autoencoder; crop and patch are edges in voxels.",
     "training": "Optimization and light augmentation.",
     "evaluation": "Fixed crops and fixed masks on which every run is measured.",
@@ -210,19 +212,28 @@ def read_config(path: Path) -> StudyConfig:
 
 def parse_config(values: dict[str, Any], *, where: str) -> StudyConfig:
     """Return the settings in ``values``; ``where`` names their origin in errors."""
+    return checked(StudyConfig, values, where=where)
+
+
+def checked(kind: type[T], values: dict[str, Any], *, where: str) -> T:
+    """Return a settings dataclass made from plain values.
+
+    Raises:
+        InputError: lists every problem, with the nearest known key for each unknown one.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(StudyConfig).validate_python(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors(include_url=False)]
+        lines = [_explain(kind, problem) for problem in error.errors(include_url=False)]
         raise InputError(f"{where} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines)) from None
 
 
-def _explain(problem: Any) -> str:
+def _explain(kind: type, problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"]) or "study"
     if problem["type"] == "unexpected_keyword_argument":
-        known = _known_keys(problem["loc"][:-1])
+        known = _known_keys(kind, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"{place}: unknown key; {hint}"
@@ -233,8 +244,8 @@ def _explain(problem: Any) -> str:
     return f"{place}: {message}{given}"
 
 
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    owner: Any = StudyConfig
+def _known_keys(kind: type, location: tuple[Any, ...]) -> list[str]:
+    owner: Any = kind
     for part in location:
         kinds = {item.name: item.type for item in fields(owner)}
         options = (kinds.get(str(part)), *get_args(kinds.get(str(part))))

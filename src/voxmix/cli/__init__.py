@@ -1,0 +1,45 @@
+"""The command line: thin verbs over analysis and experiment. ``main`` is the entry point."""
+
+from typing import Annotated
+
+import typer
+
+from voxmix import __version__
+from voxmix.cli import study
+
+app = typer.Typer(
+    name="voxmix",
+    help="Measure how much of each 3D medical imaging domain belongs in a pretraining budget.\n\n"
+    "Start with: voxmix demo   Your own volumes: voxmix init STUDY --data DIR, then voxmix study run STUDY",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+study_app = typer.Typer(help="All steps of a study in one go.", no_args_is_help=True)
+app.add_typer(study_app, name="study")
+
+for function in (study.demo, study.init, study.prepare, study.run, study.fit, study.allocate, study.pretrain):
+    app.command()(function)
+for function in (study.report, study.status):
+    app.command()(function)
+study_app.command("run")(study.study_run)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"voxmix {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

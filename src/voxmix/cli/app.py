@@ -1,0 +1,72 @@
+"""What every verb shares: errors as sentences, results on stdout, notes and progress on stderr."""
+
+import functools
+import json
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+
+from voxmix.errors import VoxmixError, VoxmixWarning
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INTERRUPTED = 130
+
+
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn the errors of a verb into one message on stderr and an exit code (2 usage, 1 failure)."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", VoxmixWarning)
+            warnings.showwarning = _show_warning
+            try:
+                return function(*args, **kwargs)
+            except VoxmixError as error:
+                typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+                raise typer.Exit(error.exit_code) from None
+            except KeyboardInterrupt:
+                typer.secho("stopped; the same command goes on from here", err=True, fg=typer.colors.YELLOW)
+                raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    if issubclass(category, VoxmixWarning):
+        note(str(message))
+
+
+def note(message: str) -> None:
+    """Say something on stderr that is not the result."""
+    typer.secho(f"note: {message}", err=True, fg=typer.colors.YELLOW)
+
+
+def emit_json(value: Any) -> None:
+    """Print one JSON value on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on stdout: the first column left, the others right."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", title_style="bold", show_edge=False)
+    for index, header in enumerate(headers):
+        table.add_column(escape(header), justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 140
+    Console(width=width).print(table)
+
+
+def emit(message: str) -> None:
+    """Print a line on stdout."""
+    typer.echo(message)

@@ -1,0 +1,252 @@
+"""The verbs of a study: init, prepare, run, fit, allocate, pretrain, report, status, and all in order."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voxmix._progress import progress_bar
+from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.errors import InputError, VoxmixError
+
+if TYPE_CHECKING:
+    from voxmix.design import RunSpec
+    from voxmix.store import Study
+    from voxmix.volumes import Preparation
+
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
+
+
+def _study(root: Path) -> "Study":
+    from voxmix.store import Study
+
+    return Study.open(root)
+
+
+@verb
+def init(
+    study: StudyArgument,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with a folder per domain, or a CSV with path, domain, subject."),
+    ] = None,
+    phantoms: Annotated[bool, typer.Option("--phantoms", help="Make phantom volumes instead.")] = False,
+    preset: Annotated[str, typer.Option(help="Settings to start from: small or paper.")] = "small",
+    domain: Annotated[
+        list[str] | None, typer.Option(help="Use only this domain of the data; repeat for more.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a study: look at the volumes and write a study file to edit.
+
+    Examples:
+
+      voxmix init mystudy --data volumes/          (volumes/ABD-CT/..., volumes/HN-PET/...)
+
+      voxmix init mystudy --data manifest.csv --preset paper
+
+      voxmix init mystudy --phantoms
+    """
+    from voxmix.experiment import start_study
+
+    started, manifest = start_study(study, data=data, phantoms=phantoms, preset=preset, domains=domain)
+    counts = manifest.counts() if manifest else started.config.data.phantoms.counts  # type: ignore[union-attr]
+    if as_json:
+        emit_json({"study": str(study), "volumes": counts})
+        return
+    emit_table("Volumes", ["domain", "volumes"], [[name, str(count)] for name, count in counts.items()])
+    emit(f"\nWrote {started.root / 'study.yaml'}: read it, then: voxmix study run {study}")
+
+
+def _prepare(study: "Study") -> "Preparation":
+    from voxmix.experiment import make_phantoms, prepare_study
+
+    if study.config.data.phantoms is not None:
+        with progress_bar("making phantoms", unit="volumes") as progress:
+            make_phantoms(study, progress=progress)
+    with progress_bar("preparing", unit="volumes") as progress:
+        preparation = prepare_study(study, progress=progress)
+    for aside in preparation.set_aside:
+        note(f"set aside {aside.path}: {aside.reason}")
+    return preparation
+
+
+def _show_preparation(preparation: "Preparation") -> None:
+    train, held_out = preparation.cache.counts("train"), preparation.cache.counts("validation")
+    aside = [item.domain for item in preparation.set_aside]
+    rows = [[name, str(train[name]), str(held_out[name]), str(aside.count(name))] for name in train]
+    emit_table("Prepared volumes", ["domain", "training", "validation", "set aside"], rows)
+
+
+@verb
+def prepare(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Turn the study's files into arrays that training reads fast; files that cannot be used are set aside."""
+    opened = _study(study)
+    with opened.lock():
+        preparation = _prepare(opened)
+    if as_json:
+        cache = preparation.cache
+        emit_json(
+            {
+                "training": cache.counts("train"),
+                "validation": cache.counts("validation"),
+                "set_aside": [
+                    {"domain": item.domain, "reason": item.reason} for item in preparation.set_aside
+                ],
+            }
+        )
+        return
+    _show_preparation(preparation)
+
+
+def _train(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None:
+    from voxmix.experiment import train_pending
+
+    pending = study.pending(specs)
+    if not pending:
+        return
+    with progress_bar(label, unit="draws") as progress:
+        failed = train_pending(study, specs, progress=progress)
+    if failed:
+        for failure in failed:
+            name = failure.spec.mixture.source or "a mixture"
+            note(f"run {failure.spec.run_id} ({name}, {failure.spec.budget} draws) failed: {failure.reason}")
+        raise VoxmixError(
+            f"{len(failed)} of {len(pending)} runs failed (see above); the others are kept. "
+            "Mend the cause and give the same command again"
+        )
+
+
+@verb
+def run(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Train the proxy runs that are pending, as many at a time as there are cores; Ctrl-C loses nothing."""
+    from voxmix.analysis import proxy_runs, proxy_table
+
+    opened = _study(study)
+    with opened.lock():
+        specs = proxy_runs(opened)
+        _train(opened, specs, "training proxies")
+        table = proxy_table(opened)
+        table.to_csv(opened.measurements_path)
+    value = {"runs": len(specs), "measurements": len(table.run), "table": str(opened.measurements_path)}
+    if as_json:
+        emit_json(value)
+    else:
+        emit(f"{value['runs']} proxy runs, {value['measurements']} measurements: {value['table']}")
+
+
+@verb
+def pretrain(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Train every strategy's mixture at the allocated budget and set measured beside predicted losses."""
+    from voxmix.analysis import check_runs, report_content
+
+    opened = _study(study)
+    with opened.lock():
+        _train(opened, check_runs(opened), "training mixtures")
+        content = report_content(opened)
+    _show(content, ("measured",), as_json=as_json)
+
+
+@verb
+def report(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Write report.html: one file with the answer, its figures, and a table behind each."""
+    from voxmix.analysis import make_report
+
+    opened = _study(study)
+    with opened.lock():
+        make_report(opened)
+    if as_json:
+        emit_json({"report": str(opened.report_path)})
+    else:
+        emit(f"report: {opened.report_path}")
+
+
+@verb
+def status(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Say what is done, what is out of date and what comes next."""
+    from voxmix.analysis import study_status
+
+    steps = study_status(_study(study))
+    following = next((step for step in steps if not step.done), None)
+    command = f"voxmix {following.name} {study}" if following else None
+    if as_json:
+        emit_json(
+            {
+                "steps": [{"step": s.name, "done": s.done, "detail": s.detail} for s in steps],
+                "next": command,
+            }
+        )
+        return
+    rows = [[step.name, "done" if step.done else "to do", step.detail] for step in steps]
+    emit_table("Study", ["step", "state", "detail"], rows)
+    emit(f"\nnext: {command}  (or all that is left: voxmix study run {study})" if command else "\nall done")
+
+
+@verb
+def study_run(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Do every step that is left, in order: prepare, run, fit, allocate, pretrain, report."""
+    opened = _study(study)
+    with opened.lock():
+        _run_all(opened, as_json=as_json)
+
+
+def _run_all(study: "Study", *, as_json: bool) -> None:
+    from voxmix import analysis
+
+    preparation = _prepare(study)
+    if not as_json:
+        _show_preparation(preparation)
+    _train(study, analysis.proxy_runs(study), "training proxies")
+    analysis.proxy_table(study).to_csv(study.measurements_path)
+    with progress_bar("fitting", unit="laws") as progress:
+        analysis.fit_laws(study, progress=progress)
+    analysis.allocate_strategies(study)
+    _train(study, analysis.check_runs(study), "training mixtures")
+    content = analysis.make_report(study)
+    _show(content, None, as_json=as_json)
+    if not as_json:
+        emit(f"\nreport: {study.report_path}")
+
+
+def _show(content: Any, only: tuple[str, ...] | None, *, as_json: bool) -> None:
+    from voxmix.report import summary_tables
+
+    tables = [table for table in summary_tables(content) if only is None or table.name in only]
+    if as_json:
+        emit_json(
+            {
+                table.name: [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+                for table in tables
+            }
+        )
+        return
+    for table in tables:
+        emit_table(table.title, table.headers, table.rows)
+        emit("")
+
+
+@verb
+def demo(
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="A new folder, or the demo to go on with.")
+    ] = Path("demo-study"),
+    as_json: JsonOption = False,
+) -> None:
+    """The whole method on phantom volumes, in minutes: nothing is downloaded.
+
+    Example:
+
+      voxmix demo
+    """
+    from voxmix.experiment import start_study
+    from voxmix.store import Study
+
+    if (study / "study.yaml").exists():
+        opened = Study.open(study)
+        if opened.config.data.phantoms is None:
+            raise InputError(f"{study} is a study of your own; go on with: voxmix study run {study}")
+    else:
+        opened, _ = start_study(study, data=None, phantoms=True, preset="small", domains=None)
+    with opened.lock():
+        _run_all(opened, as_json=as_json)

@@ -1,0 +1,77 @@
+"""Study settings to start from: for a laptop's cores, and at the paper's size."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from voxmix.design import EvaluationSettings, ModelSettings, StudyDesign, TrainingSettings
+from voxmix.errors import InputError
+from voxmix.store.config import AllocationSettings, DataSettings, FitSettings, StudyConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """Everything of a study but its volumes."""
+
+    description: str
+    recipe: dict[str, Any]
+    model: ModelSettings
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    design: StudyDesign
+    allocation: AllocationSettings
+    fit: FitSettings = field(default_factory=FitSettings)
+
+    def study(self, *, name: str, data: DataSettings) -> StudyConfig:
+        """Return the settings of a study on these volumes."""
+        return StudyConfig(
+            name=name,
+            data=data,
+            recipe=self.recipe,
+            model=self.model,
+            training=self.training,
+            evaluation=self.evaluation,
+            design=self.design,
+            fit=self.fit,
+            allocation=self.allocation,
+        )
+
+
+_SMALL_MODEL = ModelSettings(
+    crop=32, patch=8, width=96, depth=4, heads=4, decoder_width=64, decoder_depth=1, decoder_heads=4
+)
+_SMALL_TRAINING = TrainingSettings(learning_rate=1e-3, batch_size=16, warmup_steps=20)
+
+PRESETS: dict[str, Preset] = {
+    "small": Preset(
+        description="proxies of 0.5 M parameters on 32^3 crops at 3 mm, for the cores of any machine",
+        recipe={"spacing_mm": 3.0, "min_shape": [32, 32, 32]},
+        model=_SMALL_MODEL,
+        training=_SMALL_TRAINING,
+        evaluation=EvaluationSettings(crops_per_domain=64),
+        design=StudyDesign(budgets=(500, 1000, 2000, 4000)),
+        allocation=AllocationSettings(budget=8000),
+    ),
+    "paper": Preset(
+        description="the paper's encoder (ViT-B, 96^3 crops, patch 16) at 1.5 mm; needs a GPU",
+        recipe={"spacing_mm": 1.5, "min_shape": [96, 96, 96]},
+        model=ModelSettings(),
+        training=TrainingSettings(),
+        evaluation=EvaluationSettings(crops_per_domain=64),
+        design=StudyDesign(budgets=(5000, 10000, 20000, 40000)),
+        allocation=AllocationSettings(budget=100000),
+    ),
+}
+
+DEMO_COUNTS = {"ABD-CT": 20, "ABD-MRI": 6, "BRAIN-T1": 20, "BRAIN-T2": 20, "HN-CT": 20, "HN-PET": 6}
+"""Phantom volumes per domain: the paper's 500 to 150, scaled by 1/25."""
+
+
+def preset(name: str) -> Preset:
+    """Return a preset by name.
+
+    Raises:
+        InputError: no such preset; names those that exist.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}; choose one of {list(PRESETS)}")
+    return PRESETS[name]
