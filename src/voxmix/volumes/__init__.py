@@ -1,0 +1,29 @@
+"""From the files of scanners and archives to prepared arrays: manifest, reading, preparing, phantoms.
+
+Names below are loaded when first used: nibabel, SimpleITK and SciPy cost a second to import. The function
+that prepares is ``voxmix.volumes.prepare.prepare``.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "VolumeRecord": "manifest",
+    "Manifest": "manifest",
+    "SetAside": "manifest",
+    "IntensityRule": "intensity",
+    "Recipe": "recipe",
+    "PreparedCache": "cache",
+    "PreparedVolume": "cache",
+    "Preparation": "prepare",
+    "read_volume": "read",
+    "write_phantoms": "phantoms",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'voxmix.volumes' has no attribute {name!r}")
+    return getattr(import_module(f"voxmix.volumes.{_PUBLIC[name]}"), name)

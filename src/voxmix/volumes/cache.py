@@ -1,0 +1,162 @@
+"""The prepared volumes on disk: one float16 array per volume, one index, shared by all processes.
+
+    <root>/index.json          what belongs to the cache, its recipe, what was set aside; written last
+    <root>/volumes/<key>.npy   float16 (x, y, z) in [0, 1]; key = digest of the file's bytes and the recipe
+    <root>/volumes/<key>.json  its geometry; an array without this file is not finished
+    <root>/labels/<key>.npy    label map on the same grid
+    <root>/salt                secret of this cache: subjects stand in the index only as salted digests
+
+Nothing in it holds a path or a header's text. Who has the salt and a list of names can find out which
+names are in the cache, so ``salt`` stays with the data: leave it out when the rest is passed on.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float16, UInt
+
+from voxmix._io import canonical_json, digest, read_versioned
+from voxmix.errors import InputError, VoxmixError
+from voxmix.volumes.geometry import Geometry, Shape
+from voxmix.volumes.manifest import Split
+from voxmix.volumes.recipe import Recipe
+
+INDEX = "index.json"
+KIND = "prepared volumes"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedVolume:
+    """One prepared volume: ``shape`` in voxels, ``subject`` a salted digest, files relative to the cache."""
+
+    key: str
+    domain: str
+    subject: str
+    split: Split
+    shape: Shape
+    spacing_mm: float
+    file: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedCache:
+    """The volumes of one study, prepared: a root folder and what its index says.
+
+    Arrays are read-only memory maps: every process shares the pages, and none holds more than it reads.
+    """
+
+    root: Path
+    volumes: tuple[PreparedVolume, ...]
+    recipe: Recipe
+    set_aside: tuple[dict[str, str], ...] = ()
+
+    @classmethod
+    def open(cls, root: Path) -> "PreparedCache":
+        """Return the cache that :func:`voxmix.volumes.prepare.prepare` left in ``root``.
+
+        Raises:
+            InputError: no finished cache there.
+        """
+        if not (root / INDEX).exists():
+            raise InputError(f"no prepared volumes in {root}; run prepare first")
+        value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
+        volumes = tuple(
+            PreparedVolume(**{**item, "shape": tuple(item["shape"])}) for item in value["volumes"]
+        )
+        return cls(
+            root=root,
+            volumes=volumes,
+            recipe=Recipe.from_dict(value["recipe"]),
+            set_aside=tuple(value["set_aside"]),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the index as JSON-like data."""
+        return {
+            "kind": KIND,
+            "format": FORMAT,
+            "digest": self.digest,
+            "recipe": self.recipe.as_dict(),
+            "volumes": [
+                {**{name: getattr(v, name) for name in v.__slots__}, "shape": list(v.shape)}
+                for v in self.volumes
+            ],
+            "set_aside": list(self.set_aside),
+        }
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, sorted."""
+        return tuple(sorted({volume.domain for volume in self.volumes}))
+
+    @property
+    def digest(self) -> str:
+        """Digest of the volumes' content, their recipe and their split.
+
+        The same files, split and recipe give the same digest on every machine, wherever they lie and
+        whatever the salt. Labels have no part in it: no voxel of an image depends on them.
+        """
+        return digest(sorted([volume.domain, volume.key, volume.split] for volume in self.volumes))
+
+    def counts(self, split: Split | None = None) -> dict[str, int]:
+        """Return domain to number of volumes, of one side or (None) of all."""
+        chosen = Counter(v.domain for v in self.volumes if split is None or v.split == split)
+        return {domain: chosen[domain] for domain in self.domains}
+
+    def select(self, domain: str, split: Split) -> tuple[PreparedVolume, ...]:
+        """Return the volumes of one domain on one side, ordered by key: the order of every machine.
+
+        Raises:
+            InputError: no such domain.
+        """
+        if domain not in self.domains:
+            raise InputError(f"no domain {domain!r} in the cache; it has {list(self.domains)}")
+        return tuple(v for v in self.volumes if v.domain == domain and v.split == split)
+
+    def array(self, volume: PreparedVolume) -> Float16[np.ndarray, "x y z"]:
+        """Return the voxels in [0, 1] as a read-only memory map.
+
+        Raises:
+            VoxmixError: the file is gone or damaged; preparing again mends it.
+        """
+        return self._map(volume.file, volume.shape)
+
+    def labels(self, volume: PreparedVolume) -> UInt[np.ndarray, "x y z"] | None:
+        """Return the label map on the grid of the image, or None."""
+        return None if volume.label is None else self._map(volume.label, volume.shape)
+
+    def geometry(self, volume: PreparedVolume) -> Geometry:
+        """Return what was done to the volume's grid."""
+        path = (self.root / volume.file).with_suffix(".json")
+        try:
+            return Geometry.from_dict(json.loads(path.read_text(encoding="utf-8"))["geometry"])
+        except (OSError, ValueError, KeyError):
+            raise self._damaged(volume.file) from None
+
+    def _map(self, file: str, shape: Shape) -> np.ndarray:
+        try:
+            array: np.ndarray = np.load(self.root / file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            raise self._damaged(file) from None
+        if array.shape != shape:
+            raise self._damaged(file)
+        return array
+
+    def _damaged(self, file: str) -> VoxmixError:
+        return VoxmixError(f"{file} is missing or damaged in {self.root}; prepare again to make it anew")
+
+
+def volume_key(file: str, recipe: str) -> str:
+    """Return the name of a prepared array: digest of the file's bytes and of what the recipe does to it."""
+    return digest({"file": file, "recipe": recipe})
+
+
+def subject_digest(salt: str, subject: str) -> str:
+    """Return the name under which a subject is stored."""
+    return digest(canonical_json([salt, subject]))

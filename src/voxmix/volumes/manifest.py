@@ -1,0 +1,185 @@
+"""Manifest: which file shows which subject in which domain, and on which side of the split."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from voxmix.domain import check_domain_name
+from voxmix.errors import InputError
+
+Split = Literal["train", "validation", ""]
+SPLITS: tuple[Split, ...] = ("train", "validation")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VolumeRecord:
+    """One image file (or folder of one DICOM series), and its label map if there is one.
+
+    ``subject`` is one person, whatever the domain: records of one subject always lie on one side of
+    the split. ``split`` is "" until :meth:`Manifest.split`.
+    """
+
+    path: Path
+    domain: str
+    subject: str
+    split: Split = ""
+    label: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_domain_name(self.domain)
+        if not self.subject.strip():
+            raise InputError(f"{self.path} has no subject; name the person or animal it shows")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetAside:
+    """A file that is not used, and why. The job goes on without it.
+
+    ``reason`` never holds a path or a header's text, so it may be written to files. ``path`` is for
+    the terminal only.
+    """
+
+    path: Path
+    domain: str
+    reason: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """The volumes of a study, in a fixed order (domain, then path), and the files that were set aside.
+
+    Raises:
+        InputError: no record at all, or one file that stands twice.
+    """
+
+    records: tuple[VolumeRecord, ...]
+    set_aside: tuple[SetAside, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not self.records:
+            raise InputError("no volumes found; give a folder with a folder per domain, or a CSV")
+        paths = Counter(record.path for record in self.records)
+        twice = [path for path, count in paths.items() if count > 1]
+        if twice:
+            raise InputError(f"{twice[0]} stands {paths[twice[0]]} times; list every file once")
+        ordered = tuple(sorted(self.records, key=lambda record: (record.domain, str(record.path))))
+        object.__setattr__(self, "records", ordered)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Manifest":
+        """Return the volumes below ``folder/<DOMAIN>/``: see :func:`voxmix.volumes.layouts.read_folder`."""
+        from voxmix.volumes.layouts import read_folder
+
+        return read_folder(folder)
+
+    @classmethod
+    def from_csv(cls, path: Path) -> "Manifest":
+        """Return the volumes of a table: see :func:`voxmix.volumes.layouts.read_csv`."""
+        from voxmix.volumes.layouts import read_csv
+
+        return read_csv(path)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, sorted."""
+        return tuple(sorted({record.domain for record in self.records}))
+
+    def subjects(self, domain: str) -> tuple[str, ...]:
+        """Subjects of one domain, sorted, each once."""
+        return tuple(sorted({record.subject for record in self.records if record.domain == domain}))
+
+    def counts(self, split: Split | None = None) -> dict[str, int]:
+        """Return domain to number of volumes, of one side or (None) of all."""
+        chosen = Counter(r.domain for r in self.records if split is None or r.split == split)
+        return {domain: chosen[domain] for domain in self.domains}
+
+    def select(self, domains: Iterable[str]) -> "Manifest":
+        """Return only the records of the named domains.
+
+        Raises:
+            InputError: a name that this manifest does not have.
+        """
+        wanted = set(domains)
+        unknown = sorted(wanted - set(self.domains))
+        if unknown:
+            raise InputError(f"no such domain: {unknown}; this manifest has {list(self.domains)}")
+        return Manifest(
+            records=tuple(r for r in self.records if r.domain in wanted),
+            set_aside=tuple(s for s in self.set_aside if s.domain in wanted),
+        )
+
+    def split(self, *, seed: int, fraction: float = 0.2) -> "Manifest":
+        """Return the manifest with every subject on one side, in all its domains.
+
+        A subject goes to validation when ``u(seed, subject) < fraction``, where u is the first 64 bits
+        of SHA-256 read as a number in [0, 1): adding files never moves a subject that was placed so.
+        A domain that this leaves without validation gets its subject of smallest u, one left without
+        training loses its subject of largest u, smallest domains first, as long as no other domain is
+        emptied by the move. A split given in the CSV is kept as it is.
+
+        Raises:
+            InputError: the fraction is not between 0 and 1; a domain has fewer than two subjects; a
+                given split has a subject on both sides or a side empty; no split exists.
+        """
+        if not 0 < fraction < 1:
+            raise InputError(f"fraction must lie between 0 and 1, got {fraction}; 0.2 is a fifth")
+        for domain in self.domains:
+            subjects = self.subjects(domain)
+            if len(subjects) < 2:
+                raise InputError(
+                    f"domain {domain} has one subject ({self.counts()[domain]} volumes): training and "
+                    "validation need at least one each; add a subject or leave the domain out"
+                )
+        if all(record.split for record in self.records):
+            return self._checked()
+        if any(record.split for record in self.records):
+            raise InputError("some volumes have a split and some have none; give it for all or for none")
+        validation = self._choose_validation(seed, fraction)
+        placed = tuple(
+            replace(record, split="validation" if record.subject in validation else "train")
+            for record in self.records
+        )
+        return replace(self, records=placed)._checked()
+
+    def _choose_validation(self, seed: int, fraction: float) -> frozenset[str]:
+        place = {record.subject: _uniform(seed, record.subject) for record in self.records}
+        validation = {subject for subject, u in place.items() if u < fraction}
+        members = {domain: set(self.subjects(domain)) for domain in self.domains}
+
+        def moves_well(subject: str, *, out_of: set[str]) -> bool:
+            return all(len(group & out_of) > 1 for group in members.values() if subject in group)
+
+        for domain in sorted(members, key=lambda name: (len(members[name]), name)):
+            group = members[domain]
+            if not group & validation:
+                training = set(place) - validation
+                able = [s for s in group if moves_well(s, out_of=training)]
+                validation |= set(sorted(able, key=lambda s: place[s])[:1])
+            elif not group - validation:
+                able = [s for s in group if moves_well(s, out_of=validation)]
+                validation -= set(sorted(able, key=lambda s: -place[s])[:1])
+        return frozenset(validation)
+
+    def _checked(self) -> "Manifest":
+        sides: dict[str, Split] = {}
+        for record in self.records:
+            if sides.setdefault(record.subject, record.split) != record.split:
+                raise InputError(
+                    f"subject {record.subject!r} stands in training and in validation ({record.domain}); "
+                    "put all volumes of one subject on one side"
+                )
+        for side in SPLITS:
+            empty = [domain for domain, count in self.counts(side).items() if count == 0]
+            if empty:
+                raise InputError(
+                    f"domain {empty[0]} has no {side} subject; add subjects to it or leave it out"
+                )
+        return self
+
+
+def _uniform(seed: int, subject: str) -> float:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{subject}".encode()).digest()[:8]) / 2**64

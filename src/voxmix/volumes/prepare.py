@@ -1,0 +1,375 @@
+"""Preparing: every file of a manifest to one array of the cache, in parallel, resumable at any moment."""
+
+import json
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from voxmix._io import atomic_path, digest, file_digest, naming_full_disk, write_json
+from voxmix._progress import ProgressCallback, silent
+from voxmix.errors import InputError, VoxmixError
+from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
+from voxmix.volumes.geometry import (
+    Geometry,
+    Shape,
+    crop_and_pad,
+    foreground_box,
+    nearest_ras,
+    reorder,
+    resample,
+    resample_labels,
+    resampled_shape,
+)
+from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
+from voxmix.volumes.read import UnreadableVolumeError, Volume, read_labels, read_volume
+from voxmix.volumes.recipe import Recipe
+
+_STALE_SECONDS = 3600
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What preparing gave: the cache, what was set aside and why, and how much was done.
+
+    ``made`` and ``kept`` count volumes prepared now and found finished. ``notes`` holds (file, what was
+    assumed or mended); like the paths of ``set_aside`` it is for the terminal, not for files.
+    """
+
+    cache: PreparedCache
+    set_aside: tuple[SetAside, ...]
+    made: int
+    kept: int
+    notes: tuple[tuple[Path, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Outcome:
+    digest: str = ""
+    key: str = ""
+    shape: Shape = (0, 0, 0)
+    label: str | None = None
+    reason: str = ""
+    label_reason: str = ""
+    notes: tuple[str, ...] = ()
+    made: bool = False
+
+
+def prepare(
+    manifest: Manifest, *, recipe: Recipe, root: Path, workers: int = 1, progress: ProgressCallback = silent
+) -> Preparation:
+    """Return the cache of the manifest's volumes in ``root``, making what is not there yet.
+
+    Files are known by their bytes: a volume that is finished for this recipe is never prepared again,
+    wherever it lies, and killing the process at any moment costs at most the volumes in hand. Memory is
+    that of one volume per worker. Unreadable files are set aside and the job goes on; so is a file whose
+    bytes were met before in the same domain, or on the other side of the split.
+
+    Raises:
+        InputError: the manifest is not split; a domain keeps no volume on one side.
+        VoxmixError: the disk is full or cannot be written; a worker was killed.
+    """
+    if any(not record.split for record in manifest.records):
+        raise InputError("the manifest is not split; use manifest.split(seed=...) before preparing")
+    recipe = recipe.resolved(manifest.domains)
+    with naming_full_disk(root):
+        for folder in ("volumes", "labels"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        _remove_stale(root)
+        salt = _salt(root)
+        outcomes = _run(manifest.records, recipe=recipe, root=root, workers=workers, progress=progress)
+        volumes, set_aside = _collect(manifest, outcomes, salt=salt, recipe=recipe)
+        _check_sides(manifest, volumes, set_aside)
+        cache = PreparedCache(
+            root=root,
+            volumes=volumes,
+            recipe=recipe,
+            set_aside=tuple({"domain": s.domain, "digest": s.digest, "reason": s.reason} for s in set_aside),
+        )
+        write_json(root / INDEX, cache.as_dict())
+    done = [outcome for outcome in outcomes if outcome.key]
+    return Preparation(
+        cache=cache,
+        set_aside=set_aside,
+        made=sum(outcome.made for outcome in done),
+        kept=sum(not outcome.made for outcome in done),
+        notes=tuple(
+            (r.path, note) for r, o in zip(manifest.records, outcomes, strict=True) for note in o.notes
+        ),
+    )
+
+
+def _run(
+    records: tuple[VolumeRecord, ...], *, recipe: Recipe, root: Path, workers: int, progress: ProgressCallback
+) -> list[_Outcome]:
+    total = len(records)
+    outcomes: list[_Outcome] = [_Outcome()] * total
+    progress(0, total)
+    if workers <= 1:
+        for index, record in enumerate(records):
+            outcomes[index] = _prepare_one(record, recipe, root)
+            progress(index + 1, total)
+        return outcomes
+    with WorkerPool(min(workers, total)) as pool:
+        futures: dict[Future[_Outcome], int] = {
+            pool.submit(_prepare_one, record, recipe, root): index for index, record in enumerate(records)
+        }
+        for done, future in enumerate(as_completed(futures), start=1):
+            outcomes[futures[future]] = future.result()
+            progress(done, total)
+    return outcomes
+
+
+class WorkerPool:
+    """Processes that end with their parent, leave Ctrl-C to it, and drop what is queued when it fails."""
+
+    def __init__(self, workers: int) -> None:
+        self._pool = ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
+        )
+
+    def __enter__(self) -> ProcessPoolExecutor:
+        return self._pool
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+        if isinstance(error, BrokenProcessPool):
+            raise VoxmixError(
+                "a worker process was killed, probably for lack of memory; use fewer workers and give "
+                "the same command again: what is finished is kept"
+            ) from error
+
+
+def _start_worker(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
+    content = ""
+    try:
+        content = _content_digest(record.path)
+        key = volume_key(content, recipe.volume_digest(record.domain))
+        side = root / "volumes" / f"{key}.json"
+        made = not _is_finished(root, key)
+        notes: tuple[str, ...] = ()
+        if made:
+            volume = read_volume(record.path, max_voxels=recipe.max_voxels)
+            notes = volume.notes
+            array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
+            _save(root / "volumes" / f"{key}.npy", array)
+            write_json(side, {"geometry": geometry.as_dict(), "notes": list(notes)})
+        else:
+            stored = json.loads(side.read_text(encoding="utf-8"))
+            geometry, notes = Geometry.from_dict(stored["geometry"]), tuple(stored["notes"])
+    except UnreadableVolumeError as error:
+        return _Outcome(digest=content, reason=str(error))
+    except MemoryError:
+        return _Outcome(digest=content, reason="does not fit into memory")
+    label, label_reason = _prepare_label(record.label, geometry, recipe=recipe, root=root)
+    return _Outcome(
+        digest=content,
+        key=key,
+        shape=geometry.padded,
+        label=label,
+        label_reason=label_reason,
+        notes=notes,
+        made=made,
+    )
+
+
+def prepare_volume(
+    volume: Volume, *, recipe: Recipe, domain: str
+) -> tuple[Shaped[np.ndarray, "x y z"], Geometry]:
+    """Return the prepared float16 array in [0, 1] and what was done to the grid.
+
+    Order: RAS axes, resampling, intensity rule, foreground box (above 5% of the way from the lowest to
+    the 99th percentile value), padding with the lowest value.
+
+    Raises:
+        UnreadableVolumeError: resampled it would be larger than the recipe allows, or it is constant.
+    """
+    rule = recipe.rule(domain)
+    axes, flipped = nearest_ras(volume.affine)
+    stored = (volume.data.shape[0], volume.data.shape[1], volume.data.shape[2])
+    ras = (stored[axes[0]], stored[axes[1]], stored[axes[2]])
+    shape = resampled_shape(ras, volume.affine[:, list(axes)], spacing_mm=recipe.spacing_mm)
+    if int(np.prod(shape, dtype=np.int64)) > recipe.max_voxels:
+        raise UnreadableVolumeError(
+            f"at {recipe.spacing_mm} mm it has shape {shape}: more voxels than allowed"
+        )
+    geometry = Geometry(
+        shape=stored,
+        affine=tuple(tuple(row) for row in volume.affine.tolist()),
+        axes=axes,
+        flipped=flipped,
+        spacing_mm=recipe.spacing_mm,
+        resampled=shape,
+        start=(0, 0, 0),
+        size=shape,
+        before=(0, 0, 0),
+        padded=shape,
+    )
+    values = rule.apply(resample(reorder(volume.data, geometry), shape, step=geometry.step))
+    low, high = float(values.min()), float(np.percentile(values, 99))
+    if not float(values.max()) > low:
+        raise UnreadableVolumeError("constant after its intensity rule; does the rule fit the unit?")
+    start, size = (0, 0, 0), shape
+    if recipe.crop_foreground:
+        start, size = foreground_box(values, threshold=low + 0.05 * (high - low))
+    padded = _triple(max(n, least) for n, least in zip(size, recipe.min_shape, strict=True))
+    geometry = replace(
+        geometry,
+        start=start,
+        size=size,
+        before=_triple((p - n) // 2 for p, n in zip(padded, size, strict=True)),
+        padded=padded,
+    )
+    return crop_and_pad(values.astype(np.float16), geometry, fill=low), geometry
+
+
+def _triple(values: Iterable[int]) -> Shape:
+    x, y, z = values
+    return x, y, z
+
+
+def _prepare_label(
+    path: Path | None, geometry: Geometry, *, recipe: Recipe, root: Path
+) -> tuple[str | None, str]:
+    """Return (file below the root or None, reason if it could not be used)."""
+    if path is None:
+        return None, ""
+    try:
+        key = volume_key(_content_digest(path), digest(geometry.as_dict()))
+        target = root / "labels" / f"{key}.npy"
+        if not target.exists():
+            labels = read_labels(path, max_voxels=recipe.max_voxels)
+            if labels.data.shape != geometry.shape:
+                return None, f"label map has shape {labels.data.shape}, its image {geometry.shape}"
+            if not np.allclose(labels.affine, np.array(geometry.affine), atol=1e-2):
+                return None, "label map and image lie at different places"
+            grid = resample_labels(reorder(labels.data, geometry), geometry.resampled, step=geometry.step)
+            _save(target, crop_and_pad(grid, geometry, fill=0))
+    except UnreadableVolumeError as error:
+        return None, f"label map: {error}"
+    return f"labels/{key}.npy", ""
+
+
+def _save(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def _is_finished(root: Path, key: str) -> bool:
+    """The array is published before its side file, so the side file alone says that both are whole."""
+    return (root / "volumes" / f"{key}.json").exists() and (root / "volumes" / f"{key}.npy").exists()
+
+
+def _content_digest(path: Path) -> str:
+    """Return the digest of a file's bytes, of a header and its data file, or of a folder's files."""
+    try:
+        if path.is_dir():
+            return digest(sorted(file_digest(p) for p in path.iterdir() if p.is_file() and p.name[0] != "."))
+        return digest([file_digest(p) for p in (path, *_data_files(path))])
+    except FileNotFoundError:
+        raise UnreadableVolumeError("no such file") from None
+    except PermissionError:
+        raise UnreadableVolumeError("no permission to read the file") from None
+
+
+def _data_files(path: Path) -> Iterator[Path]:
+    others = {".hdr": (".img", ".img.gz"), ".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz")}
+    for suffix in others.get(path.suffix.lower(), ()):
+        beside = path.with_suffix(suffix)
+        if beside.exists():
+            yield beside
+
+
+def _collect(
+    manifest: Manifest, outcomes: list[_Outcome], *, salt: str, recipe: Recipe
+) -> tuple[tuple[PreparedVolume, ...], tuple[SetAside, ...]]:
+    volumes: dict[str, PreparedVolume] = {}
+    set_aside = list(manifest.set_aside)
+    side_of: dict[str, str] = {}
+    pairs = list(zip(manifest.records, outcomes, strict=True))
+    # Validation first: of two identical files on both sides, training gives way. Then by subject and
+    # content, so that which copy stays does not depend on where the files lie.
+    pairs.sort(
+        key=lambda pair: (pair[0].split != "validation", pair[0].domain, pair[0].subject, pair[1].digest)
+    )
+    for record, outcome in pairs:
+        reason = outcome.reason
+        if not reason and outcome.key in volumes:
+            reason = "same content as another file of the domain"
+        elif not reason and side_of.get(outcome.digest, record.split) != record.split:
+            reason = "same content as a file on the other side of the split"
+        if reason:
+            set_aside.append(
+                SetAside(path=record.path, domain=record.domain, reason=reason, digest=outcome.digest)
+            )
+            continue
+        if outcome.label_reason and record.label is not None:
+            set_aside.append(SetAside(path=record.label, domain=record.domain, reason=outcome.label_reason))
+        side_of[outcome.digest] = record.split
+        volumes[outcome.key] = PreparedVolume(
+            key=outcome.key,
+            domain=record.domain,
+            subject=subject_digest(salt, record.subject),
+            split=record.split,
+            shape=outcome.shape,
+            spacing_mm=recipe.spacing_mm,
+            file=f"volumes/{outcome.key}.npy",
+            label=outcome.label,
+        )
+    ordered = sorted(volumes.values(), key=lambda volume: (volume.domain, volume.key))
+    return tuple(ordered), tuple(set_aside)
+
+
+def _check_sides(
+    manifest: Manifest, volumes: tuple[PreparedVolume, ...], set_aside: tuple[SetAside, ...]
+) -> None:
+    for domain in manifest.domains:
+        for side in SPLITS:
+            if not any(volume.domain == domain and volume.split == side for volume in volumes):
+                lost = [s for s in set_aside if s.domain == domain]
+                why = (
+                    f"{len(lost)} files set aside, first because: {lost[0].reason}" if lost else "it had none"
+                )
+                raise InputError(
+                    f"domain {domain} has no readable {side} volume: {why}; mend or add files, "
+                    "or leave the domain out"
+                )
+
+
+def _salt(root: Path) -> str:
+    path = root / "salt"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(secrets.token_hex(16), encoding="utf-8")
+        path.chmod(0o600)
+    return path.read_text(encoding="utf-8")
+
+
+def _remove_stale(root: Path) -> None:
+    """Remove what a killed process left half-written, once no other can still be writing it."""
+    for place in (root, root / "volumes", root / "labels"):
+        for leftover in place.glob(".*.tmp"):
+            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                leftover.unlink(missing_ok=True)
