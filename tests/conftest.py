@@ -1,12 +1,18 @@
 """Run-time shape checks for every test, and where the real volumes lie."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
-# Torch and MONAI stay out of this: the hook only decorates modules of voxmix.
-_hook = install_import_hook("voxmix", "beartype.beartype")
+# The hook wants the name of a checker. Ours takes an int where a float is asked for, as PEP 484 does.
+_checker = ModuleType("voxmix_shape_checker")
+_checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
+sys.modules[_checker.__name__] = _checker
+_hook = install_import_hook("voxmix", f"{_checker.__name__}.check")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -112,22 +112,24 @@ def study_recipe(study: Study) -> Recipe:
 def prepare_study(study: Study, *, progress: ProgressCallback = silent) -> Preparation:
     """Prepare every volume of the study that is not in the cache yet."""
     require("nibabel", extra="imaging")
-    from voxmix.volumes import prepare
+    from voxmix.volumes.prepare import prepare
 
     settings = study.config.data
-    source = study.phantoms_dir if settings.path is None else study.root / settings.path
+    source = study.phantoms_dir if settings.path is None else (study.root / settings.path).resolve()
     if not source.exists():
         raise InputError(
             f"the study's volumes are not at {source}; mend data.path in {study.root / 'study.yaml'}"
         )
     manifest = read_manifest(source, settings)
-    return prepare(
+    preparation = prepare(
         manifest,
         recipe=study_recipe(study),
         root=study.cache_dir,
         workers=workers_of(study),
         progress=progress,
     )
+    study.mark_made("prepare", study.preparation_inputs)
+    return preparation
 
 
 def workers_of(study: Study) -> int:

@@ -33,9 +33,7 @@ def init(
     ] = None,
     phantoms: Annotated[bool, typer.Option("--phantoms", help="Make phantom volumes instead.")] = False,
     preset: Annotated[str, typer.Option(help="Settings to start from: small or paper.")] = "small",
-    domain: Annotated[
-        list[str] | None, typer.Option(help="Use only this domain of the data; repeat for more.")
-    ] = None,
+    domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a study: look at the volumes and write a study file to edit.
@@ -69,6 +67,8 @@ def _prepare(study: "Study") -> "Preparation":
         preparation = prepare_study(study, progress=progress)
     for aside in preparation.set_aside:
         note(f"set aside {aside.path}: {aside.reason}")
+    for path, remark in preparation.notes:
+        note(f"{path}: {remark}")
     return preparation
 
 
@@ -134,6 +134,37 @@ def run(study: StudyArgument, as_json: JsonOption = False) -> None:
         emit_json(value)
     else:
         emit(f"{value['runs']} proxy runs, {value['measurements']} measurements: {value['table']}")
+
+
+@verb
+def fit(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Fit the laws to the proxy runs: how each domain scales and which domain helps which."""
+    from voxmix.analysis import fit_laws, report_content
+
+    opened = _study(study)
+    with opened.lock():
+        with progress_bar("fitting", unit="laws") as progress:
+            laws = fit_laws(opened, progress=progress)
+        content = report_content(opened)
+    if as_json:
+        emit_json({name: law.to_dict() for name, law in laws.items()})
+        return
+    _show(content, ("transfer", "fits"))
+
+
+@verb
+def allocate(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Find the mixture of every strategy for the study's budget, with a proof of optimality."""
+    from voxmix.analysis import allocate_strategies, report_content
+
+    opened = _study(study)
+    with opened.lock():
+        found = allocate_strategies(opened)
+        content = report_content(opened)
+    if as_json:
+        emit_json({name: allocation.to_dict() for name, allocation in found.items()})
+        return
+    _show(content, ("answer", "strategies"))
 
 
 @verb

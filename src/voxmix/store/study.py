@@ -4,16 +4,17 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from voxmix._io import naming_full_disk
+from voxmix._io import digest, naming_full_disk, read_json, write_json
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, StudyBusyError
 from voxmix.store.config import StudyConfig, read_config, write_config
 from voxmix.store.runs import RunResult, is_finished, read_run
 
 STUDY_FILE = "study.yaml"
+_MADE = "steps.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +108,23 @@ class Study:
         return tuple(
             read_run(self.run_dir(spec)) for spec in unique.values() if is_finished(self.run_dir(spec))
         )
+
+    @property
+    def preparation_inputs(self) -> str:
+        """Digest of the settings that decide which volumes are prepared, and how."""
+        return digest({"data": asdict(self.config.data), "recipe": self.config.recipe})
+
+    def is_made(self, step: str, inputs: str) -> bool:
+        """Return whether a step was finished from these inputs (their digest)."""
+        return self._made().get(step) == inputs
+
+    def mark_made(self, step: str, inputs: str) -> None:
+        """Remember that a step is finished and from which inputs."""
+        write_json(self.root / _MADE, {**self._made(), step: inputs})
+
+    def _made(self) -> dict[str, str]:
+        path = self.root / _MADE
+        return read_json(path) if path.exists() else {}
 
     @contextmanager
     def lock(self) -> Iterator[None]:
