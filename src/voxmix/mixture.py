@@ -95,7 +95,7 @@ class Mixture:
         if budget != int(budget) or budget < 1:
             raise InputError(f"budget must be a whole number of draws, at least 1, got {budget}")
         quota = self.weights * (int(budget) / self.weights.sum())
-        counts = np.floor(quota).astype(np.int64)
+        counts: Int[np.ndarray, " source"] = np.floor(quota).astype(np.int64)
         order = np.argsort(-(quota - counts), kind="stable")
         counts[order[: int(budget) - int(counts.sum())]] += 1
         return counts

@@ -149,7 +149,7 @@ def fit(study: StudyArgument, as_json: JsonOption = False) -> None:
     if as_json:
         emit_json({name: law.to_dict() for name, law in laws.items()})
         return
-    _show(content, ("transfer", "fits"))
+    _show(content, ("transfer", "fits"), as_json=False)
 
 
 @verb
@@ -164,7 +164,7 @@ def allocate(study: StudyArgument, as_json: JsonOption = False) -> None:
     if as_json:
         emit_json({name: allocation.to_dict() for name, allocation in found.items()})
         return
-    _show(content, ("answer", "strategies"))
+    _show(content, ("answer", "strategies"), as_json=False)
 
 
 @verb
