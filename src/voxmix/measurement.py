@@ -1,12 +1,23 @@
 """MeasurementTable: what runs measured, one row per run and target."""
 
+import csv
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from voxmix._io import atomic_path, digest
+from voxmix._optional import require
 from voxmix.errors import InputError
-from voxmix.mixture import check_domains
+from voxmix.mixture import Mixture, check_domains
+
+_REQUIRED = ("run", "seed", "budget", "target", "loss")
+_OPTIONAL = ("source", "loss_se")
+_WEIGHT, _VOLUMES = "weight:", "volumes:"
+_SUM_TOLERANCE = 1e-5  # tables are written with six decimals; Mixture itself asks for 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,3 +49,420 @@ class MeasurementTable:
     loss: Float[np.ndarray, " row"]
     loss_se: Float[np.ndarray, " row"]
     volumes: Float[np.ndarray, "row source"]
+
+    def __post_init__(self) -> None:
+        domains = check_domains(self.domains)
+        rows = len(self.run)
+        shapes = {
+            "target": (rows,),
+            "weights": (rows, len(domains)),
+            "budget": (rows,),
+            "seed": (rows,),
+            "loss": (rows,),
+            "loss_se": (rows,),
+            "volumes": (rows, len(domains)),
+        }
+        for name, expected in shapes.items():
+            value = getattr(self, name)
+            found = (len(value),) if name == "target" else np.shape(value)
+            if found != expected:
+                raise InputError(f"{name} has shape {found}, expected {expected}: one entry per row of `run`")
+            if name != "target":
+                array = np.array(value, dtype=np.int64 if name == "seed" else np.float64)
+                array.setflags(write=False)
+                object.__setattr__(self, name, array)
+        object.__setattr__(self, "domains", domains)
+        object.__setattr__(self, "run", tuple(self.run))
+        object.__setattr__(self, "target", tuple(self.target))
+        self._check_values()
+        self._check_runs()
+
+    def _check_values(self) -> None:
+        known = set(self.domains)
+        for row, name in enumerate(self.target):
+            if name not in known:
+                raise InputError(
+                    f"row {row + 1}, column target: unknown domain {name!r}; the sources are {list(self.domains)}"
+                )
+        _refuse(
+            ~(np.isfinite(self.loss) & (self.loss >= 0)), self.loss, "loss", "a finite number of at least 0"
+        )
+        _refuse(
+            ~(np.isfinite(self.budget) & (self.budget >= 1)), self.budget, "budget", "at least 1 volume draw"
+        )
+        _refuse(
+            ~(np.isnan(self.loss_se) | (np.isfinite(self.loss_se) & (self.loss_se >= 0))),
+            self.loss_se,
+            "loss_se",
+            "a number of at least 0, or empty",
+        )
+        bad = ~(np.isfinite(self.weights) & (self.weights >= 0))
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise InputError(
+                f"row {row + 1}, column {_WEIGHT}{self.domains[column]}: {self.weights[row, column]} is not a "
+                "weight; give a number from 0 to 1"
+            )
+        total = self.weights.sum(axis=1)
+        _refuse(np.abs(total - 1) > _SUM_TOLERANCE, total, f"{_WEIGHT}*", "weights that sum to 1")
+        bad = ~(np.isnan(self.volumes) | (self.volumes >= 0))
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise InputError(
+                f"row {row + 1}, column {_VOLUMES}{self.domains[column]}: {self.volumes[row, column]} is not a "
+                "count of volumes; give a number of at least 0, or leave it empty"
+            )
+
+    def _check_runs(self) -> None:
+        first: dict[str, int] = {}
+        seen: dict[tuple[str, str], int] = {}
+        for row, key in enumerate(zip(self.run, self.target, strict=True)):
+            if key in seen:
+                raise InputError(
+                    f"row {row + 1}, columns run and target: run {key[0]!r} has two losses for target {key[1]!r} "
+                    f"(rows {seen[key] + 1} and {row + 1}: {self.loss[seen[key]]:g} and {self.loss[row]:g}); "
+                    "keep one, or give the second run a name of its own"
+                )
+            seen[key] = row
+            start = first.setdefault(key[0], row)
+            for column in ("budget", "seed", "weights"):
+                if not np.array_equal(getattr(self, column)[start], getattr(self, column)[row]):
+                    raise InputError(
+                        f"row {row + 1}, column {column}: run {key[0]!r} stands with another {column} in row "
+                        f"{start + 1}; a run has one mixture, budget and seed, so give different runs different names"
+                    )
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+    def __repr__(self) -> str:
+        return (
+            f"MeasurementTable({len(self)} losses of {len(set(self.run))} runs; domains {list(self.domains)}; "
+            f"budgets {[int(b) for b in np.unique(self.budget)]})"
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        names = [self.domains[i] if i >= 0 else "mixture" for i in self.source]
+        head = "".join(f"<th>{name}</th>" for name in ("run", "source", "budget", "seed", "target", "loss"))
+        rows = "".join(
+            f"<tr><td>{escape(self.run[i][:8])}</td><td>{escape(names[i])}</td><td>{self.budget[i]:.0f}</td>"
+            f"<td>{self.seed[i]}</td><td>{escape(self.target[i])}</td><td>{self.loss[i]:.5f}</td></tr>"
+            for i in range(min(len(self), 20))
+        )
+        return f"<p>{escape(repr(self))}</p><table><tr>{head}</tr>{rows}</table>"
+
+    @property
+    def source(self) -> Int[np.ndarray, " row"]:
+        """Index of the only source of a pure run, per row; -1 for a run of several sources."""
+        pure = (self.weights > 0).sum(axis=1) == 1
+        return np.where(pure, self.weights.argmax(axis=1), -1)
+
+    @property
+    def target_index(self) -> Int[np.ndarray, " row"]:
+        """Index of the target in ``domains``, per row."""
+        place = {name: i for i, name in enumerate(self.domains)}
+        return np.array([place[name] for name in self.target], dtype=np.int64)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the content, whatever the order of the rows."""
+        rows = sorted(
+            (run, target, float(budget), int(seed), float(loss), weights.tolist())
+            for run, target, budget, seed, loss, weights in zip(
+                self.run, self.target, self.budget, self.seed, self.loss, self.weights, strict=True
+            )
+        )
+        return digest([list(self.domains), [list(row) for row in rows]])
+
+    def select(self, mask: Bool[np.ndarray, " row"]) -> "MeasurementTable":
+        """Return the rows where ``mask`` is true, over the same domains."""
+        rows = np.flatnonzero(np.asarray(mask, dtype=bool))
+        return MeasurementTable(
+            domains=self.domains,
+            run=tuple(self.run[i] for i in rows),
+            target=tuple(self.target[i] for i in rows),
+            **{name: getattr(self, name)[rows] for name in _ARRAYS},
+        )
+
+    def reorder(self, domains: Sequence[str]) -> "MeasurementTable":
+        """Return the same rows with the source axis in another order."""
+        if sorted(domains) != sorted(self.domains):
+            raise InputError(
+                f"expected the domains {sorted(self.domains)} in some order, got {list(domains)}"
+            )
+        order = [self.domains.index(name) for name in domains]
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays["weights"] = self.weights[:, order]
+        arrays["volumes"] = self.volumes[:, order]
+        return MeasurementTable(domains=tuple(domains), run=self.run, target=self.target, **arrays)
+
+    @classmethod
+    def concatenate(cls, tables: Iterable["MeasurementTable"]) -> "MeasurementTable":
+        """Return the rows of all tables, which must have the same domains in the same order."""
+        parts = list(tables)
+        if not parts:
+            raise InputError("no tables to concatenate; give at least one")
+        if len({part.domains for part in parts}) > 1:
+            raise InputError(f"tables have different domains: {sorted({part.domains for part in parts})}")
+        return cls(
+            domains=parts[0].domains,
+            run=tuple(name for part in parts for name in part.run),
+            target=tuple(name for part in parts for name in part.target),
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS},
+        )
+
+    @classmethod
+    def from_rows(
+        cls, rows: Iterable[Mapping[str, Any]], *, domains: Sequence[str] | None = None
+    ) -> "MeasurementTable":
+        """Return the table of records with the keys of the tidy format.
+
+        ``run, seed, budget, target, loss`` and either ``source`` or one ``weight:<domain>`` per domain;
+        optional ``loss_se`` and ``volumes:<domain>``. A row that stands twice, with the same loss, counts
+        once. Without ``domains`` they are those of the weight columns, then the sources, as first met.
+
+        Raises:
+            InputError: names the row (1 is the first) and the column.
+        """
+        return _from_records(cls, [dict(row) for row in rows], domains)
+
+    @classmethod
+    def read_csv(cls, path: Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
+        """Return the table of a CSV file (comma, semicolon or tab; UTF-8), rows as in :meth:`from_rows`.
+
+        With semicolons a decimal comma is understood.
+        """
+        return cls.from_rows(_csv_records(Path(path)), domains=domains)
+
+    @classmethod
+    def read_parquet(cls, path: Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
+        """Return the table of a Parquet file, rows as in :meth:`from_rows` (needs pandas and pyarrow)."""
+        require("pyarrow", extra="parquet")
+        pandas = require("pandas", extra="parquet")
+        if not Path(path).is_file():
+            raise InputError(f"no such file: {path}; check the path")
+        try:
+            frame = pandas.read_parquet(path)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path} is not a Parquet file ({error}); give a Parquet or CSV table") from None
+        return cls.from_rows(frame.to_dict("records"), domains=domains)
+
+    @classmethod
+    def read(cls, path: Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
+        """Return the table of a file: Parquet by its suffix, else CSV."""
+        parquet = Path(path).suffix.lower() in {".parquet", ".pq"}
+        return cls.read_parquet(path, domains=domains) if parquet else cls.read_csv(path, domains=domains)
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return records in the tidy format, with ``source`` for pure runs and weights for all."""
+        sources = self.source
+        with_se, with_volumes = not np.isnan(self.loss_se).all(), not np.isnan(self.volumes).all()
+        rows = []
+        for i in range(len(self)):
+            row: dict[str, Any] = {
+                "run": self.run[i],
+                "seed": int(self.seed[i]),
+                "budget": _plain(self.budget[i]),
+                "source": self.domains[sources[i]] if sources[i] >= 0 else None,
+                "target": self.target[i],
+                "loss": float(self.loss[i]),
+            }
+            if with_se:
+                row["loss_se"] = None if np.isnan(self.loss_se[i]) else float(self.loss_se[i])
+            row |= {f"{_WEIGHT}{d}": float(w) for d, w in zip(self.domains, self.weights[i], strict=True)}
+            if with_volumes:
+                row |= {
+                    f"{_VOLUMES}{d}": None if np.isnan(v) else _plain(v)
+                    for d, v in zip(self.domains, self.volumes[i], strict=True)
+                }
+            rows.append(row)
+        return rows
+
+    def to_csv(self, path: Path) -> None:
+        """Write the tidy CSV (UTF-8, commas) that :meth:`read_csv` reads back to the same table."""
+        rows = self.to_rows()
+        names = list(rows[0]) if rows else [*_REQUIRED, *(f"{_WEIGHT}{d}" for d in self.domains)]
+        with (
+            atomic_path(Path(path)) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            writer = csv.DictWriter(stream, fieldnames=names, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+_ARRAYS = ("weights", "budget", "seed", "loss", "loss_se", "volumes")
+
+
+def _plain(value: float) -> int | float:
+    return int(value) if float(value).is_integer() else float(value)
+
+
+def _refuse(bad: Bool[np.ndarray, " row"], values: np.ndarray, column: str, expected: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"row {row + 1}, column {column}: got {values[row]:g}, expected {expected}")
+
+
+def _csv_records(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}; check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; give a CSV or Parquet file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save the table as CSV UTF-8") from None
+    lines = text.splitlines()
+    if not lines or not lines[0].strip():
+        raise InputError(f"{path} has no header line; the first line names the columns {list(_REQUIRED)}")
+    delimiter = max(",;\t", key=lines[0].count)
+    try:
+        records = list(csv.DictReader(lines, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path} is not a CSV table ({error}); save it again as CSV UTF-8") from None
+    for number, record in enumerate(records, start=1):
+        if None in record:
+            raise InputError(
+                f"row {number} of {path} has more cells than the header has columns; mend that line"
+            )
+        if delimiter == ";":
+            for name, value in record.items():
+                if value and name not in ("run", "source", "target"):
+                    record[name] = value.replace(",", ".")
+    return [{(k or "").strip(): v for k, v in record.items()} for record in records if any(record.values())]
+
+
+def _empty(value: Any) -> bool:
+    return (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, float) and value != value)
+    )
+
+
+def _text(record: Mapping[str, Any], column: str, row: int) -> str:
+    value = record.get(column)
+    if _empty(value):
+        raise InputError(f"row {row}, column {column}: empty; every row needs one")
+    return str(value).strip()
+
+
+def _number(record: Mapping[str, Any], column: str, row: int) -> float:
+    value = record.get(column)
+    if _empty(value):
+        raise InputError(
+            f"row {row}, column {column}: empty; leave the whole row out where nothing was measured"
+        )
+    try:
+        return float(value.strip() if isinstance(value, str) else value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise InputError(f"row {row}, column {column}: {value!r} is not a number") from None
+
+
+def _whole(record: Mapping[str, Any], column: str, row: int) -> int:
+    value = _number(record, column, row)
+    if not float(value).is_integer():
+        raise InputError(f"row {row}, column {column}: {value} is not a whole number")
+    return int(value)
+
+
+def _from_records(
+    cls: type[MeasurementTable], records: list[dict[str, Any]], domains: Sequence[str] | None
+) -> MeasurementTable:
+    if not records:
+        raise InputError("the table has no rows; give at least the pure runs of every domain")
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    missing = [name for name in _REQUIRED if name not in columns]
+    if missing:
+        raise InputError(
+            f"column {missing[0]!r} is missing (needed: {list(_REQUIRED)}); the table has {columns}"
+        )
+    weighted = [name.removeprefix(_WEIGHT) for name in columns if name.startswith(_WEIGHT)]
+    if not weighted and "source" not in columns:
+        raise InputError(
+            f"no column says what a run was trained on: add 'source' or '{_WEIGHT}<domain>' columns"
+        )
+    if domains is None:
+        met = [str(r["source"]).strip() for r in records if not _empty(r.get("source"))]
+        domains = tuple(dict.fromkeys([*weighted, *met]))
+    names = check_domains(domains)
+    unknown = [name for name in weighted if name not in names]
+    if unknown:
+        raise InputError(f"column {_WEIGHT}{unknown[0]}: unknown domain; the domains are {list(names)}")
+    place = {name: i for i, name in enumerate(names)}
+    kept: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for row, record in enumerate(records, start=1):
+        run, target = _text(record, "run", row), _text(record, "target", row)
+        if target not in place:
+            raise InputError(
+                f"row {row}, column target: unknown domain {target!r}; the sources are {list(names)}"
+            )
+        loss, budget = _number(record, "loss", row), _number(record, "budget", row)
+        if not (np.isfinite(loss) and loss >= 0):
+            raise InputError(f"row {row}, column loss: got {loss}, expected a finite number of at least 0")
+        if not (np.isfinite(budget) and budget >= 1):
+            raise InputError(f"row {row}, column budget: got {budget}, expected at least 1 volume draw")
+        value = (
+            tuple(_weights_of(record, place, weighted, row)),
+            budget,
+            _whole(record, "seed", row),
+            loss,
+            np.nan if _empty(record.get("loss_se")) else _number(record, "loss_se", row),
+            tuple(
+                np.nan if _empty(record.get(_VOLUMES + name)) else _number(record, _VOLUMES + name, row)
+                for name in names
+            ),
+        )
+        before = kept.setdefault((run, target), value)
+        if before[:4] != value[:4]:
+            raise InputError(
+                f"row {row}, columns run and target: run {run!r} and target {target!r} stand before with other "
+                f"values (loss {before[3]:g}, here {loss:g}); keep one, or name the runs apart"
+            )
+    values = list(kept.values())
+    return cls(
+        domains=names,
+        run=tuple(run for run, _ in kept),
+        target=tuple(target for _, target in kept),
+        weights=np.array([v[0] for v in values]),
+        budget=np.array([v[1] for v in values]),
+        seed=np.array([v[2] for v in values], dtype=np.int64),
+        loss=np.array([v[3] for v in values]),
+        loss_se=np.array([v[4] for v in values], dtype=np.float64),
+        volumes=np.array([v[5] for v in values], dtype=np.float64),
+    )
+
+
+def _weights_of(
+    record: Mapping[str, Any], place: Mapping[str, int], weighted: list[str], row: int
+) -> Float[np.ndarray, " source"]:
+    weights = np.zeros(len(place))
+    filled = [name for name in weighted if not _empty(record.get(_WEIGHT + name))]
+    for name in filled:
+        weights[place[name]] = _number(record, _WEIGHT + name, row)
+        if not (np.isfinite(weights[place[name]]) and weights[place[name]] >= 0):
+            raise InputError(
+                f"row {row}, column {_WEIGHT}{name}: {weights[place[name]]} is not a weight; "
+                "give a number from 0 to 1"
+            )
+    if filled and abs(weights.sum() - 1) > _SUM_TOLERANCE:
+        raise InputError(f"row {row}, columns {_WEIGHT}*: weights sum to {weights.sum():.6f}, expected 1")
+    if _empty(record.get("source")):
+        if not filled:
+            raise InputError(
+                f"row {row}, column source: empty, and no {_WEIGHT}<domain> is given; fill one of them"
+            )
+        return weights
+    source = str(record["source"]).strip()
+    if source not in place:
+        raise InputError(
+            f"row {row}, column source: unknown domain {source!r}; the domains are {list(place)}"
+        )
+    if filled and weights[place[source]] < 1 - _SUM_TOLERANCE:
+        raise InputError(
+            f"row {row}, column source: {source!r} does not agree with the weights of that row; keep one of the two"
+        )
+    return Mixture.pure(tuple(place), source).weights.copy()

@@ -1,0 +1,158 @@
+"""fit(): from a table of losses to a law with its health."""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix._progress import ProgressCallback, silent
+from voxmix.errors import InputError
+from voxmix.law import forms
+from voxmix.law.cells import Cells, gather
+from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
+from voxmix.law.forms import LAWS, LawParameters
+from voxmix.law.health import statuses
+from voxmix.law.twostage import FitOptions, two_stage
+from voxmix.law.uncertainty import resample
+from voxmix.measurement import MeasurementTable
+
+
+def fit(
+    table: MeasurementTable,
+    *,
+    law: str = forms.TRANSFER,
+    method: Literal["two-stage", "joint"] = "two-stage",
+    loss: Literal["mse", "relative-huber", "log"] = "mse",
+    max_exponent: float = 2.0,
+    max_transfer: float = 1.0,
+    rho: Literal["shared", "per-target"] = "shared",
+    bootstrap: int = 0,
+    seed: int = 0,
+    progress: ProgressCallback = silent,
+) -> FittedLaw:
+    """Return the law that fits a table of losses, with R2, residuals and a status per parameter.
+
+    Args:
+        table: pure runs at three budgets or more per domain; runs of mixtures where variety should count.
+        law: "transfer" (the paper's), "naive", "shared-exponent", "diversity", "budget", "budget-diversity".
+        method: "two-stage" as the paper does (a third stage for rho), or "joint" over all runs at once.
+        loss: squared error, Huber loss of the relative error, or squared error of the log.
+        max_exponent: upper bound of beta (default 2, spec section 3).
+        max_transfer: upper bound of tau; the paper's is 1, a source can be worth more.
+        rho: one CES exponent for all targets, or one per target.
+        bootstrap: wild cluster bootstrap draws through all stages; 0 for none.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: an unknown option, or a table from which no curve can be fitted.
+    """
+    options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap)
+    cells, dropped = _fittable(gather(table), options)
+    batch = solve(cells, np.nan_to_num(cells.loss)[None], options)
+    parameters = batch.take(0)
+    draws = None
+    if bootstrap:
+        draws = resample(cells, parameters, options, solve, draws=bootstrap, seed=seed, progress=progress)
+    return FittedLaw(
+        domains=cells.domains,
+        targets=cells.targets,
+        law=law,
+        method=method,
+        loss=loss,
+        parameters=parameters,
+        budget_range=(float(cells.budget.min()), float(cells.budget.max())),
+        quality=quality_of(cells, parameters),
+        status=(*dropped, *statuses(cells, parameters, options)),
+        bootstrap=draws,
+        table_digest=table.digest,
+        volumes={d: float(v) for d, v in zip(cells.domains, cells.volumes, strict=True) if not np.isnan(v)},
+    )
+
+
+def solve(cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions) -> LawParameters:
+    """Return the parameters of a batch of loss tables by the method of the options."""
+    return two_stage(cells, loss, options)
+
+
+def _checked(
+    law: str, method: str, loss: str, max_exponent: float, max_transfer: float, rho: str, bootstrap: int
+) -> FitOptions:
+    choices = {
+        "law": (law, LAWS),
+        "method": (method, ("two-stage", "joint")),
+        "loss": (loss, ("mse", "relative-huber", "log")),
+        "rho": (rho, ("shared", "per-target")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise InputError(f"unknown {name} {value!r}; choose one of {list(allowed)}")
+    if not max_exponent > 0.01 or not max_transfer > 0:
+        raise InputError(
+            f"max_exponent must be above 0.01 and max_transfer above 0, got {max_exponent} and {max_transfer}"
+        )
+    if bootstrap < 0:
+        raise InputError(f"bootstrap must be a count of draws, at least 0, got {bootstrap}")
+    return FitOptions(
+        law=law,
+        method=method,  # type: ignore[arg-type]
+        loss=loss,  # type: ignore[arg-type]
+        max_exponent=max_exponent,
+        max_transfer=max_transfer,
+        rho=rho,  # type: ignore[arg-type]
+    )
+
+
+def _fittable(cells: Cells, options: FitOptions) -> tuple[Cells, tuple[ParameterStatus, ...]]:
+    """Return the cells of the targets that have runs to fit, and a status for each that has none."""
+    budgets = np.unique(cells.budget)
+    if len(budgets) < 2:
+        raise InputError(
+            f"all runs have one budget ({budgets[0]:g} draws), which tells nothing of how losses fall; "
+            "add pure runs at two more budgets at least"
+        )
+    own = np.array([len(cells.pure(int(o), j)) > 0 for j, o in enumerate(cells.own)])
+    if not own.any():
+        raise InputError(
+            "no domain was trained alone and measured on itself; add pure runs of every domain, or fit with "
+            "method joint"
+        )
+    lost = [name for name, keep in zip(cells.targets, own, strict=True) if not keep]
+    lost += [name for name in cells.domains if name not in cells.targets]
+    dropped = tuple(
+        ParameterStatus(
+            parameter="irreducible_loss",
+            target=name,
+            state="not identified",
+            message=f"{name} has no pure run measured on itself, so it is no target; add pure runs of {name}",
+        )
+        for name in lost
+    )
+    return cells.only_targets(own), dropped
+
+
+def quality_of(cells: Cells, law: LawParameters) -> FitQuality:
+    """Return R2 and residuals of a law on the cells it was fitted to."""
+    predicted = forms.predict(law, cells.weights, cells.budget)[0]
+    measured = ~np.isnan(cells.loss)
+    predicted = np.where(measured & np.isfinite(predicted), predicted, np.nan)
+    pair = np.full((len(cells.domains), len(cells.targets)), np.nan)
+    for j in range(len(cells.targets)):
+        for i in range(len(cells.domains)):
+            rows = cells.pure(i, j)
+            pair[i, j] = r_squared(cells.loss[rows, j], predicted[rows, j])
+    return FitQuality(
+        r2_target=pair[cells.own, np.arange(len(cells.targets))],
+        r2_pair=pair,
+        weights=cells.weights,
+        budget=cells.budget,
+        observed=np.where(measured, cells.loss, np.nan),
+        predicted=predicted,
+    )
+
+
+def r_squared(observed: Float[np.ndarray, " n"], predicted: Float[np.ndarray, " n"]) -> float:
+    """Return 1 - SSE / SST; NaN with fewer than two values, values that are all equal, or a prediction missing."""
+    if len(observed) < 2 or np.isnan(predicted).any():
+        return float("nan")
+    spread = np.sum((observed - observed.mean()) ** 2)
+    return float(1 - np.sum((observed - predicted) ** 2) / spread) if spread > 0 else float("nan")

@@ -1,0 +1,268 @@
+"""FittedLaw: parameters with their health, and what they predict."""
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix import _io
+from voxmix.errors import InputError, VoxmixWarning
+from voxmix.law import forms
+from voxmix.law.forms import LawParameters
+from voxmix.mixture import Mixture
+
+FORMAT = 1
+State = Literal["ok", "at bound", "not identified", "not converged"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParameterStatus:
+    """Health of one fitted number: a state, and a sentence with what would help.
+
+    ``target`` is None for a number that all targets share; ``source`` is given for transfers only.
+    """
+
+    parameter: str
+    target: str | None
+    source: str | None = None
+    state: State = "ok"
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the status as JSON-like data."""
+        return {
+            "parameter": self.parameter,
+            "source": self.source,
+            "target": self.target,
+            "state": self.state,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FitQuality:
+    """How well the law fits what it was fitted to.
+
+    Attributes:
+        r2_target: share of the variance of each target's own pure-run means explained; NaN below 2 budgets.
+        r2_pair: the same per (source, target) for its pure runs.
+        weights, budget: the cells, one per mixture and budget.
+        observed, predicted: mean losses (cell, target); NaN where not measured.
+    """
+
+    r2_target: Float[np.ndarray, " target"]
+    r2_pair: Float[np.ndarray, "source target"]
+    weights: Float[np.ndarray, "cell source"]
+    budget: Float[np.ndarray, " cell"]
+    observed: Float[np.ndarray, "cell target"]
+    predicted: Float[np.ndarray, "cell target"]
+
+    @property
+    def residuals(self) -> Float[np.ndarray, "cell target"]:
+        """Observed minus predicted."""
+        return self.observed - self.predicted
+
+    @property
+    def relative_error(self) -> Float[np.ndarray, " target"]:
+        """Mean of |observed - predicted| / observed per target."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error = np.abs(self.residuals) / self.observed
+        return np.nanmean(np.where(np.isfinite(error), error, np.nan), axis=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FittedLaw:
+    """A law fitted to measurements.
+
+    ``transfer[source, target]`` is the worth of one draw of source for target, in draws of target.
+    ``targets`` equals ``domains`` unless a domain was never measured as a target.
+    """
+
+    domains: tuple[str, ...]
+    targets: tuple[str, ...]
+    law: str
+    method: str
+    loss: str
+    parameters: LawParameters
+    budget_range: tuple[float, float]
+    quality: FitQuality
+    status: tuple[ParameterStatus, ...]
+    bootstrap: LawParameters | None = None
+    table_digest: str = ""
+    volumes: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def irreducible_loss(self) -> Float[np.ndarray, " target"]:
+        """E: the loss that more draws do not remove."""
+        return self.parameters.irreducible_loss
+
+    @property
+    def amplitude(self) -> Float[np.ndarray, " target"]:
+        """A: scale of the reducible loss."""
+        return self.parameters.amplitude
+
+    @property
+    def exponent(self) -> Float[np.ndarray, " target"]:
+        """beta: how fast the reducible loss falls."""
+        return self.parameters.exponent
+
+    @property
+    def transfer(self) -> Float[np.ndarray, "source target"]:
+        """tau[source, target]; 1 on the diagonal."""
+        return self.parameters.transfer
+
+    @property
+    def rho(self) -> Float[np.ndarray, " target"]:
+        """CES exponent per target: 1 adds contributions up, less rewards variety."""
+        return self.parameters.rho
+
+    @property
+    def r2_target(self) -> Float[np.ndarray, " target"]:
+        """R squared of each target's own curve."""
+        return self.quality.r2_target
+
+    @property
+    def r2_pair(self) -> Float[np.ndarray, "source target"]:
+        """R squared per (source, target)."""
+        return self.quality.r2_pair
+
+    def weights_of(self, mixture: Mixture) -> Float[np.ndarray, " source"]:
+        """Return the weights of a mixture in the order of ``domains``.
+
+        Raises:
+            InputError: the mixture names other domains; those it leaves out count as 0.
+        """
+        unknown = [name for name in mixture.domains if name not in self.domains]
+        if unknown:
+            raise InputError(f"mixture has unknown domains {unknown}; the law knows {list(self.domains)}")
+        shares = mixture.as_dict()
+        return np.array([shares.get(name, 0.0) for name in self.domains])
+
+    def extrapolation(self, budget: float) -> float:
+        """Return how many times ``budget`` lies outside the fitted budgets; 1 inside."""
+        low, high = self.budget_range
+        return max(budget / high, low / budget, 1.0)
+
+    def evaluate(
+        self, weights: Float[np.ndarray, "*rows source"], budget: float
+    ) -> Float[np.ndarray, "*rows target"]:
+        """Return predicted losses for weight vectors at one budget, without a word on extrapolation."""
+        rows = np.atleast_2d(weights)
+        values = forms.predict(self.parameters, rows, np.full(len(rows), float(budget)))[0]
+        return values if np.ndim(weights) == 2 else values[0]
+
+    def predict(self, mixture: Mixture, budget: float) -> Float[np.ndarray, " target"]:
+        """Return the predicted loss per target, in the order of ``targets``.
+
+        Warns:
+            VoxmixWarning: the budget lies outside the fitted budgets (see :meth:`extrapolation`).
+        """
+        if not budget > 0:
+            raise InputError(f"budget must be above 0 draws, got {budget}")
+        if self.extrapolation(budget) > 1:
+            low, high = self.budget_range
+            warnings.warn(
+                f"budget {budget:g} lies {self.extrapolation(budget):.1f} times outside the fitted budgets "
+                f"{low:g} to {high:g}; check the prediction with a run",
+                VoxmixWarning,
+                stacklevel=2,
+            )
+        return self.evaluate(self.weights_of(mixture), budget)
+
+    def effective_budget(self, mixture: Mixture, budget: float) -> Float[np.ndarray, " target"]:
+        """Return n_j, in draws of each target."""
+        weights = self.weights_of(mixture)[None]
+        return forms.effective_budget(self.parameters, weights, np.array([float(budget)]))[0, 0]
+
+    def contributions(self, mixture: Mixture, budget: float) -> Float[np.ndarray, "source target"]:
+        """Return ``tau_ij lambda_i N``: what each source gives each target, in draws of the target."""
+        return forms.contributions(self.parameters, self.weights_of(mixture), float(budget))
+
+    def gradient(self, mixture: Mixture, budget: float) -> Float[np.ndarray, "source target"]:
+        """Return ``dL_j / dlambda_i``; every weight must be above 0 when rho is below 1."""
+        landscape = forms.Landscape(self.parameters, budget)
+        return landscape.curvature(self.weights_of(mixture)[None]).slope[0]
+
+    def problems(self) -> tuple[ParameterStatus, ...]:
+        """Return the statuses that are not ok."""
+        return tuple(item for item in self.status if item.state != "ok")
+
+    def intervals(self, level: float = 0.9) -> dict[str, Float[np.ndarray, "*shape 2"]] | None:
+        """Return percentile intervals per parameter, low and high on the last axis; None without draws."""
+        if not 0 < level < 1:
+            raise InputError(f"level must lie between 0 and 1, got {level}; 0.9 is usual")
+        if self.bootstrap is None:
+            return None
+        tail = (1 - level) / 2
+        names = ("irreducible_loss", "amplitude", "exponent", "transfer", "rho")
+        return {
+            name: np.moveaxis(np.quantile(getattr(self.bootstrap, name), [tail, 1 - tail], axis=0), 0, -1)
+            for name in names
+        }
+
+    def predicted_interval(
+        self, mixture: Mixture, budget: float, level: float = 0.9
+    ) -> Float[np.ndarray, "target 2"] | None:
+        """Return percentile intervals of the predicted losses; None without bootstrap draws."""
+        if self.bootstrap is None:
+            return None
+        tail = (1 - level) / 2
+        weights = self.weights_of(mixture)[None]
+        losses = forms.predict(self.bootstrap, weights, np.array([float(budget)]))[:, 0]
+        return np.quantile(losses, [tail, 1 - tail], axis=0).T
+
+    def __repr__(self) -> str:
+        return (
+            f"FittedLaw({self.law}, {self.method}; {len(self.domains)} domains, budgets "
+            f"{self.budget_range[0]:g} to {self.budget_range[1]:g}, {len(self.problems())} of "
+            f"{len(self.status)} parameters not ok)"
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        head = "<th>target</th><th>E</th><th>A</th><th>beta</th><th>rho</th><th>R2</th>"
+        head += "".join(f"<th>from {escape(name)}</th>" for name in self.domains)
+        rows = ""
+        for j, name in enumerate(self.targets):
+            cells = [
+                self.irreducible_loss[j],
+                self.amplitude[j],
+                self.exponent[j],
+                self.rho[j],
+                self.r2_target[j],
+            ]
+            cells += list(self.transfer[:, j])
+            rows += f"<tr><th>{escape(name)}</th>" + "".join(f"<td>{v:.3g}</td>" for v in cells) + "</tr>"
+        doubts = "".join(f"<li>{escape(item.message)}</li>" for item in self.problems())
+        return f"<p>{escape(repr(self))}</p><table><tr>{head}</tr>{rows}</table><ul>{doubts}</ul>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the law as JSON-like data; :meth:`from_dict` is its inverse."""
+        from voxmix.law.saved import law_to_dict
+
+        return law_to_dict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "FittedLaw":
+        """Return the law written by :meth:`to_dict`."""
+        from voxmix.law.saved import law_from_dict
+
+        return law_from_dict(value)
+
+    def save(self, path: Path) -> None:
+        """Write the law as JSON (kind "law")."""
+        _io.write_json(Path(path), self.to_dict())
+
+    @classmethod
+    def load(cls, path: Path) -> "FittedLaw":
+        """Return the law of a JSON file.
+
+        Raises:
+            InputError: no such file, another kind of file, or another format version.
+        """
+        return cls.from_dict(_io.read_versioned(Path(path), kind="law", version=FORMAT))

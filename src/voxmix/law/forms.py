@@ -1,0 +1,257 @@
+"""The law family: loss, effective budget and derivatives, for one law or a batch of bootstrap draws.
+
+Every form is one expression (spec, section 2; docs/concepts/law.md)::
+
+    L_j = E_j + B_j N**-a_j + A_j n_j**-beta_j
+    n_j = (sum_i (tau_ij g_i(lambda_i N) / s)**rho_j)**(1/rho_j)
+
+with ``B = 0`` and ``s = 1`` but in the budget forms, where ``s = N``: there ``n_j`` counts shares, not draws.
+``rho = 1`` is the plain sum, ``g_i(n) = n`` draws without repetition. Each ``g_i`` is concave and each CES sum
+is concave and rising, so every loss is convex in the weights.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+TRANSFER, NAIVE, SHARED, DIVERSITY, BUDGET = "transfer", "naive", "shared-exponent", "diversity", "budget"
+BUDGET_DIVERSITY = "budget-diversity"
+LAWS = (TRANSFER, NAIVE, SHARED, DIVERSITY, BUDGET, BUDGET_DIVERSITY)
+
+_TARGET_FIELDS = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LawParameters:
+    """Numbers of one law, or of many (a leading draw axis); read-only.
+
+    Attributes:
+        irreducible_loss, amplitude, exponent: E, A, beta per target.
+        transfer: tau[source, target]; worth of one draw of source for target, in draws of target.
+        rho: CES exponent per target, 0 < rho <= 1; 1 adds contributions up.
+        budget_amplitude, budget_exponent: B, a per target; B is 0 but in the budget forms.
+        by_share: whether ``n`` counts shares of the budget (the budget forms) and not draws.
+        unique: volumes that exist per source; infinite where draws do not repeat.
+        repeats: R per source: how fast repeats lose their worth (Muennighoff et al. 2023, eq. 5).
+    """
+
+    irreducible_loss: Float[np.ndarray, "*draw target"]
+    amplitude: Float[np.ndarray, "*draw target"]
+    exponent: Float[np.ndarray, "*draw target"]
+    transfer: Float[np.ndarray, "*draw source target"]
+    rho: Float[np.ndarray, "*draw target"]
+    budget_amplitude: Float[np.ndarray, "*draw target"]
+    budget_exponent: Float[np.ndarray, "*draw target"]
+    by_share: bool
+    unique: Float[np.ndarray, " source"]
+    repeats: Float[np.ndarray, "*draw source"]
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.name != "by_share":
+                array = np.array(getattr(self, item.name), dtype=np.float64)
+                array.setflags(write=False)
+                object.__setattr__(self, item.name, array)
+
+    @property
+    def draws(self) -> int:
+        """Number of laws in the batch; 1 without a draw axis."""
+        return self.transfer.shape[0] if self.transfer.ndim == 3 else 1
+
+    def batched(self) -> "LawParameters":
+        """Return the same numbers with a draw axis."""
+        if self.transfer.ndim == 3:
+            return self
+        names = (*_TARGET_FIELDS, "transfer", "repeats")
+        return replace(self, **{name: getattr(self, name)[None] for name in names})
+
+    def take(self, index: Any) -> "LawParameters":
+        """Return draw ``index`` (a number: no draw axis is left), or the draws of an index array."""
+        names = (*_TARGET_FIELDS, "transfer", "repeats")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    @classmethod
+    def make(cls, **values: Any) -> "LawParameters":
+        """Return parameters from E, A, beta and tau, the rest at its neutral value unless given."""
+        shape = np.shape(values["irreducible_loss"])
+        sources = np.shape(values["transfer"])[-2]
+        neutral: dict[str, Any] = {
+            "rho": np.ones(shape),
+            "budget_amplitude": np.zeros(shape),
+            "budget_exponent": np.ones(shape),
+            "by_share": False,
+            "unique": np.full(sources, np.inf),
+            "repeats": np.full((*shape[:-1], sources), np.inf),
+        }
+        return cls(**(neutral | values))
+
+
+def worth(
+    draws: Float[np.ndarray, "*shape source"],
+    unique: Float[np.ndarray, " source"],
+    repeats: Float[np.ndarray, "*batch source"],
+    *,
+    order: int = 0,
+) -> Float[np.ndarray, "*out source"]:
+    """Return g(n), or its first or second derivative: what n draws of U volumes are worth in fresh draws.
+
+    ``g(n) = n`` up to U and ``U + U R (1 - exp(-(n/U - 1)/R))`` above; concave with slope 1 at U.
+    """
+    finite = np.isfinite(unique) & np.isfinite(repeats)
+    if not finite.any():
+        return np.array(draws) if order == 0 else np.full(np.shape(draws), float(order == 1))
+    stock = np.where(finite, unique, 1.0)
+    rate = np.where(finite, repeats, 1.0)
+    excess = np.where(finite, np.maximum(draws / stock - 1, 0), 0.0)
+    slope = np.exp(-excess / rate)
+    if order == 0:
+        above = finite & (draws > stock)
+        return np.where(above, stock + stock * rate * (1 - slope), draws)
+    if order == 1:
+        return slope
+    return np.where(excess > 0, -slope / (stock * rate), 0.0)
+
+
+def _power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """``base ** exponent`` with 0 staying 0, whatever the exponent above 0."""
+    with np.errstate(divide="ignore"):
+        return np.exp(exponent * np.log(base))
+
+
+def _scale(law: LawParameters, budget: Any) -> Any:
+    return budget if law.by_share else np.ones_like(budget)
+
+
+def contributions(
+    law: LawParameters, weights: Float[np.ndarray, "*rows source"], budget: float
+) -> Float[np.ndarray, "*out source target"]:
+    """Return ``tau_ij g_i(lambda_i N)``: what each source gives each target, in draws of the target."""
+    return law.transfer * worth(weights * budget, law.unique, law.repeats)[..., None]
+
+
+def effective_budget(
+    law: LawParameters, weights: Float[np.ndarray, "row source"], budget: Float[np.ndarray, " row"]
+) -> Float[np.ndarray, "*out target"]:
+    """Return ``n_j`` (draw, row, target), in draws of the target (also in the budget forms).
+
+    ``weights`` (row, source), ``budget`` (row,).
+    """
+    batch = law.batched()
+    drawn = worth(weights * budget[:, None], batch.unique, batch.repeats[:, None, :])
+    drawn = np.broadcast_to(drawn, (batch.draws, *drawn.shape[-2:]))
+    if np.all(batch.rho == 1):
+        return drawn @ batch.transfer
+    rho = batch.rho
+    if np.all(rho == rho[:, :1]):
+        total = _power(drawn, rho[:, :1, None]) @ _power(batch.transfer, rho[:, None, :])
+    else:
+        powered = _power(drawn[:, :, :, None], rho[:, None, None, :])
+        total = np.einsum("dkij,dij->dkj", powered, _power(batch.transfer, rho[:, None, :]))
+    return _power(total, 1 / rho[:, None, :])
+
+
+def predict(
+    law: LawParameters, weights: Float[np.ndarray, "row source"], budget: Float[np.ndarray, " row"]
+) -> Float[np.ndarray, "*out target"]:
+    """Return losses (draw, row, target) of mixtures ``weights`` (row, source) at ``budget`` (row,).
+
+    A target that nothing reaches has infinite loss, unless its amplitude is 0.
+    """
+    batch = law.batched()
+    reached = effective_budget(batch, weights, budget) / _scale(batch, budget)[:, None]
+    amplitude = batch.amplitude[:, None, :]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        reducible = np.where(amplitude > 0, amplitude * reached ** -batch.exponent[:, None, :], 0.0)
+        own = batch.budget_amplitude[:, None, :] * budget[:, None] ** -batch.budget_exponent[:, None, :]
+    return batch.irreducible_loss[:, None, :] + own + reducible
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Curvature:
+    """Losses at one point per draw, and what their derivatives by the weights are made of.
+
+    ``slope[d, i, j] = dL_j/dlambda_i``. The Hessian of ``sum_j c_j L_j`` is
+    ``slope diag(c * spread) slope' + diag(bend @ c)``.
+    """
+
+    loss: Float[np.ndarray, "draw target"]
+    slope: Float[np.ndarray, "draw source target"]
+    spread: Float[np.ndarray, "draw target"]
+    bend: Float[np.ndarray, "draw source target"] | None
+
+    def hessian(self, cost: Float[np.ndarray, "draw target"]) -> Float[np.ndarray, "draw source source"]:
+        """Return the Hessian of ``sum_j cost_j L_j`` (cost >= 0), positive semidefinite."""
+        scaled = self.slope * np.sqrt(cost * self.spread)[:, None, :]
+        result = scaled @ scaled.transpose(0, 2, 1)
+        if self.bend is not None:
+            index = np.arange(result.shape[-1])
+            result[:, index, index] += np.einsum("dij,dj->di", self.bend, cost)
+        return result
+
+
+class Landscape:
+    """Losses of a batch of laws at one budget as functions of the weights, powers computed once."""
+
+    def __init__(self, law: LawParameters, budget: float) -> None:
+        batch = law.batched()
+        self.law, self.budget = batch, float(budget)
+        self.scale = self.budget if batch.by_share else 1.0
+        shared = bool(np.all(batch.rho == batch.rho[:, :1]))
+        self.rho = batch.rho[:, None, :1] if shared else batch.rho[:, None, :]
+        self.straight = bool(np.all(batch.rho == 1))
+        self.plain = self.straight and not np.isfinite(batch.unique).any()
+        self.shared = shared
+        tau = batch.transfer / self.scale
+        self.tau = tau if self.straight else _power(tau, batch.rho[:, None, :])
+        self.base = batch.irreducible_loss + batch.budget_amplitude * self.budget**-batch.budget_exponent
+        self.steep = batch.exponent / batch.rho
+
+    def _sum(self, weights: np.ndarray) -> np.ndarray:
+        drawn = worth(weights * self.budget, self.law.unique, self.law.repeats)[..., None]
+        powered = drawn if self.straight else _power(drawn, self.rho)
+        if self.shared:
+            return np.einsum("di,dij->dj", powered[..., 0], self.tau)
+        return np.einsum("dij,dij->dj", powered, self.tau)
+
+    def loss(self, weights: Float[np.ndarray, "draw source"]) -> Float[np.ndarray, "draw target"]:
+        """Return the losses of one mixture per draw."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            reducible = self.law.amplitude * self._sum(weights) ** -self.steep
+        return self.base + np.where(self.law.amplitude > 0, reducible, 0.0)
+
+    def curvature(self, weights: Float[np.ndarray, "draw source"]) -> Curvature:
+        """Return losses and derivatives at one mixture of weights above 0 per draw."""
+        drawn = worth(weights * self.budget, self.law.unique, self.law.repeats)[..., None]
+        first = (
+            self.budget * worth(weights * self.budget, self.law.unique, self.law.repeats, order=1)[..., None]
+        )
+        if self.straight:
+            powered, rise = drawn, first
+        else:
+            powered = _power(drawn, self.rho)
+            rise = self.rho * powered / drawn * first
+        total = (
+            np.einsum("di,dij->dj", powered[..., 0], self.tau)
+            if self.shared
+            else np.einsum("dij,dij->dj", powered, self.tau)
+        )
+        amplitude, steep = self.law.amplitude, self.steep
+        active = amplitude > 0
+        total = np.where(active, total, 1.0)
+        reducible = np.where(active, amplitude * total**-steep, 0.0)
+        fall = steep * reducible / total
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.where(active & (fall > 0), (steep + 1) / (steep * reducible), 0.0)
+        bend = None
+        if not self.plain:
+            second = (
+                self.budget**2
+                * worth(weights * self.budget, self.law.unique, self.law.repeats, order=2)[..., None]
+            )
+            turn = self.rho * powered / drawn * ((self.rho - 1) * first**2 / drawn + second)
+            bend = -turn * self.tau * fall[:, None, :]
+        return Curvature(
+            loss=self.base + reducible, slope=-rise * self.tau * fall[:, None, :], spread=spread, bend=bend
+        )

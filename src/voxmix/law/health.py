@@ -1,0 +1,179 @@
+"""Status of every parameter: what the runs can tell about it, and which run would tell more."""
+
+import numpy as np
+
+from voxmix.law import forms
+from voxmix.law.cells import Cells
+from voxmix.law.fitted import ParameterStatus, State
+from voxmix.law.forms import LawParameters
+from voxmix.law.twostage import MIN_RHO, FitOptions
+
+_EDGE = 1e-6  # relative nearness that counts as at a bound
+
+
+def statuses(cells: Cells, law: LawParameters, options: FitOptions) -> tuple[ParameterStatus, ...]:
+    """Return one status per fitted number, targets first, then pairs, then rho."""
+    found: list[ParameterStatus] = []
+    for j, name in enumerate(cells.targets):
+        found += _curve(cells, law, options, j, name)
+    for j, target in enumerate(cells.targets):
+        for i, source in enumerate(cells.domains):
+            if i != cells.own[j] and options.law != forms.NAIVE:
+                found.append(_pair(cells, law, options, i, j, source, target))
+    if options.law in (forms.DIVERSITY, forms.BUDGET_DIVERSITY):
+        found += _variety(cells, law, options)
+    return tuple(found)
+
+
+def _more(budget: float, name: str) -> str:
+    return f"add a budget above {budget:,.0f} draws of {name}"
+
+
+def _curve(cells: Cells, law: LawParameters, options: FitOptions, j: int, name: str) -> list[ParameterStatus]:
+    rows = cells.pure(int(cells.own[j]), j)
+    budgets = np.unique(cells.budget[rows])
+    count, most = len(budgets), float(budgets[-1]) if len(budgets) else 0.0
+    asymptote, amplitude, exponent = law.irreducible_loss[j], law.amplitude[j], law.exponent[j]
+
+    def state(parameter: str, value: State, message: str) -> ParameterStatus:
+        return ParameterStatus(parameter=parameter, target=name, state=value, message=message)
+
+    if amplitude == 0:
+        flat = f"losses of {name} do not fall with its budget, so its curve is flat; " + _more(most, name)
+        return [
+            state("irreducible_loss", "ok", ""),
+            state("amplitude", "at bound", flat),
+            state("exponent", "not identified", flat),
+        ]
+    if options.method == "two-stage" and count < 2:
+        what = (
+            f"{name} was measured at {count} budget of its own, so its curve is a guess; add two more budgets"
+        )
+        return [state(p, "not identified", what) for p in ("irreducible_loss", "amplitude", "exponent")]
+    if options.method == "two-stage" and count < 3:
+        what = f"two budgets of {name} cannot tell its irreducible loss, which is held at 0; " + _more(
+            most, name
+        )
+        return [
+            state("irreducible_loss", "not identified", what),
+            state("amplitude", "ok", ""),
+            state("exponent", "not identified", what),
+        ]
+    result = []
+    if asymptote <= _EDGE * amplitude * max(most, 1.0) ** -exponent:
+        result.append(
+            state(
+                "irreducible_loss",
+                "at bound",
+                f"losses of {name} still fall without leveling off, so its irreducible loss is at its bound 0; "
+                + _more(most, name),
+            )
+        )
+    else:
+        result.append(state("irreducible_loss", "ok", ""))
+    result.append(state("amplitude", "ok", ""))
+    if exponent >= options.max_exponent * (1 - _EDGE):
+        result.append(
+            state(
+                "exponent",
+                "at bound",
+                f"losses of {name} fall faster than any exponent up to {options.max_exponent:g} allows, as in a step; "
+                f"add budgets between those of {name}, or raise max_exponent",
+            )
+        )
+    elif exponent <= 2e-3:
+        result.append(
+            state(
+                "exponent",
+                "not identified",
+                f"losses of {name} fall so little that no exponent fits better than another; "
+                + _more(most, name),
+            )
+        )
+    else:
+        result.append(state("exponent", "ok", ""))
+    return result
+
+
+def _pair(
+    cells: Cells, law: LawParameters, options: FitOptions, i: int, j: int, source: str, target: str
+) -> ParameterStatus:
+    rows = cells.pure(i, j)
+    tau = law.transfer[i, j]
+    state: State = "ok"
+    message = ""
+    if not len(rows) and not (options.method == "joint" and np.any(cells.weights[cells.mixed, i] > 0)):
+        state = "not identified"
+        message = (
+            f"no pure run of {source} was measured on {target}, so its transfer counts as 0; "
+            f"evaluate the runs of {source} on {target}"
+        )
+    elif law.amplitude[j] == 0:
+        state = "not identified"
+        message = f"the curve of {target} is flat, so no transfer to it can be known; add budgets of {target}"
+    elif tau >= options.max_transfer * (1 - _EDGE):
+        state = "at bound"
+        message = (
+            f"{source} helps {target} at least as much as the bound {options.max_transfer:g} allows; "
+            "raise max_transfer, or see whether the curve of the target fits"
+        )
+    elif tau < _EDGE:
+        state = "at bound"
+        message = (
+            f"{source} helps {target} next to nothing: its losses lie far above the curve of {target}; "
+            f"nothing to do, unless larger budgets of {source} are cheap"
+        )
+    elif len(rows) and law.irreducible_loss[j] >= 0 and _levels_off(cells, law, i, j):
+        state = "not identified"
+        message = (
+            f"losses of {target} after {source} level off above the irreducible loss of {target}, so no one "
+            "transfer holds at all budgets; trust mixture runs over this number"
+        )
+    return ParameterStatus(
+        parameter="transfer",
+        target=target,
+        source=source,
+        state=state,
+        message=message,
+    )
+
+
+def _levels_off(cells: Cells, law: LawParameters, i: int, j: int) -> bool:
+    """Whether the transfer that fits the largest budget is under a tenth of that of the smallest."""
+    rows = cells.pure(i, j)
+    above = cells.loss[rows, j] - law.irreducible_loss[j]
+    if len(rows) < 3 or np.any(above <= 0):
+        return False
+    worth = (above / law.amplitude[j]) ** (-1 / law.exponent[j]) / cells.budget[rows]
+    return bool(worth[-1] < 0.1 * worth[0])
+
+
+def _variety(cells: Cells, law: LawParameters, options: FitOptions) -> list[ParameterStatus]:
+    state: State
+    names: list[tuple[str | None, float]] = (
+        [(None, float(law.rho[0]))]
+        if options.rho == "shared"
+        else [(n, float(r)) for n, r in zip(cells.targets, law.rho, strict=True)]
+    )
+    result = []
+    for name, rho in names:
+        state, message = "ok", ""
+        if not cells.mixed.any():
+            state = "not identified"
+            message = (
+                "without a run of a mixture the worth of variety (rho) cannot be known and stays 1; add a run of "
+                f"the uniform mixture at {cells.budget.max():,.0f} draws"
+            )
+        elif rho <= MIN_RHO * (1 + _EDGE) or rho >= 1 - _EDGE:
+            state = "at bound"
+            message = (
+                f"rho is at its bound {rho:.2g}: "
+                + (
+                    "mixtures do no better than the sum of their parts"
+                    if rho > 0.5
+                    else "variety counts for most"
+                )
+                + "; add another mixture run to be sure"
+            )
+        result.append(ParameterStatus(parameter="rho", target=name, state=state, message=message))
+    return result

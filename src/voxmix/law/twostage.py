@@ -1,0 +1,187 @@
+"""The paper's two stages (and the third, rho) for a batch of loss tables, in closed form but for one number.
+
+Stage 1: E, A, beta per target from its own pure runs. Stage 2: tau per ordered pair, everything else held;
+for a given beta the loss is linear in ``tau**-beta``, so the best tau is a clipped quotient. Stage 3: rho
+from runs of mixtures, everything else held; a search in one dimension.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix.law import forms
+from voxmix.law.cells import Cells
+from voxmix.law.curves import exponent_grid, fit_curves, golden, project
+from voxmix.law.forms import LawParameters
+
+MIN_RHO = 0.1
+_RHO_GRID = 24
+_RARE_EXPONENT = 0.3  # stands in where one budget alone tells nothing; the status says so
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitOptions:
+    """What is fitted and how; see :func:`voxmix.law.fit`."""
+
+    law: str = forms.TRANSFER
+    method: Literal["two-stage", "joint"] = "two-stage"
+    loss: Literal["mse", "relative-huber", "log"] = "mse"
+    max_exponent: float = 2.0
+    max_transfer: float = 1.0
+    rho: Literal["shared", "per-target"] = "shared"
+
+
+def two_stage(
+    cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
+) -> LawParameters:
+    """Return the parameters of each loss table of the batch; pairs without runs get transfer 0."""
+    draws, targets = loss.shape[0], len(cells.targets)
+    held = _shared_exponent(cells, loss, options) if options.law == forms.SHARED else None
+    curves = np.zeros((3, draws, targets))
+    for j in range(targets):
+        curves[:, :, j] = _own_curve(cells, loss, j, held, options)
+    curves[2] = _fill_exponents(cells, curves[2])
+    _through_single_budgets(cells, loss, curves)
+    transfer = np.zeros((draws, len(cells.domains), targets))
+    for j in range(targets):
+        for i in range(len(cells.domains)):
+            if i == cells.own[j]:
+                transfer[:, i, j] = 1.0
+            elif options.law != forms.NAIVE:
+                transfer[:, i, j] = _pair_transfer(cells, loss, i, j, curves[:, :, j], options)
+    law = LawParameters.make(
+        irreducible_loss=curves[0], amplitude=curves[1], exponent=curves[2], transfer=transfer
+    )
+    return third_stage(cells, loss, law, options) if options.law == forms.DIVERSITY else law
+
+
+def _own_curve(
+    cells: Cells,
+    loss: Float[np.ndarray, "draw cell target"],
+    target: int,
+    held: Float[np.ndarray, " draw"] | None,
+    options: FitOptions,
+) -> Float[np.ndarray, "parameter draw"]:
+    rows = cells.pure(int(cells.own[target]), target)
+    own = loss[:, rows, target]
+    exponent = held
+    if len(np.unique(cells.budget[rows])) < 2:
+        exponent = np.full(len(own), _RARE_EXPONENT)
+    return np.array(fit_curves(cells.budget[rows], own, max_exponent=options.max_exponent, exponent=exponent))
+
+
+def _shared_exponent(
+    cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
+) -> Float[np.ndarray, " draw"]:
+    """One beta for all targets: least sum over targets of squared error relative to the target's mean loss."""
+    series = []
+    for j in range(len(cells.targets)):
+        rows = cells.pure(int(cells.own[j]), j)
+        budget = cells.budget[rows]
+        if len(np.unique(budget)) >= 2:
+            own = loss[:, rows, j]
+            x = np.broadcast_to(budget / np.exp(np.mean(np.log(budget))), own.shape)
+            weight = np.broadcast_to(own.mean(axis=1, keepdims=True) ** -2.0, own.shape)
+            series.append((x, own, weight, len(np.unique(budget)) >= 3))
+    if not series:
+        return np.full(len(loss), _RARE_EXPONENT)
+
+    def total(beta: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:
+        return np.sum([project(x, y, w, beta, asymptote=a)[2] for x, y, w, a in series], axis=0)
+
+    grid = exponent_grid(options.max_exponent)
+    values = np.stack([total(np.full(len(loss), b)) for b in grid], axis=1)
+    place = values.argmin(axis=1)
+    low, high = grid[np.maximum(place - 1, 0)], grid[np.minimum(place + 1, len(grid) - 1)]
+    found = golden(total, low, high)
+    ends = [found, low, high]
+    return np.choose(np.stack([total(b) for b in ends], axis=1).argmin(axis=1), ends)
+
+
+def _fill_exponents(
+    cells: Cells, exponent: Float[np.ndarray, "draw target"]
+) -> Float[np.ndarray, "draw target"]:
+    """Give targets with one budget the median exponent of those with more."""
+    known = np.array(
+        [len(np.unique(cells.budget[cells.pure(int(o), j)])) > 1 for j, o in enumerate(cells.own)]
+    )
+    if known.all() or not known.any():
+        return exponent
+    return np.where(known, exponent, np.median(exponent[:, known], axis=1, keepdims=True))
+
+
+def _through_single_budgets(
+    cells: Cells,
+    loss: Float[np.ndarray, "draw cell target"],
+    curves: Float[np.ndarray, "parameter draw target"],
+) -> None:
+    for j, own in enumerate(cells.own):
+        rows = cells.pure(int(own), j)
+        if len(np.unique(cells.budget[rows])) == 1:
+            curves[1, :, j] = loss[:, rows[0], j] * cells.budget[rows[0]] ** curves[2, :, j]
+
+
+def _pair_transfer(
+    cells: Cells,
+    loss: Float[np.ndarray, "draw cell target"],
+    source: int,
+    target: int,
+    curve: Float[np.ndarray, "parameter draw"],
+    options: FitOptions,
+) -> Float[np.ndarray, " draw"]:
+    """Return the tau of least squares: ``L - E`` is linear in ``u = tau**-beta >= max_transfer**-beta``."""
+    rows = cells.pure(source, target)
+    asymptote, amplitude, exponent = curve
+    if not len(rows):
+        return np.zeros(len(loss))
+    z = amplitude[:, None] * cells.budget[rows] ** -exponent[:, None]
+    above = loss[:, rows, target] - asymptote[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = np.sum(z * above, axis=1) / np.sum(z * z, axis=1)
+        tau = np.where(u > 0, np.maximum(u, 1e-300) ** (-1 / exponent), np.inf)
+    return np.where(amplitude > 0, np.minimum(tau, options.max_transfer), 0.0)
+
+
+def third_stage(
+    cells: Cells, loss: Float[np.ndarray, "draw cell target"], law: LawParameters, options: FitOptions
+) -> LawParameters:
+    """Return the law with the rho that fits the mixture runs best, squared error relative to each loss.
+
+    Without mixture runs rho stays 1.
+    """
+    mixed = np.flatnonzero(cells.mixed)
+    observed = loss[:, mixed]
+    counted = ~np.isnan(cells.loss[mixed])
+    if not counted.any():
+        return law
+    weight = np.where(counted, 1 / np.maximum(np.where(counted, observed, 1.0), 1e-300) ** 2, 0.0)
+    observed = np.where(counted, observed, 0.0)
+
+    def errors(rho: Float[np.ndarray, "draw target"]) -> Float[np.ndarray, "draw target"]:
+        guess = forms.predict(replace(law, rho=rho), cells.weights[mixed], cells.budget[mixed])
+        with np.errstate(over="ignore", invalid="ignore"):
+            squared = weight * (np.minimum(guess, 1e150) - observed) ** 2
+        return np.sum(squared, axis=1)
+
+    return replace(law, rho=_best_rho(errors, law.rho.shape, options.rho == "shared"))
+
+
+def _best_rho(errors: object, shape: tuple[int, ...], shared: bool) -> Float[np.ndarray, "draw target"]:
+    assert callable(errors)
+
+    def value(rho: Float[np.ndarray, " series"]) -> Float[np.ndarray, " series"]:
+        if shared:
+            return np.asarray(errors(np.repeat(rho[:, None], shape[1], axis=1)).sum(axis=1))
+        return np.asarray(errors(rho.reshape(shape)).reshape(-1))
+
+    series = shape[0] if shared else shape[0] * shape[1]
+    grid = np.linspace(MIN_RHO, 1.0, _RHO_GRID)
+    values = np.stack([value(np.full(series, r)) for r in grid], axis=1)
+    place = values.argmin(axis=1)
+    low, high = grid[np.maximum(place - 1, 0)], grid[np.minimum(place + 1, len(grid) - 1)]
+    found = golden(value, low, high, 24)
+    ends = [found, low, high]
+    best = np.choose(np.stack([value(r) for r in ends], axis=1).argmin(axis=1), ends)
+    return np.repeat(best[:, None], shape[1], axis=1) if shared else best.reshape(shape)
