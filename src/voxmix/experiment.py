@@ -51,7 +51,7 @@ def start_study(
     start = presets.preset(preset)
     manifest = None
     if data is None:
-        counts = {name: presets.DEMO_COUNTS[name] for name in domains or presets.DEMO_COUNTS}
+        counts = presets.phantom_counts(domains or ())
         settings = DataSettings(phantoms=PhantomSettings(counts=counts))
         names = tuple(counts)
     else:

@@ -58,8 +58,9 @@ def init(
 
 
 def _prepare(study: "Study") -> "Preparation":
-    from voxmix.experiment import make_phantoms, prepare_study
+    from voxmix.experiment import make_phantoms, prepare_study, study_recipe
 
+    study_recipe(study)
     if study.config.data.phantoms is not None:
         with progress_bar("making phantoms", unit="volumes") as progress:
             make_phantoms(study, progress=progress)

@@ -1,5 +1,6 @@
 """Study settings to start from: for a laptop's cores, and at the paper's size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,3 +76,15 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}; choose one of {list(PRESETS)}")
     return PRESETS[name]
+
+
+def phantom_counts(domains: Sequence[str]) -> dict[str, int]:
+    """Return the phantom volumes of the demo, of all domains or (if any are named) of those.
+
+    Raises:
+        InputError: no phantoms of that name; names those that exist.
+    """
+    unknown = sorted(set(domains) - set(DEMO_COUNTS))
+    if unknown:
+        raise InputError(f"no phantoms of {unknown}; choose from {list(DEMO_COUNTS)}")
+    return {name: count for name, count in DEMO_COUNTS.items() if not domains or name in domains}

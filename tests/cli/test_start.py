@@ -1,0 +1,91 @@
+"""The command line starts at once, explains itself, and turns mistakes into sentences."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from voxmix import __version__
+
+VERBS = ("demo", "init", "prepare", "run", "fit", "allocate", "pretrain", "report", "status")
+
+
+def voxmix(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "voxmix", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nsys.argv = ['voxmix', '--help']\n"
+        "from voxmix.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'monai', 'scipy', 'pandas', 'numpy', 'matplotlib', 'pydantic', 'nibabel'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for verb in VERBS:
+        assert f" {verb} " in done.stdout
+
+
+def test_help_answers_in_half_a_second() -> None:
+    def seconds() -> float:
+        began = time.perf_counter()
+        assert voxmix("--help").returncode == 0
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "study run"])
+def test_every_verb_explains_itself(verb: str) -> None:
+    done = voxmix(*verb.split(), "--help")
+    assert done.returncode == 0
+    assert "--json" in done.stdout
+
+
+def test_the_version_is_said() -> None:
+    assert voxmix("--version").stdout == f"voxmix {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("status", "nowhere"), "nowhere is not a study"),
+        (("run", "nowhere"), "voxmix init"),
+        (("init", "s"), "give either --data DIR"),
+        (("init", "s", "--phantoms", "--preset", "huge"), "unknown preset 'huge'"),
+        (("init", "s", "--phantoms", "--domain", "KNEE-MR"), "KNEE-MR"),
+        (("init", "s", "--phantoms", "--domain", "ABD-CT"), "two or more domains"),
+        (("init", "s", "--data", "missing"), "no such file"),
+        (("init", "s", "--phantoms", "--data", "."), "give either"),
+    ],
+)
+def test_mistakes_give_one_sentence_and_exit_2(
+    arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    done = voxmix(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edited_study_file_is_checked(tmp_path: Path) -> None:
+    assert voxmix("init", "s", "--phantoms", cwd=tmp_path).returncode == 0
+    path = tmp_path / "s" / "study.yaml"
+    path.write_text(path.read_text().replace("budget: ", "budgt: ", 1))
+    done = voxmix("status", "s", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "budgt: unknown key; did you mean 'budget'?" in done.stderr
+    path.write_text(path.read_text().replace("budgt: ", "budget: ").replace("spacing_mm: ", "spacng_mm: "))
+    done = voxmix("prepare", "s", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "spacng_mm: unknown key; did you mean 'spacing_mm'?" in done.stderr
