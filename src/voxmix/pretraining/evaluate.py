@@ -1,0 +1,284 @@
+"""The fixed crops and fixed masks on which every run of a study is measured."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from voxmix._io import atomic_path, canonical_json, digest, naming_full_disk
+from voxmix.design import EvaluationSettings, ModelSettings
+from voxmix.errors import InputError
+from voxmix.pretraining.crops import check_fits, corner_of
+from voxmix.pretraining.masking import patchify, take, token_count, unpatchify, visible_count
+from voxmix.pretraining.model import MaskedAutoencoder
+from voxmix.pretraining.sampling import counted_uniforms, stream
+from voxmix.volumes.cache import PreparedCache, PreparedVolume
+
+_FORMAT = 1
+_CANDIDATES = 8  # places tried per crop
+_ENOUGH_FOREGROUND = 0.25  # share of voxels that ends the search
+_CHUNK_VOXELS = 1 << 21  # voxels evaluated at once: 64 crops of 32^3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetLoss:
+    """Masked reconstruction loss of one target.
+
+    ``loss`` is the mean squared error over masked voxels, the mean over crops; ``loss_se`` its standard
+    error with volumes as the unit, None for a single volume; ``foreground_loss`` the same error over masked
+    foreground voxels alone, None where there is no foreground.
+    """
+
+    loss: float
+    loss_se: float | None
+    foreground_loss: float | None
+    crops: int
+    volumes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EvaluationSet:
+    """Fixed crops and masks of every domain's validation volumes; the same for every run of a study.
+
+    Attributes:
+        domains: targets, in the order of the cache.
+        crops: (crop, x, y, z), float16 in [0, 1].
+        foreground: voxels that are not air, (crop, x, y, z).
+        domain: target per crop, index into ``domains``.
+        volume: number of the volume per crop.
+        order: patches of each crop in the order of its mask, (crop, token); the first ``visible`` are seen.
+        visible: patches that are seen.
+        made_from: what the set depends on; :attr:`digest` is its digest.
+    """
+
+    domains: tuple[str, ...]
+    crops: Float[Tensor, "crop x y z"]
+    foreground: Bool[Tensor, "crop x y z"]
+    domain: Int[Tensor, " crop"]
+    volume: Int[Tensor, " crop"]
+    order: Int[Tensor, "crop token"]
+    visible: int
+    made_from: str
+
+    @property
+    def digest(self) -> str:
+        """Digest of the cache, the settings and the algorithm's version: equal sets, equal losses."""
+        return digest(self.made_from)
+
+    @classmethod
+    def build(
+        cls, cache: PreparedCache, *, model: ModelSettings, evaluation: EvaluationSettings
+    ) -> "EvaluationSet":
+        """Return the set of a prepared cache; deterministic, and independent of any mixture.
+
+        Crops are spread evenly over a domain's validation volumes; each takes the first of eight random
+        places with a quarter of foreground, or the best of them.
+
+        Raises:
+            InputError: a domain has no validation volume, or a volume is smaller than the crop.
+        """
+        crops, masks, domain, volume = [], [], [], []
+        seen = 0
+        for d, name in enumerate(cache.domains):
+            volumes = tuple(cache.select(name, "validation"))
+            if not volumes:
+                raise InputError(
+                    f"{name} has no validation volume, so no loss can be measured on it; add volumes of at "
+                    f"least two subjects of {name}, or leave the domain out, and prepare again"
+                )
+            check_fits(volumes, model.crop)
+            for number in range(evaluation.crops_per_domain):
+                which = number % len(volumes)
+                rng = stream(evaluation.seed, "evaluation", name, number)
+                crop, mask = _choose_crop(cache, volumes[which], model.crop, rng)
+                crops.append(crop)
+                masks.append(mask)
+                domain.append(d)
+                volume.append(seen + which)
+            seen += len(volumes)
+        u = counted_uniforms(evaluation.seed, 0, len(crops), columns=token_count(model))
+        made_from = {
+            "format": _FORMAT,
+            "cache": cache.digest,
+            "crop": model.crop,
+            "patch": model.patch,
+            "mask_ratio": model.mask_ratio,
+            "crops_per_domain": evaluation.crops_per_domain,
+            "seed": evaluation.seed,
+        }
+        return cls(
+            domains=tuple(cache.domains),
+            crops=torch.from_numpy(np.stack(crops)),
+            foreground=torch.from_numpy(np.stack(masks)),
+            domain=torch.tensor(domain),
+            volume=torch.tensor(volume),
+            order=torch.from_numpy(np.argsort(u, axis=1, kind="stable")),
+            visible=visible_count(model),
+            made_from=canonical_json(made_from),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the set as one safetensors file, atomically."""
+        tensors = {
+            n: getattr(self, n).contiguous() for n in ("crops", "foreground", "domain", "volume", "order")
+        }
+        header = {
+            "kind": "evaluation set",
+            "domains": canonical_json(list(self.domains)),
+            "visible": str(self.visible),
+            "made_from": self.made_from,
+        }
+        with naming_full_disk(path.parent), atomic_path(path) as temporary:
+            temporary.write_bytes(safetensors.torch.save(tensors, metadata=header))
+
+    @classmethod
+    def load(cls, path: Path) -> "EvaluationSet":
+        """Return the set that :meth:`save` wrote.
+
+        Raises:
+            InputError: no such file, or another kind of file.
+        """
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, safetensors.SafetensorError) as error:
+            raise InputError(f"{path} is not an evaluation set ({error}); build it again") from None
+        if header.get("kind") != "evaluation set":
+            raise InputError(f"{path} holds no evaluation set; give the file that EvaluationSet.save wrote")
+        return cls(
+            domains=tuple(json.loads(header["domains"])),
+            visible=int(header["visible"]),
+            made_from=header["made_from"],
+            **tensors,
+        )
+
+
+def foreground_of(array: np.ndarray) -> np.ndarray:
+    """Return which voxels lie more than 5% of the way from the lowest value to the 99th percentile.
+
+    Prepared volumes hold air at their lowest value, whatever the modality; preparation cuts at the same line.
+    """
+    low, high = float(array.min()), float(np.percentile(array, 99))
+    return np.asarray(array) > low + 0.05 * (high - low)
+
+
+def _choose_crop(
+    cache: PreparedCache, volume: PreparedVolume, crop: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    array = np.asarray(cache.array(volume))
+    body = foreground_of(array)
+    best, best_share = (0, 0, 0), -1.0
+    for place in rng.random((_CANDIDATES, 3)):
+        x, y, z = corner_of(place, array.shape, crop)
+        share = float(body[x : x + crop, y : y + crop, z : z + crop].mean())
+        if share > best_share:
+            best, best_share = (x, y, z), share
+        if share >= _ENOUGH_FOREGROUND:
+            break
+    x, y, z = best
+    window = np.s_[x : x + crop, y : y + crop, z : z + crop]
+    return np.array(array[window]), np.array(body[window])
+
+
+@torch.no_grad()
+def reconstruct(
+    model: MaskedAutoencoder, evaluation: EvaluationSet, rows: slice, adapters: Sequence[str]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (prediction, truth, foreground) of the masked patches of some crops, (crop, masked, voxel)."""
+    device = next(model.parameters()).device
+    served = torch.tensor([adapters.index(n) if n in adapters else -1 for n in evaluation.domains])
+    order = evaluation.order[rows].to(device)
+    visible, masked = order[:, : evaluation.visible], order[:, evaluation.visible :]
+    crops = evaluation.crops[rows].to(device).float()
+    domain = served[evaluation.domain[rows]].to(device)
+    predicted, truth = model(crops, visible.contiguous(), masked.contiguous(), domain)
+    body = take(
+        patchify(evaluation.foreground[rows].to(device).float(), model.settings.patch), masked.contiguous()
+    )
+    return predicted.float(), truth, body
+
+
+def measure(
+    model: MaskedAutoencoder, evaluation: EvaluationSet, *, adapters: Sequence[str]
+) -> dict[str, TargetLoss]:
+    """Return the loss of every target; ``adapters`` names the adapters of the model, in their order.
+
+    A target is served by its own adapter; one without an adapter gets the identity, and an adapter that saw
+    no draw still is the identity.
+    """
+    count = len(evaluation.crops)
+    step = max(_CHUNK_VOXELS // evaluation.crops[0].numel(), 1)
+    error, inside, voxels = [], [], []
+    for start in range(0, count, step):
+        predicted, truth, body = reconstruct(model, evaluation, slice(start, start + step), adapters)
+        squared = (predicted - truth).square()
+        error.append(squared.mean(dim=(1, 2)).double().cpu())
+        inside.append((squared * body).sum(dim=(1, 2)).double().cpu())
+        voxels.append(body.sum(dim=(1, 2)).double().cpu())
+    losses = {}
+    all_errors, all_inside, all_voxels = (torch.cat(parts).numpy() for parts in (error, inside, voxels))
+    for d, name in enumerate(evaluation.domains):
+        chosen = (evaluation.domain == d).numpy()
+        volume = evaluation.volume.numpy()[chosen]
+        total = float(all_voxels[chosen].sum())
+        losses[name] = TargetLoss(
+            loss=float(all_errors[chosen].mean()),
+            loss_se=clustered_standard_error(all_errors[chosen], volume),
+            foreground_loss=float(all_inside[chosen].sum()) / total if total else None,
+            crops=int(chosen.sum()),
+            volumes=len(np.unique(volume)),
+        )
+    return losses
+
+
+def clustered_standard_error(
+    values: Float[np.ndarray, " crop"], cluster: Int[np.ndarray, " crop"]
+) -> float | None:
+    """Return the standard error of the mean when values of one cluster are not independent.
+
+    ``sqrt(G / (G - 1) * sum_g (sum_i in g (v_i - mean))**2) / n`` for G clusters; None for one cluster.
+    """
+    _, group = np.unique(cluster, return_inverse=True)
+    groups = int(group.max()) + 1
+    if groups < 2:
+        return None
+    sums = np.bincount(group, weights=values - values.mean())
+    return float(np.sqrt(groups / (groups - 1) * np.sum(sums**2)) / len(values))
+
+
+def pictures(
+    model: MaskedAutoencoder, evaluation: EvaluationSet, *, adapters: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return central slices of one crop per domain: original, masked (hidden patches 0), reconstructed.
+
+    Keys are ``<index>/original``, ``<index>/masked``, ``<index>/reconstructed`` and ``domains``; the crop is
+    the domain's with the most foreground, so that there is something to see.
+    """
+    shown: dict[str, np.ndarray] = {"domains": np.array(evaluation.domains)}
+    content = evaluation.foreground.flatten(1).sum(dim=1)
+    patch, edge = model.settings.patch, evaluation.crops.shape[-1]
+    for d in range(len(evaluation.domains)):
+        mine = torch.where(evaluation.domain == d)[0]
+        row = int(mine[content[mine].argmax()])
+        predicted, _, _ = reconstruct(model, evaluation, slice(row, row + 1), adapters)
+        hidden = evaluation.order[row : row + 1, evaluation.visible :]
+        original = evaluation.crops[row].float()
+        masked_rows = patchify(original.unsqueeze(0), patch)
+        rebuilt = masked_rows.clone()
+        masked_rows[0, hidden[0]] = 0
+        rebuilt[0, hidden[0]] = predicted[0].cpu().clamp(0, 1)
+        for name, cube in (
+            ("original", original),
+            ("masked", unpatchify(masked_rows, patch)[0]),
+            ("reconstructed", unpatchify(rebuilt, patch)[0]),
+        ):
+            shown[f"{d}/{name}"] = cube[:, :, edge // 2].numpy().astype(np.float16)
+    return shown

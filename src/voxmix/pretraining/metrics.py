@@ -1,0 +1,77 @@
+"""One JSON line per training step, and the watch over the loss."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from voxmix.errors import InputError, VoxmixError
+
+_DIVERGED = 10.0  # times the loss of the first step
+
+
+class MetricsLog:
+    """Collects steps on the device and writes them in groups; a resumed run goes on where its state stands."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._waiting: list[tuple[int, int, float]] = []
+        self._values: list[Tensor] = []
+        self._first: float | None = None
+
+    def keep(self, steps: int) -> None:
+        """Drop what was written after the state that the run goes on from.
+
+        Raises:
+            InputError: lines are missing.
+        """
+        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        if len(lines) < steps:
+            raise InputError(
+                f"{self.path} has {len(lines)} steps, its run's state stands at {steps}; the file was "
+                "changed, delete the run's folder and the run starts again"
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w") as file:
+            file.writelines(lines[:steps])
+        if steps:
+            self._first = float(json.loads(lines[0])["loss"])
+
+    def add(
+        self, *, step: int, draws: int, loss: Tensor, gradient_norm: Tensor, learning_rate: float
+    ) -> None:
+        """Take one step; nothing is computed or written until :meth:`flush`."""
+        self._waiting.append((step, draws, learning_rate))
+        self._values.append(torch.stack([loss, gradient_norm.to(loss.dtype)]))
+
+    def flush(self) -> None:
+        """Write the steps taken since the last time.
+
+        Raises:
+            VoxmixError: a loss is not finite, or more than ten times that of the first step.
+        """
+        if not self._waiting:
+            return
+        rows = torch.stack(self._values).double().cpu().tolist()
+        waiting, self._waiting, self._values = self._waiting, [], []
+        lines: list[str] = []
+        for (step, draws, rate), (loss, norm) in zip(waiting, rows, strict=True):
+            self._first = loss if self._first is None else self._first
+            if not (loss <= _DIVERGED * self._first and norm < float("inf")):
+                self._write(lines)
+                raise VoxmixError(
+                    f"the loss is {loss:.4g} at step {step} (draw {draws}, gradient norm {norm:.4g}, learning "
+                    f"rate {rate:.2e}; it began at {self._first:.4g}): training diverged and was stopped, the "
+                    "state before is kept; lower learning_rate or clip_norm, or raise warmup_steps"
+                )
+            row = {"step": step, "draws": draws, "loss": loss, "gradient_norm": norm, "learning_rate": rate}
+            lines.append(json.dumps(row) + "\n")
+        self._write(lines)
+
+    def _write(self, lines: list[str]) -> None:
+        with self.path.open("a") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,203 @@
+"""The fast proxy: an asymmetric masked autoencoder whose encoder sees only the visible patches.
+
+Composed of MONAI's patch embedding and transformer blocks, so that the encoder's weights carry MONAI's
+names (``patch_embedding.*``, ``blocks.N.*``, ``norm.*``) and load into a MONAI ``ViT`` or a UNETR's ``vit``.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from voxmix._optional import require
+from voxmix.design import ModelSettings
+from voxmix.pretraining.masking import patchify, take, token_count
+
+_POSITION_SCALE = 0.2  # of a sine-cosine table: near the size of a patch's embedding at the start
+
+
+def transformer_block(width: int, heads: int, mlp_width: int) -> nn.Module:
+    """Return a MONAI transformer block without the parts that never get a gradient.
+
+    MONAI 1.4 to 1.5 builds a cross attention that nothing calls, and 1.6 its layer norm; both would sit in
+    the optimizer and break plain DDP.
+    """
+    blocks = require("monai.networks.blocks.transformerblock", extra="train")
+    block: nn.Module = blocks.TransformerBlock(hidden_size=width, mlp_dim=mlp_width, num_heads=heads)
+    for unused in ("norm_cross_attn", "cross_attn"):
+        if hasattr(block, unused):
+            setattr(block, unused, nn.Identity())
+    return block
+
+
+def sincos_positions(grid: int, width: int) -> Float[Tensor, "token width"]:
+    """Return sine-cosine position codes of a cube of ``grid`` ** 3 patches (He et al. 2022, in 3D).
+
+    Each axis gets a third of the width; columns left over are 0.
+    """
+    pairs = width // 6
+    codes = torch.zeros(grid**3, width)
+    if pairs == 0:
+        return codes
+    rate = 1.0 / 10000 ** (torch.arange(pairs, dtype=torch.float64) / pairs)
+    axes = torch.meshgrid(*[torch.arange(grid, dtype=torch.float64)] * 3, indexing="ij")
+    columns = [f(axis.reshape(-1, 1) * rate) for axis in axes for f in (torch.sin, torch.cos)]
+    codes[:, : 6 * pairs] = torch.cat(columns, dim=1).float()
+    return codes
+
+
+class DomainAdapter(nn.Module):
+    """A 1x1x1 convolution per source domain on the voxels that are seen, the identity at the start.
+
+    It acts voxel by voxel, so applying it to the visible patches alone equals masking the voxels first and
+    adapting the whole crop after: no masked voxel passes. Domain -1, which no run has trained, is served by
+    the identity.
+    """
+
+    def __init__(self, domains: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(domains, 1, 1, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(domains))
+
+    def forward(
+        self, rows: Float[Tensor, "batch token voxel"], domain: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch token voxel"]:
+        known, chosen = domain >= 0, domain.clamp(min=0)
+        weight = torch.where(known, self.weight.view(-1)[chosen], 1.0)
+        bias = torch.where(known, self.bias[chosen], 0.0)
+        return torch.addcmul(bias.view(-1, 1, 1), rows, weight.view(-1, 1, 1))
+
+
+class Encoder(nn.Module):
+    """Vision transformer over the visible patches; state keys are those of MONAI's ``ViT``."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        blocks = require("monai.networks.blocks.patchembedding", extra="train")
+        self.patch_embedding = blocks.PatchEmbeddingBlock(
+            in_channels=1,
+            img_size=settings.crop,
+            patch_size=settings.patch,
+            hidden_size=settings.width,
+            num_heads=settings.heads,
+            proj_type="conv",
+        )
+        codes = sincos_positions(settings.crop // settings.patch, settings.width)
+        with torch.no_grad():
+            self.patch_embedding.position_embeddings.copy_(_POSITION_SCALE * codes.unsqueeze(0))
+        mlp = round(settings.width * settings.mlp_ratio)
+        self.blocks = nn.ModuleList(
+            transformer_block(settings.width, settings.heads, mlp) for _ in range(settings.depth)
+        )
+        self.norm = nn.LayerNorm(settings.width)
+
+    def forward(
+        self, rows: Float[Tensor, "batch visible voxel"], index: Int[Tensor, "batch visible"]
+    ) -> Float[Tensor, "batch visible width"]:
+        """Return features of the patches ``rows``, which stand at positions ``index`` of the crop."""
+        embed = self.patch_embedding.patch_embeddings
+        positions = self.patch_embedding.position_embeddings[0]
+        tokens = nn.functional.linear(rows, embed.weight.flatten(1), embed.bias) + positions[index]
+        for block in self.blocks:
+            tokens = block(tokens)
+        normed: Tensor = self.norm(tokens)
+        return normed
+
+
+class Decoder(nn.Module):
+    """A light transformer that predicts the voxels of the masked patches."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        width = settings.decoder_width
+        self.embed = nn.Linear(settings.width, width)
+        self.mask_token = nn.Parameter(torch.zeros(width))
+        codes = sincos_positions(settings.crop // settings.patch, width)
+        self.position_embeddings = nn.Parameter(_POSITION_SCALE * codes)
+        mlp = round(width * settings.mlp_ratio)
+        self.blocks = nn.ModuleList(
+            transformer_block(width, settings.decoder_heads, mlp) for _ in range(settings.decoder_depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, settings.patch**3)
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch visible width"],
+        visible: Int[Tensor, "batch visible"],
+        masked: Int[Tensor, "batch masked"],
+    ) -> Float[Tensor, "batch masked voxel"]:
+        # Attention does not mind the order of tokens: visible ones first, masked ones last, never unshuffled.
+        seen = self.embed(features) + self.position_embeddings[visible]
+        hidden = self.mask_token + self.position_embeddings[masked]
+        tokens = torch.cat([seen, hidden], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        predicted: Tensor = self.head(self.norm(tokens[:, visible.shape[1] :]))
+        return predicted
+
+
+class MaskedAutoencoder(nn.Module):
+    """Adapter, encoder of the visible patches, light decoder. Output: the masked patches' voxels."""
+
+    def __init__(self, settings: ModelSettings, *, domains: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.adapter = DomainAdapter(domains)
+        self.encoder = Encoder(settings)
+        self.decoder = Decoder(settings)
+
+    def forward(
+        self,
+        crops: Float[Tensor, "batch x y z"],
+        visible: Int[Tensor, "batch visible"],
+        masked: Int[Tensor, "batch masked"],
+        domain: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "batch masked voxel"], Float[Tensor, "batch masked voxel"]]:
+        """Return (prediction, truth) of the masked patches; the truth carries no gradient."""
+        rows = patchify(crops, self.settings.patch)
+        seen = self.adapter(take(rows, visible), domain)
+        return self.decoder(self.encoder(seen, visible), visible, masked), take(rows, masked)
+
+
+def build_model(settings: ModelSettings, *, domains: int, seed: int) -> MaskedAutoencoder:
+    """Return the model with its starting weights: a pure function of the arguments, on the CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = MaskedAutoencoder(settings, domains=domains)
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(model.encoder.patch_embedding.patch_embeddings.weight.flatten(1))
+        nn.init.zeros_(model.encoder.patch_embedding.patch_embeddings.bias)
+        nn.init.normal_(model.decoder.mask_token, std=0.02)
+    return model
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Return the number of numbers that training changes."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def flops_per_draw(settings: ModelSettings, *, visible: int) -> int:
+    """Return floating-point operations of one draw, forward and backward.
+
+    Matrix products only, two operations per multiply-add; backward counts twice the forward (Kaplan et al.
+    2020). Per block and token: 4 w^2 + 2 w m for projections and MLP, 2 t w for attention over t tokens.
+    """
+    tokens = token_count(settings)
+
+    def blocks(count: int, width: int, depth: int) -> int:
+        mlp = round(width * settings.mlp_ratio)
+        return depth * count * (4 * width**2 + 2 * width * mlp + 2 * count * width)
+
+    voxels = settings.patch**3
+    multiply_adds = (
+        visible * voxels * settings.width
+        + blocks(visible, settings.width, settings.depth)
+        + visible * settings.width * settings.decoder_width
+        + blocks(tokens, settings.decoder_width, settings.decoder_depth)
+        + (tokens - visible) * settings.decoder_width * voxels
+    )
+    return 3 * 2 * multiply_adds

@@ -1,0 +1,81 @@
+"""What a finished run publishes: losses on every target, weights and card, pictures; the result last."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxmix import __version__
+from voxmix._io import atomic_path, write_json
+from voxmix.design import RunSpec
+from voxmix.pretraining.checkpoint import save_weights
+from voxmix.pretraining.evaluate import EvaluationSet, measure, pictures
+from voxmix.pretraining.masking import visible_count
+from voxmix.pretraining.model import MaskedAutoencoder, flops_per_draw, parameter_count
+from voxmix.pretraining.sampling import DrawPlan
+from voxmix.store.provenance import provenance
+from voxmix.volumes.cache import PreparedCache
+
+RESULT_FILE, PICTURES_FILE = "result.json", "pictures.npz"
+RESULT_FORMAT = 1
+ADAPTER = "1x1x1 convolution per source domain, identity at the start; a target is served by its own"
+
+
+def publish(
+    spec: RunSpec,
+    model: MaskedAutoencoder,
+    *,
+    plan: DrawPlan,
+    cache: PreparedCache,
+    evaluation: EvaluationSet,
+    folder: Path,
+    elapsed: Callable[[], float],
+) -> None:
+    """Measure the model on every target and write everything that a finished run holds."""
+    model.eval()
+    sources = spec.mixture.domains
+    losses = measure(model, evaluation, adapters=sources)
+    with atomic_path(folder / PICTURES_FILE) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **pictures(model, evaluation, adapters=sources))
+    draws = plan.draws()
+    save_weights(folder, model, _card(spec, cache, draws))
+    environment = provenance()
+    result = {
+        "kind": "run",
+        "format": RESULT_FORMAT,
+        "run_id": spec.run_id,
+        "spec": spec.as_dict(),
+        "losses": {target: asdict(loss) for target, loss in losses.items()},
+        "draws": draws,
+        "unique_volumes": plan.unique_volumes(),
+        "volumes": {name: len(cache.select(name, "train")) for name in cache.domains},
+        "parameters": parameter_count(model),
+        "flops": spec.budget * flops_per_draw(spec.model, visible=visible_count(spec.model)),
+        "seconds": round(elapsed(), 3),
+        "adapter": ADAPTER,
+        "evaluation": evaluation.digest,
+        "versions": environment["versions"],
+        "machine": environment["machine"],
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "code": __version__,
+    }
+    write_json(folder / RESULT_FILE, result)
+
+
+def _card(spec: RunSpec, cache: PreparedCache, draws: dict[str, int]) -> dict[str, Any]:
+    return {
+        "run_id": spec.run_id,
+        "encoder": asdict(spec.model),
+        "encoder_prefix": "encoder.",
+        "adapters": list(spec.mixture.domains),
+        "mixture": spec.mixture.as_dict(),
+        "budget": spec.budget,
+        "draws": draws,
+        "seed": spec.seed,
+        "cache": cache.digest,
+        "recipe": cache.recipe.as_dict(),
+        "code": __version__,
+    }

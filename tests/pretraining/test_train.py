@@ -1,0 +1,333 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from importlib import import_module
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from voxmix import _io
+from voxmix.design import ModelSettings, RunSpec, TrainingSettings
+from voxmix.errors import InputError, VoxmixError
+from voxmix.mixture import Mixture
+from voxmix.pretraining import EvaluationSet, checkpoint, load_encoder, train
+from voxmix.store import read_run
+from voxmix.volumes.cache import PreparedCache
+
+loop = import_module("voxmix.pretraining.train")  # the package's name train is the function
+BUDGET = 100  # 13 steps of 8, the last of 4
+
+
+@pytest.fixture(scope="module")
+def evaluation(cache, model_settings, evaluation_settings):
+    return EvaluationSet.build(cache, model=model_settings, evaluation=evaluation_settings)
+
+
+@pytest.fixture(scope="module")
+def spec(cache, model_settings, training_settings, evaluation_settings):
+    return RunSpec(
+        mixture=Mixture.from_dict({"CT": 0.7, "MR": 0.3}),
+        budget=BUDGET,
+        seed=11,
+        model=model_settings,
+        training=training_settings,
+        evaluation=evaluation_settings,
+        cache=cache.digest,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(spec, cache, evaluation, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / spec.run_id
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
+    return folder
+
+
+def weights(folder):
+    return safetensors.torch.load_file(folder / "weights.safetensors")
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def same_run(first, second):
+    a, b = weights(first), weights(second)
+    return (
+        all(torch.equal(a[name], b[name]) for name in a)
+        and metrics(first) == metrics(second)
+        and read_run(first).losses == read_run(second).losses
+    )
+
+
+def changed(spec, **changes):
+    return RunSpec(**{**{name: getattr(spec, name) for name in spec.__slots__}, **changes})
+
+
+def test_a_finished_run_holds_what_the_store_and_its_reader_expect(finished, spec, cache):
+    result = read_run(finished)
+    assert result.spec == spec
+    assert result.draws == {"CT": 70, "MR": 30}
+    assert result.unique_volumes == {"CT": 5, "MR": 3}
+    assert result.volumes == {"CT": 5, "MR": 3}
+    assert set(result.losses) == {"CT", "MR"}
+    assert all(loss["loss"] > 0 and loss["crops"] == 6 for loss in result.losses.values())
+    assert not (finished / "state.pt").exists()
+    steps = metrics(finished)
+    assert [row["step"] for row in steps] == list(range(1, 14))
+    assert [row["draws"] for row in steps] == [*range(8, 97, 8), 100]
+    with np.load(finished / "pictures.npz", allow_pickle=False) as shown:
+        assert shown["domains"].tolist() == ["CT", "MR"]
+
+
+def test_training_learns(finished, spec, cache, evaluation, tmp_path):
+    longer = changed(spec, budget=1200)
+    train(longer, cache=cache, evaluation=evaluation, folder=tmp_path / longer.run_id, threads=1)
+    after, before = read_run(tmp_path / longer.run_id).losses, read_run(finished).losses
+    assert all(after[name]["loss"] < 0.8 * before[name]["loss"] for name in after)
+
+
+def test_same_spec_same_losses_and_another_seed_others(finished, spec, cache, evaluation, tmp_path):
+    train(spec, cache=cache, evaluation=evaluation, folder=tmp_path / spec.run_id, threads=1)
+    assert same_run(finished, tmp_path / spec.run_id)
+    other = changed(spec, seed=12)
+    train(other, cache=cache, evaluation=evaluation, folder=tmp_path / other.run_id, threads=1)
+    assert read_run(tmp_path / other.run_id).losses != read_run(finished).losses
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 12])
+def test_a_run_that_dies_after_a_checkpoint_ends_as_if_it_had_not(
+    stop_after, finished, spec, cache, evaluation, tmp_path, monkeypatch
+):
+    """The process dies some steps after its last state: metrics are ahead of the state."""
+    folder = tmp_path / spec.run_id
+    plain = loop.learning_rate
+
+    def dying(step, **options):
+        if step == stop_after:
+            raise RuntimeError("killed")
+        return plain(step, **options)
+
+    monkeypatch.setattr(loop, "learning_rate", dying)
+    monkeypatch.setattr(loop, "_FLUSH_STEPS", 1)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, checkpoint_seconds=0.0)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 99, "half a li')
+    assert not (folder / "result.json").exists()
+    monkeypatch.undo()
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
+    assert same_run(finished, folder)
+
+
+RUN_IN_CHILD = textwrap.dedent("""
+    import json, sys
+    from pathlib import Path
+    from voxmix.design import RunSpec
+    from voxmix.pretraining import EvaluationSet, train
+    from voxmix.volumes.cache import PreparedCache, PreparedVolume
+    from voxmix.volumes.recipe import Recipe
+
+    root, evaluation, folder = (Path(p) for p in sys.argv[1:4])
+    index = json.loads((root / "test-index.json").read_text())
+    volumes = tuple(PreparedVolume(**{**v, "shape": tuple(v["shape"])}) for v in index["volumes"])
+    cache = PreparedCache(root=root, volumes=volumes, recipe=Recipe.from_dict(index["recipe"]))
+    spec = RunSpec.from_dict(json.loads(sys.argv[4]))
+
+    def progress(done, total):
+        print(done, flush=True)
+
+    train(spec, cache=cache, evaluation=EvaluationSet.load(evaluation), folder=folder, threads=1,
+          checkpoint_seconds=0.05, progress=progress)
+""")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_process_is_resumed_bit_for_bit(number, spec, cache, evaluation, tmp_path):
+    long = changed(spec, budget=2400)
+    calm = tmp_path / "calm" / long.run_id
+    train(long, cache=cache, evaluation=evaluation, folder=calm, threads=1)
+    evaluation.save(tmp_path / "evaluation.safetensors")
+    (cache.root / "test-index.json").write_text(json.dumps(cache.as_dict()))
+    folder = tmp_path / "killed" / long.run_id
+    arguments = [cache.root, tmp_path / "evaluation.safetensors", folder, json.dumps(long.as_dict())]
+    child = subprocess.Popen(
+        [sys.executable, "-c", RUN_IN_CHILD, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "state.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(number)
+    child.communicate(timeout=60)
+    assert child.returncode == (-9 if number == signal.SIGKILL else 143)
+    state = checkpoint.load_state(folder)
+    assert state is not None
+    assert 0 < state["steps"] < 300
+    train(long, cache=cache, evaluation=evaluation, folder=folder, threads=1)
+    assert same_run(calm, folder)
+
+
+def test_ctrl_c_waits_for_a_whole_step_and_keeps_the_state(
+    finished, spec, cache, evaluation, tmp_path, monkeypatch
+):
+    folder = tmp_path / spec.run_id
+    plain = loop.learning_rate
+
+    def pressing(step, **options):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(step, **options)
+
+    monkeypatch.setattr(loop, "learning_rate", pressing)
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
+    monkeypatch.undo()
+    assert checkpoint.load_state(folder)["steps"] == 5
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
+    assert same_run(finished, folder)
+
+
+def test_a_loss_that_diverges_stops_the_run_with_words_and_keeps_the_last_good_state(
+    spec, cache, evaluation, tmp_path, monkeypatch
+):
+    folder = tmp_path / spec.run_id
+    plain = loop.mse_loss
+    calls = []
+
+    def breaking(predicted, truth):
+        calls.append(None)
+        loss = plain(predicted, truth)
+        return loss * float("nan") if len(calls) == 6 else loss
+
+    monkeypatch.setattr(loop, "mse_loss", breaking)
+    with pytest.raises(VoxmixError, match=r"the loss is nan at step 6 \(draw 48.*lower learning_rate"):
+        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, checkpoint_seconds=0.0)
+    state = checkpoint.load_state(folder)
+    assert state["steps"] == 5
+    assert all(torch.isfinite(t).all() for t in state["model"].values())
+    assert len(metrics(folder)) == 5
+    assert not (folder / "result.json").exists()
+
+
+def test_a_full_disk_is_named_and_the_last_state_stays(spec, cache, evaluation, tmp_path, monkeypatch):
+    folder = tmp_path / spec.run_id
+    written = []
+    plain = type(folder).write_bytes
+
+    def filling(self, data):
+        if "state.pt" in self.name:
+            written.append(None)
+            if len(written) == 3:
+                plain(self, bytes(data)[:100])
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return plain(self, data)
+
+    monkeypatch.setattr(type(folder), "write_bytes", filling)
+    with pytest.raises(VoxmixError, match="no space left on the disk"):
+        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, checkpoint_seconds=0.0)
+    assert checkpoint.load_state(folder)["steps"] == 2
+    assert not list(folder.glob(".*.tmp"))
+
+
+def test_a_finished_run_is_left_as_it_is(finished, spec, cache, evaluation):
+    before = {path.name: _io.file_digest(path) for path in finished.iterdir()}
+    seen = []
+    train(spec, cache=cache, evaluation=evaluation, folder=finished, progress=lambda *p: seen.append(p))
+    assert {path.name: _io.file_digest(path) for path in finished.iterdir()} == before
+    assert seen == [(BUDGET, BUDGET)]
+
+
+def test_progress_counts_draws_up_to_the_budget(spec, cache, evaluation, tmp_path):
+    seen = []
+    train(spec, cache=cache, evaluation=evaluation, folder=tmp_path / "r", progress=lambda *p: seen.append(p))
+    assert seen[0] == (0, BUDGET)
+    assert seen[-1] == (BUDGET, BUDGET)
+    assert seen == sorted(seen)
+
+
+def test_what_does_not_belong_together_is_refused(spec, cache, make_cache, evaluation, finished, tmp_path):
+    def attempt(spec, match, *, cache=cache, folder=tmp_path / "new"):
+        with pytest.raises(InputError, match=match):
+            train(spec, cache=cache, evaluation=evaluation, folder=folder)
+        assert not (tmp_path / "new").exists()
+
+    attempt(changed(spec, mixture=Mixture.from_dict({"CT": 0.5, "US": 0.5})), r"mixture names \['US'\]")
+    attempt(changed(spec, cache="0123456789abcdef"), "planned for prepared volumes 0123456789abcdef")
+    attempt(changed(spec, model=ModelSettings(crop=32, patch=8)), "evaluation set has crops of 16 voxels")
+    untrained = PreparedCache(
+        root=cache.root,
+        volumes=tuple(v for v in cache.volumes if (v.domain, v.split) != ("MR", "train")),
+        recipe=cache.recipe,
+    )
+    attempt(changed(spec, cache=""), "MR has weight 0.300 and no prepared training volume", cache=untrained)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "spec.json").write_text((finished / "spec.json").read_text())
+    attempt(changed(spec, seed=99), "holds another run than the one asked for", folder=begun)
+
+
+def test_a_volume_smaller_than_the_crop_is_refused(spec, cache, make_cache, evaluation, tmp_path):
+    small = make_cache({"CT": 2, "MR": 2}, edge=14)
+    with pytest.raises(InputError, match=r"crop is 16 voxels.*shape \(14, 14, 14\).*at most 14"):
+        train(changed(spec, cache=""), cache=small, evaluation=evaluation, folder=tmp_path / "r")
+
+
+def test_a_state_of_another_evaluation_set_or_a_damaged_one_is_refused(
+    finished, spec, cache, evaluation, tmp_path
+):
+    folder = tmp_path / "r"
+    checkpoint.save_state(folder, {"run_id": spec.run_id, "evaluation": "other"})
+    with pytest.raises(InputError, match="another run or evaluation set"):
+        train(spec, cache=cache, evaluation=evaluation, folder=folder)
+    (folder / "state.pt").write_bytes((folder / "state.pt").read_bytes()[:50])
+    with pytest.raises(InputError, match=r"state\.pt cannot be read.*delete it"):
+        train(spec, cache=cache, evaluation=evaluation, folder=folder)
+
+
+def test_out_of_memory_names_the_settings(spec):
+    with (
+        pytest.raises(VoxmixError, match="batch_size 8, crop 16 and width 24; lower batch_size"),
+        loop.naming_lost_memory(spec),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_the_encoder_is_loaded_with_its_card_and_checked(finished, spec, cache, tmp_path):
+    encoder = load_encoder(finished)
+    assert {name.split(".")[0] for name in encoder.weights} == {"patch_embedding", "blocks", "norm"}
+    assert encoder.card["encoder"]["width"] == 24
+    assert encoder.card["recipe"] == cache.recipe.as_dict()
+    assert encoder.card["draws"] == {"CT": 70, "MR": 30}
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("card.json", "weights.safetensors"):
+        (copy / name).write_bytes((finished / name).read_bytes())
+    data = bytearray((copy / "weights.safetensors").read_bytes())
+    data[-1] ^= 1
+    (copy / "weights.safetensors").write_bytes(data)
+    with pytest.raises(InputError, match=r"has SHA-256 .* its card expects"):
+        load_encoder(copy)
+    (copy / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match="no such file"):
+        load_encoder(copy)
+
+
+def test_the_rate_warms_up_in_fixed_steps_and_ends_near_zero():
+    from voxmix.pretraining.optimizer import learning_rate
+
+    settings = TrainingSettings(learning_rate=1.0, warmup_steps=10)
+    for steps in (100, 1000):
+        rates = [learning_rate(s, steps=steps, settings=settings) for s in range(steps)]
+        assert rates.index(max(rates)) == 10
+        assert max(rates) == 1.0
+        assert np.all(np.diff(rates[:11]) > 0)
+        assert np.all(np.diff(rates[10:]) < 0)
+        assert 0 < rates[-1] < 1e-3
