@@ -123,30 +123,22 @@ def read_laws(study: Study) -> dict[str, FittedLaw]:
     return {name: FittedLaw.load(study.law_path(name)) for name in laws_wanted(study)}
 
 
-def allocate_strategies(study: Study) -> dict[str, Allocation]:
-    """Find the mixture of every strategy at the study's budget and keep them."""
-    from voxmix.allocation import allocate, describe
+def allocate_strategies(study: Study) -> dict[str, Allocation | Mixture]:
+    """Find the mixture of every strategy at the study's budget; keep those that a law gave."""
+    from voxmix.allocation import allocate
 
     if study.is_made("allocate", _allocation_inputs(study)):
         return read_allocations(study)
     laws = read_laws(study)
     settings = study.config.allocation
-    cache = study_cache(study)
-    judge = laws.get("diversity", laws["transfer"])
-    fixed = {
-        "uniform": Mixture.uniform(cache.domains),
-        "data-proportional": Mixture.from_counts(cache.counts("train")),
-    }
-    found = {}
+    volumes = study_cache(study).counts("train")
     for strategy in strategies_wanted(study):
-        if strategy in fixed:
-            found[strategy] = describe(judge, fixed[strategy], budget=settings.budget)
-        else:
+        if strategy in _LAW_OF_STRATEGY:
             law = laws[_LAW_OF_STRATEGY[strategy]]
-            found[strategy] = allocate(law, budget=settings.budget, min_weight=settings.min_weight)
-        found[strategy].save(study.allocation_path(strategy))
+            found = allocate(law, budget=settings.budget, min_weight=settings.min_weight, volumes=volumes)
+            found.save(study.allocation_path(strategy))
     study.mark_made("allocate", _allocation_inputs(study))
-    return found
+    return read_allocations(study)
 
 
 def strategies_wanted(study: Study) -> tuple[str, ...]:
@@ -157,8 +149,8 @@ def strategies_wanted(study: Study) -> tuple[str, ...]:
     )
 
 
-def read_allocations(study: Study) -> dict[str, Allocation]:
-    """Return the allocations that were made for the study as it is now.
+def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
+    """Return the mixtures of the strategies: an Allocation where a law gave it.
 
     Raises:
         InputError: none yet, or the study has changed since; names the command.
@@ -166,10 +158,16 @@ def read_allocations(study: Study) -> dict[str, Allocation]:
     from voxmix.allocation import Allocation
 
     if not study.is_made("allocate", _allocation_inputs(study)):
-        raise InputError(
-            f"no mixture is allocated for the study as it is now; first: voxmix allocate {study.root}"
-        )
-    return {name: Allocation.load(study.allocation_path(name)) for name in strategies_wanted(study)}
+        raise InputError(f"no mixture is allocated for the study as it is now; first: voxmix allocate {study.root}")
+    cache = study_cache(study)
+    fixed = {
+        "uniform": Mixture.uniform(cache.domains),
+        "data-proportional": Mixture.from_counts(cache.counts("train")),
+    }
+    return {
+        name: fixed[name] if name in fixed else Allocation.load(study.allocation_path(name))
+        for name in strategies_wanted(study)
+    }
 
 
 def check_runs(study: Study) -> tuple[RunSpec, ...]:
@@ -179,7 +177,10 @@ def check_runs(study: Study) -> tuple[RunSpec, ...]:
 
 
 def _checks(study: Study) -> dict[str, tuple[RunSpec, ...]]:
-    mixtures = {name: found.mixture for name, found in read_allocations(study).items()}
+    mixtures = {
+        name: found if isinstance(found, Mixture) else found.mixture
+        for name, found in read_allocations(study).items()
+    }
     return check_specs(study.config, mixtures, cache=study_cache(study).digest)
 
 
@@ -208,7 +209,7 @@ def report_content(study: Study) -> ReportContent:
         parts["strategies"] = read_allocations(study)
         judge = laws.get("diversity", laws["transfer"])
         parts["by_budget"] = tuple(
-            allocate(judge, budget=budget, min_weight=config.allocation.min_weight)
+            allocate(judge, budget=budget, min_weight=config.allocation.min_weight, volumes=cache.counts("train"))
             for budget in _budget_path(study)
         )
         checks = {name: study.results(specs) for name, specs in _checks(study).items()}

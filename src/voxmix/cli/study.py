@@ -157,13 +157,19 @@ def fit(study: StudyArgument, as_json: JsonOption = False) -> None:
 def allocate(study: StudyArgument, as_json: JsonOption = False) -> None:
     """Find the mixture of every strategy for the study's budget, with a proof of optimality."""
     from voxmix.analysis import allocate_strategies, report_content
+    from voxmix.mixture import Mixture
 
     opened = _study(study)
     with opened.lock():
         found = allocate_strategies(opened)
         content = report_content(opened)
     if as_json:
-        emit_json({name: allocation.to_dict() for name, allocation in found.items()})
+        emit_json(
+            {
+                name: {"weights": item.as_dict()} if isinstance(item, Mixture) else item.to_dict()
+                for name, item in found.items()
+            }
+        )
         return
     _show(content, ("answer", "strategies"), as_json=False)
 

@@ -1,0 +1,60 @@
+"""What the documents show works: commands parse, links lead somewhere, make targets exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def shell_lines(page: Path) -> list[str]:
+    text = "\n".join(FENCED.findall(page.read_text(encoding="utf-8")))
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line.strip().removeprefix("$ ").split("  #")[0] for line in lines]
+
+
+def cases(word: str) -> list[tuple[str, str]]:
+    return [
+        (page.relative_to(ROOT).as_posix(), line)
+        for page in PAGES
+        for line in shell_lines(page)
+        if line.startswith(f"{word} ")
+    ]
+
+
+@pytest.mark.parametrize(("page", "line"), cases("voxmix"))
+def test_shown_commands_parse(page: str, line: str) -> None:
+    from typer.main import get_command
+
+    from voxmix.cli import app
+
+    arguments = shlex.split(line.split(" > ")[0], comments=True)[1:]
+    command = get_command(app)
+    context = command.make_context("voxmix", ["--help"], resilient_parsing=True)
+    while hasattr(command, "commands") and arguments and arguments[0] in command.commands:
+        command = command.commands[arguments.pop(0)]
+    assert not hasattr(command, "commands") or arguments in (["--help"], ["--version"]), f"{page}: no verb in {line!r}"
+    command.make_context("voxmix", arguments, parent=context, resilient_parsing="--help" in arguments)
+
+
+@pytest.mark.parametrize(("page", "line"), cases("make"))
+def test_shown_make_targets_exist(page: str, line: str) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    wanted = [word for word in shlex.split(line, comments=True)[1:] if "=" not in word]
+    assert set(wanted) <= set(targets), f"{page}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_local_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_first_commands_of_the_readme() -> None:
+    lines = [line for line in shell_lines(ROOT / "README.md") if line]
+    assert lines[:2] == ["make demo", "make test"]
