@@ -130,7 +130,7 @@ def resample(
 
 def _positions(size: int, new: int, step: float) -> Float[np.ndarray, " new"]:
     places: np.ndarray = (size - 1) / 2 + (np.arange(new) - (new - 1) / 2) * step
-    return places.clip(0, size - 1)
+    return np.asarray(places.clip(0, size - 1))
 
 
 def _linear(data: Float[np.ndarray, "..."], axis: int, new: int, step: float) -> Float[np.ndarray, "..."]:
@@ -147,7 +147,7 @@ def _linear(data: Float[np.ndarray, "..."], axis: int, new: int, step: float) ->
     above -= below
     above *= weight.reshape(shape)
     above += below
-    return above
+    return np.asarray(above)
 
 
 def resample_labels(

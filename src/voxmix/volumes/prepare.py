@@ -200,8 +200,8 @@ def prepare_volume(
 ) -> tuple[Shaped[np.ndarray, "x y z"], Geometry]:
     """Return the prepared float16 array in [0, 1] and what was done to the grid.
 
-    Order: RAS axes, resampling, intensity rule, foreground box (above 5% of the way from the lowest to
-    the 99th percentile value), padding with the lowest value.
+    Order: RAS axes, resampling, intensity rule, foreground box (above a tenth of the way from the lowest
+    to the 99th percentile value), padding with the lowest value.
 
     Raises:
         UnreadableVolumeError: resampled it would be larger than the recipe allows, or it is constant.
@@ -233,7 +233,7 @@ def prepare_volume(
         raise UnreadableVolumeError("constant after its intensity rule; does the rule fit the unit?")
     start, size = (0, 0, 0), shape
     if recipe.crop_foreground:
-        start, size = foreground_box(values, threshold=low + 0.05 * (high - low))
+        start, size = foreground_box(values, threshold=low + 0.1 * (high - low))
     padded = _triple(max(n, least) for n, least in zip(size, recipe.min_shape, strict=True))
     geometry = replace(
         geometry,
