@@ -158,7 +158,9 @@ def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
     from voxmix.allocation import Allocation
 
     if not study.is_made("allocate", _allocation_inputs(study)):
-        raise InputError(f"no mixture is allocated for the study as it is now; first: voxmix allocate {study.root}")
+        raise InputError(
+            f"no mixture is allocated for the study as it is now; first: voxmix allocate {study.root}"
+        )
     cache = study_cache(study)
     fixed = {
         "uniform": Mixture.uniform(cache.domains),
@@ -209,7 +211,9 @@ def report_content(study: Study) -> ReportContent:
         parts["strategies"] = read_allocations(study)
         judge = laws.get("diversity", laws["transfer"])
         parts["by_budget"] = tuple(
-            allocate(judge, budget=budget, min_weight=config.allocation.min_weight, volumes=cache.counts("train"))
+            allocate(
+                judge, budget=budget, min_weight=config.allocation.min_weight, volumes=cache.counts("train")
+            )
             for budget in _budget_path(study)
         )
         checks = {name: study.results(specs) for name, specs in _checks(study).items()}

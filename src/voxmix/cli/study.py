@@ -1,7 +1,7 @@
 """The verbs of a study: init, prepare, run, fit, allocate, pretrain, report, status, and all in order."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from voxmix.errors import InputError, VoxmixError
 
 if TYPE_CHECKING:
     from voxmix.design import RunSpec
+    from voxmix.report import ReportContent
     from voxmix.store import Study
     from voxmix.volumes import Preparation
 
@@ -150,7 +151,7 @@ def fit(study: StudyArgument, as_json: JsonOption = False) -> None:
     if as_json:
         emit_json({name: law.to_dict() for name, law in laws.items()})
         return
-    _show(content, ("transfer", "fits"), as_json=False)
+    _show(content, ("transfer",), as_json=False)
 
 
 @verb
@@ -171,7 +172,7 @@ def allocate(study: StudyArgument, as_json: JsonOption = False) -> None:
             }
         )
         return
-    _show(content, ("answer", "strategies"), as_json=False)
+    _show(content, ("answer",), as_json=False)
 
 
 @verb
@@ -183,7 +184,7 @@ def pretrain(study: StudyArgument, as_json: JsonOption = False) -> None:
     with opened.lock():
         _train(opened, check_runs(opened), "training mixtures")
         content = report_content(opened)
-    _show(content, ("measured",), as_json=as_json)
+    _show(content, ("predicted-measured",), as_json=as_json)
 
 
 @verb
@@ -242,25 +243,21 @@ def _run_all(study: "Study", *, as_json: bool) -> None:
     analysis.allocate_strategies(study)
     _train(study, analysis.check_runs(study), "training mixtures")
     content = analysis.make_report(study)
-    _show(content, None, as_json=as_json)
+    _show(content, as_json=as_json)
     if not as_json:
         emit(f"\nreport: {study.report_path}")
 
 
-def _show(content: Any, only: tuple[str, ...] | None, *, as_json: bool) -> None:
+def _show(content: "ReportContent", only: tuple[str, ...] | None = None, *, as_json: bool) -> None:
+    """Print the report's main tables, or those whose names begin so."""
     from voxmix.report import summary_tables
 
-    tables = [table for table in summary_tables(content) if only is None or table.name in only]
+    tables = [table for table in summary_tables(content) if only is None or table.name.startswith(only)]
     if as_json:
-        emit_json(
-            {
-                table.name: [dict(zip(table.headers, row, strict=True)) for row in table.rows]
-                for table in tables
-            }
-        )
+        emit_json({table.name: table.records() for table in tables})
         return
     for table in tables:
-        emit_table(table.title, table.headers, table.rows)
+        emit_table(table.title, table.headers, table.text_rows())
         emit("")
 
 

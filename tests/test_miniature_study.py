@@ -1,0 +1,162 @@
+"""The whole job in miniature: phantoms in, a report out; killed and resumed it measures the same."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("torch", reason="training needs the extra 'train'")
+pytest.importorskip("nibabel", reason="phantoms need the extra 'imaging'")
+
+pytestmark = pytest.mark.timeout(900)
+
+DOMAINS = ("ABD-CT", "BRAIN-T1", "HN-PET")
+SETTINGS = {
+    "recipe": {"spacing_mm": 6.0, "min_shape": [16, 16, 16]},
+    "model": {
+        "crop": 16,
+        "patch": 8,
+        "width": 24,
+        "depth": 1,
+        "heads": 2,
+        "decoder_width": 16,
+        "decoder_depth": 1,
+        "decoder_heads": 2,
+    },
+    "training": {"learning_rate": 0.003, "batch_size": 8, "warmup_steps": 2},
+    "evaluation": {"crops_per_domain": 8},
+    "design": {"budgets": [24, 48, 96], "seeds": 1},
+    "fit": {"bootstrap": 20},
+    "allocation": {"budget": 160, "seeds": 2},
+    "workers": 2,
+}
+
+
+def voxmix(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "voxmix", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+
+def miniature(root: Path) -> Path:
+    asked = [word for name in DOMAINS for word in ("--domain", name)]
+    done = voxmix("init", str(root), "--phantoms", *asked)
+    assert done.returncode == 0, done.stderr
+    path = root / "study.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["data"]["phantoms"]["counts"] = dict(zip(DOMAINS, (6, 5, 3), strict=True))
+    for name, change in SETTINGS.items():
+        values[name] = {**values[name], **change} if isinstance(change, dict) else change
+    path.write_text(yaml.safe_dump(values))
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = miniature(tmp_path_factory.mktemp("whole") / "study")
+    done = voxmix("study", "run", str(root))
+    assert done.returncode == 0, done.stderr
+    assert str(root / "report.html") in done.stdout
+    assert "preparing" in done.stderr
+    assert "training proxies" in done.stderr
+    return root
+
+
+def test_every_step_is_done(finished: Path) -> None:
+    status = json.loads(voxmix("status", str(finished), "--json").stdout)
+    assert [step["done"] for step in status["steps"]] == [True] * 6
+    assert status["next"] is None
+    results = list(finished.glob("runs/*/result.json"))
+    assert len(results) >= 3 * (len(DOMAINS) + 1) + 2 * 3
+
+
+def test_draws_are_those_of_the_mixture(finished: Path) -> None:
+    for path in finished.glob("runs/*/result.json"):
+        result = json.loads(path.read_text())
+        assert sum(result["draws"].values()) == result["spec"]["budget"]
+        for name, weight in result["spec"]["mixture"].items():
+            assert abs(result["draws"][name] - weight * result["spec"]["budget"]) < 1
+
+
+def test_every_run_is_measured_on_every_target(finished: Path) -> None:
+    rows = (finished / "measurements.csv").read_text().splitlines()
+    assert len(rows) == 1 + 3 * (len(DOMAINS) + 1) * len(DOMAINS)
+
+
+def test_mixtures_are_feasible_and_certified(finished: Path) -> None:
+    found = json.loads(voxmix("allocate", str(finished), "--json").stdout)
+    assert set(found) == {
+        "uniform",
+        "data-proportional",
+        "transfer-naive",
+        "transfer-aware",
+        "diversity-aware",
+    }
+    for value in found.values():
+        assert sum(value["weights"].values()) == pytest.approx(1)
+    for name in ("transfer-naive", "transfer-aware", "diversity-aware"):
+        assert min(found[name]["weights"].values()) >= 0.05 - 1e-9
+        assert 0 <= found[name]["gap"] <= 1e-6 * found[name]["objective"]
+
+
+def test_the_report_is_one_file_that_asks_for_nothing(finished: Path) -> None:
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", text)
+    for name in DOMAINS:
+        assert name in text
+    assert "nan" not in re.findall(r">\s*([^<]*?)\s*<", text)
+
+
+def test_nothing_is_made_twice(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.glob("runs/*/result.json")}
+    assert voxmix("study", "run", str(finished)).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in finished.glob("runs/*/result.json")} == before
+
+
+def test_nothing_written_names_a_subject_or_a_path(finished: Path) -> None:
+    subjects = [path.name for path in (finished / "phantoms").glob("*/*") if path.is_dir()]
+    assert subjects
+    for path in finished.rglob("*"):
+        if (
+            path.is_file()
+            and "phantoms" not in path.relative_to(finished).parts
+            and path.name != "study.yaml"
+        ):
+            content = path.read_bytes()
+            assert str(finished.parent).encode() not in content, path
+            if path.suffix in {".json", ".html", ".csv", ".jsonl"}:
+                assert not [name for name in subjects if name.encode() in content], path
+
+
+def test_a_killed_study_measures_the_same(finished: Path, tmp_path: Path) -> None:
+    root = miniature(tmp_path / "study")
+    for results in (0, 5, 14):  # killed while preparing, among the proxies, among the mixtures
+        process = subprocess.Popen(
+            [sys.executable, "-m", "voxmix", "study", "run", str(root)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while process.poll() is None and not _reached(root, results):
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = voxmix("study", "run", str(root))
+    assert done.returncode == 0, done.stderr
+    assert (root / "measurements.csv").read_bytes() == (finished / "measurements.csv").read_bytes()
+    assert _losses(root) == _losses(finished)
+
+
+def _reached(root: Path, results: int) -> bool:
+    if results:
+        return len(list(root.glob("runs/*/result.json"))) >= results
+    return bool(list(root.glob("cache/volumes/*.npy")))
+
+
+def _losses(root: Path) -> dict[str, object]:
+    return {p.parent.name: json.loads(p.read_text())["losses"] for p in root.glob("runs/*/result.json")}
