@@ -1,0 +1,161 @@
+"""ReportContent: everything a report can show, all of it optional."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from voxmix.allocation import Allocation
+from voxmix.errors import InputError
+from voxmix.law import FittedLaw
+from voxmix.measurement import MeasurementTable
+from voxmix.mixture import Mixture
+from voxmix.store import RunResult
+
+PREFERRED = ("diversity-aware", "transfer-aware", "transfer-naive", "data-proportional", "uniform")
+"""Which strategy is the answer when a study does not say: the best law of the family first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DomainSummary:
+    """One domain and its volumes: counts of those used, and of those set aside by reason."""
+
+    name: str
+    modality: str = ""
+    anatomy: str = ""
+    training: int | None = None
+    validation: int | None = None
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One loss of a strategy's mixture when it was trained: of one seed, on one target."""
+
+    strategy: str
+    budget: int
+    seed: int
+    target: str
+    loss: float
+    loss_se: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """Central slices of one validation volume in [0, 1]: as it is, masked, and reconstructed."""
+
+    domain: str
+    original: Shaped[np.ndarray, "x y"]
+    masked: Shaped[np.ndarray, "x y"]
+    reconstructed: Shaped[np.ndarray, "x y"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportContent:
+    """What a report shows. Whatever is left out is named in the report with the command that makes it.
+
+    Attributes:
+        study: name of the study, and the title of the report.
+        made: when, as text; an argument so that the same content gives the same bytes.
+        budget: volume draws the study allocates.
+        min_weight: least share of any domain.
+        domains: the domains with their counts of volumes.
+        measurements: losses of the proxy runs and anchors, those the laws were fitted on.
+        laws: fitted laws by name, such as "transfer" and "diversity".
+        strategies: the candidate mixtures at ``budget`` by name; an Allocation where a law gave it.
+        recommended: the strategy that is the answer; by default the first of ``PREFERRED`` there is.
+        by_budget: allocations of the recommended law at several budgets, for the figure of their path.
+        checks: measured losses of the strategies.
+        pictures: sample slices, one or more per domain.
+        runs: finished runs.
+        facts: heading to (name to value): versions, machine, digests, settings.
+        warnings: reasons to doubt a result, in plain sentences.
+        notes: other remarks, in plain sentences.
+
+    Raises:
+        InputError: a strategy, law, check or picture that does not agree with the domains.
+    """
+
+    study: str
+    made: str = ""
+    budget: int | None = None
+    min_weight: float | None = None
+    domains: tuple[DomainSummary, ...] = ()
+    measurements: MeasurementTable | None = None
+    laws: Mapping[str, FittedLaw] = field(default_factory=dict)
+    strategies: Mapping[str, Allocation | Mixture] = field(default_factory=dict)
+    recommended: str | None = None
+    by_budget: tuple[Allocation, ...] = ()
+    checks: tuple[Check, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    runs: tuple[RunResult, ...] = ()
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = self.domain_names
+        for what, given in self._given_domains():
+            if given != names:
+                raise InputError(
+                    f"{what} has the domains {list(given)}, the study {list(names)}; use one order"
+                )
+        unknown = sorted({check.target for check in self.checks} - set(names))
+        if unknown:
+            raise InputError(f"checks name unknown targets {unknown}; the domains are {list(names)}")
+        if self.recommended is not None and self.recommended not in self.strategies:
+            raise InputError(
+                f"recommended strategy {self.recommended!r} has no mixture; there are {list(self.strategies)}"
+            )
+
+    def _given_domains(self) -> list[tuple[str, tuple[str, ...]]]:
+        found = [(f"law {name}", law.domains) for name, law in self.laws.items()]
+        found += [(f"strategy {name}", mixture_of(item).domains) for name, item in self.strategies.items()]
+        if self.measurements is not None:
+            found.append(("the measurement table", self.measurements.domains))
+        return found
+
+    @property
+    def domain_names(self) -> tuple[str, ...]:
+        """Names in the order of every figure and table."""
+        if self.domains:
+            return tuple(domain.name for domain in self.domains)
+        if self.measurements is not None:
+            return self.measurements.domains
+        for law in self.laws.values():
+            return law.domains
+        for item in self.strategies.values():
+            return mixture_of(item).domains
+        return ()
+
+    @property
+    def answer(self) -> str | None:
+        """Name of the strategy that is the answer; None before there is one."""
+        if self.recommended is not None:
+            return self.recommended
+        known = [name for name in PREFERRED if name in self.strategies]
+        return next(iter([*known, *self.strategies]), None)
+
+    @property
+    def answer_law(self) -> str | None:
+        """Name of the law behind the answer, else of the most general law there is."""
+        item = self.strategies.get(self.answer or "")
+        if isinstance(item, Allocation) and item.law in self.laws:
+            return item.law
+        order = ("diversity", "transfer", "budget", "shared-exponent", "naive")
+        return next((name for name in (*order, *self.laws) if name in self.laws), None)
+
+
+def mixture_of(item: Allocation | Mixture) -> Mixture:
+    """Return the mixture of a strategy."""
+    return item.mixture if isinstance(item, Allocation) else item
+
+
+def volumes_of(content: ReportContent) -> Float[np.ndarray, " source"]:
+    """Return the training volumes that exist per domain; NaN where unknown."""
+    known = {d.name: d.training for d in content.domains}
+    return np.array(
+        [np.nan if known.get(name) is None else float(known[name] or 0) for name in content.domain_names],
+        dtype=np.float64,
+    )

@@ -1,0 +1,62 @@
+"""The report as one HTML file that needs nothing else: no network, no scripts."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from voxmix import __version__
+from voxmix._io import naming_full_disk, write_text
+from voxmix.report.content import ReportContent
+from voxmix.report.sections import all_sections
+from voxmix.report.svg import Drawing
+from voxmix.report.table import Table, to_csv
+
+_SCALE = 1.4
+_SMALLEST = 0.86
+
+
+def write_report(content: ReportContent, path: Path) -> None:
+    """Write the report of a study: one self-contained HTML file, atomically.
+
+    The same content gives the same bytes.
+
+    Raises:
+        VoxmixError: the disk is full or may not be written to.
+    """
+    with naming_full_disk(path.parent):
+        write_text(path, render_report(content))
+
+
+def render_report(content: ReportContent) -> str:
+    """Return the HTML of the report."""
+    environment = Environment(
+        loader=PackageLoader("voxmix.report", "."),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = _inline
+    environment.filters["csv_link"] = _csv_link
+    style = Markup(environment.loader.get_source(environment, "style.css")[0])  # type: ignore[union-attr]
+    text = environment.get_template("template.html.j2").render(
+        content=content,
+        sections=all_sections(content),
+        style=style,
+        version=__version__,
+    )
+    return text + "\n"
+
+
+def _inline(drawing: Drawing) -> Markup:
+    """Return a drawing's SVG, no wider than looks right and never so small that it cannot be read."""
+    width, least = drawing.width * _SCALE, drawing.width * _SMALLEST
+    size = f'<svg style="max-width:{width:.0f}px;min-width:{least:.0f}px" '
+    return Markup(size + drawing.svg.removeprefix("<svg "))
+
+
+def _csv_link(table: Table) -> str:
+    """Return a ``data:`` URI of the table as CSV."""
+    return "data:text/csv;charset=utf-8," + quote(to_csv(table))

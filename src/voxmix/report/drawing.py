@@ -1,0 +1,284 @@
+"""Drawing of the figures' data as SVG; no numbers are made here."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, to_hex
+from matplotlib.patches import Rectangle
+
+from voxmix.report.axes import (
+    bar,
+    end_labels,
+    few_ticks,
+    label_width,
+    log_ticks,
+    name_rows,
+    short_names,
+    thousands,
+)
+from voxmix.report.figures import AnswerData, EffectiveData, MeansData, PathData, SharesData, TransferData
+from voxmix.report.palette import domain_marks, ink_on, strategy_marks
+from voxmix.report.svg import GRID, INK, PAGE, SOFT, Drawing, canvas, finish, place
+from voxmix.report.table import number_text, percent_text
+
+_WIDTH = 360.0
+_STATUS_MARKS = {"at bound": "*", "not identified": "?", "not converged": "!"}
+_LAW_MARKERS = ("D", "s", "^", "v", "P", "X", "h")
+
+
+def draw_answer(data: AnswerData) -> Drawing:
+    """Return bars of the weights with their near-optimal ranges and intervals."""
+    names, rows = short_names(data.domains), len(data.domains)
+    marks = domain_marks(data.domains)
+    height = rows * 28.0 + 34
+    top = float(np.nanmax([data.weight.max(), _nanmax(data.interval), _nanmax(data.near)]))
+    with canvas("answer", width=_WIDTH, height=height) as (figure, axes):
+        place(figure, axes, left=_left(names), right=14, top=4, bottom=30)
+        for i, name in enumerate(data.domains):
+            bar(axes, marks[name], y=i, left=0.0, width=float(data.weight[i]), height=0.42)
+            low, high = data.near[i]
+            if np.isfinite(low):
+                axes.plot([low, high], [i + 0.36, i + 0.36], color=SOFT, linewidth=3.2, solid_capstyle="butt")
+            low, high = data.interval[i]
+            if np.isfinite(low):
+                axes.errorbar(
+                    [data.weight[i]],
+                    [i],
+                    xerr=[[max(data.weight[i] - low, 0.0)], [max(high - data.weight[i], 0.0)]],
+                    color=INK,
+                    linewidth=1.0,
+                    capsize=3,
+                )
+            end = float(np.nanmax([data.weight[i], data.interval[i, 1]]))
+            axes.text(
+                end + top * 0.025, i, percent_text(float(data.weight[i])), va="center", fontweight="bold"
+            )
+        name_rows(axes, names)
+        axes.set_xlim(0, top * 1.2)
+        axes.set_xlabel("share of the budget")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+        axes.grid(axis="x")
+        return finish(
+            figure,
+            name="answer",
+            title=f"Share of the budget per domain ({data.strategy})",
+            description="; ".join(
+                f"{n} {percent_text(float(w))}" for n, w in zip(data.domains, data.weight, strict=True)
+            ),
+        )
+
+
+def draw_shares(data: SharesData) -> Drawing:
+    """Return one stacked bar per strategy; a share that is wide enough carries its percentage."""
+    marks = domain_marks(data.domains)
+    names = short_names(data.strategies)
+    height = len(names) * 30.0 + 34
+    with canvas("shares", width=_WIDTH, height=height) as (figure, axes):
+        place(figure, axes, left=_left(names), right=10, top=4, bottom=30)
+        for i in range(len(names)):
+            left = 0.0
+            for name, weight in zip(data.domains, data.weights[i].tolist(), strict=True):
+                bar(axes, marks[name], y=i, left=left, width=weight, height=0.72)
+                if weight >= 0.075:
+                    axes.text(
+                        left + weight / 2,
+                        i,
+                        f"{weight * 100:.0f}",
+                        ha="center",
+                        va="center",
+                        fontsize=8,
+                        color=ink_on(marks[name].color),
+                    )
+                left += weight
+        name_rows(axes, names)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("share of the budget, %")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:g}")
+        return finish(
+            figure,
+            name="shares",
+            title="Mixture of every strategy",
+            description="One bar per strategy, divided by domain; the table below holds the shares.",
+        )
+
+
+def draw_means(data: MeansData) -> Drawing:
+    """Return the measured mean loss per strategy, seed by seed, with what the laws predicted."""
+    strategies = data.ranking.strategies
+    marks, names = strategy_marks(strategies), short_names(strategies)
+    height = len(names) * 30.0 + 36
+    with canvas(f"means-{data.budget}", width=_WIDTH, height=height) as (figure, axes):
+        place(figure, axes, left=_left(names), right=16, top=6, bottom=32)
+        for i, name in enumerate(strategies):
+            seeds = data.seeds[i][np.isfinite(data.seeds[i])]
+            axes.plot(seeds, np.full(len(seeds), i), "o", color=marks[name].color, alpha=0.55, markersize=5)
+            mean = float(data.ranking.means[i])
+            axes.plot([mean, mean], [i - 0.3, i + 0.3], color=marks[name].color, linewidth=2.4)
+            for k, marker in enumerate(_LAW_MARKERS[: len(data.laws)]):
+                axes.plot(
+                    [data.predicted[k, i]],
+                    [i + 0.3],
+                    marker,
+                    markersize=5,
+                    markerfacecolor="none",
+                    markeredgecolor=INK,
+                    clip_on=False,
+                )
+        margin = float(data.ranking.margin[-1]) if len(strategies) > 1 else np.nan
+        if np.isfinite(margin):
+            best = float(data.ranking.means[0])
+            axes.axvspan(best, best + margin, color=GRID, alpha=0.6, linewidth=0)
+        name_rows(axes, names)
+        axes.set_xlabel("mean loss over targets (lower is better)")
+        axes.margins(x=0.06)
+        axes.xaxis.set_major_locator(few_ticks())
+        axes.grid(axis="x")
+        return finish(
+            figure,
+            name=f"means-{data.budget}",
+            title=f"Mean loss of the strategies at {data.budget:,} draws",
+            description="Dots are seeds, bars their mean, hollow marks the laws' predictions; "
+            "in the shaded band a difference to the best is within the noise of the seeds.",
+        )
+
+
+def draw_transfer(data: TransferData) -> Drawing:
+    """Return the heat map: sources are rows, targets are columns, values printed."""
+    from matplotlib import colormaps
+
+    names, count = short_names(data.domains), len(data.domains)
+    cell = float(np.clip(270 / count, 27, 44))
+    left, bottom = _left(names) + 16, 8.0
+    top = label_width(names) * 0.72 + 34
+    width, height = left + cell * (count + 1.25) + 14, top + cell * 0.78 * (count + 1.25) + bottom
+    shades = colormaps["Blues"]
+    off = data.transfer[~np.eye(count, dtype=bool)]
+    ceiling = max(1.0, float(np.nanmax(off))) if np.isfinite(off).any() else 1.0
+    with canvas("transfer", width=width, height=height) as (figure, axes):
+        place(figure, axes, left=left, right=14, top=top, bottom=bottom)
+        for i in range(count):
+            for j in range(count):
+                value = float(data.transfer[i, j])
+                mark = _STATUS_MARKS.get(data.status[i][j], "")
+                _cell(axes, shades, i=i, j=j, value=value, ceiling=ceiling, own=i == j, mark=mark)
+        for k in range(count):
+            for x, y, value in ((count + 0.25, k, data.outgoing[k]), (k, count + 0.25, data.incoming[k])):
+                axes.text(x, y, _two(float(value)), ha="center", va="center", fontsize=8, color=INK)
+        axes.set_xlim(-0.5, count + 0.75)
+        axes.set_ylim(count + 0.75, -0.5)
+        axes.set_xticks([*range(count), count + 0.25], [*names, "mean"], rotation=45, ha="left")
+        axes.set_yticks([*range(count), count + 0.25], [*names, "mean"])
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0, labelcolor=INK)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        axes.set_ylabel("source (trained on)", fontweight="bold")
+        figure.text(
+            left / width, 1 - 10 / height, "target (measured on)", fontweight="bold", va="center", ha="left"
+        )
+        return finish(
+            figure,
+            name="transfer",
+            title="Transfer matrix",
+            description="Rows are sources, columns are targets; a value is the worth of one draw of the "
+            "source in draws of the target. The table below holds every value.",
+        )
+
+
+def draw_effective(data: EffectiveData) -> Drawing:
+    """Return one stacked bar per target: which source its effective budget comes from."""
+    marks, names = domain_marks(data.domains), short_names(data.domains)
+    height = len(names) * 26.0 + 34
+    sums = data.contributions.sum(axis=0)
+    reach = float(np.nanmax([sums.max(), data.total.max()]))
+    with canvas("effective", width=_WIDTH, height=height) as (figure, axes):
+        place(figure, axes, left=_left(names), right=54, top=4, bottom=30)
+        for j in range(len(names)):
+            left = 0.0
+            for name, part in zip(data.domains, data.contributions[:, j].tolist(), strict=True):
+                bar(axes, marks[name], y=j, left=left, width=part, height=0.66)
+                left += part
+            axes.plot([data.total[j]] * 2, [j - 0.4, j + 0.4], color=INK, linewidth=1.4)
+            if np.isfinite(data.amplification[j]):
+                end = max(left, float(data.total[j]))
+                label = f"×{data.amplification[j]:.2g}"
+                axes.text(end + reach * 0.02, j, label, va="center", fontsize=8.5, color=INK)
+        name_rows(axes, names)
+        axes.set_xlim(0, reach * 1.02)
+        axes.set_xlabel("effective budget, draws of the target")
+        axes.xaxis.set_major_locator(few_ticks())
+        axes.xaxis.set_major_formatter(thousands)
+        axes.grid(axis="x")
+        return finish(
+            figure,
+            name="effective",
+            title=f"Effective budget per target, by source ({data.strategy})",
+            description="; ".join(
+                f"{n} {number_text(float(t))} draws" for n, t in zip(data.domains, data.total, strict=True)
+            ),
+        )
+
+
+def draw_path(data: PathData) -> Drawing:
+    """Return the weights of the answer over the budget, labeled at their ends."""
+    marks = domain_marks(data.domains)
+    labels = short_names(data.domains, width=14)
+    with canvas("path", width=_WIDTH, height=200) as (figure, axes):
+        place(figure, axes, left=38, right=label_width(labels) + 12, top=6, bottom=32)
+        for i, name in enumerate(data.domains):
+            axes.plot(
+                data.budgets,
+                data.weights[:, i],
+                color=marks[name].color,
+                marker=marks[name].marker,
+                markersize=3.5,
+            )
+        axes.set_xscale("log")
+        log_ticks(axes.xaxis, data.budgets, whole=True)
+        axes.set_ylim(0, float(data.weights.max()) * 1.08)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+        axes.set_xlabel("budget, volume draws")
+        axes.grid(axis="y")
+        end_labels(
+            axes, data.weights[-1].tolist(), labels, [marks[n].color for n in data.domains], height=162
+        )
+        return finish(
+            figure,
+            name="path",
+            title="Best mixture as a function of the budget",
+            description="One line per domain; the table below holds the shares.",
+        )
+
+
+def _left(names: list[str]) -> float:
+    return label_width(names) + 10
+
+
+def _nanmax(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.max()) if known.size else 0.0
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "–"
+
+
+def _cell(
+    axes: Axes, shades: Colormap, *, i: int, j: int, value: float, ceiling: float, own: bool, mark: str
+) -> None:
+    """Draw the cell of source ``i`` and target ``j``; hatched and with a dash where nothing is known."""
+    known = np.isfinite(value)
+    color = to_hex(shades(0.04 + 0.9 * min(value / ceiling, 1.0))) if known else "#ffffff"
+    axes.add_patch(
+        Rectangle(
+            (j - 0.5, i - 0.5),
+            1,
+            1,
+            facecolor=color if known else "none",
+            edgecolor=PAGE if known else SOFT,
+            linewidth=1.0 if known else 0.4,
+            hatch=None if known else "////",
+        )
+    )
+    text = "1" if own and known else f"{_two(value)}{mark}"
+    ink = ink_on(color) if known else INK
+    axes.text(j, i, text, ha="center", va="center", fontsize=8, color=ink, alpha=0.6 if own else 1.0)

@@ -1,0 +1,360 @@
+"""What each figure shows, as arrays: pure functions of the content, drawn by drawing.py, listed by tables.py.
+
+Missing is NaN, never 0. ``transfer`` and ``contributions`` are [source, target] always.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix.allocation import Allocation
+from voxmix.measurement import MeasurementTable
+from voxmix.mixture import Mixture
+from voxmix.report.content import ReportContent, mixture_of, volumes_of
+from voxmix.report.findings import (
+    Forecast,
+    Ranking,
+    forecast,
+    measured,
+    on_domains,
+    predict,
+    rank_strategies,
+)
+from voxmix.report.roles import domain_roles, mean_transfer
+
+_GRID = 60
+_EQUAL = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AnswerData:
+    """The answer: share of each domain. ``interval`` and ``near`` are (source, 2), NaN where unknown."""
+
+    strategy: str
+    domains: tuple[str, ...]
+    budget: int
+    weight: Float[np.ndarray, " source"]
+    interval: Float[np.ndarray, "source 2"]
+    near: Float[np.ndarray, "source 2"]
+    volumes: Float[np.ndarray, " source"]
+    min_weight: float | None
+
+    @property
+    def draws(self) -> Float[np.ndarray, " source"]:
+        """Whole draws per domain; they sum to the budget."""
+        mixture = Mixture(domains=self.domains, weights=np.asarray(self.weight))
+        return np.asarray(mixture.draws(self.budget), dtype=np.float64)
+
+    @property
+    def repeats(self) -> Float[np.ndarray, " source"]:
+        """Draws per volume that exists; NaN where the number of volumes is unknown."""
+        return self.draws / np.where(self.volumes > 0, self.volumes, np.nan)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SharesData:
+    """Weights of every strategy, (strategy, source)."""
+
+    strategies: tuple[str, ...]
+    domains: tuple[str, ...]
+    weights: Float[np.ndarray, "strategy source"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MeansData:
+    """Mean loss of the strategies at one budget, best first: measured per seed, and predicted per law.
+
+    ``seeds`` is (strategy, seed) and ``predicted`` (law, strategy), in the order of ``ranking``.
+    """
+
+    budget: int
+    ranking: Ranking
+    seeds: Float[np.ndarray, "strategy seed"]
+    laws: tuple[str, ...]
+    predicted: Float[np.ndarray, "law strategy"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CurveSeries:
+    """Losses of one mixture on one target over budgets. ``curve`` is the law on the panel's grid."""
+
+    label: str
+    source: str | None
+    mixture: Mixture
+    budgets: Float[np.ndarray, " point"]
+    loss: Float[np.ndarray, " point"]
+    fitted: Float[np.ndarray, " point"]
+    curve: Float[np.ndarray, " grid"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CurvePanel:
+    """Scaling curves of one target. Beyond ``fitted_range`` a curve is extrapolation."""
+
+    target: str
+    grid: Float[np.ndarray, " grid"]
+    fitted_range: tuple[float, float]
+    series: tuple[CurveSeries, ...]
+    checks: tuple[tuple[str, float, float], ...]
+    irreducible_loss: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TransferData:
+    """Transfer [source, target]; NaN where a pair was not measured. Means leave the diagonal out."""
+
+    domains: tuple[str, ...]
+    transfer: Float[np.ndarray, "source target"]
+    status: tuple[tuple[str, ...], ...]
+    outgoing: Float[np.ndarray, " source"]
+    incoming: Float[np.ndarray, " target"]
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EffectiveData:
+    """Effective budget of the targets under one mixture: contributions [source, target] and their worth.
+
+    ``total`` is n_j; under a law of diversity it is more than the plain sum of the contributions.
+    ``amplification`` is n_j / (lambda_j N).
+    """
+
+    strategy: str
+    law: str
+    domains: tuple[str, ...]
+    contributions: Float[np.ndarray, "source target"]
+    total: Float[np.ndarray, " target"]
+    direct: Float[np.ndarray, " target"]
+    amplification: Float[np.ndarray, " target"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PathData:
+    """How the answer moves with the budget: weights (budget, source)."""
+
+    domains: tuple[str, ...]
+    budgets: Float[np.ndarray, " budget"]
+    weights: Float[np.ndarray, "budget source"]
+
+
+def answer_data(content: ReportContent) -> AnswerData | None:
+    """Return the recommended mixture with its intervals; None before there is one."""
+    strategy = content.answer
+    if strategy is None:
+        return None
+    item = content.strategies[strategy]
+    budget = item.budget if isinstance(item, Allocation) else content.budget
+    if budget is None:
+        return None
+    unknown = np.full((len(content.domain_names), 2), np.nan)
+    near = interval = None
+    if isinstance(item, Allocation):
+        interval, near = item.intervals, item.near_optimal
+    return AnswerData(
+        strategy=strategy,
+        domains=content.domain_names,
+        budget=round(budget),
+        weight=mixture_of(item).weights,
+        interval=unknown if interval is None else np.asarray(interval, dtype=np.float64),
+        near=unknown if near is None else np.asarray(near, dtype=np.float64),
+        volumes=volumes_of(content),
+        min_weight=item.min_weight if isinstance(item, Allocation) else content.min_weight,
+    )
+
+
+def shares_data(content: ReportContent) -> SharesData | None:
+    """Return the weights of every strategy; None without strategies."""
+    if not content.strategies:
+        return None
+    return SharesData(
+        strategies=tuple(content.strategies),
+        domains=content.domain_names,
+        weights=np.array([mixture_of(item).weights for item in content.strategies.values()]),
+    )
+
+
+def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
+    """Return mean losses at one budget; None when no strategy was measured on every target."""
+    found = measured(content, budget=budget)
+    ranking = rank_strategies(found)
+    if not ranking.strategies:
+        return None
+    rows = [found.strategies.index(name) for name in ranking.strategies]
+    predicted = np.full((len(content.laws), len(rows)), np.nan)
+    for k, law in enumerate(content.laws):
+        for i, name in enumerate(ranking.strategies):
+            if name in content.strategies:
+                mixture = mixture_of(content.strategies[name])
+                predicted[k, i] = predict(content, law=law, mixture=mixture, budget=budget).mean()
+    return MeansData(
+        budget=budget,
+        ranking=ranking,
+        seeds=found.seed_means[rows],
+        laws=tuple(content.laws),
+        predicted=predicted,
+    )
+
+
+def forecasts(content: ReportContent, *, budget: int) -> tuple[Forecast, ...]:
+    """Return every law's predictions at one budget, the law of the answer first."""
+    order = sorted(content.laws, key=lambda name: name != content.answer_law)
+    found = (forecast(content, law=law, budget=budget) for law in order)
+    return tuple(item for item in found if item.strategies)
+
+
+def curve_panels(content: ReportContent, *, law: str | None) -> tuple[CurvePanel, ...]:
+    """Return one panel per target that was measured; curves are NaN without a law."""
+    table = content.measurements
+    if table is None or not len(table):
+        return ()
+    high = max(float(table.budget.max()), float(content.budget or 0))
+    low = float(table.budget.min())
+    grid = np.geomspace(low, max(high, low * 1.5), _GRID)
+    mixtures = _mixtures(table)
+    curves = [_curve(content, law=law, mixture=mixture, grid=grid) for mixture in mixtures]
+    asymptote = np.full(len(content.domain_names), np.nan)
+    if law is not None:
+        asymptote = on_domains(content, law=law, values=content.laws[law].irreducible_loss)
+    panels = []
+    for j, target in enumerate(content.domain_names):
+        series = [
+            _series(content, table, law=law, mixture=m, target=target, curve=c[:, j])
+            for m, c in zip(mixtures, curves, strict=True)
+        ]
+        kept = tuple(item for item in series if len(item.budgets))
+        if kept:
+            panels.append(
+                CurvePanel(
+                    target=target,
+                    grid=grid,
+                    fitted_range=(low, float(table.budget.max())),
+                    series=kept,
+                    checks=_check_points(content, target),
+                    irreducible_loss=float(asymptote[j]),
+                )
+            )
+    return tuple(panels)
+
+
+def transfer_data(content: ReportContent, *, law: str) -> TransferData:
+    """Return the transfer matrix of one law with means and roles."""
+    transfer = on_domains(content, law=law, values=content.laws[law].transfer)
+    outgoing, incoming = mean_transfer(transfer)
+    return TransferData(
+        domains=content.domain_names,
+        transfer=transfer,
+        status=_transfer_status(content, law=law),
+        outgoing=outgoing,
+        incoming=incoming,
+        roles=domain_roles(content, law=law),
+    )
+
+
+def effective_data(content: ReportContent, *, strategy: str, law: str) -> EffectiveData | None:
+    """Return the effective-budget decomposition of one strategy; None without a budget."""
+    item = content.strategies[strategy]
+    budget = item.budget if isinstance(item, Allocation) else content.budget
+    if budget is None:
+        return None
+    mixture, fitted = mixture_of(item), content.laws[law]
+    total = on_domains(content, law=law, values=fitted.effective_budget(mixture, budget))
+    direct = np.asarray(mixture.weights * budget, dtype=np.float64)
+    return EffectiveData(
+        strategy=strategy,
+        law=law,
+        domains=content.domain_names,
+        contributions=on_domains(content, law=law, values=fitted.contributions(mixture, budget)),
+        total=total,
+        direct=direct,
+        amplification=total / np.where(direct > 0, direct, np.nan),
+    )
+
+
+def path_data(content: ReportContent) -> PathData | None:
+    """Return the answer at several budgets; None with fewer than two."""
+    if len(content.by_budget) < 2:
+        return None
+    items = sorted(content.by_budget, key=lambda item: item.budget)
+    return PathData(
+        domains=content.domain_names,
+        budgets=np.array([item.budget for item in items], dtype=np.float64),
+        weights=np.array([item.mixture.weights for item in items]),
+    )
+
+
+def mixture_label(mixture: Mixture) -> str:
+    """Return the source's name of a pure mixture, "uniform", or the shares."""
+    if mixture.source is not None:
+        return mixture.source
+    if float(np.ptp(mixture.weights)) < _EQUAL:
+        return "uniform"
+    return ", ".join(f"{name} {weight:.0%}" for name, weight in mixture.as_dict().items() if weight > 0)
+
+
+def _mixtures(table: MeasurementTable) -> list[Mixture]:
+    """The mixtures of a table: pure ones in the order of the domains, then others as met."""
+    unique = {tuple(row): None for row in table.weights.tolist()}
+    found = [Mixture(domains=table.domains, weights=np.array(row)) for row in unique]
+    place = {name: i for i, name in enumerate(table.domains)}
+    return sorted(found, key=lambda m: len(place) if m.source is None else place[m.source])
+
+
+def _curve(
+    content: ReportContent, *, law: str | None, mixture: Mixture, grid: Float[np.ndarray, " grid"]
+) -> Float[np.ndarray, "grid target"]:
+    if law is None:
+        return np.full((len(grid), len(content.domain_names)), np.nan)
+    values = np.array([predict(content, law=law, mixture=mixture, budget=float(n)) for n in grid])
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _series(
+    content: ReportContent,
+    table: MeasurementTable,
+    *,
+    law: str | None,
+    mixture: Mixture,
+    target: str,
+    curve: Float[np.ndarray, " grid"],
+) -> CurveSeries:
+    here = np.array([name == target for name in table.target], dtype=bool)
+    here &= np.abs(table.weights - mixture.weights).max(axis=1) < _EQUAL
+    budgets = np.unique(table.budget[here])
+    loss = np.array([table.loss[here & (table.budget == n)].mean() for n in budgets], dtype=np.float64)
+    fitted = np.full(len(budgets), np.nan)
+    if law is not None:
+        place = content.domain_names.index(target)
+        fitted = np.array(
+            [predict(content, law=law, mixture=mixture, budget=float(n))[place] for n in budgets],
+            dtype=np.float64,
+        )
+    return CurveSeries(
+        label=mixture_label(mixture),
+        source=mixture.source,
+        mixture=mixture,
+        budgets=budgets,
+        loss=loss,
+        fitted=np.where(np.isfinite(fitted), fitted, np.nan),
+        curve=curve,
+    )
+
+
+def _check_points(content: ReportContent, target: str) -> tuple[tuple[str, float, float], ...]:
+    """(strategy, budget, mean loss over seeds) of the measured strategies on one target."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for check in content.checks:
+        if check.target == target:
+            found.setdefault((check.strategy, check.budget), []).append(check.loss)
+    return tuple((name, float(n), float(np.mean(losses))) for (name, n), losses in found.items())
+
+
+def _transfer_status(content: ReportContent, *, law: str) -> tuple[tuple[str, ...], ...]:
+    """State of every transfer [source][target]; "" where the law says nothing, as on the diagonal."""
+    found = {
+        (item.source, item.target): item.state
+        for item in content.laws[law].status
+        if item.parameter == "transfer"
+    }
+    names = content.domain_names
+    return tuple(tuple(found.get((source, target), "") for target in names) for source in names)

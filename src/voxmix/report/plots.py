@@ -1,0 +1,144 @@
+"""Drawing of the scatter of predictions and of the scaling curves as SVG."""
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from voxmix.report.axes import end_labels, label_width, log_ticks, short_names
+from voxmix.report.figures import CurvePanel, CurveSeries
+from voxmix.report.findings import Forecast
+from voxmix.report.palette import Mark, domain_marks, strategy_marks
+from voxmix.report.svg import GRID, INK, SOFT, Drawing, canvas, finish, place
+from voxmix.report.table import percent_text
+
+_PANEL = (250.0, 190.0)
+_SCATTER = 240.0
+_BAND = 0.1
+
+
+def draw_forecast(data: Forecast, *, number: int) -> Drawing:
+    """Return predicted against measured loss, one point per strategy and target, on equal log axes."""
+    name = f"forecast-{number}"
+    marks = strategy_marks(data.strategies)
+    both = np.isfinite(data.predicted) & np.isfinite(data.measured) & (data.measured > 0)
+    values = np.concatenate([data.predicted[both], data.measured[both]])
+    low, high = (float(values.min()) / 1.15, float(values.max()) * 1.15) if values.size else (0.1, 1.0)
+    with canvas(name, width=_SCATTER, height=_SCATTER) as (figure, axes):
+        place(figure, axes, left=46, right=10, top=22, bottom=36)
+        line = np.array([low, high])
+        axes.fill_between(line, line * (1 - _BAND), line * (1 + _BAND), color=GRID, alpha=0.6, linewidth=0)
+        axes.plot(line, line, color=SOFT, linewidth=0.8)
+        for i, strategy in enumerate(data.strategies):
+            axes.plot(
+                data.measured[i][both[i]],
+                data.predicted[i][both[i]],
+                marks[strategy].marker,
+                color=marks[strategy].color,
+                markersize=5,
+                alpha=0.85,
+                markeredgecolor="none",
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
+        log_ticks(axes.xaxis, line, whole=False)
+        log_ticks(axes.yaxis, line, whole=False)
+        axes.set_xlabel("measured loss")
+        axes.set_ylabel("predicted loss")
+        axes.set_title(f"law: {data.law}", fontsize=9.5, fontweight="bold", loc="left")
+        return finish(
+            figure,
+            name=name,
+            title=f"Predicted against measured loss, law {data.law}",
+            description=f"Mean relative error {percent_text(data.mean_error)}; on the line a prediction is "
+            "exact, in the band it is within 10%.",
+        )
+
+
+def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> Drawing:
+    """Return one target's losses over budgets: a line per source, dashed beyond the fitted budgets."""
+    name, marks = f"curves-{number}", domain_marks(domains)
+    labels = _labels(panel)
+    width, height = _PANEL
+    with canvas(name, width=width, height=height) as (figure, axes):
+        place(figure, axes, left=40, right=label_width(labels) * 0.85 + 12, top=22, bottom=32)
+        for series in panel.series:
+            _draw_series(axes, panel, series, own=series.source == panel.target, mark=_mark(series, marks))
+        for strategy, budget, loss in panel.checks:
+            mark = strategy_marks([strategy])[strategy]
+            axes.plot(
+                [budget],
+                [loss],
+                mark.marker,
+                markersize=4,
+                markerfacecolor="none",
+                markeredgecolor=mark.color,
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        spread = np.concatenate(
+            [_visible(s) for s in panel.series] + [np.array([c[2] for c in panel.checks])]
+        )
+        axes.set_ylim(float(spread.min()) / 1.06, float(spread.max()) * 1.06)
+        axes.set_xlim(panel.grid[0] / 1.08, panel.grid[-1] * 1.08)
+        log_ticks(axes.yaxis, axes.get_ylim(), whole=False)
+        log_ticks(axes.xaxis, panel.grid, whole=True)
+        axes.grid()
+        axes.set_xlabel("budget, volume draws")
+        title = short_names([panel.target], width=30)[0]
+        axes.set_title(f"loss on {title}", fontsize=9.5, fontweight="bold", loc="left")
+        ends = [_end(series) for series in panel.series]
+        colors = [_mark(series, marks).color for series in panel.series]
+        end_labels(axes, ends, labels, colors, height=height - 54)
+        return finish(
+            figure,
+            name=name,
+            title=f"Scaling of the loss on {panel.target}",
+            description=f"Loss over budget on log axes after training on each of {len(panel.series)} "
+            "mixtures; dots are measured, lines are the law, dashed beyond the fitted budgets.",
+        )
+
+
+def _draw_series(axes: Axes, panel: CurvePanel, series: CurveSeries, *, own: bool, mark: Mark) -> None:
+    width = 2.0 if own else 1.1
+    inside = panel.grid <= panel.fitted_range[1] * 1.0001
+    first_outside = max(int(inside.sum()) - 1, 0)
+    axes.plot(panel.grid[inside], series.curve[inside], color=mark.color, linewidth=width)
+    axes.plot(
+        panel.grid[first_outside:],
+        series.curve[first_outside:],
+        color=mark.color,
+        linewidth=width,
+        linestyle=(0, (3, 2)),
+    )
+    axes.plot(
+        series.budgets,
+        series.loss,
+        mark.marker,
+        color=mark.color,
+        markersize=5 if own else 3.5,
+        markeredgecolor="none",
+    )
+
+
+def _mark(series: CurveSeries, marks: dict[str, Mark]) -> Mark:
+    return marks[series.source] if series.source is not None else Mark(color=INK, marker="D")
+
+
+def _labels(panel: CurvePanel) -> list[str]:
+    names = short_names([series.label for series in panel.series], width=13)
+    return [
+        f"{name} (own)" if series.source == panel.target else name
+        for name, series in zip(names, panel.series, strict=True)
+    ]
+
+
+def _visible(series: CurveSeries) -> Float[np.ndarray, " n"]:
+    both = np.concatenate([series.loss, series.curve])
+    return np.asarray(both[np.isfinite(both) & (both > 0)], dtype=np.float64)
+
+
+def _end(series: CurveSeries) -> float:
+    last = series.curve[-1]
+    return float(last) if np.isfinite(last) else float(series.loss[-1])

@@ -1,0 +1,150 @@
+"""Table: columns with a unit, rows of plain values; text, Markdown and CSV of it."""
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from voxmix.errors import InputError
+
+Kind = Literal["text", "number", "percent", "change", "count"]
+Cell = str | float | int | bool | None
+MISSING = "–"
+"""What a cell shows where nothing is known; never "nan", never 0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """A heading and how its values are written.
+
+    ``number`` has 3 significant digits, ``percent`` is a share written with %, ``change`` a signed
+    percentage, ``count`` a whole number with thousands separators.
+    """
+
+    name: str
+    kind: Kind = "text"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows of plain values under named columns.
+
+    Attributes:
+        name: short identifier, used for the file name of the CSV.
+        title: what the table shows, one line.
+        columns: headings with the kind of their values.
+        rows: one value per column; None where nothing is known.
+        note: how to read it, or "".
+
+    Raises:
+        InputError: a row has another length than ``columns``.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows, start=1):
+            if len(row) != len(self.columns):
+                raise InputError(
+                    f"table {self.name!r}: row {number} has {len(row)} cells, expected {len(self.columns)}"
+                )
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The headings."""
+        return tuple(column.name for column in self.columns)
+
+    def records(self) -> list[dict[str, Cell]]:
+        """The rows as JSON-like data at full precision; None where nothing is known."""
+        return [
+            {name: None if _unknown(cell) else cell for name, cell in zip(self.headers, row, strict=True)}
+            for row in self.rows
+        ]
+
+    def text_rows(self) -> tuple[tuple[str, ...], ...]:
+        """The rows as people read them: rounded, with units, a dash where nothing is known."""
+        return tuple(
+            tuple(cell_text(cell, column.kind) for cell, column in zip(row, self.columns, strict=True))
+            for row in self.rows
+        )
+
+
+def number_text(value: float) -> str:
+    """Return a number with 3 significant digits, without exponent where that stays short.
+
+    >>> number_text(0.026412), number_text(16000.0), number_text(1.5e-7)
+    ('0.0264', '16,000', '1.50e-07')
+    """
+    if not math.isfinite(value):
+        return MISSING if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude < -4 or magnitude > 8:
+        return f"{value:.2e}"
+    rounded = round(value, 2 - magnitude)
+    return f"{rounded:,.{max(0, 2 - magnitude)}f}"
+
+
+def percent_text(share: float, *, signed: bool = False) -> str:
+    """Return a share as a percentage with 3 significant digits, at most one of them after the point.
+
+    >>> percent_text(0.2371), percent_text(-0.0413, signed=True)
+    ('23.7%', '−4.1%')
+    """
+    if not math.isfinite(share):
+        return MISSING
+    value = share * 100
+    text = f"{abs(value):.1f}" if abs(value) < 99.95 else f"{abs(value):,.0f}"
+    sign = "−" if value < 0 and float(text.replace(",", "")) else ("+" if signed and value > 0 else "")
+    return f"{sign}{text}%"
+
+
+def cell_text(cell: Cell, kind: Kind) -> str:
+    """Return a value as people read it."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return MISSING
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, str):
+        return cell
+    if kind == "percent" or kind == "change":
+        return percent_text(cell, signed=kind == "change")
+    if kind == "count" and math.isfinite(cell):
+        return f"{round(cell):,}"
+    return number_text(float(cell))
+
+
+def to_csv(table: Table) -> str:
+    """Return the table as CSV at full precision; empty cells where nothing is known."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table.headers)
+    for row in table.rows:
+        writer.writerow(["" if _unknown(cell) else cell for cell in row])
+    return stream.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table in GitHub Markdown, rounded as people read it."""
+    lines = [_markdown_row(table.headers)]
+    lines.append(_markdown_row(["---" if c.kind == "text" else "---:" for c in table.columns]))
+    lines.extend(_markdown_row(row) for row in table.text_rows())
+    return "\n".join(lines) + "\n"
+
+
+def _unknown(cell: Cell) -> bool:
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _markdown_row(cells: tuple[str, ...] | list[str]) -> str:
+    escaped = [
+        cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+        for cell in cells
+    ]
+    return "| " + " | ".join(escaped) + " |"

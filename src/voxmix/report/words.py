@@ -1,0 +1,187 @@
+"""Plain sentences: the answer, how sure it is, which strategy won when measured, and what to doubt."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from voxmix.allocation import Allocation
+from voxmix.report.content import ReportContent
+from voxmix.report.figures import AnswerData, MeansData
+from voxmix.report.findings import Forecast
+from voxmix.report.table import number_text, percent_text
+
+_MANY_REPEATS = 4.0
+"""Draws per volume up to which repeats are worth about as much as new data (Muennighoff et al. 2023, text)."""
+_POOR_FIT = 0.1
+_NARROW = 1e-4
+
+
+def listing(items: Sequence[str], *, word: str = "and") -> str:
+    """Return "a", "a and b", "a, b and c"."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {word} {items[-1]}"
+
+
+def answer_sentence(data: AnswerData) -> str:
+    """Return which share each domain gets; domains at the least share are named together, last."""
+    least = data.min_weight
+    at_least = [
+        i for i, w in enumerate(data.weight.tolist()) if least is not None and abs(w - least) < _NARROW
+    ]
+    order = [int(i) for i in np.argsort(-data.weight, kind="stable") if int(i) not in at_least]
+    parts = [f"{percent_text(float(data.weight[i]))} {data.domains[i]}" for i in order]
+    if at_least and least is not None:
+        names = listing([data.domains[i] for i in at_least])
+        each = " each" if len(at_least) > 1 else ""
+        parts.append(f"the least share, {percent_text(least)}{each}, of {names}")
+    return f"Of {data.budget:,} volume draws take {listing(parts)}."
+
+
+def certificate_sentence(item: Allocation) -> str:
+    """Return what the optimality gap proves, and what it does not."""
+    share = item.gap / item.objective if item.objective > 0 else 0.0
+    bound = "0.001%" if share < 1e-5 else f"{share * 100:.2g}%"
+    return (
+        f"Proven by the law's convexity: no mixture that gives every domain at least "
+        f"{percent_text(item.min_weight)} has a predicted mean loss lower than this one's by more than {bound} "
+        f"(gap {item.gap:.1g} of {number_text(item.objective)}). The proof is about the law, not about the world."
+    )
+
+
+def sureness_sentences(item: Allocation, data: AnswerData) -> list[str]:
+    """Return how far the weights could move: by the noise of the runs, and without costing much."""
+    found = []
+    if item.intervals is not None:
+        widths = data.interval[:, 1] - data.interval[:, 0]
+        i = int(np.argmax(widths))
+        low, high = data.interval[i].tolist()
+        found.append(
+            f"Resampling the runs, {item.level:.0%} of the resulting mixtures lie in the whiskers; the least "
+            f"certain share is that of {data.domains[i]}, {percent_text(low)} to {percent_text(high)}."
+        )
+    else:
+        found.append(
+            "No intervals: the law was fitted without bootstrap resamples (fit.bootstrap in study.yaml)."
+        )
+    spread = data.near[:, 1] - data.near[:, 0]
+    if np.isfinite(spread).any():
+        i = int(np.nanargmax(spread))
+        low, high = data.near[i].tolist()
+        found.append(
+            f"Mixtures predicted within {percent_text(item.tolerance)} of the best leave room (gray bars): "
+            f"{data.domains[i]} may have {percent_text(low)} to {percent_text(high)} if the others follow."
+        )
+    return found
+
+
+def verdict_sentences(data: MeansData, *, answer: str | None) -> list[str]:
+    """Return which strategy won when measured, and whether the noise of the seeds lets one say so."""
+    ranking = data.ranking
+    best, count = ranking.strategies[0], len(ranking.strategies)
+    seeds = (
+        f"{min(ranking.seeds)}"
+        if len(set(ranking.seeds)) == 1
+        else f"{min(ranking.seeds)} to {max(ranking.seeds)}"
+    )
+    plural = "seed" if seeds == "1" else "seeds"
+    start = f"Trained at {data.budget:,} draws with {seeds} {plural} each, "
+    if count == 1:
+        return [
+            start + f"{best} reached a mean loss of {number_text(float(ranking.means[0]))}; nothing else was."
+        ]
+    found = [start + f"{best} had the lowest mean loss, {number_text(float(ranking.means[0]))}."]
+    if not np.isfinite(ranking.noise):
+        found.append(
+            "With one seed each the noise is not known, so no strategy can be called better than another; "
+            "a second seed would tell."
+        )
+    else:
+        found += _noise_sentences(data)
+    if answer is not None and answer in ranking.strategies and answer != best:
+        i = ranking.strategies.index(answer)
+        behind = percent_text(float(ranking.means[i] / ranking.means[0] - 1))
+        if not np.isfinite(ranking.noise):
+            how = "how much of that is noise is not known"
+        else:
+            how = "more than noise" if ranking.apart[i] else "within the noise"
+        found.append(f"The recommended mixture, {answer}, came {_ordinal(i + 1)}, {behind} behind: {how}.")
+    return found
+
+
+def _noise_sentences(data: MeansData) -> list[str]:
+    ranking = data.ranking
+    margin = number_text(float(ranking.margin[1:].max()))
+    tied, worse = ranking.tied[1:], [n for n, a in zip(ranking.strategies, ranking.apart, strict=True) if a]
+    noise = f"Seeds differ by {number_text(ranking.noise)} (standard deviation)"
+    if not tied:
+        return [
+            f"{noise}, and every other strategy is worse by more than the {margin} that noise could make."
+        ]
+    found = [
+        f"It cannot be told apart from {listing(tied)}: {noise[0].lower()}{noise[1:]}, "
+        f"and differences below {margin} may be noise."
+    ]
+    if worse:
+        verb = "is" if len(worse) == 1 else "are"
+        found.append(f"{listing(worse)} {verb} worse by more than noise.")
+    return found
+
+
+def forecast_sentences(items: tuple[Forecast, ...]) -> list[str]:
+    """Return how well each law predicted the measured strategies, the best of them last named as such."""
+    found = []
+    for item in items:
+        order = ""
+        if np.isfinite(item.right_pairs):
+            pairs = len(item.strategies) * (len(item.strategies) - 1) // 2
+            order = f", and ordered {round(item.right_pairs * pairs)} of {pairs} pairs of strategies right"
+        found.append(
+            f"The law {item.law} erred by {percent_text(item.mean_error)} per strategy and target{order}."
+        )
+    return found
+
+
+def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Forecast, ...]) -> list[str]:
+    """Return reasons to doubt the answer: those given, and those that the numbers show."""
+    found = list(content.warnings)
+    law_name = content.answer_law
+    if law_name is not None and answer is not None:
+        law = content.laws[law_name]
+        times = law.extrapolation(float(answer.budget))
+        if times > 1 and answer.budget > law.budget_range[1]:
+            found.append(
+                f"{answer.budget:,} draws are {number_text(times)} times the largest fitted budget "
+                f"({law.budget_range[1]:,.0f}); predictions there are extrapolations."
+            )
+    if law_name is not None:
+        law = content.laws[law_name]
+        bad = law.problems()
+        if bad:
+            found.append(
+                f"{len(bad)} of {len(law.status)} parameters of the law {law_name} are at a bound or cannot be "
+                "told from these runs; they are listed with the scaling curves."
+            )
+    if answer is not None:
+        for name, repeats, volumes in zip(answer.domains, answer.repeats, answer.volumes, strict=True):
+            if repeats > _MANY_REPEATS:
+                found.append(
+                    f"{name}: each of its {volumes:,.0f} training volumes would be drawn "
+                    f"{number_text(float(repeats))} times. Repeats are worth less than new volumes."
+                )
+    found += [
+        f"The law {item.law} erred by {percent_text(item.mean_error)} on the strategies it had not seen: "
+        "trust its order more than its level, and the measured losses more than both."
+        for item in items
+        if item.law == law_name and item.mean_error > _POOR_FIT
+    ]
+    for allocation in content.strategies.values():
+        if isinstance(allocation, Allocation):
+            found += allocation.notes
+    for law in content.laws.values():
+        found += law.notes
+    return list(dict.fromkeys(found))
+
+
+def _ordinal(place: int) -> str:
+    return {2: "second", 3: "third", 4: "fourth", 5: "fifth", 6: "sixth"}.get(place, f"number {place}")

@@ -1,0 +1,159 @@
+"""The file as a whole: complete, self-contained, safe, deterministic; and honest about what is missing."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from voxmix.errors import InputError
+from voxmix.report import Check, ReportContent, render_report, write_report
+
+_VOID = {"meta", "img", "link", "br", "hr", "input", "path", "use", "rect"}
+
+
+class Reader(HTMLParser):
+    """Collects ids, references, tags and open elements of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if tag not in _VOID:
+            self.open.append(tag)
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        for name in ("href", "xlink:href", "src"):
+            if found.get(name):
+                self.references.append(str(found[name]))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in _VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(content: ReportContent) -> str:
+    return render_report(content)
+
+
+def test_page_is_well_formed_and_ids_are_unique(page: str) -> None:
+    reader = Reader(page)
+    assert reader.open == []
+    assert len(reader.ids) == len(set(reader.ids))
+    inner = {ref[1:] for ref in reader.references if ref.startswith("#")}
+    assert inner <= set(reader.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(reader.ids)
+
+
+def test_page_asks_nothing_of_the_network(page: str) -> None:
+    reader = Reader(page)
+    assert all(ref.startswith(("#", "data:")) for ref in reader.references)
+    assert not any(tag in {"script", "link", "iframe", "object"} for tag, _ in reader.tags)
+    assert "@import" not in page
+    policy = [a["content"] for t, a in reader.tags if t == "meta" and a.get("http-equiv")]
+    assert policy
+    assert str(policy[0]).startswith("default-src 'none'")
+
+
+def test_every_figure_has_a_title_and_the_page_a_table_for_it(page: str) -> None:
+    reader = Reader(page)
+    drawings = [a for tag, a in reader.tags if tag == "svg"]
+    assert (
+        len(drawings) == 4 + 1 + 3 + 6 + 1
+    )  # answer, means, shares, path; effective; laws; targets; transfer
+    for found in drawings:
+        assert found["role"] == "img"
+        assert set(str(found["aria-labelledby"]).split()) <= set(reader.ids)
+    assert page.count("text/csv") == page.count("<table>") >= 15
+
+
+def test_page_shows_no_nan(page: str) -> None:
+    assert not re.search(r"\bnan\b", " ".join(Reader(page).text), flags=re.I)
+
+
+def test_the_same_content_gives_the_same_bytes(content: ReportContent, page: str, tmp_path: Path) -> None:
+    write_report(content, tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_bytes() == page.encode()
+
+
+def test_names_are_escaped(make_content) -> None:
+    names = ("A & B's", "腹部-CT", "$x$_{2}")
+    page = render_report(make_content(names, seeds=1, study='<script>alert("x")</script>'))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    text = "".join(Reader(page).text)
+    for name in names:
+        assert name in text
+
+
+def test_twelve_long_names(make_content) -> None:
+    names = tuple(f"Ärztehaus-{i:02d} 頭頸部 " + "long name " * 3 + "end" for i in range(12))
+    reader = Reader(render_report(make_content(names, seeds=2)))
+    assert reader.open == []
+    assert len(reader.ids) == len(set(reader.ids))
+
+
+@pytest.mark.parametrize(
+    ("without", "commands"),
+    [
+        (("checks",), {"voxmix pretrain"}),
+        (("checks", "strategies", "by_budget"), {"voxmix pretrain", "voxmix allocate"}),
+        (("checks", "strategies", "by_budget", "laws"), {"voxmix pretrain", "voxmix allocate", "voxmix fit"}),
+        (
+            ("checks", "strategies", "by_budget", "laws", "measurements", "runs", "pictures"),
+            {"voxmix pretrain", "voxmix allocate", "voxmix fit", "voxmix run"},
+        ),
+    ],
+)
+def test_what_is_missing_is_named_with_its_command(
+    content: ReportContent, without: tuple[str, ...], commands: set[str]
+) -> None:
+    empty = {
+        f.name: f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+        for f in dataclasses.fields(ReportContent)
+        if f.name in without
+    }
+    page = render_report(dataclasses.replace(content, **empty))
+    assert (
+        set(re.findall(r"<code>(voxmix \w+)</code>", page)) | set(re.findall(r"Next: (voxmix \w+)\.", page))
+        == commands
+    )
+
+
+def test_an_empty_study_and_bare_measurements_have_reports(make_world) -> None:
+    assert "nothing yet" in render_report(ReportContent(study="nothing yet"))
+    table = make_world(("CT", "MR")).table(anchors=False)
+    page = render_report(ReportContent(study="runs only", measurements=table))
+    assert page.count("<svg ") == 2
+
+
+def test_missing_pairs_are_drawn_as_missing(make_world) -> None:
+    drop = frozenset({("ABD", "PET"), ("PET", "BRAIN"), ("BRAIN", "BRAIN")})
+    table = make_world(("ABD", "BRAIN", "PET")).table(drop=drop)
+    page = render_report(ReportContent(study="gaps", measurements=table))
+    assert page.count("<svg ") == 3
+    assert "–" in page
+
+
+def test_a_check_of_an_unknown_target_is_refused(content: ReportContent) -> None:
+    check = Check(strategy="uniform", budget=8, seed=1, target="KNEE", loss=0.1)
+    with pytest.raises(InputError, match="KNEE"):
+        dataclasses.replace(content, checks=(check,))
