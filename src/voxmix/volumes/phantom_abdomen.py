@@ -35,11 +35,11 @@ def draw_abdomen(canvas: Canvas, rng: np.random.Generator, *, couch: bool) -> No
         return np.array(radii) * size * rng.normal(1, 0.07) * rng.normal(1, 0.04, 3)
 
     cavity = _trunk(canvas, width=width, depth=depth, fat=fat, rng=rng, couch=couch)
-    spine = -0.40 * depth
+    spine = -0.31 * depth
     _spine(canvas, y=spine, size=size, rng=rng)
     for side in (-1, 1):
         canvas.paint(
-            canvas.tube([at(34 * side, -44, 40), at(58 * side, -36, -120)], [9, 24]), "muscle", on=_CAVITY
+            canvas.tube([at(30 * side, -42, 30), at(52 * side, -34, -120)], [7, 24]), "muscle", on=_CAVITY
         )
         lung = canvas.ellipsoid(at(76 * side, -12, 132), big(66, 84, 74))
         canvas.paint(lung, "lung", on=_CAVITY, where=cavity)
@@ -48,11 +48,15 @@ def draw_abdomen(canvas: Canvas, rng: np.random.Generator, *, couch: bool) -> No
     )
     _gut(canvas, rng, at, big, cavity)
     room = ("fat", "lung", "heart", "gut_wall", "gut_content", "gas")
+    x, _, z = canvas.xyz
+    # Seen from the front the lower edge of the liver runs from low on the right to high on the left.
+    above_visceral_face = z + np.float32(0.85) * (x - 30) + 5 * canvas.noise(60) > rng.normal(-18, 8)
     for center, radii, turn in (
-        (at(64, 6, 34), big(80, 84, 74), (0, 14, 0)),
-        (at(0, 46, 52), big(74, 36, 34), (0, 12, 10)),
+        (at(66, 2, 16), big(84, 88, 82), (0, 8, 0)),
+        (at(4, 44, 50), big(74, 36, 34), (0, 12, 10)),
     ):
-        canvas.paint(canvas.ellipsoid(center, radii, turn=turn), "liver", label=6, on=room, where=cavity)
+        liver = canvas.ellipsoid(center, radii, turn=turn)
+        canvas.paint(liver, "liver", label=6, on=room, where=cavity & above_visceral_face)
     _stomach_spleen(canvas, rng, at, big, cavity)
     _kidneys(canvas, rng, at, big)
     _vessels(canvas, rng, at, spine=spine, size=size)
@@ -93,7 +97,7 @@ def _trunk(
     canvas.fill(ring(2.5) <= 1, "fat")
     outer = ring(float(fat))
     canvas.fill(outer <= 1, "muscle")
-    front = (np.abs(x) < 5) & (y > 0) & (outer <= 1)
+    front = (np.abs(x) < 2.5) & (y > 0) & (outer <= 1)
     canvas.fill(front, "fat")
     cavity = ring(float(fat) + 15) <= 1
     canvas.fill(cavity, "fat")
@@ -105,7 +109,7 @@ def _trunk(
     canvas.fill(shell & (np.abs(phase - 14) < 5) & (course > 0) & (y >= depth * 0.72) & (z > 30), "cartilage")
     for side in (-1, 1):
         canvas.paint(
-            canvas.tube([(38 * side, -0.70 * depth, -200), (34 * side, -0.70 * depth, 200)], 27),
+            canvas.tube([(36 * side, -0.72 * depth, -200), (33 * side, -0.72 * depth, 200)], 24),
             "muscle",
             on=("fat",),
         )
@@ -120,7 +124,7 @@ def _spine(canvas: Canvas, *, y: float, size: float, rng: np.random.Generator) -
         canvas.paint(canvas.ellipsoid((0, y, z + period / 2), (21 * size, 17 * size, 6), power=3), "disk")
         canvas.paint(body, "bone")
         canvas.paint(canvas.ellipsoid((0, y, z), (20 * size, 15.5 * size, 13 * size), power=4), "marrow")
-        canvas.paint(canvas.ellipsoid((0, y - 52, z - 8), (3.5, 18, 9)), "rib")
+        canvas.paint(canvas.ellipsoid((0, y - 45, z - 8), (3.5, 14, 9)), "rib")
         for side in (-1, 1):
             canvas.paint(canvas.ellipsoid((30 * side, y - 26, z), (20, 5, 6), turn=(0, 0, -12 * side)), "rib")
             canvas.paint(canvas.ellipsoid((14 * side, y - 33, z - 14), (7, 8, 13)), "bone")
@@ -196,10 +200,10 @@ def _kidneys(canvas: Canvas, rng: np.random.Generator, at: Place, big: Size) -> 
     room = ("fat", "liver", "spleen", "gut_wall", "gut_content", "gas", "muscle")
     pyramids = canvas.noise(17) > -0.2
     for side, label in ((1, 2), (-1, 3)):
-        center, radii = at(66 * side, -40, 2 - 9 * side), big(29, 27, 54)
+        center, radii = at(69 * side, -38, 2 - 9 * side), big(29, 26, 54)
         turn = (12, -10 * side, 25 * side)
-        canvas.paint(canvas.ellipsoid(center, radii + 7, turn=turn), "fat", on=room, label=0)
-        canvas.paint(canvas.ellipsoid(center, radii, turn=turn), "kidney_cortex", label=label, on=room)
+        canvas.paint(canvas.ellipsoid(center, radii + 5, turn=turn), "fat", on=room[:-1], label=0)
+        canvas.paint(canvas.ellipsoid(center, radii, turn=turn), "kidney_cortex", label=label, on=room[:-1])
         inner = canvas.ellipsoid(center, radii - 7, turn=turn)
         canvas.paint(inner, "kidney_medulla", on=("kidney_cortex",), where=pyramids)
         sinus = center + (-11 * side, 4, 0)

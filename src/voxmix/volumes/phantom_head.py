@@ -16,8 +16,8 @@ LABELS: dict[int, str] = {
 # ruff: noqa: RUF005  (arrays plus tuples are sums of points)
 
 _BRAIN = np.array([67.0, 85.0, 68.0])
-_FOSSA = np.array([54.0, 46.0, 40.0])
-_FOSSA_AT = np.array([0.0, -40.0, -38.0])
+_FOSSA = np.array([52.0, 42.0, 36.0])
+_FOSSA_AT = np.array([0.0, -42.0, -38.0])
 _SOFT = ("air", "skin", "fat", "muscle")
 
 
@@ -39,7 +39,8 @@ def _outside(canvas: Canvas, size: np.ndarray) -> None:
             ((0, 0, 0), _BRAIN + 15),
             ((0, -34, -42), (68, 58, 62)),
             ((0, 48, -58), (60, 52, 66)),
-            ((0, 92, -52), (13, 16, 18)),
+            ((0, 92, -58), (13, 18, 18)),
+            ((0, 36, -104), (60, 54, 36)),
             ((0, -22, -110), (60, 60, 90)),
         ):
             canvas.paint(canvas.ellipsoid(center * size, np.array(radii) * size - inward), tissue, on=_SOFT)
@@ -62,25 +63,28 @@ def _skull(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
     canvas.paint(canvas.ellipsoid(_FOSSA_AT * size, (_FOSSA + 1.5) * size), "csf")
     for side in (-1, 1):
         petrous = [np.array((62 * side, -14, -40)) * size, np.array((14 * side, 8, -42)) * size]
-        canvas.paint(canvas.tube(petrous, [12, 6]), "bone")
+        canvas.paint(canvas.tube(petrous, [9, 5]), "bone")
         cells = canvas.ellipsoid(np.array((62 * side, -22, -46)) * size, (9, 13, 14))
         canvas.paint(cells, "gas", where=canvas.noise(9) > -0.2)
     # The floor of the anterior fossa lies higher than that of the middle one.
-    front = canvas.ellipsoid(np.array((0, 62, -52)) * size, np.array((60, 44, 34)) * size)
-    canvas.paint(front, "bone", on=("csf",))
-    canvas.paint(
-        canvas.ellipsoid(np.array((0, 66, -56)) * size, np.array((58, 44, 34)) * size), "fat", on=("bone",)
-    )
+    y, z = canvas.xyz[1:]
+    floor = -50 + 36 / (1 + np.exp(np.clip((40 - y) / 5, -30, 30)))
+    fossa = np.zeros(canvas.shape, dtype=bool)
+    back = canvas.ellipsoid(_FOSSA_AT * size, (_FOSSA + 1.5) * size)
+    fossa[back.box] = back.level <= 1
+    below = (canvas.tissue == CODE["csf"]) & (z < floor) & ~fossa
+    canvas.fill(below, "muscle")
+    canvas.fill(below & (z > floor - 4), "bone")
 
 
 def _face(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
     """Draw cheek bones, palate, nasal cavity, sinuses and orbits."""
     s = size
     for side in (-1, 1):
-        canvas.paint(canvas.ellipsoid(np.array((30 * side, 64, -54)) * s, (19, 22, 21)), "bone", on=_SOFT)
-        canvas.paint(canvas.ellipsoid(np.array((30 * side, 62, -54)) * s, (15.5, 18, 18)), "gas")
+        canvas.paint(canvas.ellipsoid(np.array((30 * side, 62, -62)) * s, (19, 22, 21)), "bone", on=_SOFT)
+        canvas.paint(canvas.ellipsoid(np.array((30 * side, 60, -62)) * s, (15.5, 18, 18)), "gas")
         canvas.paint(
-            canvas.ellipsoid(np.array((30 * side, 62, -71)) * s, (15, 18, rng.uniform(0, 7))),
+            canvas.ellipsoid(np.array((30 * side, 60, -78)) * s, (15, 18, rng.uniform(0, 7))),
             "mucosa",
             on=("gas",),
         )
@@ -91,35 +95,35 @@ def _face(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
         ]
         canvas.paint(canvas.tube(arch, 3.5), "rib", on=_SOFT)
         canvas.paint(
-            canvas.ellipsoid(np.array((32 * side, 66, -22)) * s, (21, 26, 20)), "bone", on=(*_SOFT, "bone")
+            canvas.ellipsoid(np.array((32 * side, 64, -31)) * s, (21, 26, 20)), "bone", on=(*_SOFT, "bone")
         )
         canvas.paint(
-            canvas.ellipsoid(np.array((32 * side, 70, -22)) * s, (18, 26, 17)), "fat", on=(*_SOFT, "bone")
+            canvas.ellipsoid(np.array((32 * side, 68, -31)) * s, (18, 26, 17)), "fat", on=(*_SOFT, "bone")
         )
-        eye = np.array((32 * side, 78, -22)) * s
+        eye = np.array((32 * side, 78, -31)) * s
         nerve = [
             eye - (2 * side, 11, 0),
-            np.array((20 * side, 44, -21)) * s,
-            np.array((6 * side, 26, -22)) * s,
+            np.array((20 * side, 44, -29)) * s,
+            np.array((6 * side, 26, -26)) * s,
         ]
         canvas.paint(canvas.tube(nerve, 2.6), "white", on=("fat", "bone"))
         for dx, dz in ((0, 11), (0, -11), (11, 0), (-11, 0)):
-            muscle = [eye + (dx, -2, dz), np.array((20 * side, 42, -21)) * s]
+            muscle = [eye + (dx, -2, dz), np.array((20 * side, 42, -29)) * s]
             canvas.paint(canvas.tube(muscle, [2.4, 2.0]), "muscle", on=("fat",))
         canvas.paint(canvas.ellipsoid(eye, (12.8, 12.8, 12.8)), "muscle", on=(*_SOFT, "bone"))
         canvas.paint(canvas.ellipsoid(eye, (11.6, 11.6, 11.6)), "vitreous")
         canvas.paint(canvas.ellipsoid(eye + (0, 8, 0), (5, 2.8, 5)), "lens")
     canvas.paint(
-        canvas.ellipsoid(np.array((0, 62, -50)) * s, np.array((15, 34, 27)) * s), "bone", on=(*_SOFT, "bone")
+        canvas.ellipsoid(np.array((0, 62, -56)) * s, np.array((15, 34, 27)) * s), "bone", on=(*_SOFT, "bone")
     )
     canvas.paint(
-        canvas.ellipsoid(np.array((0, 64, -50)) * s, np.array((12.5, 34, 24)) * s), "gas", on=(*_SOFT, "bone")
+        canvas.ellipsoid(np.array((0, 64, -56)) * s, np.array((12.5, 34, 24)) * s), "gas", on=(*_SOFT, "bone")
     )
     canvas.paint(
-        canvas.ellipsoid(np.array((rng.normal(0, 1.5), 60, -50)) * s, (1.6, 30, 24)), "cartilage", on=("gas",)
+        canvas.ellipsoid(np.array((rng.normal(0, 1.5), 60, -56)) * s, (1.6, 30, 24)), "cartilage", on=("gas",)
     )
     for side in (-1, 1):
-        for z, width in ((-64, 5.5), (-50, 4.0)):
+        for z, width in ((-70, 5.5), (-56, 4.0)):
             canvas.paint(
                 canvas.ellipsoid(np.array((6.5 * side, 58, z)) * s, (width, 24, 4)), "mucosa", on=("gas",)
             )
@@ -156,7 +160,7 @@ def _brain(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
         )
     inside = (depth > 0) & ((z > base) | temporal) & (canvas.tissue == CODE["csf"])
     depth = np.minimum(depth, np.where(temporal, 99, z - base + 1.5))
-    depth = np.minimum(depth, np.abs(x) - 0.8 + 60 * ((np.abs(y + 4) < 46) & (np.abs(z - 4) < 22)))
+    depth = np.minimum(depth, np.abs(x) - 0.8 + 60 * (((y + 4) / 50) ** 2 + ((z - 2) / 26) ** 2 < 1))
     folds, finer = canvas.noise(34.0), canvas.noise(17.0)
     sulcus = np.minimum(np.abs(folds) * 11, np.abs(finer + 0.4 * folds) * 7.5 + 1.0)
     open_to = 17 + 5 * finer
@@ -172,8 +176,8 @@ def _brain(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
 def _hindbrain(canvas: Canvas, size: np.ndarray) -> None:
     folia = np.abs(np.sin(canvas.xyz[2] * 0.62 + 0.9 * canvas.noise(24.0)))
     for side in (-1, 1):
-        center = np.array((23 * side, -52, -48)) * size
-        outer = canvas.ellipsoid(center, np.array((31, 28, 22)) * size)
+        center = np.array((23 * side, -52, -44)) * size
+        outer = canvas.ellipsoid(center, np.array((31, 33, 28)) * size)
         canvas.paint(outer, "cerebellum", label=7, on=("csf",), where=folia > 0.22)
         canvas.paint(
             canvas.ellipsoid(center + (0, 6, 0), np.array((17, 14, 9)) * size),

@@ -41,6 +41,23 @@ def draw_head_and_neck(canvas: Canvas, rng: np.random.Generator, *, couch: bool)
     _tumors(canvas, rng, at)
 
 
+def draw_brain_exam(canvas: Canvas, rng: np.random.Generator, *, tumor: bool) -> None:
+    """Draw one head with jaws, throat and upper neck, centered at the middle of the brain."""
+    draw_head(canvas, rng, tumor=tumor)
+    labels = canvas.label.copy()
+    canvas.shift = np.array([0.0, 0.0, -HEAD_ABOVE_MM])
+
+    def at(x: float, y: float, z: float, jitter: float = 2.0) -> np.ndarray:
+        return np.array((x, y, z)) + rng.normal(0, jitter, 3)
+
+    _muscles(canvas, at)
+    _spine(canvas, rng)
+    _glands(canvas, rng, at)
+    _airway(canvas, rng, at)
+    _jaws(canvas, rng)
+    canvas.label = labels
+
+
 def _shoulders(canvas: Canvas, rng: np.random.Generator, *, couch: bool) -> None:
     x, y, z = canvas.xyz
     z = z + np.float32(HEAD_ABOVE_MM)
@@ -132,7 +149,7 @@ def _glands(canvas: Canvas, rng: np.random.Generator, at: Place) -> None:
 
 
 def _airway(canvas: Canvas, rng: np.random.Generator, at: Place) -> None:
-    tongue = canvas.ellipsoid((0, 44, -2), (24, 34, 22))
+    tongue = canvas.ellipsoid((0, 36, -2), (24, 30, 20))
     canvas.paint(tongue, "muscle", on=_SOFT)
     floor = canvas.ellipsoid((0, 40, -24), (20, 30, 9))
     canvas.paint(floor, "muscle", on=_SOFT)
@@ -151,7 +168,7 @@ def _airway(canvas: Canvas, rng: np.random.Generator, at: Place) -> None:
     canvas.paint(canvas.tube(path, wide + 4), "mucosa", on=(*_SOFT, "bone", "rib"))
     canvas.paint(canvas.tube(path, wide), "gas", label=8)
     canvas.paint(
-        canvas.ellipsoid((0, 46, 19), (22, 34, rng.uniform(1.5, 5))), "gas", label=8, on=(*_SOFT, "mucosa")
+        canvas.ellipsoid((0, 38, 19), (20, 30, rng.uniform(1.5, 5))), "gas", label=8, on=(*_SOFT, "mucosa")
     )
     for side in (-1, 1):
         canvas.paint(
@@ -168,7 +185,7 @@ def _airway(canvas: Canvas, rng: np.random.Generator, at: Place) -> None:
 
 def _jaws(canvas: Canvas, rng: np.random.Generator) -> None:
     angle = np.linspace(-1.25, 1.25, 11)
-    lower = [(46 * np.sin(a) * 1.02, 22 + 58 * np.cos(a), -22 + 4 * abs(a)) for a in angle]
+    lower = [(45 * np.sin(a), 22 + 48 * np.cos(a), -22 + 4 * abs(a)) for a in angle]
     for side, end in ((-1, lower[0]), (1, lower[-1])):
         ramus = [end, (50 * side, 24, 4), (54 * side, 8, 36)]
         canvas.paint(canvas.tube(ramus, [9, 6.5, 5]), "bone", label=5)
@@ -177,10 +194,10 @@ def _jaws(canvas: Canvas, rng: np.random.Generator) -> None:
         path = [(x, y, z - drop) for x, y, z in lower]
         canvas.paint(canvas.tube(path, 6.2), "bone", label=5)
         canvas.paint(canvas.tube(path, 3.2), "marrow")
-    upper = [(42 * np.sin(a), 30 + 50 * np.cos(a), 14.0) for a in angle]
+    upper = [(39 * np.sin(a), 30 + 42 * np.cos(a), 14.0) for a in angle]
     canvas.paint(canvas.tube(upper, 6), "bone", on=_SOFT)
-    canvas.paint(canvas.ellipsoid((0, 52, 23), (28, 34, 3.5)), "bone", on=_SOFT)
-    for reach_x, base_y, reach_y, z in ((42, 22, 55, -11), (41, 30, 50, 4)):
+    canvas.paint(canvas.ellipsoid((0, 44, 23), (28, 32, 3.5)), "bone", on=_SOFT)
+    for reach_x, base_y, reach_y, z in ((40, 23, 46, -11), (38, 30, 42, 4)):
         for a in np.linspace(-1.2, 1.2, 14):
             if rng.random() < 0.12:
                 continue

@@ -40,16 +40,26 @@ def _thickness(canvas: Canvas) -> Float[np.ndarray, "x y z"]:
 
 
 def scan_mr(
-    canvas: Canvas, rng: np.random.Generator, *, repetition_ms: float, echo_ms: float, field: float = 0.25
+    canvas: Canvas,
+    rng: np.random.Generator,
+    *,
+    repetition_ms: float,
+    echo_ms: float,
+    inversion_ms: float | None = None,
+    field: float = 0.25,
 ) -> Float[np.ndarray, "x y z"]:
-    """Return spin-echo magnitude in arbitrary units, at least 0.
+    """Return MR magnitude in arbitrary units, at least 0.
 
-    Signal ``density * (1 - exp(-TR/T1)) * exp(-TE/T2)`` (Bloembergen, Purcell, Pound 1948), times a smooth
-    receive field of standard deviation ``field`` in log units; noise is Rician (Gudbjartsson, Patz 1995).
+    Spin echo, ``density * (1 - exp(-TR/T1)) * exp(-TE/T2)``, or inversion recovery,
+    ``density * |1 - 2 exp(-TI/T1) + exp(-TR/T1)| * exp(-TE/T2)``, times a smooth receive field of standard
+    deviation ``field`` in log units; noise is Rician (Gudbjartsson and Patz 1995).
     """
     t1 = column("t1") * np.exp(rng.normal(0, 0.03, len(column("t1"))))
     t2 = column("t2") * np.exp(rng.normal(0, 0.03, len(column("t2"))))
-    signal = column("density") * (1 - np.exp(-repetition_ms / t1)) * np.exp(-echo_ms / t2)
+    recovered = 1 - np.exp(-repetition_ms / t1)
+    if inversion_ms is not None:
+        recovered = np.abs(1 - 2 * np.exp(-inversion_ms / t1) + np.exp(-repetition_ms / t1))
+    signal = column("density") * recovered * np.exp(-echo_ms / t2)
     signal = (signal / np.sort(signal)[-4]).astype(np.float32)
     image = signal[canvas.tissue]
     relative = column("texture") / 200

@@ -25,7 +25,7 @@ class Tissue(NamedTuple):
 
 TISSUES: dict[str, Tissue] = {
     "air": Tissue(-1000, 0, 0.0, 1000, 50, 0.0, 0),
-    "fat": Tissue(-105, 0, 0.92, 270, 85, 0.25, 9),
+    "fat": Tissue(-105, 0, 0.80, 270, 85, 0.25, 9),
     "skin": Tissue(10, 5, 0.70, 800, 40, 0.5, 10),
     "muscle": Tissue(52, 8, 0.80, 950, 38, 0.65, 9),
     "bone": Tissue(950, 0, 0.06, 400, 8, 0.5, 120),
@@ -36,7 +36,7 @@ TISSUES: dict[str, Tissue] = {
     "cartilage": Tissue(140, 10, 0.60, 1000, 35, 0.9, 30),
     "tooth": Tissue(2200, 0, 0.01, 500, 5, 0.2, 150),
     "lung": Tissue(-830, 20, 0.14, 1100, 35, 0.45, 45),
-    "blood": Tissue(42, 125, 0.35, 1350, 120, 1.7, 3),
+    "blood": Tissue(42, 150, 0.35, 1350, 120, 1.7, 3),
     "heart": Tissue(45, 85, 0.80, 1000, 48, 3.0, 8),
     "liver": Tissue(56, 52, 0.80, 590, 46, 2.2, 6),
     "spleen": Tissue(48, 70, 0.86, 1050, 82, 1.8, 6),

@@ -19,8 +19,7 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.volumes.phantom_abdomen import draw_abdomen
 from voxmix.volumes.phantom_canvas import Canvas, rotation
-from voxmix.volumes.phantom_head import draw_head
-from voxmix.volumes.phantom_neck import draw_head_and_neck
+from voxmix.volumes.phantom_neck import draw_brain_exam, draw_head_and_neck
 from voxmix.volumes.phantom_scanner import scan_ct, scan_mr, scan_pet
 from voxmix.volumes.prepare import WorkerPool
 
@@ -75,15 +74,19 @@ PROTOCOLS: dict[str, _Protocol] = {
     ),
     "BRAIN-T1": _Protocol(
         people="brain",
-        field_mm=(176, 224, 208),
+        field_mm=(180, 224, 204),
         slice_axis=0,
         slice_mm=(2.2, 3.0),
-        center_mm=(0, 2, -14),
+        center_mm=(0, 4, -12),
         tilt_degrees=7,
         stored=("PSR", "ASL", "LPS", "RAS"),
-        draw=lambda canvas, rng: draw_head(canvas, rng, tumor=rng.random() < 0.6),
+        draw=lambda canvas, rng: draw_brain_exam(canvas, rng, tumor=rng.random() < 0.6),
         scan=lambda canvas, rng: scan_mr(
-            canvas, rng, repetition_ms=rng.uniform(480, 680), echo_ms=rng.uniform(8, 16)
+            canvas,
+            rng,
+            repetition_ms=rng.uniform(1900, 2300),
+            inversion_ms=rng.uniform(850, 1000),
+            echo_ms=rng.uniform(3, 5),
         ),
         stored_as=np.uint16,
     ),
@@ -95,7 +98,7 @@ PROTOCOLS: dict[str, _Protocol] = {
         center_mm=(0, 2, 0),
         tilt_degrees=7,
         stored=("LPS", "LAS", "RAS"),
-        draw=lambda canvas, rng: draw_head(canvas, rng, tumor=rng.random() < 0.6),
+        draw=lambda canvas, rng: draw_brain_exam(canvas, rng, tumor=rng.random() < 0.6),
         scan=lambda canvas, rng: scan_mr(
             canvas, rng, repetition_ms=rng.uniform(3500, 5500), echo_ms=rng.uniform(85, 110)
         ),
