@@ -1,0 +1,131 @@
+"""Bad volumes are named, set aside and counted; the job goes on with the rest."""
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+nib = pytest.importorskip("nibabel", reason="reading volumes needs the extra 'imaging'")
+
+GRID = (20, 22, 18)
+
+
+def voxmix(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "voxmix", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=200, check=False)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def write(path: Path, values: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(values, np.diag([2.0, 2.0, 3.0, 1.0])), path)
+    return path
+
+
+def good(path: Path, seed: int) -> Path:
+    values = np.random.default_rng(seed).normal(100, 20, GRID).astype(np.float32)
+    return write(path, values)
+
+
+def truncated(path: Path) -> None:
+    whole = good(path, 99).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def not_an_image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(b"a letter, not a volume" * 50))
+
+
+BAD: dict[str, Callable[[Path], object]] = {
+    "truncated": truncated,
+    "not-an-image": not_an_image,
+    "all-zero": lambda path: write(path, np.zeros(GRID, np.float32)),
+    "all-nan": lambda path: write(path, np.full(GRID, np.nan, np.float32)),
+    "flat-2d": lambda path: write(path, np.ones(GRID[:2], np.float32)),
+    "empty-file": lambda path: (path.parent.mkdir(parents=True), path.write_bytes(b"")),
+}
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Path:
+    root = tmp_path / "volumes"
+    for index in range(6):
+        good(root / "ABD-CT" / f"p{index}" / "ct.nii.gz", index)
+        good(root / "BRAIN-T1" / f"q{index}" / "t1.nii.gz", 100 + index)
+    return root
+
+
+def test_unreadable_volumes_are_set_aside_and_counted(volumes: Path, tmp_path: Path) -> None:
+    for name, make in BAD.items():
+        make(volumes / "ABD-CT" / f"secret-{name}" / "ct.nii.gz")
+    assert voxmix("init", "s", "--data", str(volumes), cwd=tmp_path).returncode == 0
+    done = voxmix("prepare", "s", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert len(value["set_aside"]) == len(BAD)
+    assert value["training"]["ABD-CT"] + value["validation"]["ABD-CT"] == 6
+    for name in BAD:
+        (line,) = [line for line in done.stderr.splitlines() if f"secret-{name}" in line]
+        assert line.startswith("note: set aside ")
+    for path in (tmp_path / "s" / "cache").rglob("*"):
+        assert not path.is_file() or b"secret-" not in path.read_bytes()
+
+
+def test_a_domain_of_bad_volumes_is_refused_and_nothing_is_lost(volumes: Path, tmp_path: Path) -> None:
+    for index in range(3):
+        truncated(volumes / "HN-PET" / f"r{index}" / "pet.nii.gz")
+    assert voxmix("init", "s", "--data", str(volumes), cwd=tmp_path).returncode == 0
+    done = voxmix("prepare", "s", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "HN-PET" in done.stderr
+    made = len(list((tmp_path / "s" / "cache" / "volumes").glob("*.npy")))
+    assert made == 12
+    (tmp_path / "s" / "study.yaml").write_text(
+        (tmp_path / "s" / "study.yaml").read_text().replace("domains: []", "domains: [ABD-CT, BRAIN-T1]")
+    )
+    assert voxmix("prepare", "s", cwd=tmp_path).returncode == 0
+
+
+def test_a_domain_needs_two_subjects(volumes: Path, tmp_path: Path) -> None:
+    good(volumes / "HN-PET" / "only" / "pet.nii.gz", 7)
+    done = voxmix("init", "s", "--data", str(volumes), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "HN-PET has one subject" in done.stderr
+
+
+def test_an_empty_domain_is_named(volumes: Path, tmp_path: Path) -> None:
+    (volumes / "HN-PET").mkdir()
+    done = voxmix("init", "s", "--data", str(volumes), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "HN-PET" in done.stderr
+
+
+def test_volumes_that_moved_are_named(volumes: Path, tmp_path: Path) -> None:
+    assert voxmix("init", "s", "--data", str(volumes), cwd=tmp_path).returncode == 0
+    volumes.rename(tmp_path / "elsewhere")
+    done = voxmix("prepare", "s", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "data.path" in done.stderr
+
+
+def test_a_table_of_volumes_does_as_well(volumes: Path, tmp_path: Path) -> None:
+    rows = [
+        f"{path.relative_to(tmp_path)},{path.parts[-3]},{path.parts[-2]}"
+        for path in sorted(volumes.rglob("*.nii.gz"))
+    ]
+    (tmp_path / "table.csv").write_text("path,domain,subject\n" + "\n".join(rows) + "\nvolumes/gone.nii.gz,ABD-CT,p9\n")
+    assert voxmix("init", "s", "--data", "table.csv", cwd=tmp_path).returncode == 0
+    done = voxmix("prepare", "s", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [item["domain"] for item in json.loads(done.stdout)["set_aside"]] == ["ABD-CT"]
+    (tmp_path / "table.csv").write_text("path,domain\nvolumes/x.nii.gz,ABD-CT\n")
+    done = voxmix("init", "t", "--data", "table.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "subject" in done.stderr
