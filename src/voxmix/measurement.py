@@ -336,11 +336,9 @@ def _csv_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _empty(value: Any) -> bool:
-    return (
-        value is None
-        or (isinstance(value, str) and not value.strip())
-        or (isinstance(value, float) and value != value)
-    )
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return True
+    return isinstance(value, float) and bool(np.isnan(value))
 
 
 def _text(record: Mapping[str, Any], column: str, row: int) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 _GRID = 160
 _GOLDEN = (np.sqrt(5) - 1) / 2
-_REFINE = 48  # brackets shrink by 0.618**48 = 1e-10
+_REFINE = 40  # brackets shrink by 0.618**40 = 4e-9
 MIN_EXPONENT = 1e-3
 
 
@@ -108,9 +108,9 @@ def best_exponent(
 ) -> Float[np.ndarray, " series"]:
     """Return the exponent of least squares per series: grid, then golden section."""
     grid = exponent_grid(max_exponent)
-    values = np.stack(
-        [project(x, loss, weight, np.full(len(loss), b), asymptote=asymptote)[2] for b in grid], axis=1
-    )
+    count = len(grid)
+    tiled = [np.repeat(array, count, axis=0) for array in (x, loss, weight)]
+    values = project(*tiled, np.tile(grid, len(loss)), asymptote=asymptote)[2].reshape(len(loss), count)
     place = values.argmin(axis=1)
     low, high = grid[np.maximum(place - 1, 0)], grid[np.minimum(place + 1, len(grid) - 1)]
     found = golden(lambda b: project(x, loss, weight, b, asymptote=asymptote)[2], low, high)

@@ -1,7 +1,5 @@
 """fit(): from a table of losses to a law with its health."""
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Float
 
@@ -10,9 +8,10 @@ from voxmix.errors import InputError
 from voxmix.law import forms
 from voxmix.law.cells import Cells, gather
 from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
-from voxmix.law.forms import LAWS, LawParameters
+from voxmix.law.forms import BUDGET, BUDGET_DIVERSITY, LAWS, SHARED, LawParameters
 from voxmix.law.health import statuses
-from voxmix.law.twostage import FitOptions, two_stage
+from voxmix.law.joint import solve
+from voxmix.law.twostage import FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable
 
@@ -21,11 +20,11 @@ def fit(
     table: MeasurementTable,
     *,
     law: str = forms.TRANSFER,
-    method: Literal["two-stage", "joint"] = "two-stage",
-    loss: Literal["mse", "relative-huber", "log"] = "mse",
+    method: str = "two-stage",
+    loss: str = "mse",
     max_exponent: float = 2.0,
     max_transfer: float = 1.0,
-    rho: Literal["shared", "per-target"] = "shared",
+    rho: str = "shared",
     bootstrap: int = 0,
     seed: int = 0,
     progress: ProgressCallback = silent,
@@ -48,7 +47,7 @@ def fit(
     """
     options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap)
     cells, dropped = _fittable(gather(table), options)
-    batch = solve(cells, np.nan_to_num(cells.loss)[None], options)
+    batch, converged = solve(cells, np.nan_to_num(cells.loss)[None], options)
     parameters = batch.take(0)
     draws = None
     if bootstrap:
@@ -57,21 +56,16 @@ def fit(
         domains=cells.domains,
         targets=cells.targets,
         law=law,
-        method=method,
+        method=options.method,
         loss=loss,
         parameters=parameters,
         budget_range=(float(cells.budget.min()), float(cells.budget.max())),
         quality=quality_of(cells, parameters),
-        status=(*dropped, *statuses(cells, parameters, options)),
+        status=(*dropped, *statuses(cells, parameters, options, converged=bool(converged[0]))),
         bootstrap=draws,
         table_digest=table.digest,
         volumes={d: float(v) for d, v in zip(cells.domains, cells.volumes, strict=True) if not np.isnan(v)},
     )
-
-
-def solve(cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions) -> LawParameters:
-    """Return the parameters of a batch of loss tables by the method of the options."""
-    return two_stage(cells, loss, options)
 
 
 def _checked(
@@ -90,6 +84,12 @@ def _checked(
         raise InputError(
             f"max_exponent must be above 0.01 and max_transfer above 0, got {max_exponent} and {max_transfer}"
         )
+    if law == SHARED and method == "joint":
+        raise InputError(
+            "law shared-exponent is fitted in two stages only; leave out method, or choose diversity"
+        )
+    if law in (BUDGET, BUDGET_DIVERSITY):
+        method = "joint"  # its pure runs alone leave it undetermined
     if bootstrap < 0:
         raise InputError(f"bootstrap must be a count of draws, at least 0, got {bootstrap}")
     return FitOptions(

@@ -1,5 +1,7 @@
 """Status of every parameter: what the runs can tell about it, and which run would tell more."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from voxmix.law import forms
@@ -11,8 +13,20 @@ from voxmix.law.twostage import MIN_RHO, FitOptions
 _EDGE = 1e-6  # relative nearness that counts as at a bound
 
 
-def statuses(cells: Cells, law: LawParameters, options: FitOptions) -> tuple[ParameterStatus, ...]:
+def statuses(
+    cells: Cells, law: LawParameters, options: FitOptions, *, converged: bool = True
+) -> tuple[ParameterStatus, ...]:
     """Return one status per fitted number, targets first, then pairs, then rho."""
+    found = _statuses(cells, law, options)
+    if converged:
+        return found
+    late = (
+        "the search stopped before it came to rest; fit with method two-stage, or with more runs of mixtures"
+    )
+    return tuple(replace(s, state="not converged", message=late) if s.state == "ok" else s for s in found)
+
+
+def _statuses(cells: Cells, law: LawParameters, options: FitOptions) -> tuple[ParameterStatus, ...]:
     found: list[ParameterStatus] = []
     for j, name in enumerate(cells.targets):
         found += _curve(cells, law, options, j, name)

@@ -15,8 +15,8 @@ from voxmix.law import forms
 from voxmix.law.cells import Cells
 from voxmix.law.curves import exponent_grid, fit_curves, golden, project
 from voxmix.law.forms import LawParameters
+from voxmix.law.refine import MIN_RHO, Freedom, refine
 
-MIN_RHO = 0.1
 _RHO_GRID = 24
 _RARE_EXPONENT = 0.3  # stands in where one budget alone tells nothing; the status says so
 
@@ -54,7 +54,31 @@ def two_stage(
     law = LawParameters.make(
         irreducible_loss=curves[0], amplitude=curves[1], exponent=curves[2], transfer=transfer
     )
+    if options.loss != "mse":
+        law = _under_other_loss(cells, loss, law, options)
     return third_stage(cells, loss, law, options) if options.law == forms.DIVERSITY else law
+
+
+def _under_other_loss(
+    cells: Cells, loss: Float[np.ndarray, "draw cell target"], law: LawParameters, options: FitOptions
+) -> LawParameters:
+    """Return both stages under another loss, searched from their least-squares answer."""
+    own = (cells.source[:, None] == cells.own) & ~np.isnan(cells.loss)
+    pairs = ~cells.mixed[:, None] & ~own & ~np.isnan(cells.loss)
+    stages = [Freedom(curve=True, transfer=False, budget_term=False, rho="held", rows=own)]
+    if options.law != forms.NAIVE:
+        stages.append(Freedom(curve=False, transfer=True, budget_term=False, rho="held", rows=pairs))
+    for stage in stages:
+        law = refine(
+            cells,
+            loss,
+            law,
+            stage,
+            kind=options.loss,
+            max_exponent=options.max_exponent,
+            max_transfer=options.max_transfer,
+        ).law
+    return law
 
 
 def _own_curve(

@@ -9,7 +9,7 @@ relative size, because with four budgets a curve has one degree of freedom to ju
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from voxmix._progress import ProgressCallback
 from voxmix.law import forms
@@ -21,7 +21,10 @@ _WEBB = np.array([-np.sqrt(1.5), -1.0, -np.sqrt(0.5), np.sqrt(0.5), 1.0, np.sqrt
 _BATCH = 500
 _POOL = 0.75  # share of a residual's variance taken from its target's pool
 
-Solver = Callable[[Cells, Float[np.ndarray, "draw cell target"], FitOptions], LawParameters]
+Solver = Callable[
+    [Cells, Float[np.ndarray, "draw cell target"], FitOptions],
+    tuple[LawParameters, Bool[np.ndarray, " draw"]],
+]
 
 
 def spread_of_cells(
@@ -62,7 +65,7 @@ def resample(
     parts = []
     for start in range(0, draws, _BATCH):
         loss = np.maximum(fitted + flips[start : start + _BATCH] * spread, 0.01 * fitted)
-        parts.append(solver(cells, loss, options))
+        parts.append(solver(cells, loss, options)[0])
         progress(min(start + _BATCH, draws), draws)
     return concatenate(parts)
 

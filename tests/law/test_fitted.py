@@ -1,0 +1,91 @@
+"""A saved law is the same law; laws of other formats are refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from voxmix import FittedLaw, Mixture, fit
+from voxmix.errors import InputError
+from voxmix.law.simulate import random_law, simulate
+
+
+@pytest.fixture(scope="module")
+def law():
+    rng = np.random.default_rng(0)
+    table = simulate(
+        random_law(rng, 3, rho=0.7),
+        budgets=(500, 1000, 2000, 4000),
+        mixtures=[np.full(3, 1 / 3)],
+        noise=0.03,
+        domains=("ABD-CT", "Schädel-MRT", "頭部-PET"),
+        rng=rng,
+    )
+    return fit(table, law="diversity", bootstrap=20, seed=1)
+
+
+def test_round_trip_keeps_every_number(law, tmp_path):
+    law.save(tmp_path / "law.json")
+    again = FittedLaw.load(tmp_path / "law.json")
+    assert again.to_dict() == law.to_dict()
+    mixture = Mixture(domains=law.domains, weights=np.array([0.5, 0.2, 0.3]))
+    np.testing.assert_array_equal(again.predict(mixture, 2000), law.predict(mixture, 2000))
+    np.testing.assert_array_equal(again.bootstrap.transfer, law.bootstrap.transfer)
+    assert again.status == law.status
+
+
+def test_json_is_named_source_then_target(law):
+    value = law.to_dict()
+    assert value["transfer"]["ABD-CT"]["頭部-PET"] == law.transfer[0, 2]
+    assert value["intervals"]["transfer"]["ABD-CT"]["頭部-PET"] == list(law.intervals()["transfer"][0, 2])
+    assert value["exponent"]["Schädel-MRT"] == law.exponent[1]
+    json.dumps(value, allow_nan=False)
+
+
+@pytest.mark.parametrize(("key", "value"), [("format", 99), ("kind", "allocation")])
+def test_other_formats_are_refused(law, tmp_path, key, value):
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(law.to_dict() | {key: value}))
+    with pytest.raises(InputError, match=str(value)):
+        FittedLaw.load(path)
+
+
+def test_damaged_law_is_refused(law):
+    value = law.to_dict()
+    del value["transfer"]
+    with pytest.raises(InputError, match="transfer"):
+        FittedLaw.from_dict(value)
+
+
+def test_unknown_domain_in_a_mixture_is_named(law):
+    with pytest.raises(InputError, match="LUNG"):
+        law.predict(Mixture.uniform(("ABD-CT", "LUNG")), 1000)
+
+
+def test_mixture_in_another_order_is_joined_by_name(law):
+    weights = {"頭部-PET": 0.2, "ABD-CT": 0.5, "Schädel-MRT": 0.3}
+    straight = Mixture(domains=law.domains, weights=np.array([0.5, 0.3, 0.2]))
+    np.testing.assert_array_equal(law.predict(Mixture.from_dict(weights), 1000), law.predict(straight, 1000))
+
+
+def test_contributions_add_up_to_the_effective_budget_of_the_plain_law():
+    rng = np.random.default_rng(4)
+    plain = fit(simulate(random_law(rng, 4), budgets=(500, 1000, 2000)))
+    mixture = Mixture(domains=plain.domains, weights=np.array([0.4, 0.3, 0.2, 0.1]))
+    given = plain.contributions(mixture, 2000)
+    assert given.sum(axis=0) == pytest.approx(plain.effective_budget(mixture, 2000))
+    assert given[1, 0] == pytest.approx(plain.transfer[1, 0] * 0.3 * 2000)
+
+
+def test_gradient_is_the_slope_of_the_prediction(law):
+    mixture = Mixture(domains=law.domains, weights=np.array([0.5, 0.2, 0.3]))
+    step = 1e-6
+    for i in range(3):
+        moved = [mixture.weights + sign * step * np.eye(3)[i] for sign in (1, -1)]
+        slope = (law.evaluate(moved[0], 2000) - law.evaluate(moved[1], 2000)) / (2 * step)
+        assert law.gradient(mixture, 2000)[i] == pytest.approx(slope, rel=1e-5)
+
+
+def test_notebook_display_escapes_names(law):
+    assert "Schädel-MRT" in law._repr_html_()
+    assert "diversity" in repr(law)
