@@ -32,7 +32,7 @@ SETTINGS = {
     },
     "training": {"learning_rate": 0.003, "batch_size": 8, "warmup_steps": 2},
     "evaluation": {"crops_per_domain": 8},
-    "design": {"budgets": [24, 48, 96], "seeds": 1},
+    "design": {"budgets": [24, 48, 96], "anchor_seeds": 1},
     "fit": {"bootstrap": 20},
     "allocation": {"budget": 160, "seeds": 2},
     "workers": 2,

@@ -81,7 +81,7 @@ def _allocation_inputs(study: Study) -> str:
 
 def laws_wanted(study: Study) -> tuple[str, ...]:
     """Return the laws a study fits: those without transfer, the paper's, and diversity where anchors tell."""
-    return ("naive", "transfer", "diversity") if study.config.design.anchors else ("naive", "transfer")
+    return ("naive", "transfer", "diversity") if study.config.design.anchor_seeds else ("naive", "transfer")
 
 
 def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, FittedLaw]:

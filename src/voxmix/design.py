@@ -45,13 +45,24 @@ class ModelSettings:
     mask_ratio: float = 0.75
 
     def __post_init__(self) -> None:
-        for name in ("crop", "patch", "width", "depth", "heads", "decoder_width", "decoder_depth", "decoder_heads"):
+        for name in (
+            "crop",
+            "patch",
+            "width",
+            "depth",
+            "heads",
+            "decoder_width",
+            "decoder_depth",
+            "decoder_heads",
+        ):
             _at_least(self, name, 1)
         _whole_multiple(self, "crop", "patch")
         _whole_multiple(self, "width", "heads")
         _whole_multiple(self, "decoder_width", "decoder_heads")
         if not 0 < self.mask_ratio < 1:
-            raise InputError(f"mask_ratio must lie between 0 and 1, got {self.mask_ratio}; the paper hides 0.75")
+            raise InputError(
+                f"mask_ratio must lie between 0 and 1, got {self.mask_ratio}; the paper hides 0.75"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,27 +181,38 @@ def check_budget(budget: int) -> int:
 class StudyDesign:
     """The proxy runs of a study: pure runs of every domain and uniform anchors, at every budget.
 
-    ``seeds`` is the number of seeds of each proxy. ``anchors`` asks for runs of the uniform mixture,
-    without which the worth of variety (rho of the diversity law) cannot be known.
+    ``seeds`` is the number of seeds of each pure run, ``anchor_seeds`` that of each run of the uniform
+    mixture. Without anchors (0) the worth of variety (rho of the diversity law) cannot be known; two is
+    the default because that one number decides between a hub and a spread, and rests on few runs.
 
     Raises:
-        InputError: budgets that are not rising whole numbers of at least 1, or fewer than one seed.
+        InputError: budgets that are not rising whole numbers of at least 1, or no seed.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     budgets: tuple[int, ...] = (500, 1000, 2000, 4000)
     seeds: int = 1
-    anchors: bool = True
+    anchor_seeds: int = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "budgets", tuple(check_budget(b) for b in self.budgets))
         if not self.budgets or list(self.budgets) != sorted(set(self.budgets)):
-            raise InputError(f"budgets must rise and not repeat, got {list(self.budgets)}; e.g. [500, 1000, 2000, 4000]")
+            raise InputError(
+                f"budgets must rise and not repeat, got {list(self.budgets)}; e.g. [500, 1000, 2000, 4000]"
+            )
         _at_least(self, "seeds", 1)
+        _at_least(self, "anchor_seeds", 0)
 
-    def mixtures(self, domains: tuple[str, ...]) -> tuple[Mixture, ...]:
-        """Return the pure mixture of every domain, then the uniform anchor if there is one."""
+    def runs(self, domains: tuple[str, ...]) -> tuple[tuple[Mixture, int, int], ...]:
+        """Return (mixture, budget, seed) of every proxy run: pure runs of every domain, then the anchors."""
         names = check_domains(domains)
-        pure = tuple(Mixture.pure(names, name) for name in names)
-        return (*pure, Mixture.uniform(names)) if self.anchors and len(names) > 1 else pure
+        seeds = {Mixture.pure(names, name): self.seeds for name in names}
+        if len(names) > 1:
+            seeds[Mixture.uniform(names)] = self.anchor_seeds
+        return tuple(
+            (mixture, budget, seed)
+            for mixture, count in seeds.items()
+            for budget in self.budgets
+            for seed in range(count)
+        )

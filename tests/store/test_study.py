@@ -61,9 +61,9 @@ def test_a_study_is_not_made_over_another(study: Study, tmp_path: Path) -> None:
 def test_the_plan_has_every_proxy_once(study: Study) -> None:
     specs = proxy_specs(study.config, DOMAINS, cache="c")
     budgets = study.config.design.budgets
-    assert len({spec.run_id for spec in specs}) == len(specs) == (len(DOMAINS) + 1) * len(budgets)
+    assert len({spec.run_id for spec in specs}) == len(specs) == (len(DOMAINS) + 2) * len(budgets)
     assert {spec.mixture.source for spec in specs} == {*DOMAINS, None}
-    twice = replace(study.config, design=replace(study.config.design, seeds=2, anchors=False))
+    twice = replace(study.config, design=replace(study.config.design, seeds=2, anchor_seeds=0))
     assert len(proxy_specs(twice, DOMAINS, cache="c")) == 2 * len(DOMAINS) * len(budgets)
 
 

@@ -18,16 +18,11 @@ def _common(config: StudyConfig, cache: str) -> dict[str, Any]:
 
 
 def proxy_specs(config: StudyConfig, domains: tuple[str, ...], *, cache: str) -> tuple[RunSpec, ...]:
-    """Return the proxy runs: pure mixtures and the uniform anchor at every budget, for every seed.
-
-    ``cache`` is the digest of the prepared volumes.
-    """
+    """Return the proxy runs of the study's design; ``cache`` is the digest of the prepared volumes."""
     common = _common(config, cache)
     return tuple(
         RunSpec(mixture=mixture, budget=budget, seed=seed, **common)
-        for seed in range(config.design.seeds)
-        for budget in config.design.budgets
-        for mixture in config.design.mixtures(domains)
+        for mixture, budget, seed in config.design.runs(domains)
     )
 
 
