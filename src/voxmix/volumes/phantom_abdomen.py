@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from voxmix.volumes.phantom_canvas import Canvas
+from voxmix.volumes.phantom_canvas import Canvas, boxy
 
 Place = Callable[..., np.ndarray]
 Size = Callable[..., np.ndarray]
@@ -78,16 +78,13 @@ def _trunk(
 ) -> np.ndarray:
     """Draw skin, fat, muscle wall and ribs; return where the cavity is."""
     x, y, z = canvas.xyz
-    power = np.float32(2.35)
     waist = 1 - np.float32(rng.uniform(0.0, 0.06)) * np.exp(-(((z + 30) / 60) ** 2))
     # Flatter behind, where the patient lies.
     half = np.where(y < 0, np.float32(depth * 0.93), np.float32(depth))
+    across = x / waist
 
     def ring(inward: float) -> np.ndarray:
-        level: np.ndarray = (np.abs(x) / ((width - inward) * waist)) ** power + (
-            np.abs(y) / (half - inward * 0.8)
-        ) ** power
-        return level
+        return np.asarray(boxy(across / (width - inward)) + boxy(y / (half - inward * 0.8)))
 
     if couch:
         lying = y + depth * 0.93

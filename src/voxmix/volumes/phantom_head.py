@@ -69,10 +69,10 @@ def _skull(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
     # The floor of the anterior fossa lies higher than that of the middle one.
     y, z = canvas.xyz[1:]
     floor = -50 + 36 / (1 + np.exp(np.clip((40 - y) / 5, -30, 30)))
-    fossa = np.zeros(canvas.shape, dtype=bool)
+    behind = np.zeros(canvas.shape, dtype=bool)
     back = canvas.ellipsoid(_FOSSA_AT * size, (_FOSSA + 1.5) * size)
-    fossa[back.box] = back.level <= 1
-    below = (canvas.tissue == CODE["csf"]) & (z < floor) & ~fossa
+    behind[back.box] = back.level <= 1
+    below = (canvas.tissue == CODE["csf"]) & (z < floor) & ~behind
     canvas.fill(below, "muscle")
     canvas.fill(below & (z > floor - 4), "bone")
 
@@ -144,9 +144,8 @@ def _face(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
 def _brain(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
     x, y, z = canvas.xyz
     atrophy = rng.uniform(0.0, 1.0)
-    surface = np.sqrt(
-        (x / (_BRAIN[0] * size[0])) ** 2 + (y / (_BRAIN[1] * size[1])) ** 2 + (z / (_BRAIN[2] * size[2])) ** 2
-    )
+    a, b, c = (_BRAIN * size).astype(np.float32)
+    surface = np.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2)
     depth = (1 - surface) * 73
     base = -30 - 0.12 * y * (y < 0)
     temporal = np.zeros(canvas.shape, dtype=bool)
@@ -258,7 +257,7 @@ def _tumor(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
     """Draw a glioma-like lesion: necrotic core, enhancing rim, edema along white matter."""
     side = rng.choice((-1, 1))
     center = np.array((side * rng.uniform(18, 42), rng.uniform(-45, 45), rng.uniform(0, 38))) * size
-    rough = canvas.noise(22.0)
+    rough = canvas.noise(22.0).clip(-1, 1)
     radius = rng.uniform(9, 20)
     for reach, tissue, label, on in (
         (radius + rng.uniform(6, 16), "edema", 2, ("white",)),

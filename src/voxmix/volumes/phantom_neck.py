@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from voxmix.volumes.phantom_canvas import Canvas
+from voxmix.volumes.phantom_canvas import Canvas, boxy
 from voxmix.volumes.phantom_head import draw_head
 from voxmix.volumes.phantom_tissues import CODE
 
@@ -61,23 +61,15 @@ def draw_brain_exam(canvas: Canvas, rng: np.random.Generator, *, tumor: bool) ->
 def _shoulders(canvas: Canvas, rng: np.random.Generator, *, couch: bool) -> None:
     x, y, z = canvas.xyz
     z = z + np.float32(HEAD_ABOVE_MM)
-    slope = np.clip((-z - 88) / 62, 0, 1) ** 1.6
+    slope = np.clip((-z - 88) / 62, 0, 1) ** 2
     half = 60 + 135 * slope + np.float32(rng.normal(0, 2))
-    front, behind = 56 + 18 * slope, 58 + 22 * slope
-    middle = -22 - 6 * slope
+    up = y + 22 + 6 * slope
+    thick = np.where(up > 0, 56 + 18 * slope, 58 + 22 * slope)
     for inward, tissue in ((0.0, "skin"), (2.5, "fat"), (8.0, "muscle")):
-        level = (np.abs(x) / (half - inward)) ** 2.4 + np.abs(
-            (y - middle) / (np.where(y > middle, front, behind) - inward)
-        ) ** 2.4
+        level = boxy(x / (half - inward)) + boxy(up / (thick - inward))
         canvas.fill((level <= 1) & (z < 0), tissue)
-    canvas.fill(
-        (z < -30)
-        & (y > -20)
-        & (np.abs(x) < 46)
-        & (canvas.noise(30.0) > -0.3)
-        & (canvas.tissue != CODE["air"]),
-        "fat",
-    )
+    throat = (z < -30) & (y > -20) & (np.abs(x) < 46) & (canvas.tissue != CODE["air"])
+    canvas.fill(throat & (canvas.noise(30.0) > -0.3), "fat")
     if couch:
         canvas.fill((np.abs(y + 112) < 5) & (np.abs(x) < 120), "couch")
         canvas.fill((np.abs(y + 98) < 8) & (np.abs(x) < 70) & (canvas.tissue == CODE["air"]), "couch")
@@ -238,7 +230,7 @@ def _vessels(canvas: Canvas, at: Place) -> None:
 
 
 def _tumors(canvas: Canvas, rng: np.random.Generator, at: Place) -> None:
-    rough = canvas.noise(18.0)
+    rough = canvas.noise(18.0).clip(-1, 1)
     side = rng.choice((-1, 1))
     throat, larynx = (14.0, 8.0, -8.0), (9.0, 16.0, -58.0)
     places = [(throat if rng.random() < 0.5 else larynx, 1, rng.uniform(9, 18))]

@@ -50,7 +50,7 @@ def _abdominal_mr(canvas: Canvas, rng: np.random.Generator) -> Float[np.ndarray,
 PROTOCOLS: dict[str, _Protocol] = {
     "ABD-CT": _Protocol(
         people="abdct",
-        field_mm=(400, 400, 230),
+        field_mm=(380, 380, 230),
         slice_axis=2,
         slice_mm=(4.0, 5.0),
         center_mm=(0, 0, 0),
