@@ -82,7 +82,8 @@ class MeasurementTable:
         for row, name in enumerate(self.target):
             if name not in known:
                 raise InputError(
-                    f"row {row + 1}, column target: unknown domain {name!r}; the sources are {list(self.domains)}"
+                    f"row {row + 1}, column target: unknown domain {name!r}; "
+                    f"the sources are {list(self.domains)}"
                 )
         _refuse(
             ~(np.isfinite(self.loss) & (self.loss >= 0)), self.loss, "loss", "a finite number of at least 0"
@@ -100,7 +101,7 @@ class MeasurementTable:
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             raise InputError(
-                f"row {row + 1}, column {_WEIGHT}{self.domains[column]}: {self.weights[row, column]} is not a "
+                f"row {row + 1}, column {_WEIGHT}{self.domains[column]}: {self.weights[row, column]} is no "
                 "weight; give a number from 0 to 1"
             )
         total = self.weights.sum(axis=1)
@@ -109,7 +110,7 @@ class MeasurementTable:
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             raise InputError(
-                f"row {row + 1}, column {_VOLUMES}{self.domains[column]}: {self.volumes[row, column]} is not a "
+                f"row {row + 1}, column {_VOLUMES}{self.domains[column]}: {self.volumes[row, column]} is no "
                 "count of volumes; give a number of at least 0, or leave it empty"
             )
 
@@ -119,7 +120,7 @@ class MeasurementTable:
         for row, key in enumerate(zip(self.run, self.target, strict=True)):
             if key in seen:
                 raise InputError(
-                    f"row {row + 1}, columns run and target: run {key[0]!r} has two losses for target {key[1]!r} "
+                    f"row {row + 1}, columns run and target: run {key[0]!r} has two losses for {key[1]!r} "
                     f"(rows {seen[key] + 1} and {row + 1}: {self.loss[seen[key]]:g} and {self.loss[row]:g}); "
                     "keep one, or give the second run a name of its own"
                 )
@@ -129,7 +130,7 @@ class MeasurementTable:
                 if not np.array_equal(getattr(self, column)[start], getattr(self, column)[row]):
                     raise InputError(
                         f"row {row + 1}, column {column}: run {key[0]!r} stands with another {column} in row "
-                        f"{start + 1}; a run has one mixture, budget and seed, so give different runs different names"
+                        f"{start + 1}; a run has one mixture, budget and seed, so name different runs apart"
                     )
 
     def __len__(self) -> int:
@@ -137,8 +138,8 @@ class MeasurementTable:
 
     def __repr__(self) -> str:
         return (
-            f"MeasurementTable({len(self)} losses of {len(set(self.run))} runs; domains {list(self.domains)}; "
-            f"budgets {[int(b) for b in np.unique(self.budget)]})"
+            f"MeasurementTable({len(self)} losses of {len(set(self.run))} runs; "
+            f"domains {list(self.domains)}; budgets {[int(b) for b in np.unique(self.budget)]})"
         )
 
     def _repr_html_(self) -> str:
@@ -417,8 +418,8 @@ def _from_records(
         before = kept.setdefault((run, target), value)
         if before[:4] != value[:4]:
             raise InputError(
-                f"row {row}, columns run and target: run {run!r} and target {target!r} stand before with other "
-                f"values (loss {before[3]:g}, here {loss:g}); keep one, or name the runs apart"
+                f"row {row}, columns run and target: run {run!r} and target {target!r} stand before with "
+                f"other values (loss {before[3]:g}, here {loss:g}); keep one, or name the runs apart"
             )
     values = list(kept.values())
     return cls(
@@ -461,6 +462,6 @@ def _weights_of(
         )
     if filled and weights[place[source]] < 1 - _SUM_TOLERANCE:
         raise InputError(
-            f"row {row}, column source: {source!r} does not agree with the weights of that row; keep one of the two"
+            f"row {row}, column source: {source!r} does not agree with the weights of that row; keep one"
         )
     return Mixture.pure(tuple(place), source).weights.copy()

@@ -97,8 +97,7 @@ def _central_path(
     draws = cost.shape[0]
     room = np.where(free, upper - lower, 0.0)
     held = np.where(free, lower, only)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (1 - held.sum(axis=1)) / room.sum(axis=1)
+    share = (1 - held.sum(axis=1)) / np.where(free.any(axis=1), room.sum(axis=1), 1.0)
     x = held + np.where(free, share[:, None] * room, 0.0)
     unit = np.sum(landscape.loss(x) * cost, axis=1, keepdims=True)
     cost = cost / np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)

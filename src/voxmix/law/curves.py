@@ -109,8 +109,9 @@ def best_exponent(
     """Return the exponent of least squares per series: grid, then golden section."""
     grid = exponent_grid(max_exponent)
     count = len(grid)
-    tiled = [np.repeat(array, count, axis=0) for array in (x, loss, weight)]
-    values = project(*tiled, np.tile(grid, len(loss)), asymptote=asymptote)[2].reshape(len(loss), count)
+    xs, losses, weights = (np.repeat(array, count, axis=0) for array in (x, loss, weight))
+    tried = project(xs, losses, weights, np.tile(grid, len(loss)), asymptote=asymptote)[2]
+    values = tried.reshape(len(loss), count)
     place = values.argmin(axis=1)
     low, high = grid[np.maximum(place - 1, 0)], grid[np.minimum(place + 1, len(grid) - 1)]
     found = golden(lambda b: project(x, loss, weight, b, asymptote=asymptote)[2], low, high)

@@ -8,7 +8,8 @@ from voxmix.law import forms
 from voxmix.law.cells import Cells
 from voxmix.law.fitted import ParameterStatus, State
 from voxmix.law.forms import LawParameters
-from voxmix.law.twostage import MIN_RHO, FitOptions
+from voxmix.law.refine import MIN_RHO
+from voxmix.law.twostage import FitOptions
 
 _EDGE = 1e-6  # relative nearness that counts as at a bound
 

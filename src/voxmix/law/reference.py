@@ -36,14 +36,20 @@ def fit_curve(
     x, size = budget / center, float(np.mean(loss))
     asymptote = len(np.unique(budget)) >= 3
     best: ReferenceCurve | None = None
+
+    def residual(p: np.ndarray) -> np.ndarray:
+        return np.asarray(p[0] * asymptote + p[1] * x ** -p[2] - loss / size)
+
+    def jacobian(p: np.ndarray) -> np.ndarray:
+        z = x ** -p[2]
+        return np.column_stack([np.full_like(x, float(asymptote)), z, -p[1] * np.log(x) * z])
+
     for start in _STARTS:
         guess = np.array([0.5 * loss.min() / size if asymptote else 0.0, 0.5, min(start, 0.9 * max_exponent)])
         done = least_squares(
-            lambda p: p[0] * asymptote + p[1] * x ** -p[2] - loss / size,
+            residual,
             guess,
-            jac=lambda p: np.column_stack(
-                [np.full_like(x, float(asymptote)), x ** -p[2], -p[1] * np.log(x) * x ** -p[2]]
-            ),
+            jac=jacobian,
             bounds=([0.0, 0.0, MIN_EXPONENT], [np.inf, np.inf, max_exponent]),
             method="trf",
             x_scale="jac",
@@ -74,16 +80,15 @@ def fit_transfer(
     """Return tau of one pair by TRF, the target's curve held."""
     size = float(np.mean(loss))
     best, best_cost = 0.0, np.inf
+
+    def residual(p: np.ndarray) -> np.ndarray:
+        reached = np.maximum(p[0], 1e-300) * budget
+        guess = curve.irreducible_loss + curve.amplitude * reached**-curve.exponent
+        return np.asarray((guess - loss) / size)
+
     for start in (0.02, 0.3, 0.9):
         done = least_squares(
-            lambda p: (
-                (
-                    curve.irreducible_loss
-                    + curve.amplitude * (np.maximum(p[0], 1e-300) * budget) ** -curve.exponent
-                    - loss
-                )
-                / size
-            ),
+            residual,
             [start * max_transfer],
             bounds=([1e-12], [max_transfer]),
             method="trf",

@@ -223,7 +223,7 @@ def refine(
         trial = np.where(problem.moves, trial, theta)
         trial_rho = np.clip(rho + move_rho, MIN_RHO, 1.0) if free.rho != "held" else rho
         new = problem.parts(trial, trial_rho)
-        new_value, new_slope = problem.residual(new[0])
+        new_value, _ = problem.residual(new[0])
         new_cost = problem.cost(new_value)
         was, now = (_group(cost, shared), _group(new_cost, shared))
         better = now < was
@@ -239,7 +239,7 @@ def refine(
         guess, reducible, term, far = problem.parts(theta, rho)
         value, slope = problem.residual(guess)
         cost = problem.cost(value)
-    return Refined(law=problem.law(law, theta, rho), cost=cost, converged=rest.all(axis=1))
+    return Refined(law=problem.law(law, theta, rho), cost=cost, converged=np.asarray(rest.all(axis=1)))
 
 
 def _group(cost: np.ndarray, shared: bool) -> np.ndarray:

@@ -1,0 +1,136 @@
+"""Tables are read whatever their dialect, and refused by row and column."""
+
+import numpy as np
+import pytest
+
+from voxmix import MeasurementTable
+from voxmix.errors import InputError
+
+HEADER = "run,seed,budget,source,target,loss"
+ROWS = ["a,0,500,CT,CT,0.05", "a,0,500,CT,MR,0.09", "b,0,500,MR,MR,0.06", "b,0,500,MR,CT,0.08"]
+
+
+def written(tmp_path, lines, name="runs.csv", **kwargs):
+    path = tmp_path / name
+    path.write_text("\n".join(lines) + "\n", **({"encoding": "utf-8"} | kwargs))
+    return path
+
+
+def test_pure_runs_become_one_hot_weights(tmp_path):
+    table = MeasurementTable.read(written(tmp_path, [HEADER, *ROWS]))
+    assert table.domains == ("CT", "MR")
+    assert table.source.tolist() == [0, 0, 1, 1]
+    assert table.weights.tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]]
+    assert table.target == ("CT", "MR", "MR", "CT")
+    assert not table.loss.flags.writeable
+
+
+def test_semicolons_decimal_commas_and_a_byte_order_mark(tmp_path):
+    lines = [line.replace(",", ";").replace(".", ",") for line in [HEADER, *ROWS]]
+    table = MeasurementTable.read(written(tmp_path, lines, encoding="utf-8-sig"))
+    assert table.loss.tolist() == [0.05, 0.09, 0.06, 0.08]
+    assert table.run[0] == "a"
+
+
+def test_names_beyond_ascii_and_mixtures_survive_the_round_trip(tmp_path):
+    rows = [
+        {"run": "r1", "seed": 3, "budget": 700, "target": "Schädel", "loss": 1 / 3, "loss_se": 0.01,
+         "weight:Schädel": 1 / 3, "weight:頭部": 2 / 3, "volumes:頭部": 12},
+        {"run": "r2", "seed": 0, "budget": 700, "target": "頭部", "loss": 0.1, "source": "頭部"},
+    ]  # fmt: skip
+    table = MeasurementTable.from_rows(rows)
+    assert table.source.tolist() == [-1, 1]
+    table.to_csv(tmp_path / "t.csv")
+    again = MeasurementTable.read_csv(tmp_path / "t.csv")
+    for name in ("weights", "budget", "seed", "loss", "loss_se", "volumes"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(table, name))
+    assert (again.run, again.target, again.domains) == (table.run, table.target, table.domains)
+    assert again.digest == table.digest
+
+
+def test_rows_are_joined_by_key_never_by_order(tmp_path):
+    table = MeasurementTable.read(written(tmp_path, [HEADER, *ROWS]), domains=("CT", "MR"))
+    moved = MeasurementTable.read(written(tmp_path, [HEADER, *ROWS[::-1]]), domains=("CT", "MR"))
+    assert table.digest == moved.digest
+    assert table.reorder(("MR", "CT")).weights[0].tolist() == [0, 1]
+
+
+def test_a_row_that_stands_twice_alike_counts_once(tmp_path):
+    assert len(MeasurementTable.read(written(tmp_path, [HEADER, *ROWS, ROWS[0]]))) == 4
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("a,0,500,CT,CT,0.07", r"row 5.*'a'.*'CT'.*0\.05.*0\.07"),
+        ("a,0,900,CT,CT,0.05", r"row 5.*'a'"),
+        ("a,1,500,CT,PT,0.05", r"row 5, column target: unknown domain 'PT'"),
+        ("c,0,500,CT,CT,-0.1", r"row 5, column loss: got -0\.1"),
+        ("c,0,500,CT,CT,inf", r"row 5, column loss: got inf"),
+        ("c,0,500,CT,CT,nan", r"row 5, column loss"),
+        ("c,0,500,CT,CT,", r"row 5, column loss: empty"),
+        ("c,0,500,CT,CT,low", r"row 5, column loss: 'low' is not a number"),
+        ("c,0,0,CT,CT,0.1", r"row 5, column budget: got 0"),
+        ("c,0.5,500,CT,CT,0.1", r"row 5, column seed"),
+        ("c,0,500,,CT,0.1", r"row 5, column source: empty"),
+        (",0,500,CT,CT,0.1", r"row 5, column run: empty"),
+        ("c,0,500,CT,CT,0.1,7", r"row 5 .*more cells"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path, extra, words):
+    with pytest.raises(InputError, match=words):
+        MeasurementTable.read(written(tmp_path, [HEADER, *ROWS, extra]))
+
+
+def test_one_run_with_two_budgets_is_refused(tmp_path):
+    lines = [HEADER, *ROWS[1:], "c,0,500,CT,CT,0.1", "c,0,900,CT,MR,0.1"]
+    with pytest.raises(InputError, match=r"row 5, column budget: run 'c'.*row 4"):
+        MeasurementTable.read(written(tmp_path, lines))
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [("0.5,0.4", r"row 1, columns weight.*0\.900000"), ("1.5,-0.5", r"row 1, column weight:B: -0\.5")],
+)
+def test_weights_that_are_no_mixture_are_refused(tmp_path, weights, words):
+    path = written(tmp_path, ["run,seed,budget,weight:A,weight:B,target,loss", f"x,0,500,{weights},A,0.1"])
+    with pytest.raises(InputError, match=words):
+        MeasurementTable.read(path)
+
+
+@pytest.mark.parametrize("column", ["run", "seed", "budget", "target", "loss"])
+def test_missing_columns_are_named(tmp_path, column):
+    keep = [k for k, name in enumerate(HEADER.split(",")) if name != column]
+    lines = [",".join(line.split(",")[k] for k in keep) for line in [HEADER, *ROWS]]
+    with pytest.raises(InputError, match=f"'{column}' is missing"):
+        MeasurementTable.read(written(tmp_path, lines))
+
+
+def test_no_source_and_no_weights_is_refused(tmp_path):
+    with pytest.raises(InputError, match="source"):
+        MeasurementTable.read(written(tmp_path, ["run,seed,budget,target,loss", "a,0,500,CT,0.1"]))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"run,seed,budget,source,target,loss\n"])
+def test_files_that_are_no_table_are_refused(tmp_path, content):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError):
+        MeasurementTable.read(path)
+    with pytest.raises(InputError, match="no such file"):
+        MeasurementTable.read(tmp_path / "none.csv")
+
+
+def test_select_and_concatenate_are_inverse(tmp_path):
+    table = MeasurementTable.read(written(tmp_path, [HEADER, *ROWS]))
+    half = table.run[0] == np.array(table.run)
+    whole = MeasurementTable.concatenate([table.select(half), table.select(~half)])
+    assert whole.digest == table.digest
+
+
+def test_parquet_gives_the_same_table(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    table = MeasurementTable.read(written(tmp_path, [HEADER, *ROWS]))
+    pandas.DataFrame(table.to_rows()).to_parquet(tmp_path / "t.parquet")
+    assert MeasurementTable.read(tmp_path / "t.parquet").digest == table.digest
