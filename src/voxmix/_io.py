@@ -1,5 +1,6 @@
 """Files on disk: atomic writes, canonical JSON, digests."""
 
+import errno
 import hashlib
 import json
 import os
@@ -106,9 +107,9 @@ def naming_full_disk(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        import errno
-
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # NumPy's short write carries no number: "4096 requested and 12 written".
+        short_write = error.errno is None and "requested and" in str(error)
+        if short_write or error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise VoxmixError(
                 f"no space left on the disk of {where}; free some space and give the same command "
                 "again: what is finished is kept"
