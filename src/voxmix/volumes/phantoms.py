@@ -15,13 +15,13 @@ from jaxtyping import Float, UInt8
 
 from voxmix._io import atomic_path, naming_full_disk
 from voxmix._optional import require
+from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.volumes.phantom_abdomen import draw_abdomen
 from voxmix.volumes.phantom_canvas import Canvas, rotation
 from voxmix.volumes.phantom_neck import draw_brain_exam, draw_head_and_neck
 from voxmix.volumes.phantom_scanner import scan_ct, scan_mr, scan_pet
-from voxmix.volumes.prepare import WorkerPool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,7 +217,7 @@ def write_phantoms(
                 _write_one(root, domain, index, seed, matrix)
                 progress(done, total)
             return
-        with WorkerPool(min(workers, total)) as pool:
+        with worker_pool(min(workers, total)) as pool:
             futures = [pool.submit(_write_one, root, domain, index, seed, matrix) for domain, index in jobs]
             for done, future in enumerate(as_completed(futures), start=1):
                 future.result()

@@ -1,25 +1,20 @@
 """Preparing: every file of a manifest to one array of the cache, in parallel, resumable at any moment."""
 
 import json
-import os
 import secrets
-import signal
-import threading
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
 from voxmix._io import atomic_path, digest, file_digest, naming_full_disk, write_json
+from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
-from voxmix.errors import InputError, VoxmixError
+from voxmix.errors import InputError
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
 from voxmix.volumes.geometry import (
     Geometry,
@@ -121,7 +116,7 @@ def _run(
             outcomes[index] = _prepare_one(record, recipe, root)
             progress(index + 1, total)
         return outcomes
-    with WorkerPool(min(workers, total)) as pool:
+    with worker_pool(min(workers, total)) as pool:
         futures: dict[Future[_Outcome], int] = {
             pool.submit(_prepare_one, record, recipe, root): index for index, record in enumerate(records)
         }
@@ -129,37 +124,6 @@ def _run(
             outcomes[futures[future]] = future.result()
             progress(done, total)
     return outcomes
-
-
-class WorkerPool:
-    """Processes that end with their parent, leave Ctrl-C to it, and drop what is queued when it fails."""
-
-    def __init__(self, workers: int) -> None:
-        self._pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
-        )
-
-    def __enter__(self) -> ProcessPoolExecutor:
-        return self._pool
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
-        if isinstance(error, BrokenProcessPool):
-            raise VoxmixError(
-                "a worker process was killed, probably for lack of memory; use fewer workers and give "
-                "the same command again: what is finished is kept"
-            ) from error
-
-
-def _start_worker(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
@@ -210,7 +174,8 @@ def prepare_volume(
     axes, flipped = nearest_ras(volume.affine)
     stored = (volume.data.shape[0], volume.data.shape[1], volume.data.shape[2])
     ras = (stored[axes[0]], stored[axes[1]], stored[axes[2]])
-    shape = resampled_shape(ras, volume.affine[:, list(axes)], spacing_mm=recipe.spacing_mm)
+    voxel_mm = np.linalg.norm(volume.affine[:3, :3], axis=0)[list(axes)]
+    shape = resampled_shape(ras, voxel_mm, spacing_mm=recipe.spacing_mm)
     if int(np.prod(shape, dtype=np.int64)) > recipe.max_voxels:
         raise UnreadableVolumeError(
             f"at {recipe.spacing_mm} mm it has shape {shape}: more voxels than allowed"
