@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from voxmix.errors import InputError
+
 Shape = tuple[int, int, int]
 
 
@@ -108,10 +110,9 @@ def reorder(data: Shaped[np.ndarray, "..."], geometry: Geometry) -> Shaped[np.nd
     return data.transpose(geometry.axes)[steps]
 
 
-def resampled_shape(shape: Shape, affine: Float[np.ndarray, "4 4"], *, spacing_mm: float) -> Shape:
+def resampled_shape(shape: Shape, voxel_mm: Float[np.ndarray, "3"], *, spacing_mm: float) -> Shape:
     """Return the number of cubic voxels per axis that covers the same box, to the nearest voxel."""
-    extent = np.array(shape) * np.linalg.norm(affine[:3, :3], axis=0)
-    x, y, z = (max(1, int(size)) for size in np.rint(extent / spacing_mm))
+    x, y, z = (max(1, int(size)) for size in np.rint(np.array(shape) * voxel_mm / spacing_mm))
     return x, y, z
 
 
@@ -192,3 +193,25 @@ def crop_and_pad(
     inner = tuple(slice(b, b + n) for b, n in zip(geometry.before, geometry.size, strict=True))
     result[inner] = data[box]
     return result
+
+
+def restore(data: Shaped[np.ndarray, "x y z"], geometry: Geometry) -> Shaped[np.ndarray, "x2 y2 z2"]:
+    """Return prepared voxels on the grid of the file they came from: the way back of preparing.
+
+    Whole numbers (a predicted label map) go by nearest neighbor, other types by linear interpolation.
+    Outside the foreground box the result is 0.
+
+    Raises:
+        InputError: the array does not have the prepared shape.
+    """
+    if data.shape != geometry.padded:
+        raise InputError(f"array of shape {data.shape} does not fit the prepared shape {geometry.padded}")
+    inner = tuple(slice(b, b + n) for b, n in zip(geometry.before, geometry.size, strict=True))
+    box = tuple(slice(a, a + n) for a, n in zip(geometry.start, geometry.size, strict=True))
+    whole = np.zeros(geometry.resampled, dtype=data.dtype)
+    whole[box] = data[inner]
+    x, y, z = (1 / value for value in geometry.step)
+    back = resample_labels if data.dtype.kind in "iub" else resample
+    ras = back(whole, geometry.ras_shape, step=(x, y, z))
+    steps = tuple(slice(None, None, -1) if flip else slice(None) for flip in geometry.flipped)
+    return np.ascontiguousarray(ras[steps].transpose(np.argsort(geometry.axes)))

@@ -256,7 +256,7 @@ def _lesions(canvas: Canvas, rng: np.random.Generator, at: Place) -> None:
         shape = canvas.ellipsoid(center, radius * rng.uniform(0.8, 1.2, 3))
         canvas.paint(shape, tissue, label=16, on=("liver", "blood"), where=canvas.label == 6)
     if rng.random() < 0.4:
-        side = rng.choice((-1, 1))
+        side = float(rng.choice((-1, 1)))
         center = at(84 * side, -42, rng.uniform(-35, 35))
         canvas.paint(
             canvas.ellipsoid(center, np.full(3, rng.uniform(7, 18))),

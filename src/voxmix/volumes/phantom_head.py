@@ -255,7 +255,7 @@ def _deep(canvas: Canvas, rng: np.random.Generator, size: np.ndarray, atrophy: f
 
 def _tumor(canvas: Canvas, rng: np.random.Generator, size: np.ndarray) -> None:
     """Draw a glioma-like lesion: necrotic core, enhancing rim, edema along white matter."""
-    side = rng.choice((-1, 1))
+    side = float(rng.choice((-1, 1)))
     center = np.array((side * rng.uniform(18, 42), rng.uniform(-45, 45), rng.uniform(0, 38))) * size
     rough = canvas.noise(22.0).clip(-1, 1)
     radius = rng.uniform(9, 20)

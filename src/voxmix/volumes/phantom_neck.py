@@ -231,11 +231,11 @@ def _vessels(canvas: Canvas, at: Place) -> None:
 
 def _tumors(canvas: Canvas, rng: np.random.Generator, at: Place) -> None:
     rough = canvas.noise(18.0).clip(-1, 1)
-    side = rng.choice((-1, 1))
+    side = float(rng.choice((-1, 1)))
     throat, larynx = (14.0, 8.0, -8.0), (9.0, 16.0, -58.0)
     places = [(throat if rng.random() < 0.5 else larynx, 1, rng.uniform(9, 18))]
     for _ in range(rng.integers(0, 4)):
-        node = (38 * rng.choice((1.0, 1.0, -1.0)), 6.0, rng.uniform(-100, 0))
+        node = (38 * float(rng.choice((1.0, 1.0, -1.0))), 6.0, rng.uniform(-100, 0))
         places.append((node, 2, rng.uniform(5, 14)))
     for (x, y, z), label, radius in places:
         ball = canvas.ellipsoid(at(x * side, y, z), radius * rng.uniform(0.8, 1.2, 3))
