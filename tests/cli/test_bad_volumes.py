@@ -120,7 +120,9 @@ def test_a_table_of_volumes_does_as_well(volumes: Path, tmp_path: Path) -> None:
         f"{path.relative_to(tmp_path)},{path.parts[-3]},{path.parts[-2]}"
         for path in sorted(volumes.rglob("*.nii.gz"))
     ]
-    (tmp_path / "table.csv").write_text("path,domain,subject\n" + "\n".join(rows) + "\nvolumes/gone.nii.gz,ABD-CT,p9\n")
+    (tmp_path / "table.csv").write_text(
+        "path,domain,subject\n" + "\n".join(rows) + "\nvolumes/gone.nii.gz,ABD-CT,p9\n"
+    )
     assert voxmix("init", "s", "--data", "table.csv", cwd=tmp_path).returncode == 0
     done = voxmix("prepare", "s", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from voxmix import __version__
 
-VERBS = ("demo", "init", "prepare", "run", "fit", "allocate", "pretrain", "report", "status")
+VERBS = ("demo", "init", "prepare", "run", "fit", "allocate", "pretrain", "report", "status", "predict")
 
 
 def voxmix(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

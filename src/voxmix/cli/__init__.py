@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from voxmix import __version__
-from voxmix.cli import study
+from voxmix.cli import law, study
 
 app = typer.Typer(
     name="voxmix",
@@ -18,17 +18,28 @@ app = typer.Typer(
 study_app = typer.Typer(help="All steps of a study in one go.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
 
-for function in (study.demo, study.init, study.prepare, study.run, study.fit, study.allocate, study.pretrain):
-    app.command()(function)
-for function in (study.report, study.status):
+_VERBS = (
+    study.demo,
+    study.init,
+    study.prepare,
+    study.run,
+    law.fit,
+    law.allocate,
+    study.pretrain,
+    study.report,
+    study.status,
+    law.predict,
+)
+for function in _VERBS:
     app.command()(function)
 study_app.command("run")(study.study_run)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"voxmix {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

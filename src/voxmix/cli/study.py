@@ -138,41 +138,37 @@ def run(study: StudyArgument, as_json: JsonOption = False) -> None:
         emit(f"{value['runs']} proxy runs, {value['measurements']} measurements: {value['table']}")
 
 
-@verb
-def fit(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """Fit the laws to the proxy runs: how each domain scales and which domain helps which."""
+def fit_study(root: Path, *, as_json: bool) -> None:
+    """Fit the laws of a study to its proxy runs."""
     from voxmix.analysis import fit_laws, report_content
 
-    opened = _study(study)
+    opened = _study(root)
     with opened.lock():
         with progress_bar("fitting", unit="laws") as progress:
             laws = fit_laws(opened, progress=progress)
-        content = report_content(opened)
-    if as_json:
-        emit_json({name: law.to_dict() for name, law in laws.items()})
-        return
-    _show(content, ("transfer",), as_json=False)
+        if as_json:
+            emit_json({name: law.to_dict() for name, law in laws.items()})
+            return
+        _show(report_content(opened), ("transfer",), as_json=False)
 
 
-@verb
-def allocate(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """Find the mixture of every strategy for the study's budget, with a proof of optimality."""
+def allocate_study(root: Path, *, as_json: bool) -> None:
+    """Find the mixture of every strategy of a study at its budget."""
     from voxmix.analysis import allocate_strategies, report_content
     from voxmix.mixture import Mixture
 
-    opened = _study(study)
+    opened = _study(root)
     with opened.lock():
         found = allocate_strategies(opened)
-        content = report_content(opened)
-    if as_json:
-        emit_json(
-            {
-                name: {"weights": item.as_dict()} if isinstance(item, Mixture) else item.to_dict()
-                for name, item in found.items()
-            }
-        )
-        return
-    _show(content, ("answer",), as_json=False)
+        if as_json:
+            emit_json(
+                {
+                    name: {"weights": item.as_dict()} if isinstance(item, Mixture) else item.to_dict()
+                    for name, item in found.items()
+                }
+            )
+            return
+        _show(report_content(opened), ("answer",), as_json=False)
 
 
 @verb

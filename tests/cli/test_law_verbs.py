@@ -1,0 +1,106 @@
+"""fit, allocate and predict on a table of their own: the truth comes back, mistakes are named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from voxmix.cli import app
+
+DOMAINS = ("ABD-CT", "Kopf-MR", "HN-PET")
+TRANSFER = np.array([[1.0, 0.7, 0.1], [0.3, 1.0, 0.05], [0.2, 0.15, 1.0]])
+FLOOR, SCALE, EXPONENT = np.array([0.02, 0.01, 0.005]), np.array([2.0, 1.0, 1.5]), np.array([0.5, 0.4, 0.6])
+BUDGETS = (500, 1000, 2000, 4000)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    lines = ["run,seed,budget,source,target,loss"]
+    for i, source in enumerate(DOMAINS):
+        for budget in BUDGETS:
+            loss = FLOOR + SCALE * (TRANSFER[i] * budget) ** -EXPONENT
+            lines += [
+                f"{source}-{budget},0,{budget},{source},{target},{loss[j]:.10f}"
+                for j, target in enumerate(DOMAINS)
+            ]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def call(*arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture
+def law(table: Path) -> Path:
+    path = table.parent / "law.json"
+    code, _, errors = call("fit", str(table), "-o", str(path), "--bootstrap", "0")
+    assert code == 0, errors
+    return path
+
+
+def test_the_truth_comes_back(table: Path) -> None:
+    code, out, _ = call("fit", str(table), "--bootstrap", "0", "--json")
+    assert code == 0
+    value = json.loads(out)
+    for i, source in enumerate(DOMAINS):
+        for j, target in enumerate(DOMAINS):
+            assert value["transfer"][source][target] == pytest.approx(TRANSFER[i, j], rel=1e-3)
+    assert [value["exponent"][name] for name in DOMAINS] == pytest.approx(EXPONENT.tolist(), rel=1e-3)
+
+
+def test_predict_is_the_law(law: Path) -> None:
+    weights = np.array([0.5, 0.2, 0.3])
+    shares = [word for n, w in zip(DOMAINS, weights, strict=True) for word in ("--weights", f"{n}={w}")]
+    code, out, _ = call("predict", str(law), "--budget", "3000", *shares, "--json")
+    assert code == 0
+    expected = FLOOR + SCALE * (weights @ TRANSFER * 3000) ** -EXPONENT
+    found = json.loads(out)["predicted_loss"]
+    assert [found[name] for name in DOMAINS] == pytest.approx(expected.tolist(), rel=1e-4)
+
+
+def test_allocate_proves_what_it_found(law: Path) -> None:
+    code, out, _ = call("allocate", str(law), "--budget", "4000", "--min-weight", "0.1", "--json")
+    assert code == 0
+    value = json.loads(out)
+    assert sum(value["weights"].values()) == pytest.approx(1)
+    assert min(value["weights"].values()) >= 0.1 - 1e-9
+    assert 0 <= value["gap"] < 1e-6
+    assert value["objective"] <= min(b["objective"] for b in value["baselines"].values()) + 1e-9
+
+
+def test_people_get_tables(table: Path, law: Path) -> None:
+    for arguments in (("fit", str(table)), ("allocate", str(law), "--budget", "4000")):
+        code, out, _ = call(*arguments)
+        assert code == 0
+        assert all(name in out for name in DOMAINS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("allocate", "LAW"), "--budget N"),
+        (("allocate", "LAW", "--budget", "0"), "got 0"),
+        (("allocate", "LAW", "--budget", "9", "--min-weight", "0.5"), "min_weight"),
+        (("allocate", "LAW", "--budget", "9", "--target-weight", "HN-PET"), "DOMAIN=NUMBER"),
+        (("allocate", "LAW", "--budget", "9", "--target-weight", "KNEE=1"), "KNEE"),
+        (("allocate", "TABLE", "--budget", "9"), "is not JSON"),
+        (("predict", "LAW", "--budget", "0", "--weights", "ABD-CT=1"), "at least 1"),
+        (("predict", "LAW", "--budget", "9", "--weights", "ABD-CT=0.4"), "sum to 1"),
+        (("predict", "LAW", "--budget", "9", "--weights", "ABD-CT=x"), "not a number"),
+        (("predict", "LAW", "--budget", "9", "--weights", "KNEE=1"), "KNEE"),
+        (("fit", "nothing.csv"), "nothing.csv"),
+        (("fit", "TABLE", "--law", "nonsense"), "nonsense"),
+        (("fit", "LAW"), "law.json"),
+    ],
+)
+def test_mistakes_are_named(table: Path, law: Path, arguments: tuple[str, ...], words: str) -> None:
+    code, out, errors = call(*(a.replace("LAW", str(law)).replace("TABLE", str(table)) for a in arguments))
+    assert code == 2
+    assert out == ""
+    assert words in errors
