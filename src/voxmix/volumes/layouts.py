@@ -36,7 +36,8 @@ def read_folder(folder: Path) -> Manifest:
 
     The subject is the first folder below the domain, else the file's name without its suffix. A file
     ``<image>_seg.*`` is the label map of ``<image>.*`` beside it, never an image. A folder with DICOM
-    files is one volume. Names that start with a dot are passed over.
+    files is one volume; directly below the domain each DICOM file is one. Names that start with a dot
+    are passed over.
 
     Raises:
         InputError: no such folder; no domain in it; a domain without volumes; two files in one folder
@@ -65,14 +66,12 @@ def read_folder(folder: Path) -> Manifest:
 def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
     for place, names in _walk(domain):
         within = place.relative_to(domain).parts
-        if any(split_suffix(name)[1] in DICOM_SUFFIXES for name in names):
-            subject = within[0] if within else domain.name
-            yield VolumeRecord(path=place, domain=domain.name, subject=subject)
-            continue
+        if within and any(_is_dicom(place / name) for name in names):
+            yield VolumeRecord(path=place, domain=domain.name, subject=within[0])
         by_stem: dict[str, Path] = {}
         for name in names:
             stem, suffix = split_suffix(name)
-            if not suffix:
+            if not suffix or (within and suffix in DICOM_SUFFIXES):
                 continue
             if stem in by_stem:
                 raise InputError(
@@ -92,6 +91,17 @@ def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
                 subject=within[0] if within else stem,
                 label=by_stem.get(stem + LABEL_ENDING),
             )
+
+
+def _is_dicom(path: Path) -> bool:
+    """Return whether the name says DICOM, or, for a name without a suffix, the file does."""
+    if "." in path.name:
+        return split_suffix(path.name)[1] in DICOM_SUFFIXES
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:

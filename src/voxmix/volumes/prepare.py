@@ -28,8 +28,9 @@ from voxmix.volumes.geometry import (
     resampled_shape,
 )
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
-from voxmix.volumes.read import UnreadableVolumeError, Volume, read_labels, read_volume
+from voxmix.volumes.read import read_labels, read_volume
 from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 _STALE_SECONDS = 3600
 

@@ -3,7 +3,6 @@
 import gzip
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ from jaxtyping import Float, Shaped
 
 from voxmix._optional import require
 from voxmix.errors import InputError
+from voxmix.volumes.dicom import read_dicom
 from voxmix.volumes.layouts import DICOM_SUFFIXES, split_suffix
+from voxmix.volumes.volume import UnreadableVolumeError, Volume, check_shape, spatial_shape
 
 MAX_VOXELS = 2**29
-MIN_SLICES = 3
 MAX_NOT_FINITE = 0.25
 _MAX_DEFLATE_RATIO = 1100  # deflate cannot do better than 1032:1
 _NIBABEL = (".nii.gz", ".nii", ".hdr", ".mgz", ".mgh")
@@ -23,24 +23,10 @@ _MILLIMETERS = {"meter": 1000.0, "micron": 0.001}
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-class UnreadableVolumeError(InputError):
-    """A volume that cannot be used. The message is the reason alone: no path, no text of the header."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Volume:
-    """Voxels as stored (scaled to their unit) and the affine from voxel index to RAS+ millimeters.
-
-    ``notes`` says what was assumed or mended, e.g. that the file has no geometry.
-    """
-
-    data: Shaped[np.ndarray, "x y z"]
-    affine: Float[np.ndarray, "4 4"]
-    notes: tuple[str, ...] = ()
-
-
-def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
+def read_volume(path: Path, *, volume: int | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
     """Return the image of a file, or of a folder with one DICOM series, as float32.
+
+    ``volume`` chooses one of a 4D file, counted from 0.
 
     Not-a-number voxels, as reslicing leaves at borders, become the lowest value when they are at most a
     quarter; a last axis of one voxel is dropped.
@@ -49,8 +35,8 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
         UnreadableVolumeError: damaged, truncated, larger than ``max_voxels``, 2D, 4D, complex or color,
             constant, or mostly not a number; the message is the reason.
     """
-    volume = _read(path, max_voxels=max_voxels, dtype=np.float32)
-    data, notes = volume.data, volume.notes
+    read = _read(path, volume=volume, max_voxels=max_voxels, dtype=np.float32)
+    data, notes = read.data, read.notes
     finite = np.isfinite(data)
     if not finite.all():
         share = 1 - float(finite.mean())
@@ -61,7 +47,7 @@ def read_volume(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     low, high = float(data.min()), float(data.max())
     if low == high:
         raise UnreadableVolumeError("every voxel is 0" if low == 0 else "every voxel has the same value")
-    return Volume(data=data, affine=volume.affine, notes=notes)
+    return Volume(data=data, affine=read.affine, notes=notes)
 
 
 def read_labels(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
@@ -70,7 +56,7 @@ def read_labels(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     Raises:
         UnreadableVolumeError: as for images, or values that are not whole numbers from 0 to 65535.
     """
-    volume = _read(path, max_voxels=max_voxels, dtype=None)
+    volume = _read(path, volume=None, max_voxels=max_voxels, dtype=None)
     data = volume.data
     if not np.all(np.isfinite(data)) or data.min() < 0 or data.max() > 65535:
         raise UnreadableVolumeError("label values are not whole numbers from 0 to 65535")
@@ -81,19 +67,22 @@ def read_labels(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     return Volume(data=whole.astype(small), affine=volume.affine, notes=volume.notes)
 
 
-def _read(path: Path, *, max_voxels: int, dtype: Any) -> Volume:
+def _read(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
     suffix = split_suffix(path.name)[1]
     reader: Callable[..., Volume]
+    options: dict[str, Any] = {"volume": volume, "max_voxels": max_voxels}
     if path.is_dir() or suffix in DICOM_SUFFIXES:
-        reader = _read_dicom
+        reader = read_dicom
     elif suffix in _NIBABEL:
         reader = _read_nibabel
     elif suffix in (".npy", ".npz"):
         reader = _read_numpy
     else:
         reader = _read_itk
+    if reader is not read_dicom:
+        options["dtype"] = dtype
     try:
-        volume = reader(path, max_voxels=max_voxels, dtype=dtype)
+        result = reader(path, **options)
     except (InputError, ImportError):
         raise
     except FileNotFoundError:
@@ -106,8 +95,8 @@ def _read(path: Path, *, max_voxels: int, dtype: Any) -> Volume:
         raise UnreadableVolumeError("truncated or damaged: the file ends too early") from None
     except Exception as error:  # Readers of damaged files raise whatever they like.
         raise UnreadableVolumeError(_reason(error)) from None
-    _check_affine(volume.affine)
-    return volume
+    _check_affine(result.affine)
+    return result
 
 
 def _reason(error: Exception) -> str:
@@ -118,29 +107,6 @@ def _reason(error: Exception) -> str:
     if re.search(r"crc|decompress|zlib|gzip|invalid (block|stored|distance|code)|data error", text):
         return "damaged: it cannot be unpacked"
     return f"cannot be read ({type(error).__name__})"
-
-
-def _check_shape(shape: tuple[int, ...], *, max_voxels: int) -> None:
-    """Refuse what is not one 3D volume of bearable size, before any voxel is read."""
-    if not shape or min(shape) < 1:
-        raise UnreadableVolumeError(f"the header claims the shape {shape}")
-    spatial = shape
-    while len(spatial) > 3 and spatial[-1] == 1:
-        spatial = spatial[:-1]
-    count = 1
-    for size in spatial:
-        count *= int(size)
-    if count > max_voxels:
-        raise UnreadableVolumeError(f"{count} voxels are more than the {max_voxels} that are allowed")
-    if len(spatial) > 3:
-        times = " x ".join(str(size) for size in spatial[3:])
-        raise UnreadableVolumeError(f"4D: {times} volumes in one file; give one file per volume")
-    if len(spatial) < 3 or min(spatial) == 1:
-        raise UnreadableVolumeError("2D: a volume needs three axes")
-    if min(spatial) < MIN_SLICES:
-        raise UnreadableVolumeError(
-            f"only {min(spatial)} slices along one axis; at least {MIN_SLICES} needed"
-        )
 
 
 def _check_bytes(path: Path, claimed: int, *, packed: bool) -> None:
@@ -171,16 +137,22 @@ def _check_affine(affine: Float[np.ndarray, "4 4"]) -> None:
         raise UnreadableVolumeError("the header's axes do not span space")
 
 
-def _read_nibabel(path: Path, *, max_voxels: int, dtype: Any) -> Volume:
+def _read_nibabel(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
     nibabel = require("nibabel", extra="imaging")
     image: Any = nibabel.load(path)
     header = image.header
     _check_kind(header.get_data_dtype())
-    _check_shape(tuple(int(size) for size in image.shape), max_voxels=max_voxels)
+    shape = tuple(int(size) for size in image.shape)
+    check_shape(shape, max_voxels=max_voxels, volume=volume)
     voxels = int(np.prod(image.shape, dtype=np.int64)) * header.get_data_dtype().itemsize
     holder = Path(image.file_map["image"].filename)
     _check_bytes(holder, voxels, packed=holder.suffix.lower() in (".gz", ".mgz", ".bz2", ".zst"))
-    data = np.asarray(image.dataobj) if dtype is None else image.get_fdata(dtype=dtype, caching="unchanged")
+    if len(spatial_shape(shape)) > 3:
+        data = np.asarray(image.dataobj[:, :, :, volume], dtype=dtype)
+    else:
+        data = (
+            np.asarray(image.dataobj) if dtype is None else image.get_fdata(dtype=dtype, caching="unchanged")
+        )
     affine = np.array(image.affine, dtype=np.float64)
     notes: tuple[str, ...] = ()
     if hasattr(header, "get_xyzt_units"):
@@ -194,62 +166,34 @@ def _read_nibabel(path: Path, *, max_voxels: int, dtype: Any) -> Volume:
     return Volume(data=data.reshape(data.shape[:3]), affine=affine, notes=notes)
 
 
-def _read_itk(path: Path, *, max_voxels: int, dtype: Any) -> Volume:
+def _read_itk(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
     itk = require("SimpleITK", extra="imaging")
     reader = itk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    _check_itk(reader, itk, max_voxels=max_voxels)
-    return _from_itk(itk, reader.Execute(), dtype=dtype)
-
-
-def _check_itk(reader: Any, itk: Any, *, max_voxels: int) -> None:
     if reader.GetNumberOfComponents() > 1:
         complex_ids = (itk.sitkComplexFloat32, itk.sitkComplexFloat64)
         is_complex = reader.GetPixelID() in complex_ids
         raise UnreadableVolumeError(
-            "complex voxels; give the magnitude"
-            if is_complex
-            else "several values per voxel; give a gray image"
+            "complex voxels; give the magnitude" if is_complex else "several values per voxel; give one"
         )
-    _check_shape(tuple(int(size) for size in reader.GetSize()), max_voxels=max_voxels)
-
-
-def _from_itk(itk: Any, image: Any, *, dtype: Any, notes: tuple[str, ...] = ()) -> Volume:
-    data = itk.GetArrayFromImage(image)
-    data = np.ascontiguousarray(data.reshape(data.shape[-3:]).T)
-    if dtype is not None:
-        data = data.astype(dtype, copy=False)
+    check_shape(tuple(int(size) for size in reader.GetSize()), max_voxels=max_voxels, volume=volume)
+    image = reader.Execute()
+    data = np.ascontiguousarray(_pick(itk.GetArrayFromImage(image).T, volume), dtype=dtype)
     rank = image.GetDimension()
     direction = np.array(image.GetDirection()).reshape(rank, rank)[:3, :3]
     affine = np.eye(4)
     affine[:3, :3] = direction * np.array(image.GetSpacing()[:3])
     affine[:3, 3] = image.GetOrigin()[:3]
-    return Volume(data=data, affine=_LPS_TO_RAS @ affine, notes=notes)
+    return Volume(data=data, affine=_LPS_TO_RAS @ affine)
 
 
-def _read_dicom(path: Path, *, max_voxels: int, dtype: Any) -> Volume:
-    itk = require("SimpleITK", extra="imaging")
-    itk.ProcessObject.SetGlobalWarningDisplay(False)
-    if path.is_file():
-        return _read_itk(path, max_voxels=max_voxels, dtype=dtype)
-    series = itk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
-    if not series:
-        raise UnreadableVolumeError("no DICOM series in the folder")
-    if len(series) > 1:
-        raise UnreadableVolumeError(f"{len(series)} DICOM series in one folder; put each into its own folder")
-    names = itk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0])
-    first = itk.ImageFileReader()
-    first.SetFileName(names[0])
-    first.ReadImageInformation()
-    columns, rows, *frames = (int(size) for size in first.GetSize())
-    _check_shape((columns, rows, len(names) * int(np.prod(frames or [1]))), max_voxels=max_voxels)
-    reader = itk.ImageSeriesReader()
-    reader.SetFileNames(names)
-    return _from_itk(itk, reader.Execute(), dtype=dtype)
+def _pick(data: Shaped[np.ndarray, "..."], volume: int | None) -> Shaped[np.ndarray, "x y z"]:
+    shape = spatial_shape(data.shape)
+    return data.reshape(shape)[..., volume] if len(shape) > 3 else data.reshape(shape)
 
 
-def _read_numpy(path: Path, *, max_voxels: int, dtype: Any) -> Volume:
+def _read_numpy(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
     if path.suffix.lower() == ".npz":
         _check_archive(path, max_voxels=max_voxels)
         with np.load(path, allow_pickle=False) as archive:
@@ -262,13 +206,12 @@ def _read_numpy(path: Path, *, max_voxels: int, dtype: Any) -> Volume:
         data = np.load(path, allow_pickle=False, mmap_mode="r")
         affine = None
     _check_kind(data.dtype)
-    _check_shape(data.shape, max_voxels=max_voxels)
+    check_shape(data.shape, max_voxels=max_voxels, volume=volume)
     notes = () if affine is not None else ("NumPy files have no geometry: voxels of 1 mm, axes as stored",)
     place = np.eye(4) if affine is None else affine
     if place.shape != (4, 4):
         raise UnreadableVolumeError(f"its affine has shape {place.shape}, expected (4, 4)")
-    values = np.array(data if dtype is None else data.astype(dtype)).reshape(data.shape[:3])
-    return Volume(data=values, affine=place, notes=notes)
+    return Volume(data=np.array(_pick(data, volume), dtype=dtype), affine=place, notes=notes)
 
 
 def _check_archive(path: Path, *, max_voxels: int) -> None:
