@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from voxmix.report.palette import Mark, ink_on, short_name, text_width
 from voxmix.report.svg import INK, PAGE
@@ -97,7 +98,9 @@ def round_ticks(low: float, high: float) -> list[float]:
 
 
 def spread(positions: Float[np.ndarray, " n"], *, gap: float) -> Float[np.ndarray, " n"]:
-    """Return positions at least ``gap`` apart, in the same order, moved as little as that allows.
+    """Return positions in [0, 1] at least ``gap`` apart, in the same order, moved as little as that allows.
+
+    When that many do not fit they start at 0 and reach beyond 1.
 
     Clusters that overlap are merged and centered on the mean of their members, as in isotonic
     regression (pool adjacent violators).
@@ -112,6 +115,7 @@ def spread(positions: Float[np.ndarray, " n"], *, gap: float) -> Float[np.ndarra
             mean, count = (mean * count + last * size) / (count + size), count + size
         blocks.append((mean, count))
     flat = np.concatenate([np.full(count, mean) for mean, count in blocks]) if blocks else shifted
+    flat = np.clip(flat, 0.0, max(1 - gap * (len(positions) - 1), 0.0))
     result = np.empty(len(positions))
     result[order] = flat + gap * np.arange(len(positions))
     return result
@@ -133,14 +137,19 @@ def end_labels(
     points = [(0.0, float(value)) for value in ends]
     pixels = axes.transData.transform(points)[:, 1]
     fractions = np.asarray(axes.transAxes.inverted().transform([(0.0, p) for p in pixels])[:, 1])
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     for at, label, color in zip(spread(fractions, gap=(size + 1.5) / height), labels, colors, strict=True):
-        axes.text(1.02, float(at), label, transform=axes.transAxes, va="center", fontsize=size, color=INK)
-        axes.plot(
-            [1.005],
-            [float(at)],
-            marker="s",
-            markersize=2.4,
-            color=color,
-            transform=axes.transAxes,
-            clip_on=False,
+        here = (1.0, float(at))
+        axes.annotate(
+            label,
+            here,
+            xytext=(9, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="center",
+            fontsize=size,
+            color=INK,
         )
+        shifted = axes.transAxes + ScaledTranslation(4 / 72, 0, figure.dpi_scale_trans)
+        axes.plot([1.0], [float(at)], "s", markersize=3, color=color, transform=shifted, clip_on=False)

@@ -13,8 +13,19 @@ from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
 from voxmix.store import RunResult
 
-PREFERRED = ("diversity-aware", "transfer-aware", "transfer-naive", "data-proportional", "uniform")
+PREFERRED = (
+    "diversity-aware",
+    "transfer-aware",
+    "budget-diversity-aware",
+    "budget-aware",
+    "transfer-naive",
+    "data-proportional",
+    "uniform",
+)
 """Which strategy is the answer when a study does not say: the best law of the family first."""
+
+LAW_ORDER = ("diversity", "transfer", "budget-diversity", "budget", "shared-exponent", "naive")
+"""The laws in the order in which they are listed; the first there is stands in figures without an answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,8 +154,19 @@ class ReportContent:
         item = self.strategies.get(self.answer or "")
         if isinstance(item, Allocation) and item.law in self.laws:
             return item.law
-        order = ("diversity", "transfer", "budget", "shared-exponent", "naive")
-        return next((name for name in (*order, *self.laws) if name in self.laws), None)
+        return next((name for name in (*LAW_ORDER, *self.laws) if name in self.laws), None)
+
+    @property
+    def level(self) -> float:
+        """Level of the intervals: that of the answer's allocation, else 0.9."""
+        item = self.strategies.get(self.answer or "")
+        return item.level if isinstance(item, Allocation) else 0.9
+
+    @property
+    def laws_in_order(self) -> tuple[str, ...]:
+        """Names of the laws, that of the answer first, then from the most general to the plainest."""
+        order = [self.answer_law, *LAW_ORDER, *self.laws]
+        return tuple(dict.fromkeys(name for name in order if name is not None and name in self.laws))
 
 
 def mixture_of(item: Allocation | Mixture) -> Mixture:

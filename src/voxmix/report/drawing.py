@@ -16,13 +16,12 @@ from voxmix.report.axes import (
     thousands,
 )
 from voxmix.report.figures import AnswerData, EffectiveData, MeansData, PathData, SharesData, TransferData
-from voxmix.report.palette import domain_marks, ink_on, strategy_marks
+from voxmix.report.palette import domain_marks, ink_on, law_markers, strategy_marks
 from voxmix.report.svg import GRID, INK, PAGE, SOFT, Drawing, canvas, finish, place
 from voxmix.report.table import number_text, percent_text
 
 _WIDTH = 360.0
 _STATUS_MARKS = {"at bound": "*", "not identified": "?", "not converged": "!"}
-_LAW_MARKERS = ("D", "s", "^", "v", "P", "X", "h")
 
 
 def draw_answer(data: AnswerData) -> Drawing:
@@ -108,28 +107,30 @@ def draw_means(data: MeansData) -> Drawing:
     height = len(names) * 30.0 + 36
     with canvas(f"means-{data.budget}", width=_WIDTH, height=height) as (figure, axes):
         place(figure, axes, left=_left(names), right=16, top=6, bottom=32)
+        low, high = data.axis
+        markers = law_markers(data.laws)
         for i, name in enumerate(strategies):
             seeds = data.seeds[i][np.isfinite(data.seeds[i])]
             axes.plot(seeds, np.full(len(seeds), i), "o", color=marks[name].color, alpha=0.55, markersize=5)
             mean = float(data.ranking.means[i])
             axes.plot([mean, mean], [i - 0.3, i + 0.3], color=marks[name].color, linewidth=2.4)
-            for k, marker in enumerate(_LAW_MARKERS[: len(data.laws)]):
-                axes.plot(
-                    [data.predicted[k, i]],
-                    [i + 0.3],
-                    marker,
-                    markersize=5,
-                    markerfacecolor="none",
-                    markeredgecolor=INK,
-                    clip_on=False,
-                )
+            for k, law in enumerate(data.laws):
+                if not data.beyond(law):
+                    axes.plot(
+                        [data.predicted[k, i]],
+                        [i + 0.3],
+                        markers[law],
+                        markersize=5,
+                        markerfacecolor="none",
+                        markeredgecolor=INK,
+                    )
         margin = float(data.ranking.margin[-1]) if len(strategies) > 1 else np.nan
         if np.isfinite(margin):
             best = float(data.ranking.means[0])
             axes.axvspan(best, best + margin, color=GRID, alpha=0.6, linewidth=0)
         name_rows(axes, names)
         axes.set_xlabel("mean loss over targets (lower is better)")
-        axes.margins(x=0.06)
+        axes.set_xlim(low, high)
         axes.xaxis.set_major_locator(few_ticks())
         axes.grid(axis="x")
         return finish(
@@ -149,12 +150,13 @@ def draw_transfer(data: TransferData) -> Drawing:
     cell = float(np.clip(270 / count, 27, 44))
     left, bottom = _left(names) + 16, 8.0
     top = label_width(names) * 0.72 + 34
-    width, height = left + cell * (count + 1.25) + 14, top + cell * 0.78 * (count + 1.25) + bottom
+    right = max(14.0, label_width(names) * 0.72 - cell)
+    width, height = left + cell * (count + 1.25) + right, top + cell * 0.78 * (count + 1.25) + bottom
     shades = colormaps["Blues"]
     off = data.transfer[~np.eye(count, dtype=bool)]
     ceiling = max(1.0, float(np.nanmax(off))) if np.isfinite(off).any() else 1.0
     with canvas("transfer", width=width, height=height) as (figure, axes):
-        place(figure, axes, left=left, right=14, top=top, bottom=bottom)
+        place(figure, axes, left=left, right=right, top=top, bottom=bottom)
         for i in range(count):
             for j in range(count):
                 value = float(data.transfer[i, j])
@@ -188,15 +190,20 @@ def draw_effective(data: EffectiveData) -> Drawing:
     """Return one stacked bar per target: which source its effective budget comes from."""
     marks, names = domain_marks(data.domains), short_names(data.domains)
     height = len(names) * 26.0 + 34
-    sums = data.contributions.sum(axis=0)
-    reach = float(np.nanmax([sums.max(), data.total.max()]))
+    reach = max(_nanmax(data.contributions.sum(axis=0)), _nanmax(data.total)) or 1.0
     with canvas("effective", width=_WIDTH, height=height) as (figure, axes):
         place(figure, axes, left=_left(names), right=54, top=4, bottom=30)
         for j in range(len(names)):
+            if not np.isfinite(data.total[j]):
+                axes.text(reach * 0.01, j, "not known", va="center", fontsize=8.5, color=SOFT)
+                continue
             left = 0.0
             for name, part in zip(data.domains, data.contributions[:, j].tolist(), strict=True):
                 bar(axes, marks[name], y=j, left=left, width=part, height=0.66)
                 left += part
+            gain = float(data.total[j]) - left
+            if gain > 0:
+                axes.add_patch(Rectangle((left, j - 0.33), gain, 0.66, facecolor=GRID, linewidth=0))
             axes.plot([data.total[j]] * 2, [j - 0.4, j + 0.4], color=INK, linewidth=1.4)
             if np.isfinite(data.amplification[j]):
                 end = max(left, float(data.total[j]))
@@ -223,7 +230,7 @@ def draw_path(data: PathData) -> Drawing:
     marks = domain_marks(data.domains)
     labels = short_names(data.domains, width=14)
     with canvas("path", width=_WIDTH, height=200) as (figure, axes):
-        place(figure, axes, left=38, right=label_width(labels) + 12, top=6, bottom=32)
+        place(figure, axes, left=38, right=label_width(labels) + 16, top=6, bottom=32)
         for i, name in enumerate(data.domains):
             axes.plot(
                 data.budgets,

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix.allocation import Allocation
-from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
 from voxmix.report.content import ReportContent, mixture_of, volumes_of
 from voxmix.report.findings import (
@@ -23,8 +22,8 @@ from voxmix.report.findings import (
 )
 from voxmix.report.roles import domain_roles, mean_transfer
 
-_GRID = 60
-_EQUAL = 1e-6
+_NEAR = 2.0
+"""Predictions are drawn up to so many times the spread of the measured means away from them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -74,30 +73,24 @@ class MeansData:
     laws: tuple[str, ...]
     predicted: Float[np.ndarray, "law strategy"]
 
+    @property
+    def axis(self) -> tuple[float, float]:
+        """Range of losses to draw: all that was measured, and the laws of which every prediction is near it."""
+        values = np.concatenate([self.seeds.ravel(), self.ranking.means])
+        values = values[np.isfinite(values)]
+        low, high = float(values.min()), float(values.max())
+        reach = _NEAR * (high - low) or _NEAR * 0.01 * high
+        far = (self.predicted < low - reach) | (self.predicted > high + reach)
+        near = self.predicted[~far.any(axis=1)]
+        values = np.concatenate([values, near[np.isfinite(near)]])
+        room = 0.06 * (float(np.ptp(values)) or high)
+        return float(values.min()) - room, float(values.max()) + room
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class CurveSeries:
-    """Losses of one mixture on one target over budgets. ``curve`` is the law on the panel's grid."""
-
-    label: str
-    source: str | None
-    mixture: Mixture
-    budgets: Float[np.ndarray, " point"]
-    loss: Float[np.ndarray, " point"]
-    fitted: Float[np.ndarray, " point"]
-    curve: Float[np.ndarray, " grid"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class CurvePanel:
-    """Scaling curves of one target. Beyond ``fitted_range`` a curve is extrapolation."""
-
-    target: str
-    grid: Float[np.ndarray, " grid"]
-    fitted_range: tuple[float, float]
-    series: tuple[CurveSeries, ...]
-    checks: tuple[tuple[str, float, float], ...]
-    irreducible_loss: float
+    def beyond(self, law: str) -> bool:
+        """Whether some of a law's predictions lie beyond the axis; then none of them is drawn."""
+        row = self.predicted[self.laws.index(law)]
+        low, high = self.axis
+        return bool(np.any((row < low) | (row > high)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -182,7 +175,7 @@ def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
         return None
     rows = [found.strategies.index(name) for name in ranking.strategies]
     predicted = np.full((len(content.laws), len(rows)), np.nan)
-    for k, law in enumerate(content.laws):
+    for k, law in enumerate(content.laws_in_order):
         for i, name in enumerate(ranking.strategies):
             if name in content.strategies:
                 mixture = mixture_of(content.strategies[name])
@@ -191,50 +184,15 @@ def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
         budget=budget,
         ranking=ranking,
         seeds=found.seed_means[rows],
-        laws=tuple(content.laws),
+        laws=content.laws_in_order,
         predicted=predicted,
     )
 
 
 def forecasts(content: ReportContent, *, budget: int) -> tuple[Forecast, ...]:
     """Return every law's predictions at one budget, the law of the answer first."""
-    order = sorted(content.laws, key=lambda name: name != content.answer_law)
-    found = (forecast(content, law=law, budget=budget) for law in order)
+    found = (forecast(content, law=law, budget=budget) for law in content.laws_in_order)
     return tuple(item for item in found if item.strategies)
-
-
-def curve_panels(content: ReportContent, *, law: str | None) -> tuple[CurvePanel, ...]:
-    """Return one panel per target that was measured; curves are NaN without a law."""
-    table = content.measurements
-    if table is None or not len(table):
-        return ()
-    high = max(float(table.budget.max()), float(content.budget or 0))
-    low = float(table.budget.min())
-    grid = np.geomspace(low, max(high, low * 1.5), _GRID)
-    mixtures = _mixtures(table)
-    curves = [_curve(content, law=law, mixture=mixture, grid=grid) for mixture in mixtures]
-    asymptote = np.full(len(content.domain_names), np.nan)
-    if law is not None:
-        asymptote = on_domains(content, law=law, values=content.laws[law].irreducible_loss)
-    panels = []
-    for j, target in enumerate(content.domain_names):
-        series = [
-            _series(content, table, law=law, mixture=m, target=target, curve=c[:, j])
-            for m, c in zip(mixtures, curves, strict=True)
-        ]
-        kept = tuple(item for item in series if len(item.budgets))
-        if kept:
-            panels.append(
-                CurvePanel(
-                    target=target,
-                    grid=grid,
-                    fitted_range=(low, float(table.budget.max())),
-                    series=kept,
-                    checks=_check_points(content, target),
-                    irreducible_loss=float(asymptote[j]),
-                )
-            )
-    return tuple(panels)
 
 
 def transfer_data(content: ReportContent, *, law: str) -> TransferData:
@@ -281,72 +239,6 @@ def path_data(content: ReportContent) -> PathData | None:
         budgets=np.array([item.budget for item in items], dtype=np.float64),
         weights=np.array([item.mixture.weights for item in items]),
     )
-
-
-def mixture_label(mixture: Mixture) -> str:
-    """Return the source's name of a pure mixture, "uniform", or the shares."""
-    if mixture.source is not None:
-        return mixture.source
-    if float(np.ptp(mixture.weights)) < _EQUAL:
-        return "uniform"
-    return ", ".join(f"{name} {weight:.0%}" for name, weight in mixture.as_dict().items() if weight > 0)
-
-
-def _mixtures(table: MeasurementTable) -> list[Mixture]:
-    """The mixtures of a table: pure ones in the order of the domains, then others as met."""
-    unique = {tuple(row): None for row in table.weights.tolist()}
-    found = [Mixture(domains=table.domains, weights=np.array(row)) for row in unique]
-    place = {name: i for i, name in enumerate(table.domains)}
-    return sorted(found, key=lambda m: len(place) if m.source is None else place[m.source])
-
-
-def _curve(
-    content: ReportContent, *, law: str | None, mixture: Mixture, grid: Float[np.ndarray, " grid"]
-) -> Float[np.ndarray, "grid target"]:
-    if law is None:
-        return np.full((len(grid), len(content.domain_names)), np.nan)
-    values = np.array([predict(content, law=law, mixture=mixture, budget=float(n)) for n in grid])
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _series(
-    content: ReportContent,
-    table: MeasurementTable,
-    *,
-    law: str | None,
-    mixture: Mixture,
-    target: str,
-    curve: Float[np.ndarray, " grid"],
-) -> CurveSeries:
-    here = np.array([name == target for name in table.target], dtype=bool)
-    here &= np.abs(table.weights - mixture.weights).max(axis=1) < _EQUAL
-    budgets = np.unique(table.budget[here])
-    loss = np.array([table.loss[here & (table.budget == n)].mean() for n in budgets], dtype=np.float64)
-    fitted = np.full(len(budgets), np.nan)
-    if law is not None:
-        place = content.domain_names.index(target)
-        fitted = np.array(
-            [predict(content, law=law, mixture=mixture, budget=float(n))[place] for n in budgets],
-            dtype=np.float64,
-        )
-    return CurveSeries(
-        label=mixture_label(mixture),
-        source=mixture.source,
-        mixture=mixture,
-        budgets=budgets,
-        loss=loss,
-        fitted=np.where(np.isfinite(fitted), fitted, np.nan),
-        curve=curve,
-    )
-
-
-def _check_points(content: ReportContent, target: str) -> tuple[tuple[str, float, float], ...]:
-    """(strategy, budget, mean loss over seeds) of the measured strategies on one target."""
-    found: dict[tuple[str, int], list[float]] = {}
-    for check in content.checks:
-        if check.target == target:
-            found.setdefault((check.strategy, check.budget), []).append(check.loss)
-    return tuple((name, float(n), float(np.mean(losses))) for (name, n), losses in found.items())
 
 
 def _transfer_status(content: ReportContent, *, law: str) -> tuple[tuple[str, ...], ...]:

@@ -11,6 +11,8 @@ so that both stand on a white and on a dark page."""
 _DARKER = ("#00406B", "#8F6200", "#005C43", "#803800", "#2B6C92", "#8A4470", "#6B6200", "#454545")
 _HATCHES = ("", "///", "...", "xxx")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
+_GLYPHS = {"o": "●", "s": "■", "^": "▲", "v": "▼", "D": "◆", "P": "✚", "X": "✖", "*": "★"}
+_HOLLOW = {"D": "◇", "s": "□", "^": "△", "v": "▽", "o": "○", "p": "⬠", "h": "⬡"}
 _STRATEGIES = (
     ("uniform", "#7A7A7A", "s"),
     ("data-proportional", "#56B4E9", "^"),
@@ -52,6 +54,17 @@ def strategy_marks(strategies: Sequence[str]) -> dict[str, Mark]:
         name: Mark(color=_DARKER[i % len(_DARKER)], marker=_MARKERS[-1 - i % len(_MARKERS)])
         for i, name in enumerate(others)
     }
+
+
+def law_markers(laws: Sequence[str]) -> dict[str, str]:
+    """Return one marker per law, drawn hollow everywhere."""
+    markers = list(_HOLLOW)
+    return {name: markers[i % len(markers)] for i, name in enumerate(laws)}
+
+
+def glyph(marker: str, *, hollow: bool = False) -> str:
+    """Return the letter that looks like a marker, for legends in text."""
+    return (_HOLLOW if hollow else _GLYPHS).get(marker, "○" if hollow else "●")
 
 
 def ink_on(color: str) -> str:

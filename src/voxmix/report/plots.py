@@ -5,13 +5,14 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from voxmix.report.axes import end_labels, label_width, log_ticks, short_names
-from voxmix.report.figures import CurvePanel, CurveSeries
+from voxmix.report.curves import CurvePanel, CurveSeries
 from voxmix.report.findings import Forecast
 from voxmix.report.palette import Mark, domain_marks, strategy_marks
 from voxmix.report.svg import GRID, INK, SOFT, Drawing, canvas, finish, place
 from voxmix.report.table import percent_text
 
 _PANEL = (250.0, 190.0)
+_ROOM, _LABEL = 54.0, 9.2
 _SCATTER = 240.0
 _BAND = 0.1
 
@@ -60,9 +61,9 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
     """Return one target's losses over budgets: a line per source, dashed beyond the fitted budgets."""
     name, marks = f"curves-{number}", domain_marks(domains)
     labels = _labels(panel)
-    width, height = _PANEL
+    width, height = _PANEL[0], max(_PANEL[1], _ROOM + _LABEL * len(labels))
     with canvas(name, width=width, height=height) as (figure, axes):
-        place(figure, axes, left=40, right=label_width(labels) * 0.85 + 12, top=22, bottom=32)
+        place(figure, axes, left=40, right=label_width(labels) * 0.85 + 16, top=22, bottom=32)
         for series in panel.series:
             _draw_series(axes, panel, series, own=series.source == panel.target, mark=_mark(series, marks))
         for strategy, budget, loss in panel.checks:
@@ -81,7 +82,7 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
             [_visible(s) for s in panel.series] + [np.array([c[2] for c in panel.checks])]
         )
         axes.set_ylim(float(spread.min()) / 1.06, float(spread.max()) * 1.06)
-        axes.set_xlim(panel.grid[0] / 1.08, panel.grid[-1] * 1.08)
+        axes.set_xlim(panel.grid[0] / 1.08, panel.grid[-1] * 1.25)
         log_ticks(axes.yaxis, axes.get_ylim(), whole=False)
         log_ticks(axes.xaxis, panel.grid, whole=True)
         axes.grid()
@@ -90,7 +91,7 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
         axes.set_title(f"loss on {title}", fontsize=9.5, fontweight="bold", loc="left")
         ends = [_end(series) for series in panel.series]
         colors = [_mark(series, marks).color for series in panel.series]
-        end_labels(axes, ends, labels, colors, height=height - 54)
+        end_labels(axes, ends, labels, colors, height=height - _ROOM)
         return finish(
             figure,
             name=name,

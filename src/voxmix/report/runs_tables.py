@@ -3,7 +3,7 @@
 import numpy as np
 
 from voxmix.report.content import ReportContent
-from voxmix.report.figures import mixture_label
+from voxmix.report.curves import mixture_label
 from voxmix.report.table import Cell, Column, Table
 from voxmix.store import RunResult
 
@@ -67,9 +67,7 @@ def kinds_table(content: ReportContent) -> Table:
             sum(sum(run.draws.values()) for run in runs),
             sum(run.seconds for run in runs),
         )
-        for (kind, budget), runs in sorted(
-            groups.items(), key=lambda item: (item[0][0] != "one domain", item[0])
-        )
+        for (kind, budget), runs in groups.items()
     ]
     rows.append(
         (

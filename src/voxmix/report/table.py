@@ -19,11 +19,18 @@ class Column:
     """A heading and how its values are written.
 
     ``number`` has 3 significant digits, ``percent`` is a share written with %, ``change`` a signed
-    percentage, ``count`` a whole number with thousands separators.
+    percentage, ``count`` a whole number with thousands separators. Two columns that follow each other with
+    ``end`` "low" and "high" are the ends of one range: people read one column, "low to high".
     """
 
     name: str
     kind: Kind = "text"
+    end: Literal["", "low", "high"] = ""
+
+    @property
+    def full_name(self) -> str:
+        """The heading where every column stands alone, as in CSV."""
+        return f"{self.name}, {self.end}" if self.end else self.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +45,7 @@ class Table:
         note: how to read it, or "".
 
     Raises:
-        InputError: a row has another length than ``columns``.
+        InputError: a row has another length than ``columns``, or a range lacks one of its ends.
     """
 
     name: str
@@ -53,25 +60,64 @@ class Table:
                 raise InputError(
                     f"table {self.name!r}: row {number} has {len(row)} cells, expected {len(self.columns)}"
                 )
+        ends = [column.end for column in self.columns]
+        for place, end in enumerate(ends):
+            if (end == "low") != (ends[place + 1 : place + 2] == ["high"]):
+                raise InputError(f"table {self.name!r}: a range needs a low column and then a high one")
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """The columns that people read: a range is one."""
+        return tuple(column for column in self.columns if column.end != "high")
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """The headings."""
-        return tuple(column.name for column in self.columns)
+        """The headings that people read, as long as the rows of :meth:`text_rows`."""
+        return tuple(column.name for column in self.shown)
+
+    @property
+    def full_headers(self) -> tuple[str, ...]:
+        """The headings of ``rows``, the ends of a range apart."""
+        return tuple(column.full_name for column in self.columns)
 
     def records(self) -> list[dict[str, Cell]]:
         """The rows as JSON-like data at full precision; None where nothing is known."""
         return [
-            {name: None if _unknown(cell) else cell for name, cell in zip(self.headers, row, strict=True)}
+            {
+                name: None if _unknown(cell) else cell
+                for name, cell in zip(self.full_headers, row, strict=True)
+            }
             for row in self.rows
         ]
 
     def text_rows(self) -> tuple[tuple[str, ...], ...]:
         """The rows as people read them: rounded, with units, a dash where nothing is known."""
-        return tuple(
-            tuple(cell_text(cell, column.kind) for cell, column in zip(row, self.columns, strict=True))
-            for row in self.rows
-        )
+        return tuple(self._text_row(row) for row in self.rows)
+
+    def _text_row(self, row: tuple[Cell, ...]) -> tuple[str, ...]:
+        texts: list[str] = []
+        for cell, column in zip(row, self.columns, strict=True):
+            text = cell_text(cell, column.kind)
+            if column.end == "high":
+                low = texts.pop()
+                text = MISSING if low == text == MISSING else f"{low} to {text}"
+            texts.append(text)
+        return tuple(texts)
+
+
+def columns_of(*pairs: tuple[str, Kind]) -> tuple[Column, ...]:
+    """Return columns from names with kinds."""
+    return tuple(Column(name=name, kind=kind) for name, kind in pairs)
+
+
+def range_of(name: str, kind: Kind) -> tuple[Column, ...]:
+    """Return the two columns of a range, low and high."""
+    return (Column(name=name, kind=kind, end="low"), Column(name=name, kind=kind, end="high"))
+
+
+def relative(value: float, reference: float) -> float | None:
+    """Return ``value / reference - 1``; None where that says nothing."""
+    return float(value / reference - 1) if reference > 0 and math.isfinite(value) else None
 
 
 def number_text(value: float) -> str:
@@ -124,7 +170,7 @@ def to_csv(table: Table) -> str:
     """Return the table as CSV at full precision; empty cells where nothing is known."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(table.headers)
+    writer.writerow(table.full_headers)
     for row in table.rows:
         writer.writerow(["" if _unknown(cell) else cell for cell in row])
     return stream.getvalue()
@@ -133,7 +179,7 @@ def to_csv(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """Return the table in GitHub Markdown, rounded as people read it."""
     lines = [_markdown_row(table.headers)]
-    lines.append(_markdown_row(["---" if c.kind == "text" else "---:" for c in table.columns]))
+    lines.append(_markdown_row(["---" if c.kind == "text" else "---:" for c in table.shown]))
     lines.extend(_markdown_row(row) for row in table.text_rows())
     return "\n".join(lines) + "\n"
 

@@ -12,8 +12,14 @@ from voxmix.report.table import number_text, percent_text
 
 _MANY_REPEATS = 4.0
 """Draws per volume up to which repeats are worth about as much as new data (Muennighoff et al. 2023, text)."""
+_MOST_NAMED = 4
 _POOR_FIT = 0.1
 _NARROW = 1e-4
+
+
+def plain_percent(share: float) -> str:
+    """Return a share as in a sentence: 5%, not 5.0%."""
+    return percent_text(share).replace(".0%", "%")
 
 
 def listing(items: Sequence[str], *, word: str = "and") -> str:
@@ -32,9 +38,10 @@ def answer_sentence(data: AnswerData) -> str:
     order = [int(i) for i in np.argsort(-data.weight, kind="stable") if int(i) not in at_least]
     parts = [f"{percent_text(float(data.weight[i]))} {data.domains[i]}" for i in order]
     if at_least and least is not None:
-        names = listing([data.domains[i] for i in at_least])
+        named = [data.domains[i] for i in at_least]
+        names = listing(named) if len(named) <= _MOST_NAMED else f"the other {len(named)}"
         each = " each" if len(at_least) > 1 else ""
-        parts.append(f"the least share, {percent_text(least)}{each}, of {names}")
+        parts.append(f"the least share, {plain_percent(least)}{each}, of {names}")
     return f"Of {data.budget:,} volume draws take {listing(parts)}."
 
 
@@ -44,7 +51,7 @@ def certificate_sentence(item: Allocation) -> str:
     bound = "0.001%" if share < 1e-5 else f"{share * 100:.2g}%"
     return (
         f"Proven by the law's convexity: no mixture that gives every domain at least "
-        f"{percent_text(item.min_weight)} has a predicted mean loss lower than this one's by more than {bound} "
+        f"{plain_percent(item.min_weight)} has a predicted mean loss lower than this one's by more than {bound} "
         f"(gap {item.gap:.1g} of {number_text(item.objective)}). The proof is about the law, not about the world."
     )
 
@@ -58,7 +65,7 @@ def sureness_sentences(item: Allocation, data: AnswerData) -> list[str]:
         low, high = data.interval[i].tolist()
         found.append(
             f"Resampling the runs, {item.level:.0%} of the resulting mixtures lie in the whiskers; the least "
-            f"certain share is that of {data.domains[i]}, {percent_text(low)} to {percent_text(high)}."
+            f"certain share is that of {data.domains[i]}, {plain_percent(low)} to {plain_percent(high)}."
         )
     else:
         found.append(
@@ -69,8 +76,8 @@ def sureness_sentences(item: Allocation, data: AnswerData) -> list[str]:
         i = int(np.nanargmax(spread))
         low, high = data.near[i].tolist()
         found.append(
-            f"Mixtures predicted within {percent_text(item.tolerance)} of the best leave room (gray bars): "
-            f"{data.domains[i]} may have {percent_text(low)} to {percent_text(high)} if the others follow."
+            f"Mixtures predicted within {plain_percent(item.tolerance)} of the best leave room (gray bars): "
+            f"{data.domains[i]} may have {plain_percent(low)} to {plain_percent(high)} if the others follow."
         )
     return found
 
@@ -86,6 +93,7 @@ def verdict_sentences(data: MeansData, *, answer: str | None) -> list[str]:
     )
     plural = "seed" if seeds == "1" else "seeds"
     start = f"Trained at {data.budget:,} draws with {seeds} {plural} each, "
+    start = start.replace(" each", "") if count == 1 else start
     if count == 1:
         return [
             start + f"{best} reached a mean loss of {number_text(float(ranking.means[0]))}; nothing else was."
@@ -146,14 +154,9 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
     """Return reasons to doubt the answer: those given, and those that the numbers show."""
     found = list(content.warnings)
     law_name = content.answer_law
-    if law_name is not None and answer is not None:
-        law = content.laws[law_name]
-        times = law.extrapolation(float(answer.budget))
-        if times > 1 and answer.budget > law.budget_range[1]:
-            found.append(
-                f"{answer.budget:,} draws are {number_text(times)} times the largest fitted budget "
-                f"({law.budget_range[1]:,.0f}); predictions there are extrapolations."
-            )
+    if answer is not None:
+        item = content.strategies[answer.strategy]
+        found += [_sentence(note) for note in item.notes] if isinstance(item, Allocation) else []
     if law_name is not None:
         law = content.laws[law_name]
         bad = law.problems()
@@ -162,25 +165,37 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
                 f"{len(bad)} of {len(law.status)} parameters of the law {law_name} are at a bound or cannot be "
                 "told from these runs; they are listed with the scaling curves."
             )
+        found += [_sentence(note) for note in law.notes]
     if answer is not None:
-        for name, repeats, volumes in zip(answer.domains, answer.repeats, answer.volumes, strict=True):
-            if repeats > _MANY_REPEATS:
-                found.append(
-                    f"{name}: each of its {volumes:,.0f} training volumes would be drawn "
-                    f"{number_text(float(repeats))} times. Repeats are worth less than new volumes."
-                )
+        found += _repeats(answer)
     found += [
         f"The law {item.law} erred by {percent_text(item.mean_error)} on the strategies it had not seen: "
         "trust its order more than its level, and the measured losses more than both."
         for item in items
         if item.law == law_name and item.mean_error > _POOR_FIT
     ]
-    for allocation in content.strategies.values():
-        if isinstance(allocation, Allocation):
-            found += allocation.notes
-    for law in content.laws.values():
-        found += law.notes
     return list(dict.fromkeys(found))
+
+
+def _repeats(answer: AnswerData) -> list[str]:
+    many = [i for i, n in enumerate(answer.repeats.tolist()) if n > _MANY_REPEATS]
+    if not many:
+        return []
+    many.sort(key=lambda i: -float(answer.repeats[i]))
+    first = many[0]
+    rest = [f"{answer.domains[i]} {number_text(float(answer.repeats[i]))}" for i in many[1:]]
+    return [
+        f"Each of the {answer.volumes[first]:,.0f} training volumes of {answer.domains[first]} would be drawn "
+        f"{number_text(float(answer.repeats[first]))} times"
+        + (f" ({listing(rest)})" if rest else "")
+        + ". Repeats are worth less than new volumes."
+    ]
+
+
+def _sentence(note: str) -> str:
+    """Return a note with a capital and a full stop."""
+    text = note.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _ordinal(place: int) -> str:

@@ -1,0 +1,139 @@
+"""What the figures of the scaling curves show, as arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix.measurement import MeasurementTable
+from voxmix.mixture import Mixture
+from voxmix.report.content import ReportContent
+from voxmix.report.findings import on_domains, predict
+
+_GRID = 60
+_EQUAL = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CurveSeries:
+    """Losses of one mixture on one target over budgets. ``curve`` is the law on the panel's grid."""
+
+    label: str
+    source: str | None
+    mixture: Mixture
+    budgets: Float[np.ndarray, " point"]
+    loss: Float[np.ndarray, " point"]
+    fitted: Float[np.ndarray, " point"]
+    curve: Float[np.ndarray, " grid"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CurvePanel:
+    """Scaling curves of one target. Beyond ``fitted_range`` a curve is extrapolation."""
+
+    target: str
+    grid: Float[np.ndarray, " grid"]
+    fitted_range: tuple[float, float]
+    series: tuple[CurveSeries, ...]
+    checks: tuple[tuple[str, float, float], ...]
+    irreducible_loss: float
+
+
+def curve_panels(content: ReportContent, *, law: str | None) -> tuple[CurvePanel, ...]:
+    """Return one panel per target that was measured; curves are NaN without a law."""
+    table = content.measurements
+    if table is None or not len(table):
+        return ()
+    high = max(float(table.budget.max()), float(content.budget or 0))
+    low = float(table.budget.min())
+    grid = np.geomspace(low, max(high, low * 1.5), _GRID)
+    mixtures = _mixtures(table)
+    curves = [_curve(content, law=law, mixture=mixture, grid=grid) for mixture in mixtures]
+    asymptote = np.full(len(content.domain_names), np.nan)
+    if law is not None:
+        asymptote = on_domains(content, law=law, values=content.laws[law].irreducible_loss)
+    panels = []
+    for j, target in enumerate(content.domain_names):
+        series = [
+            _series(content, table, law=law, mixture=m, target=target, curve=c[:, j])
+            for m, c in zip(mixtures, curves, strict=True)
+        ]
+        kept = tuple(item for item in series if len(item.budgets))
+        if kept:
+            panels.append(
+                CurvePanel(
+                    target=target,
+                    grid=grid,
+                    fitted_range=(low, float(table.budget.max())),
+                    series=kept,
+                    checks=_check_points(content, target),
+                    irreducible_loss=float(asymptote[j]),
+                )
+            )
+    return tuple(panels)
+
+
+def mixture_label(mixture: Mixture) -> str:
+    """Return the source's name of a pure mixture, "uniform", or the shares."""
+    if mixture.source is not None:
+        return mixture.source
+    if float(np.ptp(mixture.weights)) < _EQUAL:
+        return "uniform"
+    return ", ".join(f"{name} {weight:.0%}" for name, weight in mixture.as_dict().items() if weight > 0)
+
+
+def _mixtures(table: MeasurementTable) -> list[Mixture]:
+    """The mixtures of a table: pure ones in the order of the domains, then others as met."""
+    unique = {tuple(row): None for row in table.weights.tolist()}
+    found = [Mixture(domains=table.domains, weights=np.array(row)) for row in unique]
+    place = {name: i for i, name in enumerate(table.domains)}
+    return sorted(found, key=lambda m: len(place) if m.source is None else place[m.source])
+
+
+def _curve(
+    content: ReportContent, *, law: str | None, mixture: Mixture, grid: Float[np.ndarray, " grid"]
+) -> Float[np.ndarray, "grid target"]:
+    if law is None:
+        return np.full((len(grid), len(content.domain_names)), np.nan)
+    values = np.array([predict(content, law=law, mixture=mixture, budget=float(n)) for n in grid])
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _series(
+    content: ReportContent,
+    table: MeasurementTable,
+    *,
+    law: str | None,
+    mixture: Mixture,
+    target: str,
+    curve: Float[np.ndarray, " grid"],
+) -> CurveSeries:
+    here = np.array([name == target for name in table.target], dtype=bool)
+    here &= np.abs(table.weights - mixture.weights).max(axis=1) < _EQUAL
+    budgets = np.unique(table.budget[here])
+    loss = np.array([table.loss[here & (table.budget == n)].mean() for n in budgets], dtype=np.float64)
+    fitted = np.full(len(budgets), np.nan)
+    if law is not None:
+        place = content.domain_names.index(target)
+        fitted = np.array(
+            [predict(content, law=law, mixture=mixture, budget=float(n))[place] for n in budgets],
+            dtype=np.float64,
+        )
+    return CurveSeries(
+        label=mixture_label(mixture),
+        source=mixture.source,
+        mixture=mixture,
+        budgets=budgets,
+        loss=loss,
+        fitted=np.where(np.isfinite(fitted), fitted, np.nan),
+        curve=curve,
+    )
+
+
+def _check_points(content: ReportContent, target: str) -> tuple[tuple[str, float, float], ...]:
+    """(strategy, budget, mean loss over seeds) of the measured strategies on one target."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for check in content.checks:
+        if check.target == target:
+            found.setdefault((check.strategy, check.budget), []).append(check.loss)
+    return tuple((name, float(n), float(np.mean(losses))) for (name, n), losses in found.items())

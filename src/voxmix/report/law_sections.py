@@ -1,0 +1,95 @@
+"""Sections about the law: scaling curves, transfer, effective budgets."""
+
+from voxmix.report import law_tables
+from voxmix.report.content import ReportContent
+from voxmix.report.curves import curve_panels
+from voxmix.report.drawing import draw_effective, draw_transfer
+from voxmix.report.figures import effective_data, transfer_data
+from voxmix.report.layout import Block, Section, Swatch, domain_legend
+from voxmix.report.palette import domain_marks
+from voxmix.report.plots import draw_curves
+
+
+def curves_section(content: ReportContent) -> Section:
+    name, title = "curves", "Scaling curves"
+    law = content.answer_law
+    panels = curve_panels(content, law=law)
+    if not panels:
+        return Section(name=name, title=title, missing="No proxy run is finished yet.", command="voxmix run")
+    marks = domain_marks(content.domain_names)
+    legend = [Swatch(label=f"trained on {n}", color=mark.color) for n, mark in marks.items()]
+    if any(series.source is None for panel in panels for series in panel.series):
+        legend.append(Swatch(label="trained on a mixture", color="var(--ink)"))
+    how = (
+        f"Lines: the law {law}, dashed beyond the budgets it was fitted on."
+        if law
+        else "No law is fitted yet."
+    )
+    blocks = [
+        Block(
+            drawings=tuple(
+                draw_curves(p, number=i, domains=content.domain_names) for i, p in enumerate(panels)
+            ),
+            legend=tuple(legend),
+            caption=f"Dots: measured, means over seeds; the target's own runs are thick. {how} Hollow marks: "
+            "the strategies when they were trained.",
+            tables=(law_tables.curve_table(panels),),
+        )
+    ]
+    if law is None:
+        blocks.append(Block(sentences=("No law has been fitted yet. Next: voxmix fit.",)))
+    if law is not None:
+        others = tuple(name for name in content.laws_in_order if name != law)
+        blocks.append(
+            Block(
+                heading=f"Parameters of the law {law}",
+                shown=(law_tables.parameter_table(content, law=law),),
+                tables=tuple(law_tables.parameter_table(content, law=name) for name in others),
+            )
+        )
+        messages = tuple(dict.fromkeys(p.message for p in content.laws[law].problems() if p.message))
+        if messages:
+            blocks.append(Block(heading="What these runs cannot tell", bullets=messages))
+    return Section(name=name, title=title, blocks=tuple(blocks))
+
+
+def transfer_section(content: ReportContent) -> Section:
+    name, title = "transfer", "Which domain helps which"
+    law = content.answer_law
+    losses = law_tables.loss_table(content)
+    if law is None:
+        blocks = (Block(tables=(losses,)),) if losses else ()
+        missing = "No transfer matrix yet: no law is fitted."
+        return Section(name=name, title=title, blocks=blocks, missing=missing, command="voxmix fit")
+    data = transfer_data(content, law=law)
+    roles = [f"{role}: {domain}" for domain, role in zip(data.domains, data.roles, strict=True) if role]
+    block = Block(
+        sentences=(f"Roles: {', '.join(roles)}.",) if roles else (),
+        drawings=(draw_transfer(data),),
+        caption="Worth of one draw of the source (row) for the target (column), in draws of the target. "
+        "* at a bound, ? not identified by these runs, ! the fit did not converge; hatched: not known.",
+        tables=(
+            law_tables.transfer_table(data, law=law),
+            law_tables.pair_table(content, law=law),
+            *([losses] if losses else []),
+        ),
+    )
+    return Section(name=name, title=title, blocks=(block,))
+
+
+def effective_section(content: ReportContent) -> Section:
+    name, title = "effective", "Where each target's effective budget comes from"
+    law, strategy = content.answer_law, content.answer
+    data = effective_data(content, strategy=strategy, law=law) if strategy and law else None
+    if data is None or law is None:
+        missing = "Needs a fitted law and a mixture."
+        return Section(name=name, title=title, missing=missing, command="voxmix allocate")
+    others = [effective_data(content, strategy=other, law=law) for other in content.strategies]
+    block = Block(
+        drawings=(draw_effective(data),),
+        legend=domain_legend(content.domain_names),
+        caption=f"Mixture {strategy}, law {law}. The line is the effective budget; pale: what variety adds to "
+        "the sum of the parts. ×: effective budget over the target's own draws.",
+        tables=tuple(law_tables.effective_table(item) for item in others if item is not None),
+    )
+    return Section(name=name, title=title, blocks=(block,))

@@ -1,0 +1,187 @@
+"""Tables of the laws: losses with their fits, parameters, transfer, effective budgets."""
+
+import numpy as np
+
+from voxmix.report.content import ReportContent
+from voxmix.report.curves import CurvePanel
+from voxmix.report.figures import EffectiveData, PathData, TransferData, transfer_data
+from voxmix.report.roles import RULES
+from voxmix.report.table import Cell, Table, columns_of, range_of, relative
+
+
+def curve_table(panels: tuple[CurvePanel, ...]) -> Table:
+    """Return every mean loss of the proxy runs with its fit and relative residual."""
+    return Table(
+        name="losses-fits",
+        title="Losses of the proxy runs, means over seeds, and the law",
+        columns=columns_of(
+            ("target", "text"),
+            ("trained on", "text"),
+            ("budget", "count"),
+            ("measured", "number"),
+            ("fitted", "number"),
+            ("residual", "change"),
+        ),
+        rows=tuple(
+            (panel.target, series.label, budget, loss, fit, relative(loss, fit))
+            for panel in panels
+            for series in panel.series
+            for budget, loss, fit in zip(
+                series.budgets.tolist(), series.loss.tolist(), series.fitted.tolist(), strict=True
+            )
+        ),
+        note="Residual: measured / fitted - 1.",
+    )
+
+
+def parameter_table(content: ReportContent, *, law: str) -> Table:
+    """Return E, A, beta and rho per target with intervals, R2 and what is doubtful."""
+    fitted = content.laws[law]
+    bounds = fitted.intervals(content.level) or {}
+    doubts: dict[str, list[str]] = {}
+    for item in fitted.problems():
+        if item.source is None and item.target is not None:
+            doubts.setdefault(item.target, []).append(f"{item.parameter} {item.state}")
+    parts = [
+        ("irreducible loss E", "irreducible_loss", fitted.irreducible_loss),
+        ("amplitude A", "amplitude", fitted.amplitude),
+        ("exponent β", "exponent", fitted.exponent),
+    ]
+    if np.any(fitted.rho != 1):
+        parts.append(("variety ρ", "rho", fitted.rho))
+    if np.any(fitted.parameters.budget_amplitude > 0):
+        parts.append(("budget amplitude B", "", fitted.parameters.budget_amplitude))
+        parts.append(("budget exponent a", "", fitted.parameters.budget_exponent))
+    columns = columns_of(("target", "text"))
+    for label, key, _ in parts:
+        columns += columns_of((label, "number"))
+        if key in bounds:
+            columns += range_of(f"{content.level:.0%} interval of {label.split()[-1]}", "number")
+    columns += columns_of(("R² of own curve", "number"))
+    if doubts:
+        columns += columns_of(("doubts", "text"))
+    rows: list[tuple[Cell, ...]] = []
+    for j, target in enumerate(fitted.targets):
+        row: list[Cell] = [target]
+        for _, key, values in parts:
+            row.append(float(values[j]))
+            if key in bounds:
+                row += bounds[key][j].tolist()
+        row.append(float(fitted.r2_target[j]))
+        rows.append((*row, "; ".join(doubts.get(target, [])) or None) if doubts else tuple(row))
+    return Table(
+        name=f"parameters-{law}",
+        title=f"Parameters of the law {law}",
+        columns=columns,
+        rows=tuple(rows),
+        note="Intervals: bootstrap resamples of the runs." if bounds else "",
+    )
+
+
+def transfer_table(data: TransferData, *, law: str) -> Table:
+    """Return the transfer matrix: a row per source, a column per target, means at the edges."""
+    rows: list[tuple[Cell, ...]] = [
+        (f"from {name}", *row, mean, role or None)
+        for name, row, mean, role in zip(
+            data.domains, data.transfer.tolist(), data.outgoing.tolist(), data.roles, strict=True
+        )
+    ]
+    rows.append(("mean incoming", *data.incoming.tolist(), None, None))
+    return Table(
+        name=f"transfer-{law}",
+        title=f"Transfer [source, target] of the law {law}",
+        columns=columns_of(
+            ("source", "text"),
+            *((f"to {name}", "number") for name in data.domains),
+            ("mean outgoing", "number"),
+            ("role", "text"),
+        ),
+        rows=tuple(rows),
+        note="Worth of one draw of the source for the target, in draws of the target. " + RULES,
+    )
+
+
+def pair_table(content: ReportContent, *, law: str) -> Table:
+    """Return every transfer with its interval, state and R2."""
+    fitted = content.laws[law]
+    bounds = (fitted.intervals(content.level) or {}).get("transfer")
+    states = transfer_data(content, law=law).status
+    rows: list[tuple[Cell, ...]] = []
+    for i, source in enumerate(fitted.domains):
+        for j, target in enumerate(fitted.targets):
+            if source == target:
+                continue
+            low, high = bounds[i, j].tolist() if bounds is not None else (None, None)
+            state = states[i][content.domain_names.index(target)] or None
+            rows.append(
+                (source, target, float(fitted.transfer[i, j]), low, high, state, float(fitted.r2_pair[i, j]))
+            )
+    return Table(
+        name=f"transfer-pairs-{law}",
+        title="Every transfer with its interval and the quality of its fit",
+        columns=columns_of(
+            ("source", "text"),
+            ("target", "text"),
+            ("transfer", "number"),
+        )
+        + range_of(f"{content.level:.0%} interval", "number")
+        + columns_of(("state", "text"), ("R²", "number")),
+        rows=tuple(rows),
+    )
+
+
+def effective_table(data: EffectiveData) -> Table:
+    """Return the effective budget of every target by source (the paper's tables 1 and 10)."""
+    return Table(
+        name=f"effective-budget-{data.strategy}",
+        title=f"Effective budget per target by source: {data.strategy}",
+        columns=columns_of(
+            ("target", "text"),
+            ("direct draws", "count"),
+            *((f"from {name}", "count") for name in data.domains),
+            ("effective budget", "count"),
+            ("amplification", "number"),
+        ),
+        rows=tuple(
+            (
+                target,
+                float(data.direct[j]),
+                *data.contributions[:, j].tolist(),
+                float(data.total[j]),
+                amplified,
+            )
+            for j, (target, amplified) in enumerate(
+                zip(data.domains, data.amplification.tolist(), strict=True)
+            )
+        ),
+    )
+
+
+def path_table(data: PathData) -> Table:
+    """Return the best mixture at several budgets."""
+    return Table(
+        name="mixture-by-budget",
+        title="Best mixture as a function of the budget",
+        columns=columns_of(("budget", "count"), *((name, "percent") for name in data.domains)),
+        rows=tuple((n, *row) for n, row in zip(data.budgets.tolist(), data.weights.tolist(), strict=True)),
+    )
+
+
+def loss_table(content: ReportContent) -> Table | None:
+    """Return the loss after training on each source alone, at the largest such budget; None without runs."""
+    table = content.measurements
+    if table is None or not (table.source >= 0).any():
+        return None
+    largest = float(table.budget[table.source >= 0].max())
+    values = np.full((len(table.domains), len(table.domains)), np.nan)
+    for i in range(len(table.domains)):
+        for j in range(len(table.domains)):
+            here = (table.source == i) & (table.target_index == j) & (table.budget == largest)
+            if here.any():
+                values[i, j] = table.loss[here].mean()
+    return Table(
+        name="losses-pure",
+        title=f"Loss [source, target] after {largest:,.0f} draws of one source",
+        columns=columns_of(("source", "text"), *((f"on {name}", "number") for name in table.domains)),
+        rows=tuple((f"from {name}", *row) for name, row in zip(table.domains, values.tolist(), strict=True)),
+    )

@@ -1,0 +1,61 @@
+"""What a report is made of: sections of blocks, each a figure with its tables, sentences or pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from voxmix.report.palette import domain_marks
+from voxmix.report.svg import Drawing
+from voxmix.report.table import Table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Swatch:
+    """One entry of a legend: a square of its color, or the ``glyph`` that stands in the figure."""
+
+    label: str
+    color: str
+    glyph: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureRow:
+    """One domain's slices as data URIs."""
+
+    domain: str
+    images: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """A figure of one or more drawings with its caption, legend and tables; any part may be empty.
+
+    ``lead`` is the one sentence that stands large.
+    ``shown`` are tables that stand open; ``tables`` wait folded below the figure.
+    """
+
+    heading: str = ""
+    sentences: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    legend: tuple[Swatch, ...] = ()
+    caption: str = ""
+    shown: tuple[Table, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[PictureRow, ...] = ()
+    lead: str = ""
+    bullets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """One part of the report. ``missing`` says what is not there yet, ``command`` what makes it."""
+
+    name: str
+    title: str
+    blocks: tuple[Block, ...] = ()
+    missing: str = ""
+    command: str = ""
+
+
+def domain_legend(domains: Sequence[str]) -> tuple[Swatch, ...]:
+    """Return the legend of colors that every figure by domain shares."""
+    return tuple(Swatch(label=name, color=mark.color) for name, mark in domain_marks(domains).items())
