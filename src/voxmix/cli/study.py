@@ -33,7 +33,9 @@ def init(
         typer.Option(help="Folder with a folder per domain, or a CSV with path, domain, subject."),
     ] = None,
     phantoms: Annotated[bool, typer.Option("--phantoms", help="Make phantom volumes instead.")] = False,
-    preset: Annotated[str, typer.Option(help="Settings to start from: small or paper.")] = "small",
+    preset: Annotated[
+        str | None, typer.Option(help="Settings to start from: small or paper; demo for phantoms.")
+    ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,7 +51,8 @@ def init(
     """
     from voxmix.experiment import start_study
 
-    started, manifest = start_study(study, data=data, phantoms=phantoms, preset=preset, domains=domain)
+    chosen = preset or ("demo" if phantoms else "small")
+    started, manifest = start_study(study, data=data, phantoms=phantoms, preset=chosen, domains=domain)
     counts = manifest.counts() if manifest else started.config.data.phantoms.counts  # type: ignore[union-attr]
     if as_json:
         emit_json({"study": str(study), "volumes": counts})
@@ -278,6 +281,6 @@ def demo(
         if opened.config.data.phantoms is None:
             raise InputError(f"{study} is a study of your own; go on with: voxmix study run {study}")
     else:
-        opened, _ = start_study(study, data=None, phantoms=True, preset="small", domains=None)
+        opened, _ = start_study(study, data=None, phantoms=True, preset="demo", domains=None)
     with opened.lock():
         _run_all(opened, as_json=as_json)
