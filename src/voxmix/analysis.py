@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -286,11 +286,13 @@ def _pictures(study: Study, runs: tuple[Any, ...]) -> tuple[Picture, ...]:
         )
 
 
-def make_report(study: Study) -> ReportContent:
-    """Write the report and return what it shows."""
+def make_report(study: Study, *, pictures: bool = True) -> ReportContent:
+    """Write the report, with or without slices of volumes, and return what it shows."""
     from voxmix.report import write_report
 
     content = report_content(study)
+    if not pictures:
+        content = replace(content, pictures=())
     write_report(content, study.report_path)
     return content
 

@@ -187,13 +187,27 @@ def pretrain(study: StudyArgument, as_json: JsonOption = False) -> None:
 
 
 @verb
-def report(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """Write report.html: one file with the answer, its figures, and a table behind each."""
+def report(
+    study: StudyArgument,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Show slices of held-out volumes, or none.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Write report.html: one file with the answer, its figures, and a table behind each.
+
+    It holds no path and no name of a subject, but slices of held-out volumes: leave them out with
+    --no-pictures before you pass it on, where they may not be shown.
+
+    Example:
+
+      voxmix report mystudy --no-pictures
+    """
     from voxmix.analysis import make_report
 
     opened = _study(study)
     with opened.lock():
-        make_report(opened)
+        make_report(opened, pictures=pictures)
     if as_json:
         emit_json({"report": str(opened.report_path)})
     else:
