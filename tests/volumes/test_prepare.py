@@ -226,13 +226,40 @@ def test_identical_files_on_both_sides_leave_training(tmp_path: Path) -> None:
     ]
 
 
+def test_volumes_of_a_4d_file_are_different_volumes(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).uniform(10, 90, (9, 9, 9, 3)).astype(np.float32)
+    for i in range(2):
+        nibabel.Nifti1Image(data + i, np.eye(4)).to_filename(tmp_path / f"{i}.nii.gz")
+    rows = [f"{i}.nii.gz,CT,p{i},{v}" for i in range(2) for v in (0, 2)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,domain,subject,volume", *rows]))
+    recipe = Recipe(spacing_mm=1.0, min_shape=(1, 1, 1), crop_foreground=False, intensity=RECIPE.intensity)
+    cache = prepare(
+        Manifest.from_csv(tmp_path / "m.csv").split(seed=0), recipe=recipe, root=tmp_path / "c"
+    ).cache
+    assert cache.counts() == {"CT": 4}
+    found = sorted(float(cache.array(v)[0, 0, 0]) for v in cache.volumes)
+    wanted = sorted((data[0, 0, 0, v] + i) / 100 for i in range(2) for v in (0, 2))
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_one_file_may_belong_to_two_domains(tmp_path: Path) -> None:
+    for i in range(2):
+        write_volume(tmp_path / "a" / f"{i}.nii.gz", i)
+        write_volume(tmp_path / "b" / f"{i}.nii.gz", i)
+    rows = [f"{d}/{i}.nii.gz,{d.upper()}-MR,p{i}" for d in "ab" for i in range(2)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,domain,subject", *rows]))
+    result = prepare(Manifest.from_csv(tmp_path / "m.csv").split(seed=0), recipe=RECIPE, root=tmp_path / "c")
+    assert result.cache.counts() == {"A-MR": 2, "B-MR": 2}
+    assert result.set_aside == ()
+
+
 def test_label_of_another_shape_is_dropped_and_counted(tmp_path: Path) -> None:
     root = write_study(tmp_path / "data")
     label = root / "CT" / "Doe_Jane_0" / "scan_seg.nii.gz"
     nibabel.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)).to_filename(label)
     result = prepare(open_study(root), recipe=RECIPE, root=tmp_path / "cache")
     assert [(s.path, s.reason) for s in result.set_aside] == [
-        (label, "label map has shape (4, 4, 4), its image (16, 14, 10)")
+        (label, "label map: shape (4, 4, 4), its image has (16, 14, 10)")
     ]
     assert result.cache.counts()["CT"] == 6
     assert sum(v.label is not None for v in result.cache.volumes) == 5

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from voxmix.volumes.read import UnreadableVolumeError, read_labels, read_volume
+from voxmix.volumes.read import read_labels, read_volume
+from voxmix.volumes.volume import UnreadableVolumeError
 
 AFFINE = np.array([[-1.5, 0.1, 0.0, 40.0], [0.1, 1.4, 0.3, -30.0], [0.0, -0.3, 3.0, 12.0], [0, 0, 0, 1.0]])
 
@@ -99,6 +100,25 @@ def test_nan_at_the_border_becomes_the_lowest_value(tmp_path: Path) -> None:
     assert volume.notes == ("10.0% of the voxels were not numbers and became the lowest value",)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mha", ".npy"])
+def test_one_volume_of_a_4d_file(tmp_path: Path, suffix: str) -> None:
+    data = np.random.default_rng(0).integers(0, 99, (6, 5, 4, 3)).astype(np.float32)
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npy":
+        np.save(path, data)
+    elif suffix == ".mha":
+        sitk.WriteImage(sitk.GetImageFromArray(data.T, isVector=False), str(path))
+    else:
+        save_nifti(path, data)
+    for volume in range(3):
+        np.testing.assert_array_equal(read_volume(path, volume=volume).data, data[..., volume])
+    with pytest.raises(UnreadableVolumeError, match=r"volume 3 was asked for, the file has 3 \(from 0\)"):
+        read_volume(path, volume=3)
+    save_nifti(tmp_path / "b.nii", data[..., 0])
+    with pytest.raises(UnreadableVolumeError, match=r"volume 1 was asked for, the file has one"):
+        read_volume(tmp_path / "b.nii", volume=1)
+
+
 def with_nan(share: float) -> np.ndarray:
     data = np.arange(1000, dtype=np.float32).reshape(10, 10, 10)
     data.ravel()[: int(share * 1000)] = np.nan
@@ -113,7 +133,7 @@ REFUSED: dict[str, tuple[np.ndarray, str]] = {
     "2D": (np.ones((9, 9), np.float32), "2D"),
     "one slice": (np.ones((9, 9, 1), np.float32), "2D"),
     "two slices": (np.ones((9, 9, 2), np.float32), "only 2 slices"),
-    "4D": (np.ones((5, 5, 5, 7), np.float32), "4D: 7 volumes in one file"),
+    "4D": (np.ones((5, 5, 5, 7), np.float32), "4D: 7 volumes in one file; choose one"),
     "complex": (np.ones((5, 5, 5), np.complex64), "complex"),
     "color": (np.zeros((5, 5, 5), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "color"),
 }

@@ -21,8 +21,10 @@ class Geometry:
     """What was done to a volume's grid, exactly: enough to carry prepared voxels back.
 
     ``axes[k]`` is the stored axis that became RAS axis k and ``flipped[k]`` whether it was turned around;
-    ``shape`` and ``affine`` are the stored ones. ``resampled`` is the shape at the recipe's spacing;
-    ``start`` and ``size`` the foreground box in it; ``before`` the voxels of padding before the box.
+    ``shape`` and ``affine`` are those of the stored grid, or, when that was sheared, of the straight grid
+    put in its place, and ``source`` is the sheared one (shape, 16 numbers of its affine). ``resampled`` is
+    the shape at the recipe's spacing; ``start`` and ``size`` the foreground box in it; ``before`` the
+    voxels of padding before the box.
     """
 
     shape: Shape
@@ -35,6 +37,7 @@ class Geometry:
     size: Shape
     before: Shape
     padded: Shape
+    source: tuple[Shape, tuple[float, ...]] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the geometry as JSON-like data; :meth:`from_dict` is its inverse."""
@@ -47,7 +50,21 @@ class Geometry:
         plain: dict[str, Any] = {
             name: tuple(item) if isinstance(item, list) else item for name, item in value.items()
         }
-        return cls(**{**plain, "affine": tuple(tuple(row) for row in value["affine"])})
+        source = value.get("source")
+        return cls(
+            **{
+                **plain,
+                "affine": tuple(tuple(row) for row in value["affine"]),
+                "source": None if source is None else (tuple(source[0]), tuple(source[1])),
+            }
+        )
+
+    @property
+    def file_grid(self) -> tuple[Shape, Float[np.ndarray, "4 4"]]:
+        """Shape and affine of the file."""
+        if self.source is None:
+            return self.shape, np.array(self.affine)
+        return self.source[0], np.array(self.source[1]).reshape(4, 4)
 
     @property
     def ras_shape(self) -> Shape:
@@ -214,4 +231,10 @@ def restore(data: Shaped[np.ndarray, "x y z"], geometry: Geometry) -> Shaped[np.
     back = resample_labels if data.dtype.kind in "iub" else resample
     ras = back(whole, geometry.ras_shape, step=(x, y, z))
     steps = tuple(slice(None, None, -1) if flip else slice(None) for flip in geometry.flipped)
-    return np.ascontiguousarray(ras[steps].transpose(np.argsort(geometry.axes)))
+    stored = np.ascontiguousarray(ras[steps].transpose(np.argsort(geometry.axes)))
+    if geometry.source is None:
+        return stored
+    from voxmix.volumes.shear import move
+
+    shape, affine = geometry.file_grid
+    return move(stored, np.array(geometry.affine), shape, affine)

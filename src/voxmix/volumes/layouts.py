@@ -118,10 +118,10 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def read_csv(path: Path) -> Manifest:
-    """Return the volumes of a table with columns path, domain, subject and, if wanted, split and label.
+    """Return the volumes of a table with columns path, domain, subject and, if wanted, split, label, volume.
 
     Relative paths start at the table's folder and must stay below it; absolute paths are taken as
-    they are. Files that do not exist are set aside and counted.
+    they are. Files that do not exist are set aside and counted. ``volume`` is which one of a 4D file, from 0.
 
     Raises:
         InputError: no such file, columns missing, a cell empty, a relative path that leaves the
@@ -144,7 +144,14 @@ def read_csv(path: Path) -> Manifest:
             label = None
         split = _split(row.get("split", ""), table=path, line=number)
         records.append(
-            VolumeRecord(path=image, domain=row["domain"], subject=row["subject"], split=split, label=label)
+            VolumeRecord(
+                path=image,
+                domain=row["domain"],
+                subject=row["subject"],
+                split=split,
+                label=label,
+                volume=_volume(row.get("volume", ""), table=path, line=number),
+            )
         )
     if not records:
         raise InputError(
@@ -168,7 +175,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if missing:
         raise InputError(
             f"{path} lacks the columns {missing}; its first line must name path, domain, subject "
-            f"(and, if wanted, split and label), found {reader.fieldnames}"
+            f"(and, if wanted, split, label and volume), found {reader.fieldnames}"
         )
     rows = [
         {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)} for row in reader
@@ -202,3 +209,11 @@ def _split(cell: str, *, table: Path, line: int) -> Split:
     if cell.lower() not in names:
         raise InputError(f"line {line} of {table} has split {cell!r}; use one of {list(SPLITS)} or none")
     return names[cell.lower()]
+
+
+def _volume(cell: str, *, table: Path, line: int) -> int | None:
+    if not cell:
+        return None
+    if not cell.isdecimal():
+        raise InputError(f"line {line} of {table} has volume {cell!r}; give which one of a 4D file, from 0")
+    return int(cell)

@@ -19,7 +19,7 @@ class VolumeRecord:
     """One image file (or folder of one DICOM series), and its label map if there is one.
 
     ``subject`` is one person, whatever the domain: records of one subject always lie on one side of
-    the split. ``split`` is "" until :meth:`Manifest.split`.
+    the split. ``split`` is "" until :meth:`Manifest.split`. ``volume`` chooses one of a 4D file, from 0.
     """
 
     path: Path
@@ -27,11 +27,14 @@ class VolumeRecord:
     subject: str
     split: Split = ""
     label: Path | None = None
+    volume: int | None = None
 
     def __post_init__(self) -> None:
         check_domain_name(self.domain)
         if not self.subject.strip():
             raise InputError(f"{self.path} has no subject; name the person or animal it shows")
+        if self.volume is not None and self.volume < 0:
+            raise InputError(f"{self.path} has volume {self.volume}; volumes of a 4D file count from 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,11 +65,11 @@ class Manifest:
     def __post_init__(self) -> None:
         if not self.records:
             raise InputError("no volumes found; give a folder with a folder per domain, or a CSV")
-        paths = Counter(record.path for record in self.records)
-        twice = [path for path, count in paths.items() if count > 1]
-        if twice:
-            raise InputError(f"{twice[0]} stands {paths[twice[0]]} times; list every file once")
-        ordered = tuple(sorted(self.records, key=lambda record: (record.domain, str(record.path))))
+        files = Counter((record.path, record.volume) for record in self.records)
+        for (path, _), count in files.items():
+            if count > 1:
+                raise InputError(f"{path} stands {count} times; list every volume once")
+        ordered = tuple(sorted(self.records, key=lambda r: (r.domain, str(r.path), r.volume or 0)))
         object.__setattr__(self, "records", ordered)
 
     @classmethod

@@ -3,34 +3,25 @@
 import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
 
-from voxmix._io import atomic_path, digest, file_digest, naming_full_disk, write_json
+from voxmix._io import atomic_path, digest, naming_full_disk, write_json
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
-from voxmix.volumes.geometry import (
-    Geometry,
-    Shape,
-    crop_and_pad,
-    foreground_box,
-    nearest_ras,
-    reorder,
-    resample,
-    resample_labels,
-    resampled_shape,
-)
+from voxmix.volumes.content import content_digest
+from voxmix.volumes.geometry import Geometry, Shape
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
 from voxmix.volumes.read import read_labels, read_volume
 from voxmix.volumes.recipe import Recipe
-from voxmix.volumes.volume import UnreadableVolumeError, Volume
+from voxmix.volumes.transform import prepare_labels, prepare_volume
+from voxmix.volumes.volume import UnreadableVolumeError
 
 _STALE_SECONDS = 3600
 
@@ -130,13 +121,15 @@ def _run(
 def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
     content = ""
     try:
-        content = _content_digest(record.path)
+        content = content_digest(record.path)
+        if record.volume is not None:
+            content = digest([content, record.volume])
         key = volume_key(content, recipe.volume_digest(record.domain))
         side = root / "volumes" / f"{key}.json"
         made = not _is_finished(root, key)
         notes: tuple[str, ...] = ()
         if made:
-            volume = read_volume(record.path, max_voxels=recipe.max_voxels)
+            volume = read_volume(record.path, volume=record.volume, max_voxels=recipe.max_voxels)
             notes = volume.notes
             array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
             _save(root / "volumes" / f"{key}.npy", array)
@@ -160,62 +153,6 @@ def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
     )
 
 
-def prepare_volume(
-    volume: Volume, *, recipe: Recipe, domain: str
-) -> tuple[Shaped[np.ndarray, "x y z"], Geometry]:
-    """Return the prepared float16 array in [0, 1] and what was done to the grid.
-
-    Order: RAS axes, resampling, intensity rule, foreground box (above a tenth of the way from the lowest
-    to the 99th percentile value), padding with the lowest value.
-
-    Raises:
-        UnreadableVolumeError: resampled it would be larger than the recipe allows, or it is constant.
-    """
-    rule = recipe.rule(domain)
-    axes, flipped = nearest_ras(volume.affine)
-    stored = (volume.data.shape[0], volume.data.shape[1], volume.data.shape[2])
-    ras = (stored[axes[0]], stored[axes[1]], stored[axes[2]])
-    voxel_mm = np.linalg.norm(volume.affine[:3, :3], axis=0)[list(axes)]
-    shape = resampled_shape(ras, voxel_mm, spacing_mm=recipe.spacing_mm)
-    if int(np.prod(shape, dtype=np.int64)) > recipe.max_voxels:
-        raise UnreadableVolumeError(
-            f"at {recipe.spacing_mm} mm it has shape {shape}: more voxels than allowed"
-        )
-    geometry = Geometry(
-        shape=stored,
-        affine=tuple(tuple(row) for row in volume.affine.tolist()),
-        axes=axes,
-        flipped=flipped,
-        spacing_mm=recipe.spacing_mm,
-        resampled=shape,
-        start=(0, 0, 0),
-        size=shape,
-        before=(0, 0, 0),
-        padded=shape,
-    )
-    values = rule.apply(resample(reorder(volume.data, geometry), shape, step=geometry.step))
-    low, high = float(values.min()), float(np.percentile(values, 99))
-    if not float(values.max()) > low:
-        raise UnreadableVolumeError("constant after its intensity rule; does the rule fit the unit?")
-    start, size = (0, 0, 0), shape
-    if recipe.crop_foreground:
-        start, size = foreground_box(values, threshold=low + 0.1 * (high - low))
-    padded = _triple(max(n, least) for n, least in zip(size, recipe.min_shape, strict=True))
-    geometry = replace(
-        geometry,
-        start=start,
-        size=size,
-        before=_triple((p - n) // 2 for p, n in zip(padded, size, strict=True)),
-        padded=padded,
-    )
-    return crop_and_pad(values.astype(np.float16), geometry, fill=low), geometry
-
-
-def _triple(values: Iterable[int]) -> Shape:
-    x, y, z = values
-    return x, y, z
-
-
 def _prepare_label(
     path: Path | None, geometry: Geometry, *, recipe: Recipe, root: Path
 ) -> tuple[str | None, str]:
@@ -223,16 +160,10 @@ def _prepare_label(
     if path is None:
         return None, ""
     try:
-        key = volume_key(_content_digest(path), digest(geometry.as_dict()))
+        key = volume_key(content_digest(path), digest(geometry.as_dict()))
         target = root / "labels" / f"{key}.npy"
         if not target.exists():
-            labels = read_labels(path, max_voxels=recipe.max_voxels)
-            if labels.data.shape != geometry.shape:
-                return None, f"label map has shape {labels.data.shape}, its image {geometry.shape}"
-            if not np.allclose(labels.affine, np.array(geometry.affine), atol=1e-2):
-                return None, "label map and image lie at different places"
-            grid = resample_labels(reorder(labels.data, geometry), geometry.resampled, step=geometry.step)
-            _save(target, crop_and_pad(grid, geometry, fill=0))
+            _save(target, prepare_labels(read_labels(path, max_voxels=recipe.max_voxels), geometry))
     except UnreadableVolumeError as error:
         return None, f"label map: {error}"
     return f"labels/{key}.npy", ""
@@ -248,30 +179,10 @@ def _is_finished(root: Path, key: str) -> bool:
     return (root / "volumes" / f"{key}.json").exists() and (root / "volumes" / f"{key}.npy").exists()
 
 
-def _content_digest(path: Path) -> str:
-    """Return the digest of a file's bytes, of a header and its data file, or of a folder's files."""
-    try:
-        if path.is_dir():
-            return digest(sorted(file_digest(p) for p in path.iterdir() if p.is_file() and p.name[0] != "."))
-        return digest([file_digest(p) for p in (path, *_data_files(path))])
-    except FileNotFoundError:
-        raise UnreadableVolumeError("no such file") from None
-    except PermissionError:
-        raise UnreadableVolumeError("no permission to read the file") from None
-
-
-def _data_files(path: Path) -> Iterator[Path]:
-    others = {".hdr": (".img", ".img.gz"), ".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz")}
-    for suffix in others.get(path.suffix.lower(), ()):
-        beside = path.with_suffix(suffix)
-        if beside.exists():
-            yield beside
-
-
 def _collect(
     manifest: Manifest, outcomes: list[_Outcome], *, salt: str, recipe: Recipe
 ) -> tuple[tuple[PreparedVolume, ...], tuple[SetAside, ...]]:
-    volumes: dict[str, PreparedVolume] = {}
+    volumes: dict[tuple[str, str], PreparedVolume] = {}
     set_aside = list(manifest.set_aside)
     side_of: dict[str, str] = {}
     pairs = list(zip(manifest.records, outcomes, strict=True))
@@ -282,7 +193,7 @@ def _collect(
     )
     for record, outcome in pairs:
         reason = outcome.reason
-        if not reason and outcome.key in volumes:
+        if not reason and (record.domain, outcome.key) in volumes:
             reason = "same content as another file of the domain"
         elif not reason and side_of.get(outcome.digest, record.split) != record.split:
             reason = "same content as a file on the other side of the split"
@@ -294,7 +205,7 @@ def _collect(
         if outcome.label_reason and record.label is not None:
             set_aside.append(SetAside(path=record.label, domain=record.domain, reason=outcome.label_reason))
         side_of[outcome.digest] = record.split
-        volumes[outcome.key] = PreparedVolume(
+        volumes[record.domain, outcome.key] = PreparedVolume(
             key=outcome.key,
             domain=record.domain,
             subject=subject_digest(salt, record.subject),

@@ -1,0 +1,27 @@
+"""Content: the digest of the bytes that make a volume, wherever they lie and whatever they are called."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from voxmix._io import digest, file_digest
+from voxmix.volumes.volume import UnreadableVolumeError
+
+
+def content_digest(path: Path) -> str:
+    """Return the digest of a file's bytes, of a header and its data file, or of a folder's files."""
+    try:
+        if path.is_dir():
+            return digest(sorted(file_digest(p) for p in path.iterdir() if p.is_file() and p.name[0] != "."))
+        return digest([file_digest(p) for p in (path, *_data_files(path))])
+    except FileNotFoundError:
+        raise UnreadableVolumeError("no such file") from None
+    except PermissionError:
+        raise UnreadableVolumeError("no permission to read the file") from None
+
+
+def _data_files(path: Path) -> Iterator[Path]:
+    others = {".hdr": (".img", ".img.gz"), ".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz")}
+    for suffix in others.get(path.suffix.lower(), ()):
+        beside = path.with_suffix(suffix)
+        if beside.exists():
+            yield beside

@@ -1,0 +1,111 @@
+"""One volume through the recipe: prepared array and geometry; labels the same way; predictions back."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float16, Shaped
+
+from voxmix.volumes.geometry import (
+    Geometry,
+    Shape,
+    crop_and_pad,
+    foreground_box,
+    nearest_ras,
+    reorder,
+    resample,
+    resample_labels,
+    resampled_shape,
+)
+from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.shear import is_sheared, move, straight_grid
+from voxmix.volumes.volume import UnreadableVolumeError, Volume
+
+_FOREGROUND = 0.1
+
+
+def prepare_volume(
+    volume: Volume, *, recipe: Recipe, domain: str
+) -> tuple[Float16[np.ndarray, "x y z"], Geometry]:
+    """Return the prepared array in [0, 1] and what was done to the grid.
+
+    Order: straight axes, RAS axes, resampling, intensity rule, foreground box (above a tenth of the way
+    from the lowest to the 99th percentile value), padding with the lowest value.
+
+    Raises:
+        UnreadableVolumeError: resampled it would be larger than the recipe allows, or it is constant.
+    """
+    rule = recipe.rule(domain)
+    volume, source = _straighten(volume, max_voxels=recipe.max_voxels)
+    axes, flipped = nearest_ras(volume.affine)
+    stored = _triple(volume.data.shape)
+    voxel_mm = np.linalg.norm(volume.affine[:3, :3], axis=0)[list(axes)]
+    shape = resampled_shape(_triple(stored[k] for k in axes), voxel_mm, spacing_mm=recipe.spacing_mm)
+    if int(np.prod(shape, dtype=np.int64)) > recipe.max_voxels:
+        raise UnreadableVolumeError(
+            f"at {recipe.spacing_mm} mm it has shape {shape}: more voxels than allowed"
+        )
+    geometry = Geometry(
+        shape=stored,
+        affine=tuple(tuple(row) for row in volume.affine.tolist()),
+        axes=axes,
+        flipped=flipped,
+        spacing_mm=recipe.spacing_mm,
+        resampled=shape,
+        start=(0, 0, 0),
+        size=shape,
+        before=(0, 0, 0),
+        padded=shape,
+        source=source,
+    )
+    values = rule.apply(resample(reorder(volume.data, geometry), shape, step=geometry.step))
+    low, high = float(values.min()), float(np.percentile(values, 99))
+    if not float(values.max()) > low:
+        raise UnreadableVolumeError("constant after its intensity rule; does the rule fit the unit?")
+    start, size = (0, 0, 0), shape
+    if recipe.crop_foreground:
+        start, size = foreground_box(values, threshold=low + _FOREGROUND * (high - low))
+    padded = _triple(max(n, least) for n, least in zip(size, recipe.min_shape, strict=True))
+    geometry = replace(
+        geometry,
+        start=start,
+        size=size,
+        before=_triple((p - n) // 2 for p, n in zip(padded, size, strict=True)),
+        padded=padded,
+    )
+    return crop_and_pad(values.astype(np.float16), geometry, fill=low), geometry
+
+
+def _straighten(volume: Volume, *, max_voxels: int) -> tuple[Volume, tuple[Shape, tuple[float, ...]] | None]:
+    """Return the volume on perpendicular axes and, if it was sheared, the grid it had."""
+    shape = _triple(volume.data.shape)
+    if not is_sheared(shape, volume.affine):
+        return volume, None
+    straight, affine = straight_grid(shape, volume.affine)
+    if int(np.prod(straight, dtype=np.int64)) > max_voxels:
+        raise UnreadableVolumeError(f"without its shear it has shape {straight}: more voxels than allowed")
+    data = move(volume.data, volume.affine, straight, affine, fill=volume.data.min())
+    return Volume(data=data, affine=affine), (shape, tuple(volume.affine.ravel().tolist()))
+
+
+def prepare_labels(labels: Volume, geometry: Geometry) -> Shaped[np.ndarray, "x y z"]:
+    """Return a label map on the prepared grid of its image, by nearest neighbor.
+
+    Raises:
+        UnreadableVolumeError: it has another grid than the image's file.
+    """
+    shape, affine = geometry.file_grid
+    if labels.data.shape != shape:
+        raise UnreadableVolumeError(f"shape {labels.data.shape}, its image has {shape}")
+    if not np.allclose(labels.affine, affine, atol=1e-2):
+        raise UnreadableVolumeError("it lies at another place than its image")
+    data = labels.data
+    if geometry.source is not None:
+        data = move(data, affine, geometry.shape, np.array(geometry.affine))
+    grid = resample_labels(reorder(data, geometry), geometry.resampled, step=geometry.step)
+    return crop_and_pad(grid, geometry, fill=0)
+
+
+def _triple(values: Iterable[int]) -> Shape:
+    x, y, z = values
+    return x, y, z

@@ -1,0 +1,319 @@
+"""DICOM series keep HU, SUV and place; what is broken in them is said; no identifier leaves them."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    PositronEmissionTomographyImageStorage,
+)
+
+from voxmix.volumes import Manifest, Recipe
+from voxmix.volumes.prepare import prepare
+from voxmix.volumes.read import read_volume
+from voxmix.volumes.volume import UnreadableVolumeError
+
+SHAPE = (9, 7, 6)
+ORIENTATION = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)  # Sagittal: columns go to the back, rows go down.
+
+
+@pytest.fixture
+def voxels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2000, SHAPE).astype(np.uint16)
+
+
+def base(uid: str, storage: str, size: tuple[int, int]) -> FileDataset:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = storage
+    meta.MediaStorageSOPInstanceUID = uid
+    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = storage, uid
+    data.StudyInstanceUID, data.SeriesInstanceUID = "1.2", "1.2.3"
+    data.Columns, data.Rows = size
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, 0
+    return data
+
+
+def write_series(
+    folder: Path,
+    voxels: np.ndarray,
+    *,
+    step: tuple[float, float, float] = (-3.0, 0.0, 0.0),
+    skip: tuple[int, ...] = (),
+    times: int = 1,
+    slopes: list[float] | None = None,
+    **tags: Any,
+) -> None:
+    """Write one file per slice in an order that says nothing; stored values are HU + 1000."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for time in range(times):
+        for k in range(voxels.shape[2]):
+            if k in skip:
+                continue
+            data = base(f"1.2.3.{time}.{k}", CTImageStorage, voxels.shape[:2])
+            data.Modality = "CT"
+            data.ImagePositionPatient = [float(a + k * b) for a, b in zip((-10, 20, 30), step, strict=True)]
+            data.ImageOrientationPatient = list(ORIENTATION)
+            data.PixelSpacing = [2.0, 1.5]
+            data.InstanceNumber = time + 1
+            data.RescaleIntercept, data.RescaleSlope = -1000, slopes[k] if slopes else 1
+            for name, value in tags.items():
+                setattr(data, name, value)
+            data.PixelData = (voxels[:, :, k].T + time).astype(np.uint16).tobytes()
+            data.save_as(folder / f"{(k * 7 + time) % 10}_{time}_{k}.dcm")
+
+
+def place() -> np.ndarray:
+    """Affine to RAS of the series above."""
+    return np.array([[0, 0, 3.0, 10], [-1.5, 0, 0, -20], [0, -2.0, 0, 30], [0, 0, 0, 1]])
+
+
+def test_series_is_in_hu_and_in_place(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "s", voxels)
+    (tmp_path / "s" / "README").write_text("not DICOM")
+    volume = read_volume(tmp_path / "s")
+    np.testing.assert_array_equal(volume.data, voxels.astype(np.float32) - 1000)
+    np.testing.assert_allclose(volume.affine, place())
+    assert volume.notes == ()
+
+
+def test_slopes_of_single_slices_are_applied(tmp_path: Path, voxels: np.ndarray) -> None:
+    slopes = [1.0, 0.5, 2.25, 1.0, 3.0, 0.125]
+    write_series(tmp_path / "s", voxels, slopes=slopes)
+    np.testing.assert_allclose(read_volume(tmp_path / "s").data, voxels * np.array(slopes) - 1000, rtol=1e-6)
+
+
+def test_tilted_gantry_gives_a_sheared_affine(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "s", voxels, step=(-3.0, 0.9, 0.0))
+    np.testing.assert_allclose(read_volume(tmp_path / "s").affine[:3, 2], [3.0, -0.9, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"skip": (2,)}, "lie 3 to 6 mm apart: some are missing"),
+        ({"times": 3}, "4D: 3 images at every place"),
+        ({"SamplesPerPixel": 3}, "color"),
+        ({"PixelSpacing": None}, "without position, orientation or pixel spacing"),
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "two perpendicular directions"),
+        ({"skip": (2, 3, 4, 5)}, "only 2 slices"),
+        ({"skip": (1, 2, 3, 4, 5)}, "2D"),
+    ],
+)
+def test_refused_with_reason(
+    tmp_path: Path, voxels: np.ndarray, options: dict[str, Any], reason: str
+) -> None:
+    write_series(tmp_path / "s", voxels, **options)
+    with pytest.raises(UnreadableVolumeError, match=reason):
+        read_volume(tmp_path / "s")
+
+
+def test_chosen_image_of_several_at_every_place(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "s", voxels, times=3)
+    np.testing.assert_array_equal(
+        read_volume(tmp_path / "s", volume=2).data, voxels.astype(np.float32) + 2 - 1000
+    )
+    with pytest.raises(UnreadableVolumeError, match=r"volume 3 was asked for, the series has 3 \(from 0\)"):
+        read_volume(tmp_path / "s", volume=3)
+
+
+def test_two_series_and_mixed_orientations_are_refused(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "two", voxels)
+    write_series(tmp_path / "more", voxels, SeriesInstanceUID="1.2.4", skip=(1,))
+    for path in (tmp_path / "more").iterdir():
+        path.rename(tmp_path / "two" / f"m{path.name}")
+    with pytest.raises(UnreadableVolumeError, match=r"2 DICOM series in one folder \(of .* slices\)"):
+        read_volume(tmp_path / "two")
+    write_series(tmp_path / "mixed", voxels)
+    odd = next((tmp_path / "mixed").iterdir())
+    data = pydicom.dcmread(odd)
+    data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    data.save_as(odd)
+    with pytest.raises(UnreadableVolumeError, match="different orientation"):
+        read_volume(tmp_path / "mixed")
+
+
+def write_enhanced(path: Path, voxels: np.ndarray, order: list[int], **tags: Any) -> None:
+    data = base("1.2.9", EnhancedMRImageStorage, voxels.shape[:2])
+    data.Modality, data.NumberOfFrames = "MR", len(order)
+    shared, frames = Dataset(), []
+    shared.PlaneOrientationSequence = Sequence([Dataset()])
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = list(ORIENTATION)
+    shared.PixelMeasuresSequence = Sequence([Dataset()])
+    shared.PixelMeasuresSequence[0].PixelSpacing = [2.0, 1.5]
+    data.SharedFunctionalGroupsSequence = Sequence([shared])
+    for k in order:
+        frame = Dataset()
+        frame.PlanePositionSequence = Sequence([Dataset()])
+        frame.PlanePositionSequence[0].ImagePositionPatient = [-10 - 3.0 * k, 20, 30]
+        frames.append(frame)
+    data.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    data.PixelData = np.stack([voxels[:, :, k].T for k in order]).tobytes()
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.save_as(path)
+
+
+def test_frames_of_an_enhanced_file_are_put_in_order(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_enhanced(tmp_path / "e.dcm", voxels, [4, 0, 5, 1, 3, 2])
+    volume = read_volume(tmp_path / "e.dcm")
+    np.testing.assert_array_equal(volume.data, voxels)
+    np.testing.assert_allclose(volume.affine, place())
+
+
+def test_frames_fewer_than_the_header_says(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_enhanced(tmp_path / "e.dcm", voxels, [0, 1, 2, 3, 4, 5])
+    whole = (tmp_path / "e.dcm").read_bytes()
+    (tmp_path / "e.dcm").write_bytes(whole[:-300])
+    with pytest.raises(UnreadableVolumeError):
+        read_volume(tmp_path / "e.dcm")
+
+
+def pet_tags(**changes: Any) -> dict[str, Any]:
+    drug = Dataset()
+    drug.RadionuclideTotalDose, drug.RadionuclideHalfLife = 370e6, 6586.2
+    drug.RadiopharmaceuticalStartTime = "103000.00"
+    tags = {
+        "SOPClassUID": PositronEmissionTomographyImageStorage,
+        "Modality": "PT",
+        "Units": "BQML",
+        "DecayCorrection": "START",
+        "PatientWeight": 70.0,
+        "RadiopharmaceuticalInformationSequence": Sequence([drug]),
+        "SeriesDate": "20200101",
+        "SeriesTime": "113000",
+        "AcquisitionDate": "20200101",
+        "AcquisitionTime": "113000",
+        "RescaleIntercept": 0,
+        "RescaleSlope": 10.0,
+    }
+    return {**tags, **changes}
+
+
+def test_pet_becomes_suv_by_body_weight(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "s", voxels, **pet_tags())
+    volume = read_volume(tmp_path / "s")
+    dose = 370e6 * 0.5 ** (3600 / 6586.2)
+    np.testing.assert_allclose(volume.data, voxels * 10.0 * 70000 / dose, rtol=1e-5)
+    assert volume.notes == ("PET turned from Bq/ml into SUV by body weight",)
+
+
+def test_pet_corrected_to_the_injection_and_over_midnight(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "admin", voxels, **pet_tags(DecayCorrection="ADMIN"))
+    np.testing.assert_allclose(read_volume(tmp_path / "admin").data, voxels * 10.0 * 70000 / 370e6, rtol=1e-5)
+    late = pet_tags(SeriesTime="003000", AcquisitionTime="003000")
+    late["RadiopharmaceuticalInformationSequence"][0].RadiopharmaceuticalStartTime = "233000"
+    write_series(tmp_path / "late", voxels, **late)
+    dose = 370e6 * 0.5 ** (3600 / 6586.2)
+    np.testing.assert_allclose(read_volume(tmp_path / "late").data, voxels * 10.0 * 70000 / dose, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"PatientWeight": None}, "lacks weight"),
+        ({"PatientWeight": 0}, "lacks weight"),
+        ({"RadiopharmaceuticalInformationSequence": Sequence([])}, "lacks weight"),
+        ({"DecayCorrection": "NONE"}, "not decay-corrected"),
+        ({"Units": "CNTS"}, "not Bq/ml"),
+        ({"SeriesTime": "093000", "AcquisitionTime": "093000", "SeriesDate": "20200101"}, None),
+    ],
+)
+def test_pet_without_what_suv_needs_is_kept_and_said(
+    tmp_path: Path, voxels: np.ndarray, changes: dict[str, Any], note: str | None
+) -> None:
+    write_series(tmp_path / "s", voxels, **pet_tags(**changes))
+    volume = read_volume(tmp_path / "s")
+    if note is None:  # Scanned 23 hours after the injection: odd, but what the header says.
+        assert "SUV by body weight" in volume.notes[0]
+        return
+    np.testing.assert_allclose(volume.data, voxels * 10.0, rtol=1e-6)
+    assert note in volume.notes[0]
+
+
+def test_folders_of_dicom_become_volumes(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "CT" / "p1" / "study" / "series", voxels)
+    write_series(tmp_path / "CT" / "p2", voxels + 1)
+    for path in (tmp_path / "CT" / "p2").iterdir():
+        path.rename(path.with_suffix(""))
+    write_enhanced(tmp_path / "CT" / "p3.dcm", voxels, list(range(6)))
+    manifest = Manifest.from_folder(tmp_path)
+    assert [(r.subject, r.path.name) for r in manifest.records] == [
+        ("p1", "series"),
+        ("p2", "p2"),
+        ("p3", "p3.dcm"),
+    ]
+
+
+IDENTIFIERS = {
+    "PatientName": "Planted^Name",
+    "PatientID": "PLANTEDID77",
+    "PatientBirthDate": "19310204",
+    "PatientAddress": "Planted Street 5",
+    "AccessionNumber": "PLANTEDACC",
+    "InstitutionName": "Planted Hospital",
+    "ReferringPhysicianName": "Planted^Doctor",
+    "StudyDescription": "Planted study text",
+    "SeriesDescription": "Planted series text",
+    "ProtocolName": "Planted protocol",
+    "PatientComments": "Planted comment",
+    "StudyID": "PLANTEDSTUDY",
+    "DeviceSerialNumber": "PLANTEDSERIAL",
+    "OperatorsName": "Planted^Operator",
+    "StudyInstanceUID": "1.2.826.99887766.1",
+    "SeriesInstanceUID": "1.2.826.99887766.2",
+    "StudyDate": "19991231",
+    "SeriesDate": "19991231",
+    "AcquisitionDate": "19991231",
+}
+
+
+def test_no_identifier_of_a_header_is_ever_written(tmp_path: Path, voxels: np.ndarray) -> None:
+    root = tmp_path / "data"
+    for i in range(4):
+        person = {**IDENTIFIERS, "SeriesInstanceUID": f"1.2.826.99887766.{i}"}
+        write_series(root / "CT" / f"PLANTEDFOLDER{i}", voxels + i, **person)
+        write_series(root / "BAD" / f"PLANTEDFOLDER{i}", voxels + 9 + i, **person, skip=(2,) if i else ())
+    write_series(root / "BAD" / "PLANTEDFOLDER8", voxels + 30, **IDENTIFIERS)
+    for path in root.rglob("*.dcm"):
+        data = pydicom.dcmread(path)
+        block = data.private_block(0x0011, "PLANTED CREATOR", create=True)
+        block.add_new(1, "LO", "PLANTED PRIVATE")
+        data.save_as(path)
+    manifest = Manifest.from_folder(root).split(seed=1)
+    with pytest.warns(UserWarning, match="names no modality"):
+        recipe = Recipe(spacing_mm=2.0, min_shape=(4, 4, 4)).resolved(manifest.domains)
+    written: list[bytes] = []
+    try:
+        prepare(manifest, recipe=recipe, root=tmp_path / "cache")
+    except (
+        Exception
+    ) as error:  # A domain may be left without a side: the message is not to name anyone either.
+        written.append(str(error).encode())
+    names = list((tmp_path / "cache").rglob("*"))
+    assert len(names) > 8
+    written += [str(p.relative_to(tmp_path / "cache")).encode() for p in names]
+    written += [p.read_bytes() for p in names if p.is_file()]
+    for text in written:
+        assert b"planted" not in text.lower()
+        for value in IDENTIFIERS.values():
+            assert value.encode() not in text
+
+
+def test_time_stamps_with_fractions_and_zones() -> None:
+    from voxmix.volumes.dicom import _moment
+
+    assert _moment("20200102", "030405.25") == datetime(2020, 1, 2, 3, 4, 5)
+    assert _moment(None, "", "20200102030405.000000+0100") == datetime(2020, 1, 2, 3, 4, 5)
+    assert _moment("20200102", "0304") - _moment("20200102", "03") == timedelta(minutes=4)
