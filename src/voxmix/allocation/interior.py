@@ -116,14 +116,19 @@ def _central_path(
         value = np.sum(at.loss * cost, axis=1)
         if np.all(best_gap <= tolerance * np.abs(value)) or not np.all(np.isfinite(value)):
             return best, step
-        room_low, room_high = np.where(free, x - lower, 1.0), np.where(free, upper - x, 1.0)
+        done = (best_gap <= tolerance * np.abs(value))[:, None]
         target = 0.1 * np.sum(z_low * room_low + z_high * room_high, axis=1, keepdims=True) / count
         right = np.where(free, -(slope - target / room_low + target / room_high), 0.0)
         dx = _newton_step(at.hessian(cost), z_low / room_low + z_high / room_high, right, free)
         d_low = np.where(free, target / room_low - z_low - z_low / room_low * dx, 0.0)
         d_high = np.where(free, target / room_high - z_high + z_high / room_high * dx, 0.0)
-        x = x + np.minimum(_stride(dx, room_low), _stride(-dx, room_high)) * dx
-        dual = np.minimum(_stride(d_low, z_low), _stride(d_high, z_high))
+        primal = np.where(done, 0.0, np.minimum(_stride(dx, room_low), _stride(-dx, room_high)))
+        dual = np.where(done, 0.0, np.minimum(_stride(d_low, z_low), _stride(d_high, z_high)))
+        x = x + primal * dx
+        room_low, room_high = (
+            np.where(free, room_low + primal * dx, 1.0),
+            np.where(free, room_high - primal * dx, 1.0),
+        )
         z_low, z_high = z_low + dual * d_low, z_high + dual * d_high
     return best, _MAX_STEPS
 
@@ -149,7 +154,7 @@ def _newton_step(
 def _stride(move: np.ndarray, room: np.ndarray) -> np.ndarray:
     """Longest step, at most 1, that keeps ``room + step * move`` above 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        reach = np.where(move < 0, -room / move, np.inf).min(axis=1, keepdims=True)
+        reach = np.where(move < 0, -room / move, np.inf).min(axis=1, keepdims=True, initial=np.inf)
     return np.minimum(1.0, _TO_BOUNDARY * reach)
 
 

@@ -1,196 +1,24 @@
 """allocate(): the mixture of least predicted loss for a budget, with a proof and with what it leaves open."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
-from voxmix import __version__, _io
-from voxmix.allocation.interior import Solution, certificate, solve
+from voxmix.allocation.answer import Allocation, Baseline
+from voxmix.allocation.interior import solve
+from voxmix.allocation.limits import Limits, limits
 from voxmix.allocation.nearby import near_optimal
-from voxmix.errors import InputError
+from voxmix.allocation.program import Program, lower_bound, solve_program
+from voxmix.errors import InputError, VoxmixError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape
 from voxmix.mixture import Mixture
 
-FORMAT = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Baseline:
-    """What another mixture is predicted to give."""
-
-    weights: Float[np.ndarray, " source"]
-    predicted_loss: Float[np.ndarray, " target"]
-    objective: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Allocation:
-    """The best mixture of a law at a budget.
-
-    Attributes:
-        mixture, budget, law: the answer, for how many draws, and by which law.
-        predicted_loss: per target.
-        contributions: tau_ij g_i(lambda_i N) per source and target, in draws of the target.
-        objective: the mean (or weighted mean) of predicted losses.
-        gap: proven bound on how much lower the objective can be.
-        intervals: low and high weight per source over the bootstrap draws at ``level``; None without draws.
-        near_optimal: per source, the least and largest weight among mixtures whose objective is within
-            ``tolerance`` of the best.
-        baselines: name to what that mixture is predicted to give.
-    """
-
-    domains: tuple[str, ...]
-    targets: tuple[str, ...]
-    mixture: Mixture
-    budget: float
-    law: str
-    predicted_loss: Float[np.ndarray, " target"]
-    contributions: Float[np.ndarray, "source target"]
-    objective: float
-    gap: float
-    min_weight: float
-    near_optimal: Float[np.ndarray, "source 2"]
-    tolerance: float
-    intervals: Float[np.ndarray, "source 2"] | None
-    level: float
-    baselines: dict[str, Baseline]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def effective_budget(self) -> Float[np.ndarray, "target source"]:
-        """Draws each target gets from each source: the transpose of ``contributions``."""
-        return self.contributions.T
-
-    def __repr__(self) -> str:
-        return (
-            f"Allocation({self.mixture!r}, budget {self.budget:g}, law {self.law}, objective "
-            f"{self.objective:.5g}, at most {self.gap:.1g} from the optimum)"
-        )
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        rows = ""
-        for i, name in enumerate(self.domains):
-            low, high = self.near_optimal[i]
-            sure = (
-                "" if self.intervals is None else f"{self.intervals[i, 0]:.1%} to {self.intervals[i, 1]:.1%}"
-            )
-            rows += (
-                f"<tr><th>{escape(name)}</th><td>{self.mixture.weights[i]:.1%}</td><td>{sure}</td>"
-                f"<td>{low:.1%} to {high:.1%}</td></tr>"
-            )
-        head = f"<th>domain</th><th>weight</th><th>{self.level:.0%} interval</th><th>near-optimal</th>"
-        return f"<p>{escape(repr(self))}</p><table><tr>{head}</tr>{rows}</table>"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the allocation as JSON-like data; :meth:`from_dict` is its inverse."""
-        by_domain = {
-            "weights": self.mixture.weights.tolist(),
-            "near_optimal": self.near_optimal.tolist(),
-            "intervals": None if self.intervals is None else self.intervals.tolist(),
-        }
-        return {
-            "kind": "allocation",
-            "format": FORMAT,
-            "code": __version__,
-            "domains": list(self.domains),
-            "targets": list(self.targets),
-            "budget": self.budget,
-            "law": self.law,
-            **{
-                name: None if values is None else dict(zip(self.domains, values, strict=True))
-                for name, values in by_domain.items()
-            },
-            "level": self.level,
-            "tolerance": self.tolerance,
-            "min_weight": self.min_weight,
-            "predicted_loss": dict(zip(self.targets, self.predicted_loss.tolist(), strict=True)),
-            "objective": self.objective,
-            "gap": self.gap,
-            "effective_budget": {
-                target: dict(zip(self.domains, row, strict=True))
-                for target, row in zip(self.targets, self.effective_budget.tolist(), strict=True)
-            },
-            "baselines": {
-                name: {
-                    "weights": dict(zip(self.domains, item.weights.tolist(), strict=True)),
-                    "predicted_loss": dict(zip(self.targets, item.predicted_loss.tolist(), strict=True)),
-                    "objective": item.objective,
-                }
-                for name, item in self.baselines.items()
-            },
-            "notes": list(self.notes),
-        }
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "Allocation":
-        """Return the allocation written by :meth:`to_dict`.
-
-        Raises:
-            InputError: another format version, or a key is missing.
-        """
-        if value.get("kind") != "allocation" or value.get("format") != FORMAT:
-            raise InputError(
-                f"expected an allocation of format {FORMAT}, got kind {value.get('kind')!r} format "
-                f"{value.get('format')!r}; allocate again with this version of voxmix"
-            )
-        try:
-            return _read(value)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"the allocation is damaged ({type(error).__name__}: {error}); allocate again"
-            ) from None
-
-    def save(self, path: Path) -> None:
-        """Write the allocation as JSON (kind "allocation")."""
-        _io.write_json(Path(path), self.to_dict())
-
-    @classmethod
-    def load(cls, path: Path) -> "Allocation":
-        """Return the allocation of a JSON file."""
-        return cls.from_dict(_io.read_versioned(Path(path), kind="allocation", version=FORMAT))
-
-
-def _read(value: dict[str, Any]) -> Allocation:
-    domains, targets = tuple(value["domains"]), tuple(value["targets"])
-
-    def by_domain(item: dict[str, Any]) -> np.ndarray:
-        return np.array([item[d] for d in domains], dtype=np.float64)
-
-    def by_target(item: dict[str, Any]) -> np.ndarray:
-        return np.array([item[t] for t in targets], dtype=np.float64)
-
-    return Allocation(
-        domains=domains,
-        targets=targets,
-        mixture=Mixture(domains=domains, weights=by_domain(value["weights"])),
-        budget=value["budget"],
-        law=value["law"],
-        predicted_loss=by_target(value["predicted_loss"]),
-        contributions=np.array([by_domain(value["effective_budget"][t]) for t in targets]).T,
-        objective=value["objective"],
-        gap=value["gap"],
-        min_weight=value["min_weight"],
-        near_optimal=by_domain(value["near_optimal"]),
-        tolerance=value["tolerance"],
-        intervals=None if value["intervals"] is None else by_domain(value["intervals"]),
-        level=value["level"],
-        baselines={
-            name: Baseline(
-                weights=by_domain(item["weights"]),
-                predicted_loss=by_target(item["predicted_loss"]),
-                objective=item["objective"],
-            )
-            for name, item in value["baselines"].items()
-        },
-        notes=tuple(value["notes"]),
-    )
+OBJECTIVES = ("mean", "relative", "minimax")
+_SLACK = 1e-7  # relative room above a baseline's losses, so that the baseline itself lies inside
+_TELL = 0.95  # share of bootstrap draws in which one mixture must win to be called better
 
 
 def allocate(
@@ -198,89 +26,254 @@ def allocate(
     *,
     budget: float,
     min_weight: float = 0.05,
+    max_weight: Mapping[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
     volumes: Mapping[str, float] | None = None,
+    max_epochs: float | None = None,
+    cost: Mapping[str, float] | None = None,
     target_weights: Mapping[str, float] | None = None,
+    objective: str = "mean",
+    no_worse_than: str | Mixture | None = None,
     tolerance: float = 0.01,
     level: float = 0.9,
 ) -> Allocation:
-    """Return the mixture that minimizes the mean predicted loss at ``budget`` draws.
+    """Return the mixture that minimizes the predicted loss at ``budget`` draws.
 
     ``min sum_j w_j L_j(lambda, N) / sum_j w_j`` over the simplex with ``lambda >= min_weight``: a convex
-    problem, so the answer is the global optimum up to ``gap`` (spec, section 4).
+    problem, so the answer is the global optimum up to ``gap`` (spec, section 4). Every further limit and
+    objective keeps it convex.
 
     Args:
         law: a fitted law; with bootstrap draws the weights get intervals.
-        budget: volume draws, above 0; may lie outside the fitted budgets (``notes`` say so).
-        min_weight: least share of any domain; the paper's 0.05, lowered to half of ``1 / domains`` where
-            that is less.
-        volumes: volumes that exist per domain, for the data-proportional baseline; the law's own if it has.
-        target_weights: importance per target, 1 where not named.
-        tolerance: relative loss that counts as near-optimal.
+        budget: volume draws, above 0; may lie outside the fitted budgets (``notes`` say so). With ``cost``
+            it is money, in units of a draw of cost 1.
+        min_weight: least share of any domain; the paper's 0.05.
+        max_weight: largest share per domain.
+        fixed: shares that are given; they may lie below min_weight.
+        volumes: volumes that exist per domain, for ``max_epochs`` and the data-proportional baseline; those
+            of the law's table if it had them.
+        max_epochs: largest number of times each volume may be drawn.
+        cost: price of a draw per domain; 1 where not named.
+        target_weights: importance per target, 1 where not named. Under "minimax", 0 leaves a target out
+            and other values make no difference.
+        objective: "mean" loss; "relative", the mean of each target's loss over its loss under the uniform
+            mixture; "minimax", the worst of these ratios.
+        no_worse_than: "uniform", "data-proportional" or a Mixture: no target may be predicted worse than
+            under it.
+        tolerance: relative objective that counts as near-optimal.
         level: of the intervals.
 
     Raises:
-        InputError: a budget or weight out of range, or an unknown domain.
+        InputError: a value out of range, an unknown domain, or limits in conflict, which are named.
     """
-    if not (np.isfinite(budget) and budget > 0):
-        raise InputError(f"budget must be a number of draws above 0, got {budget}")
-    count = len(law.domains)
-    if not 0 <= min_weight <= 1:
-        raise InputError(f"min_weight must lie between 0 and 1, got {min_weight}; the paper uses 0.05")
-    if min_weight * count > 1 + 1e-12:
-        raise InputError(
-            f"min_weight {min_weight} for {count} domains needs {min_weight * count:.2f} of the budget; "
-            f"give at most {1 / count:.4f}"
-        )
-    importance = _importance(law, target_weights)
-    lower, upper = np.full(count, min(min_weight, 1 / count)), np.ones(count)
-    landscape = Landscape(law.parameters, budget)
-    found = solve(landscape, importance[None], lower=lower, upper=upper)
-    weights = found.weights[0]
-    mixture = Mixture(domains=law.domains, weights=weights)
-    intervals = None
+    _check(law, budget, objective, cost, tolerance, level)
+    counts = dict(law.volumes if volumes is None else volumes)
+    bounds = limits(
+        law.domains,
+        float(budget),
+        min_weight=min_weight,
+        max_weight=max_weight,
+        fixed=fixed,
+        volumes=counts,
+        max_epochs=max_epochs,
+        cost=cost,
+    )
+    mixtures = _baseline_mixtures(law, counts)
+    aim = Aim(
+        kind=objective,
+        targets=law.targets,
+        importance=importance_of(law, target_weights),
+        guard=None if no_worse_than is None else _guard(law, no_worse_than, mixtures, counts),
+    )
+    landscape = Landscape(law.parameters, budget, bounds.price)
+    found = optimum(landscape, bounds, aim)
+    money = found.money[0]
+    mixture = Mixture(domains=law.domains, weights=_exact(bounds.to_draws(money)))
+    losses = landscape.loss(money[None])
+    many = None
     if law.bootstrap is not None:
-        many = resolve(law, budget, importance, lower, upper)
-        tail = (1 - level) / 2
-        intervals = np.quantile(many.weights, [tail, 1 - tail], axis=0).T
-    notes = []
-    if law.extrapolation(budget) > 1:
-        notes.append(
-            f"the budget lies {law.extrapolation(budget):.1f} times outside the fitted budgets "
-            f"{law.budget_range[0]:g} to {law.budget_range[1]:g}; check the mixture with a run"
-        )
+        many = optimum(Landscape(law.bootstrap, budget, bounds.price), bounds, aim, tolerance=1e-6)
+    tail = (1 - level) / 2
+    baselines, told = _baselines(law, landscape, bounds, aim, mixtures, money)
+    draws = bounds.draws(float(budget), money)
     return Allocation(
         domains=law.domains,
         targets=law.targets,
         mixture=mixture,
         budget=float(budget),
+        draws=draws,
         law=law.law,
-        predicted_loss=landscape.loss(weights[None])[0],
-        contributions=law.contributions(mixture, budget),
+        predicted_loss=losses[0],
+        contributions=law.contributions(mixture, draws),
+        kind=objective,
         objective=float(found.objective[0]),
         gap=float(found.gap[0]),
-        min_weight=float(lower[0]),
-        near_optimal=near_optimal(landscape, importance, weights, lower, upper, tolerance=tolerance),
+        shadow_price=_shadow_price(landscape, bounds, found, money),
+        min_weight=float(min_weight),
+        near_optimal=near_optimal(landscape, bounds, aim, found, tolerance=tolerance),
         tolerance=tolerance,
-        intervals=intervals,
+        intervals=None
+        if many is None
+        else np.quantile(bounds.to_draws(many.money), [tail, 1 - tail], axis=0).T,
         level=level,
-        baselines=_baselines(law, landscape, importance, volumes),
-        notes=tuple(notes),
+        baselines=baselines,
+        told_apart=told,
+        notes=_notes(law, budget, told, float(found.gap[0]), float(found.objective[0])),
     )
 
 
-def resolve(
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Aim:
+    """What is minimized: kind, importance per target (sums to 1), and a mixture not to be worse than."""
+
+    kind: str
+    targets: tuple[str, ...]
+    importance: Float[np.ndarray, " target"]
+    guard: Float[np.ndarray, " source"] | None
+
+    def cost(self, landscape: Landscape, bounds: Limits) -> Float[np.ndarray, "draw target"]:
+        """Return the weight of each target's loss in the objective (in each ratio, under minimax)."""
+        draws = landscape.law.draws
+        if self.kind == "mean":
+            return np.tile(self.importance, (draws, 1))
+        count = len(bounds.domains)
+        even = bounds.to_money(np.full(count, 1 / count))
+        reference = landscape.loss(np.tile(even, (draws, 1)))
+        return (self.importance if self.kind == "relative" else self.importance > 0) / reference
+
+    def value(
+        self, cost: Float[np.ndarray, "draw target"], loss: Float[np.ndarray, "draw target"]
+    ) -> Float[np.ndarray, " draw"]:
+        """Return the objective of losses."""
+        return np.max(cost * loss, axis=1) if self.kind == "minimax" else np.sum(cost * loss, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Optimum:
+    """Shares of money, objective and proven gap per draw; ``pull`` weighs losses in the Lagrangian."""
+
+    money: Float[np.ndarray, "draw source"]
+    objective: Float[np.ndarray, " draw"]
+    gap: Float[np.ndarray, " draw"]
+    pull: Float[np.ndarray, "draw target"]
+
+
+def optimum(landscape: Landscape, bounds: Limits, aim: Aim, *, tolerance: float = 1e-9) -> Optimum:
+    """Return the best shares of money for every law of a batch.
+
+    Raises:
+        InputError: the guard and the limits conflict.
+    """
+    cost = aim.cost(landscape, bounds)
+    if aim.kind != "minimax" and aim.guard is None and bounds.price is None:
+        plain = solve(landscape, cost, lower=bounds.lower, upper=bounds.upper, tolerance=tolerance)
+        return Optimum(money=plain.weights, objective=plain.objective, gap=plain.gap, pull=cost)
+    program = program_of(landscape, bounds, aim, cost)
+    point = solve_program(landscape, program)
+    if aim.guard is not None and landscape.law.draws == 1 and point.violation[0] > 1e-6:
+        _check_guard(landscape, aim, program)
+    value = aim.value(cost, landscape.loss(point.weights))
+    gap = np.maximum(value - lower_bound(landscape, program, point), 0.0)
+    pull = program.cost + np.einsum("dq,dqj->dj", point.cap_price, program.caps)
+    return Optimum(money=point.weights, objective=value, gap=gap, pull=pull)
+
+
+def program_of(
+    landscape: Landscape, bounds: Limits, aim: Aim, cost: Float[np.ndarray, "draw target"]
+) -> Program:
+    """Return the convex program in shares of money; for minimax one cap per target with importance."""
+    draws, targets = cost.shape
+    count = len(bounds.domains)
+    caps, limit, epigraph = np.zeros((draws, 0, targets)), np.zeros((draws, 0)), np.zeros(0)
+    if aim.kind == "minimax":
+        judged = np.flatnonzero(aim.importance > 0)
+        caps = np.eye(targets)[judged] * cost[:, None, :]
+        limit, epigraph = np.zeros((draws, len(judged))), np.ones(len(judged))
+    if aim.guard is not None:
+        ceiling = landscape.loss(np.tile(bounds.to_money(aim.guard), (draws, 1)))
+        caps = np.concatenate([caps, np.eye(targets) / ceiling[:, None, :]], axis=1)
+        limit = np.hstack([limit, np.full((draws, targets), 1 + _SLACK)])
+        epigraph = np.concatenate([epigraph, np.zeros(targets)])
+    rows, row_limit, equal, lower, upper = _rows(bounds)
+    return Program(
+        cost=np.zeros_like(cost) if aim.kind == "minimax" else cost,
+        linear=np.zeros((draws, count)),
+        caps=caps,
+        limit=limit,
+        epigraph=epigraph,
+        rows=rows,
+        row_limit=row_limit,
+        equal=equal,
+        equal_value=np.zeros(len(equal)),
+        lower=np.tile(lower, (draws, 1)),
+        upper=np.tile(upper, (draws, 1)),
+    )
+
+
+def _rows(bounds: Limits) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, their limits, equalities, and bounds, all on shares of money."""
+    count = len(bounds.domains)
+    none = np.zeros((0, count))
+    if bounds.price is None:
+        return none, np.zeros(0), none, bounds.lower, bounds.upper
+    bought = 1 / bounds.price
+    share = np.diag(bought)
+    held = bounds.upper - bounds.lower < 1e-12
+    least = bounds.lower[:, None] * bought - share
+    most = share - bounds.upper[:, None] * bought
+    rows = np.vstack([least[~held & (bounds.lower > 0)], most[~held & (bounds.upper < 1)]])
+    lower = np.zeros(count)
+    upper = np.where(held & (bounds.upper == 0), 0.0, bounds.spend)
+    return rows, np.zeros(len(rows)), most[held & (bounds.upper > 0)], lower, upper
+
+
+def _check_guard(landscape: Landscape, aim: Aim, program: Program) -> None:
+    """Find the least worst ratio to the guard; above 1 the request cannot be met."""
+    targets = len(aim.targets)
+    first = program.caps.shape[1] - targets
+    trial = replace(
+        program,
+        cost=np.zeros_like(program.cost),
+        caps=program.caps[:, first:],
+        limit=np.zeros_like(program.limit[:, first:]),
+        epigraph=np.ones(targets),
+    )
+    point = solve_program(landscape, trial)
+    ratio = np.einsum("dqj,dj->dq", trial.caps, landscape.loss(point.weights))[0]
+    if ratio.max() > 1 + 1e-6:
+        names = [name for name, r in zip(aim.targets, ratio, strict=True) if r > 1 + 1e-6]
+        raise InputError(
+            "no_worse_than conflicts with the limits on weights (min_weight, max_weight, fixed, max_epochs): at "
+            f"best {', '.join(names)} is {ratio.max() - 1:.2%} worse than under that mixture; loosen one of them"
+        )
+
+
+def _check(
     law: FittedLaw,
     budget: float,
-    importance: Float[np.ndarray, " target"],
-    lower: Float[np.ndarray, " source"],
-    upper: Float[np.ndarray, " source"],
-) -> Solution:
-    """Return the allocations of all bootstrap draws of a law."""
-    assert law.bootstrap is not None
-    return solve(Landscape(law.bootstrap, budget), importance[None], lower=lower, upper=upper, tolerance=1e-6)
+    objective: str,
+    cost: Mapping[str, float] | None,
+    tolerance: float,
+    level: float,
+) -> None:
+    if not (np.isfinite(budget) and budget > 0):
+        raise InputError(f"budget must be a number of draws above 0, got {budget}")
+    if objective not in OBJECTIVES:
+        raise InputError(f"unknown objective {objective!r}; choose one of {list(OBJECTIVES)}")
+    if cost and law.parameters.by_share:
+        raise InputError(
+            f"cost per draw is not convex under the {law.law} law; use the transfer or the diversity law with cost"
+        )
+    if not tolerance > 0 or not 0 < level < 1:
+        raise InputError(f"tolerance must be above 0 and level between 0 and 1, got {tolerance} and {level}")
 
 
-def _importance(law: FittedLaw, target_weights: Mapping[str, float] | None) -> Float[np.ndarray, " target"]:
+def importance_of(law: FittedLaw, target_weights: Mapping[str, float] | None) -> Float[np.ndarray, " target"]:
+    """Return importance per target, summing to 1.
+
+    Raises:
+        InputError: an unknown target, a negative value, or all 0.
+    """
     given = dict(target_weights or {})
     unknown = [name for name in given if name not in law.targets]
     if unknown:
@@ -291,23 +284,103 @@ def _importance(law: FittedLaw, target_weights: Mapping[str, float] | None) -> F
     return values / values.sum()
 
 
+def _baseline_mixtures(law: FittedLaw, counts: Mapping[str, float]) -> dict[str, Mixture]:
+    mixtures = {"uniform": Mixture.uniform(law.domains)}
+    if counts and all(counts.get(name, 0) > 0 for name in law.domains):
+        mixtures["data-proportional"] = Mixture.from_counts({name: counts[name] for name in law.domains})
+    return mixtures
+
+
+def _guard(
+    law: FittedLaw, wanted: str | Mixture, mixtures: Mapping[str, Mixture], counts: Mapping[str, float]
+) -> Float[np.ndarray, " source"]:
+    if isinstance(wanted, Mixture):
+        return law.weights_of(wanted)
+    if wanted in mixtures:
+        return mixtures[wanted].weights
+    if wanted == "data-proportional":
+        missing = [name for name in law.domains if not counts.get(name, 0) > 0]
+        raise InputError(
+            f"no_worse_than data-proportional needs volumes of every domain; {missing} have none"
+        )
+    raise InputError(f"unknown no_worse_than {wanted!r}; give uniform, data-proportional or a Mixture")
+
+
 def _baselines(
     law: FittedLaw,
     landscape: Landscape,
-    importance: Float[np.ndarray, " target"],
-    volumes: Mapping[str, float] | None,
-) -> dict[str, Baseline]:
-    mixtures = {"uniform": Mixture.uniform(law.domains)}
-    counts = dict(law.volumes if volumes is None else volumes)
-    if counts and all(counts.get(name, 0) > 0 for name in law.domains):
-        mixtures["data-proportional"] = Mixture.from_counts({name: counts[name] for name in law.domains})
-    result = {}
+    bounds: Limits,
+    aim: Aim,
+    mixtures: Mapping[str, Mixture],
+    money: Float[np.ndarray, " source"],
+) -> tuple[dict[str, Baseline], dict[str, float]]:
+    found, told = {}, {}
+    many = None if law.bootstrap is None else Landscape(law.bootstrap, landscape.budget, bounds.price)
+    cost = aim.cost(landscape, bounds)
     for name, mixture in mixtures.items():
-        losses = landscape.loss(mixture.weights[None])[0]
-        result[name] = Baseline(
-            weights=mixture.weights, predicted_loss=losses, objective=float(losses @ importance)
+        spent = bounds.to_money(mixture.weights)
+        losses = landscape.loss(spent[None])
+        found[name] = Baseline(
+            weights=mixture.weights, predicted_loss=losses[0], objective=float(aim.value(cost, losses)[0])
         )
-    return result
+        if many is not None:
+            costs = aim.cost(many, bounds)
+            draws = many.law.draws
+            ours = aim.value(costs, many.loss(np.tile(money, (draws, 1))))
+            theirs = aim.value(costs, many.loss(np.tile(spent, (draws, 1))))
+            alike = np.abs(ours - theirs) <= 1e-6 * theirs
+            told[name] = float(np.mean(np.where(alike, 0.5, ours < theirs)))
+    return found, told
 
 
-__all__ = ["Allocation", "Baseline", "allocate", "certificate"]
+def _shadow_price(
+    landscape: Landscape, bounds: Limits, found: Optimum, money: Float[np.ndarray, " source"]
+) -> Float[np.ndarray, " source"]:
+    at = landscape.curvature(np.maximum(money, 1e-12)[None])
+    slope = (at.slope[0] @ found.pull[0]) * landscape.reach / landscape.budget
+    shares = bounds.to_draws(money)
+    capped = (shares >= bounds.upper - 1e-7) | (money >= bounds.spend - 1e-7)
+    forced = shares <= bounds.lower + 1e-7
+    free = ~capped & ~forced
+    if free.any():
+        level = np.average(slope[free], weights=money[free])
+    else:
+        best = slope[forced & ~capped].min(initial=np.inf)
+        worst = slope[capped & ~forced].max(initial=-np.inf)
+        ends = [v for v in (best, worst) if np.isfinite(v)]
+        level = float(np.mean(ends)) if ends else float(slope.mean())
+    return np.where(free, 0.0, (level - slope) / landscape.budget)
+
+
+def _exact(weights: Float[np.ndarray, " source"]) -> Float[np.ndarray, " source"]:
+    total = weights.sum()
+    if abs(total - 1) > 1e-6:
+        raise VoxmixError(
+            f"the allocation did not converge (weights sum to {total:.6f}); please report this law"
+        )
+    return weights if total == 1 else np.asarray(weights / total)
+
+
+def _notes(
+    law: FittedLaw, budget: float, told: Mapping[str, float], gap: float, value: float
+) -> tuple[str, ...]:
+    notes = []
+    if law.extrapolation(budget) > 1:
+        low, high = law.budget_range
+        notes.append(
+            f"the budget lies {law.extrapolation(budget):.1f} times outside the fitted budgets {low:g} to {high:g}; "
+            "check the mixture with a run"
+        )
+    for name, share in told.items():
+        if 1 - _TELL < share < _TELL:
+            notes.append(
+                f"the runs cannot tell this mixture from {name}: it wins in {share:.0%} of the bootstrap draws"
+            )
+    if gap > 1e-5 * abs(value):
+        notes.append(
+            f"the proven gap is {gap / abs(value):.1e} of the objective: better than this is possible"
+        )
+    return tuple(notes)
+
+
+__all__ = ["OBJECTIVES", "Aim", "Optimum", "allocate", "optimum"]

@@ -192,11 +192,17 @@ class Curvature:
 
 
 class Landscape:
-    """Losses of a batch of laws at one budget as functions of the weights, powers computed once."""
+    """Losses of a batch of laws at one budget as functions of the weights, powers computed once.
 
-    def __init__(self, law: LawParameters, budget: float) -> None:
+    With ``price`` per source the weights are shares of money: share ``w`` buys ``w * budget / price`` draws.
+    """
+
+    def __init__(
+        self, law: LawParameters, budget: float, price: Float[np.ndarray, " source"] | None = None
+    ) -> None:
         batch = law.batched()
         self.law, self.budget = batch, float(budget)
+        self.reach = self.budget / (np.ones(batch.transfer.shape[1]) if price is None else price)
         self.scale = self.budget if batch.by_share else 1.0
         shared = bool(np.all(batch.rho == batch.rho[:, :1]))
         self.rho = batch.rho[:, None, :1] if shared else batch.rho[:, None, :]
@@ -209,10 +215,13 @@ class Landscape:
         self.steep = batch.exponent / batch.rho
 
     def _sum(self, weights: np.ndarray) -> np.ndarray:
-        drawn = worth(weights * self.budget, self.law.unique, self.law.repeats)[..., None]
+        drawn = worth(weights * self.reach, self.law.unique, self.law.repeats)[..., None]
         powered = drawn if self.straight else _power(drawn, self.rho)
+        return self._added(powered)
+
+    def _added(self, powered: np.ndarray) -> np.ndarray:
         if self.shared:
-            return np.einsum("di,dij->dj", powered[..., 0], self.tau)
+            return (powered.transpose(0, 2, 1) @ self.tau)[:, 0]
         return np.einsum("dij,dij->dj", powered, self.tau)
 
     def loss(self, weights: Float[np.ndarray, "draw source"]) -> Float[np.ndarray, "draw target"]:
@@ -223,20 +232,17 @@ class Landscape:
 
     def curvature(self, weights: Float[np.ndarray, "draw source"]) -> Curvature:
         """Return losses and derivatives at one mixture of weights above 0 per draw."""
-        drawn = worth(weights * self.budget, self.law.unique, self.law.repeats)[..., None]
-        first = (
-            self.budget * worth(weights * self.budget, self.law.unique, self.law.repeats, order=1)[..., None]
-        )
+        drawn = worth(weights * self.reach, self.law.unique, self.law.repeats)[..., None]
+        first = (self.reach * worth(weights * self.reach, self.law.unique, self.law.repeats, order=1))[
+            ..., None
+        ]
+        some = np.where(drawn > 0, drawn, 1.0)  # a source held at 0 does not move
         if self.straight:
             powered, rise = drawn, first
         else:
             powered = _power(drawn, self.rho)
-            rise = self.rho * powered / drawn * first
-        total = (
-            np.einsum("di,dij->dj", powered[..., 0], self.tau)
-            if self.shared
-            else np.einsum("dij,dij->dj", powered, self.tau)
-        )
+            rise = self.rho * powered / some * first
+        total = self._added(powered)
         amplitude, steep = self.law.amplitude, self.steep
         active = amplitude > 0
         total = np.where(active, total, 1.0)
@@ -246,11 +252,9 @@ class Landscape:
             spread = np.where(active & (fall > 0), (steep + 1) / (steep * reducible), 0.0)
         bend = None
         if not self.plain:
-            second = (
-                self.budget**2
-                * worth(weights * self.budget, self.law.unique, self.law.repeats, order=2)[..., None]
-            )
-            turn = self.rho * powered / drawn * ((self.rho - 1) * first**2 / drawn + second)
+            second = worth(weights * self.reach, self.law.unique, self.law.repeats, order=2)[..., None]
+            second = self.reach[:, None] ** 2 * second
+            turn = self.rho * powered / some * ((self.rho - 1) * first**2 / some + second)
             bend = -turn * self.tau * fall[:, None, :]
         return Curvature(
             loss=self.base + reducible, slope=-rise * self.tau * fall[:, None, :], spread=spread, bend=bend

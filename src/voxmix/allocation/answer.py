@@ -1,0 +1,206 @@
+"""Allocation: a mixture with its proof, its doubts and what other mixtures would give."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix import __version__, _io
+from voxmix.errors import InputError
+from voxmix.mixture import Mixture
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Baseline:
+    """What another mixture is predicted to give."""
+
+    weights: Float[np.ndarray, " source"]
+    predicted_loss: Float[np.ndarray, " target"]
+    objective: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Allocation:
+    """The best mixture of a law at a budget.
+
+    Attributes:
+        mixture, budget, law: the answer, for what budget, and by which law.
+        draws: volume draws that the budget buys; the budget itself unless draws have costs.
+        predicted_loss: per target.
+        contributions: tau_ij g_i(lambda_i N) per source and target, in draws of the target.
+        kind: what was minimized: "mean", "relative" or "minimax".
+        objective: its value: mean loss, mean of losses over those of uniform, or the worst of these ratios.
+        gap: proven bound on how much lower the objective can be.
+        shadow_price: fall of the objective per one more allowed draw of each source: above 0 where a cap
+            holds it back, below 0 where a least weight or a fixed weight forces it, 0 where it is free.
+        intervals: low and high weight per source over the bootstrap draws at ``level``; None without draws.
+        near_optimal: per source, the least and largest weight among feasible mixtures whose objective is
+            within ``tolerance`` of the best.
+        baselines: name to what that mixture is predicted to give for the same budget.
+        told_apart: per baseline, the share of bootstrap draws in which this mixture beats it; empty without
+            draws. Between 0.05 and 0.95 the runs cannot tell the two apart.
+    """
+
+    domains: tuple[str, ...]
+    targets: tuple[str, ...]
+    mixture: Mixture
+    budget: float
+    law: str
+    predicted_loss: Float[np.ndarray, " target"]
+    contributions: Float[np.ndarray, "source target"]
+    objective: float
+    gap: float
+    min_weight: float
+    near_optimal: Float[np.ndarray, "source 2"]
+    tolerance: float
+    intervals: Float[np.ndarray, "source 2"] | None
+    level: float
+    baselines: dict[str, Baseline]
+    shadow_price: Float[np.ndarray, " source"]
+    draws: float
+    kind: str = "mean"
+    told_apart: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def effective_budget(self) -> Float[np.ndarray, "target source"]:
+        """Draws each target gets from each source: the transpose of ``contributions``."""
+        return self.contributions.T
+
+    def __repr__(self) -> str:
+        return (
+            f"Allocation({self.mixture!r}, budget {self.budget:g}, law {self.law}, objective "
+            f"{self.objective:.5g}, at most {self.gap:.1g} from the optimum)"
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = ""
+        for i, name in enumerate(self.domains):
+            low, high = self.near_optimal[i]
+            sure = (
+                "" if self.intervals is None else f"{self.intervals[i, 0]:.1%} to {self.intervals[i, 1]:.1%}"
+            )
+            rows += (
+                f"<tr><th>{escape(name)}</th><td>{self.mixture.weights[i]:.1%}</td><td>{sure}</td>"
+                f"<td>{low:.1%} to {high:.1%}</td></tr>"
+            )
+        head = f"<th>domain</th><th>weight</th><th>{self.level:.0%} interval</th><th>near-optimal</th>"
+        return f"<p>{escape(repr(self))}</p><table><tr>{head}</tr>{rows}</table>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the allocation as JSON-like data; :meth:`from_dict` is its inverse."""
+        by_domain = {
+            "weights": self.mixture.weights.tolist(),
+            "near_optimal": self.near_optimal.tolist(),
+            "intervals": None if self.intervals is None else self.intervals.tolist(),
+            "shadow_price": self.shadow_price.tolist(),
+        }
+        return {
+            "kind": "allocation",
+            "format": FORMAT,
+            "code": __version__,
+            "domains": list(self.domains),
+            "targets": list(self.targets),
+            "budget": self.budget,
+            "draws": self.draws,
+            "law": self.law,
+            **{
+                name: None if values is None else dict(zip(self.domains, values, strict=True))
+                for name, values in by_domain.items()
+            },
+            "level": self.level,
+            "tolerance": self.tolerance,
+            "min_weight": self.min_weight,
+            "predicted_loss": dict(zip(self.targets, self.predicted_loss.tolist(), strict=True)),
+            "minimized": self.kind,
+            "objective": self.objective,
+            "gap": self.gap,
+            "effective_budget": {
+                target: dict(zip(self.domains, row, strict=True))
+                for target, row in zip(self.targets, self.effective_budget.tolist(), strict=True)
+            },
+            "baselines": {
+                name: {
+                    "weights": dict(zip(self.domains, item.weights.tolist(), strict=True)),
+                    "predicted_loss": dict(zip(self.targets, item.predicted_loss.tolist(), strict=True)),
+                    "objective": item.objective,
+                }
+                for name, item in self.baselines.items()
+            },
+            "told_apart": dict(self.told_apart),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Allocation":
+        """Return the allocation written by :meth:`to_dict`.
+
+        Raises:
+            InputError: another format version, or a key is missing.
+        """
+        if value.get("kind") != "allocation" or value.get("format") != FORMAT:
+            raise InputError(
+                f"expected an allocation of format {FORMAT}, got kind {value.get('kind')!r} format "
+                f"{value.get('format')!r}; allocate again with this version of voxmix"
+            )
+        try:
+            return _read(value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"the allocation is damaged ({type(error).__name__}: {error}); allocate again"
+            ) from None
+
+    def save(self, path: Path) -> None:
+        """Write the allocation as JSON (kind "allocation")."""
+        _io.write_json(Path(path), self.to_dict())
+
+    @classmethod
+    def load(cls, path: Path) -> "Allocation":
+        """Return the allocation of a JSON file."""
+        return cls.from_dict(_io.read_versioned(Path(path), kind="allocation", version=FORMAT))
+
+
+def _read(value: dict[str, Any]) -> Allocation:
+    domains, targets = tuple(value["domains"]), tuple(value["targets"])
+
+    def by_domain(item: dict[str, Any]) -> np.ndarray:
+        return np.array([item[d] for d in domains], dtype=np.float64)
+
+    def by_target(item: dict[str, Any]) -> np.ndarray:
+        return np.array([item[t] for t in targets], dtype=np.float64)
+
+    return Allocation(
+        domains=domains,
+        targets=targets,
+        mixture=Mixture(domains=domains, weights=by_domain(value["weights"])),
+        budget=value["budget"],
+        draws=value["draws"],
+        law=value["law"],
+        predicted_loss=by_target(value["predicted_loss"]),
+        contributions=np.array([by_domain(value["effective_budget"][t]) for t in targets]).T,
+        kind=value["minimized"],
+        objective=value["objective"],
+        gap=value["gap"],
+        shadow_price=by_domain(value["shadow_price"]),
+        min_weight=value["min_weight"],
+        near_optimal=by_domain(value["near_optimal"]),
+        tolerance=value["tolerance"],
+        intervals=None if value["intervals"] is None else by_domain(value["intervals"]),
+        level=value["level"],
+        baselines={
+            name: Baseline(
+                weights=by_domain(item["weights"]),
+                predicted_loss=by_target(item["predicted_loss"]),
+                objective=item["objective"],
+            )
+            for name, item in value["baselines"].items()
+        },
+        told_apart=dict(value["told_apart"]),
+        notes=tuple(value["notes"]),
+    )
