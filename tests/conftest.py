@@ -1,6 +1,7 @@
 """Run-time shape checks for every test, and where the real volumes lie."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,11 @@ _checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: igno
 sys.modules[_checker.__name__] = _checker
 _hook = install_import_hook("voxmix", f"{_checker.__name__}.check")
 
+# In an environment without an extra, the folders that test it are left out, and the header says so.
+_NEEDS = {"torch": "pretraining/*", "nibabel": "volumes/*"}
+_MISSING = [library for library in _NEEDS if find_spec(library) is None]
+collect_ignore_glob = [_NEEDS[library] for library in _MISSING]
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -23,3 +29,7 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real volumes (../shared/data) are not on this machine")
     return SHARED
+
+
+def pytest_report_header() -> list[str]:
+    return [f"not installed, left out: {', '.join(_MISSING)}"] if _MISSING else []
