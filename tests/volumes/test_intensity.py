@@ -126,3 +126,10 @@ def test_recipe_digest_of_a_domain_depends_on_its_own_rule_only() -> None:
 def test_impossible_recipes_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(InputError):
         Recipe(**bad)
+
+
+@pytest.mark.parametrize("rule", [Z_SCORE, PERCENTILES])
+def test_a_mask_becomes_black_and_white(rule: IntensityRule) -> None:
+    values = np.zeros((4, 4, 4), np.float32)
+    values[1:3] = 7
+    np.testing.assert_array_equal(rule.apply(values), values / 7)

@@ -46,13 +46,15 @@ class IntensityRule:
         if self.kind == "window":
             return self.low, self.high
         inside = values[values != 0]
-        if inside.size == 0:
-            return 0.0, 1.0
-        if self.kind == "percentile":
-            low, high = np.percentile(inside, (self.low, self.high))
-            return float(low), float(high) if high > low else float(inside.max())
-        mean, deviation = float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64))
-        return mean + self.low * deviation, mean + self.high * deviation
+        if inside.size and self.kind == "percentile":
+            low, high = (float(value) for value in np.percentile(inside, (self.low, self.high)))
+        elif inside.size:
+            mean, deviation = float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64))
+            low, high = mean + self.low * deviation, mean + self.high * deviation
+        else:
+            low = high = 0.0
+        # A mask has one value that is not 0, and so no spread: black and white are then all there is.
+        return (low, high) if high > low else (float(values.min()), float(values.max()))
 
     def apply(self, values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
         """Return float32 values in [0, 1].
