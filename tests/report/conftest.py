@@ -52,14 +52,14 @@ class World:
         return self.loss(mixture, budget) * np.exp(noise * rng.standard_normal(len(self.domains)))
 
     def table(
-        self, *, drop: frozenset[tuple[str, str]] = frozenset(), anchors: bool = True
+        self, *, drop: frozenset[tuple[str, str]] = frozenset(), anchors: bool = True, noise: float = 0.02
     ) -> MeasurementTable:
         mixtures = [Mixture.pure(self.domains, name) for name in self.domains]
         mixtures += [Mixture.uniform(self.domains)] if anchors else []
         rows = []
         for number, mixture in enumerate(mixtures):
             for budget in BUDGETS:
-                losses = self.noisy(mixture, budget, 1)
+                losses = self.noisy(mixture, budget, 1, noise=noise)
                 for j, target in enumerate(self.domains):
                     if (mixture.source or "", target) in drop:
                         continue

@@ -19,8 +19,6 @@ PREFERRED = (
     "budget-diversity-aware",
     "budget-aware",
     "transfer-naive",
-    "data-proportional",
-    "uniform",
 )
 """Which strategy is the answer when a study does not say: the best law of the family first."""
 
@@ -75,7 +73,7 @@ class ReportContent:
         measurements: losses of the proxy runs and anchors, those the laws were fitted on.
         laws: fitted laws by name, such as "transfer" and "diversity".
         strategies: the candidate mixtures at ``budget`` by name; an Allocation where a law gave it.
-        recommended: the strategy that is the answer; by default the first of ``PREFERRED`` there is.
+        recommended: the strategy that is the answer; by default the first of ``PREFERRED`` that a law gave.
         by_budget: allocations of the recommended law at several budgets, for the figure of their path.
         checks: measured losses of the strategies.
         pictures: sample slices, one or more per domain.
@@ -142,11 +140,11 @@ class ReportContent:
 
     @property
     def answer(self) -> str | None:
-        """Name of the strategy that is the answer; None before there is one."""
+        """Name of the strategy that is the answer; None while no law has given one: a guess is no answer."""
         if self.recommended is not None:
             return self.recommended
-        known = [name for name in PREFERRED if name in self.strategies]
-        return next(iter([*known, *self.strategies]), None)
+        computed = [name for name, item in self.strategies.items() if isinstance(item, Allocation)]
+        return next((name for name in (*PREFERRED, *computed) if name in computed), None)
 
     @property
     def answer_law(self) -> str | None:

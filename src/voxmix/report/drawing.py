@@ -28,10 +28,10 @@ def draw_answer(data: AnswerData) -> Drawing:
     """Return bars of the weights with their near-optimal ranges and intervals."""
     names, rows = short_names(data.domains), len(data.domains)
     marks = domain_marks(data.domains)
-    height = rows * 28.0 + 34
+    height = rows * 28.0 + 38
     top = float(np.nanmax([data.weight.max(), _nanmax(data.interval), _nanmax(data.near)]))
     with canvas("answer", width=_WIDTH, height=height) as (figure, axes):
-        place(figure, axes, left=_left(names), right=14, top=4, bottom=30)
+        place(figure, axes, left=_left(names), right=14, top=4, bottom=34)
         for i, name in enumerate(data.domains):
             bar(axes, marks[name], y=i, left=0.0, width=float(data.weight[i]), height=0.42)
             low, high = data.near[i]
@@ -70,9 +70,9 @@ def draw_shares(data: SharesData) -> Drawing:
     """Return one stacked bar per strategy; a share that is wide enough carries its percentage."""
     marks = domain_marks(data.domains)
     names = short_names(data.strategies)
-    height = len(names) * 30.0 + 34
+    height = len(names) * 30.0 + 38
     with canvas("shares", width=_WIDTH, height=height) as (figure, axes):
-        place(figure, axes, left=_left(names), right=10, top=4, bottom=30)
+        place(figure, axes, left=_left(names), right=10, top=4, bottom=34)
         for i in range(len(names)):
             left = 0.0
             for name, weight in zip(data.domains, data.weights[i].tolist(), strict=True):
@@ -104,9 +104,9 @@ def draw_means(data: MeansData) -> Drawing:
     """Return the measured mean loss per strategy, seed by seed, with what the laws predicted."""
     strategies = data.ranking.strategies
     marks, names = strategy_marks(strategies), short_names(strategies)
-    height = len(names) * 30.0 + 36
+    height = len(names) * 30.0 + 40
     with canvas(f"means-{data.budget}", width=_WIDTH, height=height) as (figure, axes):
-        place(figure, axes, left=_left(names), right=16, top=6, bottom=32)
+        place(figure, axes, left=_left(names), right=16, top=6, bottom=36)
         low, high = data.axis
         markers = law_markers(data.laws)
         for i, name in enumerate(strategies):
@@ -148,7 +148,7 @@ def draw_transfer(data: TransferData) -> Drawing:
 
     names, count = short_names(data.domains), len(data.domains)
     cell = float(np.clip(270 / count, 27, 44))
-    left, bottom = _left(names) + 16, 8.0
+    left, bottom = _left([*names, "mean"]) + 16, 8.0
     top = label_width(names) * 0.72 + 34
     right = max(14.0, label_width(names) * 0.72 - cell)
     width, height = left + cell * (count + 1.25) + right, top + cell * 0.78 * (count + 1.25) + bottom
@@ -189,10 +189,10 @@ def draw_transfer(data: TransferData) -> Drawing:
 def draw_effective(data: EffectiveData) -> Drawing:
     """Return one stacked bar per target: which source its effective budget comes from."""
     marks, names = domain_marks(data.domains), short_names(data.domains)
-    height = len(names) * 26.0 + 34
+    height = len(names) * 26.0 + 38
     reach = max(_nanmax(data.contributions.sum(axis=0)), _nanmax(data.total)) or 1.0
     with canvas("effective", width=_WIDTH, height=height) as (figure, axes):
-        place(figure, axes, left=_left(names), right=54, top=4, bottom=30)
+        place(figure, axes, left=_left(names), right=54, top=4, bottom=34)
         for j in range(len(names)):
             if not np.isfinite(data.total[j]):
                 axes.text(reach * 0.01, j, "not known", va="center", fontsize=8.5, color=SOFT)
@@ -230,7 +230,7 @@ def draw_path(data: PathData) -> Drawing:
     marks = domain_marks(data.domains)
     labels = short_names(data.domains, width=14)
     with canvas("path", width=_WIDTH, height=200) as (figure, axes):
-        place(figure, axes, left=38, right=label_width(labels) + 16, top=6, bottom=32)
+        place(figure, axes, left=38, right=label_width(labels) + 16, top=6, bottom=36)
         for i, name in enumerate(data.domains):
             axes.plot(
                 data.budgets,
@@ -246,7 +246,7 @@ def draw_path(data: PathData) -> Drawing:
         axes.set_xlabel("budget, volume draws")
         axes.grid(axis="y")
         end_labels(
-            axes, data.weights[-1].tolist(), labels, [marks[n].color for n in data.domains], height=162
+            axes, data.weights[-1].tolist(), labels, [marks[n].color for n in data.domains], height=158
         )
         return finish(
             figure,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
@@ -205,6 +206,7 @@ def _nanmean(values: np.ndarray, *, axis: int) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+@cache
 def _tukey(groups: int, freedom: int) -> float:
     from scipy.stats import studentized_range
 

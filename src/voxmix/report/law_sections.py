@@ -23,16 +23,16 @@ def curves_section(content: ReportContent) -> Section:
     how = (
         f"Lines: the law {law}, dashed beyond the budgets it was fitted on."
         if law
-        else "No law is fitted yet."
+        else "Dotted: no law is fitted yet."
     )
+    trained = " Hollow marks: the strategies when they were trained." if content.checks else ""
     blocks = [
         Block(
             drawings=tuple(
                 draw_curves(p, number=i, domains=content.domain_names) for i, p in enumerate(panels)
             ),
             legend=tuple(legend),
-            caption=f"Dots: measured, means over seeds; the target's own runs are thick. {how} Hollow marks: "
-            "the strategies when they were trained.",
+            caption=f"Dots: measured, means over seeds; the target's own runs are thick. {how}{trained}",
             tables=(law_tables.curve_table(panels),),
         )
     ]

@@ -40,7 +40,7 @@ def parameter_table(content: ReportContent, *, law: str) -> Table:
     bounds = fitted.intervals(content.level) or {}
     doubts: dict[str, list[str]] = {}
     for item in fitted.problems():
-        if item.source is None and item.target is not None:
+        if item.source is None and item.target in fitted.targets:
             doubts.setdefault(item.target, []).append(f"{item.parameter} {item.state}")
     parts = [
         ("irreducible loss E", "irreducible_loss", fitted.irreducible_loss),

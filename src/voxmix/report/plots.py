@@ -11,8 +11,8 @@ from voxmix.report.palette import Mark, domain_marks, strategy_marks
 from voxmix.report.svg import GRID, INK, SOFT, Drawing, canvas, finish, place
 from voxmix.report.table import percent_text
 
-_PANEL = (250.0, 190.0)
-_ROOM, _LABEL = 54.0, 9.2
+_PANEL = (250.0, 193.0)
+_ROOM, _LABEL = 57.0, 9.2
 _SCATTER = 240.0
 _BAND = 0.1
 
@@ -25,7 +25,7 @@ def draw_forecast(data: Forecast, *, number: int) -> Drawing:
     values = np.concatenate([data.predicted[both], data.measured[both]])
     low, high = (float(values.min()) / 1.15, float(values.max()) * 1.15) if values.size else (0.1, 1.0)
     with canvas(name, width=_SCATTER, height=_SCATTER) as (figure, axes):
-        place(figure, axes, left=46, right=10, top=22, bottom=36)
+        place(figure, axes, left=52, right=14, top=22, bottom=37)
         line = np.array([low, high])
         axes.fill_between(line, line * (1 - _BAND), line * (1 + _BAND), color=GRID, alpha=0.6, linewidth=0)
         axes.plot(line, line, color=SOFT, linewidth=0.8)
@@ -63,7 +63,7 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
     labels = _labels(panel)
     width, height = _PANEL[0], max(_PANEL[1], _ROOM + _LABEL * len(labels))
     with canvas(name, width=width, height=height) as (figure, axes):
-        place(figure, axes, left=40, right=label_width(labels) * 0.85 + 16, top=22, bottom=32)
+        place(figure, axes, left=40, right=label_width(labels) * 0.85 + 16, top=22, bottom=35)
         for series in panel.series:
             _draw_series(axes, panel, series, own=series.source == panel.target, mark=_mark(series, marks))
         for strategy, budget, loss in panel.checks:
@@ -113,10 +113,13 @@ def _draw_series(axes: Axes, panel: CurvePanel, series: CurveSeries, *, own: boo
         linewidth=width,
         linestyle=(0, (3, 2)),
     )
+    known = bool(np.isfinite(series.curve).any())
     axes.plot(
         series.budgets,
         series.loss,
-        mark.marker,
+        marker=mark.marker,
+        linestyle="none" if known else ":",
+        linewidth=0.8,
         color=mark.color,
         markersize=5 if own else 3.5,
         markeredgecolor="none",

@@ -1,5 +1,7 @@
 """The sections of a report in their order; here those of the answer and of the strategies."""
 
+import numpy as np
+
 from voxmix.allocation import Allocation
 from voxmix.report import law_tables, tables, words
 from voxmix.report.content import ReportContent
@@ -70,8 +72,7 @@ def answer_section(content: ReportContent) -> Section:
                         )
                         for law, marker in law_markers(means.laws).items()
                     ),
-                    caption="Dots: seeds. Bars: their mean. Shaded: differences to the best that noise alone "
-                    "could make (95%, Tukey and Kramer).",
+                    caption="Dots: seeds. Bars: their mean." + _shaded(means),
                     shown=(tables.means_table(means),),
                 )
             )
@@ -88,6 +89,12 @@ def answer_section(content: ReportContent) -> Section:
     if content.notes:
         blocks.append(Block(heading="Notes", bullets=content.notes))
     return Section(name=name, title=title, blocks=tuple(blocks))
+
+
+def _shaded(data: MeansData) -> str:
+    if not np.isfinite(data.ranking.noise) or len(data.ranking.strategies) < 2:
+        return ""
+    return " Shaded: differences to the best that noise alone could make (95%, Tukey and Kramer)."
 
 
 def _beyond(data: MeansData, law: str) -> str:

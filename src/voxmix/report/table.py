@@ -130,10 +130,10 @@ def number_text(value: float) -> str:
         return MISSING if math.isnan(value) else ("∞" if value > 0 else "−∞")
     if value == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(value)))
+    rounded = float(f"{value:.2e}")
+    magnitude = math.floor(math.log10(abs(rounded)))
     if magnitude < -4 or magnitude > 8:
         return f"{value:.2e}"
-    rounded = round(value, 2 - magnitude)
     return f"{rounded:,.{max(0, 2 - magnitude)}f}"
 
 

@@ -1,0 +1,153 @@
+"""Which strategy won, and how good a forecast was: against SciPy's references and known truths."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr, tukey_hsd
+
+from voxmix.mixture import Mixture
+from voxmix.report import Check, ReportContent
+from voxmix.report.figures import answer_data, means_data
+from voxmix.report.findings import Measured, _spearman, check_budgets, forecast, measured, rank_strategies
+from voxmix.report.words import answer_sentence, verdict_sentences
+
+
+def _measured(means: list[float], *, seeds: int, noise: float, seed: int = 0) -> Measured:
+    rng = np.random.default_rng(seed)
+    losses = np.array(means)[:, None] + noise * rng.standard_normal((len(means), seeds))
+    return Measured(
+        budget=100,
+        strategies=tuple(f"s{i}" for i in range(len(means))),
+        seeds=tuple(range(seeds)),
+        targets=("A",),
+        loss=losses[:, :, None],
+    )
+
+
+def _content(found: dict[str, list[float]], *, recommended: str | None = None) -> ReportContent:
+    """One target; a list of losses, one per seed, for every strategy."""
+    domains = ("A", "B")
+    return ReportContent(
+        study="s",
+        budget=100,
+        strategies={name: Mixture.uniform(domains) for name in found},
+        recommended=recommended,
+        checks=tuple(
+            Check(strategy=name, budget=100, seed=seed, target=target, loss=loss)
+            for name, losses in found.items()
+            for seed, loss in enumerate(losses)
+            for target in domains
+        ),
+    )
+
+
+def _verdict(content: ReportContent) -> str:
+    data = means_data(content, budget=100)
+    assert data is not None
+    return " ".join(verdict_sentences(data, answer=content.answer))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_apart_is_what_tukey_says_of_every_pair_with_the_best(seed: int) -> None:
+    found = _measured([1.0, 1.01, 1.03, 1.06], seeds=3, noise=0.01, seed=seed)
+    ranking = rank_strategies(found)
+    reference = tukey_hsd(*found.seed_means).pvalue
+    rows = [found.strategies.index(name) for name in ranking.strategies]
+    assert list(ranking.apart[1:]) == [reference[rows[0], i] < 0.05 for i in rows[1:]]
+    assert list(ranking.means) == sorted(ranking.means)
+
+
+def test_equal_strategies_are_seldom_told_apart() -> None:
+    wrong = sum(
+        any(rank_strategies(_measured([1.0] * 4, seeds=2, noise=0.1, seed=s)).apart) for s in range(300)
+    )
+    assert wrong <= 0.08 * 300
+
+
+def test_one_seed_tells_nothing_apart() -> None:
+    ranking = rank_strategies(_measured([1.0, 2.0], seeds=1, noise=0.01))
+    assert np.isnan(ranking.noise)
+    assert not any(ranking.apart)
+    assert "noise is not known" in _verdict(_content({"uniform": [1.0], "transfer-aware": [2.0]}))
+
+
+def test_a_seed_that_lacks_a_target_does_not_count() -> None:
+    checks = [
+        Check(strategy="uniform", budget=9, seed=s, target=t, loss=v)
+        for s, t, v in ((1, "A", 1.0), (1, "B", 3.0), (2, "A", 5.0))
+    ]
+    content = ReportContent(
+        study="s", strategies={"uniform": Mixture.uniform(("A", "B"))}, checks=tuple(checks)
+    )
+    found = measured(content, budget=9)
+    assert found.means.tolist() == [2.0]
+    assert found.target_means.tolist() == [[3.0, 3.0]]
+    assert rank_strategies(found).seeds == (1,)
+
+
+def test_a_difference_within_the_noise_is_worded_so() -> None:
+    text = _verdict(_content({"uniform": [1.00, 1.04], "transfer-aware": [1.01, 1.05], "bad": [2.0, 2.02]}))
+    assert "uniform had the lowest mean loss" in text
+    assert "cannot be told apart from transfer-aware" in text
+    assert "bad is worse by more than noise" in text
+
+
+def test_a_recommendation_that_lost_is_not_hidden() -> None:
+    losses = {"uniform": [1.0, 1.001], "diversity-aware": [1.2, 1.201]}
+    text = _verdict(_content(losses, recommended="diversity-aware"))
+    assert "diversity-aware, came second, 20.0% behind: more than noise" in text
+
+
+def test_budgets_come_with_the_study_s_first() -> None:
+    checks = [Check(strategy="u", budget=n, seed=1, target="A", loss=1.0) for n in (10, 30, 20)]
+    assert check_budgets(checks, first=20) == (20, 30, 10)
+
+
+def test_spearman_equals_scipy_with_ties() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = rng.integers(0, 4, (2, 7)).astype(float)
+        if np.ptp(a) and np.ptp(b):
+            assert _spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+
+
+def test_the_true_law_forecasts_its_own_world(make_world) -> None:
+    from voxmix.law import fit
+
+    domains = ("A", "B", "C")
+    world = make_world(domains)
+    laws = {name: fit(world.table(noise=0.0), law=name) for name in ("naive", "diversity")}
+    strategies = {
+        "uniform": Mixture.uniform(domains),
+        "lean": Mixture(domains=domains, weights=np.array([0.8, 0.1, 0.1])),
+        "other": Mixture(domains=domains, weights=np.array([0.1, 0.1, 0.8])),
+    }
+    checks = tuple(
+        Check(strategy=name, budget=16000, seed=1, target=target, loss=float(loss))
+        for name, mixture in strategies.items()
+        for target, loss in zip(domains, world.loss(mixture, 16000), strict=True)
+    )
+    content = ReportContent(study="s", budget=16000, laws=laws, strategies=strategies, checks=checks)
+    true, naive = (forecast(content, law=name, budget=16000) for name in ("diversity", "naive"))
+    assert true.mean_error < 1e-3
+    assert true.rank_correlation == pytest.approx(1)
+    assert true.right_pairs == 1
+    assert naive.mean_error > 0.05
+    assert naive.bias > 0  # blind to transfer, it expects higher losses
+
+
+def test_the_answer_names_every_share(content: ReportContent) -> None:
+    data = answer_data(content)
+    assert data is not None
+    text = answer_sentence(data)
+    assert text.startswith("Of 16,000 volume draws take ")
+    assert all(name in text for name in data.domains)
+    assert data.draws.sum() == 16000
+
+
+def test_a_guess_is_no_answer(content: ReportContent) -> None:
+    guesses = {"uniform": content.strategies["uniform"]}
+    assert dataclasses.replace(content, strategies=guesses).answer is None
+    assert content.answer == "diversity-aware"
+    assert content.answer_law == "diversity"
