@@ -25,6 +25,8 @@ _MANTISSAS = (
     tuple(np.arange(1, 10, 0.5)),
 )
 
+_MOST_TICKS = 7
+
 
 def short_names(names: Sequence[str], *, width: float = 18) -> list[str]:
     """Return names cut to ``width`` letters; one that would then equal another gets its number."""
@@ -93,7 +95,7 @@ def round_ticks(low: float, high: float) -> list[float]:
         found = [m * 10.0**d for d in decades for m in mantissas]
         found = [t for t in found if low * 0.97 <= t <= high * 1.03]
         if len(found) >= 3:
-            return found
+            return found[:: -(-len(found) // _MOST_TICKS)]
     return found or [low]
 
 
