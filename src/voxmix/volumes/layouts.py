@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from voxmix._io import atomic_path
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, Split, VolumeRecord
 
@@ -118,10 +119,13 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def read_csv(path: Path) -> Manifest:
-    """Return the volumes of a table with columns path, domain, subject and, if wanted, split, label, volume.
+    """Return the volumes of a table with columns path, domain, subject and, if wanted, the others.
+
+    The others are ``split``, ``label``, ``volume`` (which one of a 4D file, from 0) and ``affine`` (16 numbers
+    in place of a wrong header's).
 
     Relative paths start at the table's folder and must stay below it; absolute paths are taken as
-    they are. Files that do not exist are set aside and counted. ``volume`` is which one of a 4D file, from 0.
+    they are. Files that do not exist are set aside and counted.
 
     Raises:
         InputError: no such file, columns missing, a cell empty, a relative path that leaves the
@@ -151,6 +155,7 @@ def read_csv(path: Path) -> Manifest:
                 split=split,
                 label=label,
                 volume=_volume(row.get("volume", ""), table=path, line=number),
+                affine=_affine(row.get("affine", ""), table=path, line=number),
             )
         )
     if not records:
@@ -175,7 +180,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if missing:
         raise InputError(
             f"{path} lacks the columns {missing}; its first line must name path, domain, subject "
-            f"(and, if wanted, split, label and volume), found {reader.fieldnames}"
+            f"(and, if wanted, split, label, volume, affine), found {reader.fieldnames}"
         )
     rows = [
         {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)} for row in reader
@@ -217,3 +222,32 @@ def _volume(cell: str, *, table: Path, line: int) -> int | None:
     if not cell.isdecimal():
         raise InputError(f"line {line} of {table} has volume {cell!r}; give which one of a 4D file, from 0")
     return int(cell)
+
+
+def _affine(cell: str, *, table: Path, line: int) -> tuple[float, ...] | None:
+    try:
+        return tuple(float(number) for number in cell.split()) or None
+    except ValueError:
+        raise InputError(f"line {line} of {table} has an affine that is not 16 numbers: {cell!r}") from None
+
+
+def write_csv(manifest: Manifest, path: Path) -> None:
+    """Write a manifest as the table that :func:`read_csv` reads.
+
+    Files below the table's folder are named relative to it, so that folder and table can move together.
+    """
+    folder = Path(os.path.abspath(path.parent))
+
+    def name(file: Path | None) -> str:
+        if file is None:
+            return ""
+        full = Path(os.path.abspath(file))
+        return str(full.relative_to(folder) if full.is_relative_to(folder) else full)
+
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["path", "domain", "subject", "split", "label", "volume", "affine"])
+        for r in manifest.records:
+            volume = "" if r.volume is None else r.volume
+            affine = " ".join(f"{number:.12g}" for number in r.affine or ())
+            table.writerow([name(r.path), r.domain, r.subject, r.split, name(r.label), volume, affine])

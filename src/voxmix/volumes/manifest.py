@@ -20,6 +20,7 @@ class VolumeRecord:
 
     ``subject`` is one person, whatever the domain: records of one subject always lie on one side of
     the split. ``split`` is "" until :meth:`Manifest.split`. ``volume`` chooses one of a 4D file, from 0.
+    ``affine`` (16 numbers, row by row, voxel index to RAS mm) stands in for a header's that is wrong.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class VolumeRecord:
     split: Split = ""
     label: Path | None = None
     volume: int | None = None
+    affine: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         check_domain_name(self.domain)
@@ -35,6 +37,8 @@ class VolumeRecord:
             raise InputError(f"{self.path} has no subject; name the person or animal it shows")
         if self.volume is not None and self.volume < 0:
             raise InputError(f"{self.path} has volume {self.volume}; volumes of a 4D file count from 0")
+        if self.affine is not None and len(self.affine) != 16:
+            raise InputError(f"{self.path} has an affine of {len(self.affine)} numbers, expected 16")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +89,12 @@ class Manifest:
         from voxmix.volumes.layouts import read_csv
 
         return read_csv(path)
+
+    def write_csv(self, path: Path) -> None:
+        """Write the table that :meth:`from_csv` reads: see :func:`voxmix.volumes.layouts.write_csv`."""
+        from voxmix.volumes.layouts import write_csv
+
+        write_csv(self, path)
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import json
 import secrets
 import time
 from concurrent.futures import Future, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -122,14 +122,16 @@ def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
     content = ""
     try:
         content = content_digest(record.path)
-        if record.volume is not None:
-            content = digest([content, record.volume])
+        if record.volume is not None or record.affine is not None:
+            content = digest([content, record.volume, record.affine])
         key = volume_key(content, recipe.volume_digest(record.domain))
         side = root / "volumes" / f"{key}.json"
         made = not _is_finished(root, key)
         notes: tuple[str, ...] = ()
         if made:
             volume = read_volume(record.path, volume=record.volume, max_voxels=recipe.max_voxels)
+            if record.affine is not None:
+                volume = replace(volume, affine=np.array(record.affine).reshape(4, 4))
             notes = volume.notes
             array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
             _save(root / "volumes" / f"{key}.npy", array)

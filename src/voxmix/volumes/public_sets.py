@@ -1,0 +1,148 @@
+"""The public data sets of the paper, as they unpack, with their traps."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from voxmix.errors import InputError
+from voxmix.volumes.archives import existing, gather, read_bids, read_decathlon, read_nnssl, read_nnunet
+from voxmix.volumes.layouts import read_folder, split_suffix
+from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
+
+_AMOS_LAST_CT, _AMOS_LAST_MR = 500, 600
+_BRATS = {"t1n": "BRAIN-T1", "t1c": "BRAIN-T1", "t2w": "BRAIN-T2", "t2f": "BRAIN-T2"}
+_HECKTOR = {"CT": "HN-CT", "PT": "HN-PET"}
+_OASIS_AFFINE = (0.0, 0.0, -1.0, 80.0, 1.0, 0.0, 0.0, -128.0, 0.0, 1.0, 0.0, -128.0, 0.0, 0.0, 0.0, 1.0)
+"""The headers of OASIS-1 name a wrong orientation; this is what clinica writes in its place."""
+
+
+def read_amos(root: Path) -> Manifest:
+    """Return AMOS 2022: CT for ids up to 500, MRI for 501 to 600.
+
+    What lies above (the unlabelled part, of which 5514 and 5437 are damaged) names no modality and is set
+    aside.
+    """
+
+    def records() -> Iterator[VolumeRecord | SetAside]:
+        for images, labels in (("imagesTr", "labelsTr"), ("imagesVa", "labelsVa"), ("imagesTs", "labelsTs")):
+            for path in sorted((root / images).glob("amos_*.nii.gz")):
+                number = int(re.sub(r"\D", "", split_suffix(path.name)[0]) or 0)
+                if not 1 <= number <= _AMOS_LAST_MR:
+                    reason = "AMOS id above 600: its modality is not known"
+                    yield SetAside(path=path, domain="ABD", reason=reason)
+                    continue
+                yield VolumeRecord(
+                    path=path,
+                    domain="ABD-CT" if number <= _AMOS_LAST_CT else "ABD-MRI",
+                    subject=f"amos_{number:04d}",
+                    label=existing(root / labels / path.name),
+                )
+
+    return gather(records())
+
+
+def read_brats(root: Path) -> Manifest:
+    """Return BraTS 2023 glioma: T1 and T1 with contrast as BRAIN-T1, T2 and FLAIR as BRAIN-T2.
+
+    The subject is the five-digit number: ``-000`` and ``-001`` are visits of one person.
+    """
+
+    def records() -> Iterator[VolumeRecord]:
+        for folder in sorted(root.glob("**/BraTS-*-*-*")):
+            for contrast, domain in _BRATS.items():
+                yield from (
+                    VolumeRecord(
+                        path=path,
+                        domain=domain,
+                        subject=folder.name.rsplit("-", 1)[0],
+                        label=existing(folder / f"{folder.name}-seg.nii.gz"),
+                    )
+                    for path in sorted(folder.glob(f"*-{contrast}.nii.gz"))
+                )
+
+    return gather(records())
+
+
+def read_hecktor(root: Path) -> Manifest:
+    """Return HECKTOR 2025: ``Task */<patient>/<patient>__{CT,PT}.nii.gz``, tumors labelled on the CT's grid.
+
+    A patient that several tasks hold is taken from the first; the others are set aside.
+    """
+
+    def records() -> Iterator[VolumeRecord | SetAside]:
+        seen: set[tuple[str, str]] = set()
+        for path in sorted(root.glob("**/*__*.nii.gz")):
+            subject, _, kind = split_suffix(path.name)[0].partition("__")
+            if kind not in _HECKTOR:
+                continue
+            domain = _HECKTOR[kind]
+            if (subject, kind) in seen:
+                yield SetAside(path=path, domain=domain, reason="the same patient stands in another task")
+                continue
+            seen.add((subject, kind))
+            label = existing(path.parent / f"{subject}.nii.gz") if kind == "CT" else None
+            yield VolumeRecord(path=path, domain=domain, subject=subject, label=label)
+
+    return gather(records())
+
+
+def read_bhsd(root: Path) -> Manifest:
+    """Return BHSD: head CT with five kinds of hemorrhage (1 EDH, 2 IPH, 3 IVH, 4 SAH, 5 SDH)."""
+
+    def records() -> Iterator[VolumeRecord]:
+        folder = root if (root / "images").is_dir() else root / "label_192"
+        for path in sorted((folder / "images").glob("*.nii.gz")):
+            label = existing(folder / "ground truths" / path.name)
+            yield VolumeRecord(path=path, domain="HEAD-CT", subject=split_suffix(path.name)[0], label=label)
+
+    return gather(records())
+
+
+def read_oasis(root: Path) -> Manifest:
+    """Return OASIS-1: the averaged, gain-corrected MPRAGE of every session, with the orientation put right.
+
+    ``_MR2`` is a repeat of the same subject.
+    """
+
+    def records() -> Iterator[VolumeRecord]:
+        for path in sorted(root.glob("**/OAS1_*_MR*/PROCESSED/MPRAGE/SUBJ_111/*.hdr")):
+            session = next(part for part in path.parts if re.fullmatch(r"OAS1_\d+_MR\d", part))
+            subject = session.rsplit("_", 1)[0]
+            yield VolumeRecord(path=path, domain="BRAIN-T1", subject=subject, affine=_OASIS_AFFINE)
+
+    return gather(records())
+
+
+LAYOUTS: dict[str, Callable[[Path], Manifest]] = {
+    "folder": read_folder,
+    "bids": read_bids,
+    "nnunet": read_nnunet,
+    "decathlon": read_decathlon,
+    "nnssl": read_nnssl,
+    "amos": read_amos,
+    "brats": read_brats,
+    "hecktor": read_hecktor,
+    "bhsd": read_bhsd,
+    "oasis": read_oasis,
+}
+"""Layouts by the name a user gives."""
+
+
+def read_layout(name: str, root: Path) -> Manifest:
+    """Return the manifest of a data set in a known layout.
+
+    Raises:
+        InputError: an unknown name, no such folder, or no volume in it.
+    """
+    if name not in LAYOUTS:
+        raise InputError(f"unknown layout {name!r}; choose one of {list(LAYOUTS)}, or write a CSV")
+    if not root.is_dir():
+        raise InputError(f"no such folder: {root}; give the folder into which the data set was unpacked")
+    try:
+        return LAYOUTS[name](root)
+    except InputError as error:
+        if "no volumes found" in str(error):
+            raise InputError(
+                f"no volumes of layout {name!r} in {root}; give the data set's own folder"
+            ) from None
+        raise

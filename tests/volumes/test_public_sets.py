@@ -1,0 +1,219 @@
+"""Miniatures of public layouts give the right domains, subjects and labels, and their traps are stepped around."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from voxmix.errors import InputError
+from voxmix.volumes import IntensityRule, Manifest, Recipe
+from voxmix.volumes.prepare import prepare
+from voxmix.volumes.public_sets import read_layout
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def found(manifest: Manifest) -> set[tuple[str, str, str, str | None]]:
+    return {(r.domain, r.subject, r.path.name, r.label and r.label.name) for r in manifest.records}
+
+
+def test_amos_modality_is_by_number(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "imagesTr/amos_0001.nii.gz",
+        "labelsTr/amos_0001.nii.gz",
+        "imagesTr/amos_0500.nii.gz",
+        "imagesVa/amos_0501.nii.gz",
+        "labelsVa/amos_0501.nii.gz",
+        "imagesTs/amos_0600.nii.gz",
+        "imagesTs/amos_5514.nii.gz",
+    )
+    manifest = read_layout("amos", tmp_path)
+    assert found(manifest) == {
+        ("ABD-CT", "amos_0001", "amos_0001.nii.gz", "amos_0001.nii.gz"),
+        ("ABD-CT", "amos_0500", "amos_0500.nii.gz", None),
+        ("ABD-MRI", "amos_0501", "amos_0501.nii.gz", "amos_0501.nii.gz"),
+        ("ABD-MRI", "amos_0600", "amos_0600.nii.gz", None),
+    }
+    assert [s.path.name for s in manifest.set_aside] == ["amos_5514.nii.gz"]
+
+
+def test_brats_visits_of_one_person_stay_together(tmp_path: Path) -> None:
+    for visit in ("BraTS-GLI-00002-000", "BraTS-GLI-00002-001", "BraTS-GLI-00003-000"):
+        touch(
+            tmp_path,
+            *(f"train/{visit}/{visit}-{kind}.nii.gz" for kind in ("t1n", "t1c", "t2w", "t2f", "seg")),
+        )
+    manifest = read_layout("brats", tmp_path)
+    assert manifest.counts() == {"BRAIN-T1": 6, "BRAIN-T2": 6}
+    assert manifest.subjects("BRAIN-T1") == ("BraTS-GLI-00002", "BraTS-GLI-00003")
+    assert all(r.label is not None and r.label.name.endswith("-seg.nii.gz") for r in manifest.records)
+
+
+def test_hecktor_patient_in_two_tasks_is_taken_once(tmp_path: Path) -> None:
+    for task in ("Task 1", "Task 2"):
+        touch(
+            tmp_path,
+            *(f"{task}/CHUM-001/{name}.nii.gz" for name in ("CHUM-001__CT", "CHUM-001__PT", "CHUM-001")),
+        )
+    touch(tmp_path, "Task 2/MDA-7/MDA-7__CT.nii.gz")
+    manifest = read_layout("hecktor", tmp_path)
+    assert found(manifest) == {
+        ("HN-CT", "CHUM-001", "CHUM-001__CT.nii.gz", "CHUM-001.nii.gz"),
+        ("HN-PET", "CHUM-001", "CHUM-001__PT.nii.gz", None),
+        ("HN-CT", "MDA-7", "MDA-7__CT.nii.gz", None),
+    }
+    assert len(manifest.set_aside) == 2
+
+
+def test_bhsd(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "label_192/images/a.nii.gz", "label_192/ground truths/a.nii.gz", "label_192/images/b.nii.gz"
+    )
+    assert found(read_layout("bhsd", tmp_path)) == {
+        ("HEAD-CT", "a", "a.nii.gz", "a.nii.gz"),
+        ("HEAD-CT", "b", "b.nii.gz", None),
+    }
+
+
+def test_oasis_orientation_is_put_right(tmp_path: Path) -> None:
+    data = np.zeros((12, 10, 8), np.int16)
+    data[2:9, 3:8, 1:6] = np.random.default_rng(0).integers(10, 90, (7, 5, 5))
+    for number, visit in ((1, 1), (1, 2), (2, 1)):
+        name = f"OAS1_{number:04d}_MR{visit}"
+        path = tmp_path / f"disc1/{name}/PROCESSED/MPRAGE/SUBJ_111/{name}_mpr_n4_anon_sbj_111.hdr"
+        path.parent.mkdir(parents=True)
+        nibabel.Spm99AnalyzeImage(data + number * 10 + visit, np.diag([-1.0, 1, 1, 1])).to_filename(path)
+    manifest = read_layout("oasis", tmp_path)
+    assert manifest.subjects("BRAIN-T1") == ("OAS1_0001", "OAS1_0002")
+    assert len(manifest.records) == 3
+    recipe = Recipe(
+        spacing_mm=1.0,
+        min_shape=(1, 1, 1),
+        crop_foreground=False,
+        intensity={"BRAIN-T1": IntensityRule(kind="window", low=0, high=200)},
+    )
+    manifest.write_csv(tmp_path / "table.csv")
+    again = Manifest.from_csv(tmp_path / "table.csv")
+    assert again == manifest
+    cache = prepare(again.split(seed=0), recipe=recipe, root=tmp_path / "cache").cache
+    volume = cache.volumes[0]
+    # Stored axes go to anterior, superior and left: prepared ones to right, anterior, superior.
+    assert volume.shape == (8, 12, 10)
+    geometry = cache.geometry(volume)
+    assert (geometry.axes, geometry.flipped) == ((2, 0, 1), (True, False, False))
+
+
+def test_bids_sessions_belong_to_one_subject(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz",
+        "sub-01/ses-b/anat/sub-01_ses-b_FLAIR.nii.gz",
+        "sub-02/pet/sub-02_trc-FDG_pet.nii.gz",
+        "sub-02/func/sub-02_task-rest_bold.nii.gz",
+        "derivatives/x/sub-01/anat/sub-01_T1w.nii.gz",
+    )
+    assert found(read_layout("bids", tmp_path)) == {
+        ("T1", "sub-01", "sub-01_ses-a_T1w.nii.gz", None),
+        ("FLAIR", "sub-01", "sub-01_ses-b_FLAIR.nii.gz", None),
+        ("PET", "sub-02", "sub-02_trc-FDG_pet.nii.gz", None),
+    }
+
+
+def test_nnunet_channels_are_domains(tmp_path: Path) -> None:
+    root = tmp_path / "Dataset007_Brain Tumor"
+    touch(
+        root,
+        "imagesTr/b_1_0000.nii.gz",
+        "imagesTr/b_1_0001.nii.gz",
+        "labelsTr/b_1.nii.gz",
+        "imagesTs/b_2_0000.nii.gz",
+    )
+    write_json(root / "dataset.json", {"channel_names": {"0": "T1", "1": "T2"}, "file_ending": ".nii.gz"})
+    assert found(read_layout("nnunet", root)) == {
+        ("Brain-Tumor-T1", "b_1", "b_1_0000.nii.gz", "b_1.nii.gz"),
+        ("Brain-Tumor-T2", "b_1", "b_1_0001.nii.gz", "b_1.nii.gz"),
+        ("Brain-Tumor-T1", "b_2", "b_2_0000.nii.gz", None),
+    }
+
+
+def test_decathlon_names_the_volume_of_4d_files(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/BRATS_001.nii.gz", "labelsTr/BRATS_001.nii.gz", "imagesTs/BRATS_485.nii.gz")
+    described = {
+        "name": "BRATS",
+        "modality": {"0": "FLAIR", "1": "T1w"},
+        "training": [{"image": "./imagesTr/BRATS_001.nii.gz", "label": "./labelsTr/BRATS_001.nii.gz"}],
+        "test": ["./imagesTs/BRATS_485.nii.gz", "./imagesTs/gone.nii.gz"],
+    }
+    write_json(tmp_path / "dataset.json", described)
+    manifest = read_layout("decathlon", tmp_path)
+    assert {(r.domain, r.subject, r.volume, r.label is not None) for r in manifest.records} == {
+        ("BRATS-FLAIR", "BRATS_001", 0, True),
+        ("BRATS-T1w", "BRATS_001", 1, True),
+        ("BRATS-FLAIR", "BRATS_485", 0, False),
+        ("BRATS-T1w", "BRATS_485", 1, False),
+    }
+    assert [s.reason for s in manifest.set_aside] == ["no such file", "no such file"]
+    described["training"] = [{"image": "../../etc/passwd.nii.gz", "label": "x"}]
+    write_json(tmp_path / "dataset.json", described)
+    with pytest.raises(InputError, match="outside itself"):
+        read_layout("decathlon", tmp_path)
+
+
+def test_nnssl_variables_and_subjects_of_several_data_sets(tmp_path: Path) -> None:
+    root = touch(tmp_path / "Dataset1_X", "a.nii.gz", "b.nii.gz").resolve()
+
+    def subject(path: str) -> dict[str, Any]:
+        return {"sessions": {"s1": {"images": [{"name": "x", "image_path": path, "modality": "T1w"}]}}}
+
+    datasets = {
+        "1": {"subjects": {"01": subject("$nnssl_raw/Dataset1_X/a.nii.gz")}},
+        "2": {"subjects": {"01": subject(str(root / "b.nii.gz")), "02": subject("$OTHER/c.nii.gz")}},
+    }
+    write_json(
+        root / "pretrain_data.json", {"collection_index": 1, "collection_name": "X", "datasets": datasets}
+    )
+    manifest = read_layout("nnssl", root)
+    assert found(manifest) == {("T1w", "1/01", "a.nii.gz", None), ("T1w", "2/01", "b.nii.gz", None)}
+    assert [s.reason for s in manifest.set_aside] == ["its folder is an unknown variable"]
+    datasets["2"]["subjects"]["03"] = subject("$nnssl_raw/../../secret.nii.gz")
+    write_json(root / "pretrain_data.json", {"datasets": datasets})
+    with pytest.raises(InputError, match="outside itself"):
+        read_layout("nnssl", root)
+
+
+def test_csv_round_trip(tmp_path: Path) -> None:
+    touch(tmp_path, "in/CT/p1/a.nii.gz", "in/CT/p1/a_seg.nii.gz", "in/CT/p2/b.nii.gz", "in/CT/p3/b.nii.gz")
+    manifest = read_layout("folder", tmp_path / "in").split(seed=1)
+    for table in (tmp_path / "in" / "m.csv", tmp_path / "elsewhere" / "m.csv"):
+        manifest.write_csv(table)
+        assert Manifest.from_csv(table) == manifest
+    assert "in/CT" not in (tmp_path / "in" / "m.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["amos", "bids", "oasis", "hecktor"])
+def test_empty_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"no volumes of layout '{name}'"):
+        read_layout(name, tmp_path)
+
+
+def test_unknown_layout_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown layout 'x'; choose one of"):
+        read_layout("x", tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        read_layout("amos", tmp_path / "gone")
+    with pytest.raises(InputError, match="no such file"):
+        read_layout("decathlon", tmp_path)
