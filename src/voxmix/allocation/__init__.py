@@ -2,6 +2,27 @@
 
 from voxmix.allocation.answer import Allocation, Baseline
 from voxmix.allocation.optimize import OBJECTIVES, allocate
+from voxmix.allocation.path import Path, path
+from voxmix.allocation.plan import Plan, plan
 from voxmix.allocation.strategies import strategies, strategy_name
+from voxmix.allocation.structure import Structure, mean_transfers, roles, structure
+from voxmix.allocation.suggest import Suggestion, suggest
 
-__all__ = ["OBJECTIVES", "Allocation", "Baseline", "allocate", "strategies", "strategy_name"]
+__all__ = [
+    "OBJECTIVES",
+    "Allocation",
+    "Baseline",
+    "Path",
+    "Plan",
+    "Structure",
+    "Suggestion",
+    "allocate",
+    "mean_transfers",
+    "path",
+    "plan",
+    "roles",
+    "strategies",
+    "strategy_name",
+    "structure",
+    "suggest",
+]

@@ -1,7 +1,22 @@
 """The scaling law of data mixtures: fit it, and know how far to trust it."""
 
+from voxmix.law.compare import Candidate, Comparison, compare
+from voxmix.law.diagnose import Holdout, Profile, profile
 from voxmix.law.fit import fit
 from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import LAWS, LawParameters
 
-__all__ = ["LAWS", "FitQuality", "FittedLaw", "LawParameters", "ParameterStatus", "fit"]
+__all__ = [
+    "LAWS",
+    "Candidate",
+    "Comparison",
+    "FitQuality",
+    "FittedLaw",
+    "Holdout",
+    "LawParameters",
+    "ParameterStatus",
+    "Profile",
+    "compare",
+    "fit",
+    "profile",
+]

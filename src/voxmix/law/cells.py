@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from voxmix.errors import InputError
+from voxmix.law.forms import worth
 from voxmix.measurement import MeasurementTable
 
 
@@ -23,6 +24,7 @@ class Cells:
         seeds: how many losses that mean is of (cell, target).
         noise: variance between seeds of one loss (cell, target); NaN with fewer than two seeds.
         volumes: volumes that exist per source, the largest the table names; NaN where unknown.
+        unique, repeats: U and R of the saturation of repeats; infinite where draws never lose worth.
     """
 
     domains: tuple[str, ...]
@@ -35,6 +37,18 @@ class Cells:
     seeds: Int[np.ndarray, "cell target"]
     noise: Float[np.ndarray, "cell target"]
     volumes: Float[np.ndarray, " source"]
+    unique: Float[np.ndarray, " source"]
+    repeats: Float[np.ndarray, " source"]
+
+    @property
+    def reach(self) -> Float[np.ndarray, " cell"]:
+        """What the draws of each pure run are worth in fresh draws; the budget itself without repetition."""
+        drawn = worth(self.weights * self.budget[:, None], self.unique, self.repeats)
+        return np.asarray(drawn.max(axis=1))
+
+    def saturating(self, unique: Float[np.ndarray, " source"], repeats: float) -> "Cells":
+        """Return the same cells where repeats of ``unique`` volumes lose their worth at rate ``repeats``."""
+        return replace(self, unique=unique, repeats=np.full(len(self.domains), repeats))
 
     @property
     def mixed(self) -> Bool[np.ndarray, " cell"]:
@@ -45,6 +59,18 @@ class Cells:
         """Return the cells of pure runs of one source that were measured on one target, by budget."""
         found = np.flatnonzero((self.source == source) & ~np.isnan(self.loss[:, target]))
         return found[np.argsort(self.budget[found], kind="stable")]
+
+    def only_cells(self, keep: Bool[np.ndarray, " cell"]) -> "Cells":
+        """Return fewer cells with the same targets."""
+        return replace(
+            self,
+            weights=self.weights[keep],
+            budget=self.budget[keep],
+            source=self.source[keep],
+            loss=self.loss[keep],
+            seeds=self.seeds[keep],
+            noise=self.noise[keep],
+        )
 
     def only_targets(self, keep: Bool[np.ndarray, " target"]) -> "Cells":
         """Return the same cells with fewer targets."""
@@ -94,4 +120,6 @@ def gather(table: MeasurementTable) -> Cells:
         seeds=seeds[:, measured],
         noise=noise[:, measured],
         volumes=volumes,
+        unique=np.full(len(table.domains), np.inf),
+        repeats=np.full(len(table.domains), np.inf),
     )

@@ -1,16 +1,22 @@
 """fit(): from a table of losses to a law with its health."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.law import forms
 from voxmix.law.cells import Cells, gather
+from voxmix.law.compare import compare
+from voxmix.law.diagnose import compare_cells
 from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
-from voxmix.law.forms import BUDGET, BUDGET_DIVERSITY, LAWS, SHARED, LawParameters
+from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS, SHARED, LawParameters
 from voxmix.law.health import statuses
 from voxmix.law.joint import solve
+from voxmix.law.repetition import saturated
 from voxmix.law.twostage import FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable
@@ -27,13 +33,17 @@ def fit(
     rho: str = "shared",
     bootstrap: int = 0,
     seed: int = 0,
+    holdout_budget: float | str | None = None,
+    repetition: float | str | None = None,
+    volumes: Mapping[str, float] | None = None,
     progress: ProgressCallback = silent,
 ) -> FittedLaw:
     """Return the law that fits a table of losses, with R2, residuals and a status per parameter.
 
     Args:
         table: pure runs at three budgets or more per domain; runs of mixtures where variety should count.
-        law: "transfer" (the paper's), "naive", "shared-exponent", "diversity", "budget", "budget-diversity".
+        law: "transfer" (the paper's), "naive", "shared-exponent", "diversity", "budget", "budget-diversity";
+            "auto" takes the one that predicts held-out budgets and mixtures best, and says why in ``notes``.
         method: "two-stage" as the paper does (a third stage for rho), or "joint" over all runs at once.
         loss: squared error, Huber loss of the relative error, or squared error of the log.
         max_exponent: upper bound of beta (default 2, spec section 3).
@@ -41,12 +51,22 @@ def fit(
         rho: one CES exponent for all targets, or one per target.
         bootstrap: wild cluster bootstrap draws through all stages; 0 for none.
         seed: of the bootstrap.
+        repetition: None counts every draw in full; a number is the rate R at which repeats of the volumes that
+            exist lose their worth; "fitted" finds R where the runs tell it. The bootstrap holds R.
+        volumes: volumes that exist per domain, for repetition; else those of the table.
+        holdout_budget: a budget, or "largest", that is kept from the fit and compared with its prediction.
 
     Raises:
         InputError: an unknown option, or a table from which no curve can be fitted.
     """
     options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap)
-    cells, dropped = _fittable(gather(table), options)
+    whole, dropped = _fittable(gather(table), options)
+    kept = _kept(whole, holdout_budget)
+    cells, saturation = saturated(whole.only_cells(kept), options, repetition, volumes)
+    comparison = compare(cells, options) if law == AUTO else None
+    if comparison is not None:
+        law = comparison.chosen.law
+        options = replace(options, law=law, method=comparison.chosen.method)
     batch, converged = solve(cells, np.nan_to_num(cells.loss)[None], options)
     parameters = batch.take(0)
     draws = None
@@ -61,18 +81,34 @@ def fit(
         parameters=parameters,
         budget_range=(float(cells.budget.min()), float(cells.budget.max())),
         quality=quality_of(cells, parameters),
-        status=(*dropped, *statuses(cells, parameters, options, converged=bool(converged[0]))),
+        status=(*dropped, *saturation, *statuses(cells, parameters, options, converged=bool(converged[0]))),
         bootstrap=draws,
         table_digest=table.digest,
-        volumes={d: float(v) for d, v in zip(cells.domains, cells.volumes, strict=True) if not np.isnan(v)},
+        notes=() if comparison is None else (comparison.reason,),
+        holdout=None if kept.all() else compare_cells(whole, parameters, np.flatnonzero(~kept)),
+        comparison=None if comparison is None else comparison.to_dict(),
+        volumes={d: float(v) for d, v in zip(cells.domains, cells.volumes, strict=True) if not np.isnan(v)}
+        | dict(volumes or {}),
     )
+
+
+def _kept(cells: Cells, holdout: float | str | None) -> Bool[np.ndarray, " cell"]:
+    if holdout is None:
+        return np.ones(len(cells.budget), dtype=bool)
+    sizes = np.unique(cells.budget)
+    wanted = float(sizes[-1]) if holdout == "largest" else holdout
+    if isinstance(wanted, str) or wanted not in sizes:
+        raise InputError(f"holdout_budget must be largest or one of {sizes.tolist()}, got {holdout!r}")
+    if len(sizes) < 3:
+        raise InputError(f"holding out a budget needs three or more, got {sizes.tolist()}")
+    return np.asarray(cells.budget != wanted)
 
 
 def _checked(
     law: str, method: str, loss: str, max_exponent: float, max_transfer: float, rho: str, bootstrap: int
 ) -> FitOptions:
     choices = {
-        "law": (law, LAWS),
+        "law": (law, (*LAWS, AUTO)),
         "method": (method, ("two-stage", "joint")),
         "loss": (loss, ("mse", "relative-huber", "log")),
         "rho": (rho, ("shared", "per-target")),
@@ -94,11 +130,11 @@ def _checked(
         raise InputError(f"bootstrap must be a count of draws, at least 0, got {bootstrap}")
     return FitOptions(
         law=law,
-        method=method,  # type: ignore[arg-type]
-        loss=loss,  # type: ignore[arg-type]
+        method=method,
+        loss=loss,
         max_exponent=max_exponent,
         max_transfer=max_transfer,
-        rho=rho,  # type: ignore[arg-type]
+        rho=rho,
     )
 
 

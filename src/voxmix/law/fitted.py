@@ -11,6 +11,7 @@ from jaxtyping import Float
 from voxmix import _io
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law import forms
+from voxmix.law.diagnose import Holdout
 from voxmix.law.forms import LawParameters
 from voxmix.mixture import Mixture
 
@@ -78,7 +79,8 @@ class FittedLaw:
     """A law fitted to measurements.
 
     ``transfer[source, target]`` is the worth of one draw of source for target, in draws of target.
-    ``targets`` equals ``domains`` unless a domain was never measured as a target.
+    ``targets`` equals ``domains`` unless a domain was never measured as a target. ``holdout`` compares the law
+    with a budget that was kept from the fit, ``comparison`` is what law "auto" tried, and why it chose this.
     """
 
     domains: tuple[str, ...]
@@ -94,6 +96,8 @@ class FittedLaw:
     table_digest: str = ""
     volumes: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    holdout: Holdout | None = None
+    comparison: dict[str, Any] | None = None
 
     @property
     def irreducible_loss(self) -> Float[np.ndarray, " target"]:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 TRANSFER, NAIVE, SHARED, DIVERSITY, BUDGET = "transfer", "naive", "shared-exponent", "diversity", "budget"
 BUDGET_DIVERSITY = "budget-diversity"
+AUTO = "auto"
 LAWS = (TRANSFER, NAIVE, SHARED, DIVERSITY, BUDGET, BUDGET_DIVERSITY)
 
 _TARGET_FIELDS = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")

@@ -6,6 +6,7 @@ import numpy as np
 
 from voxmix import __version__
 from voxmix.errors import InputError
+from voxmix.law.diagnose import Holdout
 from voxmix.law.fitted import FORMAT, FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import LawParameters
 
@@ -70,6 +71,8 @@ def law_to_dict(law: FittedLaw) -> dict[str, Any]:
         "budget_range": [float(b) for b in law.budget_range],
         "table_digest": law.table_digest,
         "notes": list(law.notes),
+        "holdout": None if law.holdout is None else law.holdout.to_dict(),
+        "comparison": law.comparison,
         "bootstrap": None
         if law.bootstrap is None
         else {name: plain(getattr(law.bootstrap, name)) for name in (*_BY_TARGET, "transfer", "repeats")},
@@ -157,6 +160,8 @@ def _read(value: dict[str, Any]) -> FittedLaw:
         table_digest=value["table_digest"],
         volumes=dict(value["volumes"]),
         notes=tuple(value["notes"]),
+        holdout=None if value["holdout"] is None else Holdout.from_dict(value["holdout"]),
+        comparison=value["comparison"],
     )
 
 

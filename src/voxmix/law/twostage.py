@@ -6,7 +6,6 @@ from runs of mixtures, everything else held; a search in one dimension.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -26,11 +25,11 @@ class FitOptions:
     """What is fitted and how; see :func:`voxmix.law.fit`."""
 
     law: str = forms.TRANSFER
-    method: Literal["two-stage", "joint"] = "two-stage"
-    loss: Literal["mse", "relative-huber", "log"] = "mse"
+    method: str = "two-stage"
+    loss: str = "mse"
     max_exponent: float = 2.0
     max_transfer: float = 1.0
-    rho: Literal["shared", "per-target"] = "shared"
+    rho: str = "shared"
 
 
 def two_stage(
@@ -52,7 +51,12 @@ def two_stage(
             elif options.law != forms.NAIVE:
                 transfer[:, i, j] = _pair_transfer(cells, loss, i, j, curves[:, :, j], options)
     law = LawParameters.make(
-        irreducible_loss=curves[0], amplitude=curves[1], exponent=curves[2], transfer=transfer
+        irreducible_loss=curves[0],
+        amplitude=curves[1],
+        exponent=curves[2],
+        transfer=transfer,
+        unique=cells.unique,
+        repeats=np.tile(cells.repeats, (draws, 1)),
     )
     if options.loss != "mse":
         law = _under_other_loss(cells, loss, law, options)
@@ -88,22 +92,24 @@ def _own_curve(
     held: Float[np.ndarray, " draw"] | None,
     options: FitOptions,
 ) -> Float[np.ndarray, "parameter draw"]:
+    reach = cells.reach
     rows = cells.pure(int(cells.own[target]), target)
     own = loss[:, rows, target]
     exponent = held
-    if len(np.unique(cells.budget[rows])) < 2:
+    if len(np.unique(reach[rows])) < 2:
         exponent = np.full(len(own), _RARE_EXPONENT)
-    return np.array(fit_curves(cells.budget[rows], own, max_exponent=options.max_exponent, exponent=exponent))
+    return np.array(fit_curves(reach[rows], own, max_exponent=options.max_exponent, exponent=exponent))
 
 
 def _shared_exponent(
     cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
 ) -> Float[np.ndarray, " draw"]:
     """One beta for all targets: least sum over targets of squared error relative to the target's mean loss."""
+    reach = cells.reach
     series = []
     for j in range(len(cells.targets)):
         rows = cells.pure(int(cells.own[j]), j)
-        budget = cells.budget[rows]
+        budget = reach[rows]
         if len(np.unique(budget)) >= 2:
             own = loss[:, rows, j]
             x = np.broadcast_to(budget / np.exp(np.mean(np.log(budget))), own.shape)
@@ -128,9 +134,8 @@ def _fill_exponents(
     cells: Cells, exponent: Float[np.ndarray, "draw target"]
 ) -> Float[np.ndarray, "draw target"]:
     """Give targets with one budget the median exponent of those with more."""
-    known = np.array(
-        [len(np.unique(cells.budget[cells.pure(int(o), j)])) > 1 for j, o in enumerate(cells.own)]
-    )
+    reach = cells.reach
+    known = np.array([len(np.unique(reach[cells.pure(int(o), j)])) > 1 for j, o in enumerate(cells.own)])
     if known.all() or not known.any():
         return exponent
     return np.where(known, exponent, np.median(exponent[:, known], axis=1, keepdims=True))
@@ -141,10 +146,11 @@ def _through_single_budgets(
     loss: Float[np.ndarray, "draw cell target"],
     curves: Float[np.ndarray, "parameter draw target"],
 ) -> None:
+    reach = cells.reach
     for j, own in enumerate(cells.own):
         rows = cells.pure(int(own), j)
-        if len(np.unique(cells.budget[rows])) == 1:
-            curves[1, :, j] = loss[:, rows[0], j] * cells.budget[rows[0]] ** curves[2, :, j]
+        if len(np.unique(reach[rows])) == 1:
+            curves[1, :, j] = loss[:, rows[0], j] * reach[rows[0]] ** curves[2, :, j]
 
 
 def _pair_transfer(
@@ -156,11 +162,12 @@ def _pair_transfer(
     options: FitOptions,
 ) -> Float[np.ndarray, " draw"]:
     """Return the tau of least squares: ``L - E`` is linear in ``u = tau**-beta >= max_transfer**-beta``."""
+    reach = cells.reach
     rows = cells.pure(source, target)
     asymptote, amplitude, exponent = curve
     if not len(rows):
         return np.zeros(len(loss))
-    z = amplitude[:, None] * cells.budget[rows] ** -exponent[:, None]
+    z = amplitude[:, None] * reach[rows] ** -exponent[:, None]
     above = loss[:, rows, target] - asymptote[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         u = np.sum(z * above, axis=1) / np.sum(z * z, axis=1)

@@ -1,0 +1,126 @@
+"""path(): how the best mixture and its loss move with the budget and with min_weight."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix.allocation.interior import solve
+from voxmix.allocation.optimize import importance_of
+from voxmix.errors import InputError
+from voxmix.law import FittedLaw
+from voxmix.law.forms import Landscape
+
+_AT_BOUND = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Path:
+    """Allocations along one axis.
+
+    ``axis`` is "budget" or "min_weight"; ``kinks`` are its values at which a domain comes to rest on
+    min_weight or leaves it: between them the curves are smooth.
+    """
+
+    domains: tuple[str, ...]
+    targets: tuple[str, ...]
+    axis: str
+    values: Float[np.ndarray, " point"]
+    weights: Float[np.ndarray, "point source"]
+    predicted_loss: Float[np.ndarray, "point target"]
+    objective: Float[np.ndarray, " point"]
+    gap: Float[np.ndarray, " point"]
+    kinks: tuple[tuple[float, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the path as JSON-like data."""
+        return {
+            "axis": self.axis,
+            "values": self.values.tolist(),
+            "weights": {d: self.weights[:, i].tolist() for i, d in enumerate(self.domains)},
+            "predicted_loss": {t: self.predicted_loss[:, j].tolist() for j, t in enumerate(self.targets)},
+            "objective": self.objective.tolist(),
+            "gap": self.gap.tolist(),
+            "kinks": [{"at": at, "domain": name} for at, name in self.kinks],
+        }
+
+
+def path(
+    law: FittedLaw,
+    *,
+    budgets: Sequence[float] | None = None,
+    min_weights: Sequence[float] | None = None,
+    budget: float | None = None,
+    min_weight: float = 0.05,
+    target_weights: Mapping[str, float] | None = None,
+) -> Path:
+    """Return the allocations over ``budgets`` (at one min_weight), or over ``min_weights`` (at one budget).
+
+    Without either, 41 budgets from the smallest fitted one to a hundred times the largest. The curve over
+    min_weight is the paper's figure 5; its kinks are found by bisection to 1e-6 of the axis.
+
+    Raises:
+        InputError: both axes given, a value out of range, or min_weights without budget.
+    """
+    if budgets is not None and min_weights is not None:
+        raise InputError("give budgets or min_weights, not both: a path has one axis")
+    count = len(law.domains)
+    importance = importance_of(law, target_weights)[None]
+    if min_weights is not None:
+        if budget is None or not budget > 0:
+            raise InputError(f"min_weights need a budget above 0, got {budget}")
+        values = np.array(sorted(min_weights), dtype=np.float64)
+        if not len(values) or values[0] < 0 or values[-1] > 1 / count + 1e-12:
+            raise InputError(f"min_weights must lie between 0 and {1 / count:.4f}, got {list(min_weights)}")
+    else:
+        low, high = law.budget_range
+        values = (
+            np.geomspace(low, 100 * high, 41) if budgets is None else np.array(sorted(budgets), dtype=float)
+        )
+        if not len(values) or not values[0] > 0 or not 0 <= min_weight <= 1 / count + 1e-12:
+            raise InputError(f"budgets must be above 0 and min_weight at most {1 / count:.4f}")
+
+    def at(value: float) -> tuple[np.ndarray, np.ndarray, float, float]:
+        least = value if min_weights is not None else min_weight
+        landscape = Landscape(law.parameters, float(budget or 0) if min_weights is not None else value)
+        lower = np.full(count, min(least, 1 / count))
+        found = solve(landscape, importance, lower=lower, upper=np.ones(count))
+        return found.weights[0], landscape.loss(found.weights)[0], found.objective[0], found.gap[0]
+
+    def resting(value: float) -> np.ndarray:
+        least = value if min_weights is not None else min_weight
+        return at(value)[0] <= least + _AT_BOUND
+
+    points = [at(float(v)) for v in values]
+    return Path(
+        domains=law.domains,
+        targets=law.targets,
+        axis="min_weight" if min_weights is not None else "budget",
+        values=values,
+        weights=np.array([p[0] for p in points]),
+        predicted_loss=np.array([p[1] for p in points]),
+        objective=np.array([p[2] for p in points]),
+        gap=np.array([p[3] for p in points]),
+        kinks=_kinks(values, resting, law.domains),
+    )
+
+
+def _kinks(
+    values: Float[np.ndarray, " point"], resting: object, domains: tuple[str, ...]
+) -> tuple[tuple[float, str], ...]:
+    assert callable(resting)
+    found = []
+    states = [resting(float(v)) for v in values]
+    inner = len(values) - 1
+    if states and states[-1].all():  # only one mixture is left at the end of the axis: no kink
+        inner -= 1
+    for k in range(inner):
+        for i in np.flatnonzero(states[k] != states[k + 1]):
+            low, high = float(values[k]), float(values[k + 1])
+            while high - low > 1e-6 * max(abs(high), 1e-3):
+                middle = (low + high) / 2
+                low, high = (middle, high) if resting(middle)[i] == states[k][i] else (low, middle)
+            found.append(((low + high) / 2, domains[int(i)]))
+    return tuple(sorted(found))

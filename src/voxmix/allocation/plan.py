@@ -1,0 +1,132 @@
+"""plan(): the smallest budget, and its mixture, that reaches given losses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix.allocation.limits import limits
+from voxmix.allocation.optimize import Aim, program_of
+from voxmix.allocation.program import solve_program
+from voxmix.errors import InputError
+from voxmix.law import FittedLaw
+from voxmix.law.forms import Landscape
+from voxmix.mixture import Mixture
+
+_LARGEST = 1e15
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Plan:
+    """The least budget that is predicted to reach every wanted loss, and the mixture that does."""
+
+    targets: tuple[str, ...]
+    mixture: Mixture
+    budget: float
+    wanted: dict[str, float]
+    predicted_loss: Float[np.ndarray, " target"]
+    uniform_budget: float | None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-like data."""
+        return {
+            "budget": self.budget,
+            "weights": self.mixture.as_dict(),
+            "wanted": dict(self.wanted),
+            "predicted_loss": dict(zip(self.targets, self.predicted_loss.tolist(), strict=True)),
+            "uniform_budget": self.uniform_budget,
+            "notes": list(self.notes),
+        }
+
+
+def plan(
+    law: FittedLaw,
+    *,
+    loss: Mapping[str, float],
+    min_weight: float = 0.05,
+    max_weight: Mapping[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    cost: Mapping[str, float] | None = None,
+) -> Plan:
+    """Return the smallest budget at which some mixture is predicted to reach every loss of ``loss``.
+
+    At each budget the best worst ratio of predicted to wanted loss is a convex program; it falls as the
+    budget grows, so the budget is found by bisection, to 1e-6 of itself. ``uniform_budget`` is what the
+    uniform mixture would need (None where it never gets there).
+
+    Raises:
+        InputError: an unknown target, a loss at or below the irreducible one, or limits in conflict.
+    """
+    unknown = [name for name in loss if name not in law.targets]
+    if not loss or unknown:
+        raise InputError(
+            f"name the wanted loss of one target or more of {list(law.targets)}, got {dict(loss)}"
+        )
+    if cost and law.parameters.by_share:
+        raise InputError(f"cost per draw is not convex under the {law.law} law; plan with another law")
+    wanted = np.array([loss.get(name, np.inf) for name in law.targets])
+    for name, value, least in zip(law.targets, wanted, law.irreducible_loss, strict=True):
+        if not value > least:
+            raise InputError(
+                f"loss {value:g} of {name} is not above its irreducible loss {least:.4g}, which no budget goes below"
+            )
+
+    def best(budget: float) -> tuple[float, np.ndarray]:
+        bounds = limits(
+            law.domains, budget, min_weight=min_weight, max_weight=max_weight, fixed=fixed, cost=cost
+        )
+        landscape = Landscape(law.parameters, budget, bounds.price)
+        weight = np.where(np.isfinite(wanted), 1 / wanted, 0.0)
+        aim = Aim(kind="minimax", targets=law.targets, importance=weight / weight.sum(), guard=None)
+        program = program_of(landscape, bounds, aim, weight[None])
+        money = solve_program(landscape, program).weights[0]
+        return float(np.max(landscape.loss(money[None])[0] * weight)), bounds.to_draws(money)
+
+    def even(budget: float) -> float:
+        losses = law.evaluate(np.full(len(law.domains), 1 / len(law.domains)), budget)
+        return float(np.max(losses / wanted))
+
+    budget = _least(lambda n: best(n)[0])
+    if budget is None:
+        raise InputError(
+            f"no budget up to {_LARGEST:g} draws reaches {dict(loss)} under these limits; ask for less, or "
+            "loosen them"
+        )
+    weights = best(budget)[1]
+    notes = []
+    if law.extrapolation(budget) > 1:
+        low, high = law.budget_range
+        notes.append(
+            f"the budget lies {law.extrapolation(budget):.1f} times outside the fitted budgets {low:g} to {high:g}"
+        )
+    mixture = Mixture(domains=law.domains, weights=weights / weights.sum())
+    draws = budget
+    if cost:
+        price = np.array([cost.get(name, 1.0) for name in law.domains])
+        draws = budget / float(mixture.weights @ price)
+    return Plan(
+        targets=law.targets,
+        mixture=mixture,
+        budget=budget,
+        wanted=dict(loss),
+        predicted_loss=law.evaluate(mixture.weights, draws),
+        uniform_budget=None if cost else _least(even),
+        notes=tuple(notes),
+    )
+
+
+def _least(ratio: object) -> float | None:
+    """Return the least budget with ``ratio(budget) <= 1``; None when none up to 1e15 has."""
+    assert callable(ratio)
+    low, high = 0.0, np.log(_LARGEST)
+    if ratio(_LARGEST) > 1:
+        return None
+    if ratio(1.0) <= 1:
+        return 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if ratio(float(np.exp(middle))) <= 1 else (middle, high)
+    return float(np.exp(high))

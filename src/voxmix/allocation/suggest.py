@@ -1,0 +1,144 @@
+"""suggest(): which next proxy runs would improve the decision most per draw.
+
+The bootstrap draws stand for what the law may be. A run is worth what its losses are expected to lower the
+objective of the mixture that is chosen after seeing them: the expected value of sample information, by
+regression of each candidate mixture's objective on the losses the run would give (Strong, Oakley, Brennan
+and Breeze 2015).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix.allocation.interior import solve
+from voxmix.errors import InputError
+from voxmix.law import FittedLaw
+from voxmix.law.forms import Landscape, predict
+from voxmix.mixture import Mixture
+
+_CANDIDATES = 24  # mixtures the decision is between
+_LEAST_DRAWS = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Suggestion:
+    """A run, and what it is expected to be worth.
+
+    ``gain`` is the expected fall of the objective at the decision's budget; ``gain_per_draw`` over the
+    run's own draws; ``share`` over what knowing the law exactly would gain.
+    """
+
+    mixture: Mixture
+    budget: float
+    gain: float
+    gain_per_draw: float
+    share: float
+
+    @property
+    def name(self) -> str:
+        """What the run trains on: a domain, "uniform", or the weights."""
+        if self.mixture.source is not None:
+            return self.mixture.source
+        if np.allclose(self.mixture.weights, 1 / len(self.mixture.domains)):
+            return "uniform"
+        return ", ".join(f"{name} {weight:.0%}" for name, weight in self.mixture.as_dict().items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the suggestion as JSON-like data."""
+        return {
+            "run": self.name,
+            "weights": self.mixture.as_dict(),
+            "budget": self.budget,
+            "gain": self.gain,
+            "gain_per_draw": self.gain_per_draw,
+            "share": self.share,
+        }
+
+
+def suggest(
+    law: FittedLaw,
+    *,
+    budget: float | None = None,
+    budgets: Sequence[float] | None = None,
+    min_weight: float = 0.05,
+    noise: float | None = None,
+    seed: int = 0,
+) -> tuple[Suggestion, ...]:
+    """Return candidate runs, the most useful per draw first.
+
+    Candidates: every pure run, the uniform mixture and the present best mixture, at ``budgets`` (the
+    smallest and largest fitted, and twice the largest). ``budget`` is the decision's (four times the
+    largest fitted). ``noise`` is the relative error of one run's loss; by default that of the fit's residuals.
+
+    Raises:
+        InputError: the law has fewer than 50 bootstrap draws.
+    """
+    if law.bootstrap is None or law.bootstrap.draws < _LEAST_DRAWS:
+        raise InputError(f"suggest needs {_LEAST_DRAWS} bootstrap draws or more; fit with bootstrap=200")
+    low, high = law.budget_range
+    decision = 4 * high if budget is None else float(budget)
+    rng = np.random.default_rng(seed)
+    value, best = _values(law, decision, min_weight)
+    now = value.mean(axis=0).min()
+    perfect = now - value.min(axis=1).mean()
+    spread = _noise(law) if noise is None else noise
+    tried = [Mixture.pure(law.domains, name) for name in law.domains]
+    tried += [Mixture.uniform(law.domains), Mixture(domains=law.domains, weights=best)]
+    found = []
+    for mixture in tried:
+        for draws in sorted(set(budgets or (low, high, 2 * high))):
+            losses = predict(law.bootstrap, mixture.weights[None], np.array([float(draws)]))[:, 0]
+            known = np.isfinite(losses).all(axis=0)
+            seen = np.log(np.maximum(losses[:, known], 1e-300))
+            seen = seen + spread * rng.standard_normal(seen.shape)
+            chance = now - _after(value, rng.permutation(seen))  # what fitting noise alone seems to gain
+            gain = max(now - _after(value, seen) - max(chance, 0.0), 0.0)
+            found.append(
+                Suggestion(
+                    mixture=mixture,
+                    budget=float(draws),
+                    gain=float(gain),
+                    gain_per_draw=float(gain / draws),
+                    share=float(gain / perfect) if perfect > 0 else 0.0,
+                )
+            )
+    return tuple(sorted(found, key=lambda item: -item.gain_per_draw))
+
+
+def _values(
+    law: FittedLaw, budget: float, min_weight: float
+) -> tuple[Float[np.ndarray, "draw candidate"], Float[np.ndarray, " source"]]:
+    """Return the objective of candidate mixtures under every draw, and the mixture best on average."""
+    assert law.bootstrap is not None
+    count, draws = len(law.domains), law.bootstrap.draws
+    many = Landscape(law.bootstrap, budget)
+    cost = np.full((1, len(law.targets)), 1 / len(law.targets))
+    low, high = np.full(count, min(min_weight, 1 / count)), np.ones(count)
+    ours = solve(Landscape(law.parameters, budget), cost, lower=low, upper=high).weights
+    picked = solve(many, cost, lower=low, upper=high, tolerance=1e-6).weights
+    step = max(draws // _CANDIDATES, 1)
+    mixtures = np.vstack([ours, np.full((1, count), 1 / count), picked[::step][:_CANDIDATES]])
+    value = np.stack([many.loss(np.tile(w, (draws, 1))).mean(axis=1) for w in mixtures], axis=1)
+    return value, mixtures[int(value.mean(axis=0).argmin())]
+
+
+def _noise(law: FittedLaw) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = law.quality.residuals / law.quality.predicted
+    relative = relative[np.isfinite(relative)]
+    return float(np.sqrt(np.mean(relative**2))) if len(relative) else 0.02
+
+
+def _after(value: Float[np.ndarray, "draw candidate"], seen: Float[np.ndarray, "draw target"]) -> float:
+    """Return the mean objective of the mixture chosen after the run: ridge regression, then the least."""
+    center = seen - seen.mean(axis=0)
+    scale = center.std(axis=0)
+    x = center / np.where(scale > 0, scale, 1.0)
+    fitted = value.mean(axis=0) + x @ np.linalg.solve(
+        x.T @ x + len(x) * 0.01 * np.eye(x.shape[1]), x.T @ (value - value.mean(axis=0))
+    )
+    chosen = fitted.argmin(axis=1)
+    return float(np.mean(fitted[np.arange(len(fitted)), chosen]))

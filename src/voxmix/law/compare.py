@@ -1,0 +1,160 @@
+"""compare(): which law of the family predicts best what it has not seen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from voxmix.errors import InputError
+from voxmix.law import forms
+from voxmix.law.cells import Cells
+from voxmix.law.diagnose import Holdout, compare_cells, holdout_of
+from voxmix.law.joint import solve
+from voxmix.law.twostage import FitOptions
+
+_PLAIN = (forms.TRANSFER, forms.SHARED, forms.NAIVE)
+_BETTER = 0.9  # a law with more numbers must err by a tenth less than a simpler one to be chosen
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Candidate:
+    """One law and method, and how it predicted held-out cells; ``refused`` says why it could not be tried."""
+
+    law: str
+    method: str
+    budget: Holdout | None
+    mixtures: Holdout | None
+    refused: str = ""
+
+    @property
+    def score(self) -> float:
+        """Mean relative error on held-out mixtures and at the held-out budget; infinite if never tried."""
+        errors = []
+        if self.budget is not None:
+            mixed = self.budget.mixture_error
+            errors.append(self.budget.mean_relative_error if np.isnan(mixed) else mixed)
+        if self.mixtures is not None:
+            errors.append(self.mixtures.mean_relative_error)
+        return float(np.mean(errors)) if errors else float("inf")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the candidate as JSON-like data."""
+        return {
+            "law": self.law,
+            "method": self.method,
+            "score": self.score if np.isfinite(self.score) else None,
+            "refused": self.refused,
+            "budget": None if self.budget is None else self.budget.to_dict(),
+            "mixtures": None if self.mixtures is None else self.mixtures.to_dict(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Comparison:
+    """Candidates in the order they were tried, the chosen one, and why."""
+
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON-like data."""
+        return {
+            "chosen": {"law": self.chosen.law, "method": self.chosen.method},
+            "reason": self.reason,
+            "candidates": [item.to_dict() for item in self.candidates],
+        }
+
+
+def compare(cells: Cells, options: FitOptions) -> Comparison:
+    """Return how the laws of the family predict the largest budget and left-out mixtures.
+
+    The largest budget is held out where three or more remain; each mixture in turn, at all its budgets,
+    where there are two or more. With mixture runs the score counts mixtures only, because that is what a law
+    is for; without, the pure runs at the held-out budget.
+
+    Raises:
+        InputError: too few budgets to hold one out and no two mixtures.
+    """
+    sizes = np.unique(cells.budget)
+    last = cells.budget == sizes[-1] if len(sizes) >= 4 else None
+    groups = _mixtures(cells)
+    mixed = bool(cells.mixed.any())
+    if last is None and len(groups) < 2:
+        raise InputError(
+            f"auto needs four budgets or two mixtures to hold something out, got {len(sizes)} and {len(groups)}; add "
+            "runs, or name a law"
+        )
+    tried = [(name, "two-stage") for name in _PLAIN]
+    if mixed:
+        tried += [(forms.DIVERSITY, "two-stage"), (forms.TRANSFER, "joint"), (forms.DIVERSITY, "joint")]
+        tried += [(forms.BUDGET, "joint"), (forms.BUDGET_DIVERSITY, "joint")]
+    found = tuple(_try(cells, options, law, method, last, groups) for law, method in tried)
+    return Comparison(candidates=found, **_choice(found, mixed, float(sizes[-1])))
+
+
+def _mixtures(cells: Cells) -> list[np.ndarray]:
+    rows = np.flatnonzero(cells.mixed)
+    names = {tuple(np.round(cells.weights[k], 6)) for k in rows}
+    return [
+        np.array([k for k in rows if tuple(np.round(cells.weights[k], 6)) == name]) for name in sorted(names)
+    ]
+
+
+def _try(
+    cells: Cells,
+    options: FitOptions,
+    law: str,
+    method: str,
+    last: np.ndarray | None,
+    groups: list[np.ndarray],
+) -> Candidate:
+    from dataclasses import replace
+
+    wanted = replace(options, law=law, method=method)
+    budget, left = None, None
+    try:
+        if last is not None:
+            budget = _held(cells, wanted, [np.flatnonzero(last)])
+        if len(groups) >= 2:
+            left = _held(cells, wanted, groups)
+    except InputError as error:
+        return Candidate(law=law, method=method, budget=None, mixtures=None, refused=str(error))
+    return Candidate(law=law, method=method, budget=budget, mixtures=left)
+
+
+def _held(cells: Cells, options: FitOptions, groups: list[np.ndarray]) -> Holdout:
+    parts = []
+    for rows in groups:
+        keep = np.ones(len(cells.budget), dtype=bool)
+        keep[rows] = False
+        fitted = cells.only_cells(keep)
+        law = solve(fitted, np.nan_to_num(fitted.loss)[None], options)[0].take(0)
+        parts.append(compare_cells(cells, law, rows))
+    if len(parts) == 1:
+        return parts[0]
+    return holdout_of(
+        cells.targets,
+        *(
+            np.concatenate([getattr(p, name) for p in parts])
+            for name in ("weights", "budget", "predicted", "observed")
+        ),
+    )
+
+
+def _choice(found: tuple[Candidate, ...], mixed: bool, largest: float) -> dict[str, Any]:
+    able = [c for c in found if mixed or c.law != forms.NAIVE]  # without mixtures nothing tests tau = 0
+    best = min(able, key=lambda item: item.score)
+    simple = next((c for c in able if c.score * _BETTER <= best.score), best)
+    reason = (
+        f"{simple.law} ({simple.method}) errs by {simple.score:.1%} on what it has not seen; "
+        + ", ".join(
+            f"{c.law} ({c.method}) {c.score:.1%}" for c in found if c is not simple and np.isfinite(c.score)
+        )
+    )
+    if not mixed:
+        reason += (
+            f". No run of a mixture: the worth of variety (rho) cannot be known; a run of the uniform mixture at "
+            f"{largest:,.0f} draws would tell most"
+        )
+    return {"chosen": simple, "reason": reason}

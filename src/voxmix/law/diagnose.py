@@ -1,0 +1,229 @@
+"""What a law has not seen: held-out budgets and mixtures, and the profile likelihood of one number."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from voxmix.errors import InputError
+from voxmix.law import forms
+from voxmix.law.cells import Cells
+from voxmix.law.curves import exponent_grid, project
+from voxmix.law.forms import LawParameters
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Holdout:
+    """Predicted and observed losses of cells that were not fitted.
+
+    Attributes:
+        weights, budget: the held-out cells.
+        predicted, observed: (cell, target); NaN where there is nothing to compare.
+        relative_error: mean of |predicted - observed| / observed per target.
+        correlation: Pearson's r over the targets' means (with few targets it is weak evidence: the
+            targets' levels dominate it).
+        rank_correlation: Spearman's, of the mean losses of held-out mixtures at one budget; NaN below three.
+    """
+
+    targets: tuple[str, ...]
+    weights: Float[np.ndarray, "cell source"]
+    budget: Float[np.ndarray, " cell"]
+    predicted: Float[np.ndarray, "cell target"]
+    observed: Float[np.ndarray, "cell target"]
+    relative_error: Float[np.ndarray, " target"]
+    correlation: float
+    rank_correlation: float
+
+    @property
+    def mean_relative_error(self) -> float:
+        """Mean over all held-out losses of |predicted - observed| / observed."""
+        return float(np.nanmean(np.abs(self.predicted / self.observed - 1)))
+
+    @property
+    def mixture_error(self) -> float:
+        """The same over runs of mixtures only; NaN when none was held out."""
+        mixed = (self.weights > 0).sum(axis=1) > 1
+        return (
+            float(np.nanmean(np.abs(self.predicted / self.observed - 1)[mixed]))
+            if mixed.any()
+            else float("nan")
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON-like data."""
+        from voxmix.law.saved import plain
+
+        return {
+            "targets": list(self.targets),
+            "cells": {
+                "weights": plain(self.weights),
+                "budget": plain(self.budget),
+                "predicted": plain(self.predicted),
+                "observed": plain(self.observed),
+            },
+            "predicted": dict(zip(self.targets, plain(_means(self.predicted)), strict=True)),
+            "observed": dict(zip(self.targets, plain(_means(self.observed)), strict=True)),
+            "relative_error": dict(zip(self.targets, plain(self.relative_error), strict=True)),
+            "mean_relative_error": plain(self.mean_relative_error),
+            "r": plain(self.correlation),
+            "rank_correlation": plain(self.rank_correlation),
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Holdout":
+        """Return the comparison written by :meth:`to_dict`."""
+        cells = value["cells"]
+        return holdout_of(
+            tuple(value["targets"]),
+            *(
+                np.array(cells[name], dtype=np.float64)
+                for name in ("weights", "budget", "predicted", "observed")
+            ),
+        )
+
+
+def _means(values: Float[np.ndarray, "cell target"]) -> Float[np.ndarray, " target"]:
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
+
+
+def holdout_of(
+    targets: tuple[str, ...],
+    weights: Float[np.ndarray, "cell source"],
+    budget: Float[np.ndarray, " cell"],
+    predicted: Float[np.ndarray, "cell target"],
+    observed: Float[np.ndarray, "cell target"],
+) -> Holdout:
+    """Return the comparison of predicted and observed losses of cells that were not fitted."""
+    known = np.isfinite(predicted) & np.isfinite(observed) & (observed > 0)
+    predicted, observed = np.where(known, predicted, np.nan), np.where(known, observed, np.nan)
+    means = _means(predicted), _means(observed)
+    both = ~np.isnan(means[0])
+    return Holdout(
+        targets=targets,
+        weights=weights,
+        budget=budget,
+        predicted=predicted,
+        observed=observed,
+        relative_error=_means(np.abs(predicted / np.where(known, observed, 1) - 1)),
+        correlation=_pearson(means[0][both], means[1][both]),
+        rank_correlation=_ranks_agree(weights, budget, predicted, observed),
+    )
+
+
+def _pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    """Return Spearman's rank correlation, ties at their mean rank; NaN below three values."""
+    if len(a) < 3:
+        return float("nan")
+    ranks = [np.array([np.mean(np.flatnonzero(np.sort(v) == item)) for item in v]) for v in (a, b)]
+    return _pearson(*ranks)
+
+
+def _ranks_agree(
+    weights: np.ndarray, budget: np.ndarray, predicted: np.ndarray, observed: np.ndarray
+) -> float:
+    mixed = ((weights > 0).sum(axis=1) > 1) & ~np.isnan(predicted).any(axis=1)
+    found = []
+    for size in np.unique(budget[mixed]):
+        rows = mixed & (budget == size)
+        if rows.sum() >= 3:
+            found.append(spearman(predicted[rows].mean(axis=1), observed[rows].mean(axis=1)))
+    return float(np.mean(found)) if found else float("nan")
+
+
+def compare_cells(cells: Cells, law: LawParameters, rows: np.ndarray) -> Holdout:
+    """Return how a law predicts some cells."""
+    predicted = forms.predict(law, cells.weights[rows], cells.budget[rows])[0]
+    return holdout_of(cells.targets, cells.weights[rows], cells.budget[rows], predicted, cells.loss[rows])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Profile:
+    """How the misfit grows as one number is held away from its best value.
+
+    ``inside`` are the values whose likelihood ratio does not refuse them at ``level``; ``low`` and ``high``
+    are its ends, at the edge of ``values`` where nothing refuses them.
+    """
+
+    parameter: str
+    target: str
+    source: str | None
+    values: Float[np.ndarray, " value"]
+    misfit: Float[np.ndarray, " value"]
+    low: float
+    high: float
+    level: float
+    bounded: bool
+
+
+def profile(
+    cells: Cells,
+    law: LawParameters,
+    parameter: str,
+    *,
+    target: str,
+    source: str | None = None,
+    level: float = 0.9,
+) -> Profile:
+    """Return the profile likelihood of ``exponent`` of a target, or of ``transfer`` of a pair.
+
+    Gaussian errors of unknown size: a value is refused where ``n ln(SSE / SSE_min)`` exceeds the F quantile
+    (Bates and Watts 1988, section 6.1). For the exponent E and A are fitted anew at every value; for the
+    transfer the target's curve is held, as in stage 2.
+
+    Raises:
+        InputError: an unknown parameter or name, or fewer runs than numbers to tell.
+    """
+    from scipy.stats import f as f_distribution
+
+    if target not in cells.targets or (source is not None and source not in cells.domains):
+        raise InputError(
+            f"unknown target {target!r} or source {source!r}; the domains are {list(cells.domains)}"
+        )
+    j = cells.targets.index(target)
+    if parameter == "exponent":
+        rows, used = cells.pure(int(cells.own[j]), j), 3
+        x = cells.budget[rows] / np.exp(np.mean(np.log(cells.budget[rows])))
+        values = exponent_grid(2.0)
+        misfit = project(
+            np.tile(x, (len(values), 1)),
+            np.tile(cells.loss[rows, j], (len(values), 1)),
+            np.ones((len(values), len(rows))),
+            values,
+            asymptote=True,
+        )[2]
+    elif parameter == "transfer" and source is not None:
+        rows, used = cells.pure(cells.domains.index(source), j), 1
+        values = np.geomspace(1e-4, 4, 400)
+        reached = values[:, None] * cells.budget[rows]
+        guess = law.irreducible_loss[j] + law.amplitude[j] * reached ** -law.exponent[j]
+        misfit = np.sum((guess - cells.loss[rows, j]) ** 2, axis=1)
+    else:
+        raise InputError(f"no profile of {parameter!r}; give exponent, or transfer with its source")
+    left = len(rows) - used
+    if left < 1:
+        raise InputError(
+            f"{len(rows)} budgets leave nothing to judge the {parameter} of {target} by; add a budget"
+        )
+    floor = max(float(misfit.min()), 1e-300)
+    inside = misfit <= floor * (1 + f_distribution.ppf(level, 1, left) / left)
+    kept = np.flatnonzero(inside)
+    return Profile(
+        parameter=parameter,
+        target=target,
+        source=source,
+        values=values,
+        misfit=misfit,
+        low=float(values[kept[0]]),
+        high=float(values[kept[-1]]),
+        level=level,
+        bounded=bool(kept[0] > 0 and kept[-1] < len(values) - 1),
+    )
