@@ -1,19 +1,21 @@
 """Preparing: every file of a manifest to one array of the cache, in parallel, resumable at any moment."""
 
-import json
 import secrets
+import shutil
 import time
+import warnings
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
-from voxmix._io import atomic_path, digest, naming_full_disk, write_json
+from voxmix._io import atomic_path, digest, file_digest, naming_full_disk, read_json, write_json
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
 from voxmix.volumes.content import content_digest
 from voxmix.volumes.geometry import Geometry, Shape
@@ -21,6 +23,7 @@ from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
 from voxmix.volumes.read import read_labels, read_volume
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.transform import prepare_labels, prepare_volume
+from voxmix.volumes.upkeep import estimate_bytes
 from voxmix.volumes.volume import UnreadableVolumeError
 
 _STALE_SECONDS = 3600
@@ -74,6 +77,7 @@ def prepare(
         for folder in ("volumes", "labels"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         _remove_stale(root)
+        _warn_of_space(manifest, recipe=recipe, root=root)
         salt = _salt(root)
         outcomes = _run(manifest.records, recipe=recipe, root=root, workers=workers, progress=progress)
         volumes, set_aside = _collect(manifest, outcomes, salt=salt, recipe=recipe)
@@ -125,19 +129,16 @@ def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
         if record.volume is not None or record.affine is not None:
             content = digest([content, record.volume, record.affine])
         key = volume_key(content, recipe.volume_digest(record.domain))
-        side = root / "volumes" / f"{key}.json"
-        made = not _is_finished(root, key)
-        notes: tuple[str, ...] = ()
-        if made:
+        target = root / "volumes" / f"{key}.npy"
+        stored = _finished(target)
+        if stored is None:
             volume = read_volume(record.path, volume=record.volume, max_voxels=recipe.max_voxels)
             if record.affine is not None:
                 volume = replace(volume, affine=np.array(record.affine).reshape(4, 4))
-            notes = volume.notes
             array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
-            _save(root / "volumes" / f"{key}.npy", array)
-            write_json(side, {"geometry": geometry.as_dict(), "notes": list(notes)})
+            notes = volume.notes
+            _save(target, array, {"geometry": geometry.as_dict(), "notes": list(notes)})
         else:
-            stored = json.loads(side.read_text(encoding="utf-8"))
             geometry, notes = Geometry.from_dict(stored["geometry"]), tuple(stored["notes"])
     except UnreadableVolumeError as error:
         return _Outcome(digest=content, reason=str(error))
@@ -151,7 +152,7 @@ def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
         label=label,
         label_reason=label_reason,
         notes=notes,
-        made=made,
+        made=stored is None,
     )
 
 
@@ -164,21 +165,41 @@ def _prepare_label(
     try:
         key = volume_key(content_digest(path), digest(geometry.as_dict()))
         target = root / "labels" / f"{key}.npy"
-        if not target.exists():
-            _save(target, prepare_labels(read_labels(path, max_voxels=recipe.max_voxels), geometry))
+        if _finished(target) is None:
+            _save(target, prepare_labels(read_labels(path, max_voxels=recipe.max_voxels), geometry), {})
     except UnreadableVolumeError as error:
         return None, f"label map: {error}"
     return f"labels/{key}.npy", ""
 
 
-def _save(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
+def _save(path: Path, array: Shaped[np.ndarray, "..."], about: dict[str, Any]) -> None:
+    """Publish an array, then its side file: the side file alone says that both are whole."""
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+        checksum = file_digest(temporary)
+    write_json(path.with_suffix(".json"), {**about, "checksum": checksum})
 
 
-def _is_finished(root: Path, key: str) -> bool:
-    """The array is published before its side file, so the side file alone says that both are whole."""
-    return (root / "volumes" / f"{key}.json").exists() and (root / "volumes" / f"{key}.npy").exists()
+def _finished(path: Path) -> dict[str, Any] | None:
+    """Return the side file of an array that is whole, else None."""
+    try:
+        stored = read_json(path.with_suffix(".json"))
+    except InputError:
+        return None
+    return stored if path.exists() and isinstance(stored, dict) and "checksum" in stored else None
+
+
+def _warn_of_space(manifest: Manifest, *, recipe: Recipe, root: Path) -> None:
+    there = sum(path.stat().st_size for path in (root / "volumes").glob("*.npy"))
+    needed, free = estimate_bytes(manifest, recipe=recipe) - there, shutil.disk_usage(root).free
+    if needed > free:
+        warnings.warn(
+            f"preparing may take up to {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free on the disk of "
+            f"{root}; if it fills up, free some space and give the same command again",
+            VoxmixWarning,
+            stacklevel=3,
+        )
 
 
 def _collect(

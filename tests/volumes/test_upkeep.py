@@ -1,0 +1,98 @@
+"""A cache knows what it holds, finds every byte that changed, and gives back what it no longer needs."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel
+import numpy as np
+import pytest
+
+from voxmix.errors import VoxmixWarning
+from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
+from voxmix.volumes.prepare import prepare
+from voxmix.volumes.upkeep import estimate_bytes, prune, remove_damaged, usage, verify
+
+RECIPE = Recipe(
+    spacing_mm=1.0, min_shape=(8, 8, 8), intensity={"CT": IntensityRule(kind="window", low=0, high=99)}
+)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    for i in range(4):
+        folder = tmp_path / "data" / "CT" / f"p{i}"
+        folder.mkdir(parents=True)
+        data = np.random.default_rng(i).uniform(20, 90, (10, 11, 12)).astype(np.float32)
+        nibabel.Nifti1Image(data, np.eye(4)).to_filename(folder / "a.nii.gz")
+        nibabel.Nifti1Image((data > 50).astype(np.uint8), np.eye(4)).to_filename(folder / "a_seg.nii.gz")
+    return Manifest.from_folder(tmp_path / "data").split(seed=0)
+
+
+@pytest.fixture
+def cache(manifest: Manifest, tmp_path: Path) -> PreparedCache:
+    return prepare(manifest, recipe=RECIPE, root=tmp_path / "cache").cache
+
+
+def test_usage_is_what_lies_on_disk(cache: PreparedCache) -> None:
+    (domain,) = usage(cache)
+    on_disk = sum(p.stat().st_size for f in ("volumes", "labels") for p in (cache.root / f).iterdir())
+    assert (domain.domain, domain.volumes, domain.bytes) == ("CT", 4, on_disk)
+
+
+def test_whole_cache_verifies(cache: PreparedCache) -> None:
+    seen = []
+    assert verify(cache, progress=lambda done, total: seen.append((done, total))) == ()
+    assert seen == [(n, 4) for n in range(5)]
+
+
+def test_every_kind_of_damage_is_found_and_mended(cache: PreparedCache, manifest: Manifest) -> None:
+    first, second, third, _ = cache.volumes
+    flipped = bytearray((cache.root / first.file).read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    (cache.root / first.file).write_bytes(bytes(flipped))
+    (cache.root / second.file).unlink()
+    assert third.label is not None
+    (cache.root / third.label).with_suffix(".json").unlink()
+    assert set(verify(cache)) == {
+        (first.file, "its bytes changed"),
+        (second.file, "missing"),
+        (third.label, "its checksum is missing"),
+    }
+    assert set(remove_damaged(cache)) == {first.file, second.file, third.label}
+    again = prepare(manifest, recipe=RECIPE, root=cache.root)
+    assert again.made == 2
+    assert again.cache == cache
+    assert verify(again.cache) == ()
+
+
+def test_prune_removes_other_recipes_and_nothing_else(cache: PreparedCache, manifest: Manifest) -> None:
+    coarse = Recipe(spacing_mm=2.0, min_shape=(4, 4, 4), intensity=RECIPE.intensity)
+    now = prepare(manifest, recipe=coarse, root=cache.root).cache
+    planned = prune(now, dry_run=True)
+    assert all((cache.root / file).exists() for file in planned.files)
+    done = prune(now)
+    assert done == planned
+    assert {v.file for v in cache.volumes} <= set(done.files)
+    assert done.bytes > 0
+    assert verify(now) == ()
+    assert prune(now).files == ()
+    assert prepare(manifest, recipe=coarse, root=cache.root).made == 0
+
+
+def test_estimate_bounds_what_is_needed(cache: PreparedCache, manifest: Manifest) -> None:
+    needed = sum(cache.array(v).nbytes for v in cache.volumes)
+    assert needed <= estimate_bytes(manifest, recipe=RECIPE) <= 1.3 * needed
+
+
+def test_too_small_a_disk_is_said_before(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Disk(NamedTuple):
+        total: int = 100
+        used: int = 90
+        free: int = 10
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk())
+    with pytest.warns(VoxmixWarning, match="GB are free on the disk"):
+        prepare(manifest, recipe=RECIPE, root=tmp_path / "small")
