@@ -13,7 +13,8 @@ from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape
 
-_AT_BOUND = 1e-7
+_AT_BOUND = 1e-6
+_SHARP = 1e-13  # near a kink a weight leaves its bound as the square root of the gap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -86,7 +87,7 @@ def path(
         least = value if min_weights is not None else min_weight
         landscape = Landscape(law.parameters, float(budget or 0) if min_weights is not None else value)
         lower = np.full(count, min(least, 1 / count))
-        found = solve(landscape, importance, lower=lower, upper=np.ones(count))
+        found = solve(landscape, importance, lower=lower, upper=np.ones(count), tolerance=_SHARP)
         return found.weights[0], landscape.loss(found.weights)[0], found.objective[0], found.gap[0]
 
     def resting(value: float) -> np.ndarray:
