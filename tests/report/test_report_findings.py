@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import spearmanr, tukey_hsd
 
 from voxmix.mixture import Mixture
-from voxmix.report import Check, ReportContent
+from voxmix.report import Check, ReportContent, render_report
 from voxmix.report.figures import answer_data, means_data
 from voxmix.report.findings import Measured, _spearman, check_budgets, forecast, measured, rank_strategies
-from voxmix.report.words import answer_sentence, verdict_sentences
+from voxmix.report.words import answer_sentence, doubts, verdict_sentences
 
 
 def _measured(means: list[float], *, seeds: int, noise: float, seed: int = 0) -> Measured:
@@ -151,3 +151,29 @@ def test_a_guess_is_no_answer(content: ReportContent) -> None:
     assert dataclasses.replace(content, strategies=guesses).answer is None
     assert content.answer == "diversity-aware"
     assert content.answer_law == "diversity"
+
+
+def test_strategies_without_measurements_are_named(content: ReportContent) -> None:
+    some = tuple(check for check in content.checks if check.strategy != "transfer-aware")
+    page = render_report(dataclasses.replace(content, checks=some))
+    assert "Not measured on every target yet: transfer-aware." in page
+    assert "Not measured on every target yet" not in render_report(content)
+
+
+def test_a_share_outside_its_interval_is_doubted(content: ReportContent) -> None:
+    data = answer_data(content)
+    assert data is not None
+    interval = np.array(data.interval)
+    interval[4] = [0.05, data.weight[4] - 0.1]
+    said = doubts(content, answer=dataclasses.replace(data, interval=interval), items=())
+    assert any("HN-CT lies outside its own interval" in text for text in said)
+    assert not any("outside its own interval" in text for text in doubts(content, answer=data, items=()))
+
+
+def test_a_poor_forecast_and_repeats_are_doubted(content: ReportContent) -> None:
+    data = answer_data(content)
+    poor = dataclasses.replace(forecast(content, law="diversity", budget=16000), mean_error=0.2)
+    said = " ".join(doubts(content, answer=data, items=(poor,)))
+    assert "erred by 20.0% on the strategies it had not seen" in said
+    assert "Repeats are worth less than new volumes" in said
+    assert "times outside the fitted budgets" in said

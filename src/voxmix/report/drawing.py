@@ -39,14 +39,8 @@ def draw_answer(data: AnswerData) -> Drawing:
                 axes.plot([low, high], [i + 0.36, i + 0.36], color=SOFT, linewidth=3.2, solid_capstyle="butt")
             low, high = data.interval[i]
             if np.isfinite(low):
-                axes.errorbar(
-                    [data.weight[i]],
-                    [i],
-                    xerr=[[max(data.weight[i] - low, 0.0)], [max(high - data.weight[i], 0.0)]],
-                    color=INK,
-                    linewidth=1.0,
-                    capsize=3,
-                )
+                axes.plot([low, high], [i, i], color=INK, linewidth=1.0)
+                axes.plot([low, high], [i, i], "|", color=INK, markersize=6, markeredgewidth=1.0)
             end = float(np.nanmax([data.weight[i], data.interval[i, 1]]))
             axes.text(
                 end + top * 0.025, i, percent_text(float(data.weight[i])), va="center", fontweight="bold"

@@ -1,6 +1,6 @@
 """Sections about the law: scaling curves, transfer, effective budgets."""
 
-from voxmix.report import law_tables
+from voxmix.report import law_tables, words
 from voxmix.report.content import ReportContent
 from voxmix.report.curves import curve_panels
 from voxmix.report.drawing import draw_effective, draw_transfer
@@ -47,7 +47,9 @@ def curves_section(content: ReportContent) -> Section:
                 tables=tuple(law_tables.parameter_table(content, law=name) for name in others),
             )
         )
-        messages = tuple(dict.fromkeys(p.message for p in content.laws[law].problems() if p.message))
+        messages = tuple(
+            dict.fromkeys(words.sentence(p.message) for p in content.laws[law].problems() if p.message)
+        )
         if messages:
             blocks.append(Block(heading="What these runs cannot tell", bullets=messages))
     return Section(name=name, title=title, blocks=tuple(blocks))

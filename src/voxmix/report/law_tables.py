@@ -41,7 +41,7 @@ def parameter_table(content: ReportContent, *, law: str) -> Table:
     doubts: dict[str, list[str]] = {}
     for item in fitted.problems():
         if item.source is None and item.target in fitted.targets:
-            doubts.setdefault(item.target, []).append(f"{item.parameter} {item.state}")
+            doubts.setdefault(item.target, []).append(f"{item.parameter.replace('_', ' ')} {item.state}")
     parts = [
         ("irreducible loss E", "irreducible_loss", fitted.irreducible_loss),
         ("amplitude A", "amplitude", fitted.amplitude),

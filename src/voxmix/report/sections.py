@@ -58,7 +58,9 @@ def answer_section(content: ReportContent) -> Section:
         means = means_data(content, budget=budgets[0])
         items = forecasts(content, budget=budgets[0])
         if means is not None:
-            sentences = words.verdict_sentences(means, answer=data.strategy) + words.forecast_sentences(items)
+            sentences = words.verdict_sentences(
+                means, answer=data.strategy, unmeasured=_unmeasured(content, means)
+            ) + words.forecast_sentences(items)
             blocks.append(
                 Block(
                     heading="Measured",
@@ -95,6 +97,10 @@ def _shaded(data: MeansData) -> str:
     if not np.isfinite(data.ranking.noise) or len(data.ranking.strategies) < 2:
         return ""
     return " Shaded: differences to the best that noise alone could make (95%, Tukey and Kramer)."
+
+
+def _unmeasured(content: ReportContent, data: MeansData) -> list[str]:
+    return [name for name in content.strategies if name not in data.ranking.strategies]
 
 
 def _beyond(data: MeansData, law: str) -> str:

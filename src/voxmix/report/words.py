@@ -82,7 +82,7 @@ def sureness_sentences(item: Allocation, data: AnswerData) -> list[str]:
     return found
 
 
-def verdict_sentences(data: MeansData, *, answer: str | None) -> list[str]:
+def verdict_sentences(data: MeansData, *, answer: str | None, unmeasured: Sequence[str] = ()) -> list[str]:
     """Return which strategy won when measured, and whether the noise of the seeds lets one say so."""
     ranking = data.ranking
     best, count = ranking.strategies[0], len(ranking.strategies)
@@ -96,7 +96,8 @@ def verdict_sentences(data: MeansData, *, answer: str | None) -> list[str]:
     start = start.replace(" each", "") if count == 1 else start
     if count == 1:
         return [
-            start + f"{best} reached a mean loss of {number_text(float(ranking.means[0]))}; nothing else was."
+            start
+            + f"{best} reached a mean loss of {number_text(float(ranking.means[0]))}; no other was trained."
         ]
     found = [start + f"{best} had the lowest mean loss, {number_text(float(ranking.means[0]))}."]
     if not np.isfinite(ranking.noise):
@@ -106,6 +107,8 @@ def verdict_sentences(data: MeansData, *, answer: str | None) -> list[str]:
         )
     else:
         found += _noise_sentences(data)
+    if unmeasured:
+        found.append(f"Not measured on every target yet: {listing(unmeasured)}.")
     if answer is not None and answer in ranking.strategies and answer != best:
         i = ranking.strategies.index(answer)
         behind = percent_text(float(ranking.means[i] / ranking.means[0] - 1))
@@ -156,7 +159,7 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
     law_name = content.answer_law
     if answer is not None:
         item = content.strategies[answer.strategy]
-        found += [_sentence(note) for note in item.notes] if isinstance(item, Allocation) else []
+        found += [sentence(note) for note in item.notes] if isinstance(item, Allocation) else []
     if law_name is not None:
         law = content.laws[law_name]
         bad = law.problems()
@@ -165,9 +168,9 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
                 f"{len(bad)} of {len(law.status)} parameters of the law {law_name} are at a bound or cannot be "
                 "told from these runs; they are listed with the scaling curves."
             )
-        found += [_sentence(note) for note in law.notes]
+        found += [sentence(note) for note in law.notes]
     if answer is not None:
-        found += _repeats(answer)
+        found += _outside(answer) + _repeats(answer)
     found += [
         f"The law {item.law} erred by {percent_text(item.mean_error)} on the strategies it had not seen: "
         "trust its order more than its level, and the measured losses more than both."
@@ -175,6 +178,19 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
         if item.law == law_name and item.mean_error > _POOR_FIT
     ]
     return list(dict.fromkeys(found))
+
+
+def _outside(answer: AnswerData) -> list[str]:
+    low, high = answer.interval.T
+    out = [i for i in range(len(low)) if not low[i] - _NARROW <= answer.weight[i] <= high[i] + _NARROW]
+    out = [i for i in out if np.isfinite(low[i])]
+    if not out:
+        return []
+    names = listing([answer.domains[i] for i in out])
+    return [
+        f"The share of {names} lies outside its own interval: mixtures from resampled runs seldom look like "
+        "this one, so the runs do not settle it."
+    ]
 
 
 def _repeats(answer: AnswerData) -> list[str]:
@@ -192,7 +208,7 @@ def _repeats(answer: AnswerData) -> list[str]:
     ]
 
 
-def _sentence(note: str) -> str:
+def sentence(note: str) -> str:
     """Return a note with a capital and a full stop."""
     text = note.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
