@@ -1,0 +1,276 @@
+"""The verbs of the law: fit, allocate and predict, on a study or on a table and a law of their own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from voxmix.cli.app import emit, emit_json, emit_table, verb
+from voxmix.cli.study import JsonOption, allocate_study, fit_study
+from voxmix.errors import InputError
+
+LawArgument = Annotated[Path, typer.Argument(metavar="LAW", help="The law that fit wrote (JSON).")]
+PairOption = list[str] | None
+
+
+def _is_study(path: Path) -> bool:
+    return path.is_dir() or path.name == "study.yaml"
+
+
+def _refuse_in_a_study(given: dict[str, Any]) -> None:
+    named = [
+        f"--{_OPTION.get(name, name)}".replace("_", "-") for name, value in given.items() if value is not None
+    ]
+    if named:
+        raise InputError(
+            f"{', '.join(named)} cannot be given for a study: its study.yaml holds these settings, edit it there"
+        )
+
+
+def pairs(given: Sequence[str] | None, *, option: str) -> dict[str, float]:
+    """Return domain to number from texts such as ``ABD-CT=0.4``.
+
+    Raises:
+        InputError: a text without ``=``, something that is no number, or a domain twice.
+    """
+    found: dict[str, float] = {}
+    for text in given or ():
+        name, separator, value = text.rpartition("=")
+        if not separator or not name:
+            raise InputError(f"{option} {text!r} should be DOMAIN=NUMBER, e.g. {option} ABD-CT=0.4")
+        try:
+            number = float(value)
+        except ValueError:
+            raise InputError(f"{option} {text!r}: {value!r} is not a number") from None
+        if name in found:
+            raise InputError(f"{option} names {name} twice; give every domain once")
+        found[name] = number
+    return found
+
+
+@verb
+def fit(
+    path: Annotated[
+        Path, typer.Argument(metavar="STUDY|TABLE", help="A study, or a CSV or parquet table of losses.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write the law of a table.")
+    ] = None,
+    law: Annotated[
+        str | None, typer.Option(help="transfer (the paper's), naive, shared-exponent, diversity, budget.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="two-stage or joint.")] = None,
+    loss: Annotated[str | None, typer.Option(help="mse, relative-huber or log.")] = None,
+    max_transfer: Annotated[float | None, typer.Option(help="Upper bound of tau; the paper's is 1.")] = None,
+    bootstrap: Annotated[int | None, typer.Option(help="Resamples for the intervals; 0 for none.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the laws: how each domain scales and which domain helps which.
+
+    On a study, fits every law it asks for to its proxy runs. On a table (columns run, seed, budget, target, loss,
+    and source or weight:<domain>), fits one law and writes it.
+
+    Examples:
+
+      voxmix fit mystudy
+
+      voxmix fit runs.csv -o law.json --law diversity --bootstrap 1000
+    """
+    options = {
+        "law": law,
+        "method": method,
+        "loss": loss,
+        "max_transfer": max_transfer,
+        "bootstrap": bootstrap,
+        "seed": seed,
+    }
+    if _is_study(path):
+        _refuse_in_a_study({"output": output, **options})
+        fit_study(path, as_json=as_json)
+        return
+    from voxmix._progress import progress_bar
+    from voxmix.law import fit as fit_table
+    from voxmix.measurement import MeasurementTable
+
+    table = MeasurementTable.read(path)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    given.setdefault("bootstrap", 200)
+    with progress_bar("fitting", unit="resamples") as progress:
+        fitted = fit_table(table, **given, progress=progress)
+    if output is not None:
+        fitted.save(output)
+    if as_json:
+        emit_json(fitted.to_dict())
+        return
+    _show_law(fitted)
+    emit(f"\nwrote {output}" if output else "\nnot written: give -o law.json to keep it")
+
+
+def _show_law(law: Any) -> None:
+    rows = [
+        [
+            name,
+            *(
+                f"{values[j]:.4g}"
+                for values in (law.irreducible_loss, law.amplitude, law.exponent, law.r2_target)
+            ),
+        ]
+        for j, name in enumerate(law.targets)
+    ]
+    emit_table(f"Law {law.law}", ["target", "irreducible loss", "amplitude", "exponent", "R2"], rows)
+    matrix = [
+        [name, *(f"{value:.3f}" for value in row)]
+        for name, row in zip(law.domains, law.transfer, strict=True)
+    ]
+    emit_table("Transfer [source, target]", ["source", *(f"to {name}" for name in law.targets)], matrix)
+    for message in dict.fromkeys(problem.message for problem in law.problems()):
+        emit(f"- {message}")
+
+
+@verb
+def allocate(
+    path: Annotated[
+        Path, typer.Argument(metavar="STUDY|LAW", help="A study, or a law that fit wrote (JSON).")
+    ],
+    budget: Annotated[int | None, typer.Option(help="Volume draws to allocate.")] = None,
+    min_weight: Annotated[float | None, typer.Option(help="Least share of any domain; default 0.05.")] = None,
+    max_weight: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE at most; repeat.")] = None,
+    fix: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE exactly; repeat.")] = None,
+    volumes: Annotated[PairOption, typer.Option(help="DOMAIN=N volumes that exist; repeat.")] = None,
+    max_epochs: Annotated[float | None, typer.Option(help="Draw each volume at most so many times.")] = None,
+    cost: Annotated[PairOption, typer.Option(help="DOMAIN=PRICE of a draw, 1 elsewhere; repeat.")] = None,
+    target_weight: Annotated[
+        PairOption, typer.Option(help="DOMAIN=W importance of a target; repeat.")
+    ] = None,
+    objective: Annotated[str | None, typer.Option(help="mean (default), relative or minimax.")] = None,
+    no_worse_than: Annotated[
+        str | None, typer.Option(help="No target worse than under uniform or data-proportional.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Near-optimal means within this; default 0.01.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write the allocation.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the best mixture for a budget, with a proof of optimality.
+
+    On a study, for every strategy at the budget of its study.yaml. On a law, for one budget.
+
+    Examples:
+
+      voxmix allocate mystudy
+
+      voxmix allocate law.json --budget 100000 --min-weight 0.02 --max-weight ABD-CT=0.4
+
+      voxmix allocate law.json --budget 100000 --volumes HN-PET=150 --max-epochs 40
+    """
+    single = {
+        "budget": budget,
+        "min_weight": min_weight,
+        "max_epochs": max_epochs,
+        "objective": objective,
+        "no_worse_than": no_worse_than,
+        "tolerance": tolerance,
+    }
+    by_domain = {
+        "max_weight": max_weight,
+        "fixed": fix,
+        "volumes": volumes,
+        "cost": cost,
+        "target_weights": target_weight,
+    }
+    if _is_study(path):
+        _refuse_in_a_study({"output": output, **single, **by_domain})
+        allocate_study(path, as_json=as_json)
+        return
+    from voxmix.allocation import allocate as allocate_law
+    from voxmix.law import FittedLaw
+
+    law = FittedLaw.load(path)
+    if budget is None:
+        raise InputError("say how many volume draws to allocate: --budget N")
+    given: dict[str, Any] = {name: value for name, value in single.items() if value is not None}
+    for name, texts in by_domain.items():
+        if texts is not None:
+            given[name] = pairs(texts, option=f"--{_OPTION.get(name, name)}".replace("_", "-"))
+    found = allocate_law(law, **given)
+    if output is not None:
+        found.save(output)
+    if as_json:
+        emit_json(found.to_dict())
+        return
+    _show_allocation(found)
+
+
+_OPTION = {"fixed": "fix", "target_weights": "target_weight"}
+
+
+def _show_allocation(found: Any) -> None:
+    rows = []
+    for i, name in enumerate(found.domains):
+        sure = (
+            "–" if found.intervals is None else f"{found.intervals[i, 0]:.1%} to {found.intervals[i, 1]:.1%}"
+        )
+        low, high = found.near_optimal[i]
+        rows.append([name, f"{found.mixture.weights[i]:.1%}", sure, f"{low:.1%} to {high:.1%}"])
+    emit_table(
+        f"Mixture for {found.budget:,.0f} draws under the law {found.law}",
+        ["domain", "share", f"{found.level:.0%} interval", f"near-optimal ({found.tolerance:.1%})"],
+        rows,
+    )
+    emit(f"\npredicted objective {found.objective:.5g}, proven within {found.gap:.2g} of the best possible")
+    for name, baseline in found.baselines.items():
+        emit(f"  {name}: {baseline.objective:.5g}")
+    for remark in found.notes:
+        emit(f"- {remark}")
+
+
+@verb
+def predict(
+    law: LawArgument,
+    budget: Annotated[int, typer.Option(help="Volume draws.")],
+    weights: Annotated[list[str], typer.Option(help="DOMAIN=SHARE; repeat; shares sum to 1, others get 0.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Predict the loss of a mixture on every target.
+
+    Example:
+
+      voxmix predict law.json --budget 16000 --weights ABD-CT=0.5 --weights HN-PET=0.5
+    """
+    from voxmix.design import check_budget
+    from voxmix.law import FittedLaw
+    from voxmix.mixture import Mixture
+
+    fitted = FittedLaw.load(law)
+    shares = pairs(weights, option="--weights")
+    unknown = sorted(set(shares) - set(fitted.domains))
+    if unknown:
+        raise InputError(f"the law knows no {unknown}; its domains are {list(fitted.domains)}")
+    mixture = Mixture.from_dict({name: shares.get(name, 0.0) for name in fitted.domains})
+    losses = fitted.predict(mixture, check_budget(budget))
+    interval = fitted.predicted_interval(mixture, budget)
+    if as_json:
+        emit_json(
+            {
+                "budget": budget,
+                "weights": mixture.as_dict(),
+                "predicted_loss": dict(zip(fitted.targets, losses.tolist(), strict=True)),
+                "mean": float(losses.mean()),
+                "intervals": None
+                if interval is None
+                else dict(zip(fitted.targets, interval.tolist(), strict=True)),
+                "extrapolation": fitted.extrapolation(budget),
+            }
+        )
+        return
+    rows = [
+        [name, f"{loss:.4g}", "–" if interval is None else f"{interval[j, 0]:.4g} to {interval[j, 1]:.4g}"]
+        for j, (name, loss) in enumerate(zip(fitted.targets, losses, strict=True))
+    ]
+    emit_table(f"Predicted loss at {budget:,} draws", ["target", "loss", "90% interval"], rows)
+    emit(f"\nmean {losses.mean():.4g}")
