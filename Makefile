@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= demo-study
 
-.PHONY: help setup demo test test-light lint constraints clean
+.PHONY: help setup demo test test-light fuzz lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -31,6 +31,9 @@ test-light: setup  ## The light core in an environment of its own, without torch
 	$(VENV)-light/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable . pytest pytest-timeout hypothesis beartype
 	$(VENV)-light/bin/python -m pytest -m 'not shared'
+
+fuzz: setup  ## Ten thousand damaged files to the readers (about 10 minutes)
+	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000
 
 lint: setup  ## Style, layers and types
 	$(BIN)/ruff check

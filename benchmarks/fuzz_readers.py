@@ -1,0 +1,170 @@
+"""Feed damaged files to the readers: each must be read or refused with a reason; no crash, hang or flood.
+
+python benchmarks/fuzz_readers.py [--cases 10000] [--seed 0] [--workers 2]
+
+Small files of every format are made, then bits of their headers are flipped, bytes are changed, inserted or
+cut off (inside the compression too, so that the damage gets through). Every case runs in a process that may
+use 20 seconds and 3 GB. The exit code is 0 when no case did anything else than give a volume or a reason.
+"""
+
+import argparse
+import gzip
+import json
+import resource
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+SECONDS, BYTES, VOXELS, CHUNK = 20, 3 << 30, 2**24, 50
+
+
+def make_files(folder: Path) -> None:
+    """Write one small volume in every format."""
+    import nibabel
+    import SimpleITK as sitk
+
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 1000, (9, 8, 7)).astype(np.int16)
+    affine = np.array([[-2.0, 0.1, 0, 5], [0.1, 2.0, 0, -7], [0, 0, 3.0, 9], [0, 0, 0, 1]])
+    nibabel.Nifti1Image(data, affine).to_filename(folder / "nifti1.nii")
+    nibabel.Nifti2Image(data, affine).to_filename(folder / "nifti2.nii")
+    nibabel.Nifti1Image(data.astype(np.float32), affine).to_filename(folder / "packed.nii.gz")
+    nibabel.Nifti1Pair(data, affine).to_filename(folder / "pair.hdr")
+    nibabel.Spm99AnalyzeImage(data, np.diag([-2.0, 2, 3, 1])).to_filename(folder / "analyze.hdr")
+    nibabel.MGHImage(data.astype(np.int32), affine).to_filename(folder / "freesurfer.mgz")
+    image = sitk.GetImageFromArray(data)
+    for name, packed in (
+        ("raw.mha", False),
+        ("packed.mha", True),
+        ("raw.nrrd", False),
+        ("packed.nrrd", True),
+    ):
+        sitk.WriteImage(image, str(folder / name), packed)
+    np.save(folder / "array.npy", data)
+    np.savez_compressed(folder / "arrays.npz", image=data, affine=affine)
+    volume = sitk.GetImageFromArray(data.astype(np.uint16))
+    sitk.WriteImage(volume, str(folder / "frames.dcm"))
+    single = sitk.GetImageFromArray(data[:1].astype(np.uint16))
+    for key, value in {"0020|0032": "1\\2\\3", "0020|0037": "1\\0\\0\\0\\1\\0", "0020|000e": "1.2.3"}.items():
+        single.SetMetaData(key, value)
+    sitk.WriteImage(single, str(folder / "slice.dcm"))
+
+
+def damage(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return the bytes after one of six kinds of damage."""
+    data = bytearray(content)
+    kind = rng.integers(0, 6)
+    head = min(len(data), 600)
+    if kind == 0:
+        for place in rng.integers(0, head * 8, rng.integers(1, 9)):
+            data[place // 8] ^= 1 << (place % 8)
+    elif kind == 1:
+        for place in rng.integers(0, head, rng.integers(1, 5)):
+            data[place] = rng.choice([0, 1, 0x7F, 0x80, 0xFF])
+    elif kind == 2:
+        del data[int(rng.integers(0, len(data))) :]
+    elif kind == 3:
+        place = int(rng.integers(0, head))
+        data[place : place + 4] = rng.bytes(4)
+    elif kind == 4:
+        place = int(rng.integers(0, len(data)))
+        data[place:place] = rng.bytes(int(rng.integers(1, 50)))
+    else:
+        for place in rng.integers(0, len(data) * 8, rng.integers(1, 40)):
+            data[place // 8] ^= 1 << (place % 8)
+    return bytes(data)
+
+
+def run_chunk(files: str, seed: int, cases: list[int]) -> list[tuple[int, str, str]]:
+    """Return (case, file, outcome) of a chunk of cases; the outcome is "read", "refused: ..." or a fault."""
+    from voxmix.volumes.read import read_volume
+    from voxmix.volumes.volume import UnreadableVolumeError
+
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+    signal.signal(signal.SIGALRM, _too_long)
+    warnings.simplefilter("ignore")
+    names = sorted(p.name for p in Path(files).iterdir() if p.suffix != ".img")
+    results = []
+    for case in cases:
+        rng = np.random.default_rng([seed, case])
+        name = names[case % len(names)]
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = Path(files) / name, Path(folder) / name
+            content = source.read_bytes()
+            inside = name.endswith((".gz", ".mgz")) and rng.random() < 0.7
+            changed = damage(gzip.decompress(content) if inside else content, rng)
+            target.write_bytes(gzip.compress(changed, 1) if inside else changed)
+            if source.suffix == ".hdr":
+                target.with_suffix(".img").write_bytes(source.with_suffix(".img").read_bytes())
+            signal.alarm(SECONDS)
+            try:
+                read_volume(target, max_voxels=VOXELS)
+                outcome = "read"
+            except UnreadableVolumeError as error:
+                outcome = f"refused: {error}" if str(folder) not in str(error) else "FAULT: names a path"
+            except BaseException as error:
+                outcome = f"FAULT: {type(error).__name__}: {error}"
+            signal.alarm(0)
+        results.append((case, name, outcome))
+    return results
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError("a case took longer than allowed")
+
+
+def run(files: str, seed: int, cases: list[int], workers: int) -> list[tuple[int, str, str]]:
+    """Return the outcomes of all cases; a chunk whose process crashed is run again case by case."""
+    chunks = [cases[i : i + CHUNK] for i in range(0, len(cases), CHUNK)] if len(cases) > 1 else [cases]
+    done: list[tuple[int, str, str]] = []
+    crashed: list[list[int]] = []
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    futures = [(pool.submit(run_chunk, files, seed, chunk), chunk) for chunk in chunks]
+    for future, chunk in futures:
+        try:
+            done += future.result()
+        except BrokenProcessPool:
+            crashed.append(chunk)
+    pool.shutdown()
+    for chunk in crashed:
+        if len(chunk) == 1:
+            done.append((chunk[0], "?", "FAULT: the process crashed"))
+        else:
+            middle = len(chunk) // 2
+            for half in (chunk[:middle], chunk[middle:]):
+                done += run(files, seed, half, 1)
+    return done
+
+
+def main() -> int:
+    """Run the cases and print what became of them as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        make_files(Path(folder))
+        outcomes = run(folder, options.seed, list(range(options.cases)), options.workers)
+    faults = [row for row in outcomes if row[2].startswith("FAULT")]
+    kinds = Counter(text.split(":")[0] for _, _, text in outcomes)
+    print(json.dumps({"cases": len(outcomes), **kinds, "seconds": round(time.monotonic() - started, 1)}))
+    for row in faults[:50]:
+        print(*row, file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
