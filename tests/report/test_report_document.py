@@ -104,13 +104,6 @@ def test_names_are_escaped(make_content) -> None:
         assert name in text
 
 
-def test_twelve_long_names(make_content) -> None:
-    names = tuple(f"Ärztehaus-{i:02d} 頭頸部 " + "long name " * 3 + "end" for i in range(12))
-    reader = Reader(render_report(make_content(names, seeds=2)))
-    assert reader.open == []
-    assert len(reader.ids) == len(set(reader.ids))
-
-
 @pytest.mark.parametrize(
     ("without", "commands"),
     [

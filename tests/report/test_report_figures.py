@@ -14,7 +14,7 @@ from PIL import Image
 
 from voxmix.law import FitQuality, FittedLaw, LawParameters
 from voxmix.mixture import Mixture
-from voxmix.report import ReportContent, drawing, plots
+from voxmix.report import ReportContent, drawing, plots, render_report
 from voxmix.report.axes import round_ticks, short_names, spread
 from voxmix.report.curves import curve_panels
 from voxmix.report.figures import effective_data, means_data, transfer_data
@@ -150,9 +150,11 @@ def test_no_label_is_cut_off(make_content, names, monkeypatch) -> None:
     original = drawing.finish
     monkeypatch.setattr(drawing, "finish", checked)
     monkeypatch.setattr(plots, "finish", checked)
-    all_sections(make_content(names, seeds=2))
+    page = render_report(make_content(names, seeds=2))
     assert len(seen) == 6 + 3 + len(names)
     assert cut == []
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
 
 
 def test_drawings_use_the_page_s_colors_and_carry_full_names(content: ReportContent) -> None:
