@@ -236,7 +236,30 @@ def report_content(study: Study) -> ReportContent:
     except InputError as error:
         parts["notes"] = (str(error),)
     parts["pictures"] = _pictures(study, runs)
-    return ReportContent(facts=facts, **parts)
+    return _recommend(ReportContent(facts=facts, **parts))
+
+
+def _recommend(content: ReportContent) -> ReportContent:
+    """Return the content with the law's mixture as the answer, unless it was measured worse than another.
+
+    A prediction that a measurement contradicts is no answer: then the answer is the first strategy, in the
+    order of preference, that cannot be told apart from the best that was measured.
+    """
+    from voxmix.report.content import PREFERRED
+    from voxmix.report.findings import measured, rank_strategies
+
+    favorite = content.answer
+    if favorite is None or not content.checks or content.budget is None:
+        return content
+    tied = rank_strategies(measured(content, budget=content.budget)).tied
+    if favorite in tied or not tied:
+        return content
+    chosen = next((name for name in PREFERRED if name in tied), tied[0])
+    note = (
+        f"{chosen} is the answer because it was measured so: the mixture of the law, {favorite}, was trained too "
+        "and was worse by more than the seeds' noise"
+    )
+    return replace(content, recommended=chosen, notes=(*content.notes, note))
 
 
 def _budget_path(study: Study) -> tuple[int, ...]:
