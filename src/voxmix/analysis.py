@@ -223,12 +223,13 @@ def report_content(study: Study) -> ReportContent:
                 budget=result.spec.budget,
                 seed=result.spec.seed,
                 target=target,
-                loss=result.losses[target]["loss"],
+                loss=loss,
                 loss_se=result.losses[target]["loss_se"],
             )
             for name, results in checks.items()
             for result in results
             for target in cache.domains
+            if (loss := result.losses[target]["loss"]) is not None
         )
         unique = {result.run_id: result for results in checks.values() for result in results}
         runs = (*runs, *(result for key, result in unique.items() if key not in {r.run_id for r in runs}))

@@ -80,20 +80,25 @@ def read_run(folder: Path) -> RunResult:
 
 def measurements(results: Iterable[RunResult], domains: tuple[str, ...]) -> MeasurementTable:
     """Return one row per run and target, in the order of ``results`` and ``domains``."""
-    rows = [(result, target) for result in results for target in domains if target in result.losses]
-    mixtures = [[result.spec.mixture.as_dict().get(name, 0.0) for name in domains] for result, _ in rows]
-    volumes = [[result.volumes.get(name, np.nan) for name in domains] for result, _ in rows]
+    rows = [
+        (result, target, loss)
+        for result in results
+        for target in domains
+        if (loss := result.losses.get(target, {}).get("loss")) is not None
+    ]
+    mixtures = [[result.spec.mixture.as_dict().get(name, 0.0) for name in domains] for result, _, _ in rows]
+    volumes = [[result.volumes.get(name, np.nan) for name in domains] for result, _, _ in rows]
     shape = (len(rows), len(domains))
     return MeasurementTable(
         domains=domains,
-        run=tuple(result.run_id for result, _ in rows),
-        target=tuple(target for _, target in rows),
+        run=tuple(result.run_id for result, _, _ in rows),
+        target=tuple(target for _, target, _ in rows),
         weights=np.array(mixtures, dtype=np.float64).reshape(shape),
-        budget=np.array([result.spec.budget for result, _ in rows], dtype=np.float64),
-        seed=np.array([result.spec.seed for result, _ in rows], dtype=np.int64),
-        loss=np.array([result.losses[target]["loss"] for result, target in rows], dtype=np.float64),
+        budget=np.array([result.spec.budget for result, _, _ in rows], dtype=np.float64),
+        seed=np.array([result.spec.seed for result, _, _ in rows], dtype=np.int64),
+        loss=np.array([loss for _, _, loss in rows], dtype=np.float64),
         loss_se=np.array(
-            [_number(result.losses[target]["loss_se"]) for result, target in rows], dtype=np.float64
+            [_number(result.losses[target]["loss_se"]) for result, target, _ in rows], dtype=np.float64
         ),
         volumes=np.array(volumes, dtype=np.float64).reshape(shape),
     )
