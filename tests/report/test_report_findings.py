@@ -179,5 +179,8 @@ def test_a_poor_forecast_and_repeats_are_doubted(content: ReportContent) -> None
     poor = dataclasses.replace(forecast(content, law="diversity", budget=16000), mean_error=0.2)
     said = " ".join(doubts(content, answer=data, items=(poor,)))
     assert "erred by 20.0% on the strategies it had not seen" in said
+    assert "trust its order more than its level" in said
+    wrong = dataclasses.replace(poor, right_pairs=0.5)
+    assert "not its predictions" in " ".join(doubts(content, answer=data, items=(wrong,)))
     assert "Repeats are worth less than new volumes" in said
     assert "times outside the fitted budgets" in said

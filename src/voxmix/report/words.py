@@ -13,6 +13,7 @@ from voxmix.report.table import number_text, percent_text
 _MANY_REPEATS = 4.0
 """Draws per volume up to which repeats are worth about as much as new data (Muennighoff et al. 2023, text)."""
 _MOST_NAMED = 4
+_RIGHT_ORDER = 0.8
 _POOR_FIT = 0.1
 _NARROW = 1e-4
 
@@ -172,12 +173,17 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
     if answer is not None:
         found += _outside(answer) + _repeats(answer)
     found += [
-        f"The law {item.law} erred by {percent_text(item.mean_error)} on the strategies it had not seen: "
-        "trust its order more than its level, and the measured losses more than both."
+        f"The law {item.law} erred by {percent_text(item.mean_error)} on the strategies it had not seen: {_trust(item)}."
         for item in items
         if item.law == law_name and item.mean_error > _POOR_FIT
     ]
     return list(dict.fromkeys(found))
+
+
+def _trust(item: Forecast) -> str:
+    if item.right_pairs >= _RIGHT_ORDER:
+        return "trust its order more than its level, and the measured losses more than both"
+    return "trust the measured losses, not its predictions"
 
 
 def _outside(answer: AnswerData) -> list[str]:
