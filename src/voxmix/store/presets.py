@@ -53,7 +53,7 @@ PRESETS: dict[str, Preset] = {
         model=_SMALL_MODEL,
         training=_SMALL_TRAINING,
         evaluation=EvaluationSettings(crops_per_domain=64),
-        design=StudyDesign(budgets=(500, 1000, 2000, 4000), seeds=2, anchor_seeds=2),
+        design=StudyDesign(budgets=(800, 1500, 2800, 5000)),
         allocation=AllocationSettings(budget=8000, seeds=2),
     ),
     "small": Preset(
