@@ -37,7 +37,9 @@ def test_shown_commands_parse(page: str, line: str) -> None:
     context = command.make_context("voxmix", ["--help"], resilient_parsing=True)
     while hasattr(command, "commands") and arguments and arguments[0] in command.commands:
         command = command.commands[arguments.pop(0)]
-    assert not hasattr(command, "commands") or arguments in (["--help"], ["--version"]), f"{page}: no verb in {line!r}"
+    assert not hasattr(command, "commands") or arguments in (["--help"], ["--version"]), (
+        f"{page}: no verb in {line!r}"
+    )
     command.make_context("voxmix", arguments, parent=context, resilient_parsing="--help" in arguments)
 
 

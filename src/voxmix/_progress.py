@@ -15,7 +15,14 @@ def silent(done: int, total: int) -> None:
 def progress_bar(label: str, *, unit: str = "") -> Iterator[ProgressCallback]:
     """Yield a callback that draws one bar on stderr with time spent and time left."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

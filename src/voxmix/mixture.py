@@ -51,7 +51,9 @@ class Mixture:
                 raise InputError(f"weight of {name} is {weight}; give a number from 0 to 1")
         total = float(weights.sum())
         if abs(total - 1) > _SUM_TOLERANCE:
-            raise InputError(f"weights must sum to 1, got {total:.6f}; use Mixture.from_counts to normalize counts")
+            raise InputError(
+                f"weights must sum to 1, got {total:.6f}; use Mixture.from_counts to normalize counts"
+            )
         weights.setflags(write=False)
         object.__setattr__(self, "domains", domains)
         object.__setattr__(self, "weights", weights)
