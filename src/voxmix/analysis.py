@@ -11,7 +11,7 @@ import numpy as np
 from voxmix._io import digest
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
-from voxmix.errors import InputError
+from voxmix.errors import StepPendingError
 from voxmix.mixture import Mixture
 from voxmix.store import Study, measurements, provenance
 from voxmix.store.plan import check_specs, proxy_specs
@@ -39,12 +39,12 @@ def study_cache(study: Study) -> PreparedCache:
     """Return the prepared volumes of a study.
 
     Raises:
-        InputError: nothing is prepared yet; names the command.
+        StepPendingError: nothing is prepared yet; names the command.
     """
     from voxmix.volumes import PreparedCache
 
     if not study.is_made("prepare", study.preparation_inputs):
-        raise InputError(
+        raise StepPendingError(
             f"the study's volumes are not prepared as it says now; first: voxmix prepare {study.root}"
         )
     return PreparedCache.open(study.cache_dir)
@@ -60,12 +60,12 @@ def proxy_table(study: Study) -> MeasurementTable:
     """Return what the finished proxy runs measured.
 
     Raises:
-        InputError: proxy runs are pending; says how many, and the command.
+        StepPendingError: proxy runs are pending; says how many, and the command.
     """
     specs = proxy_runs(study)
     pending = study.pending(specs)
     if pending:
-        raise InputError(
+        raise StepPendingError(
             f"{len(pending)} of {len(specs)} proxy runs are not done; first: voxmix run {study.root}"
         )
     return measurements(study.results(specs), study_cache(study).domains)
@@ -114,12 +114,12 @@ def read_laws(study: Study) -> dict[str, FittedLaw]:
     """Return the laws that were fitted to the study as it is now.
 
     Raises:
-        InputError: none yet, or the study has changed since; names the command.
+        StepPendingError: none yet, or the study has changed since; names the command.
     """
     from voxmix.law import FittedLaw
 
     if not study.is_made("fit", _fit_inputs(study)):
-        raise InputError(f"no law is fitted to the study as it is now; first: voxmix fit {study.root}")
+        raise StepPendingError(f"no law is fitted to the study as it is now; first: voxmix fit {study.root}")
     return {name: FittedLaw.load(study.law_path(name)) for name in laws_wanted(study)}
 
 
@@ -153,12 +153,12 @@ def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
     """Return the mixtures of the strategies: an Allocation where a law gave it.
 
     Raises:
-        InputError: none yet, or the study has changed since; names the command.
+        StepPendingError: none yet, or the study has changed since; names the command.
     """
     from voxmix.allocation import Allocation
 
     if not study.is_made("allocate", _allocation_inputs(study)):
-        raise InputError(
+        raise StepPendingError(
             f"no mixture is allocated for the study as it is now; first: voxmix allocate {study.root}"
         )
     cache = study_cache(study)
@@ -234,8 +234,8 @@ def report_content(study: Study) -> ReportContent:
         unique = {result.run_id: result for results in checks.values() for result in results}
         runs = (*runs, *(result for key, result in unique.items() if key not in {r.run_id for r in runs}))
         parts["runs"] = runs
-    except InputError as error:
-        parts["notes"] = (str(error),)
+    except StepPendingError:
+        pass  # the report names what is not there yet, and its command
     parts["pictures"] = _pictures(study, runs)
     return _recommend(ReportContent(facts=facts, **parts))
 
@@ -325,7 +325,7 @@ def study_status(study: Study) -> tuple[Step, ...]:
     """Return the steps of a study in order, each with whether it is done and how far it is."""
     try:
         cache = study_cache(study)
-    except InputError:
+    except StepPendingError:
         return tuple(Step(name=name, done=False, detail="not begun") for name in _STEPS)
     count = sum(cache.counts().values())
     steps = [Step(name="prepare", done=True, detail=f"{count} volumes, {len(cache.set_aside)} set aside")]

@@ -13,6 +13,10 @@ class InputError(VoxmixError, ValueError):
     exit_code = 2
 
 
+class StepPendingError(InputError):
+    """A step of the study must be done first; the message names its command."""
+
+
 class StudyBusyError(VoxmixError):
     """Another process is working on the same study."""
 

@@ -74,8 +74,52 @@ def test_allocate_proves_what_it_found(law: Path) -> None:
     assert value["objective"] <= min(b["objective"] for b in value["baselines"].values()) + 1e-9
 
 
+def test_plan_is_the_inverse_of_allocate(law: Path) -> None:
+    _, out, _ = call("allocate", str(law), "--budget", "4000", "--objective", "minimax", "--json")
+    reached = json.loads(out)["predicted_loss"]
+    wanted = [word for name, loss in reached.items() for word in ("--loss", f"{name}={loss}")]
+    code, out, _ = call("plan", str(law), *wanted, "--json")
+    assert code == 0
+    assert json.loads(out)["budget"] == pytest.approx(4000, rel=1e-3)
+
+
+def test_path_meets_allocate(law: Path) -> None:
+    code, out, _ = call("path", str(law), "--budget", "2000", "--budget", "4000", "--json")
+    assert code == 0
+    value = json.loads(out)
+    _, out, _ = call("allocate", str(law), "--budget", "4000", "--json")
+    assert [value["weights"][name][1] for name in DOMAINS] == pytest.approx(
+        [json.loads(out)["weights"][name] for name in DOMAINS], abs=1e-3
+    )
+
+
+def test_structure_means_leave_the_diagonal_out(law: Path) -> None:
+    code, out, _ = call("structure", str(law), "--json")
+    assert code == 0
+    outgoing = json.loads(out)["mean_outgoing_transfer"]
+    expected = (TRANSFER.sum(axis=1) - 1) / 2
+    assert [outgoing[name] for name in DOMAINS] == pytest.approx(expected.tolist(), rel=1e-3)
+
+
+def test_suggest_needs_resamples(table: Path, law: Path) -> None:
+    code, _, errors = call("suggest", str(law))
+    assert code == 2
+    assert "bootstrap" in errors
+    call("fit", str(table), "-o", str(law), "--bootstrap", "60")
+    code, out, _ = call("suggest", str(law), "--json")
+    assert code == 0
+    gains = [item["gain_per_draw"] for item in json.loads(out)]
+    assert gains == sorted(gains, reverse=True)
+
+
 def test_people_get_tables(table: Path, law: Path) -> None:
-    for arguments in (("fit", str(table)), ("allocate", str(law), "--budget", "4000")):
+    for arguments in (
+        ("fit", str(table)),
+        ("allocate", str(law), "--budget", "4000"),
+        ("path", str(law)),
+        ("structure", str(law)),
+        ("plan", str(law), "--loss", "ABD-CT=0.06"),
+    ):
         code, out, _ = call(*arguments)
         assert code == 0
         assert all(name in out for name in DOMAINS)

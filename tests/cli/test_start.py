@@ -9,7 +9,8 @@ import pytest
 
 from voxmix import __version__
 
-VERBS = ("demo", "init", "prepare", "run", "fit", "allocate", "pretrain", "report", "status", "predict")
+VERBS = ("demo", "init", "prepare", "run", "fit", "allocate", "pretrain", "report", "status")
+LAW_VERBS = ("predict", "plan", "path", "structure", "suggest")
 
 
 def voxmix(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -29,7 +30,7 @@ def test_help_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    for verb in VERBS:
+    for verb in (*VERBS, *LAW_VERBS):
         assert f" {verb} " in done.stdout
 
 
@@ -42,7 +43,7 @@ def test_help_answers_in_half_a_second() -> None:
     assert min(seconds() for _ in range(5)) < 0.5
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "study run"])
+@pytest.mark.parametrize("verb", [*VERBS, *LAW_VERBS, "study run"])
 def test_every_verb_explains_itself(verb: str) -> None:
     done = voxmix(*verb.split(), "--help")
     assert done.returncode == 0

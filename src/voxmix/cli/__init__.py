@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from voxmix import __version__
-from voxmix.cli import law, study
+from voxmix.cli import decision, law, study
 
 app = typer.Typer(
     name="voxmix",
@@ -29,6 +29,10 @@ _VERBS = (
     study.report,
     study.status,
     law.predict,
+    decision.plan,
+    decision.path,
+    decision.structure,
+    decision.suggest,
 )
 for function in _VERBS:
     app.command()(function)

@@ -58,11 +58,25 @@ def fit(
         Path | None, typer.Option("--output", "-o", help="Where to write the law of a table.")
     ] = None,
     law: Annotated[
-        str | None, typer.Option(help="transfer (the paper's), naive, shared-exponent, diversity, budget.")
+        str | None,
+        typer.Option(
+            help="transfer (the paper's), naive, shared-exponent, diversity, budget, budget-diversity; auto."
+        ),
     ] = None,
     method: Annotated[str | None, typer.Option(help="two-stage or joint.")] = None,
     loss: Annotated[str | None, typer.Option(help="mse, relative-huber or log.")] = None,
     max_transfer: Annotated[float | None, typer.Option(help="Upper bound of tau; the paper's is 1.")] = None,
+    max_exponent: Annotated[
+        float | None, typer.Option(help="Upper bound of the exponent; default 2.")
+    ] = None,
+    rho: Annotated[str | None, typer.Option(help="shared or per-target, for the diversity laws.")] = None,
+    holdout_budget: Annotated[
+        str | None, typer.Option(help="Keep a budget (a number, or largest) from the fit and predict it.")
+    ] = None,
+    repetition: Annotated[
+        str | None,
+        typer.Option(help="Let repeats of the volumes that exist count less: a rate R, or fitted."),
+    ] = None,
     bootstrap: Annotated[int | None, typer.Option(help="Resamples for the intervals; 0 for none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
     as_json: JsonOption = False,
@@ -83,6 +97,10 @@ def fit(
         "method": method,
         "loss": loss,
         "max_transfer": max_transfer,
+        "max_exponent": max_exponent,
+        "rho": rho,
+        "holdout_budget": _number_or_word(holdout_budget),
+        "repetition": _number_or_word(repetition),
         "bootstrap": bootstrap,
         "seed": seed,
     }
@@ -108,6 +126,13 @@ def fit(
     emit(f"\nwrote {output}" if output else "\nnot written: give -o law.json to keep it")
 
 
+def _number_or_word(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 def _show_law(law: Any) -> None:
     rows = [
         [
@@ -125,6 +150,10 @@ def _show_law(law: Any) -> None:
         for name, row in zip(law.domains, law.transfer, strict=True)
     ]
     emit_table("Transfer [source, target]", ["source", *(f"to {name}" for name in law.targets)], matrix)
+    if law.holdout is not None:
+        emit(f"- held out: mean relative error {law.holdout.mean_relative_error:.1%}")
+    for message in law.notes:
+        emit(f"- {message}")
     for message in dict.fromkeys(problem.message for problem in law.problems()):
         emit(f"- {message}")
 
