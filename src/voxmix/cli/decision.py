@@ -1,0 +1,198 @@
+"""The verbs that ask a fitted law for a decision: plan, path, structure, suggest."""
+
+from typing import Annotated
+
+import typer
+
+from voxmix.cli.app import emit, emit_json, emit_table, verb
+from voxmix.cli.law import LawArgument, PairOption, pairs
+from voxmix.cli.study import JsonOption
+from voxmix.errors import InputError
+
+_SHOWN_POINTS = 12
+
+
+@verb
+def plan(
+    law: LawArgument,
+    loss: Annotated[list[str], typer.Option(help="DOMAIN=LOSS to reach; repeat.")],
+    min_weight: Annotated[float, typer.Option(help="Least share of any domain.")] = 0.05,
+    max_weight: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE at most; repeat.")] = None,
+    fix: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE exactly; repeat.")] = None,
+    cost: Annotated[PairOption, typer.Option(help="DOMAIN=PRICE of a draw, 1 elsewhere; repeat.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the smallest budget, and its mixture, that is predicted to reach given losses.
+
+    Example:
+
+      voxmix plan law.json --loss ABD-CT=0.05 --loss HN-PET=0.004
+    """
+    from voxmix.allocation import plan as plan_budget
+    from voxmix.law import FittedLaw
+
+    found = plan_budget(
+        FittedLaw.load(law),
+        loss=pairs(loss, option="--loss"),
+        min_weight=min_weight,
+        max_weight=pairs(max_weight, option="--max-weight") or None,
+        fixed=pairs(fix, option="--fix") or None,
+        cost=pairs(cost, option="--cost") or None,
+    )
+    if as_json:
+        emit_json(found.to_dict())
+        return
+    rows = [[name, f"{weight:.1%}"] for name, weight in found.mixture.as_dict().items()]
+    emit_table(f"Smallest budget: {found.budget:,.0f} draws", ["domain", "share"], rows)
+    reached = [
+        [name, "–" if name not in found.wanted else f"{found.wanted[name]:.4g}", f"{predicted:.4g}"]
+        for name, predicted in zip(found.targets, found.predicted_loss, strict=True)
+    ]
+    emit_table("Losses", ["target", "wanted", "predicted"], reached)
+    even = (
+        "never gets there"
+        if found.uniform_budget is None
+        else f"would need {found.uniform_budget:,.0f} draws"
+    )
+    emit(f"\nthe uniform mixture {even}")
+    for remark in found.notes:
+        emit(f"- {remark}")
+
+
+@verb
+def path(
+    law: LawArgument,
+    budget: Annotated[list[float] | None, typer.Option(help="Budgets along the path; repeat.")] = None,
+    min_weight: Annotated[
+        list[float] | None, typer.Option(help="Values of min_weight along the path, at one --budget; repeat.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow the best mixture over a range of budgets, or of min_weight at one budget.
+
+    Several --budget follow the budget; one --budget with several --min-weight follows min_weight; without either,
+    budgets from the smallest fitted to a hundred times the largest.
+
+    Examples:
+
+      voxmix path law.json
+
+      voxmix path law.json --budget 100000 --min-weight 0 --min-weight 0.05 --min-weight 0.1 --json
+    """
+    from voxmix.allocation import path as follow
+    from voxmix.law import FittedLaw
+
+    fitted = FittedLaw.load(law)
+    if min_weight and len(min_weight) > 1:
+        if not budget or len(budget) != 1:
+            raise InputError("a path over min_weight is at one budget: give --budget once")
+        found = follow(fitted, min_weights=min_weight, budget=budget[0])
+    else:
+        found = follow(fitted, budgets=budget, min_weight=min_weight[0] if min_weight else 0.05)
+    if as_json:
+        emit_json(found.to_dict())
+        return
+    step = max(1, -(-len(found.values) // _SHOWN_POINTS))
+    rows = [
+        [
+            f"{found.values[k]:,.4g}",
+            *(f"{weight:.1%}" for weight in found.weights[k]),
+            f"{found.objective[k]:.4g}",
+        ]
+        for k in range(0, len(found.values), step)
+    ]
+    emit_table(f"Best mixture over {found.axis}", [found.axis, *found.domains, "objective"], rows)
+    for at, name in found.kinks:
+        emit(f"- {name} comes to rest on min_weight, or leaves it, at {found.axis} {_axis_text(at)}")
+
+
+def _axis_text(value: float) -> str:
+    return f"{value:,.0f}" if value > 1 else f"{value:.4g}"
+
+
+@verb
+def structure(
+    law: LawArgument,
+    budget: Annotated[
+        float | None, typer.Option(help="Volume draws; the largest fitted if not given.")
+    ] = None,
+    weights: Annotated[
+        PairOption, typer.Option(help="DOMAIN=SHARE of a mixture; uniform if not given.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which domains are hubs, islands or easy, and how far each target's budget is amplified by the others.
+
+    Example:
+
+      voxmix structure law.json --budget 100000
+    """
+    from voxmix.allocation import structure as structure_of
+    from voxmix.law import FittedLaw
+    from voxmix.mixture import Mixture
+
+    fitted = FittedLaw.load(law)
+    shares = pairs(weights, option="--weights")
+    unknown = sorted(set(shares) - set(fitted.domains))
+    if unknown:
+        raise InputError(f"the law knows no {unknown}; its domains are {list(fitted.domains)}")
+    mixture = Mixture.from_dict({name: shares.get(name, 0.0) for name in fitted.domains}) if shares else None
+    found = structure_of(fitted, mixture=mixture, budget=budget)
+    if as_json:
+        emit_json(found.to_dict())
+        return
+    incoming = dict(zip(found.targets, found.incoming, strict=True))
+    boost = dict(zip(found.targets, found.amplification, strict=True))
+    rows = [
+        [
+            name,
+            found.roles.get(name) or "–",
+            f"{out:.2f}",
+            f"{incoming[name]:.2f}" if name in incoming else "–",
+            f"{boost[name]:.1f}" if name in boost else "–",
+        ]
+        for name, out in zip(found.domains, found.outgoing, strict=True)
+    ]
+    emit_table(
+        f"Structure at {found.budget:,.0f} draws",
+        ["domain", "role", "mean outgoing", "mean incoming", "amplification"],
+        rows,
+    )
+
+
+@verb
+def suggest(
+    law: LawArgument,
+    budget: Annotated[
+        float | None, typer.Option(help="Budget of the decision; 4 times the largest fitted.")
+    ] = None,
+    min_weight: Annotated[float, typer.Option(help="Least share of any domain.")] = 0.05,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the next proxy runs that would improve the decision most per draw.
+
+    The law must have been fitted with --bootstrap 50 or more.
+
+    Example:
+
+      voxmix suggest law.json --budget 100000
+    """
+    from voxmix.allocation import suggest as suggest_runs
+    from voxmix.law import FittedLaw
+
+    found = suggest_runs(FittedLaw.load(law), budget=budget, min_weight=min_weight)
+    if as_json:
+        emit_json([item.to_dict() for item in found])
+        return
+    rows = [
+        [
+            item.name,
+            f"{item.budget:,.0f}",
+            f"{item.gain:.2g}",
+            f"{item.gain_per_draw:.2g}",
+            f"{item.share:.0%}",
+        ]
+        for item in found[:_SHOWN_POINTS]
+    ]
+    headers = ["train on", "draws", "expected gain", "gain per draw", "of all that could be gained"]
+    emit_table("Runs that would tell most", headers, rows)
