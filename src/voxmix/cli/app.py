@@ -60,10 +60,10 @@ def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
 
     table = Table(title=escape(title), title_justify="left", title_style="bold", show_edge=False)
     for index, header in enumerate(headers):
-        table.add_column(escape(header), justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(escape(header), justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    width = None if sys.stdout.isatty() else 140
+    width = None if sys.stdout.isatty() else 160
     Console(width=width).print(table)
 
 

@@ -92,8 +92,8 @@ def transfer_table(data: TransferData, *, law: str) -> Table:
         title=f"Transfer [source, target] of the law {law}",
         columns=columns_of(
             ("source", "text"),
-            *((f"to {name}", "number") for name in data.domains),
-            ("mean outgoing", "number"),
+            *((f"to {name}", "transfer") for name in data.domains),
+            ("mean outgoing", "transfer"),
             ("role", "text"),
         ),
         rows=tuple(rows),
@@ -122,7 +122,7 @@ def pair_table(content: ReportContent, *, law: str) -> Table:
         columns=columns_of(
             ("source", "text"),
             ("target", "text"),
-            ("transfer", "number"),
+            ("transfer", "transfer"),
         )
         + range_of(f"{content.level:.0%} interval", "number")
         + columns_of(("state", "text"), ("R²", "number")),
