@@ -66,6 +66,22 @@ def test_equal_strategies_are_seldom_told_apart() -> None:
     assert wrong <= 0.08 * 300
 
 
+def test_strategies_that_share_their_runs_are_one_witness() -> None:
+    alone = _measured([1.0, 1.02, 1.05], seeds=3, noise=0.01)
+    twin = Measured(
+        budget=100,
+        strategies=(*alone.strategies, "twin"),
+        seeds=alone.seeds,
+        targets=alone.targets,
+        loss=np.concatenate([alone.loss, alone.loss[1:2]]),
+    )
+    one, two = rank_strategies(alone), rank_strategies(twin)
+    assert two.noise == pytest.approx(one.noise)
+    assert dict(zip(two.strategies, two.margin, strict=True))["s2"] == pytest.approx(
+        dict(zip(one.strategies, one.margin, strict=True))["s2"]
+    )
+
+
 def test_one_seed_tells_nothing_apart() -> None:
     ranking = rank_strategies(_measured([1.0, 2.0], seeds=1, noise=0.01))
     assert np.isnan(ranking.noise)

@@ -127,12 +127,14 @@ def rank_strategies(found: Measured) -> Ranking:
     order = sorted(complete, key=lambda i: float(found.means[i]))
     values = [found.seed_means[i][np.isfinite(found.seed_means[i])] for i in order]
     counts = np.array([len(v) for v in values], dtype=np.float64)
-    freedom = int(counts.sum()) - len(order)
-    squares = sum(float(((v - v.mean()) ** 2).sum()) for v in values)
+    # Strategies with one mixture share their runs, to the last digit: they are one group, not two witnesses.
+    groups = {tuple(v): v for v in values}
+    freedom = sum(len(v) for v in groups.values()) - len(groups)
+    squares = sum(float(((v - v.mean()) ** 2).sum()) for v in groups.values())
     noise = float(np.sqrt(squares / freedom)) if freedom > 0 else np.nan
     margin = np.full(len(order), np.nan)
-    if freedom > 0 and len(order) > 1:
-        margin = _tukey(len(order), freedom) * noise * np.sqrt((1 / counts + 1 / counts[0]) / 2)
+    if freedom > 0 and len(groups) > 1:
+        margin = _tukey(len(groups), freedom) * noise * np.sqrt((1 / counts + 1 / counts[0]) / 2)
     means = np.array([found.means[i] for i in order], dtype=np.float64)
     gaps = means - means[0] if len(order) else means
     return Ranking(
