@@ -40,3 +40,11 @@ def progress_bar(label: str, *, unit: str = "") -> Iterator[ProgressCallback]:
             bar.update(task, completed=done, total=total)
 
         yield update
+
+
+@contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Show on stderr that something goes on whose steps cannot be counted, and for how long."""
+    with progress_bar(label) as progress:
+        yield
+        progress(1, 1)

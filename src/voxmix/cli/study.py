@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voxmix._progress import progress_bar
+from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.errors import InputError, VoxmixError
 
@@ -152,7 +152,9 @@ def fit_study(root: Path, *, as_json: bool) -> None:
         if as_json:
             emit_json({name: law.to_dict() for name, law in laws.items()})
             return
-        _show(report_content(opened), ("transfer",), as_json=False)
+        with waiting("collecting results"):
+            content = report_content(opened)
+        _show(content, ("transfer",), as_json=False)
 
 
 def allocate_study(root: Path, *, as_json: bool) -> None:
@@ -162,7 +164,8 @@ def allocate_study(root: Path, *, as_json: bool) -> None:
 
     opened = _study(root)
     with opened.lock():
-        found = allocate_strategies(opened)
+        with waiting("allocating"):
+            found = allocate_strategies(opened)
         if as_json:
             emit_json(
                 {
@@ -171,7 +174,9 @@ def allocate_study(root: Path, *, as_json: bool) -> None:
                 }
             )
             return
-        _show(report_content(opened), ("answer",), as_json=False)
+        with waiting("collecting results"):
+            content = report_content(opened)
+        _show(content, ("answer",), as_json=False)
 
 
 @verb
@@ -182,7 +187,8 @@ def pretrain(study: StudyArgument, as_json: JsonOption = False) -> None:
     opened = _study(study)
     with opened.lock():
         _train(opened, check_runs(opened), "training mixtures")
-        content = report_content(opened)
+        with waiting("collecting results"):
+            content = report_content(opened)
     _show(content, ("predicted-measured",), as_json=as_json)
 
 
@@ -207,7 +213,8 @@ def report(
 
     opened = _study(study)
     with opened.lock():
-        make_report(opened, pictures=pictures)
+        with waiting("writing the report"):
+            make_report(opened, pictures=pictures)
     if as_json:
         emit_json({"report": str(opened.report_path)})
     else:
@@ -253,9 +260,11 @@ def _run_all(study: "Study", *, as_json: bool) -> None:
     analysis.proxy_table(study).to_csv(study.measurements_path)
     with progress_bar("fitting", unit="laws") as progress:
         analysis.fit_laws(study, progress=progress)
-    analysis.allocate_strategies(study)
+    with waiting("allocating"):
+        analysis.allocate_strategies(study)
     _train(study, analysis.check_runs(study), "training mixtures")
-    content = analysis.make_report(study)
+    with waiting("writing the report"):
+        content = analysis.make_report(study)
     _show(content, as_json=as_json)
     if not as_json:
         emit(f"\nreport: {study.report_path}")
