@@ -212,9 +212,8 @@ def report(
     from voxmix.analysis import make_report
 
     opened = _study(study)
-    with opened.lock():
-        with waiting("writing the report"):
-            make_report(opened, pictures=pictures)
+    with opened.lock(), waiting("writing the report"):
+        make_report(opened, pictures=pictures)
     if as_json:
         emit_json({"report": str(opened.report_path)})
     else:
