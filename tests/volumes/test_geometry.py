@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxmix.errors import InputError
@@ -107,17 +107,17 @@ def test_grid_keeps_the_box_and_its_center(
     )
 
 
-@settings(max_examples=40, deadline=None)
-@given(affine=affines(), spacing=st.floats(1.0, 4.0), place=st.tuples(*[st.floats(0.3, 0.7)] * 3))
+@settings(max_examples=25, deadline=None)
+@given(affine=affines(), spacing=st.floats(1.0, 4.0), off=st.tuples(*[st.floats(-1.5, 1.5)] * 3))
 def test_landmarks_stay_within_half_a_voxel(
-    affine: np.ndarray, spacing: float, place: tuple[float, float, float]
+    affine: np.ndarray, spacing: float, off: tuple[float, float, float]
 ) -> None:
-    shape = (26, 22, 24)
-    index = np.array(place) * (np.array(shape) - 1)
-    distance = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1) - index
     size = np.linalg.norm(affine[:3, :3], axis=0)
-    blob = np.exp(-0.5 * ((distance * size) ** 2).sum(-1) / (1.2 * max(spacing, size.max())) ** 2)
-    assume(blob[[0, -1]].max() < 1e-3 and blob[:, [0, -1]].max() < 1e-3 and blob[:, :, [0, -1]].max() < 1e-3)
+    width = 1.2 * max(spacing, size.max())
+    shape = tuple(int(n) for n in np.ceil(8.4 * width / size) + 4)
+    index = (np.array(shape) - 1) / 2 + off
+    distance = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1) - index
+    blob = np.exp(-0.5 * ((distance * size) ** 2).sum(-1) / width**2)
     options = {"crop_foreground": True, "min_shape": (40, 40, 40)}
     prepared, geometry = prepare_volume(
         Volume(data=blob.astype(np.float32), affine=affine), recipe=recipe(spacing, **options), domain="D"

@@ -2,11 +2,15 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel
@@ -315,6 +319,35 @@ def test_nothing_written_names_a_person_or_a_place(tmp_path: Path) -> None:
             assert name not in path
             assert name.encode() not in data
     assert (tmp_path / "cache" / "salt").stat().st_mode & 0o077 == 0
+
+
+def test_a_killed_worker_does_not_end_the_job(tmp_path: Path) -> None:
+    manifest = open_study(write_study(tmp_path / "data", subjects=4))
+    seen: list[int] = []
+
+    def kill_one(done: int, total: int) -> None:
+        seen.append(done)
+        if done == 2:
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    result = prepare(manifest, recipe=RECIPE, root=tmp_path / "cache", workers=2, progress=kill_one)
+    assert result.cache == prepare(manifest, recipe=RECIPE, root=tmp_path / "cache").cache
+    assert result.cache.counts() == {"CT": 4, "MR": 4}
+    assert result.set_aside == ()
+    assert seen == sorted(seen)
+    assert seen[-1] == 8
+
+
+def test_a_file_that_kills_its_reader_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def dying_pool(workers: int) -> Iterator[None]:
+        raise VoxmixError("killed") from BrokenProcessPool()
+        yield
+
+    manifest = open_study(write_study(tmp_path / "data", subjects=2))
+    monkeypatch.setattr("voxmix.volumes.prepare.worker_pool", dying_pool)
+    with pytest.raises(InputError, match="first because: the process that read it was killed"):
+        prepare(manifest, recipe=RECIPE, root=tmp_path / "cache", workers=2)
 
 
 def test_pseudonyms_differ_between_caches(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import time
 import warnings
 from concurrent.futures import Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from jaxtyping import Shaped
 from voxmix._io import atomic_path, digest, file_digest, naming_full_disk, read_json, write_json
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
-from voxmix.errors import InputError, VoxmixWarning
+from voxmix.errors import InputError, VoxmixError, VoxmixWarning
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
 from voxmix.volumes.content import content_digest
 from voxmix.volumes.geometry import Geometry, Shape
@@ -64,11 +65,12 @@ def prepare(
     Files are known by their bytes: a volume that is finished for this recipe is never prepared again,
     wherever it lies, and killing the process at any moment costs at most the volumes in hand. Memory is
     that of one volume per worker. Unreadable files are set aside and the job goes on; so is a file whose
-    bytes were met before in the same domain, or on the other side of the split.
+    bytes were met before in the same domain, or on the other side of the split, and one on which a worker
+    process dies.
 
     Raises:
         InputError: the manifest is not split; a domain keeps no volume on one side.
-        VoxmixError: the disk is full or cannot be written; a worker was killed.
+        VoxmixError: the disk is full or cannot be written.
     """
     if any(not record.split for record in manifest.records):
         raise InputError("the manifest is not split; use manifest.split(seed=...) before preparing")
@@ -105,21 +107,42 @@ def _run(
     records: tuple[VolumeRecord, ...], *, recipe: Recipe, root: Path, workers: int, progress: ProgressCallback
 ) -> list[_Outcome]:
     total = len(records)
-    outcomes: list[_Outcome] = [_Outcome()] * total
+    outcomes: list[_Outcome | None] = [None] * total
     progress(0, total)
     if workers <= 1:
         for index, record in enumerate(records):
             outcomes[index] = _prepare_one(record, recipe, root)
             progress(index + 1, total)
-        return outcomes
-    with worker_pool(min(workers, total)) as pool:
-        futures: dict[Future[_Outcome], int] = {
-            pool.submit(_prepare_one, record, recipe, root): index for index, record in enumerate(records)
-        }
-        for done, future in enumerate(as_completed(futures), start=1):
-            outcomes[futures[future]] = future.result()
-            progress(done, total)
-    return outcomes
+    else:
+        try:
+            with worker_pool(min(workers, total)) as pool:
+                futures: dict[Future[_Outcome], int] = {
+                    pool.submit(_prepare_one, record, recipe, root): index
+                    for index, record in enumerate(records)
+                }
+                for done, future in enumerate(as_completed(futures), start=1):
+                    outcomes[futures[future]] = future.result()
+                    progress(done, total)
+        except VoxmixError as error:
+            if not isinstance(error.__cause__, BrokenProcessPool):
+                raise
+    # What was left when a process died goes on one by one: the file that killed it is then known.
+    for index, record in enumerate(records):
+        if outcomes[index] is None:
+            outcomes[index] = _prepare_alone(record, recipe, root)
+            progress(sum(outcome is not None for outcome in outcomes), total)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _prepare_alone(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
+    """Return the outcome of one file in a process of its own."""
+    try:
+        with worker_pool(1) as pool:
+            return pool.submit(_prepare_one, record, recipe, root).result()
+    except VoxmixError as error:
+        if not isinstance(error.__cause__, BrokenProcessPool):
+            raise
+        return _Outcome(reason="the process that read it was killed: damaged, or too large for the memory")
 
 
 def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:

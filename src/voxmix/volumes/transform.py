@@ -59,7 +59,7 @@ def prepare_volume(
         source=source,
     )
     values = rule.apply(resample(reorder(volume.data, geometry), shape, step=geometry.step))
-    low, high = float(values.min()), float(np.percentile(values, 99))
+    low, high = float(values.min()), _high(values)
     if not float(values.max()) > low:
         raise UnreadableVolumeError("constant after its intensity rule; does the rule fit the unit?")
     start, size = (0, 0, 0), shape
@@ -74,6 +74,12 @@ def prepare_volume(
         padded=padded,
     )
     return crop_and_pad(values.astype(np.float16), geometry, fill=low), geometry
+
+
+def _high(values: Shaped[np.ndarray, "x y z"]) -> float:
+    """Return the 99th percentile, of a regular sample of about a million voxels when there are more."""
+    stride = max(1, round((values.size / 1e6) ** (1 / 3)))
+    return float(np.percentile(values[::stride, ::stride, ::stride], 99))
 
 
 def _straighten(volume: Volume, *, max_voxels: int) -> tuple[Volume, tuple[Shape, tuple[float, ...]] | None]:
