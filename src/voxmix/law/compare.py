@@ -1,6 +1,6 @@
 """compare(): which law of the family predicts best what it has not seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class Candidate:
 
     law: str
     method: str
+    loss: str
     budget: Holdout | None
     mixtures: Holdout | None
     refused: str = ""
@@ -37,11 +38,17 @@ class Candidate:
             errors.append(self.mixtures.mean_relative_error)
         return float(np.mean(errors)) if errors else float("inf")
 
+    @property
+    def name(self) -> str:
+        """Law, method and loss in words."""
+        return f"{self.law} ({self.method}{'' if self.loss == 'mse' else ', ' + self.loss})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as JSON-like data."""
         return {
             "law": self.law,
             "method": self.method,
+            "loss": self.loss,
             "score": self.score if np.isfinite(self.score) else None,
             "refused": self.refused,
             "budget": None if self.budget is None else self.budget.to_dict(),
@@ -60,7 +67,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-like data."""
         return {
-            "chosen": {"law": self.chosen.law, "method": self.chosen.method},
+            "chosen": {"law": self.chosen.law, "method": self.chosen.method, "loss": self.chosen.loss},
             "reason": self.reason,
             "candidates": [item.to_dict() for item in self.candidates],
         }
@@ -85,11 +92,13 @@ def compare(cells: Cells, options: FitOptions) -> Comparison:
             f"auto needs four budgets or two mixtures to hold something out, got {len(sizes)} and {len(groups)}; add "
             "runs, or name a law"
         )
-    tried = [(name, "two-stage") for name in _PLAIN]
+    tried = [replace(options, law=name, method="two-stage") for name in _PLAIN]
     if mixed:
-        tried += [(forms.DIVERSITY, "two-stage"), (forms.TRANSFER, "joint"), (forms.DIVERSITY, "joint")]
-        tried += [(forms.BUDGET, "joint"), (forms.BUDGET_DIVERSITY, "joint")]
-    found = tuple(_try(cells, options, law, method, last, groups) for law, method in tried)
+        tried.append(replace(options, law=forms.DIVERSITY, method="two-stage"))
+        losses = dict.fromkeys((options.loss, "relative-huber"))
+        together = (forms.TRANSFER, forms.DIVERSITY, forms.BUDGET, forms.BUDGET_DIVERSITY)
+        tried += [replace(options, law=law, method="joint", loss=loss) for law in together for loss in losses]
+    found = tuple(_try(cells, wanted, last, groups) for wanted in tried)
     return Comparison(candidates=found, **_choice(found, mixed, float(sizes[-1])))
 
 
@@ -101,17 +110,8 @@ def _mixtures(cells: Cells) -> list[np.ndarray]:
     ]
 
 
-def _try(
-    cells: Cells,
-    options: FitOptions,
-    law: str,
-    method: str,
-    last: np.ndarray | None,
-    groups: list[np.ndarray],
-) -> Candidate:
-    from dataclasses import replace
-
-    wanted = replace(options, law=law, method=method)
+def _try(cells: Cells, wanted: FitOptions, last: np.ndarray | None, groups: list[np.ndarray]) -> Candidate:
+    name = {"law": wanted.law, "method": wanted.method, "loss": wanted.loss}
     budget, left = None, None
     try:
         if last is not None:
@@ -119,8 +119,8 @@ def _try(
         if len(groups) >= 2:
             left = _held(cells, wanted, groups)
     except InputError as error:
-        return Candidate(law=law, method=method, budget=None, mixtures=None, refused=str(error))
-    return Candidate(law=law, method=method, budget=budget, mixtures=left)
+        return Candidate(**name, budget=None, mixtures=None, refused=str(error))
+    return Candidate(**name, budget=budget, mixtures=left)
 
 
 def _held(cells: Cells, options: FitOptions, groups: list[np.ndarray]) -> Holdout:
@@ -146,11 +146,9 @@ def _choice(found: tuple[Candidate, ...], mixed: bool, largest: float) -> dict[s
     able = [c for c in found if mixed or c.law != forms.NAIVE]  # without mixtures nothing tests tau = 0
     best = min(able, key=lambda item: item.score)
     simple = next((c for c in able if c.score * _BETTER <= best.score), best)
-    reason = (
-        f"{simple.law} ({simple.method}) errs by {simple.score:.1%} on what it has not seen; "
-        + ", ".join(
-            f"{c.law} ({c.method}) {c.score:.1%}" for c in found if c is not simple and np.isfinite(c.score)
-        )
+    others = [c for c in found if c is not simple and np.isfinite(c.score)]
+    reason = f"{simple.name} errs by {simple.score:.1%} on what it has not seen; " + ", ".join(
+        f"{c.name} {c.score:.1%}" for c in others
     )
     if not mixed:
         reason += (

@@ -43,7 +43,8 @@ def fit(
     Args:
         table: pure runs at three budgets or more per domain; runs of mixtures where variety should count.
         law: "transfer" (the paper's), "naive", "shared-exponent", "diversity", "budget", "budget-diversity";
-            "auto" takes the one that predicts held-out budgets and mixtures best, and says why in ``notes``.
+            "auto" takes the law, method and loss that predict held-out budgets and mixtures best, and says why
+            in ``notes``.
         method: "two-stage" as the paper does (a third stage for rho), or "joint" over all runs at once.
         loss: squared error, Huber loss of the relative error, or squared error of the log.
         max_exponent: upper bound of beta (default 2, spec section 3).
@@ -66,7 +67,7 @@ def fit(
     comparison = compare(cells, options) if law == AUTO else None
     if comparison is not None:
         law = comparison.chosen.law
-        options = replace(options, law=law, method=comparison.chosen.method)
+        options = replace(options, law=law, method=comparison.chosen.method, loss=comparison.chosen.loss)
     batch, converged = solve(cells, np.nan_to_num(cells.loss)[None], options)
     parameters = batch.take(0)
     draws = None
@@ -77,7 +78,7 @@ def fit(
         targets=cells.targets,
         law=law,
         method=options.method,
-        loss=loss,
+        loss=options.loss,
         parameters=parameters,
         budget_range=(float(cells.budget.min()), float(cells.budget.max())),
         quality=quality_of(cells, parameters),

@@ -3,10 +3,13 @@
 All losses of one run come from one trained network, so the residuals of a cell (mixture, budget) on all
 targets flip together (Cameron, Gelbach and Miller 2008). Curves through few budgets leave residuals that
 are smaller than the noise; they are scaled up by what the fit used, and shrunk to the target's typical
-relative size, because with four budgets a curve has one degree of freedom to judge its noise by.
+relative size, because with four budgets a curve has one degree of freedom to judge its noise by. The residuals
+are those of the joint fit: in a two-stage fit the error of a target's own curve stands in all its pairs again,
+and counting it as noise of every cell made intervals twice as wide as they should be.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -42,6 +45,7 @@ def spread_of_cells(
     scale = np.sqrt(count / np.maximum(count - used, 1))
     pooled = np.sum(relative**2, axis=0) / np.maximum(count - used, 1)
     size = np.sqrt((1 - _POOL) * (relative * scale) ** 2 + _POOL * pooled)
+    size = size * (1 + 3.7 / (4 * np.maximum(count - used, 1)))  # Student's t over the normal, at 90%
     sign = np.where(relative < 0, -1.0, 1.0)
     return np.where(ok, sign * size * np.where(ok, fitted, 0), 0.0)
 
@@ -60,7 +64,10 @@ def resample(
     rng = np.random.default_rng(seed)
     fitted = forms.predict(law, cells.weights, cells.budget)[0]
     fitted = np.where(np.isfinite(fitted), fitted, np.nan_to_num(cells.loss))
-    spread = spread_of_cells(cells, law, options)
+    smooth = law
+    if options.method == "two-stage" and options.law in (forms.TRANSFER, forms.DIVERSITY):
+        smooth = solver(cells, np.nan_to_num(cells.loss)[None], replace(options, method="joint"))[0].take(0)
+    spread = spread_of_cells(cells, smooth, options)
     flips = rng.choice(_WEBB, size=(draws, len(cells.budget), 1))
     parts = []
     for start in range(0, draws, _BATCH):
