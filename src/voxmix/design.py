@@ -32,7 +32,7 @@ class ModelSettings:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    name: Literal["mae"] = "mae"
+    name: Literal["mae", "unetr"] = "mae"
     crop: int = 96
     patch: int = 16
     width: int = 768

@@ -4,9 +4,9 @@ import torch
 
 from voxmix.design import EvaluationSettings
 from voxmix.errors import InputError
+from voxmix.pretraining.build import build_model
 from voxmix.pretraining.evaluate import EvaluationSet, clustered_standard_error, measure, pictures
 from voxmix.pretraining.masking import patchify, take
-from voxmix.pretraining.model import build_model
 
 
 @pytest.fixture(scope="module")

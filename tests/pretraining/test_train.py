@@ -19,8 +19,8 @@ from voxmix.design import ModelSettings, RunSpec, TrainingSettings
 from voxmix.errors import InputError, VoxmixError
 from voxmix.mixture import Mixture
 from voxmix.pretraining import EvaluationSet, checkpoint, load_encoder, train
+from voxmix.pretraining.build import build_model
 from voxmix.pretraining.evaluate import measure
-from voxmix.pretraining.model import build_model
 from voxmix.store import read_run
 from voxmix.volumes.cache import PreparedCache
 
@@ -98,6 +98,20 @@ def test_training_goes_below_the_interpolation_it_starts_from(spec, cache, evalu
     assert all(after[name]["loss"] < 0.95 * before[name].loss for name in after)
 
 
+def test_the_paper_s_proxy_is_trained_by_the_same_loop(spec, cache, evaluation, tmp_path):
+    model = replace(spec.model, name="unetr", width=12)
+    unetr = changed(spec, model=model, budget=20)
+    folder = tmp_path / unetr.run_id
+    train(unetr, cache=cache, evaluation=evaluation, folder=folder, threads=1)
+    result = read_run(folder)
+    assert result.details["adapter"].startswith("3x3x3 convolution")
+    assert {name.split(".")[0] for name in load_encoder(folder).weights} == {
+        "patch_embedding",
+        "blocks",
+        "norm",
+    }
+
+
 def test_same_spec_same_losses_and_another_seed_others(finished, spec, cache, evaluation, tmp_path):
     train(spec, cache=cache, evaluation=evaluation, folder=tmp_path / spec.run_id, threads=1)
     assert same_run(finished, tmp_path / spec.run_id)
@@ -153,8 +167,7 @@ RUN_IN_CHILD = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_process_is_resumed_bit_for_bit(number, spec, cache, evaluation, tmp_path):
+def test_a_killed_process_is_resumed_bit_for_bit(spec, cache, evaluation, tmp_path):
     long = changed(spec, budget=2400)
     calm = tmp_path / "calm" / long.run_id
     train(long, cache=cache, evaluation=evaluation, folder=calm, threads=1)
@@ -168,9 +181,9 @@ def test_a_killed_process_is_resumed_bit_for_bit(number, spec, cache, evaluation
     deadline = time.monotonic() + 120
     while not (folder / "state.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    child.send_signal(number)
+    child.kill()
     child.communicate(timeout=60)
-    assert child.returncode == (-9 if number == signal.SIGKILL else 143)
+    assert child.returncode == -signal.SIGKILL
     state = checkpoint.load_state(folder)
     assert state is not None
     assert 0 < state["steps"] < 300
@@ -178,23 +191,27 @@ def test_a_killed_process_is_resumed_bit_for_bit(number, spec, cache, evaluation
     assert same_run(calm, folder)
 
 
-def test_ctrl_c_waits_for_a_whole_step_and_keeps_the_state(
-    finished, spec, cache, evaluation, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_ctrl_c_and_sigterm_wait_for_a_whole_step_and_keep_the_state(
+    number, raised, finished, spec, cache, evaluation, tmp_path, monkeypatch
 ):
     folder = tmp_path / spec.run_id
     plain = loop.learning_rate
 
     def pressing(step, **options):
         if step == 4:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return plain(step, **options)
 
     monkeypatch.setattr(loop, "learning_rate", pressing)
-    with pytest.raises(KeyboardInterrupt):
+    before = signal.getsignal(number)
+    with pytest.raises(raised):
         train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
     monkeypatch.undo()
     assert checkpoint.load_state(folder)["steps"] == 5
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(number) is before
     train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
     assert same_run(finished, folder)
 

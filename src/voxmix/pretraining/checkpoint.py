@@ -14,7 +14,6 @@ from voxmix.errors import InputError
 
 STATE_FILE, WEIGHTS_FILE, CARD_FILE = "state.pt", "weights.safetensors", "card.json"
 _STATE_FORMAT, _CARD_FORMAT = 1, 1
-_ENCODER = "encoder."
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -87,5 +86,6 @@ def load_encoder(folder: Path) -> PretrainedEncoder:
             "the file was changed or damaged, copy it again together with its card"
         )
     tensors = safetensors.torch.load_file(path)
-    encoder = {name.removeprefix(_ENCODER): t for name, t in tensors.items() if name.startswith(_ENCODER)}
+    prefix = card["encoder_prefix"]
+    encoder = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     return PretrainedEncoder(weights=encoder, card=card)

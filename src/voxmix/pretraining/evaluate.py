@@ -15,9 +15,9 @@ from torch import Tensor
 from voxmix._io import atomic_path, canonical_json, digest, naming_full_disk
 from voxmix.design import EvaluationSettings, ModelSettings
 from voxmix.errors import InputError
+from voxmix.pretraining.build import Autoencoder
 from voxmix.pretraining.crops import check_fits, corner_of
 from voxmix.pretraining.masking import patchify, take, token_count, unpatchify, visible_count
-from voxmix.pretraining.model import MaskedAutoencoder
 from voxmix.pretraining.sampling import counted_uniforms, stream
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 
@@ -190,7 +190,7 @@ def _choose_crop(
 
 @torch.no_grad()
 def reconstruct(
-    model: MaskedAutoencoder, evaluation: EvaluationSet, rows: slice, adapters: Sequence[str]
+    model: Autoencoder, evaluation: EvaluationSet, rows: slice, adapters: Sequence[str]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (prediction, truth, foreground) of the masked patches of some crops, (crop, masked, voxel)."""
     device = next(model.parameters()).device
@@ -207,7 +207,7 @@ def reconstruct(
 
 
 def measure(
-    model: MaskedAutoencoder, evaluation: EvaluationSet, *, adapters: Sequence[str]
+    model: Autoencoder, evaluation: EvaluationSet, *, adapters: Sequence[str]
 ) -> dict[str, TargetLoss]:
     """Return the loss of every target; ``adapters`` names the adapters of the model, in their order.
 
@@ -255,7 +255,7 @@ def clustered_standard_error(
 
 
 def pictures(
-    model: MaskedAutoencoder, evaluation: EvaluationSet, *, adapters: Sequence[str]
+    model: Autoencoder, evaluation: EvaluationSet, *, adapters: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Return central slices of one crop per domain: original, masked (hidden patches 0), reconstructed.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from voxmix._optional import require
 from voxmix.design import ModelSettings
-from voxmix.pretraining.masking import patchify, take, token_count
+from voxmix.pretraining.masking import patchify, take
 
 _POSITION_SCALE = 0.2  # of a sine-cosine table: near the size of a patch's embedding at the start
 
@@ -70,11 +70,11 @@ class DomainAdapter(nn.Module):
 class Encoder(nn.Module):
     """Vision transformer over the visible patches; state keys are those of MONAI's ``ViT``."""
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, *, in_channels: int = 1) -> None:
         super().__init__()
         blocks = require("monai.networks.blocks.patchembedding", extra="train")
         self.patch_embedding = blocks.PatchEmbeddingBlock(
-            in_channels=1,
+            in_channels=in_channels,
             img_size=settings.crop,
             patch_size=settings.patch,
             hidden_size=settings.width,
@@ -158,6 +158,9 @@ class Decoder(nn.Module):
 class MaskedAutoencoder(nn.Module):
     """Adapter, encoder of the visible patches, light decoder. Output: the masked patches' voxels."""
 
+    encoder_prefix = "encoder."
+    adapter_kind = "1x1x1 convolution"
+
     def __init__(self, settings: ModelSettings, *, domains: int) -> None:
         super().__init__()
         self.settings = settings
@@ -178,57 +181,22 @@ class MaskedAutoencoder(nn.Module):
         features = self.encoder(self.adapter(seen, domain), visible)
         return self.decoder(features, seen, visible, masked), take(rows, masked)
 
+    def initialize(self) -> None:
+        """Draw starting weights from torch's global generator.
 
-def build_model(settings: ModelSettings, *, domains: int, seed: int) -> MaskedAutoencoder:
-    """Return the model with its starting weights: a pure function of the arguments, on the CPU.
-
-    Xavier-uniform matrices as in He et al. (2022). The patch embedding starts as if intensities were
-    ``2 * v - 1``, and the head near 0, so that neither the common brightness nor random voxels have to be
-    unlearned first.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = MaskedAutoencoder(settings, domains=domains)
-        for module in model.modules():
+        Xavier-uniform matrices as in He et al. (2022). The patch embedding starts as if intensities were
+        ``2 * v - 1``, and the head near 0, so that neither the common brightness nor random voxels have to
+        be unlearned first.
+        """
+        for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        embed = model.encoder.patch_embedding.patch_embeddings
+        embed = self.encoder.patch_embedding.patch_embeddings
         nn.init.xavier_uniform_(embed.weight.flatten(1))
         with torch.no_grad():
             embed.weight.mul_(2)
             embed.bias.copy_(-embed.weight.flatten(1).sum(dim=1) / 2)
-        nn.init.normal_(model.decoder.mask_token, std=0.02)
-        nn.init.normal_(model.decoder.head.weight, std=1e-3)
-    return model
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Return the number of numbers that training changes."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def flops_per_draw(settings: ModelSettings, *, visible: int) -> int:
-    """Return floating-point operations of one draw, forward and backward.
-
-    Matrix products only, two operations per multiply-add; backward counts twice the forward (Kaplan et al.
-    2020). Per block and token: 4 w^2 + 2 w m for projections and MLP, 2 t w for attention over t tokens.
-    """
-    tokens = token_count(settings)
-
-    def blocks(count: int, width: int, depth: int) -> int:
-        mlp = round(width * settings.mlp_ratio)
-        return depth * count * (4 * width**2 + 2 * width * mlp + 2 * count * width)
-
-    voxels = settings.patch**3
-    nearest = (tokens - visible) * visible * (settings.decoder_width + 1)
-    multiply_adds = (
-        nearest
-        + visible * voxels * settings.width
-        + blocks(visible, settings.width, settings.depth)
-        + visible * settings.width * settings.decoder_width
-        + blocks(tokens, settings.decoder_width, settings.decoder_depth)
-        + (tokens - visible) * settings.decoder_width * voxels
-    )
-    return 3 * 2 * multiply_adds
+        nn.init.normal_(self.decoder.mask_token, std=0.02)
+        nn.init.normal_(self.decoder.head.weight, std=1e-3)

@@ -11,22 +11,20 @@ import numpy as np
 from voxmix import __version__
 from voxmix._io import atomic_path, write_json
 from voxmix.design import RunSpec
+from voxmix.pretraining.build import Autoencoder, flops_per_draw, parameter_count
 from voxmix.pretraining.checkpoint import save_weights
 from voxmix.pretraining.evaluate import EvaluationSet, measure, pictures
-from voxmix.pretraining.masking import visible_count
-from voxmix.pretraining.model import MaskedAutoencoder, flops_per_draw, parameter_count
 from voxmix.pretraining.sampling import DrawPlan
 from voxmix.store.provenance import provenance
 from voxmix.volumes.cache import PreparedCache
 
 RESULT_FILE, PICTURES_FILE = "result.json", "pictures.npz"
 RESULT_FORMAT = 1
-ADAPTER = "1x1x1 convolution per source domain, identity at the start; a target is served by its own"
 
 
 def publish(
     spec: RunSpec,
-    model: MaskedAutoencoder,
+    model: Autoencoder,
     *,
     plan: DrawPlan,
     cache: PreparedCache,
@@ -41,7 +39,7 @@ def publish(
     with atomic_path(folder / PICTURES_FILE) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **pictures(model, evaluation, adapters=sources))
     draws = plan.draws()
-    save_weights(folder, model, _card(spec, cache, draws))
+    save_weights(folder, model, _card(spec, model, cache, draws))
     environment = provenance()
     result = {
         "kind": "run",
@@ -53,9 +51,9 @@ def publish(
         "unique_volumes": plan.unique_volumes(),
         "volumes": {name: len(cache.select(name, "train")) for name in cache.domains},
         "parameters": parameter_count(model),
-        "flops": spec.budget * flops_per_draw(spec.model, visible=visible_count(spec.model)),
+        "flops": spec.budget * flops_per_draw(spec.model),
         "seconds": round(elapsed(), 3),
-        "adapter": ADAPTER,
+        "adapter": f"{model.adapter_kind} per source domain, identity at the start; a target is served by its own",
         "evaluation": evaluation.digest,
         "versions": environment["versions"],
         "machine": environment["machine"],
@@ -65,11 +63,11 @@ def publish(
     write_json(folder / RESULT_FILE, result)
 
 
-def _card(spec: RunSpec, cache: PreparedCache, draws: dict[str, int]) -> dict[str, Any]:
+def _card(spec: RunSpec, model: Autoencoder, cache: PreparedCache, draws: dict[str, int]) -> dict[str, Any]:
     return {
         "run_id": spec.run_id,
         "encoder": asdict(spec.model),
-        "encoder_prefix": "encoder.",
+        "encoder_prefix": model.encoder_prefix,
         "adapters": list(spec.mixture.domains),
         "mixture": spec.mixture.as_dict(),
         "budget": spec.budget,

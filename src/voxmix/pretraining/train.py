@@ -18,12 +18,12 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, VoxmixError
 from voxmix.pretraining.augment import augment, noise_bank
+from voxmix.pretraining.build import Autoencoder, build_model
 from voxmix.pretraining.checkpoint import STATE_FILE, load_state, save_state
 from voxmix.pretraining.crops import CropReader
 from voxmix.pretraining.evaluate import EvaluationSet
 from voxmix.pretraining.interrupt import interrupts_deferred
 from voxmix.pretraining.metrics import MetricsLog
-from voxmix.pretraining.model import MaskedAutoencoder, build_model
 from voxmix.pretraining.optimizer import build_optimizer, learning_rate
 from voxmix.pretraining.publish import RESULT_FILE, publish
 from voxmix.pretraining.sampling import DrawPlan, draw_parameters, plan_draws
@@ -113,7 +113,7 @@ class _Run:
     evaluation: str
     folder: Path
     fabric: Fabric
-    model: MaskedAutoencoder
+    model: Autoencoder
     optimizer: torch.optim.AdamW
     reader: CropReader
     metrics: MetricsLog
