@@ -12,6 +12,8 @@ from voxmix.errors import InputError
 from voxmix.volumes import IntensityRule, Manifest, Recipe
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.public_sets import read_layout
+from voxmix.volumes.read import read_volume
+from voxmix.volumes.volume import UnreadableVolumeError
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -193,6 +195,35 @@ def test_nnssl_variables_and_subjects_of_several_data_sets(tmp_path: Path) -> No
     write_json(root / "pretrain_data.json", {"datasets": datasets})
     with pytest.raises(InputError, match="outside itself"):
         read_layout("nnssl", root)
+
+
+def test_medmnist_keeps_its_split_and_leaves_the_test_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{part}_{what}": rng.integers(
+            0, 255, (count, 12, 12, 12) if what == "images" else (count, 1)
+        ).astype(np.uint8)
+        for part, count in (("train", 4), ("val", 2), ("test", 3))
+        for what in ("images", "labels")
+    }
+    np.savez_compressed(tmp_path / "organmnist3d.npz", **arrays)
+    manifest = read_layout("medmnist", tmp_path)
+    assert manifest.counts("train") == {"ORGANMNIST3D": 4}
+    assert manifest.counts("validation") == {"ORGANMNIST3D": 2}
+    recipe = Recipe(
+        spacing_mm=1.0,
+        min_shape=(1, 1, 1),
+        crop_foreground=False,
+        intensity={"ORGANMNIST3D": IntensityRule(kind="window", low=0, high=255)},
+    )
+    cache = prepare(manifest.split(seed=0), recipe=recipe, root=tmp_path / "cache").cache
+    for side, name in (("train", "train_images"), ("validation", "val_images")):
+        found = sorted(cache.array(v).astype(np.float32).sum() for v in cache.select("ORGANMNIST3D", side))
+        np.testing.assert_allclose(found, sorted(arrays[name].sum(axis=(1, 2, 3)) / 255), rtol=1e-3)
+    with pytest.raises(UnreadableVolumeError, match="4D: 9 volumes"):
+        read_volume(tmp_path / "organmnist3d.npz")
+    with pytest.raises(UnreadableVolumeError, match=r"volume 9 was asked for, the file has 9"):
+        read_volume(tmp_path / "organmnist3d.npz", volume=9)
 
 
 def test_csv_round_trip(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from voxmix.errors import InputError
 from voxmix.volumes.archives import existing, gather, read_bids, read_decathlon, read_nnssl, read_nnunet
 from voxmix.volumes.layouts import read_folder, split_suffix
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
+from voxmix.volumes.stacks import PARTS, part_sizes
 
 _AMOS_LAST_CT, _AMOS_LAST_MR = 500, 600
 _BRATS = {"t1n": "BRAIN-T1", "t1c": "BRAIN-T1", "t2w": "BRAIN-T2", "t2f": "BRAIN-T2"}
@@ -113,6 +114,32 @@ def read_oasis(root: Path) -> Manifest:
     return gather(records())
 
 
+def read_medmnist(root: Path) -> Manifest:
+    """Return MedMNIST 3D files (``organmnist3d*.npz``): the official training and validation volumes.
+
+    The test volumes stay for downstream. The file names no person: every volume counts as a subject of its
+    own, on the side where its publisher put it. Values are 8 bits, windowed before: the domain's name has no
+    modality, so the percentile rule serves.
+    """
+
+    def records() -> Iterator[VolumeRecord]:
+        for path in sorted(root.glob("*mnist3d*.npz")):
+            stem = split_suffix(path.name)[0]
+            index = 0
+            for name, count in part_sizes(path).items():
+                for volume in range(index, index + count if PARTS[name] else index):
+                    yield VolumeRecord(
+                        path=path,
+                        domain=stem.upper().replace("_", "-"),
+                        subject=f"{stem}/{volume}",
+                        split=PARTS[name],
+                        volume=volume,
+                    )
+                index += count
+
+    return gather(records())
+
+
 LAYOUTS: dict[str, Callable[[Path], Manifest]] = {
     "folder": read_folder,
     "bids": read_bids,
@@ -124,6 +151,7 @@ LAYOUTS: dict[str, Callable[[Path], Manifest]] = {
     "hecktor": read_hecktor,
     "bhsd": read_bhsd,
     "oasis": read_oasis,
+    "medmnist": read_medmnist,
 }
 """Layouts by the name a user gives."""
 

@@ -13,6 +13,7 @@ from voxmix._optional import require
 from voxmix.errors import InputError
 from voxmix.volumes.dicom import read_dicom
 from voxmix.volumes.layouts import DICOM_SUFFIXES, split_suffix
+from voxmix.volumes.stacks import part_sizes, stack_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume, check_shape, spatial_shape
 
 MAX_VOXELS = 2**29
@@ -20,6 +21,7 @@ MAX_NOT_FINITE = 0.25
 _MAX_DEFLATE_RATIO = 1100  # deflate cannot do better than 1032:1
 _NIBABEL = (".nii.gz", ".nii", ".hdr", ".mgz", ".mgh")
 _MILLIMETERS = {"meter": 1000.0, "micron": 0.001}
+_NO_PLACE = "NumPy files have no geometry: voxels of 1 mm, axes as stored"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -196,6 +198,9 @@ def _pick(data: Shaped[np.ndarray, "..."], volume: int | None) -> Shaped[np.ndar
 def _read_numpy(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
     if path.suffix.lower() == ".npz":
         _check_archive(path, max_voxels=max_voxels)
+        if part_sizes(path):
+            values = np.array(stack_volume(path, volume, max_voxels=max_voxels), dtype=dtype)
+            return Volume(data=values, affine=np.eye(4), notes=(_NO_PLACE,))
         with np.load(path, allow_pickle=False) as archive:
             names = [name for name in archive.files if name not in ("affine", "spacing")]
             if len(names) != 1:
@@ -207,7 +212,7 @@ def _read_numpy(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) 
         affine = None
     _check_kind(data.dtype)
     check_shape(data.shape, max_voxels=max_voxels, volume=volume)
-    notes = () if affine is not None else ("NumPy files have no geometry: voxels of 1 mm, axes as stored",)
+    notes = () if affine is not None else (_NO_PLACE,)
     place = np.eye(4) if affine is None else affine
     if place.shape != (4, 4):
         raise UnreadableVolumeError(f"its affine has shape {place.shape}, expected (4, 4)")

@@ -1,0 +1,64 @@
+"""Stacks: npz files that hold many small volumes, one per row, as MedMNIST lays them out."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from voxmix.volumes.manifest import Split
+from voxmix.volumes.volume import UnreadableVolumeError, check_shape
+
+PARTS: dict[str, Split] = {"train_images": "train", "val_images": "validation", "test_images": ""}
+"""Arrays of a stack in the order in which its volumes count, and the side MedMNIST puts them on."""
+
+
+def part_sizes(path: Path) -> dict[str, int]:
+    """Return how many volumes every array of a stack holds, from the arrays' headers alone; {} for no stack."""
+    import zipfile
+
+    sizes: dict[str, int] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in PARTS:
+                if f"{name}.npy" in archive.namelist():
+                    with archive.open(f"{name}.npy") as stream:
+                        shape = _shape(stream)
+                    if len(shape) == 4:
+                        sizes[name] = shape[0]
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return {}
+    return sizes
+
+
+def _shape(stream: object) -> tuple[int, ...]:
+    version = np.lib.format.read_magic(stream)  # type: ignore[arg-type]
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(stream)[0]  # type: ignore[arg-type]
+
+
+def stack_volume(path: Path, volume: int | None, *, max_voxels: int) -> Shaped[np.ndarray, "x y z"]:
+    """Return one volume of a stack, counted from 0 through training, validation and test.
+
+    Raises:
+        UnreadableVolumeError: none was chosen, or there are fewer.
+    """
+    sizes = part_sizes(path)
+    total = sum(sizes.values())
+    if volume is None:
+        raise UnreadableVolumeError(f"4D: {total} volumes in one file; choose one of the volumes")
+    for name, count in sizes.items():
+        if volume < count:
+            stack = _stack(str(path), path.stat().st_mtime_ns, name)
+            check_shape(stack.shape[1:], max_voxels=max_voxels)
+            return np.asarray(stack[volume])
+        volume -= count
+    raise UnreadableVolumeError(f"volume {volume + total} was asked for, the file has {total} (from 0)")
+
+
+@lru_cache(maxsize=1)
+def _stack(path: str, changed: int, name: str) -> Shaped[np.ndarray, "volume x y z"]:
+    """Return one whole array: a stack is read once per process, not once per volume."""
+    with np.load(path, allow_pickle=False) as archive:
+        stack: np.ndarray = archive[name]
+    return stack
