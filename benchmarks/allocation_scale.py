@@ -52,7 +52,7 @@ def by_clarabel(law: LawParameters, least: float) -> tuple[float, float]:
     w = cvxpy.Variable(count)
     reached = law.transfer.T @ w
     terms = [
-        float(a * BUDGET**-b) * cvxpy.power(reached[j], float(-b))
+        float(a * BUDGET**-b) * cvxpy.power(reached[j], float(-b), approx=False)
         for j, (a, b) in enumerate(zip(law.amplitude, law.exponent, strict=True))
     ]
     problem = cvxpy.Problem(cvxpy.Minimize(sum(terms) / count), [cvxpy.sum(w) == 1, w >= least])

@@ -60,6 +60,11 @@ class Cells:
         found = np.flatnonzero((self.source == source) & ~np.isnan(self.loss[:, target]))
         return found[np.argsort(self.budget[found], kind="stable")]
 
+    def without_mixture_losses(self) -> "Cells":
+        """Return the same cells with the losses of mixtures counted as not measured."""
+        mixed = self.mixed[:, None]
+        return replace(self, loss=np.where(mixed, np.nan, self.loss), seeds=np.where(mixed, 0, self.seeds))
+
     def only_cells(self, keep: Bool[np.ndarray, " cell"]) -> "Cells":
         """Return fewer cells with the same targets."""
         return replace(
