@@ -1,0 +1,29 @@
+"""What a study does without torch: plan its runs, fit the laws, allocate, compare, report."""
+
+from voxmix.analysis.contents import make_report, report_content
+from voxmix.analysis.status import Step, study_status
+from voxmix.analysis.steps import (
+    allocate_strategies,
+    check_runs,
+    checks_by_strategy,
+    fit_laws,
+    proxy_runs,
+    proxy_table,
+    read_allocations,
+    read_laws,
+)
+
+__all__ = [
+    "Step",
+    "allocate_strategies",
+    "check_runs",
+    "checks_by_strategy",
+    "fit_laws",
+    "make_report",
+    "proxy_runs",
+    "proxy_table",
+    "read_allocations",
+    "read_laws",
+    "report_content",
+    "study_status",
+]

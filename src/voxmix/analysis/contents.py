@@ -1,0 +1,152 @@
+"""What a report shows of a study as it is now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from voxmix.analysis.steps import checks_by_strategy, proxy_runs, read_allocations, read_laws, study_cache
+from voxmix.errors import StepPendingError
+from voxmix.store import Study, measurements, provenance
+
+if TYPE_CHECKING:
+    from voxmix.report import DomainSummary, Picture, ReportContent
+    from voxmix.volumes import PreparedCache
+
+
+def report_content(study: Study) -> ReportContent:
+    """Return everything a report can show of the study as it is now; what is not done yet is left out."""
+    from voxmix.allocation import allocate
+    from voxmix.report import Check, ReportContent
+
+    config = study.config
+    parts: dict[str, Any] = {"study": config.name, "budget": config.allocation.budget}
+    parts["min_weight"] = config.allocation.min_weight
+    made = provenance()
+    parts["made"] = made["time"]
+    facts: dict[str, dict[str, str]] = {"Versions": made["versions"], "Machine": {"kind": made["machine"]}}
+    runs: tuple[Any, ...] = ()
+    try:
+        cache = study_cache(study)
+        parts["domains"] = _domain_summaries(study, cache)
+        facts["Data"] = {"prepared volumes": cache.digest, "recipe": cache.recipe.digest}
+        runs = study.results(proxy_runs(study))
+        parts["runs"] = runs
+        if runs:
+            parts["measurements"] = measurements(runs, cache.domains)
+        laws = read_laws(study)
+        parts["laws"] = laws
+        parts["strategies"] = read_allocations(study)
+        judge = laws.get("diversity", laws["transfer"])
+        parts["by_budget"] = tuple(
+            allocate(
+                judge, budget=budget, min_weight=config.allocation.min_weight, volumes=cache.counts("train")
+            )
+            for budget in _budget_path(study)
+        )
+        checks = {name: study.results(specs) for name, specs in checks_by_strategy(study).items()}
+        parts["checks"] = tuple(
+            Check(
+                strategy=name,
+                budget=result.spec.budget,
+                seed=result.spec.seed,
+                target=target,
+                loss=loss,
+                loss_se=result.losses[target]["loss_se"],
+            )
+            for name, results in checks.items()
+            for result in results
+            for target in cache.domains
+            if (loss := result.losses[target]["loss"]) is not None
+        )
+        unique = {result.run_id: result for results in checks.values() for result in results}
+        runs = (*runs, *(result for key, result in unique.items() if key not in {r.run_id for r in runs}))
+        parts["runs"] = runs
+    except StepPendingError:
+        pass  # the report names what is not there yet, and its command
+    parts["pictures"] = _pictures(study, runs)
+    return _recommend(ReportContent(facts=facts, **parts))
+
+
+def _recommend(content: ReportContent) -> ReportContent:
+    """Return the content with the law's mixture as the answer, unless it was measured worse than another.
+
+    A prediction that a measurement contradicts is no answer: then the answer is the first strategy, in the
+    order of preference, that cannot be told apart from the best that was measured.
+    """
+    from voxmix.report.content import PREFERRED
+    from voxmix.report.findings import measured, rank_strategies
+
+    favorite = content.answer
+    if favorite is None or not content.checks or content.budget is None:
+        return content
+    tied = rank_strategies(measured(content, budget=content.budget)).tied
+    if favorite in tied or not tied:
+        return content
+    chosen = next((name for name in PREFERRED if name in tied), tied[0])
+    note = (
+        f"{chosen} is the answer because it was measured so: the mixture of the law, {favorite}, was trained too "
+        "and was worse by more than the seeds' noise"
+    )
+    return replace(content, recommended=chosen, notes=(*content.notes, note))
+
+
+def _budget_path(study: Study) -> tuple[int, ...]:
+    low, high = study.config.design.budgets[0], study.config.allocation.budget
+    return tuple(int(b) for b in np.unique(np.geomspace(low, max(low, high), 13).round()))
+
+
+def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary, ...]:
+    from voxmix.domain import PAPER_DOMAINS
+    from voxmix.report import DomainSummary
+
+    known = {domain.name: domain for domain in PAPER_DOMAINS}
+    train, held_out = cache.counts("train"), cache.counts("validation")
+    return tuple(
+        DomainSummary(
+            name=name,
+            modality=known[name].modality if name in known else "",
+            anatomy=known[name].anatomy if name in known else "",
+            training=train[name],
+            validation=held_out[name],
+            set_aside=Counter(item["reason"] for item in cache.set_aside if item["domain"] == name),
+        )
+        for name in cache.domains
+    )
+
+
+def _pictures(study: Study, runs: tuple[Any, ...]) -> tuple[Picture, ...]:
+    """Return the slices of the run with the largest budget and several sources, the last such run."""
+    from voxmix.report import Picture
+
+    mixed = [run for run in runs if run.spec.mixture.source is None]
+    if not mixed:
+        return ()
+    best = max(mixed, key=lambda run: run.spec.budget)
+    path = study.run_dir(best.spec) / "pictures.npz"
+    if not path.exists():
+        return ()
+    with np.load(path, allow_pickle=False) as stored:
+        return tuple(
+            Picture(
+                domain=str(name),
+                original=stored[f"{index}/original"],
+                masked=stored[f"{index}/masked"],
+                reconstructed=stored[f"{index}/reconstructed"],
+            )
+            for index, name in enumerate(stored["domains"])
+        )
+
+
+def make_report(study: Study, *, pictures: bool = True) -> ReportContent:
+    """Write the report, with or without slices of volumes, and return what it shows."""
+    from voxmix.report import write_report
+
+    content = report_content(study)
+    if not pictures:
+        content = replace(content, pictures=())
+    write_report(content, study.report_path)
+    return content

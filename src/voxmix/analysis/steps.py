@@ -1,0 +1,176 @@
+"""The steps of a study that need no torch: plan its runs, fit the laws, allocate."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from voxmix._io import digest
+from voxmix._progress import ProgressCallback, silent
+from voxmix.design import RunSpec
+from voxmix.errors import StepPendingError
+from voxmix.mixture import Mixture
+from voxmix.store import Study, measurements
+from voxmix.store.plan import check_specs, proxy_specs
+
+if TYPE_CHECKING:
+    from voxmix.allocation import Allocation
+    from voxmix.law import FittedLaw
+    from voxmix.measurement import MeasurementTable
+    from voxmix.volumes import PreparedCache
+
+_LAW_OF_STRATEGY = {"transfer-naive": "naive", "transfer-aware": "transfer", "diversity-aware": "diversity"}
+
+
+def study_cache(study: Study) -> PreparedCache:
+    """Return the prepared volumes of a study.
+
+    Raises:
+        StepPendingError: nothing is prepared yet; names the command.
+    """
+    from voxmix.volumes import PreparedCache
+
+    if not study.is_made("prepare", study.preparation_inputs):
+        raise StepPendingError(
+            f"the study's volumes are not prepared as it says now; first: voxmix prepare {study.root}"
+        )
+    return PreparedCache.open(study.cache_dir)
+
+
+def proxy_runs(study: Study) -> tuple[RunSpec, ...]:
+    """Return every proxy run of the study, finished or not."""
+    cache = study_cache(study)
+    return proxy_specs(study.config, cache.domains, cache=cache.digest)
+
+
+def proxy_table(study: Study) -> MeasurementTable:
+    """Return what the finished proxy runs measured.
+
+    Raises:
+        StepPendingError: proxy runs are pending; says how many, and the command.
+    """
+    specs = proxy_runs(study)
+    pending = study.pending(specs)
+    if pending:
+        raise StepPendingError(
+            f"{len(pending)} of {len(specs)} proxy runs are not done; first: voxmix run {study.root}"
+        )
+    return measurements(study.results(specs), study_cache(study).domains)
+
+
+def fit_inputs(study: Study) -> str:
+    """Digest of what the laws are fitted to, and how."""
+    return digest({"runs": [spec.run_id for spec in proxy_runs(study)], "fit": asdict(study.config.fit)})
+
+
+def allocation_inputs(study: Study) -> str:
+    """Digest of what the allocations are made from."""
+    return digest({"fit": fit_inputs(study), "allocation": asdict(study.config.allocation)})
+
+
+def laws_wanted(study: Study) -> tuple[str, ...]:
+    """Return the laws a study fits: those without transfer, the paper's, and diversity where anchors tell."""
+    return ("naive", "transfer", "diversity") if study.config.design.anchor_seeds else ("naive", "transfer")
+
+
+def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, FittedLaw]:
+    """Fit every law of the study to its proxy runs and keep them; nothing is fitted again in vain."""
+    from voxmix.law import fit
+
+    table = proxy_table(study)
+    wanted = laws_wanted(study)
+    if study.is_made("fit", fit_inputs(study)):
+        return read_laws(study)
+    settings = study.config.fit
+    laws = {}
+    for done, name in enumerate(wanted):
+        progress(done, len(wanted))
+        law = fit(
+            table,
+            law=name,
+            max_exponent=settings.max_exponent,
+            max_transfer=settings.max_transfer,
+            bootstrap=settings.bootstrap,
+        )
+        law.save(study.law_path(name))
+        laws[name] = law
+    study.mark_made("fit", fit_inputs(study))
+    progress(len(wanted), len(wanted))
+    return laws
+
+
+def read_laws(study: Study) -> dict[str, FittedLaw]:
+    """Return the laws that were fitted to the study as it is now.
+
+    Raises:
+        StepPendingError: none yet, or the study has changed since; names the command.
+    """
+    from voxmix.law import FittedLaw
+
+    if not study.is_made("fit", fit_inputs(study)):
+        raise StepPendingError(f"no law is fitted to the study as it is now; first: voxmix fit {study.root}")
+    return {name: FittedLaw.load(study.law_path(name)) for name in laws_wanted(study)}
+
+
+def allocate_strategies(study: Study) -> dict[str, Allocation | Mixture]:
+    """Find the mixture of every strategy at the study's budget; keep those that a law gave."""
+    from voxmix.allocation import allocate
+
+    if study.is_made("allocate", allocation_inputs(study)):
+        return read_allocations(study)
+    laws = read_laws(study)
+    settings = study.config.allocation
+    volumes = study_cache(study).counts("train")
+    for strategy in strategies_wanted(study):
+        if strategy in _LAW_OF_STRATEGY:
+            law = laws[_LAW_OF_STRATEGY[strategy]]
+            found = allocate(law, budget=settings.budget, min_weight=settings.min_weight, volumes=volumes)
+            found.save(study.allocation_path(strategy))
+    study.mark_made("allocate", allocation_inputs(study))
+    return read_allocations(study)
+
+
+def strategies_wanted(study: Study) -> tuple[str, ...]:
+    """Return the strategies of the study; those whose law cannot be fitted are left out."""
+    laws = laws_wanted(study)
+    return tuple(
+        name for name in study.config.allocation.strategies if _LAW_OF_STRATEGY.get(name, laws[0]) in laws
+    )
+
+
+def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
+    """Return the mixtures of the strategies: an Allocation where a law gave it.
+
+    Raises:
+        StepPendingError: none yet, or the study has changed since; names the command.
+    """
+    from voxmix.allocation import Allocation
+
+    if not study.is_made("allocate", allocation_inputs(study)):
+        raise StepPendingError(
+            f"no mixture is allocated for the study as it is now; first: voxmix allocate {study.root}"
+        )
+    cache = study_cache(study)
+    fixed = {
+        "uniform": Mixture.uniform(cache.domains),
+        "data-proportional": Mixture.from_counts(cache.counts("train")),
+    }
+    return {
+        name: fixed[name] if name in fixed else Allocation.load(study.allocation_path(name))
+        for name in strategies_wanted(study)
+    }
+
+
+def check_runs(study: Study) -> tuple[RunSpec, ...]:
+    """Return the runs that train every strategy's mixture at the allocated budget."""
+    by_strategy = checks_by_strategy(study)
+    return tuple(spec for specs in by_strategy.values() for spec in specs)
+
+
+def checks_by_strategy(study: Study) -> dict[str, tuple[RunSpec, ...]]:
+    """Return the runs that train each strategy's mixture at the allocated budget."""
+    mixtures = {
+        name: found if isinstance(found, Mixture) else found.mixture
+        for name, found in read_allocations(study).items()
+    }
+    return check_specs(study.config, mixtures, cache=study_cache(study).digest)
