@@ -312,7 +312,7 @@ def test_no_identifier_of_a_header_is_ever_written(tmp_path: Path, voxels: np.nd
 
 
 def test_time_stamps_with_fractions_and_zones() -> None:
-    from voxmix.volumes.dicom import _moment
+    from voxmix.volumes.suv import _moment
 
     assert _moment("20200102", "030405.25") == datetime(2020, 1, 2, 3, 4, 5)
     assert _moment(None, "", "20200102030405.000000+0100") == datetime(2020, 1, 2, 3, 4, 5)
