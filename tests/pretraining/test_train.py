@@ -82,6 +82,12 @@ def test_a_finished_run_holds_what_the_store_and_its_reader_expect(finished, spe
     assert result.volumes == {"CT": 5, "MR": 3}
     assert set(result.losses) == {"CT", "MR"}
     assert all(loss["loss"] > 0 and loss["crops"] == 6 for loss in result.losses.values())
+    assert result.details["computed"] == {
+        "device": "cpu",
+        "precision": "32-true",
+        "micro_batch": None,
+        "threads": 1,
+    }
     assert not (finished / "state.pt").exists()
     steps = metrics(finished)
     assert [row["step"] for row in steps] == list(range(1, 14))
@@ -110,6 +116,25 @@ def test_the_paper_s_proxy_is_trained_by_the_same_loop(spec, cache, evaluation, 
         "blocks",
         "norm",
     }
+
+
+def test_micro_batches_give_the_same_run_but_for_rounding(finished, spec, cache, evaluation, tmp_path):
+    folder = tmp_path / spec.run_id  # batches of 8 in pieces of 3, 3 and 2; the last batch of 4 in 3 and 1
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, micro_batch=3)
+    pairs = list(zip(metrics(folder), metrics(finished), strict=True))
+    assert all(a["loss"] == pytest.approx(b["loss"], rel=1e-3) for a, b in pairs)
+    assert pairs[0][0]["loss"] == pytest.approx(pairs[0][1]["loss"], rel=1e-6)
+    assert pairs[0][0]["gradient_norm"] == pytest.approx(pairs[0][1]["gradient_norm"], rel=1e-5)
+    with pytest.raises(InputError, match="micro_batch must be at least 1 draw, got 0"):
+        train(spec, cache=cache, evaluation=evaluation, folder=tmp_path / "r", micro_batch=0)
+
+
+def test_mixed_precision_trains_near_full_precision(finished, spec, cache, evaluation, tmp_path):
+    folder = tmp_path / spec.run_id
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, precision="bf16-mixed")
+    mixed, full = read_run(folder).losses, read_run(finished).losses
+    assert all(mixed[name]["loss"] == pytest.approx(full[name]["loss"], rel=0.02) for name in full)
+    assert mixed != full
 
 
 def test_same_spec_same_losses_and_another_seed_others(finished, spec, cache, evaluation, tmp_path):
@@ -315,7 +340,7 @@ def test_a_state_of_another_evaluation_set_or_a_damaged_one_is_refused(
 
 def test_out_of_memory_names_the_settings(spec):
     with (
-        pytest.raises(VoxmixError, match="batch_size 8, crop 16 and width 24; lower batch_size"),
+        pytest.raises(VoxmixError, match="batch_size 8, crop 16 and width 24; give micro_batch"),
         loop.naming_lost_memory(spec),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory")

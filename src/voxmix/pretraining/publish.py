@@ -1,6 +1,6 @@
 """What a finished run publishes: losses on every target, weights and card, pictures; the result last."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +31,12 @@ def publish(
     evaluation: EvaluationSet,
     folder: Path,
     elapsed: Callable[[], float],
+    computed: Mapping[str, Any],
 ) -> None:
-    """Measure the model on every target and write everything that a finished run holds."""
+    """Measure the model on every target and write everything that a finished run holds.
+
+    ``computed`` says how: device, precision, threads, micro-batches.
+    """
     model.eval()
     sources = spec.mixture.domains
     losses = measure(model, evaluation, adapters=sources)
@@ -55,6 +59,7 @@ def publish(
         "seconds": round(elapsed(), 3),
         "adapter": f"{model.adapter_kind} per source domain, identity at the start; a target is served by its own",
         "evaluation": evaluation.digest,
+        "computed": dict(computed),
         "versions": environment["versions"],
         "machine": environment["machine"],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -2,21 +2,20 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from voxmix._io import naming_full_disk, read_json, write_json
+from voxmix._io import naming_full_disk, write_json
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
-from voxmix.errors import InputError, VoxmixError
+from voxmix.errors import InputError
 from voxmix.pretraining.augment import augment, noise_bank
 from voxmix.pretraining.build import Autoencoder, build_model
 from voxmix.pretraining.checkpoint import STATE_FILE, load_state, save_state
@@ -25,11 +24,13 @@ from voxmix.pretraining.evaluate import EvaluationSet
 from voxmix.pretraining.interrupt import interrupts_deferred
 from voxmix.pretraining.metrics import MetricsLog
 from voxmix.pretraining.optimizer import build_optimizer, learning_rate
+from voxmix.pretraining.preconditions import SPEC_FILE, check_belongs, naming_lost_memory
 from voxmix.pretraining.publish import RESULT_FILE, publish
 from voxmix.pretraining.sampling import DrawPlan, draw_parameters, plan_draws
 from voxmix.volumes.cache import PreparedCache
 
-SPEC_FILE, METRICS_FILE = "spec.json", "metrics.jsonl"
+METRICS_FILE = "metrics.jsonl"
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 _FLUSH_STEPS = 20  # losses stay on the device in between: one synchronization per so many steps
 
 
@@ -41,6 +42,8 @@ def train(
     folder: Path,
     device: str = "cpu",
     threads: int | None = None,
+    precision: Precision = "32-true",
+    micro_batch: int | None = None,
     checkpoint_seconds: float = 60.0,
     progress: ProgressCallback = silent,
 ) -> None:
@@ -48,6 +51,9 @@ def train(
 
     On a CPU the result depends on ``spec``, ``cache`` and ``threads`` alone: a run that was killed and resumed
     ends with the same weights, bit for bit. ``progress`` counts draws.
+
+    ``precision`` is lightning-fabric's. ``micro_batch`` computes a batch in pieces of so many draws and adds
+    their gradients up: less memory for the same batch, the same result but for rounding.
 
     Raises:
         InputError: spec, cache, evaluation set and folder do not belong together; a domain with weight has
@@ -59,50 +65,31 @@ def train(
         progress(spec.budget, spec.budget)
         return
     check_belongs(spec, cache=cache, evaluation=evaluation, folder=folder)
+    if micro_batch is not None and micro_batch < 1:
+        raise InputError(
+            f"micro_batch must be at least 1 draw, got {micro_batch}; leave it out for whole batches"
+        )
     if threads is not None:
         torch.set_num_threads(threads)
     volumes = [len(cache.select(name, "train")) for name in spec.mixture.domains]
     plan = plan_draws(spec.mixture, budget=spec.budget, seed=spec.seed, volumes=volumes)
     with naming_full_disk(folder), naming_lost_memory(spec):
         write_json(folder / SPEC_FILE, spec.as_dict())
-        run = _Run.start(
-            spec, plan=plan, cache=cache, evaluation=evaluation.digest, folder=folder, device=device
-        )
-        _steps(run, checkpoint_seconds=checkpoint_seconds, progress=progress)
+        fabric = Fabric(accelerator=device, devices=1, precision=precision)
+        run = _Run.start(spec, fabric, plan=plan, cache=cache, evaluation=evaluation.digest, folder=folder)
+        _steps(run, micro_batch=micro_batch, checkpoint_seconds=checkpoint_seconds, progress=progress)
+        computed = {"device": device, "precision": precision, "micro_batch": micro_batch}
         publish(
-            spec, run.model, plan=plan, cache=cache, evaluation=evaluation, folder=folder, elapsed=run.elapsed
+            spec,
+            run.model,
+            plan=plan,
+            cache=cache,
+            evaluation=evaluation,
+            folder=folder,
+            elapsed=run.elapsed,
+            computed={**computed, "threads": torch.get_num_threads()},
         )
         (folder / STATE_FILE).unlink(missing_ok=True)
-
-
-def check_belongs(spec: RunSpec, *, cache: PreparedCache, evaluation: EvaluationSet, folder: Path) -> None:
-    """Check that a run, its volumes, its evaluation set and its folder belong together.
-
-    Raises:
-        InputError: names the two that do not.
-    """
-    unknown = [name for name in spec.mixture.domains if name not in cache.domains]
-    if unknown:
-        raise InputError(
-            f"the mixture names {unknown}, the prepared volumes have {list(cache.domains)}; "
-            "correct the name, or prepare volumes of it"
-        )
-    if spec.cache and spec.cache != cache.digest:
-        raise InputError(
-            f"the run was planned for prepared volumes {spec.cache}, those given are {cache.digest}; "
-            "plan it again for these volumes, or give the folder it was planned for"
-        )
-    if evaluation.crops.shape[-1] != spec.model.crop:
-        raise InputError(
-            f"the evaluation set has crops of {evaluation.crops.shape[-1]} voxels, the run of "
-            f"{spec.model.crop}; build the evaluation set with the run's model settings"
-        )
-    path = folder / SPEC_FILE
-    if path.exists() and RunSpec.from_dict(read_json(path)).run_id != spec.run_id:
-        raise InputError(
-            f"{folder} holds another run than the one asked for: its settings were changed after it began; "
-            "delete the folder to start again, or restore the settings to go on"
-        )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -124,15 +111,14 @@ class _Run:
     def start(
         cls,
         spec: RunSpec,
+        fabric: Fabric,
         *,
         plan: DrawPlan,
         cache: PreparedCache,
         evaluation: str,
         folder: Path,
-        device: str,
     ) -> "_Run":
         """Return the run at its beginning, or where its last state stands."""
-        fabric = Fabric(accelerator=device, devices=1)
         model = build_model(spec.model, domains=len(spec.mixture.domains), seed=spec.seed)
         fabric.to_device(model)
         optimizer = build_optimizer(model, spec.training)
@@ -179,17 +165,15 @@ class _Run:
         )
 
 
-def _steps(run: _Run, *, checkpoint_seconds: float, progress: ProgressCallback) -> None:
+def _steps(
+    run: _Run, *, micro_batch: int | None, checkpoint_seconds: float, progress: ProgressCallback
+) -> None:
     """Make every step that is left; the last batch is smaller where the budget asks for it."""
-    spec, fabric = run.spec, run.fabric
+    spec = run.spec
     budget, batch_size = spec.budget, spec.training.batch_size
     steps = math.ceil(budget / batch_size)
-    edge = spec.model.crop
-    host = torch.empty(
-        (batch_size, edge, edge, edge), dtype=torch.float16, pin_memory=fabric.device.type == "cuda"
-    )
-    bank = noise_bank(voxels=edge**3, device=fabric.device)
-    network, optimizer = fabric.setup(run.model, run.optimizer)
+    network, optimizer = run.fabric.setup(run.model, run.optimizer)
+    batches = _Batches.make(run, rows=min(micro_batch or batch_size, batch_size))
     network.train()
     progress(min(run.steps_done * batch_size, budget), budget)
     saved = time.monotonic()
@@ -197,30 +181,24 @@ def _steps(run: _Run, *, checkpoint_seconds: float, progress: ProgressCallback) 
         stopping = False
         while run.steps_done < steps and not stopping:
             start, stop = run.steps_done * batch_size, min((run.steps_done + 1) * batch_size, budget)
-            drawn = draw_parameters(start, stop, seed=spec.seed, model=spec.model, training=spec.training)
-            crops = run.reader.read(start, drawn, host).to(fabric.device, torch.float32)
-            augment(crops, drawn, bank)
-            visible, masked, domain = fabric.to_device(
-                (
-                    torch.from_numpy(drawn.visible),
-                    torch.from_numpy(drawn.masked),
-                    run.reader.domains(start, stop),
-                )
-            )
             rate = learning_rate(run.steps_done, steps=steps, settings=spec.training)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            predicted, truth = network(crops, visible, masked, domain)
-            loss = mse_loss(predicted, truth)
-            fabric.backward(loss)
+            loss = torch.zeros((), device=run.fabric.device)
+            for first in range(start, stop, batches.rows):
+                last = min(first + batches.rows, stop)
+                predicted, truth = network(*batches.read(first, last))
+                share = mse_loss(predicted, truth) * ((last - first) / (stop - start))
+                run.fabric.backward(share)
+                loss += share.detach()
             norm = _clip(run, network, optimizer)
             optimizer.step()
             optimizer.zero_grad()
 
             run.steps_done += 1
             run.metrics.add(
-                step=run.steps_done, draws=stop, loss=loss.detach(), gradient_norm=norm, learning_rate=rate
+                step=run.steps_done, draws=stop, loss=loss, gradient_norm=norm, learning_rate=rate
             )
             if run.steps_done % _FLUSH_STEPS == 0 or run.steps_done == steps:
                 run.metrics.flush()
@@ -231,24 +209,35 @@ def _steps(run: _Run, *, checkpoint_seconds: float, progress: ProgressCallback) 
                 saved = time.monotonic()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Batches:
+    """Draws as tensors on the device; the host's memory is used again for every batch."""
+
+    run: _Run
+    rows: int
+    host: Tensor
+    bank: Tensor
+
+    @classmethod
+    def make(cls, run: _Run, *, rows: int) -> "_Batches":
+        edge, device = run.spec.model.crop, run.fabric.device
+        shape = (rows, edge, edge, edge)
+        host = torch.empty(shape, dtype=torch.float16, pin_memory=device.type == "cuda")
+        return cls(run=run, rows=rows, host=host, bank=noise_bank(voxels=edge**3, device=device))
+
+    def read(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return augmented crops, seen patches, masked patches and domains of the draws ``start`` to ``stop``."""
+        spec, fabric, reader = self.run.spec, self.run.fabric, self.run.reader
+        drawn = draw_parameters(start, stop, seed=spec.seed, model=spec.model, training=spec.training)
+        crops = reader.read(start, drawn, self.host).to(fabric.device, torch.float32)
+        augment(crops, drawn, self.bank)
+        visible, masked = torch.from_numpy(drawn.visible), torch.from_numpy(drawn.masked)
+        return (crops, *fabric.to_device((visible, masked, reader.domains(start, stop))))
+
+
 def _clip(run: _Run, network: Any, optimizer: Any) -> Tensor:
     norm = run.fabric.clip_gradients(
         network, optimizer, max_norm=run.spec.training.clip_norm, error_if_nonfinite=False
     )
     assert norm is not None
     return norm
-
-
-@contextmanager
-def naming_lost_memory(spec: RunSpec) -> Iterator[None]:
-    """Turn "out of memory" of the device or the machine into a sentence with the settings to change."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        words = str(error).lower()
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in words:
-            raise
-        raise VoxmixError(
-            f"out of memory with batch_size {spec.training.batch_size}, crop {spec.model.crop} and width "
-            f"{spec.model.width}; lower batch_size first, then crop or width. The last state is kept"
-        ) from error

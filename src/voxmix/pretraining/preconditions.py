@@ -1,0 +1,60 @@
+"""What must hold before a run begins, and the words for when it does not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from voxmix._io import read_json
+from voxmix.design import RunSpec
+from voxmix.errors import InputError, VoxmixError
+from voxmix.pretraining.evaluate import EvaluationSet
+from voxmix.volumes.cache import PreparedCache
+
+SPEC_FILE = "spec.json"
+
+
+def check_belongs(spec: RunSpec, *, cache: PreparedCache, evaluation: EvaluationSet, folder: Path) -> None:
+    """Check that a run, its volumes, its evaluation set and its folder belong together.
+
+    Raises:
+        InputError: names the two that do not.
+    """
+    unknown = [name for name in spec.mixture.domains if name not in cache.domains]
+    if unknown:
+        raise InputError(
+            f"the mixture names {unknown}, the prepared volumes have {list(cache.domains)}; "
+            "correct the name, or prepare volumes of it"
+        )
+    if spec.cache and spec.cache != cache.digest:
+        raise InputError(
+            f"the run was planned for prepared volumes {spec.cache}, those given are {cache.digest}; "
+            "plan it again for these volumes, or give the folder it was planned for"
+        )
+    if evaluation.crops.shape[-1] != spec.model.crop:
+        raise InputError(
+            f"the evaluation set has crops of {evaluation.crops.shape[-1]} voxels, the run of "
+            f"{spec.model.crop}; build the evaluation set with the run's model settings"
+        )
+    path = folder / SPEC_FILE
+    if path.exists() and RunSpec.from_dict(read_json(path)).run_id != spec.run_id:
+        raise InputError(
+            f"{folder} holds another run than the one asked for: its settings were changed after it began; "
+            "delete the folder to start again, or restore the settings to go on"
+        )
+
+
+@contextmanager
+def naming_lost_memory(spec: RunSpec) -> Iterator[None]:
+    """Turn "out of memory" of the device or the machine into a sentence with the settings to change."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        words = str(error).lower()
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in words:
+            raise
+        raise VoxmixError(
+            f"out of memory with batch_size {spec.training.batch_size}, crop {spec.model.crop} and width "
+            f"{spec.model.width}; give micro_batch, or lower batch_size, crop or width. The last state is kept"
+        ) from error
