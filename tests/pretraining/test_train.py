@@ -84,6 +84,7 @@ def test_a_finished_run_holds_what_the_store_and_its_reader_expect(finished, spe
     assert all(loss["loss"] > 0 and loss["crops"] == 6 for loss in result.losses.values())
     assert result.details["computed"] == {
         "device": "cpu",
+        "devices": 1,
         "precision": "32-true",
         "micro_batch": None,
         "threads": 1,
@@ -188,21 +189,44 @@ RUN_IN_CHILD = textwrap.dedent("""
         print(done, flush=True)
 
     train(spec, cache=cache, evaluation=EvaluationSet.load(evaluation), folder=folder, threads=1,
-          checkpoint_seconds=0.05, progress=progress)
+          devices=int(sys.argv[5]), checkpoint_seconds=0.05, progress=progress)
 """)
+
+
+def arguments_of_child(spec, cache, evaluation, folder, tmp_path, devices=1):
+    script, stored = tmp_path / "child.py", tmp_path / "evaluation.safetensors"
+    script.write_text(RUN_IN_CHILD)
+    evaluation.save(stored)
+    (cache.root / "test-index.json").write_text(json.dumps(cache.as_dict()))
+    return [str(a) for a in (script, cache.root, stored, folder, json.dumps(spec.as_dict()), devices)]
+
+
+def test_two_processes_train_what_one_does(spec, cache, evaluation, tmp_path):
+    odd = changed(spec, budget=97)  # the last batch has one draw: one of the processes has none
+    train(odd, cache=cache, evaluation=evaluation, folder=tmp_path / "one" / odd.run_id, threads=1)
+    folder = tmp_path / "two" / odd.run_id
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = arguments_of_child(odd, cache, evaluation, folder, tmp_path, devices=2)
+    done = subprocess.run([*launcher, *arguments], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = metrics(tmp_path / "one" / odd.run_id), metrics(folder)
+    assert [row["step"] for row in two] == list(range(1, 14))
+    assert all(b["loss"] == pytest.approx(a["loss"], rel=1e-3) for a, b in zip(one, two, strict=True))
+    assert two[0]["gradient_norm"] == pytest.approx(one[0]["gradient_norm"], rel=1e-5)
+    assert read_run(folder).details["computed"]["devices"] == 2
+    losses = read_run(tmp_path / "one" / odd.run_id).losses
+    assert all(
+        read_run(folder).losses[n]["loss"] == pytest.approx(losses[n]["loss"], rel=1e-3) for n in losses
+    )
 
 
 def test_a_killed_process_is_resumed_bit_for_bit(spec, cache, evaluation, tmp_path):
     long = changed(spec, budget=2400)
     calm = tmp_path / "calm" / long.run_id
     train(long, cache=cache, evaluation=evaluation, folder=calm, threads=1)
-    evaluation.save(tmp_path / "evaluation.safetensors")
-    (cache.root / "test-index.json").write_text(json.dumps(cache.as_dict()))
     folder = tmp_path / "killed" / long.run_id
-    arguments = [cache.root, tmp_path / "evaluation.safetensors", folder, json.dumps(long.as_dict())]
-    child = subprocess.Popen(
-        [sys.executable, "-c", RUN_IN_CHILD, *map(str, arguments)], stdout=subprocess.PIPE, text=True
-    )
+    arguments = arguments_of_child(long, cache, evaluation, folder, tmp_path)
+    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (folder / "state.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)

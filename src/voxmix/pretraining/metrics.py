@@ -13,10 +13,14 @@ _DIVERGED = 10.0  # times the loss of the first step
 
 
 class MetricsLog:
-    """Collects steps on the device and writes them in groups; a resumed run goes on where its state stands."""
+    """Collects steps on the device and writes them in groups; a resumed run goes on where its state stands.
 
-    def __init__(self, path: Path) -> None:
+    Of several processes one ``writes``; all watch the loss, which they share, and so stop together.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = path
+        self._writes = writes
         self._waiting: list[tuple[int, int, float]] = []
         self._values: list[Tensor] = []
         self._first: float | None = None
@@ -33,11 +37,12 @@ class MetricsLog:
                 f"{self.path} has {len(lines)} steps, its run's state stands at {steps}; the file was "
                 "changed, delete the run's folder and the run starts again"
             )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w") as file:
-            file.writelines(lines[:steps])
         if steps:
             self._first = float(json.loads(lines[0])["loss"])
+        if self._writes:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("w") as file:
+                file.writelines(lines[:steps])
 
     def add(
         self, *, step: int, draws: int, loss: Tensor, gradient_norm: Tensor, learning_rate: float
@@ -71,6 +76,8 @@ class MetricsLog:
         self._write(lines)
 
     def _write(self, lines: list[str]) -> None:
+        if not self._writes:
+            return
         with self.path.open("a") as file:
             file.writelines(lines)
             file.flush()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,7 @@ def train(
     evaluation: EvaluationSet,
     folder: Path,
     device: str = "cpu",
+    devices: int = 1,
     threads: int | None = None,
     precision: Precision = "32-true",
     micro_batch: int | None = None,
@@ -52,6 +53,8 @@ def train(
     On a CPU the result depends on ``spec``, ``cache`` and ``threads`` alone: a run that was killed and resumed
     ends with the same weights, bit for bit. ``progress`` counts draws.
 
+    ``devices`` above 1 shares every batch out among so many processes (DDP); start them with ``torchrun
+    --nproc-per-node``. Every process draws its own rows of the one plan, so the draws are those of one process.
     ``precision`` is lightning-fabric's. ``micro_batch`` computes a batch in pieces of so many draws and adds
     their gradients up: less memory for the same batch, the same result but for rounding.
 
@@ -73,23 +76,37 @@ def train(
         torch.set_num_threads(threads)
     volumes = [len(cache.select(name, "train")) for name in spec.mixture.domains]
     plan = plan_draws(spec.mixture, budget=spec.budget, seed=spec.seed, volumes=volumes)
+    fabric = Fabric(
+        accelerator=device, devices=devices, strategy="ddp" if devices > 1 else "auto", precision=precision
+    )
+    fabric.launch()
+    if not fabric.is_global_zero:
+        progress = silent
     with naming_full_disk(folder), naming_lost_memory(spec):
-        write_json(folder / SPEC_FILE, spec.as_dict())
-        fabric = Fabric(accelerator=device, devices=1, precision=precision)
+        if fabric.is_global_zero:
+            write_json(folder / SPEC_FILE, spec.as_dict())
+        fabric.barrier()
         run = _Run.start(spec, fabric, plan=plan, cache=cache, evaluation=evaluation.digest, folder=folder)
         _steps(run, micro_batch=micro_batch, checkpoint_seconds=checkpoint_seconds, progress=progress)
-        computed = {"device": device, "precision": precision, "micro_batch": micro_batch}
-        publish(
-            spec,
-            run.model,
-            plan=plan,
-            cache=cache,
-            evaluation=evaluation,
-            folder=folder,
-            elapsed=run.elapsed,
-            computed={**computed, "threads": torch.get_num_threads()},
-        )
-        (folder / STATE_FILE).unlink(missing_ok=True)
+        if fabric.is_global_zero:
+            computed = {
+                "device": device,
+                "devices": devices,
+                "precision": precision,
+                "micro_batch": micro_batch,
+            }
+            publish(
+                spec,
+                run.model,
+                plan=plan,
+                cache=cache,
+                evaluation=evaluation,
+                folder=folder,
+                elapsed=run.elapsed,
+                computed={**computed, "threads": torch.get_num_threads()},
+            )
+            (folder / STATE_FILE).unlink(missing_ok=True)
+        fabric.barrier()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -133,8 +150,12 @@ class _Run:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             steps_done, before = state["steps"], state["seconds"]
-        metrics = MetricsLog(folder / METRICS_FILE)
-        metrics.keep(steps_done)
+        metrics = MetricsLog(folder / METRICS_FILE, writes=fabric.is_global_zero)
+        if not fabric.is_global_zero:
+            metrics.keep(steps_done)
+        fabric.barrier()  # the others have read what the first one now cuts
+        if fabric.is_global_zero:
+            metrics.keep(steps_done)
         began = time.monotonic()
         return cls(
             spec=spec,
@@ -152,6 +173,8 @@ class _Run:
     def save(self) -> None:
         """Write the state; the metrics first, so that they are never behind it."""
         self.metrics.flush()
+        if not self.fabric.is_global_zero:
+            return
         save_state(
             self.folder,
             {
@@ -169,10 +192,10 @@ def _steps(
     run: _Run, *, micro_batch: int | None, checkpoint_seconds: float, progress: ProgressCallback
 ) -> None:
     """Make every step that is left; the last batch is smaller where the budget asks for it."""
-    spec = run.spec
+    spec, fabric = run.spec, run.fabric
     budget, batch_size = spec.budget, spec.training.batch_size
     steps = math.ceil(budget / batch_size)
-    network, optimizer = run.fabric.setup(run.model, run.optimizer)
+    network, optimizer = fabric.setup(run.model, run.optimizer)
     batches = _Batches.make(run, rows=min(micro_batch or batch_size, batch_size))
     network.train()
     progress(min(run.steps_done * batch_size, budget), budget)
@@ -185,13 +208,16 @@ def _steps(
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            loss = torch.zeros((), device=run.fabric.device)
-            for first in range(start, stop, batches.rows):
-                last = min(first + batches.rows, stop)
-                predicted, truth = network(*batches.read(first, last))
-                share = mse_loss(predicted, truth) * ((last - first) / (stop - start))
-                run.fabric.backward(share)
+            loss = torch.zeros((), device=fabric.device)
+            pieces = list(batches.pieces(start, stop))
+            for number, (first, last, weight) in enumerate(pieces, start=1):
+                with fabric.no_backward_sync(network, enabled=number < len(pieces)):
+                    predicted, truth = network(*batches.read(first, last))
+                    share = mse_loss(predicted, truth) * weight
+                    fabric.backward(share)
                 loss += share.detach()
+            if fabric.world_size > 1:
+                loss = _mean_of_processes(fabric, loss)
             norm = _clip(run, network, optimizer)
             optimizer.step()
             optimizer.zero_grad()
@@ -203,8 +229,9 @@ def _steps(
             if run.steps_done % _FLUSH_STEPS == 0 or run.steps_done == steps:
                 run.metrics.flush()
                 progress(stop, budget)
-            stopping = interrupted()
-            if stopping or time.monotonic() - saved >= checkpoint_seconds:
+            due = time.monotonic() - saved >= checkpoint_seconds
+            stopping, due = _agree(fabric, interrupted(), due)
+            if stopping or due:
                 run.save()
                 saved = time.monotonic()
 
@@ -225,6 +252,21 @@ class _Batches:
         host = torch.empty(shape, dtype=torch.float16, pin_memory=device.type == "cuda")
         return cls(run=run, rows=rows, host=host, bank=noise_bank(voxels=edge**3, device=device))
 
+    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, float]]:
+        """Yield (first, last, weight) of what this process computes of the draws ``start`` to ``stop``.
+
+        Gradients are averaged over processes, hence the weight's factor. A process without a row in a small
+        last batch computes one with weight 0, because the others wait for it.
+        """
+        rank, world = self.run.fabric.global_rank, self.run.fabric.world_size
+        total = stop - start
+        mine, end = start + rank * total // world, start + (rank + 1) * total // world
+        if mine == end:
+            yield mine, mine + 1, 0.0
+        for first in range(mine, end, self.rows):
+            last = min(first + self.rows, end)
+            yield first, last, (last - first) * world / total
+
     def read(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return augmented crops, seen patches, masked patches and domains of the draws ``start`` to ``stop``."""
         spec, fabric, reader = self.run.spec, self.run.fabric, self.run.reader
@@ -233,6 +275,21 @@ class _Batches:
         augment(crops, drawn, self.bank)
         visible, masked = torch.from_numpy(drawn.visible), torch.from_numpy(drawn.masked)
         return (crops, *fabric.to_device((visible, masked, reader.domains(start, stop))))
+
+
+def _mean_of_processes(fabric: Fabric, value: Tensor) -> Tensor:
+    mean = fabric.all_reduce(value, reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    return mean
+
+
+def _agree(fabric: Fabric, stopping: bool, due: bool) -> tuple[bool, bool]:
+    """Return whether any process was told to stop, and whether the first one wants to save."""
+    if fabric.world_size == 1:
+        return stopping, due
+    flags = torch.tensor([stopping, due and fabric.is_global_zero], dtype=torch.float32, device=fabric.device)
+    any_stopping, first_due = (_mean_of_processes(fabric, flags) > 0).tolist()
+    return any_stopping, first_due
 
 
 def _clip(run: _Run, network: Any, optimizer: Any) -> Tensor:
