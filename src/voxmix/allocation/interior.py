@@ -80,7 +80,8 @@ def solve(
     if stuck.all():
         objective, gap = certificate(landscape, cost, only, lower, upper)
         return Solution(weights=only, objective=objective, gap=gap, steps=0)
-    weights, steps = _central_path(landscape, cost, lower, upper, free, only, tolerance)
+    with np.errstate(all="ignore"):  # late steps may overflow; the certificate judges the best point met
+        weights, steps = _central_path(landscape, cost, lower, upper, free, only, tolerance)
     return _snapped(landscape, cost, weights, lower, upper, free, steps)
 
 

@@ -30,6 +30,8 @@ def near_optimal(
     """
     money, best = found.money[0], float(found.objective[0])
     limit = best * (1 + tolerance)
+    if len(money) == 1:
+        return np.ones((1, 2))
     if len(money) > _MANY:
         return _scaled(landscape, bounds, aim, money, limit)
     return _extremes(landscape, bounds, aim, money, limit)

@@ -38,17 +38,13 @@ class Holdout:
     @property
     def mean_relative_error(self) -> float:
         """Mean over all held-out losses of |predicted - observed| / observed."""
-        return float(np.nanmean(np.abs(self.predicted / self.observed - 1)))
+        return _mean(np.abs(self.predicted / self.observed - 1))
 
     @property
     def mixture_error(self) -> float:
         """The same over runs of mixtures only; NaN when none was held out."""
         mixed = (self.weights > 0).sum(axis=1) > 1
-        return (
-            float(np.nanmean(np.abs(self.predicted / self.observed - 1)[mixed]))
-            if mixed.any()
-            else float("nan")
-        )
+        return _mean(np.abs(self.predicted / self.observed - 1)[mixed])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-like data."""
@@ -83,6 +79,11 @@ class Holdout:
         )
 
 
+def _mean(values: Float[np.ndarray, "*shape"]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def _means(values: Float[np.ndarray, "cell target"]) -> Float[np.ndarray, " target"]:
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
@@ -114,9 +115,10 @@ def holdout_of(
 
 
 def _pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+    spread = (np.std(a), np.std(b)) if len(a) > 1 else (0.0, 0.0)
+    if not min(spread) > 0:
         return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
+    return float(np.mean((a - a.mean()) / spread[0] * ((b - b.mean()) / spread[1])))
 
 
 def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:

@@ -68,6 +68,8 @@ def fit(
     if comparison is not None:
         law = comparison.chosen.law
         options = replace(options, law=law, method=comparison.chosen.method, loss=comparison.chosen.loss)
+    if not np.any(cells.loss > 0):
+        raise InputError("all losses are 0, so there is nothing to fit; check the column loss")
     batch, converged = solve(cells, np.nan_to_num(cells.loss)[None], options)
     parameters = batch.take(0)
     draws = None

@@ -27,7 +27,36 @@ _STARTS = (
 def solve(
     cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
 ) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
-    """Return the parameters of a batch of loss tables, and which draws converged."""
+    """Return the parameters of a batch of loss tables, and which draws converged.
+
+    Losses of any size may come in (steps, zeros, 1e6): numbers that overflow on the way are settled at the
+    end, as a flat curve, and counted as not converged.
+    """
+    with np.errstate(all="ignore"):
+        law, converged = _solve(cells, loss, options)
+        return _settled(cells, loss, law, converged)
+
+
+def _settled(
+    cells: Cells, loss: np.ndarray, law: LawParameters, converged: Bool[np.ndarray, " draw"]
+) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
+    names = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
+    broken = ~np.all([np.isfinite(getattr(law, name)) for name in names], axis=0)
+    broken |= ~np.isfinite(law.transfer).all(axis=1)
+    if not broken.any():
+        return law, converged
+    seen = ~np.isnan(cells.loss)
+    typical = np.where(seen, loss, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=0), 1)
+    flat = dict(zip(names, (typical, 0.0, 0.3, 1.0, 0.0, 1.0), strict=True))
+    values = {name: np.where(broken, flat[name], getattr(law, name)) for name in names}
+    own = np.eye(len(cells.domains))[:, cells.own]
+    values["transfer"] = np.where(broken[:, None, :], own, law.transfer)
+    return replace(law, **values), converged & ~broken.any(axis=1)
+
+
+def _solve(
+    cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
+) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
     if options.law in (forms.BUDGET, forms.BUDGET_DIVERSITY):
         return _budget_forms(cells, loss, options)
     law = two_stage(cells, loss, options)

@@ -17,8 +17,8 @@ from voxmix.law.forms import LawParameters, worth
 HUBER = 0.02  # relative error from which a residual counts linearly: about the noise between seeds
 MIN_RHO = 0.1
 _NOTHING = 1e-12  # amplitudes and transfers below this, relative, count as 0
-_STEPS = 400
-_STILL = 1e-13
+_STEPS = 200
+_STILL = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

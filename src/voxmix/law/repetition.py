@@ -61,7 +61,7 @@ def _fitted(
         trial = cells.saturating(unique, repeats)
         law = solve(trial, np.nan_to_num(trial.loss)[None], options)[0].take(0)
         guess = forms.predict(law, cells.weights, cells.budget)[0]
-        known = ~np.isnan(cells.loss) & np.isfinite(guess)
+        known = (cells.loss > 0) & np.isfinite(guess)  # false where not measured
         return float(np.sum((guess[known] / cells.loss[known] - 1) ** 2))
 
     grid = np.geomspace(LEAST, MOST, _GRID)

@@ -76,6 +76,20 @@ def resample(
 ) -> LawParameters:
     """Return the parameters of ``draws`` refits, Webb's six-point weights (Webb 2023) per cell."""
     rng = np.random.default_rng(seed)
+    with np.errstate(all="ignore"):
+        return _resample(cells, law, options, solver, draws=draws, rng=rng, progress=progress)
+
+
+def _resample(
+    cells: Cells,
+    law: LawParameters,
+    options: FitOptions,
+    solver: Solver,
+    *,
+    draws: int,
+    rng: np.random.Generator,
+    progress: ProgressCallback,
+) -> LawParameters:
     fitted = forms.predict(law, cells.weights, cells.budget)[0]
     fitted = np.where(np.isfinite(fitted), fitted, np.nan_to_num(cells.loss))
     smooth, judged = law, cells
