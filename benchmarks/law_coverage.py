@@ -76,7 +76,9 @@ def covered(world: int, options: argparse.Namespace) -> dict[str, float]:
         upper=np.ones(count),
     ).weights[0]
     found = allocate(law, budget=16_000)
-    rounding = np.array([-1e-4, 1e-4])  # weights that rest on min_weight do so to within the solver's tolerance
+    rounding = np.array(
+        [-1e-4, 1e-4]
+    )  # weights that rest on min_weight do so to within the solver's tolerance
     result["weight of the best mixture at 16,000"] = share(best, found.intervals + rounding)
     return result
 

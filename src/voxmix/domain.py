@@ -16,7 +16,9 @@ def check_domain_name(name: str) -> str:
         InputError: empty, longer than 64 characters, or with a character that no folder can hold.
     """
     if not name or name != name.strip() or name.startswith("."):
-        raise InputError(f"domain name {name!r} is empty or starts with a space or dot; give a name such as ABD-CT")
+        raise InputError(
+            f"domain name {name!r} is empty or starts with a space or dot; give a name such as ABD-CT"
+        )
     if len(name) > _MAX_NAME:
         raise InputError(f"domain name {name!r} has {len(name)} characters; use at most {_MAX_NAME}")
     bad = sorted({c for c in name if c in _FORBIDDEN or unicodedata.category(c) == "Cc"})
