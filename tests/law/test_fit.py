@@ -267,3 +267,32 @@ def test_ten_thousand_rows_take_seconds():
     _, table = world(domains=5, seeds=85, noise=0.05)
     assert len(table) > 10_000
     assert fit(table).transfer.shape == (5, 5)
+
+
+@given(seed=st.integers(0, 10_000), kind=st.sampled_from(["steps", "rising", "wild", "holes"]))
+@settings(max_examples=12, deadline=None)
+def test_shaky_tables_are_fitted_with_a_status_or_refused_in_words(seed, kind):
+    rng = np.random.default_rng(seed)
+    table = simulate(
+        random_law(rng, 3), budgets=BUDGETS[: rng.integers(2, 5)], mixtures=[uniform(3)], rng=rng
+    )
+    rows = table.to_rows()
+    for row in rows:
+        if kind == "steps" and row["budget"] > 500:
+            row["loss"] *= 0.1
+        if kind == "rising":
+            row["loss"] *= row["budget"] ** 0.8
+        if kind == "wild":
+            row["loss"] = float(rng.choice([0.0, 1e-12, 1.0, 1e6]))
+    if kind == "holes":
+        rows = [row for row in rows if rng.random() < 0.7]
+    method = str(rng.choice(["two-stage", "joint"]))
+    try:
+        law = fit(MeasurementTable.from_rows(rows, domains=table.domains), law="diversity", method=method)
+    except InputError:
+        assert kind in ("holes", "wild")  # too little is left, or every loss is 0
+        return
+    assert np.all(np.isfinite(law.evaluate(uniform(3), 8000)))
+    assert all(item.message for item in law.problems())
+    if kind in ("rising", "wild"):
+        assert law.problems()

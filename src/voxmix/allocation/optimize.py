@@ -139,6 +139,7 @@ class Aim:
         count = len(bounds.domains)
         even = bounds.to_money(np.full(count, 1 / count))
         reference = landscape.loss(np.tile(even, (draws, 1)))
+        reference = np.where(reference > 0, reference, 1.0)  # a loss of 0 has no ratio: judged as it is
         return (self.importance if self.kind == "relative" else self.importance > 0) / reference
 
     def value(

@@ -61,8 +61,10 @@ def fit(
         InputError: an unknown option, or a table from which no curve can be fitted.
     """
     options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap)
-    whole, dropped = _fittable(gather(table), options)
+    whole = gather(table)
     kept = _kept(whole, holdout_budget)
+    own, dropped = _fittable(whole.only_cells(kept), options)
+    whole = whole.only_targets(own)
     cells, saturation = saturated(whole.only_cells(kept), options, repetition, volumes)
     comparison = compare(cells, options) if law == AUTO else None
     if comparison is not None:
@@ -141,8 +143,10 @@ def _checked(
     )
 
 
-def _fittable(cells: Cells, options: FitOptions) -> tuple[Cells, tuple[ParameterStatus, ...]]:
-    """Return the cells of the targets that have runs to fit, and a status for each that has none."""
+def _fittable(
+    cells: Cells, options: FitOptions
+) -> tuple[Bool[np.ndarray, " target"], tuple[ParameterStatus, ...]]:
+    """Return which targets have runs to fit, and a status for each domain that has none."""
     budgets = np.unique(cells.budget)
     if len(budgets) < 2:
         raise InputError(
@@ -166,7 +170,7 @@ def _fittable(cells: Cells, options: FitOptions) -> tuple[Cells, tuple[Parameter
         )
         for name in lost
     )
-    return cells.only_targets(own), dropped
+    return own, dropped
 
 
 def quality_of(cells: Cells, law: LawParameters) -> FitQuality:

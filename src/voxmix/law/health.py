@@ -159,8 +159,8 @@ def _levels_off(cells: Cells, law: LawParameters, i: int, j: int) -> bool:
     above = cells.loss[rows, j] - law.irreducible_loss[j]
     if len(rows) < 3 or np.any(above <= 0):
         return False
-    worth = (above / law.amplitude[j]) ** (-1 / law.exponent[j]) / cells.budget[rows]
-    return bool(worth[-1] < 0.1 * worth[0])
+    worth = -np.log(above / law.amplitude[j]) / law.exponent[j] - np.log(cells.budget[rows])
+    return bool(worth[-1] - worth[0] < np.log(0.1))
 
 
 def _variety(cells: Cells, law: LawParameters, options: FitOptions) -> list[ParameterStatus]:
