@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= demo-study
 
-.PHONY: help setup demo test test-light fuzz lint constraints clean
+.PHONY: help setup demo test test-light fuzz coverage check-monai lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -34,6 +34,13 @@ test-light: setup  ## The light core in an environment of its own, without torch
 
 fuzz: setup  ## Ten thousand damaged files to the readers (about 10 minutes)
 	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000
+
+coverage: setup  ## Coverage of the law's intervals on 200 simulated worlds (about 10 minutes)
+	$(BIN)/python benchmarks/law_coverage.py --worlds 200 --bootstrap 100 --method two-stage
+	$(BIN)/python benchmarks/law_coverage.py --worlds 200 --bootstrap 100 --method joint
+
+check-monai: setup  ## The encoder's weights in MONAI 1.3 to 1.6, each in an environment of its own
+	$(BIN)/python tests/pretraining/check_monai_releases.py
 
 lint: setup  ## Style, layers and types
 	$(BIN)/ruff check
