@@ -32,10 +32,10 @@ test-light: setup  ## The light core in an environment of its own, without torch
 		--editable . pytest pytest-timeout hypothesis beartype
 	$(VENV)-light/bin/python -m pytest -m 'not shared'
 
-fuzz: setup  ## Ten thousand damaged files to the readers (about 10 minutes)
+fuzz: setup  ## Ten thousand damaged files to the readers: takes long
 	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000
 
-coverage: setup  ## Coverage of the law's intervals on 200 simulated worlds (about 10 minutes)
+coverage: setup  ## Coverage of the law's intervals on 200 simulated worlds: takes long
 	$(BIN)/python benchmarks/law_coverage.py --worlds 200 --bootstrap 100 --method two-stage
 	$(BIN)/python benchmarks/law_coverage.py --worlds 200 --bootstrap 100 --method joint
 
