@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= demo-study
 
-.PHONY: help setup demo test test-light fuzz coverage check-monai lint constraints clean
+.PHONY: help setup demo test test-light peers fuzz coverage check-monai lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -32,6 +32,15 @@ test-light: setup  ## The light core in an environment of its own, without torch
 		--editable . pytest pytest-timeout hypothesis beartype
 	$(VENV)-light/bin/python -m pytest -m 'not shared'
 
+peers: $(VENV)-peers/.installed  ## An environment with the libraries that benchmarks compare with
+
+$(VENV)-peers/.installed: pyproject.toml constraints.txt benchmarks/peers.txt
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[all]' --requirement benchmarks/peers.txt
+	@touch $@
+
 fuzz: setup  ## Ten thousand damaged files to the readers: takes long
 	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000
 
@@ -57,4 +66,4 @@ constraints:  ## Resolve the newest versions and pin them
 	rm -rf $(VENV)-pin
 
 clean:  ## Remove the environments and the demo study
-	rm -rf $(VENV) $(VENV)-light $(VENV)-pin $(STUDY)
+	rm -rf $(VENV) $(VENV)-light $(VENV)-pin $(VENV)-peers $(STUDY)
