@@ -1,5 +1,6 @@
 """DICOM series keep HU, SUV and place; what is broken in them is said; no identifier leaves them."""
 
+import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
     PositronEmissionTomographyImageStorage,
 )
 
-from voxmix.volumes import Manifest, Recipe
+from voxmix.volumes import Manifest, Recipe, VolumeRecord
+from voxmix.volumes.dicom import list_series, series_name
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
@@ -133,7 +136,7 @@ def test_two_series_and_mixed_orientations_are_refused(tmp_path: Path, voxels: n
     write_series(tmp_path / "more", voxels, SeriesInstanceUID="1.2.4", skip=(1,))
     for path in (tmp_path / "more").iterdir():
         path.rename(tmp_path / "two" / f"m{path.name}")
-    with pytest.raises(UnreadableVolumeError, match=r"2 DICOM series in one folder \(of .* slices\)"):
+    with pytest.raises(UnreadableVolumeError, match=r"2 DICOM series in one folder \(of .* files\)"):
         read_volume(tmp_path / "two")
     write_series(tmp_path / "mixed", voxels)
     odd = next((tmp_path / "mixed").iterdir())
@@ -142,6 +145,118 @@ def test_two_series_and_mixed_orientations_are_refused(tmp_path: Path, voxels: n
     data.save_as(odd)
     with pytest.raises(UnreadableVolumeError, match="different orientation"):
         read_volume(tmp_path / "mixed")
+
+
+def mix(folder: Path, voxels: np.ndarray, **changes: dict[str, Any]) -> None:
+    """Write several series into one folder, as exports do; ``changes`` is name to options of a series."""
+    for number, (name, options) in enumerate(changes.items()):
+        write_series(folder / name, voxels, **{"SeriesInstanceUID": f"1.2.3.{number}", **options})
+        for path in list((folder / name).iterdir()):
+            path.rename(folder / f"{name}_{path.name}")
+        (folder / name).rmdir()
+
+
+def test_every_series_of_a_mixed_folder_can_be_chosen(tmp_path: Path, voxels: np.ndarray) -> None:
+    mix(
+        tmp_path / "f",
+        voxels,
+        a={},
+        b={"times": 2, "RescaleIntercept": -500},
+        localizer={"skip": (0, 1, 3, 4)},
+        segmentation={"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"},
+    )
+    listed = dict(list_series(tmp_path / "f"))
+    wanted = {name: series_name(f"1.2.3.{n}") for n, name in enumerate(("a", "b", "localizer"))}
+    assert listed == {wanted["a"]: 1, wanted["b"]: 2, wanted["localizer"]: 1}
+    assert not any("1.2.3" in name for name in listed)
+    np.testing.assert_array_equal(read_volume(tmp_path / "f", series=wanted["a"]).data, voxels - 1000.0)
+    second = read_volume(tmp_path / "f", series=wanted["b"], volume=1)
+    np.testing.assert_array_equal(second.data, voxels + 1 - 500.0)
+    with pytest.raises(UnreadableVolumeError, match=r"2D|only 2 slices"):
+        read_volume(tmp_path / "f", series=wanted["localizer"])
+    with pytest.raises(UnreadableVolumeError, match="that was asked for is not there"):
+        read_volume(tmp_path / "f", series=series_name("9.9"))
+
+
+def test_the_series_of_one_folder_are_prepared_as_different_volumes(
+    tmp_path: Path, voxels: np.ndarray
+) -> None:
+    for person in ("p1", "p2"):
+        mix(tmp_path / person, voxels + ord(person[1]), a={}, b={"RescaleIntercept": -500})
+    records = tuple(
+        VolumeRecord(path=tmp_path / person, domain="CT", subject=person, series=series)
+        for person in ("p1", "p2")
+        for series, _ in list_series(tmp_path / person)
+    )
+    recipe = Recipe(spacing_mm=2.0, min_shape=(4, 4, 4))
+    result = prepare(Manifest(records=records).split(seed=0), recipe=recipe, root=tmp_path / "cache")
+    assert (result.made, result.set_aside) == (4, ())
+    assert len({v.key for v in result.cache.volumes}) == 4
+
+
+def zip_folder(folder: Path, target: Path, *, rename: str = "{}") -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.writestr(rename.format(path.name), path.read_bytes())
+    return target
+
+
+def test_a_zip_of_a_series_is_that_series(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "s", voxels)
+    (tmp_path / "s" / "README").write_text("not DICOM")
+    volume = read_volume(zip_folder(tmp_path / "s", tmp_path / "s.zip", rename="PLANTED/study/{}"))
+    np.testing.assert_array_equal(volume.data, voxels - 1000.0)
+    np.testing.assert_allclose(volume.affine, place())
+
+
+@pytest.mark.parametrize("name", ["../{}", "a/../../{}", "/tmp/{}", "..\\{}", "C:/{}"])
+def test_a_zip_that_reaches_out_of_itself_is_refused(tmp_path: Path, voxels: np.ndarray, name: str) -> None:
+    write_series(tmp_path / "s", voxels)
+    path = zip_folder(tmp_path / "s", tmp_path / "s.zip", rename=name)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(UnreadableVolumeError, match="leads out of it"):
+        read_volume(path)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_bombs_in_zips_and_deflated_dicom_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.dcm", b"\0" * 20_000_000)
+    assert (tmp_path / "bomb.zip").stat().st_size < 25_000
+    with pytest.raises(UnreadableVolumeError, match="unpacks to more than the 8000 bytes"):
+        read_volume(tmp_path / "bomb.zip", max_voxels=1000)
+    # A zip whose directory lies about the size is stopped while it is unpacked.
+    raw = bytearray((tmp_path / "bomb.zip").read_bytes())
+    entry = raw.rindex(b"PK\x01\x02")
+    raw[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")
+    (tmp_path / "liar.zip").write_bytes(raw)
+    with pytest.raises(UnreadableVolumeError):
+        read_volume(tmp_path / "liar.zip", max_voxels=1000)
+    (tmp_path / "text.zip").write_text("no zip")
+    with pytest.raises(UnreadableVolumeError, match="cannot be unpacked"):
+        read_volume(tmp_path / "text.zip")
+
+    monkeypatch.setattr("voxmix.volumes.dicom._MAX_DEFLATED", 100_000)
+    data = base("1.2.3.9", CTImageStorage, (900, 900))
+    data.Modality, data.ImagePositionPatient, data.PixelSpacing = "CT", [0, 0, 0], [1, 1]
+    data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    data.PixelData = b"\0" * (900 * 900 * 2)
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.save_as(tmp_path / "deflated.dcm")
+    assert (tmp_path / "deflated.dcm").stat().st_size < 10_000
+    with pytest.raises(UnreadableVolumeError, match="deflated DICOM file that unpacks to more"):
+        read_volume(tmp_path / "deflated.dcm")
+
+
+def test_deflated_series_are_read(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "s", voxels)
+    for path in (tmp_path / "s").iterdir():
+        data = pydicom.dcmread(path)
+        data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        data.save_as(path)
+    np.testing.assert_array_equal(read_volume(tmp_path / "s").data, voxels - 1000.0)
 
 
 def write_enhanced(path: Path, voxels: np.ndarray, order: list[int], **tags: Any) -> None:

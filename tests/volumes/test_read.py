@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from voxmix.volumes.content import content_digest
 from voxmix.volumes.read import read_labels, read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
 
@@ -316,3 +317,47 @@ def test_two_series_in_one_folder_are_refused(tmp_path: Path, voxels: np.ndarray
     write_series(tmp_path / "s", voxels, uid="1.2.4")
     with pytest.raises(UnreadableVolumeError, match="2 DICOM series in one folder"):
         read_volume(tmp_path / "s")
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+@pytest.mark.parametrize(
+    "target", ["../secret{}", "/etc/hostname", "sub/x{}", "..", "LIST", "x_%03d.raw 1 3 1"]
+)
+def test_headers_that_lead_elsewhere_are_refused(
+    tmp_path: Path, voxels: np.ndarray, suffix: str, target: str
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    path = folder / f"a{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path), useCompression=False)
+    data = path.with_suffix(".raw")
+    (tmp_path / "secret.raw").write_bytes(data.read_bytes())
+    path.write_text(path.read_text().replace(data.name, target.format(".raw")))
+    with pytest.raises(UnreadableVolumeError, match=r"outside its own folder|over several files"):
+        read_volume(path)
+    with pytest.raises(UnreadableVolumeError, match=r"outside its own folder|over several files"):
+        content_digest(path)
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_the_data_file_of_a_header_is_part_of_its_content(
+    tmp_path: Path, voxels: np.ndarray, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path), useCompression=False)
+    data = path.with_suffix(".raw").rename(tmp_path / "voxels of another name.bin")
+    path.write_text(path.read_text().replace("a.raw", data.name))
+    np.testing.assert_array_equal(read_volume(path).data, voxels.T)
+    before = content_digest(path)
+    data.write_bytes(data.read_bytes()[::-1])
+    assert content_digest(path) != before
+    data.unlink()
+    with pytest.raises(UnreadableVolumeError, match="does not exist"):
+        read_volume(path)
+
+
+def test_voxels_that_look_like_a_header_are_voxels(tmp_path: Path) -> None:
+    words = np.frombuffer(b"data file: ../x \nElementDataFile = /y\n".ljust(64), np.uint8).reshape(4, 4, 4)
+    for suffix in (".nrrd", ".mha"):
+        sitk.WriteImage(sitk.GetImageFromArray(words), str(tmp_path / f"a{suffix}"), useCompression=False)
+        np.testing.assert_array_equal(read_volume(tmp_path / f"a{suffix}").data, words.T)

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from voxmix.volumes.geometry import Geometry, restore
 from voxmix.volumes.intensity import IntensityRule
+from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.shear import is_sheared, move, straight_grid
-from voxmix.volumes.transform import prepare_labels, prepare_volume
+from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 RECIPE = Recipe(
@@ -79,7 +80,8 @@ def test_labels_follow_and_find_back(affine: np.ndarray) -> None:
     labels = (data > 0.5).astype(np.uint8) * 3
     fine = Recipe(spacing_mm=1.0, min_shape=(8, 8, 8), intensity=RECIPE.intensity)
     array, geometry = prepare_volume(Volume(data=data, affine=affine), recipe=fine, domain="D")
-    moved = prepare_labels(Volume(data=labels, affine=affine), geometry)
+    moved, notes = prepare_labels(Volume(data=labels, affine=affine), geometry)
+    assert notes == ()
     assert set(np.unique(moved)) == {0, 3}
     inside = array > 0.5
     overlap = 2 * (inside & (moved == 3)).sum() / (inside.sum() + (moved == 3).sum())
@@ -115,5 +117,5 @@ def test_label_of_the_straight_grid_is_refused() -> None:
     affine = np.array([[1.0, 0, 0.5, 0], [0, 1, 0, 0], [0, 0, 2.0, 0], [0, 0, 0, 1]])
     data = blob((10, 10, 10), affine, np.array([4, 5, 5]), 3.0)
     _, geometry = prepare_volume(Volume(data=data, affine=affine), recipe=RECIPE, domain="D")
-    with pytest.raises(UnreadableVolumeError, match="another place"):
+    with pytest.raises(UnreadableVolumeError, match="was its header lost"):
         prepare_labels(Volume(data=np.zeros((10, 10, 10), np.uint8), affine=np.eye(4)), geometry)

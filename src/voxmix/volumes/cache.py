@@ -32,7 +32,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedVolume:
-    """One prepared volume: ``shape`` in voxels, ``subject`` a salted digest, files relative to the cache."""
+    """One prepared volume: ``shape`` in voxels, ``subject`` a salted digest, files relative to the cache.
+
+    ``category`` is the subject's class for classification, "" where none is known.
+    """
 
     key: str
     domain: str
@@ -42,6 +45,7 @@ class PreparedVolume:
     spacing_mm: float
     file: str
     label: str | None = None
+    category: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

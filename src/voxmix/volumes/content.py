@@ -1,10 +1,11 @@
 """Content: the digest of the bytes that make a volume, wherever they lie and whatever they are called."""
 
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from voxmix._io import digest, file_digest
+from voxmix.volumes.detached import data_files
+from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.volume import UnreadableVolumeError
 
 
@@ -12,27 +13,37 @@ def content_digest(path: Path) -> str:
     """Return the digest of a file's bytes, of a header and its data file, or of a folder's files."""
     try:
         if path.is_dir():
-            return digest(sorted(file_digest(p) for p in path.iterdir() if p.is_file() and p.name[0] != "."))
-        return digest([_file_digest(p) for p in (path, *_data_files(path))])
+            return _folder_digest(tuple(_state(p) for p in _files(path)))
+        return digest([_file_digest(*_state(p)) for p in (path, *data_files(path))])
     except FileNotFoundError:
         raise UnreadableVolumeError("no such file") from None
     except PermissionError:
         raise UnreadableVolumeError("no permission to read the file") from None
 
 
-def _file_digest(path: Path) -> str:
-    return _remembered(str(path), path.stat().st_mtime_ns, path.stat().st_size)
+def record_digest(record: VolumeRecord) -> str:
+    """Return the digest of what one record shows: its bytes, and which part of them in which place."""
+    content = content_digest(record.path)
+    chosen = [record.volume, record.affine, *([record.series] if record.series else [])]
+    return content if not any(part is not None for part in chosen) else digest([content, *chosen])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    found = path.stat()
+    return str(path), found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=8)
-def _remembered(path: str, changed: int, size: int) -> str:
+def _file_digest(path: str, changed: int, size: int) -> str:
     """Return the digest of a file that may be asked for once per volume it holds."""
     return file_digest(Path(path))
 
 
-def _data_files(path: Path) -> Iterator[Path]:
-    others = {".hdr": (".img", ".img.gz"), ".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz")}
-    for suffix in others.get(path.suffix.lower(), ()):
-        beside = path.with_suffix(suffix)
-        if beside.exists():
-            yield beside
+@lru_cache(maxsize=8)
+def _folder_digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    """Return the digest of a folder that may be asked for once per series it holds."""
+    return digest(sorted(file_digest(Path(path)) for path, _, _ in files))

@@ -4,14 +4,16 @@ pydicom reads the headers, SimpleITK (GDCM) the pixels, compressed syntaxes incl
 slice comes from its own position, so a tilted gantry gives a sheared affine and a missing slice is seen.
 """
 
+import hashlib
 import warnings
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from voxmix._optional import require
 from voxmix.volumes.suv import suv_factor
@@ -24,7 +26,11 @@ _TAGS = (
     "Units", "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence",
     "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime",
 )  # fmt: skip
-_DIRECTORY = "1.2.840.10008.1.3.10"
+_NO_IMAGES = ("1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.1.1.66.4")
+"""SOP classes that are passed over: media directories; segmentations, which are label maps."""
+
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_MAX_DEFLATED = 1 << 30
 _UNEVEN = 0.1
 
 
@@ -42,17 +48,26 @@ class _Slice:
     header: Any
 
 
-def read_dicom(path: Path, *, volume: int | None, max_voxels: int) -> Volume:
+def series_name(uid: str) -> str:
+    """Return the name under which a series is chosen: 12 hex digits of the SHA-256 of its SeriesInstanceUID.
+
+    The UID itself would tie a manifest to the archive it came from.
+    """
+    return hashlib.sha256(uid.encode()).hexdigest()[:12]
+
+
+def read_dicom(path: Path, *, volume: int | None, series: str = "", max_voxels: int) -> Volume:
     """Return the one series of a folder, or of a file with many frames, as float32.
 
-    CT is in HU (rescaled), PET in SUV by body weight where the header allows. ``volume`` chooses among
-    several images at the same places (times, echoes, b-values), counted from 0.
+    CT is in HU (rescaled), PET in SUV by body weight where the header allows. ``series`` chooses one of several
+    series by :func:`series_name`; ``volume`` chooses among several images at the same places (times, echoes,
+    b-values), counted from 0.
 
     Raises:
-        UnreadableVolumeError: no series or several, color, slices of different size or orientation, missing
-            slices, several images per place without a choice.
+        UnreadableVolumeError: no series, or several without a choice, color, slices of different size or
+            orientation, missing slices, several images per place without a choice.
     """
-    slices = _slices(path)
+    slices = _slices(path, series)
     place = _same_grid(slices)
     slices = _choose(_sorted(slices, place), place, volume)
     columns, rows = slices[0].size
@@ -63,25 +78,54 @@ def read_dicom(path: Path, *, volume: int | None, max_voxels: int) -> Volume:
     return Volume(data=data * np.float32(factor) if factor != 1 else data, affine=affine, notes=notes)
 
 
-def _slices(path: Path) -> list[_Slice]:
-    """Return the slices of the only series of images in a file or folder."""
+def list_series(path: Path) -> tuple[tuple[str, int], ...]:
+    """Return (:func:`series_name`, images at every place) of each series of images in a file or folder.
+
+    The second number is above 1 for a series in time, of several echoes or b-values. A series that is broken
+    counts as one image per place: reading it says what is wrong.
+    """
+    found = []
+    for uid, parts in sorted(_headers(path).items(), key=lambda item: series_name(item[0])):
+        try:
+            slices = [part for file, header in parts for part in _frames(file, header)]
+            place = _same_grid(slices)
+            counts = _per_place(_sorted(slices, place), place)[1]
+            several = int(counts[0]) if counts.min() == counts.max() else 1
+        except (UnreadableVolumeError, AttributeError, ValueError, TypeError, KeyError, IndexError):
+            several = 1
+        found.append((series_name(uid), several))
+    return tuple(found)
+
+
+def _headers(path: Path) -> dict[str, list[tuple[Path, Any]]]:
+    """Return the files with images and their headers, by SeriesInstanceUID."""
     files = (
         [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
     )
-    by_series: dict[str, list[_Slice]] = defaultdict(list)
+    by_series: dict[str, list[tuple[Path, Any]]] = defaultdict(list)
     for file in files:
         header = _header(file)
-        if header is None or "Rows" not in header or header.get("SOPClassUID") == _DIRECTORY:
-            continue
-        by_series[str(header.get("SeriesInstanceUID", ""))].extend(_frames(file, header))
+        if header is not None and "Rows" in header and header.get("SOPClassUID") not in _NO_IMAGES:
+            by_series[str(header.get("SeriesInstanceUID", ""))].append((file, header))
+    return by_series
+
+
+def _slices(path: Path, series: str) -> list[_Slice]:
+    """Return the slices of the only series of images in a file or folder, or of the one asked for."""
+    by_series = _headers(path)
     if not by_series:
         raise UnreadableVolumeError("no DICOM images")
+    if series:
+        by_series = {uid: parts for uid, parts in by_series.items() if series_name(uid) == series}
+        if not by_series:
+            raise UnreadableVolumeError("the DICOM series that was asked for is not there")
     if len(by_series) > 1:
         sizes = ", ".join(str(len(found)) for found in by_series.values())
         raise UnreadableVolumeError(
-            f"{len(by_series)} DICOM series in one folder (of {sizes} slices); put each into its own folder"
+            f"{len(by_series)} DICOM series in one folder (of {sizes} files); list them with voxmix manifest"
         )
-    return next(iter(by_series.values()))
+    parts = next(iter(by_series.values()))
+    return [part for file, header in parts for part in _frames(file, header)]
 
 
 def _header(file: Path) -> Any:
@@ -90,9 +134,35 @@ def _header(file: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Odd values in headers are common; those we use are checked below.
         try:
+            meta = pydicom.filereader.read_file_meta_info(file)
+            if meta.get("TransferSyntaxUID") == _DEFLATED:
+                _check_deflated(file)
             return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
         except pydicom.errors.InvalidDicomError:
             return None
+
+
+def _check_deflated(file: Path) -> None:
+    """Refuse a deflated file that unpacks to more than a slice or a stack of frames needs: pydicom would not."""
+    reader = require("pydicom", extra="imaging").filereader
+    with file.open("rb") as opened:
+        reader.read_preamble(opened, False)
+        # Group 2, in clear text, ends where the deflated stream starts.
+        reader.read_dataset(
+            opened, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
+        )
+        packed = opened.read()
+    stream, left = zlib.decompressobj(-zlib.MAX_WBITS), _MAX_DEFLATED
+    while not stream.eof:
+        unpacked = stream.decompress(packed, 1 << 20)
+        left -= len(unpacked)
+        packed = stream.unconsumed_tail
+        if left < 0:
+            raise UnreadableVolumeError(
+                f"a deflated DICOM file that unpacks to more than {_MAX_DEFLATED} bytes"
+            )
+        if not unpacked and not packed:
+            return  # Cut off: reading it says so.
 
 
 def _frames(file: Path, header: Any) -> list[_Slice]:
@@ -185,9 +255,7 @@ def _sorted(slices: list[_Slice], place: Float[np.ndarray, "3 3"]) -> list[_Slic
 
 def _choose(slices: list[_Slice], place: Float[np.ndarray, "3 3"], volume: int | None) -> list[_Slice]:
     """Return one slice per place, evenly spaced."""
-    height = np.array([np.array(s.position) @ place[:, 2] for s in slices])
-    starts = np.flatnonzero(np.diff(height, prepend=-np.inf) > 0.01)
-    counts = np.diff(np.append(starts, len(slices)))
+    starts, counts = _per_place(slices, place)
     if counts.max() > 1 or volume:
         if counts.min() != counts.max():
             raise UnreadableVolumeError("DICOM series with more images at some places than at others")
@@ -197,13 +265,22 @@ def _choose(slices: list[_Slice], place: Float[np.ndarray, "3 3"], volume: int |
             raise UnreadableVolumeError(f"volume {volume} was asked for, the series has {counts[0]} (from 0)")
         slices = [slices[start + volume] for start in starts]
     if len(slices) > 1:
-        gaps = np.diff(height[starts])
+        gaps = np.diff([np.array(s.position) @ place[:, 2] for s in slices])
         middle = float(np.median(gaps))
         if np.abs(gaps - middle).max() > _UNEVEN * middle:
             raise UnreadableVolumeError(
                 f"DICOM slices lie {gaps.min():.4g} to {gaps.max():.4g} mm apart: some are missing"
             )
     return slices
+
+
+def _per_place(
+    slices: list[_Slice], place: Float[np.ndarray, "3 3"]
+) -> tuple[Int[np.ndarray, "place"], Int[np.ndarray, "place"]]:
+    """Return where, in the sorted slices, each place starts, and how many slices lie there."""
+    height = np.array([np.array(s.position) @ place[:, 2] for s in slices])
+    starts = np.flatnonzero(np.diff(height, prepend=-np.inf) > 0.01)
+    return starts, np.diff(np.append(starts, len(slices)))
 
 
 def _affine(slices: list[_Slice], place: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4 4"]:

@@ -15,8 +15,16 @@ IMAGE_SUFFIXES = (
 """Suffixes of files that hold a volume. Of a pair (.hdr/.img, .mhd/.raw) the header stands for both."""
 
 DICOM_SUFFIXES = (".dcm", ".ima")
+ZIP_SUFFIX = ".zip"
+"""A zip holds the DICOM files of one scan, as archives and PACS export them."""
+
+UNREAD_SUFFIXES = (
+    ".mnc", ".par", ".rec", ".nii.bz2", ".nii.zst", ".nii.xz", ".b2nd", ".tar", ".tar.gz", ".tgz", ".7z", ".rar",
+    ".vtk", ".tif", ".tiff", ".gipl", ".mat", ".h5", ".hdf5", ".pt", ".pkl",
+)  # fmt: skip
+"""Suffixes of files that may hold volumes and are not read: such a file is set aside, not passed over."""
 LABEL_ENDING = "_seg"
-_NO_VOLUMES = "volumes end in " + ", ".join(IMAGE_SUFFIXES) + " or are folders of DICOM files"
+_NO_VOLUMES = "volumes end in " + ", ".join(IMAGE_SUFFIXES) + " or are folders or zips of DICOM files"
 
 
 def split_suffix(name: str) -> tuple[str, str]:
@@ -26,7 +34,7 @@ def split_suffix(name: str) -> tuple[str, str]:
     ('case.1_t1', '.nii.gz')
     """
     lower = name.lower()
-    for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES):
+    for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES, ZIP_SUFFIX):
         if lower.endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)], suffix
     return name, ""
@@ -72,6 +80,10 @@ def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
         by_stem: dict[str, Path] = {}
         for name in names:
             stem, suffix = split_suffix(name)
+            if name.lower().endswith(UNREAD_SUFFIXES):
+                unread = next(end for end in UNREAD_SUFFIXES if name.lower().endswith(end))
+                reason = f"files that end in {unread} are not read"
+                set_aside.append(SetAside(path=place / name, domain=domain.name, reason=reason))
             if not suffix or (within and suffix in DICOM_SUFFIXES):
                 continue
             if stem in by_stem:

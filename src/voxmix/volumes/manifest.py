@@ -20,7 +20,9 @@ class VolumeRecord:
 
     ``subject`` is one person, whatever the domain: records of one subject always lie on one side of
     the split. ``split`` is "" until :meth:`Manifest.split`. ``volume`` chooses one of a 4D file, from 0.
-    ``affine`` (16 numbers, row by row, voxel index to RAS mm) stands in for a header's that is wrong.
+    ``series`` chooses one DICOM series of a folder by :func:`voxmix.volumes.dicom.series_name`. ``affine`` (16
+    numbers, row by row, voxel index to RAS mm) stands in for a header's that is wrong. ``category`` is the class
+    of the subject for classification, "" where none is known.
     """
 
     path: Path
@@ -30,6 +32,8 @@ class VolumeRecord:
     label: Path | None = None
     volume: int | None = None
     affine: tuple[float, ...] | None = None
+    series: str = ""
+    category: str = ""
 
     def __post_init__(self) -> None:
         check_domain_name(self.domain)
@@ -69,11 +73,11 @@ class Manifest:
     def __post_init__(self) -> None:
         if not self.records:
             raise InputError("no volumes found; give a folder with a folder per domain, or a CSV")
-        files = Counter((record.path, record.volume) for record in self.records)
-        for (path, _), count in files.items():
+        files = Counter((record.path, record.series, record.volume) for record in self.records)
+        for (path, _, _), count in files.items():
             if count > 1:
                 raise InputError(f"{path} stands {count} times; list every volume once")
-        ordered = tuple(sorted(self.records, key=lambda r: (r.domain, str(r.path), r.volume or 0)))
+        ordered = tuple(sorted(self.records, key=lambda r: (r.domain, str(r.path), r.series, r.volume or 0)))
         object.__setattr__(self, "records", ordered)
 
     @classmethod

@@ -6,7 +6,7 @@ import time
 import warnings
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,18 @@ from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
-from voxmix.volumes.content import content_digest
+from voxmix.volumes.content import content_digest, record_digest
 from voxmix.volumes.geometry import Geometry, Shape
+from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
-from voxmix.volumes.read import read_labels, read_volume
+from voxmix.volumes.read import read_labels, read_record
 from voxmix.volumes.recipe import Recipe
-from voxmix.volumes.transform import prepare_labels, prepare_volume
+from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.upkeep import estimate_bytes
 from voxmix.volumes.volume import UnreadableVolumeError
 
 _STALE_SECONDS = 3600
+LABELS_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,16 +150,12 @@ def _prepare_alone(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome
 def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
     content = ""
     try:
-        content = content_digest(record.path)
-        if record.volume is not None or record.affine is not None:
-            content = digest([content, record.volume, record.affine])
+        content = record_digest(record)
         key = volume_key(content, recipe.volume_digest(record.domain))
         target = root / "volumes" / f"{key}.npy"
         stored = _finished(target)
         if stored is None:
-            volume = read_volume(record.path, volume=record.volume, max_voxels=recipe.max_voxels)
-            if record.affine is not None:
-                volume = replace(volume, affine=np.array(record.affine).reshape(4, 4))
+            volume = read_record(record, max_voxels=recipe.max_voxels)
             array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
             notes = volume.notes
             _save(target, array, {"geometry": geometry.as_dict(), "notes": list(notes)})
@@ -167,32 +165,36 @@ def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
         return _Outcome(digest=content, reason=str(error))
     except MemoryError:
         return _Outcome(digest=content, reason="does not fit into memory")
-    label, label_reason = _prepare_label(record.label, geometry, recipe=recipe, root=root)
+    label, label_reason, label_notes = _prepare_label(record.label, geometry, recipe=recipe, root=root)
     return _Outcome(
         digest=content,
         key=key,
         shape=geometry.padded,
         label=label,
         label_reason=label_reason,
-        notes=notes,
+        notes=(*notes, *label_notes),
         made=stored is None,
     )
 
 
 def _prepare_label(
     path: Path | None, geometry: Geometry, *, recipe: Recipe, root: Path
-) -> tuple[str | None, str]:
-    """Return (file below the root or None, reason if it could not be used)."""
+) -> tuple[str | None, str, tuple[str, ...]]:
+    """Return (file below the root or None, reason if it could not be used, notes)."""
     if path is None:
-        return None, ""
+        return None, "", ()
     try:
-        key = volume_key(content_digest(path), digest(geometry.as_dict()))
+        key = volume_key(content_digest(path), digest([LABELS_VERSION, geometry.as_dict()]))
         target = root / "labels" / f"{key}.npy"
-        if _finished(target) is None:
-            _save(target, prepare_labels(read_labels(path, max_voxels=recipe.max_voxels), geometry), {})
+        stored = _finished(target)
+        if stored is None:
+            array, notes = prepare_labels(read_labels(path, max_voxels=recipe.max_voxels), geometry)
+            _save(target, array, {"notes": list(notes)})
+        else:
+            notes = tuple(stored["notes"])
     except UnreadableVolumeError as error:
-        return None, f"label map: {error}"
-    return f"labels/{key}.npy", ""
+        return None, f"label map: {error}", ()
+    return f"labels/{key}.npy", "", notes
 
 
 def _save(path: Path, array: Shaped[np.ndarray, "..."], about: dict[str, Any]) -> None:
@@ -260,6 +262,7 @@ def _collect(
             spacing_mm=recipe.spacing_mm,
             file=f"volumes/{outcome.key}.npy",
             label=outcome.label,
+            category=record.category,
         )
     ordered = sorted(volumes.values(), key=lambda volume: (volume.domain, volume.key))
     return tuple(ordered), tuple(set_aside)

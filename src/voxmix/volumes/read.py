@@ -3,6 +3,7 @@
 import gzip
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from jaxtyping import Float, Shaped
 
 from voxmix._optional import require
 from voxmix.errors import InputError
+from voxmix.volumes.detached import data_files
 from voxmix.volumes.dicom import read_dicom
-from voxmix.volumes.layouts import DICOM_SUFFIXES, split_suffix
+from voxmix.volumes.layouts import DICOM_SUFFIXES, ZIP_SUFFIX, split_suffix
+from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.stacks import part_sizes, stack_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume, check_shape, spatial_shape
+from voxmix.volumes.zipped import read_zip
 
 MAX_VOXELS = 2**29
 MAX_NOT_FINITE = 0.25
@@ -25,10 +29,25 @@ _NO_PLACE = "NumPy files have no geometry: voxels of 1 mm, axes as stored"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_volume(path: Path, *, volume: int | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
-    """Return the image of a file, or of a folder with one DICOM series, as float32.
+def read_record(record: VolumeRecord, *, max_voxels: int = MAX_VOXELS) -> Volume:
+    """Return the image that a record of a manifest names, in the place that the record gives it, if it does.
 
-    ``volume`` chooses one of a 4D file, counted from 0.
+    Raises:
+        UnreadableVolumeError: as :func:`read_volume`.
+    """
+    read = read_volume(record.path, volume=record.volume, series=record.series, max_voxels=max_voxels)
+    if record.affine is None:
+        return read
+    return replace(read, affine=np.array(record.affine).reshape(4, 4))
+
+
+def read_volume(
+    path: Path, *, volume: int | None = None, series: str = "", max_voxels: int = MAX_VOXELS
+) -> Volume:
+    """Return the image of a file, or of a folder or zip with one DICOM series, as float32.
+
+    ``volume`` chooses one of a 4D file, counted from 0; ``series`` one of several DICOM series in a folder, by
+    :func:`voxmix.volumes.dicom.series_name`.
 
     Not-a-number voxels, as reslicing leaves at borders, become the lowest value when they are at most a
     quarter; a last axis of one voxel is dropped.
@@ -37,7 +56,7 @@ def read_volume(path: Path, *, volume: int | None = None, max_voxels: int = MAX_
         UnreadableVolumeError: damaged, truncated, larger than ``max_voxels``, 2D, 4D, complex or color,
             constant, or mostly not a number; the message is the reason.
     """
-    read = _read(path, volume=volume, max_voxels=max_voxels, dtype=np.float32)
+    read = _read(path, volume=volume, series=series, max_voxels=max_voxels, dtype=np.float32)
     data, notes = read.data, read.notes
     finite = np.isfinite(data)
     if not finite.all():
@@ -58,7 +77,7 @@ def read_labels(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     Raises:
         UnreadableVolumeError: as for images, or values that are not whole numbers from 0 to 65535.
     """
-    volume = _read(path, volume=None, max_voxels=max_voxels, dtype=None)
+    volume = _read(path, volume=None, series="", max_voxels=max_voxels, dtype=None)
     data = volume.data
     if not np.all(np.isfinite(data)) or data.min() < 0 or data.max() > 65535:
         raise UnreadableVolumeError("label values are not whole numbers from 0 to 65535")
@@ -69,19 +88,25 @@ def read_labels(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
     return Volume(data=whole.astype(small), affine=volume.affine, notes=volume.notes)
 
 
-def _read(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
+def _read(path: Path, *, volume: int | None, series: str, max_voxels: int, dtype: Any) -> Volume:
     suffix = split_suffix(path.name)[1]
     reader: Callable[..., Volume]
     options: dict[str, Any] = {"volume": volume, "max_voxels": max_voxels}
     if path.is_dir() or suffix in DICOM_SUFFIXES:
         reader = read_dicom
+    elif suffix == ZIP_SUFFIX:
+        reader = read_zip
     elif suffix in _NIBABEL:
         reader = _read_nibabel
     elif suffix in (".npy", ".npz"):
         reader = _read_numpy
     else:
         reader = _read_itk
-    if reader is not read_dicom:
+    if reader in (read_dicom, read_zip):
+        options["series"] = series
+    elif series:
+        raise UnreadableVolumeError("a DICOM series was asked for, and this is no DICOM")
+    else:
         options["dtype"] = dtype
     try:
         result = reader(path, **options)
@@ -169,6 +194,7 @@ def _read_nibabel(path: Path, *, volume: int | None, max_voxels: int, dtype: Any
 
 
 def _read_itk(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
+    data_files(path)  # Refuses a header that leads out of its folder, before the reader follows it.
     itk = require("SimpleITK", extra="imaging")
     reader = itk.ImageFileReader()
     reader.SetFileName(str(path))

@@ -65,7 +65,13 @@ def move(
     """Return the data on another grid: linear for floating point, nearest for whole numbers."""
     whole = data.dtype.kind in "iub"
     matrix = np.linalg.inv(affine) @ target
+    # A voxel reaches half an edge beyond its center: "constant" alone would cut labels off at the centers.
     moved = ndimage.affine_transform(
-        data, matrix, output_shape=shape, order=0 if whole else 1, mode="constant", cval=fill
+        data,
+        matrix,
+        output_shape=shape,
+        order=0 if whole else 1,
+        mode="grid-constant" if whole else "constant",
+        cval=fill,
     )
     return np.asarray(moved)

@@ -1,4 +1,4 @@
-"""One volume through the recipe: prepared array and geometry; labels the same way; predictions back."""
+"""One volume through the recipe: prepared array and geometry."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,7 +14,6 @@ from voxmix.volumes.geometry import (
     nearest_ras,
     reorder,
     resample,
-    resample_labels,
     resampled_shape,
 )
 from voxmix.volumes.recipe import Recipe
@@ -92,24 +91,6 @@ def _straighten(volume: Volume, *, max_voxels: int) -> tuple[Volume, tuple[Shape
         raise UnreadableVolumeError(f"without its shear it has shape {straight}: more voxels than allowed")
     data = move(volume.data, volume.affine, straight, affine, fill=volume.data.min())
     return Volume(data=data, affine=affine), (shape, tuple(volume.affine.ravel().tolist()))
-
-
-def prepare_labels(labels: Volume, geometry: Geometry) -> Shaped[np.ndarray, "x y z"]:
-    """Return a label map on the prepared grid of its image, by nearest neighbor.
-
-    Raises:
-        UnreadableVolumeError: it has another grid than the image's file.
-    """
-    shape, affine = geometry.file_grid
-    if labels.data.shape != shape:
-        raise UnreadableVolumeError(f"shape {labels.data.shape}, its image has {shape}")
-    if not np.allclose(labels.affine, affine, atol=1e-2):
-        raise UnreadableVolumeError("it lies at another place than its image")
-    data = labels.data
-    if geometry.source is not None:
-        data = move(data, affine, geometry.shape, np.array(geometry.affine))
-    grid = resample_labels(reorder(data, geometry), geometry.resampled, step=geometry.step)
-    return crop_and_pad(grid, geometry, fill=0)
 
 
 def _triple(values: Iterable[int]) -> Shape:

@@ -1,0 +1,60 @@
+"""Zips of DICOM files, as archives and PACS export them: unpacked to a folder that is gone afterwards."""
+
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from voxmix.volumes.dicom import read_dicom
+from voxmix.volumes.volume import UnreadableVolumeError, Volume
+
+_MAX_FILES = 100_000
+_BYTES_PER_VOXEL = 8
+_CHUNK = 1 << 20
+
+
+def read_zip(path: Path, *, volume: int | None, series: str, max_voxels: int) -> Volume:
+    """Return the one DICOM series of a zip, or the one that ``series`` names.
+
+    Files are unpacked under numbers, never under the names in the zip, into a temporary folder that only this
+    user can read.
+
+    Raises:
+        UnreadableVolumeError: not a zip, encrypted, a name that leads out of the zip, more bytes than
+            ``max_voxels`` voxels can need, or no readable DICOM series.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            unpack(path, folder, max_bytes=max_voxels * _BYTES_PER_VOXEL)
+        except (zipfile.BadZipFile, NotImplementedError):
+            raise UnreadableVolumeError("damaged: it cannot be unpacked") from None
+        return read_dicom(folder, volume=volume, series=series, max_voxels=max_voxels)
+
+
+def unpack(path: Path, folder: Path, *, max_bytes: int) -> None:
+    """Write the files of a zip into ``folder`` as 0, 1, 2, ...
+
+    Raises:
+        UnreadableVolumeError: encrypted, a name that leads out of the zip, too many files or bytes.
+    """
+    left = max_bytes
+    with zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        if len(entries) > _MAX_FILES or sum(entry.file_size for entry in entries) > max_bytes:
+            raise UnreadableVolumeError(
+                f"the zip unpacks to more than the {max_bytes} bytes that are allowed"
+            )
+        for number, entry in enumerate(entries):
+            name = PurePosixPath(entry.filename.replace("\\", "/"))
+            if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+                raise UnreadableVolumeError("the zip holds a name that leads out of it")
+            if entry.flag_bits & 1:
+                raise UnreadableVolumeError("the zip is encrypted")
+            with archive.open(entry) as source, (folder / str(number)).open("wb") as target:
+                while chunk := source.read(_CHUNK):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise UnreadableVolumeError(
+                            f"the zip unpacks to more than the {max_bytes} bytes that are allowed"
+                        )
+                    target.write(chunk)
