@@ -23,7 +23,7 @@ class Study:
 
     ``study.yaml`` is the user's; all else is made by voxmix and can be made again: ``cache/``
     (prepared volumes), ``evaluation.safetensors`` (fixed crops and masks), ``runs/<id>/``, ``laws/``,
-    ``allocations/``, ``measurements.csv`` and ``report.html``.
+    ``allocations/``, ``downstream/``, ``measurements.csv`` and ``report.html``.
     """
 
     root: Path
@@ -74,6 +74,11 @@ class Study:
     def runs_dir(self) -> Path:
         """One folder per run, named by the digest of its spec."""
         return self.root / "runs"
+
+    @property
+    def downstream_dir(self) -> Path:
+        """Finetuning runs: ``<task>/<init>[+control]/seed-<s>/``."""
+        return self.root / "downstream"
 
     @property
     def measurements_path(self) -> Path:

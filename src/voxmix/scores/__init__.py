@@ -1,0 +1,26 @@
+"""Scores of finetuned encoders: read without torch, with intervals and paired tests between initializations."""
+
+from voxmix.scores.compare import Comparison, Difference, compare
+from voxmix.scores.estimate import Estimate
+from voxmix.scores.metric import ACCURACY, AUC, BALANCED, DICE, METRICS, SURFACE, Metric
+from voxmix.scores.result import ClassifiedCase, DownstreamResult, SegmentedCase, read_result
+from voxmix.scores.table import ScoreTable
+
+__all__ = [
+    "ACCURACY",
+    "AUC",
+    "BALANCED",
+    "DICE",
+    "METRICS",
+    "SURFACE",
+    "ClassifiedCase",
+    "Comparison",
+    "Difference",
+    "DownstreamResult",
+    "Estimate",
+    "Metric",
+    "ScoreTable",
+    "SegmentedCase",
+    "compare",
+    "read_result",
+]

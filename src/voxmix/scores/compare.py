@@ -1,0 +1,192 @@
+"""Comparison: the scores of every initialization with intervals, and which of them can be told apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from voxmix.errors import InputError
+from voxmix.scores.estimate import Estimate, estimate, shared_cases
+from voxmix.scores.metric import Metric, case_values, is_case_mean, metrics_of, weighted
+from voxmix.scores.result import DownstreamResult, SegmentedCase
+from voxmix.scores.statistics import PairedTest, crossed_test, holm, pseudovalues
+from voxmix.scores.table import ScoreTable
+
+_Runs = tuple[DownstreamResult, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """First minus second on the main metric of a task, over the cases and seeds that both have.
+
+    Attributes:
+        test: difference, interval and p-value of this comparison alone.
+        corrected: p-value corrected for all comparisons of its family; NaN where one seed or one case cannot tell.
+        apart: whether ``corrected`` is below one minus the level.
+    """
+
+    task: str
+    metric: Metric
+    first: str
+    second: str
+    test: PairedTest
+    cases: int
+    seeds: tuple[int, ...]
+    corrected: float = float("nan")
+    apart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """All that can be said about a table of scores.
+
+    Attributes:
+        estimates: scores of all runs, those with a control too, by task, initialization and metric.
+        by_class: Dice per class of the runs without a control.
+        differences: every pair of initializations on the main metric of every task: one family of tests.
+        control_differences: every control against the same initialization without it: another family.
+        level: of the intervals, and one minus the error rate of a family.
+        notes: what was left out of a comparison, in plain sentences.
+    """
+
+    table: ScoreTable
+    estimates: tuple[Estimate, ...]
+    by_class: tuple[Estimate, ...]
+    differences: tuple[Difference, ...]
+    control_differences: tuple[Difference, ...]
+    level: float
+    notes: tuple[str, ...] = ()
+
+    def estimate(self, task: str, metric: Metric, init: str, control: str | None = None) -> Estimate | None:
+        """Return the score of an initialization, or None when it has none."""
+        wanted = (task, metric, init, control)
+        return next((e for e in self.estimates if (e.task, e.metric, e.init, e.control) == wanted), None)
+
+    def metrics(self, task: str) -> tuple[Metric, ...]:
+        """Return the metrics of a task, the main one first."""
+        return tuple(dict.fromkeys(item.metric for item in self.estimates if item.task == task))
+
+    def best(self, task: str) -> tuple[str, ...]:
+        """Return the initialization with the best main score, then those that cannot be told apart from it."""
+        main = [
+            e
+            for e in self.estimates
+            if e.task == task and e.control is None and e.metric.main and np.isfinite(e.value)
+        ]
+        if not main:
+            return ()
+        first, *others = sorted(main, key=lambda e: -e.value)
+        return (first.init, *(e.init for e in others if not self.apart(task, first.init, e.init)))
+
+    def apart(self, task: str, first: str, second: str) -> bool:
+        """Return whether two initializations can be told apart on a task."""
+        pair = {first, second}
+        return any(d.apart for d in self.differences if d.task == task and {d.first, d.second} == pair)
+
+
+def compare(table: ScoreTable, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Comparison:
+    """Return scores with intervals, and paired tests corrected for their number.
+
+    Two initializations are compared on the cases and seeds that both have. One seed says nothing about others,
+    so nothing is apart then.
+
+    Raises:
+        InputError: a level outside 0.5 to 1.
+    """
+    if not 0.5 <= level < 1:
+        raise InputError(f"level is {level}, expected 0.5 to 1, such as 0.95")
+    groups = _groups(table)
+    metrics = {task: metrics_of(table.select(task)) for task in table.tasks}
+    given: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
+    pairs = [
+        (groups[b], groups[a])
+        for a, b in combinations(groups, 2)
+        if a[0] == b[0] and a[2] is None and b[2] is None
+    ]
+    against = [
+        (runs, groups[task, init, None])
+        for (task, init, control), runs in groups.items()
+        if control is not None and (task, init, None) in groups
+    ]
+    notes: list[str] = []
+    return Comparison(
+        table=table,
+        estimates=tuple(
+            estimate(runs, metric, **given) for key, runs in groups.items() for metric in metrics[key[0]]
+        ),
+        by_class=tuple(
+            estimate(runs, metrics[key[0]][0], label=label, **given)
+            for key, runs in groups.items()
+            if key[2] is None
+            for label in _labels(runs)
+        ),
+        differences=_family(pairs, metrics, level=level, notes=notes),
+        control_differences=_family(against, metrics, level=level, notes=notes),
+        level=level,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _groups(table: ScoreTable) -> dict[tuple[str, str, str | None], _Runs]:
+    """Return the runs that differ in their seed alone, in the order of the table."""
+    keys = dict.fromkeys((run.task, run.init, run.control) for run in table.results)
+    return {key: table.select(key[0], init=key[1], control=key[2]) for key in keys}
+
+
+def _labels(runs: _Runs) -> list[str]:
+    met = {
+        name for run in runs for case in run.cases if isinstance(case, SegmentedCase) for name in case.dice
+    }
+    return [name for name in runs[0].classes if name in met]
+
+
+def _family(
+    pairs: Sequence[tuple[_Runs, _Runs]],
+    metrics: dict[str, tuple[Metric, ...]],
+    *,
+    level: float,
+    notes: list[str],
+) -> tuple[Difference, ...]:
+    found = [
+        _difference(first, second, metrics[first[0].task][0], level=level, notes=notes)
+        for first, second in pairs
+    ]
+    corrected = holm([item.test.p for item in found])
+    return tuple(
+        replace(item, corrected=p, apart=p < 1 - level) for item, p in zip(found, corrected, strict=True)
+    )
+
+
+def _difference(first: _Runs, second: _Runs, metric: Metric, *, level: float, notes: list[str]) -> Difference:
+    seeds = tuple(sorted({run.seed for run in first} & {run.seed for run in second}))
+    sides = [[run for run in runs if run.seed in seeds] for runs in (first, second)]
+    runs = [run for side in sides for run in side]
+    cases = shared_cases(runs) if runs else ()
+    values = np.array([[_per_case(run, metric, cases) for run in side] for side in sides])
+    values = values.reshape(2, len(seeds), len(cases))
+    known = np.isfinite(values).all(axis=(0, 1))
+    names = f"{first[0].name} and {second[0].name} on {first[0].task}"
+    alone = len({run.seed for run in (*first, *second)}) - len(seeds)
+    if alone:
+        notes.append(f"{names}: {alone} seeds that only one of them has are not compared")
+    dropped = len({item.case for run in (*first, *second) for item in run.cases}) - int(known.sum())
+    if dropped:
+        notes.append(f"{names}: {dropped} cases without a score on both sides are not compared")
+    return Difference(
+        task=first[0].task,
+        metric=metric,
+        first=first[0].name,
+        second=second[0].name,
+        test=crossed_test((values[0] - values[1])[:, known].T, level=level),
+        cases=int(known.sum()),
+        seeds=seeds,
+    )
+
+
+def _per_case(run: DownstreamResult, metric: Metric, cases: Sequence[str]) -> np.ndarray:
+    """Return what stands for each case: its score, or its pseudovalue where the metric is no mean over cases."""
+    if is_case_mean(metric):
+        return case_values(run, metric, cases)
+    return pseudovalues(weighted(run, metric, cases), len(cases))

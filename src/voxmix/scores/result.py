@@ -1,0 +1,155 @@
+"""DownstreamResult: what one finetuning run scored, case by case; read from its folder without torch."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from voxmix._io import read_json
+from voxmix.errors import InputError
+
+RESULT = "result.json"
+FORMAT = 1
+Kind = Literal["segmentation", "classification"]
+CONTROLS = ("frozen", "permuted", "no-tokens")
+_SUM_TOLERANCE = 1e-3
+SCORES = ("dice", "surface_distance_mm")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentedCase:
+    """Scores of one case of a segmentation: class to value, None where the class was not scored."""
+
+    case: str
+    domain: str
+    dice: Mapping[str, float | None]
+    surface_distance_mm: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifiedCase:
+    """One case of a classification: its class, counted from 0, and the probability of every class."""
+
+    case: str
+    truth: int
+    probability: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DownstreamResult:
+    """One finished finetuning run.
+
+    Attributes:
+        init: the initialization, such as "scratch" or "transfer-aware".
+        control: None, or what was done to catch self-deception: "frozen", "permuted", "no-tokens".
+        protocol: digest of all that every initialization of the task shares.
+        checkpoint: id of the pretraining run whose encoder was loaded, or None.
+        draws: crops or volumes that training saw.
+        cases: one entry per test case; all of the kind of the task.
+        curve: (step, validation score) while training.
+    """
+
+    task: str
+    kind: Kind
+    init: str
+    control: str | None
+    seed: int
+    protocol: str
+    checkpoint: str | None
+    draws: int | None
+    flops: float | None
+    seconds: float | None
+    classes: tuple[str, ...]
+    cases: tuple[SegmentedCase | ClassifiedCase, ...]
+    curve: tuple[tuple[int, float], ...]
+
+    @property
+    def name(self) -> str:
+        """Initialization with its control, as it is written everywhere."""
+        return self.init if self.control is None else f"{self.init}, {self.control}"
+
+
+def read_result(path: Path) -> DownstreamResult:
+    """Return the result that a finetuning run left at ``path``.
+
+    Raises:
+        InputError: the file is missing, damaged, of another format, or holds what cannot be: a Dice above 1, a
+            case twice, probabilities that do not sum to 1.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        found = value.get("format") if isinstance(value, dict) else type(value).__name__
+        raise InputError(
+            f"{path} has format version {found!r}, this voxmix reads {FORMAT}; finetune again with this version"
+        )
+    try:
+        return _result(value)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; delete its folder and finetune again") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path} is damaged ({error!r}); delete its folder, the run will be made again"
+        ) from None
+
+
+def _result(value: dict[str, Any]) -> DownstreamResult:
+    kind, control = value["kind"], value["control"]
+    if kind not in ("segmentation", "classification"):
+        raise InputError(f"kind {kind!r} is neither segmentation nor classification")
+    if control is not None and control not in CONTROLS:
+        raise InputError(f"control {control!r} is none of {list(CONTROLS)}")
+    classes = tuple(str(name) for name in value["classes"])
+    read = _segmented if kind == "segmentation" else _classified
+    cases = tuple(read(item, classes) for item in value["cases"])
+    names = [item.case for item in cases]
+    if not names or len(set(names)) < len(names):
+        raise InputError("a case stands twice" if names else "no case was scored")
+    return DownstreamResult(
+        task=str(value["task"]),
+        kind=kind,
+        init=str(value["init"]),
+        control=control,
+        seed=int(value["seed"]),
+        protocol=str(value["protocol_digest"]),
+        checkpoint=value.get("checkpoint"),
+        draws=_optional(value.get("draws"), int),
+        flops=_optional(value.get("flops"), float),
+        seconds=_optional(value.get("seconds"), float),
+        classes=classes,
+        cases=cases,
+        curve=tuple(
+            (int(point["step"]), float(point["validation"]))
+            for point in value.get("curve") or ()
+            if point["validation"] is not None
+        ),
+    )
+
+
+def _segmented(item: dict[str, Any], classes: tuple[str, ...]) -> SegmentedCase:
+    dice, distance = (dict(item["scores"].get(name) or {}) for name in SCORES)
+    for values, most in ((dice, 1.0), (distance, math.inf)):
+        for name, score in values.items():
+            if name not in classes:
+                raise InputError(f"case {item['case']}: class {name!r} is none of {list(classes)}")
+            if score is not None and not 0 <= score <= most:
+                raise InputError(f"case {item['case']}, class {name}: {score} is no score")
+    return SegmentedCase(
+        case=str(item["case"]), domain=str(item.get("domain") or ""), dice=dice, surface_distance_mm=distance
+    )
+
+
+def _classified(item: dict[str, Any], classes: tuple[str, ...]) -> ClassifiedCase:
+    probability = tuple(float(p) for p in item["probability"])
+    fits = len(probability) == len(classes) and all(0 <= p <= 1 for p in probability)
+    if not (fits and abs(sum(probability) - 1) <= _SUM_TOLERANCE):
+        raise InputError(
+            f"case {item['case']}: expected {len(classes)} probabilities that sum to 1, got {list(probability)}"
+        )
+    if not 0 <= item["truth"] < len(classes):
+        raise InputError(f"case {item['case']}: class {item['truth']} of {len(classes)}, counted from 0")
+    return ClassifiedCase(case=str(item["case"]), truth=int(item["truth"]), probability=probability)
+
+
+def _optional(value: Any, kind: type) -> Any:
+    return None if value is None else kind(value)

@@ -1,0 +1,135 @@
+"""ScoreTable: the finetuning runs of a study; which are there, unfinished, unreadable or missing."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from voxmix.errors import InputError
+from voxmix.scores.result import RESULT, DownstreamResult, read_result
+
+ORDER = ("scratch", "single", "uniform", "data-proportional", "transfer-naive", "transfer-aware")
+"""Initializations in the order in which they are listed, that of the paper's table 3; others follow by name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreTable:
+    """Finished runs that can stand in one table; equal protocol for every initialization of a task.
+
+    Attributes:
+        results: finished runs, by task, initialization, control and seed.
+        unfinished: folders, below the one that was read, of runs without a result yet.
+        set_aside: (folder, reason) of results that cannot be read.
+
+    Raises:
+        InputError: runs of one task that cannot be compared: another protocol, other draws, classes or kind;
+            or one run twice.
+    """
+
+    results: tuple[DownstreamResult, ...]
+    unfinished: tuple[str, ...] = ()
+    set_aside: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        ordered = sorted(self.results, key=_place)
+        object.__setattr__(self, "results", tuple(ordered))
+        for task in self.tasks:
+            _check_comparable(self.select(task))
+
+    @classmethod
+    def read(cls, folder: Path, *, tasks: Iterable[str] | None = None) -> "ScoreTable":
+        """Return what lies in ``<folder>/<task>/<init>[+control]/seed-<s>/``; of ``tasks`` alone, if given.
+
+        A result that cannot be read is set aside with the reason; a run without a result is unfinished.
+
+        Raises:
+            InputError: a task that was asked for has no folder; runs that cannot stand in one table.
+        """
+        there = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
+        wanted = set(tasks) if tasks is not None else there
+        unknown = sorted(wanted - there)
+        if unknown:
+            raise InputError(f"no finetuning run of {unknown} in {folder}; there are {sorted(there)}")
+        results, unfinished, set_aside = [], [], []
+        for run in sorted(folder.glob("*/*/seed-*")):
+            if not run.is_dir() or run.relative_to(folder).parts[0] not in wanted:
+                continue
+            name = run.relative_to(folder).as_posix()
+            if not (run / RESULT).is_file():
+                unfinished.append(name)
+                continue
+            try:
+                found = read_result(run / RESULT)
+            except InputError as error:
+                set_aside.append((name, str(error).replace(f"{run / RESULT}", RESULT)))
+                continue
+            results.append(found)
+        return cls(results=tuple(results), unfinished=tuple(unfinished), set_aside=tuple(set_aside))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, sorted."""
+        return tuple(sorted({result.task for result in self.results}))
+
+    @property
+    def inits(self) -> tuple[str, ...]:
+        """Names of the initializations of any task, in the order of ``ORDER``."""
+        return tuple(dict.fromkeys(r.init for r in sorted(self.results, key=lambda r: _rank(r.init))))
+
+    def select(
+        self, task: str, *, init: str | None = None, control: str | None = None
+    ) -> tuple[DownstreamResult, ...]:
+        """Return the runs of a task by rising seed; with ``init`` only those of it and of ``control``."""
+        return tuple(
+            r
+            for r in self.results
+            if r.task == task and (init is None or (r.init, r.control) == (init, control))
+        )
+
+    def missing(self) -> tuple[str, ...]:
+        """Name every run that the others make one expect: each initialization on each task, with each seed."""
+        absent = []
+        for task in self.tasks:
+            runs = self.select(task)
+            ways = {(init, None) for init in self.inits} | {(r.init, r.control) for r in runs}
+            there = {(r.init, r.control, r.seed) for r in runs}
+            absent += [
+                f"{task}: {init}{', ' + control if control else ''}, seed {seed}"
+                for (init, control), seed in product(
+                    sorted(ways, key=lambda way: (_rank(way[0]), way[1] or "")),
+                    sorted({r.seed for r in runs}),
+                )
+                if (init, control, seed) not in there
+            ]
+        return tuple(absent)
+
+
+def _rank(init: str) -> tuple[int, str]:
+    return (ORDER.index(init) if init in ORDER else len(ORDER), init)
+
+
+def _place(result: DownstreamResult) -> tuple[object, ...]:
+    return (result.task, _rank(result.init), result.control or "", result.seed)
+
+
+def _check_comparable(runs: tuple[DownstreamResult, ...]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        for what, was, here in (
+            ("protocol", first.protocol, run.protocol),
+            ("draws", first.draws, run.draws),
+            ("kind", first.kind, run.kind),
+            ("classes", list(first.classes), list(run.classes)),
+        ):
+            if was != here:
+                raise InputError(
+                    f"task {run.task}: {first.name}, seed {first.seed} has {what} {was}, {run.name}, seed "
+                    f"{run.seed} has {here}; scores of different protocols are not compared. Finetune again what "
+                    "was made under the old one, or leave the task out"
+                )
+    seen: set[tuple[object, ...]] = set()
+    for run in runs:
+        key = (run.init, run.control, run.seed)
+        if key in seen:
+            raise InputError(f"task {run.task}: {run.name}, seed {run.seed} stands twice; keep one result")
+        seen.add(key)

@@ -1,0 +1,146 @@
+"""Metrics against torchmetrics' definitions, and comparisons against planted effects."""
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from voxmix.scores import ACCURACY, AUC, BALANCED, DICE, SURFACE, compare
+from voxmix.scores.metric import weighted
+
+CASES = [f"c{k:02d}" for k in range(40)]
+
+
+def study(make, *inits: tuple[str, float], seeds: int = 3, **options):
+    return [
+        make(name, seed=s, effect=effect, **options) for name, effect in inits for s in range(1, seeds + 1)
+    ]
+
+
+def test_metrics_equal_those_that_finetuning_reports(make_classification, table_of) -> None:
+    metrics = pytest.importorskip("voxmix.downstream.metrics")
+    (run,) = table_of(make_classification("scratch")).results
+    truth = np.array([case.truth for case in run.cases])
+    probability = np.array([case.probability for case in run.cases])
+    expected = metrics.classification_scores(truth, probability)
+    ones = np.ones((1, 40))
+    for metric, name in ((ACCURACY, "accuracy"), (BALANCED, "balanced_accuracy"), (AUC, "auc")):
+        assert weighted(run, metric, CASES)(ones)[0] == pytest.approx(expected[name], abs=1e-6)
+
+
+def test_weights_count_cases(make_classification, table_of) -> None:
+    """A resample's counts as weights give the score of the resample itself."""
+    (run,) = table_of(make_classification("scratch")).results
+    counts = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40))
+    picked = np.repeat(np.arange(40), counts)
+    truth = np.array([run.cases[i].truth for i in picked])
+    probability = np.array([run.cases[i].probability for i in picked])
+    right = probability.argmax(axis=1) == truth
+    areas = []
+    for k in range(3):
+        own = truth == k
+        ranks = rankdata(probability[:, k])[own].sum() - own.sum() * (own.sum() + 1) / 2
+        areas.append(ranks / (own.sum() * (~own).sum()))
+    score = {m: weighted(run, m, CASES)(counts[None].astype(float))[0] for m in (ACCURACY, BALANCED, AUC)}
+    assert score[ACCURACY] == pytest.approx(right.mean())
+    assert score[BALANCED] == pytest.approx(np.mean([right[truth == k].mean() for k in range(3)]))
+    assert score[AUC] == pytest.approx(np.mean(areas))
+
+
+def test_a_better_initialization_is_found_and_equals_are_not(make_segmentation, table_of) -> None:
+    inits = (("scratch", 0.0), ("single", 0.005), ("transfer-aware", 0.15))
+    found = compare(table_of(*study(make_segmentation, *inits)), resamples=200)
+    assert found.best("organs") == ("transfer-aware",)
+    assert found.apart("organs", "transfer-aware", "scratch")
+    assert found.apart("organs", "transfer-aware", "single")
+    assert not found.apart("organs", "single", "scratch")
+    difference = next(d for d in found.differences if {d.first, d.second} == {"transfer-aware", "scratch"})
+    assert difference.first == "transfer-aware"
+    assert difference.test.difference == pytest.approx(0.15, abs=0.03)
+    assert difference.test.low < 0.15 < difference.test.high
+
+
+def test_what_cannot_be_told_apart_is_not_ranked(make_segmentation, table_of) -> None:
+    inits = (("scratch", 0.0), ("single", 0.004), ("transfer-aware", 0.008))
+    found = compare(table_of(*study(make_segmentation, *inits)), resamples=200)
+    assert set(found.best("organs")) == {"scratch", "single", "transfer-aware"}
+    assert not any(d.apart for d in found.differences)
+
+
+def test_one_seed_ranks_nothing_however_large_the_effect(make_segmentation, table_of) -> None:
+    runs = study(make_segmentation, ("scratch", 0.0), ("single", 0.25), seeds=1)
+    found = compare(table_of(*runs), resamples=200)
+    assert found.best("organs") == ("single", "scratch")
+    assert np.isnan(found.differences[0].corrected)
+
+
+def test_areas_are_compared_by_pseudovalues(make_classification, table_of) -> None:
+    runs = study(make_classification, ("scratch", 0.0), ("single", 0.0), ("transfer-aware", 3.0), cases=60)
+    found = compare(table_of(*runs), resamples=200)
+    assert found.best("dementia") == ("transfer-aware",)
+    assert not found.apart("dementia", "single", "scratch")
+    areas = {e.init: e.value for e in found.estimates if e.metric == AUC}
+    for d in found.differences:
+        assert d.test.difference == pytest.approx(areas[d.first] - areas[d.second])
+
+
+def test_comparisons_of_all_tasks_are_one_family_and_controls_another(make_segmentation, table_of) -> None:
+    inits = (("scratch", 0.0), ("single", 0.03), ("transfer-aware", 0.06))
+    runs = study(make_segmentation, *inits) + study(make_segmentation, *inits, task="tumor")
+    runs += study(make_segmentation, ("single", -0.2), control="frozen")
+    found = compare(table_of(*runs), resamples=200)
+    assert len(found.differences) == 6
+    assert [d.first for d in found.control_differences] == ["single, frozen"]
+    smallest = min(found.differences, key=lambda d: d.test.p)
+    assert smallest.corrected == pytest.approx(min(1, 6 * smallest.test.p))
+    (control,) = found.control_differences
+    assert control.corrected == control.test.p
+    assert control.apart
+    assert control.test.difference < -0.15
+    assert all(e.control is None for e in found.by_class)
+
+
+def test_the_value_is_the_mean_over_classes_then_cases_then_seeds(make_segmentation, table_of) -> None:
+    first, second = make_segmentation("scratch", seed=1), make_segmentation("scratch", seed=2)
+    first["cases"][0]["scores"]["dice"] = {"liver": 0.4, "spleen": None}
+    second["cases"][1]["scores"]["dice"] = {"liver": None, "spleen": None}
+    found = compare(table_of(first, second), resamples=100)
+    by_seed = []
+    for value in (first, second):
+        means = []
+        for case in value["cases"]:
+            known = [v for v in case["scores"]["dice"].values() if v is not None]
+            means += [np.mean(known)] if known else []
+        by_seed.append(np.mean(means))
+    item = found.estimate("organs", DICE, "scratch")
+    assert item is not None
+    assert item.value == pytest.approx(np.mean(by_seed))
+    assert item.seed_values == pytest.approx(by_seed)
+    assert item.unscored == 1
+    assert item.seed_spread == pytest.approx(abs(by_seed[0] - by_seed[1]) / np.sqrt(2))
+    distance = found.estimate("organs", SURFACE, "scratch")
+    assert distance is not None
+    assert distance.metric.unit == "mm"
+    by_class = {e.label: e for e in found.by_class}
+    assert by_class["spleen"].unscored == 2
+
+
+def test_runs_are_compared_on_the_cases_and_seeds_that_both_have(make_segmentation, table_of) -> None:
+    full = study(make_segmentation, ("scratch", 0.0), ("single", 0.1))
+    extra = make_segmentation("single", seed=4, effect=0.1)
+    full[3]["cases"] = full[3]["cases"][1:]  # single, seed 1 has lost a case
+    full[0]["cases"][5]["scores"]["dice"] = {"liver": None, "spleen": None}
+    found = compare(table_of(*full, extra), resamples=100)
+    (difference,) = found.differences
+    assert difference.seeds == (1, 2, 3)
+    assert difference.cases == 8
+    assert found.notes == (
+        "single and scratch on organs: 1 seeds that only one of them has are not compared",
+        "single and scratch on organs: 2 cases without a score on both sides are not compared",
+    )
+
+
+def test_the_same_table_gives_the_same_numbers(make_segmentation, table_of) -> None:
+    runs = study(make_segmentation, ("scratch", 0.0), ("single", 0.1))
+    once, again = (compare(table_of(*runs), resamples=100) for _ in range(2))
+    assert once.estimates == again.estimates
+    assert once.differences == again.differences
