@@ -17,8 +17,8 @@ import torch
 
 from voxmix.design import ModelSettings
 from voxmix.pretraining.build import build_model
-from voxmix.pretraining.interchange import MonaiLine, to_monai
 from voxmix.pretraining.masking import patchify
+from voxmix.pretraining.weight_names import MonaiLine, prefixed, to_monai
 
 RELEASES = {"1.3": "1.3.2", "1.4": "1.4.0", "1.5": "1.5.1", "1.6": "1.6.1"}
 SETTINGS = ModelSettings(
@@ -39,7 +39,7 @@ with torch.no_grad():
 
 def check(line: MonaiLine, release: str, folder: Path) -> None:
     encoder = build_model(SETTINGS, domains=1, seed=0).encoder
-    state = to_monai(encoder.state_dict(), line=line, prefix="vit.")
+    state = to_monai(prefixed(encoder.state_dict()), line=line)
     volume = torch.rand(1, 1, 32, 32, 32, dtype=torch.float64)
     with torch.no_grad():
         features = encoder.double()(patchify(volume[:, 0], 16), torch.arange(8).unsqueeze(0))

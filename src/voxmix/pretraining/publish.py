@@ -43,7 +43,7 @@ def publish(
     with atomic_path(folder / PICTURES_FILE) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **pictures(model, evaluation, adapters=sources))
     draws = plan.draws()
-    save_weights(folder, model, _card(spec, model, cache, draws))
+    save_weights(folder, model, run_card(spec, model, cache, draws))
     environment = provenance()
     result = {
         "kind": "run",
@@ -68,7 +68,9 @@ def publish(
     write_json(folder / RESULT_FILE, result)
 
 
-def _card(spec: RunSpec, model: Autoencoder, cache: PreparedCache, draws: dict[str, int]) -> dict[str, Any]:
+def run_card(
+    spec: RunSpec, model: Autoencoder, cache: PreparedCache, draws: dict[str, int]
+) -> dict[str, Any]:
     return {
         "run_id": spec.run_id,
         "encoder": asdict(spec.model),

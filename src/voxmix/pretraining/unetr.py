@@ -5,6 +5,8 @@ composed of MONAI's blocks, with depth, width, patch and size as settings, and n
 patch 16 its state keys are those of MONAI's ``UNETR``.
 """
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -13,8 +15,10 @@ from torch.nn.functional import conv3d
 from voxmix._optional import require
 from voxmix.design import ModelSettings
 from voxmix.errors import InputError
+from voxmix.pretraining.interchange import for_channels, load_strict
 from voxmix.pretraining.masking import patchify, take, unpatchify
 from voxmix.pretraining.model import Encoder
+from voxmix.pretraining.weight_names import bare
 
 FEATURE_SIZE = 16
 """Channels of the finest level (MONAI's default, and what gives the paper's parameter count)."""
@@ -100,6 +104,36 @@ class Unetr(nn.Module):
     def _cube(self, tokens: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch width x y z"]:
         batch, _, width = tokens.shape
         return tokens.transpose(1, 2).reshape(batch, width, self.grid, self.grid, self.grid)
+
+
+def build_unetr(
+    settings: ModelSettings,
+    *,
+    out_channels: int,
+    in_channels: int = 1,
+    feature_size: int = FEATURE_SIZE,
+    encoder: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+) -> Unetr:
+    """Return a UNETR for segmentation: ``encoder`` (or random weights) in its ViT, everything else random.
+
+    ``network(volume)`` takes (batch, in_channels, x, y, z), cubes of ``settings.crop`` voxels, and gives logits
+    (batch, out_channels, x, y, z). ``encoder`` holds weights under ``vit.*``, as
+    :func:`voxmix.pretraining.interchange.load_encoder` gives them, of ``mae`` or ``unetr`` alike;
+    ``settings`` are those of its card (:func:`~voxmix.pretraining.interchange.encoder_settings`). With several
+    channels its patch kernel is spread over them. The random part depends on ``seed`` alone.
+
+    Raises:
+        InputError: settings that no UNETR can have, or weights that do not fit, each named.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Unetr(
+            settings, in_channels=in_channels, out_channels=out_channels, feature_size=feature_size
+        )
+    if encoder is not None:
+        load_strict(network.vit, bare(for_channels(encoder, in_channels)))
+    return network
 
 
 class VolumeAdapter(nn.Module):
