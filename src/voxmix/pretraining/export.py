@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import safetensors.torch
 from torch import Tensor
@@ -45,13 +45,8 @@ def export_encoder(
         license: identifier for the README's header, such as ``apache-2.0``; none is invented.
 
     Raises:
-        InputError: the checkpoint is incomplete or was changed, or names or line are unknown.
+        InputError: the checkpoint is incomplete or was changed, or ``folder`` is ``run``.
     """
-    if names not in get_args(Names) or line not in get_args(MonaiLine):
-        raise InputError(
-            f"names {names!r} and MONAI line {line!r}: choose from {list(get_args(Names))} and "
-            f"{list(get_args(MonaiLine))}"
-        )
     if folder.resolve() == run.resolve():
         raise InputError(f"{folder} is what is exported; choose another folder to write to")
     weights, card = load_encoder(run)
