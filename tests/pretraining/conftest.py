@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from voxmix.design import EvaluationSettings, ModelSettings, TrainingSettings
+from voxmix.pretraining import EvaluationSet
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.recipe import Recipe
@@ -79,3 +80,8 @@ def training_settings() -> TrainingSettings:
 @pytest.fixture(scope="session")
 def evaluation_settings() -> EvaluationSettings:
     return EvaluationSettings(crops_per_domain=6)
+
+
+@pytest.fixture(scope="session")
+def evaluation(cache, model_settings, evaluation_settings) -> EvaluationSet:
+    return EvaluationSet.build(cache, model=model_settings, evaluation=evaluation_settings)

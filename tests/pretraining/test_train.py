@@ -20,7 +20,7 @@ from voxmix.errors import InputError, VoxmixError
 from voxmix.mixture import Mixture
 from voxmix.pretraining import EvaluationSet, checkpoint, load_encoder, train
 from voxmix.pretraining.build import build_model
-from voxmix.pretraining.evaluate import measure
+from voxmix.pretraining.losses import measure
 from voxmix.store import read_run
 from voxmix.volumes.cache import PreparedCache
 

@@ -1,7 +1,6 @@
 """The fixed crops and fixed masks on which every run of a study is measured."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,32 +14,14 @@ from torch import Tensor
 from voxmix._io import atomic_path, canonical_json, digest, naming_full_disk
 from voxmix.design import EvaluationSettings, ModelSettings
 from voxmix.errors import InputError
-from voxmix.pretraining.build import Autoencoder
 from voxmix.pretraining.crops import check_fits, corner_of
-from voxmix.pretraining.masking import patchify, take, token_count, unpatchify, visible_count
+from voxmix.pretraining.masking import token_count, visible_count
 from voxmix.pretraining.sampling import counted_uniforms, stream
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 
 _FORMAT = 1
 _CANDIDATES = 8  # places tried per crop
 _ENOUGH_FOREGROUND = 0.25  # share of voxels that ends the search
-_CHUNK_VOXELS = 1 << 21  # voxels evaluated at once: 64 crops of 32^3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TargetLoss:
-    """Masked reconstruction loss of one target.
-
-    ``loss`` is the mean squared error over masked voxels, the mean over crops; ``loss_se`` its standard
-    error with volumes as the unit, None for a single volume; ``foreground_loss`` the same error over masked
-    foreground voxels alone, None where there is no foreground.
-    """
-
-    loss: float
-    loss_se: float | None
-    foreground_loss: float | None
-    crops: int
-    volumes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -186,99 +167,3 @@ def _choose_crop(
     x, y, z = best
     window = np.s_[x : x + crop, y : y + crop, z : z + crop]
     return np.array(array[window]), np.array(body[window])
-
-
-@torch.no_grad()
-def reconstruct(
-    model: Autoencoder, evaluation: EvaluationSet, rows: slice, adapters: Sequence[str]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (prediction, truth, foreground) of the masked patches of some crops, (crop, masked, voxel)."""
-    device = next(model.parameters()).device
-    served = torch.tensor([adapters.index(n) if n in adapters else -1 for n in evaluation.domains])
-    order = evaluation.order[rows].to(device)
-    visible, masked = order[:, : evaluation.visible], order[:, evaluation.visible :]
-    crops = evaluation.crops[rows].to(device).float()
-    domain = served[evaluation.domain[rows]].to(device)
-    predicted, truth = model(crops, visible.contiguous(), masked.contiguous(), domain)
-    body = take(
-        patchify(evaluation.foreground[rows].to(device).float(), model.settings.patch), masked.contiguous()
-    )
-    return predicted.float(), truth, body
-
-
-def measure(
-    model: Autoencoder, evaluation: EvaluationSet, *, adapters: Sequence[str]
-) -> dict[str, TargetLoss]:
-    """Return the loss of every target; ``adapters`` names the adapters of the model, in their order.
-
-    A target is served by its own adapter; one without an adapter gets the identity, and an adapter that saw
-    no draw still is the identity.
-    """
-    count = len(evaluation.crops)
-    step = max(_CHUNK_VOXELS // evaluation.crops[0].numel(), 1)
-    error, inside, voxels = [], [], []
-    for start in range(0, count, step):
-        predicted, truth, body = reconstruct(model, evaluation, slice(start, start + step), adapters)
-        squared = (predicted - truth).square()
-        error.append(squared.mean(dim=(1, 2)).double().cpu())
-        inside.append((squared * body).sum(dim=(1, 2)).double().cpu())
-        voxels.append(body.sum(dim=(1, 2)).double().cpu())
-    losses = {}
-    all_errors, all_inside, all_voxels = (torch.cat(parts).numpy() for parts in (error, inside, voxels))
-    for d, name in enumerate(evaluation.domains):
-        chosen = (evaluation.domain == d).numpy()
-        volume = evaluation.volume.numpy()[chosen]
-        total = float(all_voxels[chosen].sum())
-        losses[name] = TargetLoss(
-            loss=float(all_errors[chosen].mean()),
-            loss_se=clustered_standard_error(all_errors[chosen], volume),
-            foreground_loss=float(all_inside[chosen].sum()) / total if total else None,
-            crops=int(chosen.sum()),
-            volumes=len(np.unique(volume)),
-        )
-    return losses
-
-
-def clustered_standard_error(
-    values: Float[np.ndarray, " crop"], cluster: Int[np.ndarray, " crop"]
-) -> float | None:
-    """Return the standard error of the mean when values of one cluster are not independent.
-
-    ``sqrt(G / (G - 1) * sum_g (sum_i in g (v_i - mean))**2) / n`` for G clusters; None for one cluster.
-    """
-    _, group = np.unique(cluster, return_inverse=True)
-    groups = int(group.max()) + 1
-    if groups < 2:
-        return None
-    sums = np.bincount(group, weights=values - values.mean())
-    return float(np.sqrt(groups / (groups - 1) * np.sum(sums**2)) / len(values))
-
-
-def pictures(
-    model: Autoencoder, evaluation: EvaluationSet, *, adapters: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Return central slices of one crop per domain: original, masked (hidden patches 0), reconstructed.
-
-    Keys are ``<index>/original``, ``<index>/masked``, ``<index>/reconstructed`` and ``domains``; the crop is
-    the domain's with the most foreground, so that there is something to see.
-    """
-    shown: dict[str, np.ndarray] = {"domains": np.array(evaluation.domains)}
-    content = evaluation.foreground.flatten(1).sum(dim=1)
-    patch, edge = model.settings.patch, evaluation.crops.shape[-1]
-    for d in range(len(evaluation.domains)):
-        mine = torch.where(evaluation.domain == d)[0]
-        row = int(mine[content[mine].argmax()])
-        predicted, _, _ = reconstruct(model, evaluation, slice(row, row + 1), adapters)
-        hidden = evaluation.order[row : row + 1, evaluation.visible :]
-        original = evaluation.crops[row].float()
-        masked_rows = patchify(original.unsqueeze(0), patch)
-        rebuilt = masked_rows.clone()
-        masked_rows[0, hidden[0]] = 0
-        rebuilt[0, hidden[0]] = predicted[0].cpu().clamp(0, 1)
-        for name, cube in (
-            ("original", original),
-            ("masked", unpatchify(masked_rows, patch)[0]),
-            ("reconstructed", unpatchify(rebuilt, patch)[0]),
-        ):
-            shown[f"{d}/{name}"] = cube[:, :, edge // 2].numpy().astype(np.float16)
-    return shown

@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from voxmix import __version__
-from voxmix._io import atomic_path, write_json
+from voxmix._io import write_json
 from voxmix.design import RunSpec
 from voxmix.pretraining.build import Autoencoder, flops_per_draw, parameter_count
 from voxmix.pretraining.checkpoint import save_weights
-from voxmix.pretraining.evaluate import EvaluationSet, measure, pictures
+from voxmix.pretraining.evaluate import EvaluationSet
+from voxmix.pretraining.losses import measure
+from voxmix.pretraining.reconstructions import save_reconstructions
 from voxmix.pretraining.sampling import DrawPlan
 from voxmix.store.provenance import provenance
 from voxmix.volumes.cache import PreparedCache
 
-RESULT_FILE, PICTURES_FILE = "result.json", "pictures.npz"
+RESULT_FILE = "result.json"
 RESULT_FORMAT = 1
 
 
@@ -32,17 +32,19 @@ def publish(
     folder: Path,
     elapsed: Callable[[], float],
     computed: Mapping[str, Any],
+    pictures: bool = True,
 ) -> None:
     """Measure the model on every target and write everything that a finished run holds.
 
-    ``computed`` says how: device, precision, threads, micro-batches.
+    ``computed`` says how: device, precision, threads, micro-batches. Without ``pictures`` no slice of a volume is
+    written.
     """
     model.eval()
     sources = spec.mixture.domains
-    losses = measure(model, evaluation, adapters=sources)
-    with atomic_path(folder / PICTURES_FILE) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **pictures(model, evaluation, adapters=sources))
     draws = plan.draws()
+    losses = measure(model, evaluation, adapters=sources, drawn=draws, source=spec.mixture.source)
+    if pictures:
+        save_reconstructions(model, evaluation, folder, adapters=sources, drawn=draws)
     save_weights(folder, model, run_card(spec, model, cache, draws))
     environment = provenance()
     result = {
@@ -57,7 +59,7 @@ def publish(
         "parameters": parameter_count(model),
         "flops": spec.budget * flops_per_draw(spec.model),
         "seconds": round(elapsed(), 3),
-        "adapter": f"{model.adapter_kind} per source domain, identity at the start; a target is served by its own",
+        "adapter": f"{model.adapter_kind} per source domain, identity at the start",
         "evaluation": evaluation.digest,
         "computed": dict(computed),
         "versions": environment["versions"],
