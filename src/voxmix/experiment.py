@@ -23,6 +23,7 @@ from voxmix.store import DataSettings, PhantomSettings, Study, checked, cores, p
 if TYPE_CHECKING:
     from voxmix.pretraining import EvaluationSet
     from voxmix.volumes import Manifest, Preparation, PreparedCache, Recipe
+    from voxmix.volumes.upkeep import Space
 
 _POLL_SECONDS = 0.2
 
@@ -69,10 +70,10 @@ def start_study(
 
 
 def read_manifest(path: Path, settings: DataSettings) -> Manifest:
-    """Return the volumes below a folder or in a CSV, of the wanted domains, split by subject."""
-    from voxmix.volumes import Manifest
+    """Return the volumes of a folder in any known layout or of a table, of the wanted domains, split by subject."""
+    from voxmix.volumes.sources import read_source
 
-    manifest = Manifest.from_folder(path) if path.is_dir() else Manifest.from_csv(path)
+    manifest, _ = read_source(path)
     if settings.domains:
         manifest = manifest.select(settings.domains)
     return manifest.split(seed=settings.split_seed, fraction=settings.validation_fraction)
@@ -104,9 +105,34 @@ def study_recipe(study: Study) -> Recipe:
     Raises:
         InputError: a key or value of ``recipe`` in the study file cannot be used.
     """
-    from voxmix.volumes import Recipe
+    from voxmix.volumes.recipe import Recipe, spell_out
 
-    return checked(Recipe, study.config.recipe, where="recipe")
+    return checked(Recipe, spell_out(study.config.recipe), where="recipe")
+
+
+def study_source(study: Study) -> Path:
+    """Return where the study's volumes lie.
+
+    Raises:
+        InputError: they are not there.
+    """
+    settings = study.config.data
+    source = study.phantoms_dir if settings.path is None else (study.root / settings.path).resolve()
+    if not source.exists():
+        raise InputError(
+            f"the study's volumes are not at {source}; mend data.path in {study.root / 'study.yaml'}"
+        )
+    return source
+
+
+def study_space(study: Study) -> Space:
+    """Return what preparing the study will still take on the disk, at most, and what is free there."""
+    require("nibabel", extra="imaging")
+    from voxmix.volumes.upkeep import space_needed
+
+    manifest = read_manifest(study_source(study), study.config.data)
+    recipe = study_recipe(study).resolved(manifest.domains)
+    return space_needed(manifest, recipe=recipe, root=study.cache_dir)
 
 
 def prepare_study(study: Study, *, progress: ProgressCallback = silent) -> Preparation:
@@ -114,17 +140,12 @@ def prepare_study(study: Study, *, progress: ProgressCallback = silent) -> Prepa
     require("nibabel", extra="imaging")
     from voxmix.volumes.prepare import prepare
 
-    settings = study.config.data
-    source = study.phantoms_dir if settings.path is None else (study.root / settings.path).resolve()
-    if not source.exists():
-        raise InputError(
-            f"the study's volumes are not at {source}; mend data.path in {study.root / 'study.yaml'}"
-        )
-    manifest = read_manifest(source, settings)
+    source = study_source(study)
     preparation = prepare(
-        manifest,
+        read_manifest(source, study.config.data),
         recipe=study_recipe(study),
         root=study.cache_dir,
+        source=source,
         workers=workers_of(study),
         progress=progress,
     )

@@ -11,7 +11,7 @@ import pytest
 from voxmix.errors import VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
 from voxmix.volumes.prepare import prepare
-from voxmix.volumes.upkeep import estimate_bytes, prune, remove_damaged, usage, verify
+from voxmix.volumes.upkeep import estimate_bytes, prune, remove_damaged, space_needed, usage, verify
 
 RECIPE = Recipe(
     spacing_mm=1.0, min_shape=(8, 8, 8), intensity={"CT": IntensityRule(kind="window", low=0, high=99)}
@@ -81,8 +81,21 @@ def test_prune_removes_other_recipes_and_nothing_else(cache: PreparedCache, mani
 
 
 def test_estimate_bounds_what_is_needed(cache: PreparedCache, manifest: Manifest) -> None:
-    needed = sum(cache.array(v).nbytes for v in cache.volumes)
+    needed = sum(cache.array(v).nbytes + cache.labels(v).nbytes for v in cache.volumes)
     assert needed <= estimate_bytes(manifest, recipe=RECIPE) <= 1.3 * needed
+
+
+def test_space_counts_what_is_there_but_not_what_another_recipe_left(
+    cache: PreparedCache, manifest: Manifest, tmp_path: Path
+) -> None:
+    whole = estimate_bytes(manifest, recipe=RECIPE)
+    empty = space_needed(manifest, recipe=RECIPE, root=tmp_path / "not" / "yet")
+    assert empty.needed == whole
+    assert empty.free > 1e6
+    assert space_needed(manifest, recipe=cache.recipe, root=cache.root).needed < 0.1 * whole
+    fine = Recipe(spacing_mm=0.5, min_shape=(8, 8, 8), intensity=RECIPE.intensity)
+    again = space_needed(manifest, recipe=fine.resolved(("CT",)), root=cache.root)
+    assert again.needed == estimate_bytes(manifest, recipe=fine)
 
 
 def test_too_small_a_disk_is_said_before(

@@ -4,10 +4,10 @@
     <root>/volumes/<key>.npy   float16 (x, y, z) in [0, 1]; key = digest of the file's bytes and the recipe
     <root>/volumes/<key>.json  its geometry; an array without this file is not finished
     <root>/labels/<key>.npy    label map on the same grid
-    <root>/salt                secret of this cache: subjects stand in the index only as salted digests
 
-Nothing in it holds a path or a header's text. Who has the salt and a list of names can find out which
-names are in the cache, so ``salt`` stays with the data: leave it out when the rest is passed on.
+Nothing in it holds a path or a header's text. Subjects stand in the index only as salted digests; the salt and the
+map lie beside the data (:mod:`voxmix.volumes.beside`). Where no map can be kept, the salt is ``<root>/salt``: who has
+it and a list of names can find out which names are in the cache, so leave it out when the rest is passed on.
 """
 
 import json
@@ -26,6 +26,7 @@ from voxmix.volumes.manifest import Split
 from voxmix.volumes.recipe import Recipe
 
 INDEX = "index.json"
+SALT = "salt"
 KIND = "prepared volumes"
 FORMAT = 1
 

@@ -81,6 +81,17 @@ Z_SCORE = IntensityRule(kind="zscore", low=-5, high=5)
 PERCENTILES = IntensityRule(kind="percentile", low=0.5, high=99.5)
 """Anything whose unit is not known."""
 
+RULES: dict[str, IntensityRule] = {
+    "soft-tissue": SOFT_TISSUE_WINDOW,
+    "bone": BONE_WINDOW,
+    "brain": IntensityRule(kind="window", low=0, high=80),
+    "lung": IntensityRule(kind="window", low=-1350, high=150),
+    "z-score": Z_SCORE,
+    "percentile": PERCENTILES,
+}
+"""Rules by the name that a recipe may use for them. Windows are the usual ones of reading rooms (level 40 width 80
+for brain, -600 and 1500 for lung), in HU."""
+
 PRESETS: dict[str, IntensityRule] = {
     "ABD-CT": SOFT_TISSUE_WINDOW,
     "ABD-MRI": Z_SCORE,
@@ -89,6 +100,7 @@ PRESETS: dict[str, IntensityRule] = {
     "HN-CT": SOFT_TISSUE_WINDOW,
     "HN-PET": Z_SCORE,
 }
+"""The paper's six domains (table 6)."""
 
 _BY_WORD = (
     (re.compile(r"CT|CECT|NCCT|CTA"), SOFT_TISSUE_WINDOW),

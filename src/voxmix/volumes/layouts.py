@@ -1,13 +1,11 @@
-"""Where data sets keep their files: a folder per domain, or a CSV."""
+"""A folder per domain: the layout of your own volumes. Which file names may be volumes."""
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from voxmix._io import atomic_path
 from voxmix.errors import InputError
-from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, Split, VolumeRecord
+from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 
 IMAGE_SUFFIXES = (
     ".nii.gz", ".nii", ".hdr", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz",
@@ -128,138 +126,3 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield Path(place), sorted(name for name in names if not name.startswith("."))
-
-
-def read_csv(path: Path) -> Manifest:
-    """Return the volumes of a table with columns path, domain, subject and, if wanted, the others.
-
-    The others are ``split``, ``label``, ``volume`` (which one of a 4D file, from 0) and ``affine`` (16 numbers
-    in place of a wrong header's).
-
-    Relative paths start at the table's folder and must stay below it; absolute paths are taken as
-    they are. Files that do not exist are set aside and counted.
-
-    Raises:
-        InputError: no such file, columns missing, a cell empty, a relative path that leaves the
-            folder, an unknown split, or not one file that exists.
-    """
-    rows = _rows(path)
-    records: list[VolumeRecord] = []
-    set_aside: list[SetAside] = []
-    for number, row in enumerate(rows, start=2):
-        for column in ("path", "domain", "subject"):
-            if not row[column]:
-                raise InputError(f"line {number} of {path} has no {column}; fill it or remove the line")
-        image = _resolve(row["path"], table=path, line=number)
-        label = _resolve(row["label"], table=path, line=number) if row.get("label") else None
-        if not image.exists():
-            set_aside.append(SetAside(path=image, domain=row["domain"], reason="no such file"))
-            continue
-        if label is not None and not label.exists():
-            set_aside.append(SetAside(path=label, domain=row["domain"], reason="no such label file"))
-            label = None
-        split = _split(row.get("split", ""), table=path, line=number)
-        records.append(
-            VolumeRecord(
-                path=image,
-                domain=row["domain"],
-                subject=row["subject"],
-                split=split,
-                label=label,
-                volume=_volume(row.get("volume", ""), table=path, line=number),
-                affine=_affine(row.get("affine", ""), table=path, line=number),
-            )
-        )
-    if not records:
-        raise InputError(
-            f"none of the {len(rows)} files of {path} exists; relative paths start at {path.parent}"
-        )
-    return Manifest(records=tuple(records), set_aside=tuple(set_aside))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}; give a CSV with columns path, domain, subject") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)") from None
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-    missing = [column for column in ("path", "domain", "subject") if column not in reader.fieldnames]
-    if missing:
-        raise InputError(
-            f"{path} lacks the columns {missing}; its first line must name path, domain, subject "
-            f"(and, if wanted, split, label, volume, affine), found {reader.fieldnames}"
-        )
-    rows = [
-        {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)} for row in reader
-    ]
-    if not rows:
-        raise InputError(f"{path} lists no volumes; add one line per volume")
-    return rows
-
-
-def _resolve(cell: str, *, table: Path, line: int) -> Path:
-    given = Path(cell)
-    if given.is_absolute():
-        return given
-    folder = Path(os.path.abspath(table.parent))
-    target = Path(os.path.normpath(folder / given))
-    if not target.is_relative_to(folder):
-        raise InputError(
-            f"line {line} of {table} points outside the table's folder: {cell}; give the full path instead"
-        )
-    return target
-
-
-def _split(cell: str, *, table: Path, line: int) -> Split:
-    names: dict[str, Split] = {
-        "": "",
-        "train": "train",
-        "training": "train",
-        "validation": "validation",
-        "val": "validation",
-    }
-    if cell.lower() not in names:
-        raise InputError(f"line {line} of {table} has split {cell!r}; use one of {list(SPLITS)} or none")
-    return names[cell.lower()]
-
-
-def _volume(cell: str, *, table: Path, line: int) -> int | None:
-    if not cell:
-        return None
-    if not cell.isdecimal():
-        raise InputError(f"line {line} of {table} has volume {cell!r}; give which one of a 4D file, from 0")
-    return int(cell)
-
-
-def _affine(cell: str, *, table: Path, line: int) -> tuple[float, ...] | None:
-    try:
-        return tuple(float(number) for number in cell.split()) or None
-    except ValueError:
-        raise InputError(f"line {line} of {table} has an affine that is not 16 numbers: {cell!r}") from None
-
-
-def write_csv(manifest: Manifest, path: Path) -> None:
-    """Write a manifest as the table that :func:`read_csv` reads.
-
-    Files below the table's folder are named relative to it, so that folder and table can move together.
-    """
-    folder = Path(os.path.abspath(path.parent))
-
-    def name(file: Path | None) -> str:
-        if file is None:
-            return ""
-        full = Path(os.path.abspath(file))
-        return str(full.relative_to(folder) if full.is_relative_to(folder) else full)
-
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["path", "domain", "subject", "split", "label", "volume", "affine"])
-        for r in manifest.records:
-            volume = "" if r.volume is None else r.volume
-            affine = " ".join(f"{number:.12g}" for number in r.affine or ())
-            table.writerow([name(r.path), r.domain, r.subject, r.split, name(r.label), volume, affine])

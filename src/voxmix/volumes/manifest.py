@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -41,8 +42,8 @@ class VolumeRecord:
             raise InputError(f"{self.path} has no subject; name the person or animal it shows")
         if self.volume is not None and self.volume < 0:
             raise InputError(f"{self.path} has volume {self.volume}; volumes of a 4D file count from 0")
-        if self.affine is not None and len(self.affine) != 16:
-            raise InputError(f"{self.path} has an affine of {len(self.affine)} numbers, expected 16")
+        if self.affine is not None and (len(self.affine) != 16 or not all(map(isfinite, self.affine))):
+            raise InputError(f"{self.path} has an affine that is not 16 finite numbers")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,14 +90,14 @@ class Manifest:
 
     @classmethod
     def from_csv(cls, path: Path) -> "Manifest":
-        """Return the volumes of a table: see :func:`voxmix.volumes.layouts.read_csv`."""
-        from voxmix.volumes.layouts import read_csv
+        """Return the volumes of a table: see :func:`voxmix.volumes.tables.read_csv`."""
+        from voxmix.volumes.tables import read_csv
 
         return read_csv(path)
 
     def write_csv(self, path: Path) -> None:
-        """Write the table that :meth:`from_csv` reads: see :func:`voxmix.volumes.layouts.write_csv`."""
-        from voxmix.volumes.layouts import write_csv
+        """Write the table that :meth:`from_csv` reads: see :func:`voxmix.volumes.tables.write_csv`."""
+        from voxmix.volumes.tables import write_csv
 
         write_csv(self, path)
 
@@ -129,18 +130,22 @@ class Manifest:
             set_aside=tuple(s for s in self.set_aside if s.domain in wanted),
         )
 
-    def split(self, *, seed: int, fraction: float = 0.2) -> "Manifest":
+    def split(self, *, seed: int, fraction: float = 0.2, like: "Manifest | None" = None) -> "Manifest":
         """Return the manifest with every subject on one side, in all its domains.
 
         A subject goes to validation when ``u(seed, subject) < fraction``, where u is the first 64 bits
-        of SHA-256 read as a number in [0, 1): adding files never moves a subject that was placed so.
+        of SHA-256 read as a number in [0, 1): adding files never moves a subject that was placed so, and
+        manifests of pretraining and of downstream tasks agree on every subject that both have.
         A domain that this leaves without validation gets its subject of smallest u, one left without
         training loses its subject of largest u, smallest domains first, as long as no other domain is
-        emptied by the move. A split given in the CSV is kept as it is.
+        emptied by the move. A split given in the CSV is kept as it is. Subjects that ``like`` has keep the
+        side they have there, whatever else is added: an earlier manifest of the same data, or that of
+        pretraining for a downstream task.
 
         Raises:
             InputError: the fraction is not between 0 and 1; a domain has fewer than two subjects; a
-                given split has a subject on both sides or a side empty; no split exists.
+                given split has a subject on both sides or a side empty; no split exists; ``like`` has a
+                subject on both sides.
         """
         if not 0 < fraction < 1:
             raise InputError(f"fraction must lie between 0 and 1, got {fraction}; 0.2 is a fifth")
@@ -155,20 +160,42 @@ class Manifest:
             return self._checked()
         if any(record.split for record in self.records):
             raise InputError("some volumes have a split and some have none; give it for all or for none")
-        validation = self._choose_validation(seed, fraction)
+        known = {} if like is None else like.sides()
+        validation = self._choose_validation(seed, fraction, known)
         placed = tuple(
             replace(record, split="validation" if record.subject in validation else "train")
             for record in self.records
         )
         return replace(self, records=placed)._checked()
 
-    def _choose_validation(self, seed: int, fraction: float) -> frozenset[str]:
+    def sides(self) -> dict[str, Split]:
+        """Return subject to side, of the subjects that have one.
+
+        Raises:
+            InputError: a subject stands on both.
+        """
+        sides: dict[str, Split] = {}
+        for record in self.records:
+            if record.split and sides.setdefault(record.subject, record.split) != record.split:
+                raise InputError(
+                    f"subject {record.subject!r} stands in training and in validation ({record.domain}); "
+                    "put all volumes of one subject on one side"
+                )
+        return sides
+
+    def _choose_validation(self, seed: int, fraction: float, known: dict[str, Split]) -> frozenset[str]:
         place = {record.subject: _uniform(seed, record.subject) for record in self.records}
-        validation = {subject for subject, u in place.items() if u < fraction}
+        validation = {
+            subject
+            for subject, u in place.items()
+            if known.get(subject, "validation" if u < fraction else "train") == "validation"
+        }
         members = {domain: set(self.subjects(domain)) for domain in self.domains}
 
         def moves_well(subject: str, *, out_of: set[str]) -> bool:
-            return all(len(group & out_of) > 1 for group in members.values() if subject in group)
+            return subject not in known and all(
+                len(group & out_of) > 1 for group in members.values() if subject in group
+            )
 
         for domain in sorted(members, key=lambda name: (len(members[name]), name)):
             group = members[domain]
@@ -182,13 +209,7 @@ class Manifest:
         return frozenset(validation)
 
     def _checked(self) -> "Manifest":
-        sides: dict[str, Split] = {}
-        for record in self.records:
-            if sides.setdefault(record.subject, record.split) != record.split:
-                raise InputError(
-                    f"subject {record.subject!r} stands in training and in validation ({record.domain}); "
-                    "put all volumes of one subject on one side"
-                )
+        self.sides()
         for side in SPLITS:
             empty = [domain for domain, count in self.counts(side).items() if count == 0]
             if empty:

@@ -1,7 +1,5 @@
 """Preparing: every file of a manifest to one array of the cache, in parallel, resumable at any moment."""
 
-import secrets
-import shutil
 import time
 import warnings
 from concurrent.futures import Future, as_completed
@@ -17,15 +15,17 @@ from voxmix._io import atomic_path, digest, file_digest, naming_full_disk, read_
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
-from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
+from voxmix.volumes.beside import SubjectMap, new_salt, read_map, write_map, write_set_aside
+from voxmix.volumes.cache import INDEX, SALT, PreparedCache, PreparedVolume, subject_digest, volume_key
 from voxmix.volumes.content import content_digest, record_digest
 from voxmix.volumes.geometry import Geometry, Shape
 from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
 from voxmix.volumes.read import read_labels, read_record
 from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.tables import relative_name
 from voxmix.volumes.transform import prepare_volume
-from voxmix.volumes.upkeep import estimate_bytes
+from voxmix.volumes.upkeep import space_needed
 from voxmix.volumes.volume import UnreadableVolumeError
 
 _STALE_SECONDS = 3600
@@ -60,7 +60,13 @@ class _Outcome:
 
 
 def prepare(
-    manifest: Manifest, *, recipe: Recipe, root: Path, workers: int = 1, progress: ProgressCallback = silent
+    manifest: Manifest,
+    *,
+    recipe: Recipe,
+    root: Path,
+    source: Path | None = None,
+    workers: int = 1,
+    progress: ProgressCallback = silent,
 ) -> Preparation:
     """Return the cache of the manifest's volumes in ``root``, making what is not there yet.
 
@@ -69,6 +75,10 @@ def prepare(
     that of one volume per worker. Unreadable files are set aside and the job goes on; so is a file whose
     bytes were met before in the same domain, or on the other side of the split, and one on which a worker
     process dies.
+
+    ``source`` is the folder or table the manifest came from: the map from pseudonyms to subjects and the list of
+    files that were set aside are kept beside it (:mod:`voxmix.volumes.beside`). Without it there is no map, and
+    the secret of the pseudonyms stays in the cache.
 
     Raises:
         InputError: the manifest is not split; a domain keeps no volume on one side.
@@ -82,9 +92,11 @@ def prepare(
             (root / folder).mkdir(parents=True, exist_ok=True)
         _remove_stale(root)
         _warn_of_space(manifest, recipe=recipe, root=root)
-        salt = _salt(root)
+        salt = _salt(root, source)
         outcomes = _run(manifest.records, recipe=recipe, root=root, workers=workers, progress=progress)
-        volumes, set_aside = _collect(manifest, outcomes, salt=salt, recipe=recipe)
+        volumes, set_aside, shown = _collect(manifest, outcomes, salt=salt, recipe=recipe)
+        if source is not None:
+            write_set_aside(set_aside, source)
         _check_sides(manifest, volumes, set_aside)
         cache = PreparedCache(
             root=root,
@@ -92,6 +104,7 @@ def prepare(
             recipe=recipe,
             set_aside=tuple({"domain": s.domain, "digest": s.digest, "reason": s.reason} for s in set_aside),
         )
+        _keep_names(root, source, salt=salt, shown=shown)
         write_json(root / INDEX, cache.as_dict())
     done = [outcome for outcome in outcomes if outcome.key]
     return Preparation(
@@ -216,12 +229,11 @@ def _finished(path: Path) -> dict[str, Any] | None:
 
 
 def _warn_of_space(manifest: Manifest, *, recipe: Recipe, root: Path) -> None:
-    there = sum(path.stat().st_size for path in (root / "volumes").glob("*.npy"))
-    needed, free = estimate_bytes(manifest, recipe=recipe) - there, shutil.disk_usage(root).free
-    if needed > free:
+    space = space_needed(manifest, recipe=recipe, root=root)
+    if space.needed > space.free:
         warnings.warn(
-            f"preparing may take up to {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free on the disk of "
-            f"{root}; if it fills up, free some space and give the same command again",
+            f"preparing may take up to {space.needed / 1e9:.1f} GB and {space.free / 1e9:.1f} GB are free on the "
+            f"disk of {root}; if it fills up, free some space and give the same command again",
             VoxmixWarning,
             stacklevel=3,
         )
@@ -229,8 +241,10 @@ def _warn_of_space(manifest: Manifest, *, recipe: Recipe, root: Path) -> None:
 
 def _collect(
     manifest: Manifest, outcomes: list[_Outcome], *, salt: str, recipe: Recipe
-) -> tuple[tuple[PreparedVolume, ...], tuple[SetAside, ...]]:
+) -> tuple[tuple[PreparedVolume, ...], tuple[SetAside, ...], tuple[tuple[PreparedVolume, VolumeRecord], ...]]:
+    """Return the volumes, what was set aside, and each volume with the record it shows."""
     volumes: dict[tuple[str, str], PreparedVolume] = {}
+    shown: list[tuple[PreparedVolume, VolumeRecord]] = []
     set_aside = list(manifest.set_aside)
     side_of: dict[str, str] = {}
     pairs = list(zip(manifest.records, outcomes, strict=True))
@@ -264,8 +278,9 @@ def _collect(
             label=outcome.label,
             category=record.category,
         )
+        shown.append((volumes[record.domain, outcome.key], record))
     ordered = sorted(volumes.values(), key=lambda volume: (volume.domain, volume.key))
-    return tuple(ordered), tuple(set_aside)
+    return tuple(ordered), tuple(set_aside), tuple(shown)
 
 
 def _check_sides(
@@ -284,13 +299,38 @@ def _check_sides(
                 )
 
 
-def _salt(root: Path) -> str:
-    path = root / "salt"
-    if not path.exists():
-        with atomic_path(path) as temporary:
-            temporary.write_text(secrets.token_hex(16), encoding="utf-8")
-        path.chmod(0o600)
-    return path.read_text(encoding="utf-8")
+def _salt(root: Path, source: Path | None) -> str:
+    """Return the secret of the pseudonyms: that of the data's map, that of the cache, or a new one."""
+    found = None if source is None else read_map(source)
+    if found is not None:
+        return found.salt
+    kept = root / SALT
+    return kept.read_text(encoding="utf-8") if kept.exists() else new_salt()
+
+
+def _keep_names(
+    root: Path,
+    source: Path | None,
+    *,
+    salt: str,
+    shown: tuple[tuple[PreparedVolume, VolumeRecord], ...],
+) -> None:
+    """Write the map beside the data and take the secret out of the cache; without a map it stays there."""
+    kept = root / SALT
+    if source is not None:
+        folder = source if source.is_dir() else source.parent
+        names = SubjectMap(
+            salt=salt,
+            subjects={volume.subject: record.subject for volume, record in shown},
+            volumes={volume.key: relative_name(record.path, folder) for volume, record in shown},
+        )
+        if write_map(names, source):
+            kept.unlink(missing_ok=True)
+            return
+    if not kept.exists():
+        with atomic_path(kept) as temporary:
+            temporary.write_text(salt, encoding="utf-8")
+        kept.chmod(0o600)
 
 
 def _remove_stale(root: Path) -> None:

@@ -38,7 +38,9 @@ def read_record(record: VolumeRecord, *, max_voxels: int = MAX_VOXELS) -> Volume
     read = read_volume(record.path, volume=record.volume, series=record.series, max_voxels=max_voxels)
     if record.affine is None:
         return read
-    return replace(read, affine=np.array(record.affine).reshape(4, 4))
+    affine = np.array(record.affine).reshape(4, 4)
+    _check_affine(affine)
+    return replace(read, affine=affine)
 
 
 def read_volume(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from voxmix._io import digest
 from voxmix.errors import InputError
-from voxmix.volumes.intensity import IntensityRule, rule_from_name
+from voxmix.volumes.intensity import RULES, IntensityRule, rule_from_name
 
 PREPARATION_VERSION = 1
 """Raised whenever the same file and recipe give other voxels than before."""
@@ -96,3 +96,23 @@ class Recipe:
                 "rule": self.rule(domain).as_dict(),
             }
         )
+
+
+def spell_out(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a recipe file with each rule that is named (``HN-CT: bone``) written out.
+
+    Raises:
+        InputError: a rule of that name does not exist.
+    """
+    rules = values.get("intensity")
+    if not isinstance(rules, Mapping):
+        return dict(values)
+    unknown = [(domain, rule) for domain, rule in rules.items() if isinstance(rule, str) and rule not in RULES]
+    if unknown:
+        domain, rule = unknown[0]
+        raise InputError(
+            f"intensity of {domain}: no rule is called {rule!r}; choose one of {list(RULES)}, or give "
+            "{kind: window, low: -175, high: 250} (kinds: window, zscore, percentile)"
+        )
+    named = {domain: RULES[rule].as_dict() if isinstance(rule, str) else rule for domain, rule in rules.items()}
+    return {**values, "intensity": named}

@@ -1,5 +1,6 @@
 """Upkeep of a cache: what it holds, whether it is whole, what is no longer needed, what it will need."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from voxmix._io import file_digest, read_json
-from voxmix._optional import require
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
-from voxmix.volumes.cache import PreparedCache, PreparedVolume
+from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume
 from voxmix.volumes.geometry import resampled_shape
-from voxmix.volumes.layouts import split_suffix
+from voxmix.volumes.headers import claimed_grid
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 from voxmix.volumes.recipe import Recipe
 
@@ -114,8 +114,32 @@ def _files(volume: PreparedVolume) -> Iterator[str]:
             yield str(Path(array).with_suffix(".json"))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Space:
+    """What preparing needs on the disk, at most, and what is free there, in bytes."""
+
+    needed: int
+    free: int
+
+
+def space_needed(manifest: Manifest, *, recipe: Recipe, root: Path) -> Space:
+    """Return about what preparing into ``root`` will still take, at most, and what is free on its disk."""
+    there = sum(path.stat().st_size for folder in ("volumes", "labels") for path in (root / folder).glob("*"))
+    if (root / INDEX).exists():
+        cache = PreparedCache.open(root)
+        if cache.recipe.digest != recipe.digest:  # Arrays of another recipe take no part in this one.
+            there -= sum(item.bytes for item in usage(cache))
+    needed = estimate_bytes(manifest, recipe=recipe) - there
+    return Space(needed=max(0, needed), free=shutil.disk_usage(_existing(root)).free)
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest folder that exists, from a path upwards."""
+    return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+
+
 def estimate_bytes(manifest: Manifest, *, recipe: Recipe) -> int:
-    """Return about how many bytes the prepared images will take, at most.
+    """Return about how many bytes the prepared images and their label maps will take, at most.
 
     From the headers of up to ten files per domain, before the foreground is cut out; DICOM folders and files
     whose header cannot be read count like the mean of the others.
@@ -126,30 +150,17 @@ def estimate_bytes(manifest: Manifest, *, recipe: Recipe) -> int:
         chosen = records[:: max(1, len(records) // _SAMPLE)][:_SAMPLE]
         sizes = [size for record in chosen if (size := _prepared_voxels(record, recipe)) is not None]
         mean = float(np.mean(sizes)) if sizes else float(np.prod(recipe.min_shape))
-        total += mean * len(records)
-    return int(total * _BYTES_PER_VOXEL)
+        labels = sum(record.label is not None for record in records)
+        total += mean * (len(records) * _BYTES_PER_VOXEL + labels)
+    return int(total)
 
 
 def _prepared_voxels(record: VolumeRecord, recipe: Recipe) -> int | None:
     """Return the voxels of a prepared volume by its file's header, or None where that cannot be read."""
-    suffix = split_suffix(record.path.name)[1]
-    try:
-        if suffix in (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr"):
-            header = require("nibabel", extra="imaging").load(record.path).header
-            shape, voxel_mm = header.get_data_shape()[:3], header.get_zooms()[:3]
-        elif suffix in (".nrrd", ".nhdr", ".mha", ".mhd"):
-            reader = require("SimpleITK", extra="imaging").ImageFileReader()
-            reader.SetFileName(str(record.path))
-            reader.ReadImageInformation()
-            shape, voxel_mm = reader.GetSize()[:3], reader.GetSpacing()[:3]
-        else:
-            return None
-        x, y, z = (int(n) for n in shape)
-        size = resampled_shape((x, y, z), np.array(voxel_mm, dtype=np.float64), spacing_mm=recipe.spacing_mm)
-    except ImportError:
-        raise
-    except Exception:  # An unreadable header is set aside when its turn comes.
+    grid = claimed_grid(record.path)
+    if grid is None or len(grid[0]) < 3 or min(grid[0][:3]) < 1 or not np.all(np.isfinite(grid[1])):
         return None
-    return int(
-        np.prod([max(n, least) for n, least in zip(size, recipe.min_shape, strict=True)], dtype=np.int64)
-    )
+    x, y, z = grid[0][:3]
+    size = resampled_shape((x, y, z), np.array(grid[1], dtype=np.float64), spacing_mm=recipe.spacing_mm)
+    voxels = [max(n, least) for n, least in zip(size, recipe.min_shape, strict=True)]
+    return min(int(np.prod(voxels, dtype=np.int64)), recipe.max_voxels)

@@ -1,0 +1,114 @@
+"""What stays beside the data: who stands behind a cache's pseudonyms, and the paths of what was set aside.
+
+    manifest.csv -> manifest.subjects.json, manifest.set-aside.csv
+    volumes/     -> volumes/voxmix-subjects.json, volumes/voxmix-set-aside.csv
+
+A cache holds neither a path nor a name, nor the secret that could test one: those are here, readable by their
+owner only, in the folder that holds the images anyway.
+"""
+
+import csv
+import secrets
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxmix._io import atomic_path, read_versioned, write_json
+from voxmix.errors import VoxmixWarning
+from voxmix.volumes.manifest import SetAside
+from voxmix.volumes.tables import relative_name
+
+KIND = "subject map"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubjectMap:
+    """Secret and names behind a cache: ``subjects`` is salted digest to subject, ``volumes`` key to file."""
+
+    salt: str
+    subjects: dict[str, str]
+    volumes: dict[str, str]
+
+
+def map_path(source: Path) -> Path:
+    """Return where the subject map of a manifest file or a folder of volumes lies."""
+    return source / "voxmix-subjects.json" if source.is_dir() else source.with_suffix(".subjects.json")
+
+
+def set_aside_path(source: Path) -> Path:
+    """Return where the list of files that were set aside lies."""
+    return source / "voxmix-set-aside.csv" if source.is_dir() else source.with_suffix(".set-aside.csv")
+
+
+def read_map(source: Path) -> SubjectMap | None:
+    """Return the subject map of a source, or None where none was made yet.
+
+    Raises:
+        InputError: the file is there and cannot be used.
+    """
+    path = map_path(source)
+    if not path.exists():
+        return None
+    value = read_versioned(path, kind=KIND, version=FORMAT)
+    return SubjectMap(salt=value["salt"], subjects=value["subjects"], volumes=value["volumes"])
+
+
+def new_salt() -> str:
+    """Return a new secret of 128 bits."""
+    return secrets.token_hex(16)
+
+
+def write_map(found: SubjectMap, source: Path) -> bool:
+    """Write the map beside the source, with what an earlier map of it holds; return whether that was possible.
+
+    Warns:
+        VoxmixWarning: the folder cannot be written.
+    """
+    path = map_path(source)
+    before = read_map(source)
+    merged = {
+        "salt": found.salt,
+        "subjects": {**(before.subjects if before else {}), **found.subjects},
+        "volumes": {**(before.volumes if before else {}), **found.volumes},
+    }
+    try:
+        write_json(path, {"kind": KIND, "format": FORMAT, **merged})
+        path.chmod(0o600)
+    except OSError as error:
+        warnings.warn(
+            f"the map from pseudonyms to subjects could not be written beside the data ({error.strerror}): nobody can "
+            "tell from the cache who is who, and its secret stays in the cache; leave that out when you pass it on",
+            VoxmixWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def write_set_aside(items: Iterable[SetAside], source: Path) -> Path | None:
+    """Write path, domain and reason of every file that was set aside; None when there is none.
+
+    Warns:
+        VoxmixWarning: the folder cannot be written.
+    """
+    path, rows = set_aside_path(source), list(items)
+    try:
+        if not rows:
+            path.unlink(missing_ok=True)
+            return None
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerow(["path", "domain", "reason"])
+            table.writerows([relative_name(s.path, path.parent), s.domain, s.reason] for s in rows)
+        path.chmod(0o600)
+    except OSError as error:
+        warnings.warn(
+            f"the list of files that were set aside could not be written beside the data ({error.strerror}); they "
+            "are named on the terminal",
+            VoxmixWarning,
+            stacklevel=2,
+        )
+        return None
+    return path

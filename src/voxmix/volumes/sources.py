@@ -1,0 +1,134 @@
+"""Sources: what a user names as volumes (a table, a folder in any known layout, several of them) to one manifest."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from voxmix._io import read_json
+from voxmix.errors import InputError
+from voxmix.volumes.manifest import Manifest, VolumeRecord
+from voxmix.volumes.public_sets import read_layout
+from voxmix.volumes.tables import read_table
+
+_TABLES = (".csv", ".tsv", ".json")
+_LISTS = ("dataset.json", "pretrain_data.json")
+
+
+def read_source(path: Path, *, layout: str | None = None) -> tuple[Manifest, str]:
+    """Return the volumes of a table or of a folder, and the layout: the one named, else the one detected.
+
+    A ``dataset.json`` or ``pretrain_data.json`` stands for its folder.
+
+    Raises:
+        InputError: no such file or folder, an unknown layout, a table that cannot be used, or no volume.
+    """
+    if path.name in _LISTS and path.is_file():
+        path = path.parent
+    if path.is_file() or path.suffix.lower() in _TABLES:
+        if layout is not None:
+            raise InputError(f"{path} is a table; a layout ({layout!r}) is for folders")
+        return read_table(path), "table"
+    if not path.is_dir():
+        raise InputError(
+            f"no such file or folder: {path}; give a folder of volumes, or a CSV or JSON manifest"
+        )
+    found = layout or detect_layout(path)
+    return read_layout(found, path), found
+
+
+def detect_layout(root: Path) -> str:
+    """Return the name of the layout (see ``LAYOUTS``) that a folder shows; "folder" where it shows none.
+
+    Only names of files and folders near the top, and the kind of a ``dataset.json``, are looked at. A set that
+    could be two is taken for the more special one: AMOS and Decathlon both have a ``dataset.json``.
+    """
+    if (root / "pretrain_data.json").is_file():
+        return "nnssl"
+    names = {path.name for path in root.iterdir()}
+    if "imagesTr" in names or "imagesVa" in names:
+        return _with_images_tr(root)
+    for layout, pattern in _SIGNS:
+        if any(True for glob in pattern for _ in root.glob(glob)):
+            return layout
+    return "folder"
+
+
+_SIGNS = (
+    ("medmnist", ("*mnist3d*.npz",)),
+    ("bhsd", ("label_192/images", "ground truths")),
+    ("oasis", ("OAS1_*_MR?", "disc*/OAS1_*_MR?", "*/disc*/OAS1_*_MR?")),
+    ("brats", ("BraTS-*-*-*/BraTS-*.nii.gz", "*/BraTS-*-*-*/BraTS-*.nii.gz")),
+    ("hecktor", ("Task */*/*__[CP]T.nii.gz", "*/*__[CP]T.nii.gz", "*/Task */*/*__[CP]T.nii.gz")),
+    ("bids", ("dataset_description.json", "sub-*/anat", "sub-*/ses-*/anat", "sub-*/pet")),
+)
+
+
+def _with_images_tr(root: Path) -> str:
+    if any(root.glob("images*/amos_*.nii.gz")):
+        return "amos"
+    described = read_json(root / "dataset.json") if (root / "dataset.json").is_file() else {}
+    known = described if isinstance(described, dict) else {}
+    # nnU-Net numbers channels with four digits behind the case's name, also where its list leaves them out.
+    numbered = any(re.search(r"_\d{4}\.[a-z.]+$", path.name) for path in (root / "imagesTr").glob("*"))
+    if "channel_names" in known or (numbered and "modality" in known):
+        return "nnunet"
+    return "decathlon" if "training" in known else "nnunet"
+
+
+def read_sources(
+    paths: Sequence[Path], *, layout: str | None = None, rename: Mapping[str, str] | None = None
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Return one manifest of several sources, and the layout of each; ``rename`` gives domains other names.
+
+    Subjects of different sources are different people, so with several sources each subject is called
+    ``<source>/<subject>``, by the name of the folder or table; a table that voxmix wrote so keeps its names.
+
+    Raises:
+        InputError: as :func:`read_source`; two sources of one name; a domain to rename that does not exist.
+    """
+    read = [read_source(path, layout=layout) for path in paths]
+    found = tuple(name for _, name in read)
+    manifests = [manifest for manifest, _ in read]
+    if len(paths) > 1:
+        manifests = list(_apart(paths, manifests))
+    joined = Manifest(
+        records=tuple(record for manifest in manifests for record in manifest.records),
+        set_aside=tuple(item for manifest in manifests for item in manifest.set_aside),
+    )
+    return rename_domains(joined, rename or {}), found
+
+
+def _apart(paths: Sequence[Path], manifests: Sequence[Manifest]) -> Iterator[Manifest]:
+    """Yield the manifests with subjects named after their source."""
+    names = [path.resolve().name.split(".")[0] for path in paths]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"two sources are called {twice[0]!r}: their subjects could not be told apart; rename one folder, or "
+            "make a manifest of each and join the tables"
+        )
+    for name, manifest in zip(names, manifests, strict=True):
+        yield replace(
+            manifest, records=tuple(replace(r, subject=f"{name}/{r.subject}") for r in manifest.records)
+        )
+
+
+def rename_domains(manifest: Manifest, names: Mapping[str, str]) -> Manifest:
+    """Return the manifest with other names of domains; two domains that get one name become one.
+
+    Raises:
+        InputError: a domain that is not there, or a name that cannot be one.
+    """
+    unknown = sorted(set(names) - set(manifest.domains))
+    if unknown:
+        raise InputError(f"no domain {unknown[0]!r} to rename; this manifest has {list(manifest.domains)}")
+
+    def renamed(record: VolumeRecord) -> VolumeRecord:
+        return replace(record, domain=names.get(record.domain, record.domain))
+
+    return Manifest(
+        records=tuple(map(renamed, manifest.records)),
+        set_aside=tuple(replace(s, domain=names.get(s.domain, s.domain)) for s in manifest.set_aside),
+    )

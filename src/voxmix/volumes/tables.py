@@ -1,0 +1,243 @@
+"""Manifests as files: a CSV that people edit, a JSON that also keeps what was set aside."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+from voxmix._io import atomic_path, read_versioned, write_json
+from voxmix.errors import InputError
+from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, Split, VolumeRecord
+
+KIND = "manifest"
+FORMAT = 1
+_COLUMNS = ("path", "domain", "subject", "split", "label", "volume", "series", "affine", "category")
+
+
+def read_csv(path: Path) -> Manifest:
+    """Return the volumes of a table with columns path, domain, subject and, if wanted, the others.
+
+    The others are ``split``, ``label``, ``volume`` (which one of a 4D file, from 0), ``series`` (which one of a
+    DICOM folder, as ``voxmix manifest`` names it), ``affine`` (16 numbers in place of a wrong header's) and
+    ``category`` (the class of the subject).
+
+    Relative paths start at the table's folder and must stay below it; absolute paths are taken as
+    they are. Files that do not exist are set aside and counted.
+
+    Raises:
+        InputError: no such file, columns missing, a cell empty, a relative path that leaves the
+            folder, an unknown split, or not one file that exists.
+    """
+    return _from_rows(_rows(path), path, unit="line", first=2)
+
+
+def _from_rows(rows: list[dict[str, str]], path: Path, *, unit: str, first: int) -> Manifest:
+    records: list[VolumeRecord] = []
+    set_aside: list[SetAside] = []
+    for number, row in enumerate(rows, start=first):
+        place = f"{unit} {number}"
+        for column in ("path", "domain", "subject"):
+            if not row[column]:
+                raise InputError(f"{place} of {path} has no {column}; fill it or remove it")
+        image = _resolve(row["path"], table=path, line=place)
+        label = _resolve(row["label"], table=path, line=place) if row.get("label") else None
+        if not os.path.exists(image):  # False, not an error, for names that no disk can hold.
+            set_aside.append(SetAside(path=image, domain=row["domain"], reason="no such file"))
+            continue
+        if label is not None and not os.path.exists(label):
+            set_aside.append(SetAside(path=label, domain=row["domain"], reason="no such label file"))
+            label = None
+        split = _split(row.get("split", ""), table=path, line=place)
+        records.append(
+            VolumeRecord(
+                path=image,
+                domain=row["domain"],
+                subject=row["subject"],
+                split=split,
+                label=label,
+                volume=_volume(row.get("volume", ""), table=path, line=place),
+                affine=_affine(row.get("affine", ""), table=path, line=place),
+                series=row.get("series", ""),
+                category=row.get("category", ""),
+            )
+        )
+    if not records:
+        raise InputError(
+            f"none of the {len(rows)} files of {path} exists; relative paths start at {path.parent}"
+        )
+    return Manifest(records=tuple(records), set_aside=tuple(set_aside))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}; give a CSV with columns path, domain, subject") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)") from None
+    header = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
+    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+    missing = [column for column in ("path", "domain", "subject") if column not in reader.fieldnames]
+    if missing:
+        raise InputError(
+            f"{path} lacks the columns {missing}; its first line must name path, domain, subject "
+            f"(and, if wanted, split, label, volume, series, affine, category), found {reader.fieldnames}"
+        )
+    try:
+        rows = [
+            {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+            for row in reader
+        ]
+    except csv.Error as error:
+        raise InputError(f"{path} is not a table: {error}; save it as CSV (UTF-8)") from None
+    if not rows:
+        raise InputError(f"{path} lists no volumes; add one line per volume")
+    return rows
+
+
+def _resolve(cell: str, *, table: Path, line: str) -> Path:
+    given = Path(cell)
+    if given.is_absolute():
+        return given
+    folder = Path(os.path.abspath(table.parent))
+    target = Path(os.path.normpath(folder / given))
+    if not target.is_relative_to(folder):
+        raise InputError(
+            f"{line} of {table} points outside the table's folder: {cell}; give the full path instead"
+        )
+    return target
+
+
+def _split(cell: str, *, table: Path, line: str) -> Split:
+    names: dict[str, Split] = {
+        "": "",
+        "train": "train",
+        "training": "train",
+        "validation": "validation",
+        "val": "validation",
+    }
+    if cell.lower() not in names:
+        raise InputError(f"{line} of {table} has split {cell!r}; use one of {list(SPLITS)} or none")
+    return names[cell.lower()]
+
+
+def _volume(cell: str, *, table: Path, line: str) -> int | None:
+    if not cell:
+        return None
+    if not cell.isdecimal():
+        raise InputError(f"{line} of {table} has volume {cell!r}; give which one of a 4D file, from 0")
+    return int(cell)
+
+
+def _affine(cell: str, *, table: Path, line: str) -> tuple[float, ...] | None:
+    try:
+        return tuple(float(number) for number in cell.split()) or None
+    except ValueError:
+        raise InputError(f"{line} of {table} has an affine that is not 16 numbers: {cell!r}") from None
+
+
+def write_csv(manifest: Manifest, path: Path) -> None:
+    """Write a manifest as the table that :func:`read_csv` reads.
+
+    Files below the table's folder are named relative to it, so that folder and table can move together. Columns
+    that no volume needs are left out.
+    """
+    rows = [_row(record, path.parent) for record in manifest.records]
+    used = [name for name in _COLUMNS if name in _COLUMNS[:4] or any(row[name] for row in rows)]
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, used, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def relative_name(file: Path, folder: Path) -> str:
+    """Return the name of a file in a table that lies in ``folder``: relative below it, else the full path."""
+    base, full = Path(os.path.abspath(folder)), Path(os.path.abspath(file))
+    return str(full.relative_to(base) if full.is_relative_to(base) else full)
+
+
+def _row(record: VolumeRecord, folder: Path) -> dict[str, str]:
+    return {
+        "path": relative_name(record.path, folder),
+        "domain": record.domain,
+        "subject": record.subject,
+        "split": record.split,
+        "label": "" if record.label is None else relative_name(record.label, folder),
+        "volume": "" if record.volume is None else str(record.volume),
+        "series": record.series,
+        "affine": " ".join(f"{number:.12g}" for number in record.affine or ()),
+        "category": record.category,
+    }
+
+
+def write_manifest_json(manifest: Manifest, path: Path) -> None:
+    """Write a manifest, with the files that were set aside and why, as JSON."""
+    records = [
+        {name: text for name, text in _row(record, path.parent).items() if text}
+        for record in manifest.records
+    ]
+    aside = [
+        {"path": relative_name(s.path, path.parent), "domain": s.domain, "reason": s.reason}
+        for s in manifest.set_aside
+    ]
+    write_json(path, {"kind": KIND, "format": FORMAT, "volumes": records, "set_aside": aside})
+
+
+def read_manifest_json(path: Path) -> Manifest:
+    """Return the manifest of a JSON file that :func:`write_manifest_json` wrote.
+
+    Raises:
+        InputError: another file, or a row that :func:`read_csv` would refuse.
+    """
+    value = read_versioned(path, kind=KIND, version=FORMAT)
+    rows = [_text_row(row, path) for row in _list(value, "volumes", path)]
+    manifest = _from_rows(rows, path, unit="volume", first=1)
+    aside = tuple(
+        SetAside(
+            path=_resolve(row.get("path", ""), table=path, line=f"set_aside {number}"),
+            domain=row.get("domain", ""),
+            reason=row.get("reason", ""),
+        )
+        for number, row in enumerate(
+            (_text_row(row, path) for row in _list(value, "set_aside", path)), start=1
+        )
+    )
+    return Manifest(records=manifest.records, set_aside=(*aside, *manifest.set_aside))
+
+
+def _list(value: dict[str, Any], key: str, path: Path) -> list[Any]:
+    found = value.get(key, [])
+    if not isinstance(found, list):
+        raise InputError(f"{key} of {path} should be a list, found {type(found).__name__}")
+    return found
+
+
+def _text_row(row: Any, path: Path) -> dict[str, str]:
+    if not isinstance(row, dict) or not all(isinstance(item, str) for item in row.values()):
+        raise InputError(f"{path} should list objects of texts; write it with voxmix manifest")
+    return {"path": "", "domain": "", "subject": "", **row}
+
+
+def read_table(path: Path) -> Manifest:
+    """Return the manifest of a CSV or JSON file.
+
+    Raises:
+        InputError: as :func:`read_csv` and :func:`read_manifest_json`.
+    """
+    return read_manifest_json(path) if path.suffix.lower() == ".json" else read_csv(path)
+
+
+def write_table(manifest: Manifest, path: Path) -> None:
+    """Write a manifest as CSV or JSON, by the name's ending.
+
+    Raises:
+        InputError: another ending.
+    """
+    if path.suffix.lower() not in (".csv", ".json"):
+        raise InputError(f"{path} should end in .csv or .json")
+    if path.suffix.lower() == ".json":
+        write_manifest_json(manifest, path)
+    else:
+        write_csv(manifest, path)
