@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -125,18 +125,13 @@ def study_source(study: Study) -> Path:
     return source
 
 
-def study_space(study: Study) -> Space:
-    """Return what preparing the study will still take on the disk, at most, and what is free there."""
-    require("nibabel", extra="imaging")
-    from voxmix.volumes.upkeep import space_needed
-
-    manifest = read_manifest(study_source(study), study.config.data)
-    recipe = study_recipe(study).resolved(manifest.domains)
-    return space_needed(manifest, recipe=recipe, root=study.cache_dir)
-
-
-def prepare_study(study: Study, *, progress: ProgressCallback = silent) -> Preparation:
-    """Prepare every volume of the study that is not in the cache yet."""
+def prepare_study(
+    study: Study,
+    *,
+    progress: ProgressCallback = silent,
+    tell: Callable[[Space], None] | None = None,
+) -> Preparation:
+    """Prepare every volume of the study that is not in the cache yet; ``tell`` hears what the disk needs first."""
     require("nibabel", extra="imaging")
     from voxmix.volumes.prepare import prepare
 
@@ -148,6 +143,7 @@ def prepare_study(study: Study, *, progress: ProgressCallback = silent) -> Prepa
         source=source,
         workers=workers_of(study),
         progress=progress,
+        tell=tell,
     )
     study.mark_made("prepare", study.preparation_inputs)
     return preparation

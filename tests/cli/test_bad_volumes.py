@@ -17,7 +17,9 @@ GRID = (20, 22, 18)
 
 def voxmix(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "voxmix", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=cwd, timeout=200, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", cwd=cwd, timeout=200, check=False
+    )
     assert "Traceback" not in done.stderr
     return done
 

@@ -9,8 +9,21 @@ import pytest
 
 from voxmix import __version__
 
-VERBS = ("demo", "init", "prepare", "run", "fit", "allocate", "pretrain", "report", "status")
+VERBS = (
+    "demo",
+    "manifest",
+    "audit",
+    "init",
+    "prepare",
+    "run",
+    "fit",
+    "allocate",
+    "pretrain",
+    "report",
+    "status",
+)
 LAW_VERBS = ("predict", "plan", "path", "structure", "suggest")
+CACHE_VERBS = ("cache list", "cache verify", "cache prune", "cache restore")
 
 
 def voxmix(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -43,7 +56,7 @@ def test_help_answers_in_half_a_second() -> None:
     assert min(seconds() for _ in range(5)) < 0.5
 
 
-@pytest.mark.parametrize("verb", [*VERBS, *LAW_VERBS, "study run"])
+@pytest.mark.parametrize("verb", [*VERBS, *LAW_VERBS, "study run", *CACHE_VERBS])
 def test_every_verb_explains_itself(verb: str) -> None:
     done = voxmix(*verb.split(), "--help")
     assert done.returncode == 0

@@ -1,15 +1,20 @@
 """The audit finds what was planted, and nothing in data that are in order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from voxmix.errors import InputError
 from voxmix.volumes import Manifest, VolumeRecord
-from voxmix.volumes.audit import audit, check_split
+from voxmix.volumes.audit import Finding, audit, check_split
 from voxmix.volumes.phantoms import write_phantoms
+from voxmix.volumes.sheets import write_sheets
+from voxmix.volumes.survey import survey_file
+from voxmix.volumes.volume import Volume
 
 
 def write(path: Path, data: np.ndarray, spacing: float = 1.0) -> Path:
@@ -55,7 +60,7 @@ def test_every_planted_oddity_is_found(root: Path) -> None:
     write(root / "MR" / "p5" / "a.nii.gz", mr(55) * 40)
     twin = root / "MR" / "p6" / "twin.nii.gz"
     twin.write_bytes((root / "MR" / "p6" / "a.nii.gz").read_bytes())
-    write(root / "MR" / "p7" / "a_seg.nii.gz", np.zeros((4, 4, 4)))
+    write(root / "MR" / "p7" / "a_seg.nii.gz", np.ones((4, 4, 4)), spacing=9.0)
     assert found(root) >= {
         ("unreadable", "CT", "p0"),
         ("modality", "CT", "p1"),
@@ -87,7 +92,7 @@ def test_leaks_by_subject_and_by_content(root: Path) -> None:
     result = audit(manifest)
     leaks = {f.path.parent.name: f.message for f in result.findings if f.kind == "leak"}
     assert set(leaks) == {"p0", "p1", "p2", "p3"}
-    assert "same bytes" in leaks["p0"]
+    assert "same content" in leaks["p0"]
     assert "subject" in leaks["p3"]
     assert next(iter(result.counts())) == "leak"
 
@@ -106,13 +111,94 @@ def test_workers_make_no_difference(root: Path) -> None:
 
 
 def test_contact_sheets_show_every_file(root: Path, tmp_path: Path) -> None:
-    from matplotlib.image import imread
+    from PIL import Image
 
-    sheets = audit(Manifest.from_folder(root)).write_contact_sheets(tmp_path / "sheets")
-    assert [p.name for p in sheets] == ["CT.png", "MR.png"]
-    picture = imread(sheets[0])[..., 0]
-    tiles = picture.reshape(5, 96, 2, 288).transpose(0, 2, 1, 3).reshape(10, -1)
-    assert [bool(tile.max() > 0.5) for tile in tiles] == [True] * 9 + [False]
+    odd = write(root / "CT" / "p3" / "a.nii.gz", ct(3), spacing=4.0)
+    result = audit(Manifest.from_folder(root))
+    written = write_sheets(result, tmp_path / "sheets")
+    assert [p.name for p in written] == ["CT-1.png", "MR-1.png", "audit.html"]
+    picture = np.asarray(Image.open(written[0]).convert("RGB")).astype(int)
+    rows, columns = picture.shape[0] // 3, picture.shape[1] // 4
+    tiles = [picture[r * rows :][:rows, c * columns :][:, :columns] for r in range(3) for c in range(4)]
+    assert [bool(tile.max() > 128) for tile in tiles] == [True] * 9 + [False] * 3
+    orange = [bool((np.abs(tile - (230, 120, 20)).sum(-1) == 0).sum() > 500) for tile in tiles]
+    assert [index for index, one in enumerate(orange) if one] == [3]
+    page = written[-1].read_text()
+    name = next(s.name for s in result.surveys if s.record.path == odd)
+    assert f"<code>{name}</code>" in page
+    assert "CT-1.png" in page
+
+
+def test_contact_sheets_name_no_path_and_run_no_script(root: Path, tmp_path: Path) -> None:
+    evil = "<script>x"
+    result = audit(Manifest.from_folder(root))
+    first = result.surveys[0]
+    planted = replace(
+        result, findings=(Finding(kind="leak", domain=evil, name=first.name, path=root, message=evil),)
+    )
+    page = write_sheets(planted, tmp_path / "sheets")[-1].read_text()
+    assert evil not in page
+    assert str(root) not in page
+    assert "p0" not in page
+
+
+def test_views_stand_upright_whatever_the_storage(tmp_path: Path) -> None:
+    """A patient stored with other axes gives the same three views: axial with anterior up, then coronal, sagittal."""
+    data = np.zeros((20, 24, 28), np.float32)
+    data[2:6, 12:22, 15:26] = 1 + np.arange(11)
+    upright = Volume(data=data, affine=np.eye(4))
+    turned = np.array([[0, 0, -1.0, 19], [-1, 0, 0, 23], [0, 1, 0, 0], [0, 0, 0, 1]])
+    other = Volume(data=np.ascontiguousarray(data[::-1, ::-1].transpose(1, 2, 0)), affine=turned)
+    for name, volume in {"a": upright, "b": other}.items():
+        nibabel.Nifti1Image(volume.data, volume.affine).to_filename(tmp_path / f"{name}.nii.gz")
+    one, two = (
+        survey_file(VolumeRecord(path=tmp_path / f"{name}.nii.gz", domain="MR", subject=name))
+        for name in "ab"
+    )
+    assert one.voxels == two.voxels
+    assert one.digest != two.digest
+    assert one.views is not None
+    np.testing.assert_array_equal(one.views, two.views)
+
+
+def test_a_copy_in_another_format_is_found(root: Path) -> None:
+    copy = root / "MR" / "p9" / "copy.nrrd"
+    copy.parent.mkdir()
+    sitk.WriteImage(sitk.ReadImage(str(root / "MR" / "p0" / "a.nii.gz")), str(copy))
+    result = audit(Manifest.from_folder(root))
+    assert [(f.kind, f.path) for f in result.findings] == [("duplicate", copy)]
+
+
+def test_another_manifest_must_not_share_what_is_trained_on(root: Path) -> None:
+    def records(*cases: tuple[int, str, str]) -> Manifest:
+        return Manifest(
+            records=tuple(
+                VolumeRecord(
+                    path=root / "MR" / f"p{n}" / "a.nii.gz", domain="MR", subject=subject, split=side
+                )
+                for n, subject, side in cases
+            )
+        )
+
+    own = records((0, "a", "train"), (1, "b", "train"), (2, "c", "train"), (3, "d", "validation"))
+    safe = records((4, "a", "train"), (3, "other name", "validation"))
+    assert "leak" not in audit(own, [safe]).counts()
+    subject = audit(own, [records((5, "a", "validation"))]).findings
+    assert [(f.kind, f.path.parent.name) for f in subject] == [("leak", "p0")]
+    assert subject[0].message == "its subject stands in training here and in validation in the other set"
+    content = audit(own, [safe, records((1, "z", "validation"))]).findings
+    assert [(f.kind, f.path.parent.name) for f in content] == [("leak", "p1")]
+    unsplit = audit(own, [records((2, "z", ""))]).findings
+    assert (
+        unsplit[0].message == "the same content stands in training here and without a split in the other set"
+    )
+
+
+def test_a_label_map_on_another_grid_is_said(root: Path) -> None:
+    write(root / "MR" / "p7" / "a_seg.nii.gz", np.eye(4)[:, :, None] * np.ones(4), spacing=2.0)
+    (finding,) = audit(Manifest.from_folder(root)).findings
+    assert (finding.kind, finding.path.parent.name) == ("label", "p7")
+    assert "on another grid" in finding.message
 
 
 def test_phantoms_are_in_order(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from voxmix.volumes import Manifest, Recipe, VolumeRecord
 from voxmix.volumes.dicom import list_series, series_name
+from voxmix.volumes.parts import take_apart
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
@@ -192,6 +193,22 @@ def test_the_series_of_one_folder_are_prepared_as_different_volumes(
     result = prepare(Manifest(records=records).split(seed=0), recipe=recipe, root=tmp_path / "cache")
     assert (result.made, result.set_aside) == (4, ())
     assert len({v.key for v in result.cache.volumes}) == 4
+
+
+def test_a_manifest_lists_every_series_and_every_time(tmp_path: Path, voxels: np.ndarray) -> None:
+    mix(tmp_path / "CT" / "p1", voxels, a={}, b={"times": 2})
+    write_series(tmp_path / "CT" / "p2", voxels)
+    apart = take_apart(Manifest.from_folder(tmp_path))
+    a, b = series_name("1.2.3.0"), series_name("1.2.3.1")
+    assert {(r.subject, r.series, r.volume) for r in apart.records} == {
+        ("p1", a, None),
+        ("p1", b, 0),
+        ("p1", b, 1),
+        ("p2", "", None),
+    }
+    apart.write_csv(tmp_path / "m.csv")
+    assert Manifest.from_csv(tmp_path / "m.csv") == apart
+    assert "1.2.3" not in (tmp_path / "m.csv").read_text()
 
 
 def zip_folder(folder: Path, target: Path, *, rename: str = "{}") -> Path:

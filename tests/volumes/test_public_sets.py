@@ -13,6 +13,8 @@ from voxmix.volumes import IntensityRule, Manifest, Recipe
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.public_sets import read_layout
 from voxmix.volumes.read import read_volume
+from voxmix.volumes.sources import detect_layout, read_sources
+from voxmix.volumes.tables import read_table, write_table
 from voxmix.volumes.volume import UnreadableVolumeError
 
 
@@ -75,7 +77,7 @@ def test_hecktor_patient_in_two_tasks_is_taken_once(tmp_path: Path) -> None:
     manifest = read_layout("hecktor", tmp_path)
     assert found(manifest) == {
         ("HN-CT", "CHUM-001", "CHUM-001__CT.nii.gz", "CHUM-001.nii.gz"),
-        ("HN-PET", "CHUM-001", "CHUM-001__PT.nii.gz", None),
+        ("HN-PET", "CHUM-001", "CHUM-001__PT.nii.gz", "CHUM-001.nii.gz"),
         ("HN-CT", "MDA-7", "MDA-7__CT.nii.gz", None),
     }
     assert len(manifest.set_aside) == 2
@@ -99,7 +101,16 @@ def test_oasis_orientation_is_put_right(tmp_path: Path) -> None:
         path = tmp_path / f"disc1/{name}/PROCESSED/MPRAGE/SUBJ_111/{name}_mpr_n4_anon_sbj_111.hdr"
         path.parent.mkdir(parents=True)
         nibabel.Spm99AnalyzeImage(data + number * 10 + visit, np.diag([-1.0, 1, 1, 1])).to_filename(path)
+    session = tmp_path / "disc1" / "OAS1_0001_MR1"
+    (session / "OAS1_0001_MR1.txt").write_text("SESSION ID:  OAS1_0001_MR1\nAGE:  74\nCDR:  0.5\nMMSE:  29\n")
+    (tmp_path / "disc1" / "OAS1_0002_MR1" / "OAS1_0002_MR1.txt").write_text("AGE:  20\nCDR:  \nMMSE: \n")
     manifest = read_layout("oasis", tmp_path)
+    assert [r.category for r in manifest.records] == ["CDR>0", "", ""]
+    (tmp_path / "oasis_cross-sectional.csv").write_text(
+        "ID,M/F,CDR\nOAS1_0001_MR1,F,0\nOAS1_0001_MR2,F,2\nOAS1_0002_MR1,M,\n"
+    )
+    manifest = read_layout("oasis", tmp_path)
+    assert [r.category for r in manifest.records] == ["CDR=0", "CDR>0", ""]
     assert manifest.subjects("BRAIN-T1") == ("OAS1_0001", "OAS1_0002")
     assert len(manifest.records) == 3
     recipe = Recipe(
@@ -210,6 +221,8 @@ def test_medmnist_keeps_its_split_and_leaves_the_test_alone(tmp_path: Path) -> N
     manifest = read_layout("medmnist", tmp_path)
     assert manifest.counts("train") == {"ORGANMNIST3D": 4}
     assert manifest.counts("validation") == {"ORGANMNIST3D": 2}
+    labels = np.concatenate([arrays["train_labels"], arrays["val_labels"]]).ravel()
+    assert {r.volume: r.category for r in manifest.records} == {i: str(n) for i, n in enumerate(labels)}
     recipe = Recipe(
         spacing_mm=1.0,
         min_shape=(1, 1, 1),
@@ -224,6 +237,112 @@ def test_medmnist_keeps_its_split_and_leaves_the_test_alone(tmp_path: Path) -> N
         read_volume(tmp_path / "organmnist3d.npz")
     with pytest.raises(UnreadableVolumeError, match=r"volume 9 was asked for, the file has 9"):
         read_volume(tmp_path / "organmnist3d.npz", volume=9)
+
+
+def test_synbrain_classes_are_folders_of_one_domain(tmp_path: Path) -> None:
+    touch(tmp_path, "AD/s1.nii.gz", "CN/s2/pet.nii.gz", "CN/s1.nii.gz", "CN/s3.mnc")
+    manifest = read_layout("synbrain", tmp_path)
+    assert {(r.domain, r.subject, r.category) for r in manifest.records} == {
+        ("BRAIN-PET", "s1", "AD"),
+        ("BRAIN-PET", "s2", "CN"),
+        ("BRAIN-PET", "s1", "CN"),
+    }
+    assert [(s.domain, s.reason) for s in manifest.set_aside] == [
+        ("BRAIN-PET", "files that end in .mnc are not read")
+    ]
+
+
+LAID_OUT: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "amos": (("imagesTr/amos_0001.nii.gz",), {"dataset.json": {"name": "AMOS", "training": []}}),
+    "brats": (("BraTS-GLI-00002-000/BraTS-GLI-00002-000-t1n.nii.gz",), {}),
+    "hecktor": (("Task 1/CHUM-001/CHUM-001__CT.nii.gz",), {}),
+    "bhsd": (("label_192/images/a.nii.gz",), {}),
+    "oasis": (("disc1/OAS1_0001_MR1/PROCESSED/MPRAGE/SUBJ_111/x.hdr",), {}),
+    "medmnist": (("organmnist3d_64.npz",), {}),
+    "bids": (("sub-01/anat/sub-01_T1w.nii.gz",), {"dataset_description.json": {"Name": "x"}}),
+    "nnunet": (
+        ("imagesTr/b_1_0000.nii.gz", "labelsTr/b_1.nii.gz"),
+        {"dataset.json": {"channel_names": {"0": "T1"}, "file_ending": ".nii.gz"}},
+    ),
+    "decathlon": (
+        ("imagesTr/hippocampus_001.nii.gz",),
+        {"dataset.json": {"modality": {"0": "MRI"}, "training": [], "test": []}},
+    ),
+    "nnssl": ((), {"pretrain_data.json": {"datasets": {}}}),
+    "folder": (("ABD-CT/p1/scan.nii.gz", "BRAIN-T1/p1.nii.gz"), {}),
+}
+
+
+@pytest.mark.parametrize("layout", LAID_OUT)
+def test_layouts_are_told_apart_by_their_names(tmp_path: Path, layout: str) -> None:
+    files, described = LAID_OUT[layout]
+    touch(tmp_path, *files)
+    for name, value in described.items():
+        write_json(tmp_path / name, value)
+    assert detect_layout(tmp_path) == layout
+
+
+def test_an_old_nnunet_set_is_no_decathlon(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/case_001_0000.nii.gz")
+    write_json(
+        tmp_path / "dataset.json",
+        {"modality": {"0": "CT"}, "training": [{"image": "./imagesTr/case_001.nii.gz"}]},
+    )
+    assert detect_layout(tmp_path) == "nnunet"
+
+
+def test_subjects_of_several_sources_are_different_people(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "one/CT/p1.nii.gz",
+        "one/CT/p2.nii.gz",
+        "two/CT/p1.nii.gz",
+        "two/US/p3.nii.gz",
+        "b/two/X/a.nii",
+    )
+    manifest, layouts = read_sources([tmp_path / "one", tmp_path / "two"], rename={"US": "ULTRASOUND"})
+    assert layouts == ("folder", "folder")
+    assert manifest.subjects("CT") == ("one/p1", "one/p2", "two/p1")
+    assert manifest.domains == ("CT", "ULTRASOUND")
+    with pytest.raises(InputError, match="two sources are called 'two'"):
+        read_sources([tmp_path / "two", tmp_path / "b" / "two"])
+    with pytest.raises(InputError, match="no domain 'MR' to rename"):
+        read_sources([tmp_path / "one"], rename={"MR": "X"})
+    alone, _ = read_sources([tmp_path / "one"])
+    assert alone.subjects("CT") == ("p1", "p2")
+
+
+def test_json_manifests_keep_what_was_set_aside(tmp_path: Path) -> None:
+    touch(tmp_path, "in/CT/p1/a.nii.gz", "in/CT/p1/a_seg.nii.gz", "in/CT/p2/b.nii.gz", "in/CT/p3.mnc")
+    manifest = read_layout("folder", tmp_path / "in").split(seed=1)
+    for place in (tmp_path / "in" / "m.json", tmp_path / "elsewhere" / "m.json"):
+        write_table(manifest, place)
+        assert read_table(place) == manifest
+        assert [s.path.name for s in read_table(place).set_aside] == ["p3.mnc"]
+    with pytest.raises(InputError, match=r"should end in \.csv or \.json"):
+        write_table(manifest, tmp_path / "m.txt")
+
+
+@pytest.mark.parametrize(
+    ("volumes", "message"),
+    [
+        ([{"path": "../a.nii", "domain": "CT", "subject": "p"}], "volume 1 .* outside the table's folder"),
+        ([{"path": "a.nii", "domain": "CT"}], "volume 1 .* has no subject"),
+        ([{"path": 3, "domain": "CT", "subject": "p"}], "objects of texts"),
+        (["a.nii"], "objects of texts"),
+        ({"a": 1}, "volumes of .* should be a list"),
+        ([{"path": "a\0.nii", "domain": "CT", "subject": "p"}], "none of the 1 files"),
+        ([{"path": "a" * 5000, "domain": "CT", "subject": "p"}], "none of the 1 files"),
+        ([{"path": "a.nii", "domain": "../x", "subject": "p"}], "domain name"),
+        ([{"path": "a.nii", "domain": "CT", "subject": "p", "volume": "9" * 5000}], "has volume"),
+        ([{"path": "a.nii", "domain": "CT", "subject": "p", "affine": "nan " * 16}], "16 finite numbers"),
+    ],
+)
+def test_json_manifests_refuse(tmp_path: Path, volumes: Any, message: str) -> None:
+    touch(tmp_path, "a.nii")
+    write_json(tmp_path / "m.json", {"kind": "manifest", "format": 1, "volumes": volumes})
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / "m.json")
 
 
 def test_csv_round_trip(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from voxmix import __version__
-from voxmix.cli import decision, law, study
+from voxmix.cli import cache, decision, law, study, volumes
 
 app = typer.Typer(
     name="voxmix",
@@ -18,7 +18,12 @@ app = typer.Typer(
 study_app = typer.Typer(help="All steps of a study in one go.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
 
+cache_app = typer.Typer(help="Prepared volumes: list, verify, prune, restore.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
 _VERBS = (
+    volumes.manifest,
+    volumes.audit,
     study.demo,
     study.init,
     study.prepare,
@@ -37,6 +42,10 @@ _VERBS = (
 for function in _VERBS:
     app.command()(function)
 study_app.command("run")(study.study_run)
+cache_app.command("list")(cache.cache_list)
+cache_app.command("verify")(cache.cache_verify)
+cache_app.command("prune")(cache.cache_prune)
+cache_app.command("restore")(cache.cache_restore)
 
 
 def _version(wanted: bool) -> bool:

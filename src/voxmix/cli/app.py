@@ -70,3 +70,8 @@ def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
 def emit(message: str) -> None:
     """Print a line on stdout."""
     typer.echo(message)
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -7,6 +7,7 @@ import typer
 
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.cli.volumes import prepare_outside_study, tell_space
 from voxmix.errors import InputError, VoxmixError
 
 if TYPE_CHECKING:
@@ -69,12 +70,16 @@ def _prepare(study: "Study") -> "Preparation":
         with progress_bar("making phantoms", unit="volumes") as progress:
             make_phantoms(study, progress=progress)
     with progress_bar("preparing", unit="volumes") as progress:
-        preparation = prepare_study(study, progress=progress)
+        preparation = prepare_study(study, progress=progress, tell=tell_space)
+    _say_what_was_odd(preparation)
+    return preparation
+
+
+def _say_what_was_odd(preparation: "Preparation") -> None:
     for aside in preparation.set_aside:
         note(f"set aside {aside.path}: {aside.reason}")
     for path, remark in preparation.notes:
         note(f"{path}: {remark}")
-    return preparation
 
 
 def _show_preparation(preparation: "Preparation") -> None:
@@ -85,11 +90,49 @@ def _show_preparation(preparation: "Preparation") -> None:
 
 
 @verb
-def prepare(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """Turn the study's files into arrays that training reads fast; files that cannot be used are set aside."""
-    opened = _study(study)
-    with opened.lock():
-        preparation = _prepare(opened)
+def prepare(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="A study; or a manifest or a folder of volumes, with --out."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Without a study: the folder for the prepared volumes.")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="Without a study: a YAML file with spacing_mm, min_shape, intensity, ..."),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(help="Share of subjects to hold out, where the manifest has no split.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Decides who is held out.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; every core when left out.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn files into arrays that training reads fast; files that cannot be used are set aside.
+
+    RAS axes, cubic voxels, intensities to [0, 1] by the domain's rule, foreground, padding. What is finished is
+    never made again: stop it at any moment and give the same command.
+
+    Examples:
+
+      voxmix prepare mystudy
+
+      voxmix prepare manifest.csv --recipe recipe.yaml --out prepared
+    """
+    if (source / "study.yaml").exists() or source.name == "study.yaml":
+        if out is not None or recipe is not None:
+            raise InputError(
+                f"{source} is a study: its recipe and cache are its own; leave --out and --recipe out"
+            )
+        opened = _study(source)
+        with opened.lock():
+            preparation = _prepare(opened)
+    else:
+        preparation = prepare_outside_study(
+            source, out=out, recipe=recipe, validation=validation, seed=seed, workers=workers
+        )
+        _say_what_was_odd(preparation)
     if as_json:
         cache = preparation.cache
         emit_json(

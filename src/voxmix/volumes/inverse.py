@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from voxmix._io import atomic_path, naming_full_disk
 from voxmix._optional import require
 from voxmix.errors import InputError
-from voxmix.volumes.cache import PreparedCache, PreparedVolume
+from voxmix.volumes.cache import PreparedCache, PreparedVolume, volume_key
 from voxmix.volumes.content import record_digest
 from voxmix.volumes.geometry import Geometry, restore
 from voxmix.volumes.manifest import VolumeRecord
@@ -64,8 +64,6 @@ def find_prepared(cache: PreparedCache, record: VolumeRecord) -> PreparedVolume:
     Raises:
         InputError: the cache does not hold that file in that domain.
     """
-    from voxmix.volumes.cache import volume_key
-
     key = volume_key(record_digest(record), cache.recipe.volume_digest(record.domain))
     for volume in cache.volumes:
         if (volume.domain, volume.key) == (record.domain, key):
@@ -74,3 +72,34 @@ def find_prepared(cache: PreparedCache, record: VolumeRecord) -> PreparedVolume:
         f"{record.path} is not among the prepared volumes of domain {record.domain}; give the very file that was "
         f"prepared, and one of the domains {list(cache.domains)}"
     )
+
+
+def find_key(cache: PreparedCache, key: str) -> PreparedVolume:
+    """Return the prepared volume of that key, or of the only key that starts so.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    found = [volume for volume in cache.volumes if volume.key.startswith(key)]
+    if len({volume.key for volume in found}) != 1 or not key:
+        raise InputError(
+            f"{len(found)} prepared volumes have a key that starts with {key!r}; give one whole key"
+        )
+    return found[0]
+
+
+def read_prediction(path: Path) -> Shaped[np.ndarray, "x y z"]:
+    """Return the array of an ``.npy`` file; pickles are refused.
+
+    Raises:
+        InputError: no such file, or no plain array of three axes.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}; give an array that numpy.save wrote") from None
+    except (OSError, ValueError, EOFError):
+        raise InputError(f"{path} is not a plain .npy array; write one with numpy.save") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 3:
+        raise InputError(f"{path} should hold one array of three axes; write one file per volume")
+    return array

@@ -138,14 +138,14 @@ class Manifest:
         manifests of pretraining and of downstream tasks agree on every subject that both have.
         A domain that this leaves without validation gets its subject of smallest u, one left without
         training loses its subject of largest u, smallest domains first, as long as no other domain is
-        emptied by the move. A split given in the CSV is kept as it is. Subjects that ``like`` has keep the
+        emptied by the move. A split that records have is kept as it is, and the rest placed. Subjects that ``like`` has keep the
         side they have there, whatever else is added: an earlier manifest of the same data, or that of
         pretraining for a downstream task.
 
         Raises:
             InputError: the fraction is not between 0 and 1; a domain has fewer than two subjects; a
-                given split has a subject on both sides or a side empty; no split exists; ``like`` has a
-                subject on both sides.
+                given split has a subject on both sides or a side empty, or is not that of ``like``; no split
+                exists.
         """
         if not 0 < fraction < 1:
             raise InputError(f"fraction must lie between 0 and 1, got {fraction}; 0.2 is a fifth")
@@ -156,11 +156,14 @@ class Manifest:
                     f"domain {domain} has one subject ({self.counts()[domain]} volumes): training and "
                     "validation need at least one each; add a subject or leave the domain out"
                 )
-        if all(record.split for record in self.records):
-            return self._checked()
-        if any(record.split for record in self.records):
-            raise InputError("some volumes have a split and some have none; give it for all or for none")
-        known = {} if like is None else like.sides()
+        known, given = {} if like is None else like.sides(), self.sides()
+        torn = sorted(s for s in given if known.get(s, given[s]) != given[s])
+        if torn:
+            raise InputError(
+                f"{len(torn)} subjects are on one side here and on the other in the manifest to follow, first "
+                f"{torn[0]!r}; take the split out of one of the two"
+            )
+        known |= given
         validation = self._choose_validation(seed, fraction, known)
         placed = tuple(
             replace(record, split="validation" if record.subject in validation else "train")

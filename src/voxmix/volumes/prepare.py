@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from voxmix.volumes.read import read_labels, read_record
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.tables import relative_name
 from voxmix.volumes.transform import prepare_volume
-from voxmix.volumes.upkeep import space_needed
+from voxmix.volumes.upkeep import Space, space_needed
 from voxmix.volumes.volume import UnreadableVolumeError
 
 _STALE_SECONDS = 3600
@@ -67,6 +68,7 @@ def prepare(
     source: Path | None = None,
     workers: int = 1,
     progress: ProgressCallback = silent,
+    tell: Callable[[Space], None] | None = None,
 ) -> Preparation:
     """Return the cache of the manifest's volumes in ``root``, making what is not there yet.
 
@@ -78,7 +80,8 @@ def prepare(
 
     ``source`` is the folder or table the manifest came from: the map from pseudonyms to subjects and the list of
     files that were set aside are kept beside it (:mod:`voxmix.volumes.beside`). Without it there is no map, and
-    the secret of the pseudonyms stays in the cache.
+    the secret of the pseudonyms stays in the cache. ``tell`` hears, before anything is made, what the disk needs
+    and has.
 
     Raises:
         InputError: the manifest is not split; a domain keeps no volume on one side.
@@ -91,7 +94,10 @@ def prepare(
         for folder in ("volumes", "labels"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         _remove_stale(root)
-        _warn_of_space(manifest, recipe=recipe, root=root)
+        space = space_needed(manifest, recipe=recipe, root=root)
+        if tell is not None:
+            tell(space)
+        _warn_of_space(space, root)
         salt = _salt(root, source)
         outcomes = _run(manifest.records, recipe=recipe, root=root, workers=workers, progress=progress)
         volumes, set_aside, shown = _collect(manifest, outcomes, salt=salt, recipe=recipe)
@@ -228,8 +234,7 @@ def _finished(path: Path) -> dict[str, Any] | None:
     return stored if path.exists() and isinstance(stored, dict) and "checksum" in stored else None
 
 
-def _warn_of_space(manifest: Manifest, *, recipe: Recipe, root: Path) -> None:
-    space = space_needed(manifest, recipe=recipe, root=root)
+def _warn_of_space(space: Space, root: Path) -> None:
     if space.needed > space.free:
         warnings.warn(
             f"preparing may take up to {space.needed / 1e9:.1f} GB and {space.free / 1e9:.1f} GB are free on the "

@@ -1,14 +1,16 @@
 """The public data sets of the paper, as they unpack, with their traps."""
 
+import csv
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from voxmix.errors import InputError
 from voxmix.volumes.archives import existing, gather, read_bids, read_decathlon, read_nnssl, read_nnunet
 from voxmix.volumes.layouts import read_folder, split_suffix
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
-from voxmix.volumes.stacks import PARTS, part_sizes
+from voxmix.volumes.stacks import PARTS, part_sizes, stack_classes
 
 _AMOS_LAST_CT, _AMOS_LAST_MR = 500, 600
 _BRATS = {"t1n": "BRAIN-T1", "t1c": "BRAIN-T1", "t2w": "BRAIN-T2", "t2f": "BRAIN-T2"}
@@ -65,8 +67,9 @@ def read_brats(root: Path) -> Manifest:
 
 
 def read_hecktor(root: Path) -> Manifest:
-    """Return HECKTOR 2025: ``Task */<patient>/<patient>__{CT,PT}.nii.gz``, tumors labelled on the CT's grid.
+    """Return HECKTOR 2025: ``Task */<patient>/<patient>__{CT,PT}.nii.gz``, tumors labeled on the CT's grid.
 
+    The label map goes with the PET too, whose grid is another: preparing samples it there and says so.
     A patient that several tasks hold is taken from the first; the others are set aside.
     """
 
@@ -81,7 +84,7 @@ def read_hecktor(root: Path) -> Manifest:
                 yield SetAside(path=path, domain=domain, reason="the same patient stands in another task")
                 continue
             seen.add((subject, kind))
-            label = existing(path.parent / f"{subject}.nii.gz") if kind == "CT" else None
+            label = existing(path.parent / f"{subject}.nii.gz")
             yield VolumeRecord(path=path, domain=domain, subject=subject, label=label)
 
     return gather(records())
@@ -102,16 +105,64 @@ def read_bhsd(root: Path) -> Manifest:
 def read_oasis(root: Path) -> Manifest:
     """Return OASIS-1: the averaged, gain-corrected MPRAGE of every session, with the orientation put right.
 
-    ``_MR2`` is a repeat of the same subject.
+    ``_MR2`` is a repeat of the same subject. The class is that of the Clinical Dementia Rating, ``CDR=0`` or
+    ``CDR>0``, from ``oasis_cross-sectional.csv`` beside the discs, else from the session's own text file; a blank
+    rating (the young, who were not rated) is no class.
     """
+    ratings = _oasis_table(root)
 
     def records() -> Iterator[VolumeRecord]:
         for path in sorted(root.glob("**/OAS1_*_MR*/PROCESSED/MPRAGE/SUBJ_111/*.hdr")):
-            session = next(part for part in path.parts if re.fullmatch(r"OAS1_\d+_MR\d", part))
-            subject = session.rsplit("_", 1)[0]
-            yield VolumeRecord(path=path, domain="BRAIN-T1", subject=subject, affine=_OASIS_AFFINE)
+            index = next(i for i, part in enumerate(path.parts) if re.fullmatch(r"OAS1_\d+_MR\d", part))
+            session = path.parts[index]
+            beside = Path(*path.parts[: index + 1]) / f"{session}.txt"
+            rating = ratings[session] if session in ratings else _oasis_rating(beside)
+            yield VolumeRecord(
+                path=path,
+                domain="BRAIN-T1",
+                subject=session.rsplit("_", 1)[0],
+                affine=_OASIS_AFFINE,
+                category=rating,
+            )
 
     return gather(records())
+
+
+def _oasis_table(root: Path) -> dict[str, str]:
+    """Return session to class, from the table of all sessions where there is one."""
+    for path in sorted(root.glob("oasis_cross-sectional*.csv")):
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return {row.get("ID", ""): _dementia(row.get("CDR", "")) for row in csv.DictReader(stream)}
+    return {}
+
+
+def _oasis_rating(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    match = re.search(
+        r"^CDR:[ \t]*([\d.]*)", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
+    )
+    return _dementia(match[1]) if match else ""
+
+
+def _dementia(rating: str | None) -> str:
+    try:
+        return "CDR>0" if float(rating or "") > 0 else "CDR=0"
+    except ValueError:
+        return ""
+
+
+def read_synbrain(root: Path) -> Manifest:
+    """Return SynBrain-PET as a folder per class: the class is the folder's name, the domain BRAIN-PET.
+
+    No public reader of the set is known; files lie ``<class>/<subject>.nii.gz`` or ``<class>/<subject>/*``. A
+    subject of one name in two classes counts as one person, so that no split can part it.
+    """
+    found = read_folder(root)
+    return Manifest(
+        records=tuple(replace(r, domain="BRAIN-PET", category=r.domain) for r in found.records),
+        set_aside=tuple(replace(s, domain="BRAIN-PET") for s in found.set_aside),
+    )
 
 
 def read_medmnist(root: Path) -> Manifest:
@@ -119,12 +170,13 @@ def read_medmnist(root: Path) -> Manifest:
 
     The test volumes stay for downstream. The file names no person: every volume counts as a subject of its
     own, on the side where its publisher put it. Values are 8 bits, windowed before: the domain's name has no
-    modality, so the percentile rule serves.
+    modality, so the percentile rule serves. The class is the publisher's number.
     """
 
     def records() -> Iterator[VolumeRecord]:
         for path in sorted(root.glob("*mnist3d*.npz")):
             stem = split_suffix(path.name)[0]
+            classes = stack_classes(path)
             index = 0
             for name, count in part_sizes(path).items():
                 for volume in range(index, index + count if PARTS[name] else index):
@@ -134,6 +186,7 @@ def read_medmnist(root: Path) -> Manifest:
                         subject=f"{stem}/{volume}",
                         split=PARTS[name],
                         volume=volume,
+                        category=classes[volume] if volume < len(classes) else "",
                     )
                 index += count
 
@@ -152,6 +205,7 @@ LAYOUTS: dict[str, Callable[[Path], Manifest]] = {
     "bhsd": read_bhsd,
     "oasis": read_oasis,
     "medmnist": read_medmnist,
+    "synbrain": read_synbrain,
 }
 """Layouts by the name a user gives."""
 

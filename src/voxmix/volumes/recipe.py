@@ -107,12 +107,16 @@ def spell_out(values: Mapping[str, Any]) -> dict[str, Any]:
     rules = values.get("intensity")
     if not isinstance(rules, Mapping):
         return dict(values)
-    unknown = [(domain, rule) for domain, rule in rules.items() if isinstance(rule, str) and rule not in RULES]
+    unknown = [
+        (domain, rule) for domain, rule in rules.items() if isinstance(rule, str) and rule not in RULES
+    ]
     if unknown:
         domain, rule = unknown[0]
         raise InputError(
             f"intensity of {domain}: no rule is called {rule!r}; choose one of {list(RULES)}, or give "
             "{kind: window, low: -175, high: 250} (kinds: window, zscore, percentile)"
         )
-    named = {domain: RULES[rule].as_dict() if isinstance(rule, str) else rule for domain, rule in rules.items()}
+    named = {
+        domain: RULES[rule].as_dict() if isinstance(rule, str) else rule for domain, rule in rules.items()
+    }
     return {**values, "intensity": named}

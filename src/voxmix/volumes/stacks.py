@@ -1,5 +1,7 @@
 """Stacks: npz files that hold many small volumes, one per row, as MedMNIST lays them out."""
 
+import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,8 +17,6 @@ PARTS: dict[str, Split] = {"train_images": "train", "val_images": "validation", 
 
 def part_sizes(path: Path) -> dict[str, int]:
     """Return how many volumes every array of a stack holds, from the arrays' headers alone; {} for no stack."""
-    import zipfile
-
     sizes: dict[str, int] = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -29,6 +29,19 @@ def part_sizes(path: Path) -> dict[str, int]:
     except (OSError, ValueError, zipfile.BadZipFile):
         return {}
     return sizes
+
+
+def stack_classes(path: Path) -> tuple[str, ...]:
+    """Return the class of every volume of a stack, in the order of its volumes; () where it names none."""
+    found: list[str] = []
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for name, count in part_sizes(path).items():
+                labels = archive[name.replace("_images", "_labels")].reshape(count, -1)
+                found += [" ".join(str(int(value)) for value in row) for row in labels]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        return ()
+    return tuple(found)
 
 
 def _shape(stream: object) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Upkeep of a cache: what it holds, whether it is whole, what is no longer needed, what it will need."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +81,15 @@ def _problem(root: Path, array: str) -> str:
 def remove_damaged(cache: PreparedCache) -> tuple[str, ...]:
     """Remove the files that :func:`verify` finds, with their side files; preparing makes them anew."""
     damaged = tuple(file for file, _ in verify(cache))
-    for file in damaged:
+    remove_files(cache, damaged)
+    return damaged
+
+
+def remove_files(cache: PreparedCache, files: Iterable[str]) -> None:
+    """Remove arrays of a cache with their side files, side files first: without one an array is unfinished."""
+    for file in files:
         (cache.root / file).with_suffix(".json").unlink(missing_ok=True)
         (cache.root / file).unlink(missing_ok=True)
-    return damaged
 
 
 def prune(cache: PreparedCache, *, dry_run: bool = False) -> Pruned:

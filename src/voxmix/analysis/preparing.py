@@ -1,0 +1,68 @@
+"""Preparing without a study: volumes in any known layout and a recipe file to a cache."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from voxmix._progress import ProgressCallback, silent
+from voxmix.errors import InputError
+from voxmix.store import checked
+from voxmix.volumes.prepare import Preparation, prepare
+from voxmix.volumes.recipe import Recipe, spell_out
+from voxmix.volumes.sources import read_source
+from voxmix.volumes.upkeep import Space
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Return the recipe of a YAML file: any of the fields of :class:`voxmix.volumes.Recipe`.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key (the nearest known one is named), or a value or a rule
+            that cannot be used.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"no such file: {path}; write one, for example:\n"
+            "  spacing_mm: 1.5\n  min_shape: [96, 96, 96]\n  intensity: {HN-CT: bone}"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is not YAML: {error}; mend the line it names") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} should hold settings (key: value), found {type(values).__name__}")
+    return checked(Recipe, spell_out(values), where=str(path))
+
+
+def prepare_source(
+    source: Path,
+    *,
+    root: Path,
+    recipe: Path | None = None,
+    seed: int = 0,
+    fraction: float = 0.2,
+    workers: int = 1,
+    progress: ProgressCallback = silent,
+    tell: Callable[[Space], None] | None = None,
+) -> Preparation:
+    """Return the cache in ``root`` of a manifest or a folder of volumes; see :func:`voxmix.volumes.prepare.prepare`.
+
+    A split that the manifest has is kept, else subjects are held out by ``seed`` and ``fraction``.
+
+    Raises:
+        InputError: what was given cannot be used, or ``root`` holds other things than a cache.
+    """
+    if root.is_file() or (root.is_dir() and any(root.iterdir()) and not (root / "volumes").is_dir()):
+        raise InputError(f"{root} is not empty and no cache; choose a new folder for the prepared volumes")
+    chosen = Recipe() if recipe is None else read_recipe(recipe)
+    manifest, _ = read_source(source)
+    return prepare(
+        manifest.split(seed=seed, fraction=fraction),
+        recipe=chosen,
+        root=root,
+        source=source,
+        workers=workers,
+        progress=progress,
+        tell=tell,
+    )

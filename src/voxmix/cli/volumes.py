@@ -1,0 +1,251 @@
+"""The verbs before a study: manifest, audit, and preparing without a study."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voxmix._progress import progress_bar
+from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
+from voxmix.errors import InputError
+
+if TYPE_CHECKING:
+    from voxmix.volumes import Manifest, Preparation
+    from voxmix.volumes.audit import Audit
+    from voxmix.volumes.upkeep import Space
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        help="folder, bids, nnunet, decathlon, nnssl, amos, brats, hecktor, bhsd, oasis, medmnist or synbrain; "
+        "detected when left out."
+    ),
+]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes; every core when left out.")]
+_SHOWN = 20
+
+
+@verb
+def manifest(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Folders of volumes in a known layout, or tables."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the manifest here: .csv or .json.")
+    ] = None,
+    layout: LayoutOption = None,
+    rename: Annotated[
+        list[str] | None, typer.Option(help="OLD=NEW: call a domain so; repeat for more, or to join two.")
+    ] = None,
+    domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
+    times: Annotated[
+        str, typer.Option(help="Of 4D files and series: each volume, the first, the middle, or none.")
+    ] = "each",
+    split: Annotated[
+        bool, typer.Option("--split/--no-split", help="Hold subjects out, or leave that.")
+    ] = True,
+    validation: Annotated[float, typer.Option(help="Share of subjects to hold out.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Decides who is held out.")] = 0,
+    like: Annotated[
+        Path | None,
+        typer.Option(help="A manifest whose subjects keep their side: an earlier one, or pretraining's."),
+    ] = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List volumes with domain, subject and side of the split, from folders as data sets unpack.
+
+    Whole subjects are held out; adding files moves nobody. The table names your files and subjects: it belongs
+    beside the data.
+
+    Examples:
+
+      voxmix manifest volumes/ --out manifest.csv          (a folder per domain)
+
+      voxmix manifest amos22/ BraTS2023/ -o pool.csv       (several public sets, layouts detected)
+
+      voxmix manifest Dataset007_Kidney --rename Kidney-CT=ABD-CT -o kidney.csv --like pool.csv
+    """
+    from voxmix.store import cores
+    from voxmix.volumes.parts import take_apart
+    from voxmix.volumes.sources import read_source, read_sources
+    from voxmix.volumes.tables import write_table
+
+    names = _renames(rename or ())
+    found, layouts = read_sources(sources, layout=layout, rename=names)
+    if domain:
+        found = found.select(domain)
+    with progress_bar("reading headers", unit="files") as progress:
+        found = take_apart(found, times=times, workers=workers or cores(), progress=progress)
+    if split:
+        known = read_source(like)[0] if like is not None else None
+        found = found.split(seed=seed, fraction=validation, like=known)
+    if out is not None:
+        write_table(found, out)
+    for source, name in zip(sources, layouts, strict=True):
+        note(f"{source}: layout {name}" + ("" if layout or name == "table" else " (detected)"))
+    for aside in found.set_aside[:_SHOWN]:
+        note(f"set aside {aside.path}: {aside.reason}")
+    if len(found.set_aside) > _SHOWN:
+        note(f"and {len(found.set_aside) - _SHOWN} more set aside (all of them in a .json manifest)")
+    if as_json:
+        emit_json(_manifest_value(found, layouts=layouts, out=out))
+        return
+    _show_manifest(found)
+    if out is not None:
+        emit(f"\nWrote {out}. Next: voxmix audit {out}")
+    else:
+        emit("\nNothing was written: give --out manifest.csv")
+
+
+def _renames(given: Sequence[str]) -> dict[str, str]:
+    names = {}
+    for item in given:
+        old, equals, new = item.partition("=")
+        if not (equals and old and new):
+            raise InputError(f"--rename {item!r} should be OLD=NEW, for example Kidney-CT=ABD-CT")
+        names[old] = new
+    return names
+
+
+def _manifest_value(found: "Manifest", *, layouts: Sequence[str], out: Path | None) -> dict[str, Any]:
+    return {
+        "layouts": list(layouts),
+        "manifest": None if out is None else str(out),
+        "domains": {
+            name: {
+                "volumes": found.counts()[name],
+                "subjects": len(found.subjects(name)),
+                "training": found.counts("train")[name],
+                "validation": found.counts("validation")[name],
+            }
+            for name in found.domains
+        },
+        "set_aside": [{"path": str(s.path), "domain": s.domain, "reason": s.reason} for s in found.set_aside],
+    }
+
+
+def _show_manifest(found: "Manifest") -> None:
+    train, held_out = found.counts("train"), found.counts("validation")
+    aside = [item.domain for item in found.set_aside]
+    rows = [
+        [
+            name,
+            str(count),
+            str(len(found.subjects(name))),
+            str(sum(r.label is not None for r in found.records if r.domain == name)),
+            str(train[name]),
+            str(held_out[name]),
+            str(aside.count(name)),
+        ]
+        for name, count in found.counts().items()
+    ]
+    headers = ["domain", "volumes", "subjects", "with labels", "training", "validation", "set aside"]
+    emit_table("Volumes", headers, rows)
+
+
+@verb
+def audit(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A manifest, or a folder of volumes.")],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another manifest that must not share training cases; repeat for more."),
+    ] = None,
+    sheets: Annotated[
+        Path | None, typer.Option(help="Write contact sheets (PNG) and audit.html into this folder.")
+    ] = None,
+    layout: LayoutOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find what is odd about volumes before hours are spent on them. Exit code 1 when there is a leak.
+
+    Leaks across the split by subject or identical content, also against another manifest; duplicates; files that
+    cannot be read; a CT that is not in HU, values and voxel sizes far from the domain's; label maps that do not fit.
+
+    Examples:
+
+      voxmix audit manifest.csv --sheets look/
+
+      voxmix audit pretraining.csv --against downstream.csv --json
+    """
+    from voxmix.store import cores
+    from voxmix.volumes.audit import audit as look
+    from voxmix.volumes.sheets import write_sheets
+    from voxmix.volumes.sources import read_source
+
+    found, _ = read_source(source, layout=layout)
+    others = [read_source(other)[0] for other in against or ()]
+    with progress_bar("auditing", unit="files") as progress:
+        result = look(
+            found, others, pictures=sheets is not None, workers=workers or cores(), progress=progress
+        )
+    written = write_sheets(result, sheets) if sheets is not None else ()
+    if as_json:
+        emit_json(_audit_value(result, written))
+    else:
+        _show_audit(result)
+        for path in written:
+            if path.suffix == ".html":
+                emit(f"\nlook at: {path}  (shows patients: keep it with the data)")
+    if result.counts().get("leak"):
+        raise typer.Exit(1)
+
+
+def _audit_value(result: "Audit", written: Sequence[Path]) -> dict[str, Any]:
+    return {
+        "files": len(result.surveys),
+        "counts": result.counts(),
+        "findings": [
+            {"kind": f.kind, "domain": f.domain, "id": f.name, "path": str(f.path), "message": f.message}
+            for f in result.findings
+        ],
+        "written": [str(path) for path in written],
+    }
+
+
+def _show_audit(result: "Audit") -> None:
+    rows = [[f.kind, f.domain, str(f.path), f.message] for f in result.findings]
+    if rows:
+        emit_table("Findings", ["kind", "domain", "file", "what"], rows)
+    counted = ", ".join(f"{count} {kind}" for kind, count in result.counts().items())
+    emit(f"\n{len(result.surveys)} volumes read: {counted or 'nothing odd'}")
+
+
+def tell_space(space: "Space") -> None:
+    """Say on stderr what preparing needs on the disk and what is free."""
+    note(f"needs up to {size_text(space.needed)} more on the disk, {size_text(space.free)} are free")
+
+
+def prepare_outside_study(
+    source: Path,
+    *,
+    out: Path | None,
+    recipe: Path | None,
+    validation: float,
+    seed: int,
+    workers: int | None,
+) -> "Preparation":
+    """Prepare a manifest or a folder into a cache of its own."""
+    from voxmix.analysis.preparing import prepare_source
+    from voxmix.store import cores
+
+    if out is None:
+        raise InputError(
+            f"{source} is no study: give --out CACHE, the folder for its prepared volumes (or make a study: "
+            f"voxmix init STUDY --data {source})"
+        )
+    with progress_bar("preparing", unit="volumes") as progress:
+        return prepare_source(
+            source,
+            root=out,
+            recipe=recipe,
+            seed=seed,
+            fraction=validation,
+            workers=workers or cores(),
+            progress=progress,
+            tell=tell_space,
+        )

@@ -1,0 +1,101 @@
+"""Contact sheets: every file of an audit as three small slices, to be looked at beside the findings.
+
+They show patients, so they belong beside the data. Files stand under the short names of their content; which path
+that is, the terminal and ``--json`` say.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from voxmix._io import naming_full_disk, write_text
+from voxmix.volumes.audit import Audit, Finding
+from voxmix.volumes.survey import TILE, Survey
+
+PAGE = "audit.html"
+_ACROSS, _DOWN = 4, 12
+_CAPTION = 14
+_GAP = 4
+_FLAGGED = (230, 120, 20)
+_TEXT = (200, 200, 200)
+
+_TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>voxmix audit</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
+table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top; }
+th { border-bottom: 1px solid; } code { font-size: .9em; } img { max-width: 100%; display: block; margin: .5rem 0 1.5rem; }
+.note { opacity: .75; }
+</style></head><body>
+<h1>What the audit found</h1>
+<p>{{ files }} volumes in {{ domains | length }} domains; {{ findings | length }} findings.
+<span class="note">These pictures show patients: keep the page with the data. Files stand under short names of their
+content; <code>voxmix audit --json</code> gives the path of each.</span></p>
+{% if findings %}<table><tr><th>kind</th><th>domain</th><th>file</th><th>what</th></tr>
+{% for f in findings %}<tr><td>{{ f.kind }}</td><td>{{ f.domain }}</td><td><code>{{ f.name }}</code></td><td>{{ f.message }}</td></tr>
+{% endfor %}</table>{% endif %}
+{% for domain, pages in domains.items() %}<h2>{{ domain }}</h2>
+<p class="note">Axial, coronal, sagittal middle slices of each file, from its 1st to its 99th percentile; orange: has a finding.</p>
+{% for page in pages %}<img src="{{ page }}" alt="slices of the volumes of {{ domain }}" loading="lazy">{% endfor %}
+{% endfor %}</body></html>
+"""
+
+
+def write_sheets(audit: Audit, folder: Path) -> tuple[Path, ...]:
+    """Write ``<folder>/<DOMAIN>-<n>.png`` and ``audit.html``, and return their paths, the page last.
+
+    Raises:
+        VoxmixError: the disk is full or cannot be written.
+    """
+    from jinja2 import Environment
+    from PIL import Image
+
+    flagged = _flagged(audit.findings)
+    pages: dict[str, list[str]] = defaultdict(list)
+    written: list[Path] = []
+    with naming_full_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for domain in sorted({survey.record.domain for survey in audit.surveys}):
+            shown = [s for s in audit.surveys if s.record.domain == domain and s.views is not None]
+            for number, start in enumerate(range(0, len(shown), _ACROSS * _DOWN), start=1):
+                path = folder / f"{domain}-{number}.png"
+                Image.fromarray(_sheet(shown[start : start + _ACROSS * _DOWN], flagged)).save(path)
+                pages[domain].append(path.name)
+                written.append(path)
+        html = Environment(autoescape=True).from_string(_TEMPLATE)
+        write_text(
+            folder / PAGE,
+            html.render(files=len(audit.surveys), findings=audit.findings, domains=dict(pages)),
+        )
+    return (*written, folder / PAGE)
+
+
+def _flagged(findings: Sequence[Finding]) -> set[tuple[str, str]]:
+    return {(finding.domain, finding.name) for finding in findings}
+
+
+def _sheet(
+    surveys: Sequence[Survey], flagged: set[tuple[str, str]]
+) -> UInt8[np.ndarray, "row column channel"]:
+    """Return one picture of up to 48 files, each with its name below."""
+    from PIL import Image, ImageDraw
+
+    across = min(_ACROSS, len(surveys))
+    rows = -(-len(surveys) // across)
+    width, height = 3 * TILE + 2 * _GAP, TILE + _CAPTION + 2 * _GAP
+    picture = Image.new("RGB", (across * width, rows * height))
+    draw = ImageDraw.Draw(picture)
+    for index, survey in enumerate(surveys):
+        left, top = index % across * width, index // across * height
+        if survey.views is not None:
+            picture.paste(Image.fromarray(survey.views), (left + _GAP, top + _GAP))
+        odd = (survey.record.domain, survey.name) in flagged
+        if odd:
+            draw.rectangle((left, top, left + width - 2, top + height - 2), outline=_FLAGGED, width=2)
+        draw.text((left + _GAP, top + TILE + _GAP), survey.name, fill=_FLAGGED if odd else _TEXT)
+    return np.asarray(picture)
