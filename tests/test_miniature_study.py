@@ -41,7 +41,7 @@ SETTINGS = {
 
 def voxmix(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "voxmix", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600, check=False)
 
 
 def miniature(root: Path) -> Path:

@@ -28,7 +28,9 @@ CACHE_VERBS = ("cache list", "cache verify", "cache prune", "cache restore")
 
 def voxmix(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "voxmix", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", cwd=cwd, timeout=120, check=False
+    )
 
 
 def test_help_loads_nothing_heavy() -> None:
