@@ -6,11 +6,13 @@ from voxmix.analysis.steps import (
     allocate_strategies,
     check_runs,
     checks_by_strategy,
+    encoder_runs,
     fit_laws,
     proxy_runs,
     proxy_table,
     read_allocations,
     read_laws,
+    study_cache,
 )
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "allocate_strategies",
     "check_runs",
     "checks_by_strategy",
+    "encoder_runs",
     "fit_laws",
     "make_report",
     "proxy_runs",
@@ -25,5 +28,6 @@ __all__ = [
     "read_allocations",
     "read_laws",
     "report_content",
+    "study_cache",
     "study_status",
 ]

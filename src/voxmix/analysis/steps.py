@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from voxmix._io import digest
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
-from voxmix.errors import StepPendingError
+from voxmix.errors import InputError, StepPendingError
 from voxmix.mixture import Mixture
 from voxmix.store import Study, measurements
 from voxmix.store.plan import check_specs, proxy_specs
@@ -174,3 +174,31 @@ def checks_by_strategy(study: Study) -> dict[str, tuple[RunSpec, ...]]:
         for name, found in read_allocations(study).items()
     }
     return check_specs(study.config, mixtures, cache=study_cache(study).digest)
+
+
+def encoder_runs(study: Study, init: str, *, domain: str) -> tuple[RunSpec, ...]:
+    """Return the pretraining runs whose encoders an initialization starts from, one per seed.
+
+    ``single`` is pretraining on the task's own ``domain`` alone, at the budget of the strategies; any other name
+    is a strategy of the study.
+
+    Raises:
+        InputError: no such strategy, or the study has no such domain.
+        StepPendingError: no mixture is allocated yet; names the command.
+    """
+    cache = study_cache(study)
+    if init == "single":
+        if domain not in cache.domains:
+            raise InputError(
+                f"single pretrains on the task's domain {domain}, the study has {list(cache.domains)}; leave it out, "
+                "or set the task's domain"
+            )
+        mixture = Mixture.pure(cache.domains, domain)
+        return check_specs(study.config, {init: mixture}, cache=cache.digest)[init]
+    by_strategy = checks_by_strategy(study)
+    if init not in by_strategy:
+        raise InputError(
+            f"unknown initialization {init!r}; choose scratch, single, one of the study's strategies "
+            f"{list(by_strategy)}, or the folder of a checkpoint (with its card.json)"
+        )
+    return by_strategy[init]

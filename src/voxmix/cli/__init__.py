@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from voxmix import __version__
-from voxmix.cli import cache, decision, law, study, volumes
+from voxmix.cli import cache, decision, downstream, law, study, volumes
 
 app = typer.Typer(
     name="voxmix",
@@ -31,6 +31,7 @@ _VERBS = (
     law.fit,
     law.allocate,
     study.pretrain,
+    downstream.finetune,
     study.report,
     study.status,
     law.predict,

@@ -20,7 +20,7 @@ StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study'
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 
 
-def _study(root: Path) -> "Study":
+def open_study(root: Path) -> "Study":
     from voxmix.store import Study
 
     return Study.open(root)
@@ -125,7 +125,7 @@ def prepare(
             raise InputError(
                 f"{source} is a study: its recipe and cache are its own; leave --out and --recipe out"
             )
-        opened = _study(source)
+        opened = open_study(source)
         with opened.lock():
             preparation = _prepare(opened)
     else:
@@ -148,7 +148,7 @@ def prepare(
     _show_preparation(preparation)
 
 
-def _train(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None:
+def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None:
     from voxmix.experiment import train_pending
 
     pending = study.pending(specs)
@@ -171,10 +171,10 @@ def run(study: StudyArgument, as_json: JsonOption = False) -> None:
     """Train the proxy runs that are pending, as many at a time as there are cores; Ctrl-C loses nothing."""
     from voxmix.analysis import proxy_runs, proxy_table
 
-    opened = _study(study)
+    opened = open_study(study)
     with opened.lock():
         specs = proxy_runs(opened)
-        _train(opened, specs, "training proxies")
+        train_runs(opened, specs, "training proxies")
         table = proxy_table(opened)
         table.to_csv(opened.measurements_path)
     value = {"runs": len(specs), "measurements": len(table.run), "table": str(opened.measurements_path)}
@@ -188,7 +188,7 @@ def fit_study(root: Path, *, as_json: bool) -> None:
     """Fit the laws of a study to its proxy runs."""
     from voxmix.analysis import fit_laws, report_content
 
-    opened = _study(root)
+    opened = open_study(root)
     with opened.lock():
         with progress_bar("fitting", unit="laws") as progress:
             laws = fit_laws(opened, progress=progress)
@@ -205,7 +205,7 @@ def allocate_study(root: Path, *, as_json: bool) -> None:
     from voxmix.analysis import allocate_strategies, report_content
     from voxmix.mixture import Mixture
 
-    opened = _study(root)
+    opened = open_study(root)
     with opened.lock():
         with waiting("allocating"):
             found = allocate_strategies(opened)
@@ -227,9 +227,9 @@ def pretrain(study: StudyArgument, as_json: JsonOption = False) -> None:
     """Train every strategy's mixture at the allocated budget and set measured beside predicted losses."""
     from voxmix.analysis import check_runs, report_content
 
-    opened = _study(study)
+    opened = open_study(study)
     with opened.lock():
-        _train(opened, check_runs(opened), "training mixtures")
+        train_runs(opened, check_runs(opened), "training mixtures")
         with waiting("collecting results"):
             content = report_content(opened)
     _show(content, ("predicted-measured",), as_json=as_json)
@@ -254,7 +254,7 @@ def report(
     """
     from voxmix.analysis import make_report
 
-    opened = _study(study)
+    opened = open_study(study)
     with opened.lock(), waiting("writing the report"):
         make_report(opened, pictures=pictures)
     if as_json:
@@ -268,7 +268,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     """Say what is done, what is out of date and what comes next."""
     from voxmix.analysis import study_status
 
-    steps = study_status(_study(study))
+    steps = study_status(open_study(study))
     following = next((step for step in steps if not step.done), None)
     command = f"voxmix {following.name} {study}" if following else None
     if as_json:
@@ -287,7 +287,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
 @verb
 def study_run(study: StudyArgument, as_json: JsonOption = False) -> None:
     """Do every step that is left, in order: prepare, run, fit, allocate, pretrain, report."""
-    opened = _study(study)
+    opened = open_study(study)
     with opened.lock():
         _run_all(opened, as_json=as_json)
 
@@ -298,13 +298,13 @@ def _run_all(study: "Study", *, as_json: bool) -> None:
     preparation = _prepare(study)
     if not as_json:
         _show_preparation(preparation)
-    _train(study, analysis.proxy_runs(study), "training proxies")
+    train_runs(study, analysis.proxy_runs(study), "training proxies")
     analysis.proxy_table(study).to_csv(study.measurements_path)
     with progress_bar("fitting", unit="laws") as progress:
         analysis.fit_laws(study, progress=progress)
     with waiting("allocating"):
         analysis.allocate_strategies(study)
-    _train(study, analysis.check_runs(study), "training mixtures")
+    train_runs(study, analysis.check_runs(study), "training mixtures")
     with waiting("writing the report"):
         content = analysis.make_report(study)
     _show(content, as_json=as_json)

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence, Set
 
+from voxmix._io import digest
 from voxmix.downstream.sources import PARTS, Part
 from voxmix.errors import InputError
-from voxmix.volumes.manifest import subject_order
 
 
 def split_sizes(count: int, wanted: Sequence[float]) -> tuple[int, int, int]:
@@ -43,7 +43,7 @@ def split_subjects(
     Raises:
         InputError: fewer than three subjects, or fewer than two that pretraining has not seen.
     """
-    ordered = subject_order(subjects, seed=seed)
+    ordered = sorted(set(subjects), key=lambda subject: digest([seed, subject]))
     train, validation, test = split_sizes(len(ordered), sizes)
     unseen = [subject for subject in ordered if subject not in seen]
     if len(unseen) < 2:

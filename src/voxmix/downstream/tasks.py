@@ -102,7 +102,9 @@ class Task:
 
     def _check_label_values(self) -> None:
         if len(self.classes) < (1 if self.regions else 2):
-            raise InputError(f"task {self.name} names {len(self.classes)} classes; name the background and more")
+            raise InputError(
+                f"task {self.name} names {len(self.classes)} classes; name the background and more"
+            )
         values = [value for group in self.classes.values() for value in group]
         if any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v < 256 for v in values):
             raise InputError(f"task {self.name}: label values are whole numbers from 0 to 255, got {values}")
@@ -111,7 +113,9 @@ class Task:
                 raise InputError(f"task {self.name}: value 0 is what lies in no region; take it out")
             return
         if len(set(values)) != len(values):
-            raise InputError(f"task {self.name}: a label value stands in two classes; use regions: true to overlap")
+            raise InputError(
+                f"task {self.name}: a label value stands in two classes; use regions: true to overlap"
+            )
         first = next(iter(self.classes.values()))
         if 0 not in first:
             raise InputError(f"task {self.name}: the first class must be the background, with value 0")
@@ -270,11 +274,15 @@ def read_tasks(path: Path | None) -> dict[str, Task]:
 
 
 def _row(name: str, row: Mapping[str, Any], tasks: Mapping[str, Task], path: Path) -> Task:
-    values = {key: _listed(value) if key == "classes" else value for key, value in row.items() if key != "like"}
+    values = {
+        key: _listed(value) if key == "classes" else value for key, value in row.items() if key != "like"
+    }
     start: dict[str, Any] = {}
     if "like" in row:
         if row["like"] not in tasks:
-            raise InputError(f"{path}: task {name} is like {row['like']!r}, which is unknown; there are {list(tasks)}")
+            raise InputError(
+                f"{path}: task {name} is like {row['like']!r}, which is unknown; there are {list(tasks)}"
+            )
         start = asdict(tasks[row["like"]])
         values["settings"] = {**start["settings"], **values.get("settings", {})}
     task = checked(Task, {**start, **values, "name": name}, where=f"{path}, task {name}")

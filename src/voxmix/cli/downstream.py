@@ -1,0 +1,148 @@
+"""The verb of clinical tasks: finetune."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voxmix._progress import progress_bar
+from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.cli.study import JsonOption, StudyArgument, open_study, train_runs
+from voxmix.errors import InputError, VoxmixError
+
+if TYPE_CHECKING:
+    from voxmix.downstream.cases import CaseSet
+    from voxmix.downstream.study import PlannedRun
+    from voxmix.downstream.tasks import Task
+    from voxmix.store import Study
+
+_DEFAULT_INITS = ("scratch", "single", "data-proportional", "transfer-aware")
+
+
+@verb
+def finetune(
+    study: StudyArgument,
+    task: Annotated[str, typer.Option(help="A task of the paper, or a row of STUDY/tasks.yaml.")],
+    init: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="scratch, single, a strategy of the study, or a checkpoint's folder; repeat for more. "
+            f"Left out: {', '.join(_DEFAULT_INITS)}."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs per initialization.")] = 3,
+    data: Annotated[Path | None, typer.Option(help="The data set's folder; else the task's own.")] = None,
+    frozen: Annotated[bool, typer.Option("--frozen", help="The encoder does not learn (a control).")] = False,
+    control: Annotated[
+        str | None, typer.Option(help="Another control: permuted (weights) or no-tokens (encoder silenced).")
+    ] = None,
+    surface: Annotated[bool, typer.Option("--surface", help="Measure surface distances too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Finetune encoders on a clinical task: one protocol for every initialization, scored on unseen subjects.
+
+    Encoders that a strategy asks for are pretrained first. Ctrl-C loses nothing.
+
+    Examples:
+
+      voxmix finetune mystudy --task amos-ct --data /data/amos22
+
+      voxmix finetune mystudy --task my-organs --init scratch --init transfer-aware --seeds 5
+
+      voxmix finetune mystudy --task my-organs --init transfer-aware --frozen
+    """
+    from voxmix.downstream import study as downstream
+
+    opened = open_study(study)
+    with opened.lock():
+        chosen = downstream.study_task(opened, task)
+        cases = _cases(opened, chosen, data)
+        protocol = downstream.study_protocol(opened, chosen, cases)
+        runs = downstream.plan_runs(
+            opened,
+            protocol,
+            {name: _encoders(opened, name, chosen.domain) for name in init or _DEFAULT_INITS},
+            seeds=seeds,
+            control=_control(frozen, control),
+            recipe=_recipe(opened),
+        )
+        with progress_bar(f"finetuning {task}", unit="draws") as progress:
+            failed = downstream.finetune_pending(opened, runs, surface=surface, progress=progress)
+    for failure in failed:
+        note(f"{failure.run.spec.init}, seed {failure.run.spec.seed} failed: {failure.reason}")
+    if failed:
+        raise VoxmixError(f"{len(failed)} of {len(runs)} runs failed (see above); the others are kept")
+    _show(runs, as_json=as_json)
+
+
+def _control(frozen: bool, control: str | None) -> Any:
+    from voxmix.downstream.networks import CONTROLS
+
+    if frozen and control not in (None, "frozen"):
+        raise InputError(f"--frozen and --control {control} are two controls; give one at a time")
+    chosen = "frozen" if frozen else control
+    if chosen is not None and chosen not in CONTROLS:
+        raise InputError(f"unknown control {chosen!r}; choose one of {list(CONTROLS)}")
+    return chosen
+
+
+def _recipe(study: "Study") -> Any:
+    from voxmix.analysis import study_cache
+
+    return study_cache(study).recipe
+
+
+def _cases(study: "Study", task: "Task", data: Path | None) -> "CaseSet":
+    from voxmix.analysis import study_cache
+    from voxmix.downstream.study import study_cases
+
+    with progress_bar(f"preparing cases of {task.name}", unit="images") as progress:
+        cases, asides = study_cases(study, task, data=data, cache=study_cache(study), progress=progress)
+    for aside in asides:
+        note(f"set aside {aside.path}: {aside.reason}")
+    for reason, count in cases.set_aside.items():
+        note(f"{count} cases not used: {reason}")
+    for remark in cases.notes:
+        note(remark)
+    if cases.overlap:
+        note(f"{cases.overlap} training subjects were pretrained on too; none of validation and test were")
+    return cases
+
+
+def _encoders(study: "Study", init: str, domain: str) -> list[Path | None]:
+    """Return the folders of an initialization's encoders, pretrained now where they are not yet."""
+    from voxmix.analysis import encoder_runs
+    from voxmix.downstream.inits import is_checkpoint
+
+    if init == "scratch":
+        return [None]
+    if is_checkpoint(init):
+        note(f"{init}: whose volumes it was pretrained on is not known here, so leakage cannot be ruled out")
+        return [Path(init)]
+    specs = encoder_runs(study, init, domain=domain)
+    train_runs(study, specs, f"pretraining {init}")
+    return [study.run_dir(spec) for spec in specs]
+
+
+def _show(runs: tuple["PlannedRun", ...], *, as_json: bool) -> None:
+    from voxmix._io import read_json
+    from voxmix.downstream.inference import mean_score
+    from voxmix.store.runs import RUN_RESULT
+
+    results = [read_json(run.folder / RUN_RESULT) for run in runs]
+    if as_json:
+        emit_json({"results": [str(run.folder / RUN_RESULT) for run in runs]})
+        return
+    rows = []
+    for init in dict.fromkeys(run.spec.init for run in runs):
+        mine = [result for result in results if result["init"] == init]
+        scores = [score for result in mine if (score := mean_score(result["cases"])) is not None]
+        mean = f"{sum(scores) / len(scores):.3f}" if scores else "–"
+        spread = f"{min(scores):.3f} to {max(scores):.3f}" if scores else "–"
+        seconds = sum(result["seconds"] for result in mine) / len(mine)
+        rows.append([init, str(len(mine)), mean, spread, f"{seconds:.0f}"])
+    first = results[0]
+    what = "accuracy" if first["kind"] == "classification" else "mean Dice"
+    title = f"{first['task']}: {len(first['cases'])} test cases, {first['draws']} draws"
+    emit_table(title, ["initialization", "seeds", what, "range over seeds", "seconds a run"], rows)
+    emit(f"\nintervals and tests: voxmix compare {runs[0].folder.parents[3]}")

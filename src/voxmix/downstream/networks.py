@@ -1,0 +1,111 @@
+"""Networks for clinical tasks around the pretrained encoder, and the controls that catch self-deception."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from voxmix.design import ModelSettings
+from voxmix.downstream.protocol import Protocol
+from voxmix.pretraining.interchange import load_strict
+from voxmix.pretraining.masking import patchify, token_count
+from voxmix.pretraining.model import Encoder
+from voxmix.pretraining.unetr import Unetr
+
+Control = Literal["frozen", "permuted", "no-tokens"]
+CONTROLS: tuple[Control, ...] = ("frozen", "permuted", "no-tokens")
+
+
+class EncoderClassifier(nn.Module):
+    """Mean of the encoder's tokens, LayerNorm, MLP (arXiv 2605.06859, A.5).
+
+    The MLP has one hidden layer of the encoder's width, which the paper does not say.
+    """
+
+    def __init__(self, settings: ModelSettings, *, classes: int) -> None:
+        super().__init__()
+        self.patch = settings.patch
+        self.tokens = token_count(settings)
+        self.vit = Encoder(settings)
+        self.norm = nn.LayerNorm(settings.width)
+        self.head = nn.Sequential(
+            nn.Linear(settings.width, settings.width), nn.GELU(), nn.Linear(settings.width, classes)
+        )
+
+    def forward(self, volume: Float[Tensor, "batch 1 x y z"]) -> Float[Tensor, "batch class"]:
+        """Return logits."""
+        rows = patchify(volume.squeeze(1), self.patch)
+        index = torch.arange(self.tokens, device=volume.device).expand(len(volume), -1)
+        logits: Tensor = self.head(self.norm(self.vit(rows, index).mean(dim=1)))
+        return logits
+
+
+def build_network(protocol: Protocol, *, classes: int, seed: int) -> Unetr | EncoderClassifier:
+    """Return the network with random weights: a pure function of the arguments, on the CPU.
+
+    From-scratch runs use it as it is. With the same seed every initialisation starts from the same weights
+    outside of the encoder.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if protocol.task.kind == "classification":
+            return EncoderClassifier(protocol.model, classes=classes)
+        return Unetr(protocol.model, out_channels=classes, feature_size=protocol.settings.feature_size)
+
+
+def initialize(
+    network: Unetr | EncoderClassifier,
+    weights: Mapping[str, Tensor] | None,
+    *,
+    control: Control | None = None,
+    seed: int = 0,
+) -> None:
+    """Load pretrained weights into the encoder, and nothing else, and make the control's change.
+
+    - ``frozen``: the encoder never learns; the rest must make do with its features.
+    - ``permuted``: every weight tensor is shuffled: the pretrained values in places that mean nothing.
+    - ``no-tokens``: what the encoder gives on is set to 0, so that a UNETR has its convolutions on the raw image
+      alone. One that scores as well did not use its transformer.
+
+    Raises:
+        InputError: the weights do not fit the encoder; names every difference.
+    """
+    if weights is not None:
+        chosen = permuted(weights, seed=seed) if control == "permuted" else weights
+        load_strict(network.vit, chosen)
+    if control == "frozen":
+        network.vit.requires_grad_(False)
+    if control == "no-tokens":
+        for module in (*network.vit.blocks, network.vit.norm):
+            module.register_forward_hook(_silence)
+
+
+def _silence(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+    return torch.zeros_like(output)
+
+
+def permuted(weights: Mapping[str, Tensor], *, seed: int) -> dict[str, Tensor]:
+    """Return every tensor with its numbers shuffled."""
+    shuffled = {}
+    for name, tensor in weights.items():
+        key = hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8]
+        generator = torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
+        order = torch.randperm(tensor.numel(), generator=generator)
+        shuffled[name] = tensor.flatten()[order].view_as(tensor).contiguous()
+    return shuffled
+
+
+def flops_per_crop(protocol: Protocol, *, classes: int) -> int:
+    """Return floating-point operations of one crop, forward and backward, counted as in pretraining.
+
+    The same for every initialisation: a frozen encoder would save some, and is not credited for it.
+    """
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network = build_network(protocol, classes=classes, seed=0)
+        edge = protocol.model.crop
+        network(torch.zeros(1, 1, edge, edge, edge))
+    return 3 * int(counter.get_total_flops())

@@ -1,0 +1,244 @@
+"""Finetuning inside a study: its cases, its plan of runs, and the runs that are pending, several at a time."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import Any
+
+from voxmix._io import digest, naming_full_disk, read_json
+from voxmix._parallel import worker_pool
+from voxmix._progress import ProgressCallback, silent
+from voxmix.downstream.cases import CASES_FILE, CaseSet, build_cases, open_cases
+from voxmix.downstream.finetune import FinetuneSpec, finetune
+from voxmix.downstream.inits import read_checkpoint
+from voxmix.downstream.networks import Control
+from voxmix.downstream.protocol import FinetuneSettings, Protocol
+from voxmix.downstream.tasks import TASKS_FILE, Task, find_task
+from voxmix.errors import InputError, VoxmixError
+from voxmix.pretraining.checkpoint import load_encoder
+from voxmix.store import Study, checked, cores, is_finished
+from voxmix.store.runs import RUN_RESULT
+from voxmix.volumes.cache import PreparedCache
+from voxmix.volumes.manifest import SetAside
+from voxmix.volumes.recipe import Recipe
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedRun:
+    """A finetuning run, where its encoder lies (None: from scratch) and where its result goes."""
+
+    spec: FinetuneSpec
+    encoder: Path | None
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedFinetuning:
+    """A run that could not be finished, and why."""
+
+    run: PlannedRun
+    reason: str
+
+
+def downstream_dir(study: Study, task: str) -> Path:
+    """Return the folder of a task: ``cases/`` and ``<init>/seed-<s>/``."""
+    return study.root / "downstream" / task
+
+
+def study_task(study: Study, name: str) -> Task:
+    """Return a task by name: of the paper's table or of the study's ``tasks.yaml``."""
+    return find_task(name, study.root / TASKS_FILE)
+
+
+def study_cases(
+    study: Study,
+    task: Task,
+    *,
+    data: Path | None,
+    cache: PreparedCache,
+    progress: ProgressCallback = silent,
+) -> tuple[CaseSet, tuple[SetAside, ...]]:
+    """Return the cases of a task, prepared once for the study's recipe and split by subject.
+
+    ``data`` stands in for the task's own; without either, cases prepared before are used.
+
+    Raises:
+        InputError: no data given and none prepared; or what :func:`voxmix.downstream.cases.build_cases` refuses.
+    """
+    root = downstream_dir(study, task.name) / "cases"
+    place = data or (Path(task.data) if task.data else None)
+    if place is None:
+        if (root / CASES_FILE).exists():
+            return open_cases(task, root), ()
+        raise InputError(
+            f"task {task.name} needs the data set's folder; give --data DIR, or add to {study.root / TASKS_FILE}: "
+            f"{task.name}: {{like: {task.name}, data: DIR}}"
+        )
+    crop = study.config.model.crop
+    inputs = digest([task.as_dict(), str(place.resolve()), cache.digest, cache.recipe.digest, crop])
+    step = f"cases of {task.name}"
+    if study.is_made(step, inputs) and (root / CASES_FILE).exists():
+        return open_cases(task, root), ()
+    with naming_full_disk(root):
+        found, asides = build_cases(
+            task,
+            place,
+            root=root,
+            recipe=cache.recipe,
+            crop=crop,
+            pretrained=cache,
+            workers=study.config.workers or cores(),
+            progress=progress,
+        )
+    study.mark_made(step, inputs)
+    return found, asides
+
+
+def study_protocol(study: Study, task: Task, cases: CaseSet) -> Protocol:
+    """Return the one protocol of a task in a study.
+
+    Raises:
+        InputError: a setting of the task's row that is unknown or cannot be used.
+    """
+    settings = checked(FinetuneSettings, task.settings, where=f"settings of task {task.name}")
+    return Protocol(task=task, model=study.config.model, cases=cases.digest, settings=settings)
+
+
+def plan_runs(
+    study: Study,
+    protocol: Protocol,
+    encoders: Mapping[str, Sequence[Path | None]],
+    *,
+    seeds: int,
+    control: Control | None,
+    recipe: Recipe,
+) -> tuple[PlannedRun, ...]:
+    """Return one run per initialisation and seed, all under one protocol.
+
+    ``encoders`` gives folders of pretraining runs by initialisation; seed s starts from the (s modulo their
+    number)th, so that the seeds of pretraining vary along. None is from scratch.
+
+    Raises:
+        InputError: a checkpoint that does not fit; a control without an encoder to act on.
+    """
+    runs = []
+    for init, folders in encoders.items():
+        for seed in range(seeds):
+            folder = folders[seed % len(folders)]
+            if folder is None and control in ("frozen", "permuted"):
+                raise InputError(f"control {control} needs pretrained weights; leave {init} out of it")
+            run_id = None
+            if folder is not None:
+                found = read_checkpoint(
+                    folder, recipe=recipe, domain=protocol.task.domain, model=protocol.model
+                )
+                run_id = str(found.card["run_id"])
+            name = init if control is None else f"{init}-{control}"
+            runs.append(
+                PlannedRun(
+                    spec=FinetuneSpec(
+                        protocol=protocol, init=init, seed=seed, control=control, checkpoint=run_id
+                    ),
+                    encoder=folder,
+                    folder=downstream_dir(study, protocol.task.name) / name / f"seed-{seed}",
+                )
+            )
+    return tuple(runs)
+
+
+def pending_runs(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
+    """Return the runs without a result.
+
+    Raises:
+        InputError: a finished run is of another protocol, so it may not stand beside the others.
+    """
+    for run in runs:
+        if is_finished(run.folder) and read_json(run.folder / RUN_RESULT).get("run_id") != run.spec.run_id:
+            raise InputError(
+                f"{run.folder} was finetuned with other settings, cases or weights than asked for now; delete it to "
+                "make it again, or give the changed task a name of its own (like: does that)"
+            )
+    return tuple(run for run in runs if not is_finished(run.folder))
+
+
+def finetune_pending(
+    study: Study,
+    runs: Sequence[PlannedRun],
+    *,
+    surface: bool = False,
+    save_predictions: bool = False,
+    progress: ProgressCallback = silent,
+) -> tuple[FailedFinetuning, ...]:
+    """Finetune every run that has no result, several at a time; return those that failed.
+
+    ``progress`` counts draws over all ``runs``. A run that fails does not stop the others; interrupted ones go
+    on from their last state next time.
+    """
+    pending = pending_runs(runs)
+    total = sum(run.spec.protocol.settings.draws for run in runs)
+    finished = total - sum(run.spec.protocol.settings.draws for run in pending)
+    progress(finished, total)
+    if not pending:
+        return ()
+    workers = min(study.config.workers or cores(), len(pending))
+    counter = get_context("spawn").Value("q", 0)
+    root = downstream_dir(study, pending[0].spec.protocol.task.name) / "cases"
+    options = {"surface": surface, "save_predictions": save_predictions}
+    failures = []
+    with worker_pool(
+        workers,
+        initializer=_start_worker,
+        arguments=(pending[0].spec.protocol.task, root, max(1, cores() // workers), options, counter),
+    ) as pool:
+        waiting = {pool.submit(_finetune_in_worker, run): run for run in pending}
+        while waiting:
+            done, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            progress(min(total, finished + counter.value), total)
+            for future in done:
+                run = waiting.pop(future)
+                reason = future.result()
+                if reason is not None:
+                    failures.append(FailedFinetuning(run=run, reason=reason))
+    progress(total - sum(f.run.spec.protocol.settings.draws for f in failures), total)
+    return tuple(failures)
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(
+    task: Task, root: Path, threads: int, options: dict[str, bool], counter: "Synchronized[int]"
+) -> None:
+    """Open in each process, once, what all of its runs share."""
+    _worker.update(cases=open_cases(task, root), threads=threads, options=options, counter=counter)
+
+
+def _finetune_in_worker(run: PlannedRun) -> str | None:
+    """Finetune one run; return None, or the sentence that says why it failed."""
+    counter = _worker["counter"]
+    seen = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal seen
+        with counter.get_lock():
+            counter.value += done - seen
+        seen = done
+
+    try:
+        finetune(
+            run.spec,
+            cases=_worker["cases"],
+            encoder=load_encoder(run.encoder) if run.encoder else None,
+            folder=run.folder,
+            threads=_worker["threads"],
+            surface=_worker["options"]["surface"],
+            progress=progress,
+        )
+    except VoxmixError as error:
+        return str(error)
+    return None
