@@ -67,6 +67,7 @@ TASKS = {
         "table": {"file": "table.csv", "id": "path", "value": "class"},
         "classes": {name: name for name in ORGANS.values()},
         "samples": 1,
+        "keep_frame": True,
     },
 }
 SEGMENT = {

@@ -112,7 +112,9 @@ def build_cases(
     sources = read_sources(task, data)
     recipe = replace(recipe, intensity={task.domain: task.intensity or recipe.rule(task.domain)})
     if task.zoom:
-        sources, recipe = _filling(sources, crop, recipe), replace(recipe, crop_foreground=False)
+        sources = _filling(sources, crop, recipe)
+    if task.zoom or task.keep_frame:
+        recipe = replace(recipe, crop_foreground=False)
     salt = _share_salt(root, pretrained)
     seen, seen_keys = _training_side(pretrained)
     people = {record.subject: subject_digest(salt, record.subject) for record in sources.records}

@@ -56,7 +56,9 @@ class Task:
             in a row (the paper's table 7).
         score_background: whether scores include the background (table 7).
         table: where the classes stand, for classification.
-        zoom: volumes have no size in mm: they are resampled to fill the encoder's crop.
+        keep_frame: the image's own frame tells something (what lies in its middle), so it is not cropped to its
+            foreground as volumes for pretraining are.
+        zoom: volumes have no size in mm: they are resampled to fill the encoder's crop, and keep their frame.
         intensity: rule in place of the domain's, where values are not in the domain's unit any more.
         settings: changes to the finetuning settings.
         choice: what the paper leaves open, and what was chosen.
@@ -81,6 +83,7 @@ class Task:
     samples: int = 2
     score_background: bool = False
     table: ClassTable | None = None
+    keep_frame: bool = False
     zoom: bool = False
     intensity: IntensityRule | None = None
     settings: dict[str, Any] = field(default_factory=dict)

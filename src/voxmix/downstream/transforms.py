@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
@@ -161,7 +161,9 @@ def change(
     return images, labels
 
 
-def to_regions(labels: Int[Tensor, "draw x y z"], protocol: Protocol) -> Float[Tensor, "draw region x y z"]:
+def to_regions(
+    labels: Integer[Tensor, "draw x y z"], protocol: Protocol
+) -> Float[Tensor, "draw region x y z"]:
     """Return one mask per overlapping class; after cropping, as cropping needs one label per voxel."""
     masks = []
     for values in protocol.task.classes.values():
