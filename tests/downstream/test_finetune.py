@@ -19,7 +19,8 @@ from voxmix.downstream.networks import build_network
 from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.tasks import PAPER_TASKS, ClassTable, Task
 from voxmix.errors import InputError
-from voxmix.pretraining.checkpoint import PretrainedEncoder, load_state
+from voxmix.pretraining.checkpoint import load_state
+from voxmix.pretraining.interchange import PretrainedEncoder
 from voxmix.pretraining.model import MaskedAutoencoder
 
 MakeProtocol = Callable[..., Protocol]
@@ -30,7 +31,7 @@ def encoder(model_settings: ModelSettings) -> PretrainedEncoder:
     torch.manual_seed(3)
     model = MaskedAutoencoder(model_settings, domains=1)
     model.initialize()
-    weights = {name: tensor.clone() for name, tensor in model.encoder.state_dict().items()}
+    weights = {f"vit.{name}": tensor.clone() for name, tensor in model.encoder.state_dict().items()}
     return PretrainedEncoder(weights=weights, card={"run_id": "abc"})
 
 

@@ -1,4 +1,4 @@
-"""The finetuning loop: every task, initialisation and control is a call of :func:`finetune`."""
+"""The finetuning loop: every task, initialization and control is a call of :func:`finetune`."""
 
 import math
 import time
@@ -22,7 +22,8 @@ from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.transforms import CropSource, change, to_regions
 from voxmix.errors import InputError, VoxmixError
 from voxmix.pretraining.build import parameter_count
-from voxmix.pretraining.checkpoint import STATE_FILE, PretrainedEncoder, load_state, save_state
+from voxmix.pretraining.checkpoint import STATE_FILE, load_state, save_state
+from voxmix.pretraining.interchange import PretrainedEncoder
 from voxmix.pretraining.interrupt import interrupts_deferred
 from voxmix.pretraining.metrics import MetricsLog
 from voxmix.pretraining.optimizer import build_optimizer, learning_rate
@@ -40,7 +41,7 @@ _FLUSH_STEPS = 20
 class FinetuneSpec:
     """One finetuning run. All runs that are compared share ``protocol``.
 
-    ``init`` names the initialisation; ``checkpoint`` the pretraining run that its weights come from, None from
+    ``init`` names the initialization; ``checkpoint`` the pretraining run that its weights come from, None from
     scratch.
     """
 
@@ -113,7 +114,7 @@ def _check(spec: FinetuneSpec, cases: CaseSet, encoder: PretrainedEncoder | None
             f"the run was planned for cases {spec.protocol.cases}, those given are {cases.digest}; plan it again"
         )
     if (spec.checkpoint is None) != (encoder is None):
-        raise InputError(f"initialisation {spec.init} needs {'no ' if encoder else 'an '}encoder")
+        raise InputError(f"initialization {spec.init} needs {'no ' if encoder else 'an '}encoder")
     path = folder / SPEC_FILE
     if path.exists() and read_json(path).get("run_id") != spec.run_id:
         raise InputError(

@@ -14,7 +14,8 @@ from voxmix.downstream.protocol import Protocol
 from voxmix.pretraining.interchange import load_strict
 from voxmix.pretraining.masking import patchify, token_count
 from voxmix.pretraining.model import Encoder
-from voxmix.pretraining.unetr import Unetr
+from voxmix.pretraining.unetr import Unetr, build_unetr
+from voxmix.pretraining.weight_names import bare
 
 Control = Literal["frozen", "permuted", "no-tokens"]
 CONTROLS: tuple[Control, ...] = ("frozen", "permuted", "no-tokens")
@@ -47,14 +48,15 @@ class EncoderClassifier(nn.Module):
 def build_network(protocol: Protocol, *, classes: int, seed: int) -> Unetr | EncoderClassifier:
     """Return the network with random weights: a pure function of the arguments, on the CPU.
 
-    From-scratch runs use it as it is. With the same seed every initialisation starts from the same weights
+    From-scratch runs use it as it is. With the same seed every initialization starts from the same weights
     outside of the encoder.
     """
+    model, settings = protocol.model, protocol.settings
+    if protocol.task.kind == "segmentation":
+        return build_unetr(model, out_channels=classes, feature_size=settings.feature_size, seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if protocol.task.kind == "classification":
-            return EncoderClassifier(protocol.model, classes=classes)
-        return Unetr(protocol.model, out_channels=classes, feature_size=protocol.settings.feature_size)
+        return EncoderClassifier(model, classes=classes)
 
 
 def initialize(
@@ -64,7 +66,7 @@ def initialize(
     control: Control | None = None,
     seed: int = 0,
 ) -> None:
-    """Load pretrained weights into the encoder, and nothing else, and make the control's change.
+    """Load pretrained weights (named ``vit.*``) into the encoder, and nothing else, and make the control's change.
 
     - ``frozen``: the encoder never learns; the rest must make do with its features.
     - ``permuted``: every weight tensor is shuffled: the pretrained values in places that mean nothing.
@@ -76,7 +78,7 @@ def initialize(
     """
     if weights is not None:
         chosen = permuted(weights, seed=seed) if control == "permuted" else weights
-        load_strict(network.vit, chosen)
+        load_strict(network.vit, bare(chosen))
     if control == "frozen":
         network.vit.requires_grad_(False)
     if control == "no-tokens":
@@ -102,7 +104,7 @@ def permuted(weights: Mapping[str, Tensor], *, seed: int) -> dict[str, Tensor]:
 def flops_per_crop(protocol: Protocol, *, classes: int) -> int:
     """Return floating-point operations of one crop, forward and backward, counted as in pretraining.
 
-    The same for every initialisation: a frozen encoder would save some, and is not credited for it.
+    The same for every initialization: a frozen encoder would save some, and is not credited for it.
     """
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         network = build_network(protocol, classes=classes, seed=0)

@@ -1,4 +1,4 @@
-"""Protocol: everything that finetuning depends on but the initialisation and the seed."""
+"""Protocol: everything that finetuning depends on but the initialization and the seed."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ class FinetuneSettings:
     (3D UX-Net, reference 24 of arXiv 2605.06859: AdamW at 1e-4, intensity shift of 0.1 in half of the draws,
     rotation about the long axis by up to 6 degrees and scaling by up to 10% in all). The weights scored are
     those after the last draw: with few validation cases the best of several is a draw of luck, and the number
-    of draws would differ between initialisations.
+    of draws would differ between initializations.
 
     Attributes:
         draws: crops seen in all.
@@ -84,7 +84,7 @@ class FinetuneSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
-    """One protocol for every initialisation: task, cases and their split, preprocessing, network, settings.
+    """One protocol for every initialization: task, cases and their split, preprocessing, network, settings.
 
     Two results may be compared when their protocols have the same :attr:`digest`.
     """

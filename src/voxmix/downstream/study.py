@@ -13,12 +13,12 @@ from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.downstream.cases import CASES_FILE, CaseSet, build_cases, open_cases
 from voxmix.downstream.finetune import FinetuneSpec, finetune
-from voxmix.downstream.inits import read_checkpoint
+from voxmix.downstream.inits import checkpoint_id, read_checkpoint
 from voxmix.downstream.networks import Control
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.tasks import TASKS_FILE, Task, find_task
 from voxmix.errors import InputError, VoxmixError
-from voxmix.pretraining.checkpoint import load_encoder
+from voxmix.pretraining.interchange import load_encoder
 from voxmix.store import Study, checked, cores, is_finished
 from voxmix.store.runs import RUN_RESULT
 from voxmix.volumes.cache import PreparedCache
@@ -118,9 +118,9 @@ def plan_runs(
     control: Control | None,
     recipe: Recipe,
 ) -> tuple[PlannedRun, ...]:
-    """Return one run per initialisation and seed, all under one protocol.
+    """Return one run per initialization and seed, all under one protocol.
 
-    ``encoders`` gives folders of pretraining runs by initialisation; seed s starts from the (s modulo their
+    ``encoders`` gives folders of pretraining runs by initialization; seed s starts from the (s modulo their
     number)th, so that the seeds of pretraining vary along. None is from scratch.
 
     Raises:
@@ -137,7 +137,7 @@ def plan_runs(
                 found = read_checkpoint(
                     folder, recipe=recipe, domain=protocol.task.domain, model=protocol.model
                 )
-                run_id = str(found.card["run_id"])
+                run_id = checkpoint_id(found)
             name = init if control is None else f"{init}-{control}"
             runs.append(
                 PlannedRun(

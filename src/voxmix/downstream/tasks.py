@@ -38,7 +38,7 @@ class Task:
         name: names the row, its folder and its line in tables.
         kind: segmentation or classification.
         domain: domain of the pretraining study whose intensity rule the images take; also the domain of the
-            *single* initialisation.
+            *single* initialization.
         classes: name to the values that mean it. Segmentation: whole numbers in the label maps, the first class
             being the background, 0. Classification: what the table, the folder or the file says. Empty for
             classification: every value that is found, sorted.

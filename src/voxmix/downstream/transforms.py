@@ -3,7 +3,7 @@
 The place follows the policy of MONAI's ``RandCropByPosNegLabeld`` (a labeled voxel at the center with
 probability pos / (pos + neg), else one of background, moved so that the crop lies inside), and MONAI's own
 function moves it. The random numbers come from a counter instead of a generator with a history, as in
-pretraining: resuming needs one integer, and every initialisation sees the same crops at the same seed. Rotation,
+pretraining: resuming needs one integer, and every initialization sees the same crops at the same seed. Rotation,
 scaling and shift are one batched operation on the device.
 """
 
