@@ -9,9 +9,10 @@ from typing import Literal
 from voxmix.downstream.tasks import ClassTable, Task
 from voxmix.errors import InputError
 from voxmix.volumes.archives import below
-from voxmix.volumes.layouts import read_csv, split_suffix
+from voxmix.volumes.layouts import split_suffix
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 from voxmix.volumes.public_sets import read_layout
+from voxmix.volumes.tables import read_csv
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
