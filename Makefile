@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= demo-study
 
-.PHONY: help setup demo test test-light peers fuzz coverage check-monai lint constraints clean
+.PHONY: help setup demo test test-light peers fuzz coverage check-interchange lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -48,8 +48,8 @@ coverage: setup  ## Coverage of the law's intervals on 200 simulated worlds: tak
 	$(BIN)/python benchmarks/law_coverage.py --worlds 200 --bootstrap 100 --method two-stage
 	$(BIN)/python benchmarks/law_coverage.py --worlds 200 --bootstrap 100 --method joint
 
-check-monai: setup  ## The encoder's weights in MONAI 1.3 to 1.6, each in an environment of its own
-	$(BIN)/python tests/pretraining/check_monai_releases.py
+check-interchange: setup  ## Weights in MONAI 1.3 to 1.6 and timm, mixtures in others' loaders; installs each aside
+	$(BIN)/python tests/pretraining/check_interchange.py
 
 lint: setup  ## Style, layers and types
 	$(BIN)/ruff check
