@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr, tukey_hsd
+from scipy.stats import tukey_hsd
 
 from voxmix.mixture import Mixture
 from voxmix.report import Check, ReportContent
 from voxmix.report.figures import answer_data, means_data
-from voxmix.report.findings import Measured, _spearman, check_budgets, forecast, measured, rank_strategies
+from voxmix.report.findings import Measured, check_budgets, forecast, measured, rank_strategies
 from voxmix.report.sections import answer_section
 from voxmix.report.words import answer_sentence, doubts, verdict_sentences
 
@@ -119,14 +119,6 @@ def test_a_recommendation_that_lost_is_not_hidden() -> None:
 def test_budgets_come_with_the_study_s_first() -> None:
     checks = [Check(strategy="u", budget=n, seed=1, target="A", loss=1.0) for n in (10, 30, 20)]
     assert check_budgets(checks, first=20) == (20, 30, 10)
-
-
-def test_spearman_equals_scipy_with_ties() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        a, b = rng.integers(0, 4, (2, 7)).astype(float)
-        if np.ptp(a) and np.ptp(b):
-            assert _spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
 
 
 def test_the_true_law_forecasts_its_own_world(make_world) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from voxmix.mixture import Mixture
 from voxmix.report.content import Check, ReportContent, mixture_of
+from voxmix.scores.rank import rank_correlation
 
 _LEVEL = 0.95
 
@@ -176,7 +177,7 @@ def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
         measured=observed,
         mean_error=float(np.abs(ratio[both]).mean()) if both.any() else np.nan,
         bias=float(ratio[both].mean()) if both.any() else np.nan,
-        rank_correlation=_spearman(*means),
+        rank_correlation=float(rank_correlation(*means)),
         right_pairs=_right_pairs(*means),
         correlation=_pearson(predicted[both], observed[both]),
     )
@@ -215,20 +216,10 @@ def _tukey(groups: int, freedom: int) -> float:
     return float(studentized_range.ppf(_LEVEL, groups, freedom))
 
 
-def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    below = (values[:, None] > values[None, :]).sum(axis=1)
-    equal = (values[:, None] == values[None, :]).sum(axis=1)
-    return np.asarray(below + (equal + 1) / 2, dtype=np.float64)
-
-
 def _pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float(np.nan)
     return float(np.corrcoef(a, b)[0, 1])
-
-
-def _spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    return _pearson(_ranks(a), _ranks(b))
 
 
 def _right_pairs(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:

@@ -3,6 +3,8 @@
 from voxmix.scores.compare import Comparison, Difference, compare
 from voxmix.scores.estimate import Estimate
 from voxmix.scores.metric import ACCURACY, AUC, BALANCED, DICE, METRICS, SURFACE, Metric
+from voxmix.scores.proxy import ProxyAgreement, proxy_agreement
+from voxmix.scores.rank import rank_correlation
 from voxmix.scores.result import ClassifiedCase, DownstreamResult, SegmentedCase, read_result
 from voxmix.scores.table import ScoreTable
 
@@ -19,8 +21,11 @@ __all__ = [
     "DownstreamResult",
     "Estimate",
     "Metric",
+    "ProxyAgreement",
     "ScoreTable",
     "SegmentedCase",
     "compare",
+    "proxy_agreement",
+    "rank_correlation",
     "read_result",
 ]
