@@ -1,6 +1,7 @@
 """What a study does without torch: plan its runs, fit the laws, allocate, compare, report."""
 
 from voxmix.analysis.contents import make_report, report_content
+from voxmix.analysis.scores import compare_scores, proxy_losses
 from voxmix.analysis.status import Step, study_status
 from voxmix.analysis.steps import (
     allocate_strategies,
@@ -21,8 +22,10 @@ __all__ = [
     "check_runs",
     "checks_by_strategy",
     "encoder_runs",
+    "compare_scores",
     "fit_laws",
     "make_report",
+    "proxy_losses",
     "proxy_runs",
     "proxy_table",
     "read_allocations",

@@ -8,7 +8,7 @@ from typing import Literal
 
 from voxmix.errors import InputError
 
-Kind = Literal["text", "number", "percent", "change", "count", "transfer"]
+Kind = Literal["text", "number", "percent", "change", "points", "count", "transfer"]
 Cell = str | float | int | bool | None
 MISSING = "–"
 """What a cell shows where nothing is known; never "nan", never 0."""
@@ -19,7 +19,7 @@ class Column:
     """A heading and how its values are written.
 
     ``number`` has 3 significant digits, ``percent`` is a share written with %, ``change`` a signed
-    percentage, ``count`` a whole number with thousands separators, ``transfer`` has 3 decimals. Two columns that follow each other with
+    percentage, ``points`` a signed difference of shares in hundredths, ``count`` a whole number with thousands separators, ``transfer`` has 3 decimals. Two columns that follow each other with
     ``end`` "low" and "high" are the ends of one range: people read one column, "low to high".
     """
 
@@ -161,6 +161,8 @@ def cell_text(cell: Cell, kind: Kind) -> str:
         return cell
     if kind == "percent" or kind == "change":
         return percent_text(cell, signed=kind == "change")
+    if kind == "points":
+        return percent_text(cell, signed=True).removesuffix("%")
     if kind == "transfer" and math.isfinite(cell):
         return "<0.001" if 0 < cell < 0.0005 else f"{cell:.3f}"
     if kind == "count" and math.isfinite(cell):

@@ -1,0 +1,252 @@
+"""Tables of finetuning scores: the paper's table 3 with intervals, tests, controls and what is missing."""
+
+from collections.abc import Iterable, Sequence
+
+from voxmix.report.table import Cell, Column, Table, columns_of, range_of
+from voxmix.scores import Comparison, Difference, Estimate, Metric, ProxyAgreement
+
+
+def score_tables(comparison: Comparison, agreements: Sequence[ProxyAgreement] = ()) -> tuple[Table, ...]:
+    """Return what a terminal shows: scores, differences, controls, proxy; only those that there is something for."""
+    found = [
+        scores_table(comparison),
+        distances_table(comparison),
+        differences_table(comparison),
+        controls_table(comparison),
+        *(agreement_table(item) for item in agreements),
+    ]
+    return tuple(table for table in found if table is not None and table.rows)
+
+
+def scores_table(comparison: Comparison) -> Table:
+    """Return a row per task and metric, and per initialization its score and interval (the paper's table 3)."""
+    return _wide(
+        comparison,
+        (m for task in comparison.table.tasks for m in comparison.metrics(task) if m.unit == "share"),
+        name="scores",
+        title="Scores on the test cases",
+        note=f"Means over seeds; {comparison.level:.0%}: interval over cases (bootstrap). Best: the best and all that "
+        "cannot be told apart from it.",
+    )
+
+
+def distances_table(comparison: Comparison) -> Table | None:
+    """Return the same for surface distances; None when none were measured."""
+    metrics = [m for task in comparison.table.tasks for m in comparison.metrics(task) if m.unit == "mm"]
+    if not metrics:
+        return None
+    return _wide(
+        comparison,
+        metrics,
+        name="surface-distances",
+        title="Average symmetric surface distance, mm",
+        note="Over the classes that prediction and reference both hold; what was missed altogether has no distance.",
+    )
+
+
+def _wide(
+    comparison: Comparison, metrics: Iterable[Metric], *, name: str, title: str, note: str
+) -> Table:
+    wanted = tuple(dict.fromkeys(metrics))
+    columns = columns_of(("task", "text"), ("metric", "text"))
+    for init in comparison.table.inits:
+        columns += (Column(name=init, kind="percent" if wanted and wanted[0].unit == "share" else "number"),)
+        columns += range_of(f"{init}, {comparison.level:.0%}", columns[-1].kind)
+    rows: list[tuple[Cell, ...]] = []
+    for task in comparison.table.tasks:
+        for metric in comparison.metrics(task):
+            if metric not in wanted:
+                continue
+            row: list[Cell] = [task, metric.name]
+            for init in comparison.table.inits:
+                item = comparison.estimate(task, metric, init)
+                row += [None, None, None] if item is None else [item.value, item.low, item.high]
+            rows.append((*row, best_text(comparison, task) if metric.main else None))
+    return Table(
+        name=name, title=title, columns=(*columns, Column(name="best")), rows=tuple(rows), note=note
+    )
+
+
+def best_text(comparison: Comparison, task: str) -> str:
+    """Return who is best on a task, or that nobody can be told apart."""
+    tied = comparison.best(task)
+    count = len([e for e in comparison.estimates if e.task == task and e.metric.main and e.control is None])
+    if not tied or count < 2:
+        return "alone" if tied else ""
+    return "cannot be told apart" if len(tied) == count else " or ".join(tied)
+
+
+def differences_table(comparison: Comparison) -> Table:
+    """Return every pair of initializations per task with interval, p-value and corrected p-value."""
+    return _differences(
+        comparison.differences,
+        comparison,
+        name="differences",
+        title="Differences between initializations",
+        note=f"In points of the score. p is for other cases and other seeds; corrected for {_tested(comparison.differences)} "
+        "comparisons by Holm's method.",
+    )
+
+
+def controls_table(comparison: Comparison) -> Table | None:
+    """Return every control against the same initialization without it; None without controls."""
+    if not comparison.control_differences:
+        return None
+    return _differences(
+        comparison.control_differences,
+        comparison,
+        name="controls",
+        title="Controls: what is left when the encoder is frozen, permuted or cut off",
+        note="A control that costs nothing says that the encoder did nothing on this task.",
+    )
+
+
+def _tested(items: Sequence[Difference]) -> int:
+    return sum(item.test.p == item.test.p for item in items)
+
+
+def _differences(
+    items: Sequence[Difference], comparison: Comparison, *, name: str, title: str, note: str
+) -> Table:
+    columns = columns_of(
+        ("task", "text"), ("metric", "text"), ("first", "text"), ("second", "text"), ("difference", "points")
+    )
+    columns += range_of(f"{comparison.level:.0%} interval", "points")
+    columns += columns_of(
+        ("p", "number"), ("p corrected", "number"), ("apart", "text"), ("cases", "count"), ("seeds", "count")
+    )
+    return Table(
+        name=name,
+        title=title,
+        columns=columns,
+        rows=tuple(
+            (
+                d.task,
+                d.metric.name,
+                d.first,
+                d.second,
+                d.test.difference,
+                d.test.low,
+                d.test.high,
+                d.test.p,
+                d.corrected,
+                ("yes" if d.apart else "no") if d.test.p == d.test.p else "not known",
+                d.cases,
+                len(d.seeds),
+            )
+            for d in items
+        ),
+        note=note,
+    )
+
+
+def estimates_table(comparison: Comparison) -> Table:
+    """Return every score in a row of its own, classes and controls too: for other tools."""
+    columns = columns_of(
+        ("task", "text"), ("metric", "text"), ("class", "text"), ("initialization", "text"), ("control", "text")
+    )
+    columns += columns_of(("value", "number"), *((name, "number") for name in ("low", "high", "seed_spread")))
+    columns += columns_of(("seeds", "count"), ("cases", "count"), ("unscored", "count"))
+    return Table(
+        name="estimates",
+        title="Every score",
+        columns=columns,
+        rows=tuple(_row(item) for item in (*comparison.estimates, *comparison.by_class)),
+        note=f"low and high: {comparison.level:.0%} interval over cases. seed_spread: standard deviation over seeds.",
+    )
+
+
+def _row(item: Estimate) -> tuple[Cell, ...]:
+    name = item.metric.name if item.metric.unit == "share" else f"{item.metric.name}, {item.metric.unit}"
+    text: tuple[Cell, ...] = (item.task, name, item.label, item.init, item.control)
+    return (
+        *text,
+        item.value,
+        item.low,
+        item.high,
+        item.seed_spread,
+        len(item.seeds),
+        item.cases,
+        item.unscored,
+    )
+
+
+def classes_table(comparison: Comparison, task: str) -> Table | None:
+    """Return Dice per class and initialization of one task; None for a classification."""
+    items = [item for item in comparison.by_class if item.task == task]
+    if not items:
+        return None
+    inits = tuple(dict.fromkeys(item.init for item in items))
+    by_key = {(item.label, item.init): item for item in items}
+    columns = columns_of(("class", "text"))
+    for init in inits:
+        columns += (Column(name=init, kind="percent"), *range_of(f"{init}, {comparison.level:.0%}", "percent"))
+    rows: list[tuple[Cell, ...]] = []
+    for label in dict.fromkeys(item.label for item in items):
+        row: list[Cell] = [label]
+        for init in inits:
+            found = by_key.get((label, init))
+            row += [None, None, None] if found is None else [found.value, found.low, found.high]
+        rows.append(tuple(row))
+    return Table(name=f"classes-{task}", title=f"Dice per class: {task}", columns=columns, rows=tuple(rows))
+
+
+def spread_table(comparison: Comparison) -> Table:
+    """Return per task and initialization the score of every seed, the draws and the time of training."""
+    seeds = sorted({run.seed for run in comparison.table.results})
+    columns = columns_of(("task", "text"), ("initialization", "text"), ("metric", "text"))
+    columns += columns_of(*((f"seed {seed}", "percent") for seed in seeds), ("spread of seeds", "percent"))
+    columns += columns_of(("cases", "count"), ("draws", "count"), ("TFLOP", "number"), ("seconds", "count"))
+    rows: list[tuple[Cell, ...]] = []
+    for item in comparison.estimates:
+        if not item.metric.main:
+            continue
+        runs = comparison.table.select(item.task, init=item.init, control=item.control)
+        by_seed = dict(zip(item.seeds, item.seed_values, strict=True))
+        flops, seconds = _mean([run.flops for run in runs]), _mean([run.seconds for run in runs])
+        rows.append(
+            (
+                item.task,
+                runs[0].name,
+                item.metric.name,
+                *(by_seed.get(seed) for seed in seeds),
+                item.seed_spread,
+                item.cases,
+                runs[0].draws,
+                None if flops is None else flops / 1e12,
+                seconds,
+            )
+        )
+    return Table(
+        name="seeds",
+        title="Seed by seed, and the cost of a run",
+        columns=columns,
+        rows=tuple(rows),
+        note="The spread is the standard deviation over seeds; TFLOP and seconds are means over them.",
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def agreement_table(item: ProxyAgreement) -> Table:
+    """Return the proxy loss and the score of every initialization per task, and their rank correlation."""
+    columns = columns_of(("task", "text"))
+    for init in item.inits:
+        columns += columns_of((f"loss of {init}", "number"), (f"score of {init}", "percent"))
+    columns += columns_of(("rank correlation", "number"))
+    rows: list[tuple[Cell, ...]] = []
+    for i, task in enumerate(item.tasks):
+        row: list[Cell] = [task]
+        for j in range(len(item.inits)):
+            row += [float(item.loss[i, j]), float(item.score[i, j])]
+        rows.append((*row, float(item.correlation[i])))
+    return Table(
+        name=f"proxy-{item.measure.replace(' ', '-').replace(chr(39), '')}",
+        title=f"Proxy loss ({item.measure}) and score",
+        columns=columns,
+        rows=tuple(rows),
+        note="The rank correlation is 1 where the lower loss always has the better score.",
+    )
