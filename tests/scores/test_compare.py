@@ -134,8 +134,8 @@ def test_runs_are_compared_on_the_cases_and_seeds_that_both_have(make_segmentati
     assert difference.seeds == (1, 2, 3)
     assert difference.cases == 8
     assert found.notes == (
-        "single and scratch on organs: 1 seeds that only one of them has are not compared",
-        "single and scratch on organs: 2 cases without a score on both sides are not compared",
+        "organs: some differences rest on 8 of 10 cases, those that both sides have a score for",
+        "organs: some differences rest on 3 of 4 seeds, those that both sides have a score for",
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from voxmix.scores.metric import mean_of
-from voxmix.scores.statistics import bootstrap_interval, crossed_test, holm, pseudovalues
+from voxmix.scores.statistics import bootstrap_interval, crossed_test, holm, pseudovalues, seed_noise
 
 
 def planted(
@@ -57,6 +57,48 @@ def test_mean_squares_of_a_table_worked_out_by_hand() -> None:
     assert found.difference == 3
     assert found.freedom == pytest.approx(1)
     assert found.high - found.difference == pytest.approx(float(stats.t.ppf(0.975, 1)) * 1.0)
+
+
+def test_noise_of_seeds_is_the_residual_of_a_two_way_table() -> None:
+    # Rows 1 2 3 and 2 3 7: means 2 and 4, columns 1.5 2.5 5, all 3. Residuals +-0.5, +-0.5, -+1 make 3; over
+    # (2-1)(3-1) degrees of freedom, twice for a difference: 3. The differences 1, 1, 4 have that variance.
+    variance, freedom = seed_noise(np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 7.0]]))
+    assert (variance, freedom) == pytest.approx((3.0, 2.0))
+    assert np.var([1, 1, 4], ddof=1) == pytest.approx(3.0)
+
+
+def test_noise_of_seeds_bears_gaps_and_grows_surer_with_initializations() -> None:
+    rng = np.random.default_rng(7)
+    worlds = rng.normal(0, 1, (800, 4, 3)) + rng.normal(0, 5, (800, 1, 3)) + rng.normal(0, 5, (800, 4, 1))
+    worlds[:, 1, 2] = np.nan
+    found = np.array([seed_noise(world) for world in worlds])
+    assert (found[:, 1] == 5).all()
+    assert found[:, 0].mean() == pytest.approx(2, rel=0.1)
+    assert seed_noise(np.array([[1.0], [2.0]]))[1] == 0
+    assert seed_noise(np.full((2, 2), np.nan))[1] == 0
+
+
+def test_a_pair_alone_has_its_own_noise_of_seeds() -> None:
+    first, second = np.random.default_rng(8).normal(0, 1, (2, 9, 3))
+    alone = crossed_test(first - second, level=0.95)
+    pooled = crossed_test(
+        first - second, level=0.95, noise=seed_noise(np.stack([first.mean(axis=0), second.mean(axis=0)]))
+    )
+    assert (pooled.p, pooled.freedom) == pytest.approx((alone.p, alone.freedom))
+
+
+@pytest.mark.parametrize("seed", [0.0, 0.5, 1.0])
+def test_families_of_equals_are_ranked_no_more_often_than_promised(seed: float) -> None:
+    rng, wrong, worlds = np.random.default_rng(9), 0, 400
+    for _ in range(worlds):
+        scores = (
+            rng.normal(0, 0.7, (4, 10, 1)) + rng.normal(0, seed, (4, 1, 3)) + rng.normal(0, 0.7, (4, 10, 3))
+        )
+        noise = seed_noise(scores.mean(axis=1))
+        pairs = [scores[a] - scores[b] for a in range(4) for b in range(a)]
+        found = holm([crossed_test(pair, level=0.95, noise=noise).p for pair in pairs])
+        wrong += min(found) < 0.05
+    assert wrong / worlds < 0.08
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (8, 1), (0, 3)])

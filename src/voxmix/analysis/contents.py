@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
+from voxmix.analysis.scores import compare_scores
 from voxmix.analysis.steps import checks_by_strategy, proxy_runs, read_allocations, read_laws, study_cache
-from voxmix.errors import StepPendingError
+from voxmix.errors import InputError, StepPendingError
 from voxmix.store import Study, measurements, provenance
 
 if TYPE_CHECKING:
-    from voxmix.report import DomainSummary, Picture, ReportContent
+    from voxmix.report import DomainSummary, Montage, Picture, ReportContent
+    from voxmix.scores import ScoreTable
     from voxmix.volumes import PreparedCache
 
 
@@ -68,6 +72,7 @@ def report_content(study: Study) -> ReportContent:
     except StepPendingError:
         pass  # the report names what is not there yet, and its command
     parts["pictures"] = _pictures(study, runs)
+    parts |= _scores(study)
     return _recommend(ReportContent(facts=facts, **parts))
 
 
@@ -141,12 +146,65 @@ def _pictures(study: Study, runs: tuple[Any, ...]) -> tuple[Picture, ...]:
         )
 
 
+def _scores(study: Study) -> dict[str, Any]:
+    """Return what the finetuning runs say, or why they cannot be compared."""
+    try:
+        comparison, agreements = compare_scores(study)
+    except StepPendingError:
+        return {}
+    except InputError as error:
+        return {"no_comparison": f"The finetuned encoders cannot be compared: {error}."}
+    montages = (_montage(study, comparison.table, task) for task in comparison.table.tasks)
+    return {
+        "comparison": comparison,
+        "agreements": agreements,
+        "montages": tuple(item for item in montages if item is not None),
+    }
+
+
+def _montage(study: Study, table: ScoreTable, task: str) -> Montage | None:
+    """Return one test case as every initialization predicted it with its first seed; None without pictures."""
+    from voxmix.report import Montage
+
+    found = {}
+    for init in table.inits:
+        runs = table.select(task, init=init)
+        stored = _read_montage(study.downstream_dir / runs[0].folder / "montage.npz") if runs else None
+        if stored is not None:
+            found[init] = stored
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    same = {
+        name: stored
+        for name, stored in found.items()
+        if stored["cases"][0] == first["cases"][0] and stored["0/image"].shape == first["0/image"].shape
+    }
+    return Montage(
+        task=task,
+        classes=tuple(str(name) for name in first["classes"]),
+        image=first["0/image"],
+        reference=first["0/reference"],
+        predictions={name: stored["0/prediction"] for name, stored in same.items()},
+    )
+
+
+def _read_montage(path: Path) -> dict[str, Any] | None:
+    """Return the first slice of a run's montage; None where there is none, or it is damaged."""
+    names = ("cases", "classes", "0/image", "0/reference", "0/prediction")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None
+
+
 def make_report(study: Study, *, pictures: bool = True) -> ReportContent:
     """Write the report, with or without slices of volumes, and return what it shows."""
     from voxmix.report import write_report
 
     content = report_content(study)
     if not pictures:
-        content = replace(content, pictures=())
+        content = replace(content, pictures=(), montages=())
     write_report(content, study.report_path)
     return content

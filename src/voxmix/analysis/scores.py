@@ -30,7 +30,9 @@ def compare_scores(
     table = ScoreTable.read(study.downstream_dir, tasks=tasks)
     if not table.results:
         waiting = f"; {len(table.unfinished)} are unfinished" if table.unfinished else ""
-        broken = f"; {len(table.set_aside)} cannot be read: {table.set_aside[0][1]}" if table.set_aside else ""
+        broken = (
+            f"; {len(table.set_aside)} cannot be read: {table.set_aside[0][1]}" if table.set_aside else ""
+        )
         raise StepPendingError(
             f"no finetuning run is finished in {study.root}{waiting}{broken}; first: voxmix finetune {study.root} "
             "--task TASK --init INIT"
@@ -55,7 +57,7 @@ def proxy_losses(
     runs: dict[str, RunResult | None] = {}
     for task in table.tasks:
         results = [run for run in table.select(task) if run.control is None]
-        domains = {getattr(case, "domain", "") for run in results for case in run.cases}
+        domains = {case.domain for run in results for case in run.cases}
         for init in dict.fromkeys(run.init for run in results):
             names = dict.fromkeys(r.checkpoint for r in results if r.init == init and r.checkpoint)
             losses = []

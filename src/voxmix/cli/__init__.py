@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from voxmix import __version__
-from voxmix.cli import cache, decision, downstream, law, study, volumes
+from voxmix.cli import cache, decision, downstream, law, scores, study, volumes
 
 app = typer.Typer(
     name="voxmix",
@@ -32,6 +32,7 @@ _VERBS = (
     law.allocate,
     study.pretrain,
     downstream.finetune,
+    scores.compare,
     study.report,
     study.status,
     law.predict,

@@ -1,7 +1,8 @@
 """The report of a study: one self-contained HTML file, and its tables for terminals and other tools."""
 
-from voxmix.report.content import Check, DomainSummary, Picture, ReportContent
+from voxmix.report.content import Check, DomainSummary, Montage, Picture, ReportContent
 from voxmix.report.document import render_report, write_report
+from voxmix.report.score_tables import score_tables
 from voxmix.report.table import Column, Table, to_csv, to_markdown
 from voxmix.report.tables import summary_tables
 
@@ -9,10 +10,12 @@ __all__ = [
     "Check",
     "Column",
     "DomainSummary",
+    "Montage",
     "Picture",
     "ReportContent",
     "Table",
     "render_report",
+    "score_tables",
     "summary_tables",
     "to_csv",
     "to_markdown",

@@ -11,6 +11,7 @@ from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
+from voxmix.scores import Comparison, ProxyAgreement
 from voxmix.store import RunResult
 
 PREFERRED = (
@@ -61,6 +62,20 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Montage:
+    """One slice of a test case of a segmentation: image in [0, 1], and label maps of which 0 is the background.
+
+    ``predictions`` is by initialization; ``classes`` names the labels 0, 1, ...
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    image: Shaped[np.ndarray, "x y"]
+    reference: Shaped[np.ndarray, "x y"]
+    predictions: Mapping[str, Shaped[np.ndarray, "x y"]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReportContent:
     """What a report shows. Whatever is left out is named in the report with the command that makes it.
 
@@ -78,6 +93,10 @@ class ReportContent:
         checks: measured losses of the strategies.
         pictures: sample slices, one or more per domain.
         runs: finished runs.
+        comparison: scores of finetuned encoders, compared.
+        agreements: how well proxy losses order those scores.
+        montages: predictions beside their references.
+        no_comparison: why there is no comparison although there are scores, in one sentence.
         facts: heading to (name to value): versions, machine, digests, settings.
         warnings: reasons to doubt a result, in plain sentences.
         notes: other remarks, in plain sentences.
@@ -99,6 +118,10 @@ class ReportContent:
     checks: tuple[Check, ...] = ()
     pictures: tuple[Picture, ...] = ()
     runs: tuple[RunResult, ...] = ()
+    comparison: Comparison | None = None
+    agreements: tuple[ProxyAgreement, ...] = ()
+    montages: tuple[Montage, ...] = ()
+    no_comparison: str = ""
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -19,8 +19,9 @@ _STRATEGIES = (
     ("transfer-naive", "#E69F00", "v"),
     ("transfer-aware", "#0072B2", "D"),
     ("diversity-aware", "#D55E00", "o"),
-    ("temperature", "#CC79A7", "P"),
+    ("temperature", "#CC79A7", "p"),
     ("single", "#B8A800", "X"),
+    ("scratch", "#009E73", "P"),
 )
 
 

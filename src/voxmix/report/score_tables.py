@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from voxmix.report.table import Cell, Column, Table, columns_of, range_of
+from voxmix.report.table import Cell, Column, Kind, Table, columns_of, range_of, value_of
 from voxmix.scores import Comparison, Difference, Estimate, Metric, ProxyAgreement
 
 
@@ -25,8 +25,8 @@ def scores_table(comparison: Comparison) -> Table:
         (m for task in comparison.table.tasks for m in comparison.metrics(task) if m.unit == "share"),
         name="scores",
         title="Scores on the test cases",
-        note=f"Means over seeds; {comparison.level:.0%}: interval over cases (bootstrap). Best: the best and all that "
-        "cannot be told apart from it.",
+        note=f"Means over seeds, with the {comparison.level:.0%} interval over cases (bootstrap). Best: the highest and "
+        "all that are tied with it, that is, cannot be told apart from it.",
     )
 
 
@@ -44,14 +44,13 @@ def distances_table(comparison: Comparison) -> Table | None:
     )
 
 
-def _wide(
-    comparison: Comparison, metrics: Iterable[Metric], *, name: str, title: str, note: str
-) -> Table:
+def _wide(comparison: Comparison, metrics: Iterable[Metric], *, name: str, title: str, note: str) -> Table:
     wanted = tuple(dict.fromkeys(metrics))
+    main = any(metric.main for metric in wanted)
+    kind: Kind = "percent" if wanted and wanted[0].unit == "share" else "number"
     columns = columns_of(("task", "text"), ("metric", "text"))
     for init in comparison.table.inits:
-        columns += (Column(name=init, kind="percent" if wanted and wanted[0].unit == "share" else "number"),)
-        columns += range_of(f"{init}, {comparison.level:.0%}", columns[-1].kind)
+        columns += value_of(init, kind)
     rows: list[tuple[Cell, ...]] = []
     for task in comparison.table.tasks:
         for metric in comparison.metrics(task):
@@ -61,19 +60,20 @@ def _wide(
             for init in comparison.table.inits:
                 item = comparison.estimate(task, metric, init)
                 row += [None, None, None] if item is None else [item.value, item.low, item.high]
-            rows.append((*row, best_text(comparison, task) if metric.main else None))
-    return Table(
-        name=name, title=title, columns=(*columns, Column(name="best")), rows=tuple(rows), note=note
-    )
+            if main:
+                row.append(best_text(comparison, task) if metric.main else None)
+            rows.append(tuple(row))
+    columns += (Column(name="best"),) if main else ()
+    return Table(name=name, title=title, columns=columns, rows=tuple(rows), note=note)
 
 
 def best_text(comparison: Comparison, task: str) -> str:
-    """Return who is best on a task, or that nobody can be told apart."""
+    """Return who is best on a task with those tied with it, or that all are: they cannot be told apart."""
     tied = comparison.best(task)
     count = len([e for e in comparison.estimates if e.task == task and e.metric.main and e.control is None])
     if not tied or count < 2:
         return "alone" if tied else ""
-    return "cannot be told apart" if len(tied) == count else " or ".join(tied)
+    return "all tied" if len(tied) == count else " or ".join(tied)
 
 
 def differences_table(comparison: Comparison) -> Table:
@@ -83,8 +83,8 @@ def differences_table(comparison: Comparison) -> Table:
         comparison,
         name="differences",
         title="Differences between initializations",
-        note=f"In points of the score. p is for other cases and other seeds; corrected for {_tested(comparison.differences)} "
-        "comparisons by Holm's method.",
+        note=f"In points of the score. Interval and p speak of other cases and other seeds, each comparison by itself; "
+        f"corrected is p for all {_tested(comparison.differences)} comparisons of the table (Holm).",
     )
 
 
@@ -143,7 +143,11 @@ def _differences(
 def estimates_table(comparison: Comparison) -> Table:
     """Return every score in a row of its own, classes and controls too: for other tools."""
     columns = columns_of(
-        ("task", "text"), ("metric", "text"), ("class", "text"), ("initialization", "text"), ("control", "text")
+        ("task", "text"),
+        ("metric", "text"),
+        ("class", "text"),
+        ("initialization", "text"),
+        ("control", "text"),
     )
     columns += columns_of(("value", "number"), *((name, "number") for name in ("low", "high", "seed_spread")))
     columns += columns_of(("seeds", "count"), ("cases", "count"), ("unscored", "count"))
@@ -180,7 +184,7 @@ def classes_table(comparison: Comparison, task: str) -> Table | None:
     by_key = {(item.label, item.init): item for item in items}
     columns = columns_of(("class", "text"))
     for init in inits:
-        columns += (Column(name=init, kind="percent"), *range_of(f"{init}, {comparison.level:.0%}", "percent"))
+        columns += value_of(init, "percent")
     rows: list[tuple[Cell, ...]] = []
     for label in dict.fromkeys(item.label for item in items):
         row: list[Cell] = [label]

@@ -13,6 +13,7 @@ from voxmix.report.layout import Block, Section, Swatch, domain_legend
 from voxmix.report.palette import glyph, law_markers, strategy_marks
 from voxmix.report.plots import draw_forecast
 from voxmix.report.run_sections import limits_section, pictures_section, runs_section
+from voxmix.report.score_sections import scores_section
 
 
 def all_sections(content: ReportContent) -> tuple[Section, ...]:
@@ -24,6 +25,7 @@ def all_sections(content: ReportContent) -> tuple[Section, ...]:
         curves_section(content),
         transfer_section(content),
         effective_section(content),
+        scores_section(content),
         pictures_section(content),
         runs_section(content),
         limits_section(content),

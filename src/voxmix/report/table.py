@@ -20,17 +20,18 @@ class Column:
 
     ``number`` has 3 significant digits, ``percent`` is a share written with %, ``change`` a signed
     percentage, ``points`` a signed difference of shares in hundredths, ``count`` a whole number with thousands separators, ``transfer`` has 3 decimals. Two columns that follow each other with
-    ``end`` "low" and "high" are the ends of one range: people read one column, "low to high".
+    ``end`` "low" and "high" are the ends of one range: people read one column, "low to high". With a column of
+    ``end`` "value" before them people read "value (low to high)".
     """
 
     name: str
     kind: Kind = "text"
-    end: Literal["", "low", "high"] = ""
+    end: Literal["", "value", "low", "high"] = ""
 
     @property
     def full_name(self) -> str:
         """The heading where every column stands alone, as in CSV."""
-        return f"{self.name}, {self.end}" if self.end else self.name
+        return f"{self.name}, {self.end}" if self.end in ("low", "high") else self.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +65,18 @@ class Table:
         for place, end in enumerate(ends):
             if (end == "low") != (ends[place + 1 : place + 2] == ["high"]):
                 raise InputError(f"table {self.name!r}: a range needs a low column and then a high one")
+            if end == "value" and ends[place + 1 : place + 2] != ["low"]:
+                raise InputError(f"table {self.name!r}: a value with a range needs its low column next")
 
     @property
     def shown(self) -> tuple[Column, ...]:
-        """The columns that people read: a range is one."""
-        return tuple(column for column in self.columns if column.end != "high")
+        """The columns that people read: a range is one, with its value if it has one."""
+        before = ("", *(column.end for column in self.columns))
+        return tuple(
+            column
+            for column, last in zip(self.columns, before, strict=False)
+            if column.end != "high" and last != "value"
+        )
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -96,11 +104,16 @@ class Table:
 
     def _text_row(self, row: tuple[Cell, ...]) -> tuple[str, ...]:
         texts: list[str] = []
+        valued = False
         for cell, column in zip(row, self.columns, strict=True):
             text = cell_text(cell, column.kind)
             if column.end == "high":
                 low = texts.pop()
                 text = MISSING if low == text == MISSING else f"{low} to {text}"
+                if valued:
+                    value = texts.pop()
+                    text = value if text == MISSING else f"{value} ({text.replace('%', '', 1)})"
+            valued = column.end == "value" or (valued and column.end == "low")
             texts.append(text)
         return tuple(texts)
 
@@ -113,6 +126,11 @@ def columns_of(*pairs: tuple[str, Kind]) -> tuple[Column, ...]:
 def range_of(name: str, kind: Kind) -> tuple[Column, ...]:
     """Return the two columns of a range, low and high."""
     return (Column(name=name, kind=kind, end="low"), Column(name=name, kind=kind, end="high"))
+
+
+def value_of(name: str, kind: Kind) -> tuple[Column, ...]:
+    """Return the three columns of a value and its range."""
+    return (Column(name=name, kind=kind, end="value"), *range_of(name, kind))
 
 
 def relative(value: float, reference: float) -> float | None:

@@ -30,6 +30,11 @@ def listing(items: Sequence[str], *, word: str = "and") -> str:
     return f"{', '.join(items[:-1])} {word} {items[-1]}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return "1 run", "2 runs"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def answer_sentence(data: AnswerData) -> str:
     """Return which share each domain gets; domains at the least share are named together, last."""
     least = data.min_weight

@@ -11,7 +11,7 @@ from voxmix.errors import InputError
 from voxmix.scores.estimate import Estimate, estimate, shared_cases
 from voxmix.scores.metric import Metric, case_values, is_case_mean, metrics_of, weighted
 from voxmix.scores.result import DownstreamResult, SegmentedCase
-from voxmix.scores.statistics import PairedTest, crossed_test, holm, pseudovalues
+from voxmix.scores.statistics import PairedTest, crossed_test, holm, pseudovalues, seed_noise
 from voxmix.scores.table import ScoreTable
 
 _Runs = tuple[DownstreamResult, ...]
@@ -110,7 +110,7 @@ def compare(table: ScoreTable, *, level: float = 0.95, resamples: int = 2000, se
         for (task, init, control), runs in groups.items()
         if control is not None and (task, init, None) in groups
     ]
-    notes: list[str] = []
+    differences = _family(pairs, metrics, level=level)
     return Comparison(
         table=table,
         estimates=tuple(
@@ -122,10 +122,10 @@ def compare(table: ScoreTable, *, level: float = 0.95, resamples: int = 2000, se
             if key[2] is None
             for label in _labels(runs)
         ),
-        differences=_family(pairs, metrics, level=level, notes=notes),
-        control_differences=_family(against, metrics, level=level, notes=notes),
+        differences=differences,
+        control_differences=_family(against, metrics, level=level),
         level=level,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=_left_out(table, differences),
     )
 
 
@@ -143,23 +143,37 @@ def _labels(runs: _Runs) -> list[str]:
 
 
 def _family(
-    pairs: Sequence[tuple[_Runs, _Runs]],
-    metrics: dict[str, tuple[Metric, ...]],
-    *,
-    level: float,
-    notes: list[str],
+    pairs: Sequence[tuple[_Runs, _Runs]], metrics: dict[str, tuple[Metric, ...]], *, level: float
 ) -> tuple[Difference, ...]:
-    found = [
-        _difference(first, second, metrics[first[0].task][0], level=level, notes=notes)
-        for first, second in pairs
-    ]
+    found = []
+    for task in dict.fromkeys(first[0].task for first, _ in pairs):
+        inside = [(first, second) for first, second in pairs if first[0].task == task]
+        noise = _noise([runs for pair in inside for runs in pair], metrics[task][0])
+        found += [_difference(*pair, metrics[task][0], level=level, noise=noise) for pair in inside]
     corrected = holm([item.test.p for item in found])
     return tuple(
         replace(item, corrected=p, apart=p < 1 - level) for item, p in zip(found, corrected, strict=True)
     )
 
 
-def _difference(first: _Runs, second: _Runs, metric: Metric, *, level: float, notes: list[str]) -> Difference:
+def _noise(groups: Sequence[_Runs], metric: Metric) -> tuple[float, float]:
+    """Return what the seeds of a task alone make of a difference, from all runs, on the cases they share."""
+    unique = {runs[0].name: runs for runs in groups}
+    seeds = sorted({run.seed for runs in unique.values() for run in runs})
+    cases = shared_cases([run for runs in unique.values() for run in runs])
+    scores = np.full((len(unique), len(seeds)), np.nan)
+    for place, runs in enumerate(unique.values()):
+        for run in runs:
+            if cases:
+                scores[place, seeds.index(run.seed)] = weighted(run, metric, cases)(np.ones((1, len(cases))))[
+                    0
+                ]
+    return seed_noise(scores)
+
+
+def _difference(
+    first: _Runs, second: _Runs, metric: Metric, *, level: float, noise: tuple[float, float]
+) -> Difference:
     seeds = tuple(sorted({run.seed for run in first} & {run.seed for run in second}))
     sides = [[run for run in runs if run.seed in seeds] for runs in (first, second)]
     runs = [run for side in sides for run in side]
@@ -167,19 +181,12 @@ def _difference(first: _Runs, second: _Runs, metric: Metric, *, level: float, no
     values = np.array([[_per_case(run, metric, cases) for run in side] for side in sides])
     values = values.reshape(2, len(seeds), len(cases))
     known = np.isfinite(values).all(axis=(0, 1))
-    names = f"{first[0].name} and {second[0].name} on {first[0].task}"
-    alone = len({run.seed for run in (*first, *second)}) - len(seeds)
-    if alone:
-        notes.append(f"{names}: {alone} seeds that only one of them has are not compared")
-    dropped = len({item.case for run in (*first, *second) for item in run.cases}) - int(known.sum())
-    if dropped:
-        notes.append(f"{names}: {dropped} cases without a score on both sides are not compared")
     return Difference(
         task=first[0].task,
         metric=metric,
         first=first[0].name,
         second=second[0].name,
-        test=crossed_test((values[0] - values[1])[:, known].T, level=level),
+        test=crossed_test((values[0] - values[1])[:, known].T, level=level, noise=noise),
         cases=int(known.sum()),
         seeds=seeds,
     )
@@ -190,3 +197,20 @@ def _per_case(run: DownstreamResult, metric: Metric, cases: Sequence[str]) -> np
     if is_case_mean(metric):
         return case_values(run, metric, cases)
     return pseudovalues(weighted(run, metric, cases), len(cases))
+
+
+def _left_out(table: ScoreTable, differences: Sequence[Difference]) -> tuple[str, ...]:
+    """Name the tasks where differences rest on fewer cases or seeds than there are."""
+    notes = []
+    for task in table.tasks:
+        runs, items = table.select(task), [item for item in differences if item.task == task]
+        for what, every, used in (
+            ("cases", {c.case for run in runs for c in run.cases}, [d.cases for d in items]),
+            ("seeds", {run.seed for run in runs}, [len(d.seeds) for d in items]),
+        ):
+            if used and min(used) < len(every):
+                notes.append(
+                    f"{task}: some differences rest on {min(used)} of {len(every)} {what}, those that both sides have "
+                    "a score for"
+                )
+    return tuple(notes)

@@ -32,6 +32,7 @@ class ClassifiedCase:
     """One case of a classification: its class, counted from 0, and the probability of every class."""
 
     case: str
+    domain: str
     truth: int
     probability: tuple[float, ...]
 
@@ -48,6 +49,7 @@ class DownstreamResult:
         draws: crops or volumes that training saw.
         cases: one entry per test case; all of the kind of the task.
         curve: (step, validation score) while training.
+        folder: where it was read from, below the folder of all runs, or "".
     """
 
     task: str
@@ -63,6 +65,7 @@ class DownstreamResult:
     classes: tuple[str, ...]
     cases: tuple[SegmentedCase | ClassifiedCase, ...]
     curve: tuple[tuple[int, float], ...]
+    folder: str = ""
 
     @property
     def name(self) -> str:
@@ -148,7 +151,12 @@ def _classified(item: dict[str, Any], classes: tuple[str, ...]) -> ClassifiedCas
         )
     if not 0 <= item["truth"] < len(classes):
         raise InputError(f"case {item['case']}: class {item['truth']} of {len(classes)}, counted from 0")
-    return ClassifiedCase(case=str(item["case"]), truth=int(item["truth"]), probability=probability)
+    return ClassifiedCase(
+        case=str(item["case"]),
+        domain=str(item.get("domain") or ""),
+        truth=int(item["truth"]),
+        probability=probability,
+    )
 
 
 def _optional(value: Any, kind: type) -> Any:

@@ -63,13 +63,36 @@ def pseudovalues(score: Weighted, cases: int) -> Float[np.ndarray, " case"]:
     return np.asarray(values - values.mean() + whole, dtype=np.float64)
 
 
-def crossed_test(differences: Float[np.ndarray, "case seed"], *, level: float) -> PairedTest:
+def seed_noise(scores: Float[np.ndarray, "init seed"]) -> tuple[float, float]:
+    """Return the variance of a difference of two runs' scores due to their seeds, and its degrees of freedom.
+
+    Scores of whole runs, NaN where there is none, are freed of the means of initializations and of seeds; what is
+    left is pooled over initializations, so that four of them with three seeds give six degrees of freedom where a
+    pair alone has two. (NaN, 0) where nothing is left over.
+    """
+    init, seed = np.nonzero(np.isfinite(scores))
+    if not len(init):
+        return float("nan"), 0.0
+    design = np.concatenate([np.eye(scores.shape[0])[init], np.eye(scores.shape[1])[seed]], axis=1)
+    values = scores[init, seed]
+    fitted, _, rank, _ = np.linalg.lstsq(design, values)
+    freedom = len(values) - int(rank)
+    if freedom < 1:
+        return float("nan"), 0.0
+    return 2 * float(((values - design @ fitted) ** 2).sum()) / freedom, float(freedom)
+
+
+def crossed_test(
+    differences: Float[np.ndarray, "case seed"], *, level: float, noise: tuple[float, float] | None = None
+) -> PairedTest:
     """Test whether the mean difference is 0 for other cases and other seeds, both crossed and random.
 
     With mean squares of cases, seeds and their interaction the variance of the mean is
     ``(MS_seed + max(MS_case - MS_both, 0)) / (C S)``, the denominator of Obuchowski and Rockette (1995) and of
     Dorfman, Berbaum and Metz (1992), with Satterthwaite's degrees of freedom (Hillis 2007, Stat Med 26:596);
-    t follows. One seed or one case says nothing about others: then p is NaN.
+    t follows. ``noise`` from :func:`seed_noise` of all runs that are compared takes the place of this pair's
+    own ``MS_seed / C``, as those authors pool it over more than two modalities. One seed or one case says
+    nothing about others: then p is NaN.
     """
     from scipy.stats import t
 
@@ -83,13 +106,13 @@ def crossed_test(differences: Float[np.ndarray, "case seed"], *, level: float) -
     by_case, by_seed = differences.mean(axis=1), differences.mean(axis=0)
     rest = differences - by_case[:, None] - by_seed[None, :] + mean
     ms_case = seeds * float(((by_case - mean) ** 2).sum()) / (cases - 1)
-    ms_seed = cases * float(((by_seed - mean) ** 2).sum()) / (seeds - 1)
     ms_both = float((rest**2).sum()) / ((cases - 1) * (seeds - 1))
-    beyond = max(ms_case - ms_both, 0.0)
+    variance, own_freedom = noise if noise and noise[1] else (float(by_seed.var(ddof=1)), float(seeds - 1))
+    ms_seed, beyond = cases * variance, max(ms_case - ms_both, 0.0)
     spread = ms_seed + beyond
     if spread <= 0:
         return unknown if mean else PairedTest(difference=0.0, low=0.0, high=0.0, p=1.0, freedom=float("inf"))
-    freedom = spread**2 / (ms_seed**2 / (seeds - 1) + (ms_case**2 / (cases - 1) if beyond else 0.0))
+    freedom = spread**2 / (ms_seed**2 / own_freedom + (ms_case**2 / (cases - 1) if beyond else 0.0))
     error = float(np.sqrt(spread / (cases * seeds)))
     reach = float(t.ppf((1 + level) / 2, freedom)) * error
     return PairedTest(

@@ -1,7 +1,7 @@
 """ScoreTable: the finetuning runs of a study; which are there, unfinished, unreadable or missing."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -59,11 +59,9 @@ class ScoreTable:
                 unfinished.append(name)
                 continue
             try:
-                found = read_result(run / RESULT)
+                results.append(replace(read_result(run / RESULT), folder=name))
             except InputError as error:
                 set_aside.append((name, str(error).replace(f"{run / RESULT}", RESULT)))
-                continue
-            results.append(found)
         return cls(results=tuple(results), unfinished=tuple(unfinished), set_aside=tuple(set_aside))
 
     @property

@@ -1,0 +1,109 @@
+"""The verb that compares finetuned encoders: compare."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voxmix._progress import waiting
+from voxmix.cli.app import emit, emit_json, emit_table, verb
+from voxmix.cli.study import JsonOption, StudyArgument
+from voxmix.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voxmix.scores import Comparison, ProxyAgreement
+
+
+@verb
+def compare(
+    study: StudyArgument,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeat for more.")] = None,
+    level: Annotated[float, typer.Option(help="Level of the intervals and tests.")] = 0.95,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write every score, one per row, to this CSV file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the initializations that were finetuned: scores, intervals, and which can be told apart.
+
+    Differences are tested over the same cases and seeds and corrected for their number. Runs of one task under
+    different protocols are refused; what is missing or unfinished is named.
+
+    Examples:
+
+      voxmix compare mystudy
+
+      voxmix compare mystudy --task hippocampus --markdown > scores.md
+
+      voxmix compare mystudy --csv scores.csv
+    """
+    from voxmix._io import naming_full_disk, write_text
+    from voxmix.analysis import compare_scores
+    from voxmix.report import score_tables, to_csv, to_markdown
+    from voxmix.report.score_tables import estimates_table
+    from voxmix.store import Study
+
+    if as_json and markdown:
+        raise InputError("--json and --markdown exclude each other; give one of them")
+    opened = Study.open(study)
+    with waiting("comparing"):
+        comparison, agreements = compare_scores(opened, tasks=task, level=level)
+    if csv is not None:
+        with naming_full_disk(csv.parent):
+            write_text(csv, to_csv(estimates_table(comparison)))
+    if as_json:
+        emit_json(_value(comparison, agreements))
+        return
+    tables = score_tables(comparison, agreements)
+    for table in tables:
+        if markdown:
+            emit(f"### {table.title}\n\n{to_markdown(table)}\n{table.note}\n")
+        else:
+            emit_table(table.title, table.headers, table.text_rows())
+            emit("")
+    for sentence in _sentences(comparison, agreements):
+        emit(f"- {sentence}")
+
+
+def _sentences(comparison: "Comparison", agreements: "Sequence[ProxyAgreement]") -> list[str]:
+    from voxmix.report import score_words as words
+
+    return [
+        *words.score_sentences(comparison),
+        *words.control_sentences(comparison),
+        *(sentence for item in agreements for sentence in words.agreement_sentences(item)),
+        *words.gap_sentences(comparison),
+    ]
+
+
+def _value(comparison: "Comparison", agreements: "Sequence[ProxyAgreement]") -> dict[str, Any]:
+    from voxmix.report.score_tables import agreement_table, controls_table, differences_table, estimates_table
+
+    controls = controls_table(comparison)
+    table = comparison.table
+    return {
+        "scores": estimates_table(comparison).records(),
+        "differences": differences_table(comparison).records(),
+        "controls": controls.records() if controls else [],
+        "best": {name: list(comparison.best(name)) for name in table.tasks},
+        "proxy": [_agreement(item) | {"by_task": agreement_table(item).records()} for item in agreements],
+        "missing": list(table.missing()),
+        "unfinished": list(table.unfinished),
+        "set_aside": [{"run": name, "reason": reason} for name, reason in table.set_aside],
+        "notes": list(comparison.notes),
+        "level": comparison.level,
+    }
+
+
+def _agreement(item: "ProxyAgreement") -> dict[str, Any]:
+    numbers = {name: getattr(item, name) for name in ("mean", "low", "high", "p", "least_p")}
+    return {
+        "measure": item.measure,
+        "rank_correlation": {name: None if value != value else value for name, value in numbers.items()},
+        "decidable": item.decidable,
+        "pairs_told_apart": item.told_apart,
+        "pairs_in_the_right_order": item.right,
+    }

@@ -1,0 +1,138 @@
+"""voxmix compare and the report of a study with finetuning runs, end to end through files."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from voxmix.cli import app
+from voxmix.design import RunSpec
+from voxmix.mixture import Mixture
+from voxmix.store import DataSettings, PhantomSettings, Study, presets
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    counts = presets.phantom_counts(("ABD-CT", "HN-PET"))
+    data = DataSettings(phantoms=PhantomSettings(counts=counts))
+    return Study.create(tmp_path / "s", presets.preset("demo").study(name="s", data=data))
+
+
+def finished_run(study: Study, weights: dict[str, float], loss: float) -> str:
+    """Leave a finished pretraining run behind and return its id."""
+    spec = RunSpec(mixture=Mixture.from_dict(weights), budget=100, seed=1, cache="c")
+    folder = study.run_dir(spec)
+    folder.mkdir(parents=True)
+    losses = {"ABD-CT": {"loss": loss, "loss_se": None}, "HN-PET": {"loss": loss / 3, "loss_se": None}}
+    value = {"kind": "run", "format": 1, "spec": spec.as_dict(), "losses": losses}
+    value |= {"draws": {}, "unique_volumes": {}, "volumes": {}, "seconds": 1.0}
+    (folder / "result.json").write_text(json.dumps(value))
+    return spec.run_id
+
+
+@pytest.fixture
+def finetuned(study: Study, make_segmentation, write_results) -> Study:
+    inits = {"single": (1.0, 0.06), "data-proportional": (0.7, 0.05), "transfer-aware": (0.4, 0.04)}
+    runs = [make_segmentation("scratch", seed=s) for s in (1, 2, 3)]
+    for name, (share, loss) in inits.items():
+        weights = {"ABD-CT": share, "HN-PET": 1 - share}
+        checkpoint = finished_run(study, weights, loss)
+        effect = {"single": 0.0, "data-proportional": 0.08, "transfer-aware": 0.16}[name]
+        runs += [make_segmentation(name, seed=s, effect=effect, checkpoint=checkpoint) for s in (1, 2, 3)]
+    write_results(study.downstream_dir, runs)
+    (study.downstream_dir / "organs" / "uniform" / "seed-1").mkdir(parents=True)
+    return study
+
+
+def test_compare_prints_tables_and_sentences(finetuned: Study) -> None:
+    result = runner.invoke(app, ["compare", str(finetuned.root)])
+    assert result.exit_code == 0, result.output
+    assert "organs: transfer-aware is best" in result.stdout
+    assert "Unfinished, 1 run: organs/uniform/seed-1." in result.stdout
+    assert "with 3 encoders even perfect agreement" in result.stdout
+
+
+def test_compare_as_json_markdown_and_csv_agree(finetuned: Study, tmp_path: Path) -> None:
+    root = str(finetuned.root)
+    value = json.loads(runner.invoke(app, ["compare", root, "--json"]).stdout)
+    (dice,) = [
+        r["value"]
+        for r in value["scores"]
+        if (r["metric"], r["class"], r["initialization"]) == ("Dice", None, "transfer-aware")
+    ]
+    assert value["best"] == {"organs": ["transfer-aware"]}
+    assert value["unfinished"] == ["organs/uniform/seed-1"]
+    measures = {item["measure"]: item["rank_correlation"]["mean"] for item in value["proxy"]}
+    assert measures == {"mean over targets": 1.0, "on the task's own domain": 1.0}
+    assert not any(item["decidable"] for item in value["proxy"])
+    table = tmp_path / "scores.csv"
+    text = runner.invoke(app, ["compare", root, "--markdown", "--csv", str(table)]).stdout
+    assert f"| {100 * dice:.1f}% (" in text
+    row = next(
+        line for line in table.read_text().splitlines() if line.startswith("organs,Dice,,transfer-aware")
+    )
+    assert float(row.split(",")[5]) == dice
+
+
+def test_proxy_losses_come_from_the_runs_whose_encoders_were_taken(finetuned: Study) -> None:
+    from voxmix.analysis import proxy_losses
+    from voxmix.scores import ScoreTable
+
+    table = ScoreTable.read(finetuned.downstream_dir)
+    assert proxy_losses(finetuned, table) == {
+        ("organs", name): [pytest.approx((loss + loss / 3) / 2)]
+        for name, loss in (("single", 0.06), ("data-proportional", 0.05), ("transfer-aware", 0.04))
+    }
+    own = proxy_losses(finetuned, table, own_domain=True)
+    assert own["organs", "single"] == [0.06]
+
+
+def test_nothing_finetuned_names_the_command(study: Study) -> None:
+    result = runner.invoke(app, ["compare", str(study.root)])
+    assert result.exit_code == 2
+    assert "first: voxmix finetune" in result.stderr
+
+
+def test_other_protocols_are_refused_in_words_and_the_report_says_so(
+    finetuned: Study, make_segmentation, write_results
+) -> None:
+    write_results(finetuned.downstream_dir, [make_segmentation("scratch", seed=4, protocol_digest="old")])
+    result = runner.invoke(app, ["compare", str(finetuned.root)])
+    assert result.exit_code == 2
+    assert "scores of different protocols are not compared" in result.stderr
+    assert runner.invoke(app, ["report", str(finetuned.root)]).exit_code == 0
+    assert "scores of different protocols are not compared" in finetuned.report_path.read_text()
+
+
+def test_the_report_shows_montages_unless_pictures_are_left_out(finetuned: Study) -> None:
+    for run in finetuned.downstream_dir.glob("organs/*/seed-1"):
+        labels = np.eye(8, dtype=np.uint8)
+        arrays = {"cases": np.array(["c00"]), "classes": np.array(["background", "liver", "spleen"])}
+        np.savez(
+            run / "montage.npz",
+            **arrays,
+            **{"0/image": np.full((8, 8), 0.4, np.float16), "0/reference": labels, "0/prediction": labels},
+        )
+    (finetuned.downstream_dir / "organs/single/seed-1/montage.npz").write_bytes(b"damaged")
+    assert runner.invoke(app, ["report", str(finetuned.root)]).exit_code == 0
+    html = finetuned.report_path.read_text()
+    assert re.findall(r'alt="[^"]*, ([^"]+)"', html) == [
+        "image",
+        "reference",
+        "scratch",
+        "data-proportional",
+        "transfer-aware",
+    ]
+    assert runner.invoke(app, ["report", str(finetuned.root), "--no-pictures"]).exit_code == 0
+    assert "<img " not in finetuned.report_path.read_text()
+
+
+def test_json_and_markdown_exclude_each_other(finetuned: Study) -> None:
+    result = runner.invoke(app, ["compare", str(finetuned.root), "--json", "--markdown"])
+    assert result.exit_code == 2
+    assert "exclude each other" in result.stderr
