@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -42,6 +43,15 @@ SETTINGS = {
 def voxmix(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "voxmix", *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600, check=False)
+
+
+def in_process(*arguments: str) -> Any:
+    """Run a verb without the seconds that a process needs to import torch."""
+    from typer.testing import CliRunner
+
+    from voxmix.cli import app
+
+    return CliRunner().invoke(app, arguments)
 
 
 def miniature(root: Path) -> Path:
@@ -117,6 +127,59 @@ def test_nothing_is_made_twice(finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.glob("runs/*/result.json")}
     assert voxmix("study", "run", str(finished)).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in finished.glob("runs/*/result.json")} == before
+
+
+def test_the_encoder_of_the_answer_is_exported(finished: Path, tmp_path: Path) -> None:
+    done = in_process("export", str(finished), "--json")
+    assert done.exit_code == 0, done.stderr
+    written = json.loads(done.stdout)
+    folder = finished / "export" / "encoder"
+    assert Path(written["folder"]) == folder
+    assert {path.name for path in folder.iterdir()} == set(written["files"])
+    card = json.loads((folder / "card.json").read_text())
+    assert card["budget"] == 160
+    run = finished / "runs" / card["run_id"]
+    again = in_process(
+        "export", str(run), "--names", "timm", "-o", str(tmp_path / "timm"), "--license", "mit"
+    )
+    assert again.exit_code == 0, again.stderr
+    assert "license: mit" in (tmp_path / "timm" / "README.md").read_text()
+    named = in_process(
+        "export", str(finished), "--strategy", "uniform", "--seed", "1", "-o", str(tmp_path / "u")
+    )
+    assert named.exit_code == 0, named.stderr
+    card = json.loads((tmp_path / "u" / "card.json").read_text())
+    assert (set(card["mixture"].values()), card["seed"]) == ({1 / 3}, 1)
+
+
+def test_a_mixture_is_exported_for_a_loader(finished: Path, tmp_path: Path) -> None:
+    done = in_process("export", str(finished), "--mixture-for", "torch", "--strategy", "uniform", "--json")
+    assert done.exit_code == 0, done.stderr
+    written = json.loads(done.stdout)
+    assert set(written["weights"].values()) == {1 / 3}
+    names = {path.name for path in Path(written["folder"]).iterdir()}
+    assert names == {"mixture.json", "samples.csv", "feed_torch.py"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--strategy", "best"), "no strategy 'best'; give --strategy with one of"),
+        (("--strategy", "uniform", "--seed", "7"), "no run of uniform with seed 7; its seeds are [0, 1]"),
+        (("--mixture-for", "torch", "--seed", "0"), "--seed has no effect on a mixture"),
+        (("--names", "keras"), "Invalid value for '--names'"),
+    ],
+)
+def test_exports_that_cannot_be_say_why(finished: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = in_process("export", str(finished), *arguments)
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_what_is_neither_run_nor_study_is_not_exported(tmp_path: Path) -> None:
+    done = in_process("export", str(tmp_path))
+    assert done.exit_code == 2
+    assert "neither a study (study.yaml) nor a finished run" in done.stderr
 
 
 def test_nothing_written_names_a_subject_or_a_path(finished: Path) -> None:

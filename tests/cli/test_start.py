@@ -21,6 +21,7 @@ VERBS = (
     "pretrain",
     "report",
     "status",
+    "export",
 )
 LAW_VERBS = ("predict", "plan", "path", "structure", "suggest")
 CACHE_VERBS = ("cache list", "cache verify", "cache prune", "cache restore")

@@ -1,6 +1,7 @@
 """What a study does without torch: plan its runs, fit the laws, allocate, compare, report."""
 
 from voxmix.analysis.contents import make_report, report_content
+from voxmix.analysis.exports import exported_mixture, exported_run, exported_strategy
 from voxmix.analysis.scores import compare_scores, proxy_losses
 from voxmix.analysis.status import Step, study_status
 from voxmix.analysis.steps import (
@@ -23,6 +24,9 @@ __all__ = [
     "checks_by_strategy",
     "compare_scores",
     "encoder_runs",
+    "exported_mixture",
+    "exported_run",
+    "exported_strategy",
     "fit_laws",
     "make_report",
     "proxy_losses",

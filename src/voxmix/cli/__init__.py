@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from voxmix import __version__
-from voxmix.cli import cache, decision, downstream, law, scores, study, volumes
+from voxmix.cli import cache, decision, downstream, export, law, scores, study, volumes
 
 app = typer.Typer(
     name="voxmix",
@@ -35,6 +35,7 @@ _VERBS = (
     scores.compare,
     study.report,
     study.status,
+    export.export,
     law.predict,
     decision.plan,
     decision.path,
