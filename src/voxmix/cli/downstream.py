@@ -37,6 +37,13 @@ def finetune(
         str | None, typer.Option(help="Another control: permuted (weights) or no-tokens (encoder silenced).")
     ] = None,
     surface: Annotated[bool, typer.Option("--surface", help="Measure surface distances too.")] = False,
+    predictions: Annotated[
+        bool,
+        typer.Option("--predictions", help="Write the test predictions as NIfTI over the original images."),
+    ] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Keep slices of two test cases for the report.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Finetune encoders on a clinical task: one protocol for every initialization, scored on unseen subjects.
@@ -66,8 +73,12 @@ def finetune(
             control=_control(frozen, control),
             recipe=_recipe(opened),
         )
+        if (surface or predictions) and len(downstream.pending_runs(runs)) < len(runs):
+            note("--surface and --predictions have no effect on runs that are finished")
         with progress_bar(f"finetuning {task}", unit="draws") as progress:
-            failed = downstream.finetune_pending(opened, runs, surface=surface, progress=progress)
+            failed = downstream.finetune_pending(
+                opened, runs, surface=surface, predictions=predictions, pictures=pictures, progress=progress
+            )
     for failure in failed:
         note(f"{failure.run.spec.init}, seed {failure.run.spec.seed} failed: {failure.reason}")
     if failed:

@@ -61,6 +61,15 @@ def predict(
     return CasePrediction(case=case, labels=found.to(torch.uint8).cpu().numpy())
 
 
+def reference_labels(cases: CaseSet, case: Case, protocol: Protocol) -> Shaped[np.ndarray, "..."]:
+    """Return what a prediction of the case is held against: its label map, or with regions one mask each."""
+    labels: np.ndarray = np.ascontiguousarray(cases.labels(case))
+    if not protocol.task.regions:
+        return labels
+    masks: np.ndarray = to_regions(torch.from_numpy(labels)[None], protocol)[0].to(torch.uint8).numpy()
+    return masks
+
+
 def score(
     prediction: CasePrediction, cases: CaseSet, protocol: Protocol, *, surface: bool = False
 ) -> dict[str, Any]:
@@ -69,12 +78,9 @@ def score(
     row: dict[str, Any] = {"case": case.name, "subject": case.volume.subject, "domain": case.volume.domain}
     if prediction.labels is None:
         return {**row, "truth": case.target, "probability": list(prediction.probability or ())}
-    reference = torch.from_numpy(np.ascontiguousarray(cases.labels(case)))
-    if task.regions:
-        reference = to_regions(reference[None], protocol)[0].to(torch.uint8)
     scores = segmentation_scores(
         prediction.labels,
-        reference,
+        reference_labels(cases, case, protocol),
         case.volume.spacing_mm,
         cases.classes,
         sigmoid=task.regions,

@@ -44,3 +44,13 @@ def read_checkpoint(path: Path, *, recipe: Recipe, domain: str, model: ModelSett
 def checkpoint_id(encoder: PretrainedEncoder) -> str:
     """Return the id of the pretraining run, or the weights' digest where the card has none."""
     return str(encoder.card.get("run_id") or encoder.card["weights_sha256"][:16])
+
+
+def init_name(init: str, encoder: PretrainedEncoder | None) -> str:
+    """Return the name of an initialization in folders, results and reports: of a checkpoint never its path.
+
+    A checkpoint is named by the digest of its weights, so that two of them stand apart wherever they lie.
+    """
+    if encoder is None or not is_checkpoint(init):
+        return init
+    return f"checkpoint-{encoder.card['weights_sha256'][:8]}"

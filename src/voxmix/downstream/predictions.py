@@ -1,21 +1,26 @@
-"""Predictions to look at: one slice of a case beside its image and reference, kept for the report.
+"""Predictions to look at: NIfTI over the original image, and slices beside image and reference for the report.
 
-A slice shows a patient: nothing is kept unless pictures are allowed, and no name is kept with it, only the
-case's digest. Whole predictions go back to the original grid with
-:func:`voxmix.volumes.inverse.write_prediction`.
+A slice shows a patient: it is kept only where pictures are allowed. Neither holds a name: a case is known by the
+digest of its image.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from voxmix._io import atomic_path
+from voxmix.downstream.cases import CaseSet
+from voxmix.downstream.inference import CasePrediction, reference_labels
+from voxmix.downstream.protocol import Protocol
+from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
+from voxmix.volumes.inverse import write_prediction
 
-MONTAGE = "montage.npz"
+MONTAGE, FOLDER = "montage.npz", "predictions"
+_PICTURES = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -87,3 +92,49 @@ def save_montage(folder: Path, slices: Sequence[PredictedSlice], *, classes: Seq
         arrays[f"{number}/prediction"] = item.prediction
     with atomic_path(folder / MONTAGE) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+
+
+def file_values(task: Task) -> UInt8[np.ndarray, " label"]:
+    """Return the value in the data set's own label maps of labels 0, 1, ... of :func:`label_map`.
+
+    Of regions that lie in each other, the value that a region has and those after it have not.
+    """
+    groups = [[int(value) for value in values] for values in task.classes.values()]
+    if not task.regions:
+        return np.array([group[0] for group in groups], dtype=np.uint8)
+    own = []
+    for number, group in enumerate(groups):
+        later = {value for other in groups[number + 1 :] for value in other}
+        own.append(next((value for value in group if value not in later), group[0]))
+    return np.array([0, *own], dtype=np.uint8)
+
+
+@dataclass(kw_only=True, slots=True)
+class PredictionKeeper:
+    """Called with every test case's prediction, keeps what was asked for in a run's folder.
+
+    With ``nifti`` every prediction goes to ``predictions/<case>.nii.gz``, on the grid of the original file and
+    with the values of the data set's own label maps; with ``pictures`` slices of the first cases go to
+    ``montage.npz``.
+    """
+
+    folder: Path
+    protocol: Protocol
+    nifti: bool = False
+    pictures: bool = True
+    _slices: list[PredictedSlice] = field(default_factory=list)
+
+    def __call__(self, found: CasePrediction, cases: CaseSet) -> None:
+        """Keep one prediction; those of a classification are in the result already."""
+        if found.labels is None:
+            return
+        case, task = found.case, self.protocol.task
+        if self.nifti:
+            values = file_values(task)[label_map(found.labels)]
+            path = self.folder / FOLDER / f"{case.name}.nii.gz"
+            write_prediction(values, cases.cache.geometry(case.volume), path)
+        if self.pictures and len(self._slices) < _PICTURES:
+            reference = reference_labels(cases, case, self.protocol)
+            self._slices.append(predicted_slice(case.name, cases.image(case), reference, found.labels))
+            outside = ("background",) if task.regions else ()
+            save_montage(self.folder, self._slices, classes=(*outside, *cases.classes))

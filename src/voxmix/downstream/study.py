@@ -13,8 +13,9 @@ from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.downstream.cases import CASES_FILE, CaseSet, build_cases, open_cases
 from voxmix.downstream.finetune import FinetuneSpec, finetune
-from voxmix.downstream.inits import checkpoint_id, read_checkpoint
+from voxmix.downstream.inits import checkpoint_id, init_name, read_checkpoint
 from voxmix.downstream.networks import Control
+from voxmix.downstream.predictions import PredictionKeeper
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.tasks import TASKS_FILE, Task, find_task
 from voxmix.errors import InputError, VoxmixError
@@ -132,17 +133,18 @@ def plan_runs(
             folder = folders[seed % len(folders)]
             if folder is None and control in ("frozen", "permuted"):
                 raise InputError(f"control {control} needs pretrained weights; leave {init} out of it")
-            run_id = None
+            run_id = found = None
             if folder is not None:
                 found = read_checkpoint(
                     folder, recipe=recipe, domain=protocol.task.domain, model=protocol.model
                 )
                 run_id = checkpoint_id(found)
-            name = init if control is None else f"{init}-{control}"
+            label = init_name(init, found)
+            name = label if control is None else f"{label}-{control}"
             runs.append(
                 PlannedRun(
                     spec=FinetuneSpec(
-                        protocol=protocol, init=init, seed=seed, control=control, checkpoint=run_id
+                        protocol=protocol, init=label, seed=seed, control=control, checkpoint=run_id
                     ),
                     encoder=folder,
                     folder=downstream_dir(study, protocol.task.name) / name / f"seed-{seed}",
@@ -171,11 +173,13 @@ def finetune_pending(
     runs: Sequence[PlannedRun],
     *,
     surface: bool = False,
-    save_predictions: bool = False,
+    predictions: bool = False,
+    pictures: bool = True,
     progress: ProgressCallback = silent,
 ) -> tuple[FailedFinetuning, ...]:
     """Finetune every run that has no result, several at a time; return those that failed.
 
+    ``predictions`` and ``pictures`` are kept as :class:`voxmix.downstream.predictions.PredictionKeeper` says.
     ``progress`` counts draws over all ``runs``. A run that fails does not stop the others; interrupted ones go
     on from their last state next time.
     """
@@ -188,7 +192,7 @@ def finetune_pending(
     workers = min(study.config.workers or cores(), len(pending))
     counter = get_context("spawn").Value("q", 0)
     root = downstream_dir(study, pending[0].spec.protocol.task.name) / "cases"
-    options = {"surface": surface, "save_predictions": save_predictions}
+    options = {"surface": surface, "predictions": predictions, "pictures": pictures}
     failures = []
     with worker_pool(
         workers,
@@ -220,7 +224,7 @@ def _start_worker(
 
 def _finetune_in_worker(run: PlannedRun) -> str | None:
     """Finetune one run; return None, or the sentence that says why it failed."""
-    counter = _worker["counter"]
+    counter, options = _worker["counter"], _worker["options"]
     seen = 0
 
     def progress(done: int, total: int) -> None:
@@ -236,7 +240,13 @@ def _finetune_in_worker(run: PlannedRun) -> str | None:
             encoder=load_encoder(run.encoder) if run.encoder else None,
             folder=run.folder,
             threads=_worker["threads"],
-            surface=_worker["options"]["surface"],
+            surface=options["surface"],
+            save_prediction=PredictionKeeper(
+                folder=run.folder,
+                protocol=run.spec.protocol,
+                nifti=options["predictions"],
+                pictures=options["pictures"],
+            ),
             progress=progress,
         )
     except VoxmixError as error:
