@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= demo-study
 
-.PHONY: help setup demo test test-light peers fuzz coverage check-interchange lint constraints clean
+.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz coverage check-interchange lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -26,11 +26,17 @@ demo: setup  ## The main job on phantoms: volumes in, the best mixture out
 test: setup  ## All tests that take seconds
 	$(BIN)/python -m pytest
 
+test-slow: setup  ## Tests that take longer: the compiler, sharded networks
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: setup  ## What only a CUDA device can show: never run by the makers of voxmix
+	$(BIN)/python -m pytest -m gpu
+
 test-light: setup  ## The light core in an environment of its own, without torch
 	$(PYTHON) -m venv --clear $(VENV)-light
 	$(VENV)-light/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable . pytest pytest-timeout hypothesis beartype
-	$(VENV)-light/bin/python -m pytest -m 'not shared'
+	$(VENV)-light/bin/python -m pytest -m 'not shared and not slow and not gpu'
 
 peers: $(VENV)-peers/.installed  ## An environment with the libraries that benchmarks compare with
 

@@ -1,6 +1,7 @@
 """Which runs a study makes: RunSpec, the settings a run depends on, and StudyDesign."""
 
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from voxmix._io import digest
@@ -8,6 +9,18 @@ from voxmix.errors import InputError
 from voxmix.mixture import Mixture, check_domains
 
 RUN_FORMAT = 1
+BudgetUnit = Literal["draws", "flops", "seconds"]
+_LATER = {"later": True}  # a setting that came after runs existed: left out of the id at its default
+
+
+def _identity(settings: Any) -> dict[str, Any]:
+    """Return settings as they enter a run's id: a later one only where it is not at its default."""
+    values = asdict(settings)
+    return {
+        item.name: values[item.name]
+        for item in fields(settings)
+        if not (item.metadata.get("later") and values[item.name] == item.default)
+    }
 
 
 def _at_least(owner: object, name: str, low: float) -> None:
@@ -65,12 +78,20 @@ class ModelSettings:
             )
 
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSettings:
     """Optimization and light augmentation of one run (spec: AdamW, cosine, warm-up fixed across budgets).
 
     Probabilities are per draw. ``scale``, ``contrast`` and ``noise`` are the half-width of the intensity
     factor, of the log of the exponent (gamma), and the standard deviation added, in units of [0, 1].
+
+    ``schedule`` is the learning rate after warm-up: half a cosine over the whole run, or a ``trunk`` at
+    constant rate whose last ``cooldown`` share of steps falls to 0. Runs that differ in budget alone share the
+    trunk (Hägele et al. 2024, arXiv 2405.18392, whose default share is 0.2). ``precision`` is
+    lightning-fabric's; what can be told from the losses is part of a run's id.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -88,6 +109,9 @@ class TrainingSettings:
     contrast_probability: float = 0.2
     noise: float = 0.02
     noise_probability: float = 0.2
+    schedule: Literal["cosine", "trunk"] = field(default="cosine", metadata=_LATER)
+    cooldown: float = field(default=0.2, metadata=_LATER)
+    precision: Precision = field(default="32-true", metadata=_LATER)
 
     def __post_init__(self) -> None:
         _at_least(self, "batch_size", 1)
@@ -99,6 +123,42 @@ class TrainingSettings:
         for name in ("scale_probability", "contrast_probability", "noise_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        if not 0 < self.cooldown < 1:
+            raise InputError(f"cooldown must lie between 0 and 1, got {self.cooldown}; e.g. 0.2")
+        if self.schedule == "cosine" and self.cooldown != 0.2:
+            raise InputError(
+                f"cooldown {self.cooldown} has no effect with schedule cosine; set schedule to trunk, or leave "
+                "cooldown out"
+            )
+
+    def steps(self, draws: int) -> int:
+        """Return the steps of a run of so many draws; the last batch is smaller where they ask for it."""
+        return math.ceil(draws / self.batch_size)
+
+    def branch_step(self, draws: int) -> int:
+        """Return the steps that a run shares with longer runs of its trunk: 0 without a trunk.
+
+        Raises:
+            InputError: the cooldown would begin before warm-up ends.
+        """
+        if self.schedule != "trunk":
+            return 0
+        steps = self.steps(draws)
+        shared = steps - max(round(self.cooldown * steps), 1)
+        if shared < self.warmup_steps:
+            raise InputError(
+                f"a budget of {draws} draws is {steps} steps, and its cooldown would begin at step {shared}, "
+                f"before warm-up ends at {self.warmup_steps}; raise the budget, or lower warmup_steps, "
+                "batch_size or cooldown"
+            )
+        return shared
+
+    def draws_from_branch(self, branch: int) -> int:
+        """Return the draws of a run of whole batches whose cooldown begins after ``branch`` steps."""
+        steps = max(branch, self.warmup_steps) + 1
+        while self.branch_step(steps * self.batch_size) < branch:
+            steps += 1
+        return steps * self.batch_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,10 +179,11 @@ class RunSpec:
     """One training run: a proxy, a mixture check or the final pretraining, by its numbers alone.
 
     ``cache`` is the digest of the prepared volumes and their split; with it in the id, a run is never
-    mistaken for one on other data.
+    mistaken for one on other data. ``budget`` counts volume draws, or with ``budget_unit`` floating-point
+    operations or seconds, which are turned into draws when the run begins.
 
     Raises:
-        InputError: the budget is not a whole number of at least 1.
+        InputError: the budget is not a whole number of at least 1, or too short for its trunk's cooldown.
     """
 
     mixture: Mixture
@@ -132,21 +193,31 @@ class RunSpec:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     cache: str = ""
+    budget_unit: BudgetUnit = "draws"
 
     def __post_init__(self) -> None:
         check_budget(self.budget)
+        if self.budget_unit == "draws":
+            self.training.branch_step(self.budget)
+        if self.budget_unit == "seconds" and self.training.schedule != "trunk":
+            raise InputError(
+                "a budget in seconds needs schedule trunk, whose cooldown can begin at any step; schedule "
+                f"{self.training.schedule} must know the number of steps before it begins"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the spec as JSON-like data; :meth:`from_dict` is its inverse."""
+        unit = {} if self.budget_unit == "draws" else {"budget_unit": self.budget_unit}
         return {
             "format": RUN_FORMAT,
             "mixture": self.mixture.as_dict(),
             "budget": self.budget,
             "seed": self.seed,
-            "model": asdict(self.model),
-            "training": asdict(self.training),
-            "evaluation": asdict(self.evaluation),
+            "model": _identity(self.model),
+            "training": _identity(self.training),
+            "evaluation": _identity(self.evaluation),
             "cache": self.cache,
+            **unit,
         }
 
     @classmethod
@@ -162,12 +233,22 @@ class RunSpec:
             training=TrainingSettings(**value["training"]),
             evaluation=EvaluationSettings(**value["evaluation"]),
             cache=value["cache"],
+            budget_unit=value.get("budget_unit", "draws"),
         )
 
     @property
     def run_id(self) -> str:
         """Digest of the spec: same spec, same run."""
         return digest(self.as_dict())
+
+    @property
+    def trunk_id(self) -> str:
+        """Digest of what runs of one trunk have in common: all but budget, cooldown and evaluation."""
+        value = self.as_dict()
+        for name in ("budget", "budget_unit", "evaluation"):
+            value.pop(name, None)
+        value["training"].pop("cooldown", None)
+        return digest({"trunk": value})
 
 
 def check_budget(budget: int) -> int:
@@ -181,6 +262,7 @@ def check_budget(budget: int) -> int:
 class StudyDesign:
     """The proxy runs of a study: pure runs of every domain and uniform anchors, at every budget.
 
+    ``budgets`` are volume draws; ``budget_unit`` makes them floating-point operations or seconds of each run.
     ``seeds`` is the number of seeds of each pure run, ``anchor_seeds`` that of each run of the uniform
     mixture. Without anchors (0) the worth of variety (rho of the diversity law) cannot be known; two is
     the default because that one number decides between a hub and a spread, and rests on few runs.
@@ -194,6 +276,7 @@ class StudyDesign:
     budgets: tuple[int, ...] = (500, 1000, 2000, 4000)
     seeds: int = 1
     anchor_seeds: int = 2
+    budget_unit: BudgetUnit = "draws"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "budgets", tuple(check_budget(b) for b in self.budgets))

@@ -1,12 +1,22 @@
-"""A tiny prepared cache of blobs, and settings that train in a second."""
+"""A tiny prepared cache of blobs, settings that train in a second, and runs in processes of their own."""
 
+import json
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
-from voxmix.design import EvaluationSettings, ModelSettings, TrainingSettings
-from voxmix.pretraining import EvaluationSet
+from voxmix.design import EvaluationSettings, ModelSettings, RunSpec, TrainingSettings
+from voxmix.mixture import Mixture
+from voxmix.pretraining import EvaluationSet, train
+from voxmix.store import read_run
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.recipe import Recipe
@@ -83,5 +93,99 @@ def evaluation_settings() -> EvaluationSettings:
 
 
 @pytest.fixture(scope="session")
-def evaluation(cache, model_settings, evaluation_settings) -> EvaluationSet:
+def evaluation(cache, model_settings, evaluation_settings):
     return EvaluationSet.build(cache, model=model_settings, evaluation=evaluation_settings)
+
+
+@pytest.fixture(scope="session")
+def spec(cache, model_settings, training_settings, evaluation_settings):
+    return RunSpec(
+        mixture=Mixture.from_dict({"CT": 0.7, "MR": 0.3}),
+        budget=100,  # 13 steps of 8, the last of 4
+        seed=11,
+        model=model_settings,
+        training=training_settings,
+        evaluation=evaluation_settings,
+        cache=cache.digest,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(spec, cache, evaluation, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / spec.run_id
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def metrics() -> Callable[[Path], list[dict[str, Any]]]:
+    """Return a function that reads the rows of a run's metrics."""
+    return lambda folder: [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def same_run(metrics) -> Callable[[Path, Path], bool]:
+    """Return whether two finished runs have the same weights, metrics and losses, bit for bit."""
+
+    def same(first: Path, second: Path) -> bool:
+        a, b = (safetensors.torch.load_file(folder / "weights.safetensors") for folder in (first, second))
+        return (
+            all(torch.equal(a[name], b[name]) for name in a)
+            and metrics(first) == metrics(second)
+            and read_run(first).losses == read_run(second).losses
+        )
+
+    return same
+
+
+RUN_IN_CHILD = textwrap.dedent("""
+    import json, sys
+    from pathlib import Path
+    from voxmix.compute import ComputeSettings
+    from voxmix.design import RunSpec
+    from voxmix.pretraining import EvaluationSet, train
+    from voxmix.volumes.cache import PreparedCache, PreparedVolume
+    from voxmix.volumes.recipe import Recipe
+
+    root, evaluation, folder = (Path(p) for p in sys.argv[1:4])
+    index = json.loads((root / "test-index.json").read_text())
+    volumes = tuple(PreparedVolume(**{**v, "shape": tuple(v["shape"])}) for v in index["volumes"])
+    cache = PreparedCache(root=root, volumes=volumes, recipe=Recipe.from_dict(index["recipe"]))
+    spec = RunSpec.from_dict(json.loads(sys.argv[4]))
+
+    def progress(done, total):
+        print(done, flush=True)
+
+    train(spec, cache=cache, evaluation=EvaluationSet.load(evaluation), folder=folder, threads=1,
+          compute=ComputeSettings(**json.loads(sys.argv[5])), progress=progress)
+""")
+
+
+@pytest.fixture
+def child_arguments(cache, evaluation, tmp_path):
+    """Return a function that gives the arguments with which Python trains a run in a process of its own."""
+
+    def arguments(spec: RunSpec, folder: Path, **compute: Any) -> list[str]:
+        script, stored = tmp_path / "child.py", tmp_path / "evaluation.safetensors"
+        script.write_text(RUN_IN_CHILD)
+        settings = json.dumps({"checkpoint_seconds": 0.05, **compute})
+        evaluation.save(stored)
+        (cache.root / "test-index.json").write_text(json.dumps(cache.as_dict()))
+        return [str(a) for a in (script, cache.root, stored, folder, json.dumps(spec.as_dict()), settings)]
+
+    return arguments
+
+
+@pytest.fixture
+def train_together(child_arguments):
+    """Return a function that trains a run by several processes, as torchrun starts them."""
+
+    def together(spec: RunSpec, folder: Path, *, devices: int, **compute: Any) -> None:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+        arguments = child_arguments(spec, folder, devices=devices, **compute)
+        done = subprocess.run(
+            [*launcher, str(devices), *arguments], capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    return together

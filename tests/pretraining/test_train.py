@@ -1,80 +1,32 @@
-import errno
-import json
 import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 from voxmix import _io
-from voxmix.design import ModelSettings, RunSpec, TrainingSettings
+from voxmix.compute import ComputeSettings
+from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.errors import InputError, VoxmixError
 from voxmix.mixture import Mixture
-from voxmix.pretraining import EvaluationSet, checkpoint, load_encoder, train
+from voxmix.pretraining import checkpoint, load_encoder, train
 from voxmix.pretraining.build import build_model
 from voxmix.pretraining.losses import measure
 from voxmix.store import read_run
 from voxmix.volumes.cache import PreparedCache
 
 loop = import_module("voxmix.pretraining.train")  # the package's name train is the function
-BUDGET = 100  # 13 steps of 8, the last of 4
+OFTEN = ComputeSettings(checkpoint_seconds=0.0)
+BUDGET = 100
 
 
-@pytest.fixture(scope="module")
-def evaluation(cache, model_settings, evaluation_settings):
-    return EvaluationSet.build(cache, model=model_settings, evaluation=evaluation_settings)
-
-
-@pytest.fixture(scope="module")
-def spec(cache, model_settings, training_settings, evaluation_settings):
-    return RunSpec(
-        mixture=Mixture.from_dict({"CT": 0.7, "MR": 0.3}),
-        budget=BUDGET,
-        seed=11,
-        model=model_settings,
-        training=training_settings,
-        evaluation=evaluation_settings,
-        cache=cache.digest,
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(spec, cache, evaluation, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / spec.run_id
-    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
-    return folder
-
-
-def weights(folder):
-    return safetensors.torch.load_file(folder / "weights.safetensors")
-
-
-def metrics(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def same_run(first, second):
-    a, b = weights(first), weights(second)
-    return (
-        all(torch.equal(a[name], b[name]) for name in a)
-        and metrics(first) == metrics(second)
-        and read_run(first).losses == read_run(second).losses
-    )
-
-
-def changed(spec, **changes):
-    return RunSpec(**{**{name: getattr(spec, name) for name in spec.__slots__}, **changes})
-
-
-def test_a_finished_run_holds_what_the_store_and_its_reader_expect(finished, spec, cache):
+def test_a_finished_run_holds_what_the_store_and_its_reader_expect(finished, spec, cache, metrics):
     result = read_run(finished)
     assert result.spec == spec
     assert result.draws == {"CT": 70, "MR": 30}
@@ -85,9 +37,12 @@ def test_a_finished_run_holds_what_the_store_and_its_reader_expect(finished, spe
     assert result.details["computed"] == {
         "device": "cpu",
         "devices": 1,
-        "precision": "32-true",
+        "strategy": None,
         "micro_batch": None,
+        "compile": False,
         "threads": 1,
+        "precision": "32-true",
+        "loaders": 0,
     }
     assert not (finished / "state.pt").exists()
     steps = metrics(finished)
@@ -98,7 +53,7 @@ def test_a_finished_run_holds_what_the_store_and_its_reader_expect(finished, spe
 
 
 def test_training_goes_below_the_interpolation_it_starts_from(spec, cache, evaluation, tmp_path):
-    longer = changed(spec, budget=1600, training=replace(spec.training, learning_rate=5e-3))
+    longer = replace(spec, budget=1600, training=replace(spec.training, learning_rate=5e-3))
     train(longer, cache=cache, evaluation=evaluation, folder=tmp_path / longer.run_id, threads=1)
     before = measure(build_model(spec.model, domains=2, seed=11), evaluation, adapters=spec.mixture.domains)
     after = read_run(tmp_path / longer.run_id).losses
@@ -107,7 +62,7 @@ def test_training_goes_below_the_interpolation_it_starts_from(spec, cache, evalu
 
 def test_the_paper_s_proxy_is_trained_by_the_same_loop(spec, cache, evaluation, tmp_path):
     model = replace(spec.model, name="unetr", width=12)
-    unetr = changed(spec, model=model, budget=20)
+    unetr = replace(spec, model=model, budget=20)
     folder = tmp_path / unetr.run_id
     train(unetr, cache=cache, evaluation=evaluation, folder=folder, threads=1)
     result = read_run(folder)
@@ -115,36 +70,46 @@ def test_the_paper_s_proxy_is_trained_by_the_same_loop(spec, cache, evaluation, 
     assert load_encoder(folder).card["encoder"]["name"] == "unetr"
 
 
-def test_micro_batches_give_the_same_run_but_for_rounding(finished, spec, cache, evaluation, tmp_path):
+def test_micro_batches_give_the_same_run_but_for_rounding(
+    finished, spec, cache, evaluation, tmp_path, metrics
+):
     folder = tmp_path / spec.run_id  # batches of 8 in pieces of 3, 3 and 2; the last batch of 4 in 3 and 1
-    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, micro_batch=3)
+    train(
+        spec,
+        cache=cache,
+        evaluation=evaluation,
+        folder=folder,
+        threads=1,
+        compute=ComputeSettings(micro_batch=3),
+    )
     pairs = list(zip(metrics(folder), metrics(finished), strict=True))
     assert all(a["loss"] == pytest.approx(b["loss"], rel=1e-3) for a, b in pairs)
     assert pairs[0][0]["loss"] == pytest.approx(pairs[0][1]["loss"], rel=1e-6)
     assert pairs[0][0]["gradient_norm"] == pytest.approx(pairs[0][1]["gradient_norm"], rel=1e-5)
     with pytest.raises(InputError, match="micro_batch must be at least 1 draw, got 0"):
-        train(spec, cache=cache, evaluation=evaluation, folder=tmp_path / "r", micro_batch=0)
+        ComputeSettings(micro_batch=0)
 
 
 def test_mixed_precision_trains_near_full_precision(finished, spec, cache, evaluation, tmp_path):
-    folder = tmp_path / spec.run_id
-    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, precision="bf16-mixed")
+    half = replace(spec, training=replace(spec.training, precision="bf16-mixed"))
+    folder = tmp_path / half.run_id
+    train(half, cache=cache, evaluation=evaluation, folder=folder, threads=1)
     mixed, full = read_run(folder).losses, read_run(finished).losses
     assert all(mixed[name]["loss"] == pytest.approx(full[name]["loss"], rel=0.02) for name in full)
     assert mixed != full
 
 
-def test_same_spec_same_losses_and_another_seed_others(finished, spec, cache, evaluation, tmp_path):
+def test_same_spec_same_losses_and_another_seed_others(finished, spec, cache, evaluation, tmp_path, same_run):
     train(spec, cache=cache, evaluation=evaluation, folder=tmp_path / spec.run_id, threads=1)
     assert same_run(finished, tmp_path / spec.run_id)
-    other = changed(spec, seed=12)
+    other = replace(spec, seed=12)
     train(other, cache=cache, evaluation=evaluation, folder=tmp_path / other.run_id, threads=1)
     assert read_run(tmp_path / other.run_id).losses != read_run(finished).losses
 
 
 @pytest.mark.parametrize("stop_after", [1, 7, 12])
 def test_a_run_that_dies_after_a_checkpoint_ends_as_if_it_had_not(
-    stop_after, finished, spec, cache, evaluation, tmp_path, monkeypatch
+    stop_after, finished, spec, cache, evaluation, tmp_path, monkeypatch, same_run
 ):
     """The process dies some steps after its last state: metrics are ahead of the state."""
     folder = tmp_path / spec.run_id
@@ -158,7 +123,7 @@ def test_a_run_that_dies_after_a_checkpoint_ends_as_if_it_had_not(
     monkeypatch.setattr(loop, "learning_rate", dying)
     monkeypatch.setattr(loop, "_FLUSH_STEPS", 1)
     with pytest.raises(RuntimeError, match="killed"):
-        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, checkpoint_seconds=0.0)
+        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=OFTEN)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 99, "half a li')
     assert not (folder / "result.json").exists()
@@ -167,61 +132,14 @@ def test_a_run_that_dies_after_a_checkpoint_ends_as_if_it_had_not(
     assert same_run(finished, folder)
 
 
-RUN_IN_CHILD = textwrap.dedent("""
-    import json, sys
-    from pathlib import Path
-    from voxmix.design import RunSpec
-    from voxmix.pretraining import EvaluationSet, train
-    from voxmix.volumes.cache import PreparedCache, PreparedVolume
-    from voxmix.volumes.recipe import Recipe
-
-    root, evaluation, folder = (Path(p) for p in sys.argv[1:4])
-    index = json.loads((root / "test-index.json").read_text())
-    volumes = tuple(PreparedVolume(**{**v, "shape": tuple(v["shape"])}) for v in index["volumes"])
-    cache = PreparedCache(root=root, volumes=volumes, recipe=Recipe.from_dict(index["recipe"]))
-    spec = RunSpec.from_dict(json.loads(sys.argv[4]))
-
-    def progress(done, total):
-        print(done, flush=True)
-
-    train(spec, cache=cache, evaluation=EvaluationSet.load(evaluation), folder=folder, threads=1,
-          devices=int(sys.argv[5]), checkpoint_seconds=0.05, progress=progress)
-""")
-
-
-def arguments_of_child(spec, cache, evaluation, folder, tmp_path, devices=1):
-    script, stored = tmp_path / "child.py", tmp_path / "evaluation.safetensors"
-    script.write_text(RUN_IN_CHILD)
-    evaluation.save(stored)
-    (cache.root / "test-index.json").write_text(json.dumps(cache.as_dict()))
-    return [str(a) for a in (script, cache.root, stored, folder, json.dumps(spec.as_dict()), devices)]
-
-
-def test_two_processes_train_what_one_does(spec, cache, evaluation, tmp_path):
-    odd = changed(spec, budget=97)  # the last batch has one draw: one of the processes has none
-    train(odd, cache=cache, evaluation=evaluation, folder=tmp_path / "one" / odd.run_id, threads=1)
-    folder = tmp_path / "two" / odd.run_id
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = arguments_of_child(odd, cache, evaluation, folder, tmp_path, devices=2)
-    done = subprocess.run([*launcher, *arguments], capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = metrics(tmp_path / "one" / odd.run_id), metrics(folder)
-    assert [row["step"] for row in two] == list(range(1, 14))
-    assert all(b["loss"] == pytest.approx(a["loss"], rel=1e-3) for a, b in zip(one, two, strict=True))
-    assert two[0]["gradient_norm"] == pytest.approx(one[0]["gradient_norm"], rel=1e-5)
-    assert read_run(folder).details["computed"]["devices"] == 2
-    losses = read_run(tmp_path / "one" / odd.run_id).losses
-    assert all(
-        read_run(folder).losses[n]["loss"] == pytest.approx(losses[n]["loss"], rel=1e-3) for n in losses
-    )
-
-
-def test_a_killed_process_is_resumed_bit_for_bit(spec, cache, evaluation, tmp_path):
-    long = changed(spec, budget=2400)
+def test_a_killed_process_is_resumed_bit_for_bit(
+    spec, cache, evaluation, tmp_path, same_run, child_arguments
+):
+    long = replace(spec, budget=2400)
     calm = tmp_path / "calm" / long.run_id
     train(long, cache=cache, evaluation=evaluation, folder=calm, threads=1)
     folder = tmp_path / "killed" / long.run_id
-    arguments = arguments_of_child(long, cache, evaluation, folder, tmp_path)
+    arguments = child_arguments(long, folder)
     child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (folder / "state.pt").exists() and time.monotonic() < deadline:
@@ -240,7 +158,7 @@ def test_a_killed_process_is_resumed_bit_for_bit(spec, cache, evaluation, tmp_pa
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
 def test_ctrl_c_and_sigterm_wait_for_a_whole_step_and_keep_the_state(
-    number, raised, finished, spec, cache, evaluation, tmp_path, monkeypatch
+    number, raised, finished, spec, cache, evaluation, tmp_path, monkeypatch, same_run
 ):
     folder = tmp_path / spec.run_id
     plain = loop.learning_rate
@@ -262,7 +180,7 @@ def test_ctrl_c_and_sigterm_wait_for_a_whole_step_and_keep_the_state(
 
 
 def test_a_loss_that_diverges_stops_the_run_with_words_and_keeps_the_last_good_state(
-    spec, cache, evaluation, tmp_path, monkeypatch
+    spec, cache, evaluation, tmp_path, monkeypatch, metrics
 ):
     folder = tmp_path / spec.run_id
     plain = loop.mse_loss
@@ -275,32 +193,12 @@ def test_a_loss_that_diverges_stops_the_run_with_words_and_keeps_the_last_good_s
 
     monkeypatch.setattr(loop, "mse_loss", breaking)
     with pytest.raises(VoxmixError, match=r"the loss is nan at step 6 \(draw 48.*lower learning_rate"):
-        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, checkpoint_seconds=0.0)
+        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=OFTEN)
     state = checkpoint.load_state(folder)
     assert state["steps"] == 5
     assert all(torch.isfinite(t).all() for t in state["model"].values())
     assert len(metrics(folder)) == 5
     assert not (folder / "result.json").exists()
-
-
-def test_a_full_disk_is_named_and_the_last_state_stays(spec, cache, evaluation, tmp_path, monkeypatch):
-    folder = tmp_path / spec.run_id
-    written = []
-    plain = type(folder).write_bytes
-
-    def filling(self, data):
-        if "state.pt" in self.name:
-            written.append(None)
-            if len(written) == 3:
-                plain(self, bytes(data)[:100])
-                raise OSError(errno.ENOSPC, "No space left on device")
-        return plain(self, data)
-
-    monkeypatch.setattr(type(folder), "write_bytes", filling)
-    with pytest.raises(VoxmixError, match="no space left on the disk"):
-        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, checkpoint_seconds=0.0)
-    assert checkpoint.load_state(folder)["steps"] == 2
-    assert not list(folder.glob(".*.tmp"))
 
 
 def test_a_finished_run_is_left_as_it_is(finished, spec, cache, evaluation):
@@ -325,43 +223,45 @@ def test_what_does_not_belong_together_is_refused(spec, cache, make_cache, evalu
             train(spec, cache=cache, evaluation=evaluation, folder=folder)
         assert not (tmp_path / "new").exists()
 
-    attempt(changed(spec, mixture=Mixture.from_dict({"CT": 0.5, "US": 0.5})), r"mixture names \['US'\]")
-    attempt(changed(spec, cache="0123456789abcdef"), "planned for prepared volumes 0123456789abcdef")
-    attempt(changed(spec, model=ModelSettings(crop=32, patch=8)), "evaluation set has crops of 16 voxels")
+    attempt(replace(spec, mixture=Mixture.from_dict({"CT": 0.5, "US": 0.5})), r"mixture names \['US'\]")
+    attempt(replace(spec, cache="0123456789abcdef"), "planned for prepared volumes 0123456789abcdef")
+    attempt(replace(spec, model=ModelSettings(crop=32, patch=8)), "evaluation set has crops of 16 voxels")
     untrained = PreparedCache(
         root=cache.root,
         volumes=tuple(v for v in cache.volumes if (v.domain, v.split) != ("MR", "train")),
         recipe=cache.recipe,
     )
-    attempt(changed(spec, cache=""), "MR has weight 0.300 and no prepared training volume", cache=untrained)
+    attempt(replace(spec, cache=""), "MR has weight 0.300 and no prepared training volume", cache=untrained)
     begun = tmp_path / "begun"
     begun.mkdir()
     (begun / "spec.json").write_text((finished / "spec.json").read_text())
-    attempt(changed(spec, seed=99), "holds another run than the one asked for", folder=begun)
+    attempt(replace(spec, seed=99), "holds another run than the one asked for", folder=begun)
 
 
 def test_a_volume_smaller_than_the_crop_is_refused(spec, cache, make_cache, evaluation, tmp_path):
     small = make_cache({"CT": 2, "MR": 2}, edge=14)
     with pytest.raises(InputError, match=r"crop is 16 voxels.*shape \(14, 14, 14\).*at most 14"):
-        train(changed(spec, cache=""), cache=small, evaluation=evaluation, folder=tmp_path / "r")
+        train(replace(spec, cache=""), cache=small, evaluation=evaluation, folder=tmp_path / "r")
 
 
 def test_a_state_of_another_evaluation_set_or_a_damaged_one_is_refused(
     finished, spec, cache, evaluation, tmp_path
 ):
     folder = tmp_path / "r"
-    checkpoint.save_state(folder, {"run_id": spec.run_id, "evaluation": "other"})
-    with pytest.raises(InputError, match="another run or evaluation set"):
+    checkpoint.save_state(folder, {"run_id": spec.run_id, "evaluation": "other", "cache": cache.digest})
+    with pytest.raises(InputError, match="another run, evaluation set or cache"):
         train(spec, cache=cache, evaluation=evaluation, folder=folder)
     (folder / "state.pt").write_bytes((folder / "state.pt").read_bytes()[:50])
-    with pytest.raises(InputError, match=r"state\.pt cannot be read.*delete it"):
+    with pytest.raises(InputError, match=r"state\.pt cannot be read: it is damaged.*delete it"):
         train(spec, cache=cache, evaluation=evaluation, folder=folder)
 
 
 def test_out_of_memory_names_the_settings(spec):
     with (
-        pytest.raises(VoxmixError, match="batch_size 8, crop 16 and width 24; give micro_batch"),
-        loop.naming_lost_memory(spec),
+        pytest.raises(
+            VoxmixError, match=r"8 draws at once.*crop 16 and width 24; set compute\.micro_batch to 4"
+        ),
+        loop.naming_lost_memory(spec, ComputeSettings()),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -22,7 +22,7 @@ from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.transforms import CropSource, change, to_regions
 from voxmix.errors import InputError, VoxmixError
 from voxmix.pretraining.build import parameter_count
-from voxmix.pretraining.checkpoint import STATE_FILE, load_state, save_state
+from voxmix.pretraining.checkpoint import STATE_FILE, drop_states, load_state, save_state
 from voxmix.pretraining.interchange import PretrainedEncoder
 from voxmix.pretraining.interrupt import interrupts_deferred
 from voxmix.pretraining.metrics import MetricsLog
@@ -91,7 +91,7 @@ def finetune(
         VoxmixError: the loss is not finite or diverges, or the disk is full.
     """
     if (folder / RUN_RESULT).is_file():
-        (folder / STATE_FILE).unlink(missing_ok=True)
+        drop_states(folder)
         progress(spec.protocol.settings.draws, spec.protocol.settings.draws)
         return
     _check(spec, cases, encoder, folder)
@@ -105,7 +105,7 @@ def finetune(
         _steps(run, checkpoint_seconds=checkpoint_seconds, progress=progress)
         rows = _test(run, surface=surface, save_prediction=save_prediction)
         write_json(folder / RUN_RESULT, _result(run, rows))
-        (folder / STATE_FILE).unlink(missing_ok=True)
+        drop_states(folder)
 
 
 def _check(spec: FinetuneSpec, cases: CaseSet, encoder: PretrainedEncoder | None, folder: Path) -> None:

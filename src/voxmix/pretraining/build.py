@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from voxmix.design import ModelSettings
+from voxmix.design import ModelSettings, RunSpec
+from voxmix.errors import InputError
 from voxmix.pretraining.masking import token_count, visible_count
 from voxmix.pretraining.model import MaskedAutoencoder
 from voxmix.pretraining.unetr import UnetrAutoencoder
@@ -46,3 +47,22 @@ def flops_per_draw(settings: ModelSettings) -> int:
         crop = torch.zeros(1, settings.crop, settings.crop, settings.crop)
         model(crop, order[:, :seen], order[:, seen:], torch.zeros(1, dtype=torch.int64))
     return 3 * int(counter.get_total_flops())
+
+
+def budget_in_draws(spec: RunSpec) -> int | None:
+    """Return the budget of a run in volume draws; None for a time, which its trunk turns into draws.
+
+    Raises:
+        InputError: the operations do not pay for one draw.
+    """
+    if spec.budget_unit == "seconds":
+        return None
+    if spec.budget_unit == "draws":
+        return spec.budget
+    each = flops_per_draw(spec.model)
+    if spec.budget < each:
+        raise InputError(
+            f"a budget of {spec.budget:.3g} floating-point operations does not pay for one draw, which takes "
+            f"{each:.3g}; raise the budget, or set budget_unit to draws"
+        )
+    return spec.budget // each

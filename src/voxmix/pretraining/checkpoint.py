@@ -1,6 +1,9 @@
 """What training leaves on disk: its state while it runs, its weights and their card when it ends."""
 
+import errno
+import hashlib
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,43 +12,100 @@ import torch
 from torch import nn
 
 from voxmix._io import atomic_path, file_digest, naming_full_disk, write_json
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixError, VoxmixWarning
 from voxmix.store.cards import CARD_FILE, CARD_FORMAT
 
-STATE_FILE, WEIGHTS_FILE = "state.pt", "weights.safetensors"
-_STATE_FORMAT = 1
+STATE_FILE, PREVIOUS_STATE_FILE, WEIGHTS_FILE = "state.pt", "state.previous.pt", "weights.safetensors"
+_STATE_FORMAT = 2
+_HEAD_BYTES = 65  # the SHA-256 of what follows, in hexadecimal digits, and a line's end
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write the state of a run atomically: the last good one stays until the new one is on disk.
+    """Write the state of a run atomically; the one before stays beside it until the new one is verified.
+
+    Where the disk is full, the one before makes room once; the newest good state is never given up.
 
     Raises:
-        VoxmixError: the disk is full or read-only.
+        VoxmixError: the disk is full or read-only, or does not give back what was written.
     """
     buffer = io.BytesIO()  # PyTorch's own writer hides a full disk behind an error without a number
     torch.save({"format": _STATE_FORMAT, **state}, buffer)
-    with naming_full_disk(folder), atomic_path(folder / STATE_FILE) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    with naming_full_disk(folder):
+        try:
+            _publish_state(folder, buffer.getbuffer())
+        except OSError as error:
+            if error.errno != errno.ENOSPC or not (folder / PREVIOUS_STATE_FILE).exists():
+                raise
+            if not _is_whole(folder / STATE_FILE):
+                raise
+            (folder / PREVIOUS_STATE_FILE).unlink()
+            _publish_state(folder, buffer.getbuffer())
+
+
+def _publish_state(folder: Path, payload: memoryview) -> None:
+    head = hashlib.sha256(payload).hexdigest().encode() + b"\n"
+    path = folder / STATE_FILE
+    with atomic_path(path) as temporary:
+        _write(temporary, head, payload)
+        if not _is_whole(temporary):
+            raise VoxmixError(
+                f"what was written to {folder} reads back differently: the disk is failing; the last good "
+                "state is kept, copy the folder to another disk and give the same command again"
+            )
+        if path.exists():
+            path.replace(folder / PREVIOUS_STATE_FILE)
+
+
+def _write(path: Path, *parts: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.writelines(parts)
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a state file holds the bytes its first line promises."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        promised = file.readline(_HEAD_BYTES).strip().decode("ascii", "replace")
+        return hashlib.file_digest(file, "sha256").hexdigest() == promised
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """Return the last state of a run; None where there is none.
+    """Return the last good state of a run; None where there is none.
+
+    Warns:
+        VoxmixWarning: the newest state is damaged, the one before it is used.
 
     Raises:
-        InputError: the file is damaged or of another version.
+        InputError: every state is damaged, or of another version.
     """
-    path = folder / STATE_FILE
-    if not path.exists():
-        return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
+    paths = [path for name in (STATE_FILE, PREVIOUS_STATE_FILE) if (path := folder / name).exists()]
+    for path in paths:
+        if not _is_whole(path):
+            continue
+        if path != paths[0]:
+            warnings.warn(
+                f"{paths[0]} is damaged; the run goes on from the state before it",
+                VoxmixWarning,
+                stacklevel=2,
+            )
+        payload = io.BytesIO(path.read_bytes()[_HEAD_BYTES:])
+        state = torch.load(payload, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or state.get("format") != _STATE_FORMAT:
+            raise InputError(f"{path} was written by another version; delete it and the run starts again")
+        return state
+    if paths:
         raise InputError(
-            f"{path} cannot be read ({error}); delete it and the run starts again from its beginning"
-        ) from error
-    if not isinstance(state, dict) or state.get("format") != _STATE_FORMAT:
-        raise InputError(f"{path} was written by another version; delete it and the run starts again")
-    return state
+            f"{paths[0]} cannot be read: it is damaged or of another version, and there is no good state "
+            "before it; delete it and the run starts again from its beginning"
+        )
+    return None
+
+
+def drop_states(folder: Path) -> None:
+    """Remove the states of a run that has ended."""
+    for name in (STATE_FILE, PREVIOUS_STATE_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def save_weights(folder: Path, model: nn.Module, card: dict[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,17 +12,32 @@ from torch import Tensor
 from voxmix.errors import InputError, VoxmixError
 
 _DIVERGED = 10.0  # times the loss of the first step
+_SKIPPED = (
+    30  # steps in a row that fp16 may skip while it looks for its scale (it halves: 2**16 to below 1 in 17)
+)
 
 
 class MetricsLog:
     """Collects steps on the device and writes them in groups; a resumed run goes on where its state stands.
 
-    Of several processes one ``writes``; all watch the loss, which they share, and so stop together.
+    Of several processes one ``writes``; all watch the loss, which they share, and so stop together. With
+    ``scaled`` gradients (fp16) a step whose norm is not finite was skipped and is no failure. ``follow`` is given
+    every row that was written.
     """
 
-    def __init__(self, path: Path, *, writes: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        writes: bool = True,
+        scaled: bool = False,
+        follow: Callable[[int, Mapping[str, float]], None] | None = None,
+    ) -> None:
         self.path = path
         self._writes = writes
+        self._skips = _SKIPPED if scaled else 0
+        self._skipped = 0
+        self.follow = follow
         self._waiting: list[tuple[int, int, float]] = []
         self._values: list[Tensor] = []
         self._first: float | None = None
@@ -61,24 +78,31 @@ class MetricsLog:
             return
         rows = torch.stack(self._values).double().cpu().tolist()
         waiting, self._waiting, self._values = self._waiting, [], []
-        lines: list[str] = []
+        rows_kept: list[dict[str, Any]] = []
         for (step, draws, rate), (loss, norm) in zip(waiting, rows, strict=True):
             self._first = loss if self._first is None else self._first
-            if not (loss <= _DIVERGED * self._first and norm < float("inf")):
-                self._write(lines)
+            self._skipped = 0 if norm < float("inf") else self._skipped + 1
+            if not loss <= _DIVERGED * self._first or self._skipped > self._skips:
+                self._write(rows_kept)
                 raise VoxmixError(
                     f"the loss is {loss:.4g} at step {step} (draw {draws}, gradient norm {norm:.4g}, learning "
                     f"rate {rate:.2e}; it began at {self._first:.4g}): training diverged and was stopped, the "
                     "state before is kept; lower learning_rate or clip_norm, or raise warmup_steps"
                 )
-            row = {"step": step, "draws": draws, "loss": loss, "gradient_norm": norm, "learning_rate": rate}
-            lines.append(json.dumps(row) + "\n")
-        self._write(lines)
+            finite = norm if norm < float("inf") else None
+            rows_kept.append(
+                {"step": step, "draws": draws, "loss": loss, "gradient_norm": finite, "learning_rate": rate}
+            )
+        self._write(rows_kept)
 
-    def _write(self, lines: list[str]) -> None:
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         if not self._writes:
             return
         with self.path.open("a") as file:
-            file.writelines(lines)
+            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
+        if self.follow is not None:
+            for row in rows:
+                figures = {name: value for name, value in row.items() if name != "step" and value is not None}
+                self.follow(row["step"], figures)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from voxmix._io import read_json
+from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, VoxmixError
 from voxmix.pretraining.evaluate import EvaluationSet
@@ -46,7 +47,7 @@ def check_belongs(spec: RunSpec, *, cache: PreparedCache, evaluation: Evaluation
 
 
 @contextmanager
-def naming_lost_memory(spec: RunSpec) -> Iterator[None]:
+def naming_lost_memory(spec: RunSpec, compute: ComputeSettings) -> Iterator[None]:
     """Turn "out of memory" of the device or the machine into a sentence with the settings to change."""
     try:
         yield
@@ -54,7 +55,12 @@ def naming_lost_memory(spec: RunSpec) -> Iterator[None]:
         words = str(error).lower()
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in words:
             raise
+        rows = min(compute.micro_batch or spec.training.batch_size, spec.training.batch_size)
         raise VoxmixError(
-            f"out of memory with batch_size {spec.training.batch_size}, crop {spec.model.crop} and width "
-            f"{spec.model.width}; give micro_batch, or lower batch_size, crop or width. The last state is kept"
+            f"out of memory with {rows} draws at once of batch_size {spec.training.batch_size}, crop "
+            f"{spec.model.crop} and width {spec.model.width}; set compute.micro_batch to {rows // 2} (the same "
+            "result in less memory), or lower batch_size, crop or width. The last state is kept"
+            if rows > 1
+            else f"out of memory with one draw of crop {spec.model.crop} and width {spec.model.width}; lower "
+            "crop, width or depth, or set compute.strategy to fsdp on several GPUs. The last state is kept"
         ) from error

@@ -1,9 +1,7 @@
 """What a finished run publishes: losses on every target, weights and card, pictures; the result last."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from voxmix import __version__
@@ -14,7 +12,8 @@ from voxmix.pretraining.checkpoint import save_weights
 from voxmix.pretraining.evaluate import EvaluationSet
 from voxmix.pretraining.losses import measure
 from voxmix.pretraining.reconstructions import save_reconstructions
-from voxmix.pretraining.sampling import DrawPlan
+from voxmix.pretraining.session import Session
+from voxmix.pretraining.trunk import how_computed
 from voxmix.store.provenance import provenance
 from voxmix.volumes.cache import PreparedCache
 
@@ -22,31 +21,17 @@ RESULT_FILE = "result.json"
 RESULT_FORMAT = 1
 
 
-def publish(
-    spec: RunSpec,
-    model: Autoencoder,
-    *,
-    plan: DrawPlan,
-    cache: PreparedCache,
-    evaluation: EvaluationSet,
-    folder: Path,
-    elapsed: Callable[[], float],
-    computed: Mapping[str, Any],
-    pictures: bool = True,
-) -> None:
-    """Measure the model on every target and write everything that a finished run holds.
-
-    ``computed`` says how: device, precision, threads, micro-batches. Without ``pictures`` no slice of a volume is
-    written.
-    """
+def publish(session: Session, model: Autoencoder, *, evaluation: EvaluationSet) -> dict[str, float]:
+    """Measure the model on every target, write everything that a finished run holds, and return the losses."""
+    spec, cache, plan, folder = session.spec, session.cache, session.plan, session.folder
     model.eval()
     sources = spec.mixture.domains
     draws = plan.draws()
     losses = measure(model, evaluation, adapters=sources, drawn=draws, source=spec.mixture.source)
-    if pictures:
+    if session.compute.pictures:
         save_reconstructions(model, evaluation, folder, adapters=sources, drawn=draws)
     save_weights(folder, model, run_card(spec, model, cache, draws))
-    environment = provenance()
+    each, environment = flops_per_draw(spec.model), provenance()
     result = {
         "kind": "run",
         "format": RESULT_FORMAT,
@@ -55,19 +40,30 @@ def publish(
         "losses": {target: asdict(loss) for target, loss in losses.items()},
         "draws": draws,
         "unique_volumes": plan.unique_volumes(),
+        "repeats": plan.repeats(),
         "volumes": {name: len(cache.select(name, "train")) for name in cache.domains},
         "parameters": parameter_count(model),
-        "flops": spec.budget * flops_per_draw(spec.model),
-        "seconds": round(elapsed(), 3),
+        "flops": sum(draws.values()) * each,
+        "seconds": round(session.elapsed(), 3),
+        "shared": {
+            "draws": session.shared_draws,
+            "flops": session.shared_draws * each,
+            "seconds": round(session.shared_seconds, 3),
+        },
         "adapter": f"{model.adapter_kind} per source domain, identity at the start",
         "evaluation": evaluation.digest,
-        "computed": dict(computed),
+        "computed": {
+            **how_computed(session.compute, session.fabric),
+            "precision": spec.training.precision,
+            "loaders": session.compute.loaders,
+        },
         "versions": environment["versions"],
         "machine": environment["machine"],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": __version__,
     }
     write_json(folder / RESULT_FILE, result)
+    return {target: loss.loss for target, loss in losses.items()}
 
 
 def run_card(
@@ -79,7 +75,7 @@ def run_card(
         "encoder_prefix": model.encoder_prefix,
         "adapters": list(spec.mixture.domains),
         "mixture": spec.mixture.as_dict(),
-        "budget": spec.budget,
+        "budget": sum(draws.values()),
         "draws": draws,
         "seed": spec.seed,
         "cache": cache.digest,

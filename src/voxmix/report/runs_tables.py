@@ -57,7 +57,7 @@ def kinds_table(content: ReportContent) -> Table:
     groups: dict[tuple[str, int], list[RunResult]] = {}
     for run in content.runs:
         kind = "one domain" if run.spec.mixture.source is not None else _name(content, run)
-        groups.setdefault((kind, run.spec.budget), []).append(run)
+        groups.setdefault((kind, run.budget), []).append(run)
     rows: list[tuple[Cell, ...]] = [
         (
             kind,
@@ -114,7 +114,7 @@ def runs_table(content: ReportContent) -> Table:
             (
                 run.run_id,
                 _name(content, run),
-                run.spec.budget,
+                run.budget,
                 run.spec.seed,
                 sum(run.unique_volumes.values()),
                 *most_repeated(run),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 import yaml
 
 from voxmix._io import write_text
+from voxmix.compute import ComputeSettings
 from voxmix.design import EvaluationSettings, ModelSettings, StudyDesign, TrainingSettings, check_budget
 from voxmix.errors import InputError
 
@@ -112,6 +113,7 @@ class StudyConfig:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     design: StudyDesign = field(default_factory=StudyDesign)
     fit: FitSettings = field(default_factory=FitSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
     workers: int | None = None
     format: int = STUDY_FORMAT
 
@@ -131,12 +133,13 @@ _COMMENTS = {
     "data": "`path` is a folder per domain or a CSV manifest; whole subjects are held out, by `split_seed`.",
     "recipe": "From files to arrays: RAS, isotropic spacing in mm, intensities to [0, 1] by a rule a domain.",
     "model": "The masked autoencoder; crop and patch are edges in voxels.",
-    "training": "Optimization and light augmentation.",
+    "training": "Optimization and light augmentation. schedule: cosine, or trunk (one trunk serves every budget).",
     "evaluation": "Fixed crops and fixed masks on which every run is measured.",
-    "design": "Proxy runs: every domain alone and the uniform mixture, at each budget (volume draws).",
+    "design": "Proxy runs: every domain alone and the uniform mixture, at each budget (in budget_unit).",
     "fit": "The laws: upper bounds of exponent and transfer, bootstrap resamples for the intervals.",
     "allocation": "The budget to allocate (volume draws), the least share of a domain, what to compare.",
-    "workers": "Runs at the same time; null uses every core.",
+    "compute": "How a run is computed; nothing here changes what it is. trackers: tensorboard, mlflow, wandb.",
+    "workers": "Runs at the same time; null uses every core, or every GPU.",
 }
 _ORDER = (
     "name",
@@ -148,6 +151,7 @@ _ORDER = (
     "design",
     "fit",
     "allocation",
+    "compute",
     "workers",
     "format",
 )

@@ -21,7 +21,7 @@ def proxy_specs(config: StudyConfig, domains: tuple[str, ...], *, cache: str) ->
     """Return the proxy runs of the study's design; ``cache`` is the digest of the prepared volumes."""
     common = _common(config, cache)
     return tuple(
-        RunSpec(mixture=mixture, budget=budget, seed=seed, **common)
+        RunSpec(mixture=mixture, budget=budget, seed=seed, budget_unit=config.design.budget_unit, **common)
         for mixture, budget, seed in config.design.runs(domains)
     )
 

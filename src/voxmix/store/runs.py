@@ -24,7 +24,7 @@ class RunResult:
         spec: what was asked for.
         losses: target to loss, loss_se and further figures of the evaluation; None where unknown.
         draws: source to volume draws made; they sum to the budget.
-        unique_volumes: source to distinct volumes drawn.
+        unique_volumes: source to distinct volumes drawn; ``draws`` beyond them are repeats.
         volumes: domain to volumes that exist for training.
         seconds: wall-clock time of training and evaluation.
     """
@@ -41,6 +41,11 @@ class RunResult:
     def run_id(self) -> str:
         """Digest of the spec."""
         return self.spec.run_id
+
+    @property
+    def budget(self) -> int:
+        """Volume draws made, whatever the unit of the spec's budget."""
+        return sum(self.draws.values())
 
 
 def is_finished(folder: Path) -> bool:
@@ -94,7 +99,7 @@ def measurements(results: Iterable[RunResult], domains: tuple[str, ...]) -> Meas
         run=tuple(result.run_id for result, _, _ in rows),
         target=tuple(target for _, target, _ in rows),
         weights=np.array(mixtures, dtype=np.float64).reshape(shape),
-        budget=np.array([result.spec.budget for result, _, _ in rows], dtype=np.float64),
+        budget=np.array([result.budget for result, _, _ in rows], dtype=np.float64),
         seed=np.array([result.spec.seed for result, _, _ in rows], dtype=np.int64),
         loss=np.array([loss for _, _, loss in rows], dtype=np.float64),
         loss_se=np.array(

@@ -102,6 +102,10 @@ class Study:
         """Where a run is, or will be."""
         return self.runs_dir / spec.run_id
 
+    def trunk_dir(self, spec: RunSpec) -> Path | None:
+        """Where the trunk that a run shares with others is kept; None without one."""
+        return self.root / "trunks" / spec.trunk_id if spec.training.schedule == "trunk" else None
+
     def pending(self, specs: tuple[RunSpec, ...]) -> tuple[RunSpec, ...]:
         """Return the specs, each once, that have no finished run yet."""
         unique = {spec.run_id: spec for spec in specs}

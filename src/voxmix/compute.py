@@ -1,0 +1,55 @@
+"""How a run is computed, as opposed to what it computes: nothing here enters a run's id."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from voxmix.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComputeSettings:
+    """Devices, memory and watching of a run. Other values give the same run, but for rounding.
+
+    Attributes:
+        device: ``auto`` takes a GPU where there is one.
+        devices: processes that share every batch of one run; above 1 by ``strategy``: ``ddp`` keeps the network
+            whole in every process, ``fsdp`` a share of it (FSDP2), for networks that one GPU cannot hold.
+        nodes: machines that do so, started by ``srun`` or ``torchrun``.
+        micro_batch: draws computed at once; gradients are added up to a whole batch. None: the batch.
+        compile: let ``torch.compile`` fuse the network; pays for long runs, needs a C++ compiler on a CPU.
+        loaders: processes that read crops ahead; 0 reads in the training process.
+        checkpoint_seconds: time between states written to disk.
+        pictures: keep a picture of every domain's reconstruction in the run's folder; it shows slices of volumes.
+        trackers: what else follows the losses: ``tensorboard``, ``mlflow``, ``wandb``, or a plug-in.
+
+    Raises:
+        InputError: a number below its least value.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    micro_batch: int | None = None
+    compile: bool = False
+    loaders: int = 0
+    checkpoint_seconds: float = 60.0
+    pictures: bool = True
+    trackers: tuple[str, ...] = ("tensorboard",)
+
+    def __post_init__(self) -> None:
+        least = {"devices": 1, "nodes": 1, "loaders": 0, "checkpoint_seconds": 0}
+        for name, low in least.items():
+            if not getattr(self, name) >= low:
+                raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise InputError(
+                f"micro_batch must be at least 1 draw, got {self.micro_batch}; leave it out for whole batches"
+            )
+
+    @property
+    def processes(self) -> int:
+        """How many processes share a batch."""
+        return self.devices * self.nodes

@@ -1,0 +1,77 @@
+"""Where a run is computed: devices, processes and precision, by lightning-fabric."""
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import nn
+
+from voxmix.compute import ComputeSettings
+from voxmix.design import Precision
+from voxmix.errors import InputError
+
+
+def launch_fabric(
+    compute: ComputeSettings, *, precision: Precision, device_index: int | None = None
+) -> Fabric:
+    """Return lightning-fabric for these settings, its processes connected.
+
+    ``device_index`` chooses the GPU of a run that has one. Every process must have been started already, by
+    ``torchrun``, ``srun`` or a study.
+
+    Raises:
+        InputError: no such device, a pair of settings that does not go together, or one process where several
+            were asked for.
+    """
+    if compute.strategy == "fsdp" and precision == "16-mixed":
+        raise InputError("precision 16-mixed does not go with strategy fsdp; use bf16-mixed, or strategy ddp")
+    gpu = compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
+    options: dict[str, Any] = {"precision": precision}
+    if precision == "16-mixed" and not gpu:  # Fabric would take bf16 instead, with a warning
+        scaler = torch.amp.GradScaler("cpu")
+        options = {"plugins": [MixedPrecision("16-mixed", device="cpu", scaler=scaler)]}
+    try:
+        fabric = Fabric(
+            accelerator=compute.device,
+            devices=[device_index] if gpu and device_index is not None else compute.devices,
+            num_nodes=compute.nodes,
+            strategy=_strategy(compute),
+            **options,
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"device {compute.device} with {compute.devices} process(es) cannot be used here ({error}); set "
+            "compute.device to auto or cpu, or devices to what the machine has"
+        ) from error
+    environment = getattr(fabric.strategy, "cluster_environment", None)
+    if compute.processes > 1 and not (environment and environment.creates_processes_externally):
+        raise InputError(
+            f"{compute.processes} processes share this run and only one was started; start it with torchrun "
+            f"--nproc-per-node {compute.devices}, with srun, or as a run of a study"
+        )
+    fabric.launch()
+    return fabric
+
+
+def _strategy(compute: ComputeSettings) -> Any:
+    if compute.processes == 1:
+        return "auto"
+    if compute.strategy == "ddp":
+        return "ddp"
+    return ModelParallelStrategy(
+        parallelize_fn=_shard, data_parallel_size=compute.processes, tensor_parallel_size=1
+    )
+
+
+def _shard(model: nn.Module, mesh: Any) -> nn.Module:
+    """Share the parameters out (FSDP2): transformer block by block, then what is left."""
+    from torch.distributed.fsdp import fully_shard
+
+    for module in model.modules():
+        if type(module).__name__ == "TransformerBlock":
+            fully_shard(module, mesh=mesh["data_parallel"])
+    fully_shard(model, mesh=mesh["data_parallel"])
+    return model

@@ -1,0 +1,194 @@
+"""Where else the losses go: TensorBoard in the run's folder, MLflow, Weights & Biases, or a plug-in.
+
+The run's own ``metrics.jsonl`` is the record; a tracker only watches, and one that fails is dropped with a
+warning. None needs a network: W&B writes offline files for ``wandb sync``, MLflow goes where its own configuration
+(``MLFLOW_TRACKING_URI``) says, local files by default.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from voxmix._optional import require
+from voxmix.design import RunSpec
+from voxmix.errors import InputError, VoxmixWarning
+
+PLUG_INS = (
+    "voxmix.trackers"  # group of entry points: name = "package.module:function(spec, folder, steps_done)"
+)
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Follows one run. Steps count from 1; a resumed run goes on after ``steps_done``."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the figures of one step."""
+
+    def finish(self, summary: Mapping[str, float]) -> None:
+        """Take the losses per target of the finished run and close."""
+
+    def close(self) -> None:
+        """Close without a result: the run was stopped."""
+
+
+class TensorBoard:
+    """Event files in the run's folder: ``tensorboard --logdir STUDY/runs``."""
+
+    def __init__(self, spec: RunSpec, folder: Path, steps_done: int) -> None:
+        require("tensorboard", extra="train")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=steps_done + 1 if steps_done else None)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Write one point per figure."""
+        for name, value in values.items():
+            self._writer.add_scalar(f"train/{name}", value, step)
+
+    def finish(self, summary: Mapping[str, float]) -> None:
+        """Write one point per target at the last step and close."""
+        for name, value in summary.items():
+            self._writer.add_scalar(f"validation/{name}", value)
+        self.close()
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        self._writer.close()
+
+
+class MLflow:
+    """A run of the experiment ``voxmix``, where MLflow's own configuration puts it: local files by default."""
+
+    def __init__(self, spec: RunSpec, folder: Path, steps_done: int) -> None:
+        tracking: Any = require("mlflow.tracking", extra="mlflow")
+        self._client = tracking.MlflowClient()
+        known = self._client.get_experiment_by_name("voxmix")
+        experiment = known.experiment_id if known else self._client.create_experiment("voxmix")
+        tagged = f"tags.voxmix_run = '{spec.run_id}'"
+        found = self._client.search_runs([experiment], tagged) if steps_done else []
+        run = (
+            found[0]
+            if found
+            else self._client.create_run(experiment, tags={"voxmix_run": spec.run_id}, run_name=spec.run_id)
+        )
+        self._run = run.info.run_id
+        if not found:
+            for name, value in flat_settings(spec).items():
+                self._client.log_param(self._run, name, value)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Log one value per figure."""
+        for name, value in values.items():
+            self._client.log_metric(self._run, name, value, step=step)
+
+    def finish(self, summary: Mapping[str, float]) -> None:
+        """Log the loss of every target; the run is finished."""
+        for name, value in summary.items():
+            self._client.log_metric(self._run, f"validation_{name}", value)
+        self._client.set_terminated(self._run)
+
+    def close(self) -> None:
+        """Mark the run as stopped."""
+        self._client.set_terminated(self._run, status="KILLED")
+
+
+class Wandb:
+    """A run of the project ``voxmix``, kept in the run's folder until ``wandb sync``."""
+
+    def __init__(self, spec: RunSpec, folder: Path, steps_done: int) -> None:
+        wandb: Any = require("wandb", extra="wandb")
+        self._run = wandb.init(
+            project="voxmix",
+            id=spec.run_id,
+            resume="allow",
+            dir=str(folder),
+            config=flat_settings(spec),
+            mode="offline",
+            reinit="create_new",
+        )
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the figures of one step."""
+        self._run.log(dict(values), step=step)
+
+    def finish(self, summary: Mapping[str, float]) -> None:
+        """Keep the loss of every target in the run's summary and close."""
+        self._run.summary.update({f"validation/{name}": value for name, value in summary.items()})
+        self.close()
+
+    def close(self) -> None:
+        """Close the run's files."""
+        self._run.finish()
+
+
+BUILT_IN: dict[str, Callable[[RunSpec, Path, int], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "mlflow": MLflow,
+    "wandb": Wandb,
+}
+
+
+def flat_settings(spec: RunSpec) -> dict[str, Any]:
+    """Return a spec as one level of ``part.name`` keys; it holds no path and no name of a subject."""
+    flat: dict[str, Any] = {}
+    for part, value in spec.as_dict().items():
+        if isinstance(value, dict):
+            flat |= {f"{part}.{name}": item for name, item in value.items()}
+        else:
+            flat[part] = value
+    return flat
+
+
+class Trackers:
+    """Every tracker of a run; one that fails is dropped with a warning, training goes on."""
+
+    def __init__(self, trackers: Mapping[str, Tracker]) -> None:
+        self._trackers = dict(trackers)
+
+    @classmethod
+    def open(cls, names: Sequence[str], *, spec: RunSpec, folder: Path, steps_done: int) -> "Trackers":
+        """Start or go on with the named trackers.
+
+        Raises:
+            InputError: no tracker of that name is built in or installed.
+            MissingDependencyError: its library is not installed.
+        """
+        installed = {point.name: point for point in entry_points(group=PLUG_INS)}
+        unknown = sorted(set(names) - set(BUILT_IN) - set(installed))
+        if unknown:
+            raise InputError(
+                f"unknown trackers {unknown}; choose from {sorted({*BUILT_IN, *installed})}, or install a "
+                f"package with an entry point of group {PLUG_INS}"
+            )
+        makers = {name: BUILT_IN.get(name) or installed[name].load() for name in names}
+        return cls({name: make(spec, folder, steps_done) for name, make in makers.items()})
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Pass the figures of one step on."""
+        self._each(lambda tracker: tracker.log(step, values))
+
+    def finish(self, summary: Mapping[str, float]) -> None:
+        """Pass the losses of the finished run on and close."""
+        self._each(lambda tracker: tracker.finish(summary))
+        self._trackers.clear()
+
+    def close(self) -> None:
+        """Close what is still open: the run was stopped."""
+        self._each(lambda tracker: tracker.close())
+        self._trackers.clear()
+
+    def _each(self, do: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            try:
+                do(tracker)
+            except Exception as error:  # a library or a server of others must not end a training
+                del self._trackers[name]
+                warnings.warn(
+                    f"tracker {name} failed and is left out from here ({error!r}); the run's metrics.jsonl is "
+                    "complete",
+                    VoxmixWarning,
+                    stacklevel=3,
+                )
