@@ -5,35 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from voxmix._io import naming_full_disk
 from voxmix._optional import require
-from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
-from voxmix.errors import InputError, VoxmixError
+from voxmix.errors import InputError
 from voxmix.store import DataSettings, PhantomSettings, Study, checked, cores, presets
 
 if TYPE_CHECKING:
     from voxmix.pretraining import EvaluationSet
+    from voxmix.pretraining.many import FailedRun
     from voxmix.volumes import Manifest, Preparation, PreparedCache, Recipe
     from voxmix.volumes.upkeep import Space
-
-_POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailedRun:
-    """A run that could not be finished, and why."""
-
-    spec: RunSpec
-    reason: str
 
 
 def start_study(
@@ -150,8 +136,23 @@ def prepare_study(
 
 
 def workers_of(study: Study) -> int:
-    """Return how many runs go on at the same time: the study's setting, or every core."""
+    """Return how many processes prepare volumes: the study's setting, or every core."""
     return study.config.workers or cores()
+
+
+def runs_at_once(study: Study, specs: Sequence[RunSpec]) -> int:
+    """Return how many of all ``specs`` go on at the same time: the study's setting, every GPU, or every core.
+
+    From all runs, not from those that are left: a run's rounding must not depend on when it is resumed.
+    """
+    import torch
+
+    compute = study.config.compute
+    if compute.processes > 1:
+        return 1
+    gpus = torch.cuda.device_count() if compute.device in ("auto", "cuda") else 0
+    chains = {spec.trunk_id if study.trunk_dir(spec) else spec.run_id for spec in specs}
+    return min(study.config.workers or gpus or cores(), len(chains))
 
 
 def evaluation_set(study: Study, cache: PreparedCache) -> EvaluationSet:
@@ -178,77 +179,25 @@ def train_pending(
     require("torch", extra="train")
     from voxmix.volumes import PreparedCache
 
-    unique = {spec.run_id: spec for spec in specs}
-    pending = study.pending(tuple(unique.values()))
-    total = sum(spec.budget for spec in unique.values())
+    unique = tuple({spec.run_id: spec for spec in specs}.values())
+    pending = study.pending(unique)
+    total = sum(spec.budget for spec in unique)
     finished = total - sum(spec.budget for spec in pending)
     progress(finished, total)
     if not pending:
         return ()
-    cache = PreparedCache.open(study.cache_dir)
-    evaluation_set(study, cache)
-    workers = min(workers_of(study), len(pending))
-    counter = get_context("spawn").Value("q", 0)
-    failures = []
-    longest_first = sorted(pending, key=lambda spec: -spec.budget)
-    with worker_pool(
-        workers,
-        initializer=_start_training_worker,
-        arguments=(study.cache_dir, study.evaluation_path, max(1, cores() // workers), counter),
-    ) as pool:
-        waiting = {pool.submit(_train_in_worker, spec, study.run_dir(spec)): spec for spec in longest_first}
-        while waiting:
-            done, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            progress(min(total, finished + counter.value), total)
-            for future in done:
-                spec = waiting.pop(future)
-                reason = future.result()
-                if reason is not None:
-                    failures.append(FailedRun(spec=spec, reason=reason))
-    progress(total - sum(failed.spec.budget for failed in failures), total)
-    return tuple(failures)
+    from voxmix.pretraining.many import Task, train_many
 
-
-_worker: dict[str, Any] = {}
-
-
-def _start_training_worker(
-    cache_dir: Path, evaluation_path: Path, threads: int, counter: Synchronized[int]
-) -> None:
-    """Load in each process, once, what all of its runs share."""
-    from voxmix.pretraining import EvaluationSet
-    from voxmix.volumes import PreparedCache
-
-    _worker.update(
-        cache=PreparedCache.open(cache_dir),
-        evaluation=EvaluationSet.load(evaluation_path),
-        threads=threads,
-        counter=counter,
+    evaluation_set(study, PreparedCache.open(study.cache_dir))
+    at_once = runs_at_once(study, unique)
+    failures = train_many(
+        [Task(spec=s, folder=study.run_dir(s), trunk=study.trunk_dir(s)) for s in pending],
+        cache_dir=study.cache_dir,
+        evaluation_path=study.evaluation_path,
+        compute=study.config.compute,
+        workers=at_once,
+        threads=max(1, cores() // (at_once * study.config.compute.devices)),
+        progress=lambda done, _: progress(finished + done, total),
     )
-
-
-def _train_in_worker(spec: RunSpec, folder: Path) -> str | None:
-    """Train one run; return None, or the sentence that says why it failed."""
-    from voxmix.pretraining import train
-
-    counter = _worker["counter"]
-    seen = 0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal seen
-        with counter.get_lock():
-            counter.value += done - seen
-        seen = done
-
-    try:
-        train(
-            spec,
-            cache=_worker["cache"],
-            evaluation=_worker["evaluation"],
-            folder=folder,
-            threads=_worker["threads"],
-            progress=progress,
-        )
-    except VoxmixError as error:
-        return str(error)
-    return None
+    progress(total - sum(failed.spec.budget for failed in failures), total)
+    return failures

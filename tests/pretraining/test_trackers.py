@@ -1,6 +1,8 @@
 """TensorBoard beside every run; MLflow and W&B as plug-ins that may fail without harm."""
 
 import json
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
