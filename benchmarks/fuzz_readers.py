@@ -2,23 +2,28 @@
 
 python benchmarks/fuzz_readers.py [--cases 10000] [--seed 0] [--workers 2]
 
-Small files of every format are made, then bits of their headers are flipped, bytes are changed, inserted or
-cut off (inside the compression too, so that the damage gets through). Every case runs in a process that may
-use 20 seconds and 3 GB. The exit code is 0 when no case did anything else than give a volume or a reason.
+Small files of every format are made, and manifests of every kind; then bits of their headers are flipped, bytes are
+changed, inserted or cut off (inside the compression too, so that the damage gets through). Volumes are read as
+images and as label maps and taken apart, manifests are read. Every case runs in a process that may use 20 seconds
+and 3 GB. The exit code is 0 when no case did anything else than give a result or a reason, and no reason of a
+volume names a path.
 """
 
 import argparse
 import gzip
 import json
+import os
 import resource
 import signal
 import sys
 import tempfile
 import time
 import warnings
+import zipfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -53,10 +58,67 @@ def make_files(folder: Path) -> None:
     np.savez_compressed(folder / "arrays.npz", image=data, affine=affine)
     volume = sitk.GetImageFromArray(data.astype(np.uint16))
     sitk.WriteImage(volume, str(folder / "frames.dcm"))
-    single = sitk.GetImageFromArray(data[:1].astype(np.uint16))
-    for key, value in {"0020|0032": "1\\2\\3", "0020|0037": "1\\0\\0\\0\\1\\0", "0020|000e": "1.2.3"}.items():
-        single.SetMetaData(key, value)
-    sitk.WriteImage(single, str(folder / "slice.dcm"))
+    for name in ("detached.mhd", "detached.nhdr"):
+        sitk.WriteImage(image, str(folder / name), False)
+    make_series(folder, data.astype(np.uint16))
+    make_manifests(folder)
+
+
+def make_series(folder: Path, data: np.ndarray) -> None:
+    """Write DICOM: one slice, the same deflated, and a zip of a series."""
+    import pydicom
+    import SimpleITK as sitk
+
+    with zipfile.ZipFile(folder / "series.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for k in range(len(data)):
+            single = sitk.GetImageFromArray(data[k : k + 1])
+            tags = {
+                "0020|0032": f"1\\2\\{k * 3}",
+                "0020|0037": "1\\0\\0\\0\\1\\0",
+                "0020|000e": "1.2.3",
+                "0008|0060": "CT",
+            }
+            for key, value in tags.items():
+                single.SetMetaData(key, value)
+            sitk.WriteImage(single, str(folder / "slice.dcm"))
+            archive.write(folder / "slice.dcm", f"{k}.dcm")
+    header = pydicom.dcmread(folder / "slice.dcm")
+    header.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    header.save_as(folder / "deflated.dcm")
+
+
+def make_manifests(folder: Path) -> None:
+    """Write one table of every kind that names files."""
+    row = {"path": "nifti1.nii", "domain": "CT", "subject": "p1", "split": "train", "volume": "0"}
+    rows = [
+        row,
+        {**row, "path": "packed.nii.gz", "subject": "p2", "affine": "1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"},
+    ]
+    names = ("path", "domain", "subject", "split", "volume", "affine")
+    lines = [",".join(names), *(",".join(r.get(name, "") for name in names) for r in rows)]
+    (folder / "table.csv").write_text("\n".join(lines))
+    texts = {
+        "manifest.json": {"kind": "manifest", "format": 1, "volumes": rows, "set_aside": []},
+        "dataset.json": {
+            "name": "X",
+            "modality": {"0": "CT"},
+            "training": [{"image": "./nifti1.nii", "label": "./nifti1.nii"}],
+            "test": ["./nifti2.nii"],
+        },
+        "pretrain_data.json": {
+            "datasets": {
+                "1": {
+                    "subjects": {
+                        "p1": {
+                            "sessions": {"s": {"images": [{"image_path": "nifti1.nii", "modality": "T1"}]}}
+                        }
+                    }
+                }
+            }
+        },
+    }
+    for name, value in texts.items():
+        (folder / name).write_text(json.dumps(value))
 
 
 def damage(content: bytes, rng: np.random.Generator) -> bytes:
@@ -84,38 +146,69 @@ def damage(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+def attempt(path: Path) -> None:
+    """Do with one file all that voxmix does with it; errors are the caller's."""
+    from voxmix.volumes import Manifest, VolumeRecord
+    from voxmix.volumes.content import content_digest
+    from voxmix.volumes.parts import take_apart
+    from voxmix.volumes.read import read_labels, read_volume
+    from voxmix.volumes.sources import read_source
+    from voxmix.volumes.volume import UnreadableVolumeError
+
+    if path.suffix in (".csv", ".json"):
+        read_source(path)
+        return
+    content_digest(path)
+    take_apart(Manifest(records=(VolumeRecord(path=path, domain="CT", subject="p"),)))
+    with suppress(UnreadableVolumeError):
+        read_labels(path, max_voxels=VOXELS)
+    read_volume(path, max_voxels=VOXELS)
+
+
 def run_chunk(files: str, seed: int, cases: list[int]) -> list[tuple[int, str, str]]:
     """Return (case, file, outcome) of a chunk of cases; the outcome is "read", "refused: ..." or a fault."""
-    from voxmix.volumes.read import read_volume
-    from voxmix.volumes.volume import UnreadableVolumeError
+    from voxmix.errors import InputError
 
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     signal.signal(signal.SIGALRM, _too_long)
     warnings.simplefilter("ignore")
-    names = sorted(p.name for p in Path(files).iterdir() if p.suffix != ".img")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # C++ readers complain on stderr, thousands of times.
+    names = sorted(p.name for p in Path(files).iterdir() if p.suffix not in (".img", ".raw"))
     results = []
     for case in cases:
         rng = np.random.default_rng([seed, case])
         name = names[case % len(names)]
         with tempfile.TemporaryDirectory() as folder:
-            source, target = Path(files) / name, Path(folder) / name
-            content = source.read_bytes()
-            inside = name.endswith((".gz", ".mgz")) and rng.random() < 0.7
-            changed = damage(gzip.decompress(content) if inside else content, rng)
-            target.write_bytes(gzip.compress(changed, 1) if inside else changed)
-            if source.suffix == ".hdr":
-                target.with_suffix(".img").write_bytes(source.with_suffix(".img").read_bytes())
+            target = place(Path(files), name, Path(folder), rng)
             signal.alarm(SECONDS)
             try:
-                read_volume(target, max_voxels=VOXELS)
+                attempt(target)
                 outcome = "read"
-            except UnreadableVolumeError as error:
-                outcome = f"refused: {error}" if str(folder) not in str(error) else "FAULT: names a path"
+            except InputError as error:
+                table = target.suffix in (".csv", ".json")
+                named = not table and str(folder) in str(error)
+                outcome = "FAULT: names a path" if named else f"refused: {error}"
             except BaseException as error:
                 outcome = f"FAULT: {type(error).__name__}: {error}"
             signal.alarm(0)
         results.append((case, name, outcome))
     return results
+
+
+def place(files: Path, name: str, folder: Path, rng: np.random.Generator) -> Path:
+    """Write one damaged file, and what it needs beside it, into a folder and return its path."""
+    content = (files / name).read_bytes()
+    inside = name.endswith((".gz", ".mgz")) and rng.random() < 0.7
+    changed = damage(gzip.decompress(content) if inside else content, rng)
+    target = folder / name
+    if name.endswith((".csv", ".json")):
+        for other in ("nifti1.nii", "nifti2.nii", "packed.nii.gz"):
+            (folder / other).write_bytes(b"here")
+    for suffix in (".img", ".raw"):
+        if target.suffix in (".hdr", ".mhd", ".nhdr") and (files / name).with_suffix(suffix).exists():
+            target.with_suffix(suffix).write_bytes((files / name).with_suffix(suffix).read_bytes())
+    target.write_bytes(gzip.compress(changed, 1) if inside else changed)
+    return target
 
 
 def _too_long(*_: object) -> None:

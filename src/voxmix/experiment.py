@@ -49,7 +49,7 @@ def start_study(
         names = manifest.domains
     if len(names) < 2:
         raise InputError(f"only one domain given ({names[0]}): a mixture needs two or more domains")
-    recipe = Recipe(**start.recipe).resolved(names)
+    recipe = checked(Recipe, start.recipe, where=f"preset {preset}").resolved(names)
     config = start.study(name=root.resolve().name, data=settings)
     config = dataclasses.replace(config, recipe=dataclasses.asdict(recipe))
     return Study.create(root, config), manifest

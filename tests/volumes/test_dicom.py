@@ -388,61 +388,6 @@ def test_folders_of_dicom_become_volumes(tmp_path: Path, voxels: np.ndarray) -> 
     ]
 
 
-IDENTIFIERS = {
-    "PatientName": "Planted^Name",
-    "PatientID": "PLANTEDID77",
-    "PatientBirthDate": "19310204",
-    "PatientAddress": "Planted Street 5",
-    "AccessionNumber": "PLANTEDACC",
-    "InstitutionName": "Planted Hospital",
-    "ReferringPhysicianName": "Planted^Doctor",
-    "StudyDescription": "Planted study text",
-    "SeriesDescription": "Planted series text",
-    "ProtocolName": "Planted protocol",
-    "PatientComments": "Planted comment",
-    "StudyID": "PLANTEDSTUDY",
-    "DeviceSerialNumber": "PLANTEDSERIAL",
-    "OperatorsName": "Planted^Operator",
-    "StudyInstanceUID": "1.2.826.99887766.1",
-    "SeriesInstanceUID": "1.2.826.99887766.2",
-    "StudyDate": "19991231",
-    "SeriesDate": "19991231",
-    "AcquisitionDate": "19991231",
-}
-
-
-def test_no_identifier_of_a_header_is_ever_written(tmp_path: Path, voxels: np.ndarray) -> None:
-    root = tmp_path / "data"
-    for i in range(4):
-        person = {**IDENTIFIERS, "SeriesInstanceUID": f"1.2.826.99887766.{i}"}
-        write_series(root / "CT" / f"PLANTEDFOLDER{i}", voxels + i, **person)
-        write_series(root / "BAD" / f"PLANTEDFOLDER{i}", voxels + 9 + i, **person, skip=(2,) if i else ())
-    write_series(root / "BAD" / "PLANTEDFOLDER8", voxels + 30, **IDENTIFIERS)
-    for path in root.rglob("*.dcm"):
-        data = pydicom.dcmread(path)
-        block = data.private_block(0x0011, "PLANTED CREATOR", create=True)
-        block.add_new(1, "LO", "PLANTED PRIVATE")
-        data.save_as(path)
-    manifest = Manifest.from_folder(root).split(seed=1)
-    with pytest.warns(UserWarning, match="names no modality"):
-        recipe = Recipe(spacing_mm=2.0, min_shape=(4, 4, 4)).resolved(manifest.domains)
-    written: list[bytes] = []
-    try:
-        prepare(manifest, recipe=recipe, root=tmp_path / "cache")
-    except (
-        Exception
-    ) as error:  # A domain may be left without a side: the message is not to name anyone either.
-        written.append(str(error).encode())
-    names = list((tmp_path / "cache").rglob("*"))
-    assert len(names) > 8
-    written += [str(p.relative_to(tmp_path / "cache")).encode() for p in names]
-    written += [p.read_bytes() for p in names if p.is_file()]
-    for text in written:
-        assert b"planted" not in text.lower()
-        for value in IDENTIFIERS.values():
-            assert value.encode() not in text
-
-
 def test_time_stamps_with_fractions_and_zones() -> None:
     from voxmix.volumes.suv import _moment
 

@@ -1,5 +1,6 @@
 """Splits are by subject over all domains, stable, and never empty; layouts are read as documented."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,48 @@ def test_select_keeps_named_domains() -> None:
     assert manifest.select(["MR"]).domains == ("MR",)
     with pytest.raises(InputError, match="no such domain"):
         manifest.select(["PET"])
+
+
+def test_known_subjects_keep_their_side_also_those_that_were_moved_there() -> None:
+    """Two subjects, one of them held out by force; a third whose hash would have held it out comes later."""
+    base = Manifest(records=(record("CT", "a"), record("CT", "b")))
+    grown = Manifest(records=(*base.records, record("CT", "c")))
+
+    def moves(seed: int) -> bool:
+        return not sides(base.split(seed=seed)).items() <= sides(grown.split(seed=seed)).items()
+
+    seed = next(n for n in range(1000) if moves(n))
+    first = base.split(seed=seed)
+    assert sides(first).items() <= sides(grown.split(seed=seed, like=first)).items()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 9),
+    old=st.sets(st.integers(0, 40), min_size=2, max_size=12),
+    new=st.sets(st.integers(0, 40), max_size=12),
+)
+def test_growing_a_manifest_moves_nobody(seed: int, old: set[int], new: set[int]) -> None:
+    first = Manifest(records=tuple(record("CT", f"s{n}") for n in old)).split(seed=seed)
+    grown = Manifest(records=tuple(record("CT", f"s{n}") for n in old | new))
+    assert sides(first).items() <= sides(grown.split(seed=seed + 1, like=first)).items()
+
+
+def test_a_split_that_contradicts_the_one_to_follow_is_refused() -> None:
+    first = Manifest(records=tuple(record("CT", f"s{n}") for n in range(9))).split(seed=0)
+    turned = Manifest(
+        records=tuple(
+            replace(r, split="train" if r.split == "validation" else "validation") for r in first.records
+        )
+    )
+    with pytest.raises(InputError, match="9 subjects are on one side here and on the other"):
+        turned.split(seed=0, like=first)
+
+
+def test_a_partial_split_is_kept_and_the_rest_placed() -> None:
+    given_ones = tuple(replace(record("A", f"s{n}"), split="validation") for n in range(3))
+    rest = tuple(record("B", f"t{n}") for n in range(60))
+    placed = Manifest(records=(*given_ones, record("A", "s9"), *rest)).split(seed=0)
+    assert all(r.split == "validation" for r in placed.records if r.subject in ("s0", "s1", "s2"))
+    assert sides(placed)["s9"] == "train"
+    assert 3 < placed.counts("validation")["B"] < 25

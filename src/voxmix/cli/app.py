@@ -74,4 +74,7 @@ def emit(message: str) -> None:
 
 def size_text(count: int) -> str:
     """Return a number of bytes as people read it."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    size, unit = next(
+        ((count / s, u) for s, u in ((1e9, "GB"), (1e6, "MB")) if count >= s), (count / 1e3, "kB")
+    )
+    return f"{size:.1f} {unit}"

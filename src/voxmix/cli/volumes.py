@@ -25,6 +25,7 @@ LayoutOption = Annotated[
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes; every core when left out.")]
 _SHOWN = 20
+_FEW = 5
 
 
 @verb
@@ -82,7 +83,10 @@ def manifest(
         found = take_apart(found, times=times, workers=workers or cores(), progress=progress)
     if split:
         known = read_source(like)[0] if like is not None else None
-        found = found.split(seed=seed, fraction=validation, like=known)
+        try:
+            found = found.split(seed=seed, fraction=validation, like=known)
+        except InputError as error:
+            raise InputError(f"{error}; or list the volumes without a split: --no-split") from None
     if out is not None:
         write_table(found, out)
     for source, name in zip(sources, layouts, strict=True):
@@ -208,11 +212,18 @@ def _audit_value(result: "Audit", written: Sequence[Path]) -> dict[str, Any]:
 
 
 def _show_audit(result: "Audit") -> None:
-    rows = [[f.kind, f.domain, str(f.path), f.message] for f in result.findings]
-    if rows:
-        emit_table("Findings", ["kind", "domain", "file", "what"], rows)
+    groups: dict[tuple[str, str], list[str]] = {}
+    for finding in result.findings:
+        line = f"  {finding.path}: {finding.message}"
+        groups.setdefault((finding.kind, finding.domain), []).append(line)
+    for (kind, domain), lines in groups.items():
+        emit(f"{kind}, {domain}: {len(lines)} of {result.volumes(domain)} volumes")
+        for line in lines[:_FEW]:
+            emit(line)
+        if len(lines) > _FEW:
+            emit(f"  and {len(lines) - _FEW} more: --json lists all")
     counted = ", ".join(f"{count} {kind}" for kind, count in result.counts().items())
-    emit(f"\n{len(result.surveys)} volumes read: {counted or 'nothing odd'}")
+    emit(f"\n{len(result.surveys)} volumes looked at: {counted or 'nothing odd'}")
 
 
 def tell_space(space: "Space") -> None:

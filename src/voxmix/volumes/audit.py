@@ -50,6 +50,10 @@ class Audit:
         kinds = [finding.kind for finding in self.findings]
         return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
+    def volumes(self, domain: str) -> int:
+        """Return how many volumes of a domain were looked at."""
+        return sum(survey.record.domain == domain for survey in self.surveys)
+
 
 def audit(
     manifest: Manifest,
