@@ -208,6 +208,24 @@ def test_nnssl_variables_and_subjects_of_several_data_sets(tmp_path: Path) -> No
         read_layout("nnssl", root)
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        [{"image_path": "a.nii.gz"}],
+        [{"modality": "T1w"}],
+        ["a.nii.gz"],
+        7,
+        [{"image_path": 3, "modality": "T1"}],
+    ],
+)
+def test_lists_of_another_shape_are_refused(tmp_path: Path, images: Any) -> None:
+    touch(tmp_path, "a.nii.gz")
+    subjects = {"01": {"sessions": {"s1": {"images": images}}}}
+    write_json(tmp_path / "pretrain_data.json", {"datasets": {"1": {"subjects": subjects}}})
+    with pytest.raises(InputError, match=r"not as layout 'nnssl' has it|no volumes"):
+        read_layout("nnssl", tmp_path)
+
+
 def test_medmnist_keeps_its_split_and_leaves_the_test_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = {

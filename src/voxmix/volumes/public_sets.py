@@ -228,3 +228,8 @@ def read_layout(name: str, root: Path) -> Manifest:
                 f"no volumes of layout {name!r} in {root}; give the data set's own folder"
             ) from None
         raise
+    except (KeyError, AttributeError, TypeError) as error:  # A JSON list of another shape.
+        raise InputError(
+            f"the list of files in {root} is not as layout {name!r} has it ({type(error).__name__}: {error}); mend "
+            "it, name another layout, or write a CSV"
+        ) from None
