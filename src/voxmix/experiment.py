@@ -96,21 +96,6 @@ def study_recipe(study: Study) -> Recipe:
     return checked(Recipe, spell_out(study.config.recipe), where="recipe")
 
 
-def study_source(study: Study) -> Path:
-    """Return where the study's volumes lie.
-
-    Raises:
-        InputError: they are not there.
-    """
-    settings = study.config.data
-    source = study.phantoms_dir if settings.path is None else (study.root / settings.path).resolve()
-    if not source.exists():
-        raise InputError(
-            f"the study's volumes are not at {source}; mend data.path in {study.root / 'study.yaml'}"
-        )
-    return source
-
-
 def prepare_study(
     study: Study,
     *,
@@ -121,7 +106,11 @@ def prepare_study(
     require("nibabel", extra="imaging")
     from voxmix.volumes.prepare import prepare
 
-    source = study_source(study)
+    source = study.source
+    if not source.exists():
+        raise InputError(
+            f"the study's volumes are not at {source}; mend data.path in {study.root / 'study.yaml'}"
+        )
     preparation = prepare(
         read_manifest(source, study.config.data),
         recipe=study_recipe(study),

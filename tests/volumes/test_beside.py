@@ -9,7 +9,7 @@ import pytest
 
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, Recipe
-from voxmix.volumes.beside import map_path, read_map, set_aside_path
+from voxmix.volumes.beside import find_salt, map_path, read_map, set_aside_path
 from voxmix.volumes.cache import subject_digest
 from voxmix.volumes.prepare import prepare
 
@@ -105,3 +105,14 @@ def test_a_table_has_its_own_map(data: Path, tmp_path: Path) -> None:
     map_path(table).write_text("{}")
     with pytest.raises(InputError, match="should hold a voxmix subject map"):
         prepare(Manifest.from_csv(table).split(seed=0), recipe=RECIPE, root=tmp_path / "c", source=table)
+
+
+def test_a_secret_that_is_given_is_kept_nowhere(data: Path, tmp_path: Path) -> None:
+    one = prepare(opened(data), recipe=RECIPE, root=tmp_path / "one", source=data).cache
+    secret = find_salt(one.root, data)
+    assert secret is not None
+    two = prepare(opened(data), recipe=RECIPE, root=tmp_path / "two", salt=secret).cache
+    assert two.volumes == one.volumes
+    for path in (tmp_path / "two").rglob("*"):
+        assert path.name != "salt"
+        assert path.is_dir() or secret.encode() not in path.read_bytes()

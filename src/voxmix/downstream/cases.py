@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, Shaped
 
-from voxmix._io import digest, read_versioned, write_json, write_text
+from voxmix._io import digest, read_versioned, write_json
 from voxmix._progress import ProgressCallback, silent
 from voxmix.downstream.sources import PARTS, Part, Sources, read_sources
 from voxmix.downstream.split import check_official, split_subjects
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
+from voxmix.volumes.beside import find_salt, new_salt
 from voxmix.volumes.cache import PreparedCache, PreparedVolume, subject_digest
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 from voxmix.volumes.prepare import prepare
@@ -96,13 +97,15 @@ def build_cases(
     recipe: Recipe,
     crop: int,
     pretrained: PreparedCache | None = None,
+    pretrained_source: Path | None = None,
     workers: int = 1,
     progress: ProgressCallback = silent,
 ) -> tuple[CaseSet, tuple[SetAside, ...]]:
     """Prepare a task's images as ``recipe`` says, split them by subject, and return them with what was left out.
 
     ``pretrained`` holds the volumes of the study whose encoders will be finetuned: none of its training
-    subjects, and no file of theirs under another name, is in validation or test.
+    subjects, and no file of theirs under another name, is in validation or test. ``pretrained_source`` is where the
+    study's volumes lie, with the map of its subjects beside them.
 
     Raises:
         InputError: too few cases for the split, none that pretraining has not seen, a part without a usable
@@ -115,7 +118,7 @@ def build_cases(
         sources = _filling(sources, crop, recipe)
     if task.zoom or task.keep_frame:
         recipe = replace(recipe, crop_foreground=False)
-    salt = _share_salt(root, pretrained)
+    salt = _salt_of(pretrained, pretrained_source)
     seen, seen_keys = _training_side(pretrained)
     people = {record.subject: subject_digest(salt, record.subject) for record in sources.records}
     known = {subject for subject, hidden in people.items() if hidden in seen}
@@ -131,7 +134,7 @@ def build_cases(
     )
     surplus = len({r.subject for r in sources.records} - parts.keys())
     preparation = prepare(
-        Manifest(records=used), recipe=recipe, root=root, workers=workers, progress=progress
+        Manifest(records=used), recipe=recipe, root=root, salt=salt, workers=workers, progress=progress
     )
     hidden_parts = {people[subject]: part for subject, part in parts.items()}
     asides = [*sources.set_aside, *preparation.set_aside]
@@ -201,19 +204,21 @@ def _as_dict(found: CaseSet) -> dict[str, Any]:
     }
 
 
-def _share_salt(root: Path, pretrained: PreparedCache | None) -> str:
-    """Name subjects in these cases as the study's cache does, so that one person is known in both."""
-    path = root / "salt"
-    if pretrained is not None and (pretrained.root / "salt").exists():
-        text = (pretrained.root / "salt").read_text(encoding="utf-8")
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-    elif not path.exists():
-        import secrets
+def _salt_of(pretrained: PreparedCache | None, source: Path | None) -> str:
+    """Return the secret that names subjects as the study's cache does, so that one person is known in both.
 
-        write_text(path, secrets.token_hex(16))
-    path.chmod(0o600)
-    return path.read_text(encoding="utf-8")
+    Raises:
+        InputError: the study has a cache and nobody knows its secret any more.
+    """
+    if pretrained is None:
+        return new_salt()
+    found = find_salt(pretrained.root, source)
+    if found is None:
+        raise InputError(
+            "the map of the study's subjects is no longer beside its volumes, so nobody can tell whom the encoders "
+            "were pretrained on; put it back, or prepare the study again: voxmix prepare"
+        )
+    return found
 
 
 def _training_side(pretrained: PreparedCache | None) -> tuple[Set[str], Set[str]]:

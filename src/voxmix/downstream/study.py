@@ -93,6 +93,7 @@ def study_cases(
             recipe=cache.recipe,
             crop=crop,
             pretrained=cache,
+            pretrained_source=study.source,
             workers=study.config.workers or cores(),
             progress=progress,
         )

@@ -66,6 +66,12 @@ class Study:
         return self.root / "phantoms"
 
     @property
+    def source(self) -> Path:
+        """Where the study's volumes lie: the user's folder or table, or the phantoms."""
+        path = self.config.data.path
+        return self.phantoms_dir if path is None else (self.root / path).resolve()
+
+    @property
     def evaluation_path(self) -> Path:
         """The fixed crops and masks."""
         return self.root / "evaluation.safetensors"

@@ -19,6 +19,9 @@ from voxmix.errors import VoxmixWarning
 from voxmix.volumes.manifest import SetAside
 from voxmix.volumes.tables import relative_name
 
+SALT = "salt"
+"""Name of the file in a cache that holds its secret where there is no map beside the data."""
+
 KIND = "subject map"
 FORMAT = 1
 
@@ -53,6 +56,18 @@ def read_map(source: Path) -> SubjectMap | None:
         return None
     value = read_versioned(path, kind=KIND, version=FORMAT)
     return SubjectMap(salt=value["salt"], subjects=value["subjects"], volumes=value["volumes"])
+
+
+def find_salt(root: Path, source: Path | None) -> str | None:
+    """Return the secret of a cache's pseudonyms: from the map beside its data, else from the cache, else None.
+
+    ``root`` is the cache, ``source`` the folder or table that it was made from.
+    """
+    found = None if source is None else read_map(source)
+    if found is not None:
+        return found.salt
+    kept = root / SALT
+    return kept.read_text(encoding="utf-8") if kept.exists() else None
 
 
 def new_salt() -> str:

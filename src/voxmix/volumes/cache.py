@@ -26,7 +26,6 @@ from voxmix.volumes.manifest import Split
 from voxmix.volumes.recipe import Recipe
 
 INDEX = "index.json"
-SALT = "salt"
 KIND = "prepared volumes"
 FORMAT = 1
 

@@ -16,8 +16,8 @@ from voxmix._io import atomic_path, digest, file_digest, naming_full_disk, read_
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
-from voxmix.volumes.beside import SubjectMap, new_salt, read_map, write_map, write_set_aside
-from voxmix.volumes.cache import INDEX, SALT, PreparedCache, PreparedVolume, subject_digest, volume_key
+from voxmix.volumes.beside import SALT, SubjectMap, find_salt, new_salt, write_map, write_set_aside
+from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
 from voxmix.volumes.content import content_digest, record_digest
 from voxmix.volumes.geometry import Geometry, Shape
 from voxmix.volumes.labels import prepare_labels
@@ -66,6 +66,7 @@ def prepare(
     recipe: Recipe,
     root: Path,
     source: Path | None = None,
+    salt: str | None = None,
     workers: int = 1,
     progress: ProgressCallback = silent,
     tell: Callable[[Space], None] | None = None,
@@ -80,7 +81,8 @@ def prepare(
 
     ``source`` is the folder or table the manifest came from: the map from pseudonyms to subjects and the list of
     files that were set aside are kept beside it (:mod:`voxmix.volumes.beside`). Without it there is no map, and
-    the secret of the pseudonyms stays in the cache. ``tell`` hears, before anything is made, what the disk needs
+    the secret of the pseudonyms stays in the cache. A ``salt`` that is given is used and kept nowhere: that of
+    another cache makes one person known in both (:func:`voxmix.volumes.beside.find_salt`). ``tell`` hears, before anything is made, what the disk needs
     and has.
 
     Raises:
@@ -98,9 +100,9 @@ def prepare(
         if tell is not None:
             tell(space)
         _warn_of_space(space, root)
-        salt = _salt(root, source)
+        secret = salt or find_salt(root, source) or new_salt()
         outcomes = _run(manifest.records, recipe=recipe, root=root, workers=workers, progress=progress)
-        volumes, set_aside, shown = _collect(manifest, outcomes, salt=salt, recipe=recipe)
+        volumes, set_aside, shown = _collect(manifest, outcomes, salt=secret, recipe=recipe)
         if source is not None:
             write_set_aside(set_aside, source)
         _check_sides(manifest, volumes, set_aside)
@@ -110,7 +112,8 @@ def prepare(
             recipe=recipe,
             set_aside=tuple({"domain": s.domain, "digest": s.digest, "reason": s.reason} for s in set_aside),
         )
-        _keep_names(root, source, salt=salt, shown=shown)
+        if salt is None:
+            _keep_names(root, source, salt=secret, shown=shown)
         write_json(root / INDEX, cache.as_dict())
     done = [outcome for outcome in outcomes if outcome.key]
     return Preparation(
@@ -302,15 +305,6 @@ def _check_sides(
                     f"domain {domain} has no readable {side} volume: {why}; mend or add files, "
                     "or leave the domain out"
                 )
-
-
-def _salt(root: Path, source: Path | None) -> str:
-    """Return the secret of the pseudonyms: that of the data's map, that of the cache, or a new one."""
-    found = None if source is None else read_map(source)
-    if found is not None:
-        return found.salt
-    kept = root / SALT
-    return kept.read_text(encoding="utf-8") if kept.exists() else new_salt()
 
 
 def _keep_names(

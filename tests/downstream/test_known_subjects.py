@@ -1,0 +1,36 @@
+"""Whom pretraining has seen is known by the map beside its data; without the map nothing is assumed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from voxmix.downstream.cases import CaseSet
+from voxmix.downstream.tasks import Task
+from voxmix.errors import InputError
+from voxmix.volumes import Manifest, Recipe
+from voxmix.volumes.beside import map_path
+from voxmix.volumes.prepare import prepare
+
+
+def test_the_map_beside_the_data_tells_who_was_pretrained_on(
+    dataset: Path, build: Callable[..., CaseSet], task: Task, recipe: Recipe, tmp_path: Path
+) -> None:
+    pretrained = prepare(
+        Manifest.from_folder(dataset).split(seed=3, fraction=0.7),
+        recipe=recipe,
+        root=tmp_path / "pretraining",
+        source=dataset,
+    ).cache
+    assert not (pretrained.root / "salt").exists()
+    trained = {volume.subject for volume in pretrained.select("CT", "train")}
+    assert trained
+    cases = build(task, dataset, pretrained=pretrained, pretrained_source=dataset)
+    held_out = {c.volume.subject for part in ("validation", "test") for c in cases.part(part)}
+    everyone = held_out | {c.volume.subject for c in cases.part("train")}
+    assert trained <= everyone  # The same people have the same names in both.
+    assert not trained & held_out
+    assert not list(tmp_path.glob("cases*/salt"))
+    map_path(dataset).unlink()
+    with pytest.raises(InputError, match="nobody can tell whom the encoders were pretrained on"):
+        build(task, dataset, pretrained=pretrained, pretrained_source=dataset)
