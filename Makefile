@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= demo-study
 
-.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz coverage check-interchange lint constraints clean
+.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz coverage paired-tests check-interchange lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -53,6 +53,9 @@ fuzz: setup  ## Ten thousand damaged files to the readers: takes long
 coverage: setup  ## Coverage of the law's intervals on 200 simulated worlds: takes long
 	$(BIN)/python benchmarks/law_coverage.py --worlds 200 --bootstrap 100 --method two-stage
 	$(BIN)/python benchmarks/law_coverage.py --worlds 200 --bootstrap 100 --method joint
+
+paired-tests: setup  ## How often tests between initializations are wrong, on made-up scores: a minute
+	$(BIN)/python benchmarks/paired_tests.py
 
 check-interchange: setup  ## Weights in MONAI 1.3 to 1.6 and timm, mixtures in others' loaders; installs each aside
 	$(BIN)/python tests/pretraining/check_interchange.py
