@@ -8,7 +8,6 @@ import pytest
 from voxmix import FittedLaw, fit
 from voxmix.errors import InputError
 from voxmix.law import profile
-from voxmix.law.cells import gather
 from voxmix.law.diagnose import spearman
 from voxmix.law.forms import LawParameters, predict, worth
 from voxmix.law.simulate import random_law, simulate
@@ -78,25 +77,64 @@ def test_profile_of_the_exponent_holds_the_truth_and_widens_with_noise():
         rng = np.random.default_rng(1)
         truth = random_law(rng, 2)
         data = simulate(truth, budgets=(250, 500, 1000, 2000, 4000, 8000), noise=noise, rng=rng)
-        cells = gather(data)
-        found = profile(cells, fit(data).parameters, "exponent", target="D0")
+        found = profile(fit(data), "exponent", target="D0")
         assert found.low <= truth.exponent[0] <= found.high
         widths.append(found.high - found.low)
     assert widths[0] < widths[1]
 
 
-def test_profile_of_a_transfer_holds_the_fitted_value():
-    data = table(noise=0.02)
-    law = fit(data)
-    found = profile(gather(data), law.parameters, "transfer", target="D0", source="D1")
-    assert found.low < law.transfer[1, 0] < found.high
-    assert found.bounded
+@pytest.mark.parametrize("parameter", ["irreducible_loss", "amplitude", "exponent"])
+def test_profile_equals_a_reference_search(parameter):
+    """The least misfit with one number held, by SciPy's bounded least squares from several starts."""
+    from scipy.optimize import least_squares
+
+    law = fit(table(noise=0.01), law="transfer")
+    found = profile(law, parameter, target="D1")
+    rows = law.quality.pure_rows(1, 1)
+    budget, loss = law.quality.budget[rows], law.quality.observed[rows, 1]
+    place = ["irreducible_loss", "amplitude", "exponent"].index(parameter)
+
+    def misfit(held):
+        def residual(free):
+            values = np.insert(np.exp(free), place, held)
+            return (values[0] + values[1] * budget ** -values[2] - loss) / (law.noise[1] * loss)
+
+        starts = [
+            np.delete(np.log([e, a, b]), place) for e in (1e-4, 0.005) for a, b in ((0.5, 0.3), (3, 0.7))
+        ]
+        bounds = np.delete([[-20, 0.0], [-12, 12.0], [np.log(1e-3), np.log(2)]], place, axis=0).T
+        return min(2 * least_squares(residual, s, bounds=bounds, xtol=1e-12).cost for s in starts)
+
+    best = min(misfit(v) for v in np.linspace(found.low, found.high, 25))
+    for value in (found.low, found.high):
+        if value > 0:
+            assert misfit(value) - best == pytest.approx(2.706, abs=0.15)  # 90% of chi-squared, 1 degree
+
+
+def test_profile_of_a_transfer_holds_the_truth_and_knows_the_curve_is_uncertain():
+    law = fit(table(noise=0.01, seed=2), law="transfer")
+    truth = random_law(np.random.default_rng(2), 4)
+    inside = widest = 0
+    for i, j in ((1, 0), (2, 3), (3, 1), (0, 2)):
+        found = profile(law, "transfer", target=f"D{j}", source=f"D{i}")
+        inside += found.low <= truth.transfer[i, j] <= found.high
+        widest = max(widest, found.high / found.low)
+    assert inside >= 3
+    assert 1.02 < widest < 4
 
 
 def test_profile_needs_something_to_judge_by():
-    data = table(budgets=(500, 1000, 2000))
-    with pytest.raises(InputError, match="add a budget"):
-        profile(gather(data), fit(data).parameters, "exponent", target="D0")
+    law = fit(simulate(random_law(np.random.default_rng(0), 2), budgets=(500, 1000)))
+    with pytest.raises(InputError, match="2 budgets of its own"):
+        profile(law, "exponent", target="D0")
+    with pytest.raises(InputError, match="no profile of 'rho'"):
+        profile(fit(table()), "rho", target="D0")
+
+
+def test_profiles_stand_in_the_json():
+    value = fit(table(noise=0.02), law="transfer").to_dict()["profile"]
+    assert value["exponent"]["D0"]["low"] < value["exponent"]["D0"]["high"]
+    assert set(value["transfer"]["D2"]) == {"D0", "D1", "D3"}
 
 
 def test_worth_is_the_published_saturation():

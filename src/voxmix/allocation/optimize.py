@@ -14,10 +14,12 @@ from voxmix.allocation.program import Program, lower_bound, solve_program
 from voxmix.errors import InputError, VoxmixError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape
+from voxmix.law.uncertainty import bias_corrected
 from voxmix.mixture import Mixture
 
 OBJECTIVES = ("mean", "relative", "minimax")
 _SLACK = 1e-7  # relative room above a baseline's losses, so that the baseline itself lies inside
+_ALIKE = 1e-4  # weights of resamples that rest on one bound do so to within the solver's tolerance
 _TELL = 0.95  # share of bootstrap draws in which one mixture must win to be called better
 
 
@@ -93,7 +95,6 @@ def allocate(
     many = None
     if law.bootstrap is not None:
         many = optimum(Landscape(law.bootstrap, budget, bounds.price), bounds, aim, tolerance=1e-6)
-    tail = (1 - level) / 2
     baselines, told = _baselines(law, landscape, bounds, aim, mixtures, money)
     draws = bounds.draws(float(budget), money)
     return Allocation(
@@ -114,7 +115,7 @@ def allocate(
         tolerance=tolerance,
         intervals=None
         if many is None
-        else np.quantile(bounds.to_draws(many.money), [tail, 1 - tail], axis=0).T,
+        else bias_corrected(bounds.to_draws(many.money), mixture.weights, level, alike=_ALIKE),
         level=level,
         baselines=baselines,
         told_apart=told,

@@ -1,4 +1,4 @@
-"""What a law has not seen: held-out budgets and mixtures, and the profile likelihood of one number."""
+"""What a law has not seen: held-out budgets and mixtures."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from voxmix.errors import InputError
 from voxmix.law import forms
 from voxmix.law.cells import Cells
-from voxmix.law.curves import exponent_grid, project
 from voxmix.law.forms import LawParameters
 
 
@@ -145,87 +143,3 @@ def compare_cells(cells: Cells, law: LawParameters, rows: np.ndarray) -> Holdout
     """Return how a law predicts some cells."""
     predicted = forms.predict(law, cells.weights[rows], cells.budget[rows])[0]
     return holdout_of(cells.targets, cells.weights[rows], cells.budget[rows], predicted, cells.loss[rows])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Profile:
-    """How the misfit grows as one number is held away from its best value.
-
-    ``inside`` are the values whose likelihood ratio does not refuse them at ``level``; ``low`` and ``high``
-    are its ends, at the edge of ``values`` where nothing refuses them.
-    """
-
-    parameter: str
-    target: str
-    source: str | None
-    values: Float[np.ndarray, " value"]
-    misfit: Float[np.ndarray, " value"]
-    low: float
-    high: float
-    level: float
-    bounded: bool
-
-
-def profile(
-    cells: Cells,
-    law: LawParameters,
-    parameter: str,
-    *,
-    target: str,
-    source: str | None = None,
-    level: float = 0.9,
-) -> Profile:
-    """Return the profile likelihood of ``exponent`` of a target, or of ``transfer`` of a pair.
-
-    Gaussian errors of unknown size: a value is refused where ``n ln(SSE / SSE_min)`` exceeds the F quantile
-    (Bates and Watts 1988, section 6.1). For the exponent E and A are fitted anew at every value; for the
-    transfer the target's curve is held, as in stage 2.
-
-    Raises:
-        InputError: an unknown parameter or name, or fewer runs than numbers to tell.
-    """
-    from scipy.stats import f as f_distribution
-
-    if target not in cells.targets or (source is not None and source not in cells.domains):
-        raise InputError(
-            f"unknown target {target!r} or source {source!r}; the domains are {list(cells.domains)}"
-        )
-    j = cells.targets.index(target)
-    if parameter == "exponent":
-        rows, used = cells.pure(int(cells.own[j]), j), 3
-        x = cells.budget[rows] / np.exp(np.mean(np.log(cells.budget[rows])))
-        values = exponent_grid(2.0)
-        misfit = project(
-            np.tile(x, (len(values), 1)),
-            np.tile(cells.loss[rows, j], (len(values), 1)),
-            np.ones((len(values), len(rows))),
-            values,
-            asymptote=True,
-        )[2]
-    elif parameter == "transfer" and source is not None:
-        rows, used = cells.pure(cells.domains.index(source), j), 1
-        values = np.geomspace(1e-4, 4, 400)
-        reached = values[:, None] * cells.budget[rows]
-        guess = law.irreducible_loss[j] + law.amplitude[j] * reached ** -law.exponent[j]
-        misfit = np.sum((guess - cells.loss[rows, j]) ** 2, axis=1)
-    else:
-        raise InputError(f"no profile of {parameter!r}; give exponent, or transfer with its source")
-    left = len(rows) - used
-    if left < 1:
-        raise InputError(
-            f"{len(rows)} budgets leave nothing to judge the {parameter} of {target} by; add a budget"
-        )
-    floor = max(float(misfit.min()), 1e-300)
-    inside = misfit <= floor * (1 + f_distribution.ppf(level, 1, left) / left)
-    kept = np.flatnonzero(inside)
-    return Profile(
-        parameter=parameter,
-        target=target,
-        source=source,
-        values=values,
-        misfit=misfit,
-        low=float(values[kept[0]]),
-        high=float(values[kept[-1]]),
-        level=level,
-        bounded=bool(kept[0] > 0 and kept[-1] < len(values) - 1),
-    )

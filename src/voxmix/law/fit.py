@@ -16,6 +16,7 @@ from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS, SHARED, LawParameters
 from voxmix.law.health import statuses
 from voxmix.law.joint import solve
+from voxmix.law.noise import judge_noise
 from voxmix.law.repetition import saturated
 from voxmix.law.twostage import FitOptions
 from voxmix.law.uncertainty import resample
@@ -74,9 +75,12 @@ def fit(
         raise InputError("all losses are 0, so there is nothing to fit; check the column loss")
     batch, converged = solve(cells, np.nan_to_num(cells.loss)[None], options)
     parameters = batch.take(0)
+    noise = judge_noise(cells, parameters, options)
     draws = None
     if bootstrap:
-        draws = resample(cells, parameters, options, solve, draws=bootstrap, seed=seed, progress=progress)
+        draws = resample(
+            cells, parameters, noise, options, solve, draws=bootstrap, seed=seed, progress=progress
+        )
     return FittedLaw(
         domains=cells.domains,
         targets=cells.targets,
@@ -87,6 +91,8 @@ def fit(
         budget_range=(float(cells.budget.min()), float(cells.budget.max())),
         quality=quality_of(cells, parameters),
         status=(*dropped, *saturation, *statuses(cells, parameters, options, converged=bool(converged[0]))),
+        noise=noise.relative,
+        max_exponent=options.max_exponent,
         bootstrap=draws,
         table_digest=table.digest,
         notes=() if comparison is None else (comparison.reason,),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from voxmix import _io
 from voxmix.errors import InputError, VoxmixWarning
@@ -61,6 +61,12 @@ class FitQuality:
     observed: Float[np.ndarray, "cell target"]
     predicted: Float[np.ndarray, "cell target"]
 
+    def pure_rows(self, source: int, target: int) -> Int[np.ndarray, " cell"]:
+        """Return the cells of pure runs of a source that were measured on a target, by budget."""
+        pure = ((self.weights > 0).sum(axis=1) == 1) & (self.weights[:, source] > 0)
+        rows = np.flatnonzero(pure & ~np.isnan(self.observed[:, target]))
+        return rows[np.argsort(self.budget[rows], kind="stable")]
+
     @property
     def residuals(self) -> Float[np.ndarray, "cell target"]:
         """Observed minus predicted."""
@@ -82,6 +88,7 @@ class FittedLaw:
     ``transfer[source, target]`` is the worth of one draw of source for target, in draws of target.
     ``targets`` equals ``domains`` unless a domain was never measured as a target. ``holdout`` compares the law
     with a budget that was kept from the fit, ``comparison`` is what law "auto" tried, and why it chose this.
+    ``noise`` is the standard deviation of a cell's mean loss per target, relative to the loss, as the fit judged it.
     """
 
     domains: tuple[str, ...]
@@ -93,6 +100,8 @@ class FittedLaw:
     budget_range: tuple[float, float]
     quality: FitQuality
     status: tuple[ParameterStatus, ...]
+    noise: Float[np.ndarray, " target"]
+    max_exponent: float = 2.0
     bootstrap: LawParameters | None = None
     table_digest: str = ""
     volumes: dict[str, float] = field(default_factory=dict)
@@ -197,17 +206,24 @@ class FittedLaw:
         return tuple(item for item in self.status if item.state != "ok")
 
     def intervals(self, level: float = 0.9) -> dict[str, Float[np.ndarray, "*shape 2"]] | None:
-        """Return percentile intervals per parameter, low and high on the last axis; None without draws."""
+        """Return intervals per parameter, low and high on the last axis; None without bootstrap draws.
+
+        Percentiles of the bootstrap, but for E, A and beta of a two-stage fit: there four losses judge three
+        numbers, draws run along a valley of the misfit and their percentiles cover 97% for 90%, so these are
+        intervals of the profile likelihood (:func:`voxmix.law.profile`; docs/concepts/law.md has the coverage).
+        """
+        from voxmix.law.profile import own_curve_intervals
+        from voxmix.law.uncertainty import percentiles
+
         if not 0 < level < 1:
             raise InputError(f"level must lie between 0 and 1, got {level}; 0.9 is usual")
         if self.bootstrap is None:
             return None
-        tail = (1 - level) / 2
         names = ("irreducible_loss", "amplitude", "exponent", "transfer", "rho")
-        return {
-            name: np.moveaxis(np.quantile(getattr(self.bootstrap, name), [tail, 1 - tail], axis=0), 0, -1)
-            for name in names
-        }
+        found = {name: percentiles(getattr(self.bootstrap, name), level) for name in names}
+        if self.method == "two-stage" and self.law != forms.SHARED:
+            found |= own_curve_intervals(self, found, level)
+        return found
 
     def predicted_interval(
         self, mixture: Mixture, budget: float, level: float = 0.9
@@ -215,10 +231,11 @@ class FittedLaw:
         """Return percentile intervals of the predicted losses; None without bootstrap draws."""
         if self.bootstrap is None:
             return None
-        tail = (1 - level) / 2
+        from voxmix.law.uncertainty import percentiles
+
         weights = self.weights_of(mixture)[None]
         losses = forms.predict(self.bootstrap, weights, np.array([float(budget)]))[:, 0]
-        return np.quantile(losses, [tail, 1 - tail], axis=0).T
+        return percentiles(losses, level)
 
     def __repr__(self) -> str:
         return (

@@ -6,10 +6,13 @@ import numpy as np
 
 from voxmix import __version__
 from voxmix.errors import InputError
+from voxmix.law import forms
 from voxmix.law.diagnose import Holdout
 from voxmix.law.fitted import FORMAT, FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import LawParameters
+from voxmix.law.profile import has_profile, profile
 
+_MOST_PROFILED = 30  # 870 pairs take a few seconds; ask voxmix.law.profile for one of more
 _BY_TARGET = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
 
 
@@ -56,10 +59,8 @@ def law_to_dict(law: FittedLaw) -> dict[str, Any]:
         "intervals": None if intervals is None else _intervals(law, intervals),
         "status": [item.to_dict() for item in law.status],
         "fit": {
-            "r2": {
-                "target": dict(zip(law.targets, plain(quality.r2_target), strict=True)),
-                "pair": _by_pair(law, quality.r2_pair),
-            },
+            "target": _fit_by_target(law),
+            "pair": _fit_by_pair(law),
             "cells": {
                 "weights": plain(quality.weights),
                 "budget": plain(quality.budget),
@@ -68,6 +69,9 @@ def law_to_dict(law: FittedLaw) -> dict[str, Any]:
                 "residuals": plain(quality.residuals),
             },
         },
+        "noise": dict(zip(law.targets, plain(law.noise), strict=True)),
+        "max_exponent": law.max_exponent,
+        "profile": _profiles(law),
         "budget_range": [float(b) for b in law.budget_range],
         "table_digest": law.table_digest,
         "notes": list(law.notes),
@@ -84,6 +88,57 @@ def _by_pair(law: FittedLaw, values: np.ndarray) -> dict[str, dict[str, Any]]:
     return {
         source: dict(zip(law.targets, row, strict=True))
         for source, row in zip(law.domains, rows, strict=True)
+    }
+
+
+def _fit_by_target(law: FittedLaw) -> dict[str, Any]:
+    """R2 of each target's own curve, its mean relative error, and residuals of its own pure runs by budget."""
+    error = plain(law.quality.relative_error)
+    return {
+        name: {
+            "r2": plain(law.r2_target[j]),
+            "relative_error": error[j],
+            **_residuals(law, law.domains.index(name), j),
+        }
+        for j, name in enumerate(law.targets)
+    }
+
+
+def _fit_by_pair(law: FittedLaw) -> dict[str, Any]:
+    return {
+        source: {
+            target: {"r2": plain(law.r2_pair[i, j]), **_residuals(law, i, j)}
+            for j, target in enumerate(law.targets)
+        }
+        for i, source in enumerate(law.domains)
+    }
+
+
+def _residuals(law: FittedLaw, source: int, target: int) -> dict[str, Any]:
+    rows = law.quality.pure_rows(source, target)
+    return {
+        "budget": plain(law.quality.budget[rows]),
+        "residuals": plain(law.quality.residuals[rows, target]),
+    }
+
+
+def _profiles(law: FittedLaw) -> dict[str, Any] | None:
+    """Profile likelihood of exponents and transfers, where there are runs enough; None for many domains."""
+    if len(law.domains) > _MOST_PROFILED:
+        return None
+    able = [name for j, name in enumerate(law.targets) if has_profile(law, j)]
+    paired = {
+        source: {
+            target: profile(law, "transfer", target=target, source=source).to_dict()
+            for target in able
+            if source != target and len(law.quality.pure_rows(i, law.targets.index(target)))
+        }
+        for i, source in enumerate(law.domains)
+    }
+    return {
+        "level": 0.9,
+        "exponent": {name: profile(law, "exponent", target=name).to_dict() for name in able},
+        "transfer": paired if law.law != forms.NAIVE else {},
     }
 
 
@@ -138,8 +193,8 @@ def _read(value: dict[str, Any]) -> FittedLaw:
     fit, cells = value["fit"], value["fit"]["cells"]
     shape = (-1, len(targets))
     quality = FitQuality(
-        r2_target=numbers([fit["r2"]["target"][t] for t in targets]),
-        r2_pair=_pairs(fit["r2"]["pair"], domains, targets),
+        r2_target=numbers([fit["target"][t]["r2"] for t in targets]),
+        r2_pair=numbers([[fit["pair"][s][t]["r2"] for t in targets] for s in domains]),
         weights=numbers(cells["weights"]).reshape(-1, len(domains)),
         budget=numbers(cells["budget"]),
         observed=numbers(cells["observed"]).reshape(shape),
@@ -155,6 +210,8 @@ def _read(value: dict[str, Any]) -> FittedLaw:
         parameters=parameters,
         budget_range=(low, high),
         quality=quality,
+        noise=numbers([value["noise"][t] for t in targets]),
+        max_exponent=float(value["max_exponent"]),
         status=tuple(ParameterStatus(**item) for item in value["status"]),
         bootstrap=draws,
         table_digest=value["table_digest"],
