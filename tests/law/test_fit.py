@@ -62,16 +62,23 @@ def test_rho_per_target_is_recovered():
     assert fit(table, law="diversity", rho="per-target").rho == pytest.approx(rho, rel=1e-5)
 
 
-def test_shared_exponent_is_recovered():
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize("loss", ["mse", "relative-huber", "log"])
+@pytest.mark.parametrize("method", ["two-stage", "joint"])
+def test_shared_exponent_is_recovered_and_stays_shared_under_noise(method, loss):
+    rng = np.random.default_rng(7)
     base = random_law(rng, 4)
     truth = LawParameters.make(
-        irreducible_loss=base.irreducible_loss,
-        amplitude=base.amplitude,
+        **{n: getattr(base, n) for n in ("irreducible_loss", "amplitude", "transfer")},
         exponent=np.full(4, 0.45),
-        transfer=base.transfer,
     )
-    assert_recovered(fit(simulate(truth, budgets=BUDGETS), law="shared-exponent"), truth, 1e-5)
+    options = {"law": "shared-exponent", "method": method, "loss": loss}
+    clean = simulate(truth, budgets=BUDGETS, mixtures=[uniform(4)])
+    assert_recovered(fit(clean, **options), truth, 1e-5)
+    noisy = simulate(truth, budgets=BUDGETS, mixtures=[uniform(4)], noise=0.02, rng=rng)
+    law = fit(noisy, **options, bootstrap=10)
+    assert np.ptp(law.exponent) < 1e-9
+    assert np.ptp(law.bootstrap.exponent, axis=1).max() < 1e-9
+    assert law.exponent[0] != pytest.approx(0.45, abs=1e-6)
 
 
 def test_naive_law_knows_no_transfer():

@@ -13,7 +13,7 @@ from voxmix.law.cells import Cells, gather
 from voxmix.law.compare import compare
 from voxmix.law.diagnose import compare_cells
 from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
-from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS, SHARED, LawParameters
+from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS, LawParameters
 from voxmix.law.health import statuses
 from voxmix.law.joint import solve
 from voxmix.law.noise import judge_noise
@@ -130,10 +130,6 @@ def _checked(
     if not max_exponent > 0.01 or not max_transfer > 0:
         raise InputError(
             f"max_exponent must be above 0.01 and max_transfer above 0, got {max_exponent} and {max_transfer}"
-        )
-    if law == SHARED and method == "joint":
-        raise InputError(
-            "law shared-exponent is fitted in two stages only; leave out method, or choose diversity"
         )
     if law in (BUDGET, BUDGET_DIVERSITY):
         method = "joint"  # its pure runs alone leave it undetermined

@@ -71,6 +71,7 @@ def _solve(
         budget_term=False,
         rho=options.rho if options.law == forms.DIVERSITY and cells.mixed.any() else "held",
         rows=rows,
+        one_exponent=options.law == forms.SHARED,
     )
     done = _refined(cells, loss, _reachable(cells, law), freedom, options)
     return done.law, done.converged

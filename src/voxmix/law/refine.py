@@ -1,6 +1,6 @@
 """Bounded Levenberg-Marquardt over any of a law's numbers, for a batch of loss tables at once.
 
-Every target has its own numbers, and at most one (rho) is shared by all targets: the normal equations are
+Every target has its own numbers, and at most one (rho, or the exponent) is shared by all targets: the normal equations are
 small blocks with a border, solved per draw without ever building the whole system. It serves the joint fit
 over pure and mixture runs, and the two-stage fit under losses other than squared error.
 """
@@ -26,7 +26,8 @@ class Freedom:
     """Which numbers may move, and which cells count.
 
     ``curve``, ``transfer``, ``budget_term`` free E, A, beta; tau of other sources; B and a. ``rho`` is
-    "held", "shared" or "per-target". ``rows`` (cell, target) says which losses count.
+    "held", "shared" or "per-target". ``rows`` (cell, target) says which losses count. ``one_exponent`` moves
+    beta of all targets together; rho is held then.
     """
 
     curve: bool
@@ -35,6 +36,12 @@ class Freedom:
     rho: str
     rows: Bool[np.ndarray, "cell target"]
     own: bool = False
+    one_exponent: bool = False
+
+    @property
+    def border(self) -> str:
+        """How the number beside the targets' own blocks is shared: "held" where there is none."""
+        return "shared" if self.one_exponent else self.rho
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -95,6 +102,7 @@ class _Problem:
         self.low[..., 5:], self.high[..., 5:] = np.log(_NOTHING), np.log(max_transfer)
         moves = np.zeros((targets, 5 + sources), dtype=bool)
         moves[:, :3] = self.free.curve
+        moves[:, 2] &= not self.free.one_exponent
         moves[:, 3:5] = self.free.budget_term
         moves[:, 5:] = self.free.transfer
         known = self._sources_seen()
@@ -156,7 +164,7 @@ class _Problem:
     def jacobian(
         self, theta: np.ndarray, rho: np.ndarray, reducible: np.ndarray, term: np.ndarray, far: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return derivatives of the losses by theta (draw, target, cell, number) and by rho."""
+        """Return derivatives of the losses by theta (draw, target, cell, number) and by the border's number."""
         beta = np.exp(theta[:, None, :, 2])
         share = self._powers / np.maximum(self._total, 1e-300)[..., None]
         pull = -beta * reducible
@@ -169,9 +177,27 @@ class _Problem:
         columns[..., 4] = -np.exp(theta[:, None, :, 4]) * self.log_budget[:, None] * term
         columns[..., 5:] = pull[..., None] * share
         columns *= self.moves
+        if self.free.one_exponent:
+            return columns, pull * finite
         log_c = np.where(share > 0, self._log_c, 0.0)
         by_rho = pull * (np.sum(share * log_c, axis=-1) - (finite + self.center)) / rho[:, None, :]
         return columns, by_rho
+
+    def border(self, theta: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the number beside the blocks (draw, target), and its bounds."""
+        if self.free.one_exponent:
+            return theta[..., 2], self.low[..., 2], self.high[..., 2]
+        return rho, np.full_like(rho, MIN_RHO), np.ones_like(rho)
+
+    def with_border(
+        self, theta: np.ndarray, rho: np.ndarray, moved: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return theta and rho with the number beside the blocks at a new place."""
+        if self.free.one_exponent:
+            theta = theta.copy()
+            theta[..., 2] = moved
+            return theta, rho
+        return theta, (rho if self.free.rho == "held" else moved)
 
     def law(self, law: LawParameters, theta: np.ndarray, rho: np.ndarray) -> LawParameters:
         """Return the parameters at the end of the search; amplitudes at their floor are 0."""
@@ -210,18 +236,19 @@ def refine(
     """
     problem = _Problem(cells, loss, law, free, kind, max_exponent, max_transfer)
     theta, rho = problem.theta, problem.rho
-    shared = free.rho == "shared"
+    shared = free.border == "shared"
     damping = np.full((loss.shape[0], 1 if shared else loss.shape[2]), 1e-3)
     guess, reducible, term, far = problem.parts(theta, rho)
     value, slope = problem.residual(guess)
     cost = problem.cost(value)
     rest = np.zeros(damping.shape, dtype=bool)
     for _ in range(steps):
-        columns, by_rho = problem.jacobian(theta, rho, reducible, term, far)
-        move, move_rho = _step(problem, theta, rho, value, slope, columns, by_rho, damping, free.rho)
-        trial = np.clip(theta + move, problem.low, problem.high)
-        trial = np.where(problem.moves, trial, theta)
-        trial_rho = np.clip(rho + move_rho, MIN_RHO, 1.0) if free.rho != "held" else rho
+        columns, by_border = problem.jacobian(theta, rho, reducible, term, far)
+        at, low, high = problem.border(theta, rho)
+        move, step = _step(problem, theta, value, slope, columns, by_border, damping, (at, low, high))
+        trial = np.where(problem.moves, np.clip(theta + move, problem.low, problem.high), theta)
+        moved = np.clip(at + step, low, high)
+        trial, trial_rho = problem.with_border(trial, rho, moved)
         new = problem.parts(trial, trial_rho)
         new_value, _ = problem.residual(new[0])
         new_cost = problem.cost(new_value)
@@ -249,15 +276,18 @@ def _group(cost: np.ndarray, shared: bool) -> np.ndarray:
 def _step(
     problem: _Problem,
     theta: np.ndarray,
-    rho: np.ndarray,
     value: np.ndarray,
     slope: np.ndarray,
     columns: np.ndarray,
-    by_rho: np.ndarray,
+    by_border: np.ndarray,
     damping: np.ndarray,
-    mode: str,
+    border_at: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a damped Gauss-Newton step on the numbers that are not pressed against a bound."""
+    """Return a damped Gauss-Newton step on the numbers that are not pressed against a bound.
+
+    ``border_at`` is the number beside the blocks and its bounds.
+    """
+    mode, (at, low, high) = problem.free.border, border_at
     if problem.kind == "relative-huber":
         root = np.sqrt(np.minimum(1.0, HUBER / np.maximum(np.abs(value), 1e-300)))
         value, slope = value * root, slope * root
@@ -274,8 +304,8 @@ def _step(
     normal[..., index, index] += np.where(go, damping[..., None] * scale + 1e-300, 1.0)
     right = [np.where(go, -pull, 0.0)]
     if mode == "held":
-        return np.linalg.solve(normal, right[0][..., None])[..., 0], np.zeros_like(rho)
-    own = (by_rho * slope).transpose(0, 2, 1)
+        return np.linalg.solve(normal, right[0][..., None])[..., 0], np.zeros_like(at)
+    own = (by_border * slope).transpose(0, 2, 1)
     border = np.where(go, (jac.transpose(0, 1, 3, 2) @ own[..., None])[..., 0], 0.0)
     solved = np.linalg.solve(normal, np.stack([right[0], border], axis=-1))
     corner = np.sum(own**2, axis=-1) * (1 + damping) - np.sum(border * solved[..., 1], axis=-1)
@@ -284,7 +314,7 @@ def _step(
         corner, side = corner.sum(axis=1, keepdims=True), side.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         move = np.where(corner > 0, side / corner, 0.0)
-    move = np.clip(np.broadcast_to(move, rho.shape), -0.3, 0.3)
-    stuck = ((rho <= MIN_RHO) & (move < 0)) | ((rho >= 1.0) & (move > 0))
+    move = np.clip(np.broadcast_to(move, at.shape), -0.3, 0.3)
+    stuck = ((at <= low) & (move < 0)) | ((at >= high) & (move > 0))
     move = np.where(stuck, 0.0, move)
     return solved[..., 0] - move[..., None] * solved[..., 1], move
