@@ -1,6 +1,7 @@
 """Held-out budgets, choice among laws, profiles, repetition: right where the truth is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,6 +185,22 @@ def test_rate_of_saturation_is_recovered_and_spares_the_hub_of_ten_volumes():
     assert outcome[0] < outcome[1]
     again = FittedLaw.from_dict(json.loads(json.dumps(law.to_dict())))
     np.testing.assert_array_equal(again.evaluate(EVEN, 9000), law.evaluate(EVEN, 9000))
+
+
+def test_rates_of_each_domain_are_recovered_and_the_untold_ones_named():
+    few = {"D0": 10.0, "D1": 60.0, "D2": 1e6, "D3": 1e6}
+    base = saturating(30.0)
+    truth = replace(
+        base, unique=np.array(list(few.values())), repeats=np.array([8.0, 60.0, np.inf, np.inf])
+    )
+    data = table(law=truth, noise=0.0, budgets=(500, 1000, 2000, 4000, 8000))
+    law = fit(data, law="diversity", max_transfer=3, repetition="per-domain", volumes=few)
+    np.testing.assert_allclose(law.parameters.repeats[:2], [8.0, 60.0], rtol=0.1)
+    assert np.all(np.isinf(law.parameters.repeats[2:]))
+    states = {s.source: s.state for s in law.status if s.parameter == "repeats"}
+    assert states == {"D0": "ok", "D1": "ok", "D2": "not identified", "D3": "not identified"}
+    one = fit(data, law="diversity", max_transfer=3, repetition="fitted", volumes=few)
+    assert np.abs(law.quality.residuals).max() < np.abs(one.quality.residuals).max()
 
 
 def test_repeats_that_lose_nothing_are_not_identified():

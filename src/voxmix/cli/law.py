@@ -75,7 +75,9 @@ def fit(
     ] = None,
     repetition: Annotated[
         str | None,
-        typer.Option(help="Let repeats of the volumes that exist count less: a rate R, or fitted."),
+        typer.Option(
+            help="Let repeats of the volumes that exist count less: a rate R, fitted or per-domain."
+        ),
     ] = None,
     bootstrap: Annotated[int | None, typer.Option(help="Resamples for the intervals; 0 for none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,

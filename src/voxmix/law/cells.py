@@ -46,9 +46,11 @@ class Cells:
         drawn = worth(self.weights * self.budget[:, None], self.unique, self.repeats)
         return np.asarray(drawn.max(axis=1))
 
-    def saturating(self, unique: Float[np.ndarray, " source"], repeats: float) -> "Cells":
+    def saturating(
+        self, unique: Float[np.ndarray, " source"], repeats: float | Float[np.ndarray, " source"]
+    ) -> "Cells":
         """Return the same cells where repeats of ``unique`` volumes lose their worth at rate ``repeats``."""
-        return replace(self, unique=unique, repeats=np.full(len(self.domains), repeats))
+        return replace(self, unique=unique, repeats=np.broadcast_to(repeats, unique.shape).astype(np.float64))
 
     @property
     def mixed(self) -> Bool[np.ndarray, " cell"]:

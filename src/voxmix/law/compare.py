@@ -96,7 +96,7 @@ def compare(cells: Cells, options: FitOptions) -> Comparison:
     if mixed:
         tried.append(replace(options, law=forms.DIVERSITY, method="two-stage"))
         losses = dict.fromkeys((options.loss, "relative-huber"))
-        together = (forms.TRANSFER, forms.DIVERSITY, forms.BUDGET, forms.BUDGET_DIVERSITY)
+        together = (forms.TRANSFER, forms.SHARED, forms.DIVERSITY, forms.BUDGET, forms.BUDGET_DIVERSITY)
         tried += [replace(options, law=law, method="joint", loss=loss) for law in together for loss in losses]
     found = tuple(_try(cells, wanted, last, groups) for wanted in tried)
     return Comparison(candidates=found, **_choice(found, mixed, float(sizes[-1])))

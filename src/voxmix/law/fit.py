@@ -54,7 +54,8 @@ def fit(
         bootstrap: wild cluster bootstrap draws through all stages; 0 for none.
         seed: of the bootstrap.
         repetition: None counts every draw in full; a number is the rate R at which repeats of the volumes that
-            exist lose their worth; "fitted" finds R where the runs tell it. The bootstrap holds R.
+            exist lose their worth; "fitted" finds one R where the runs tell it, "per-domain" one for each domain.
+            The bootstrap holds R.
         volumes: volumes that exist per domain, for repetition; else those of the table.
         holdout_budget: a budget, or "largest", that is kept from the fit and compared with its prediction.
 

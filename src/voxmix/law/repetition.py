@@ -1,6 +1,6 @@
 """How fast repeats of the same volumes lose their worth: R of the saturation, where the runs tell it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -8,12 +8,13 @@ from jaxtyping import Float
 from voxmix.errors import InputError
 from voxmix.law import forms
 from voxmix.law.cells import Cells
-from voxmix.law.fitted import ParameterStatus
+from voxmix.law.fitted import ParameterStatus, State
 from voxmix.law.joint import solve
 from voxmix.law.twostage import FitOptions
 
 LEAST, MOST = 0.5, 2000.0
 _GRID = 13
+_ROUNDS = 2
 _REFUSED = 3.84  # 95% point of chi-squared with one degree of freedom
 
 
@@ -22,7 +23,8 @@ def saturated(
 ) -> tuple[Cells, tuple[ParameterStatus, ...]]:
     """Return the cells with U and R set, and the status of R.
 
-    ``repetition`` is None (draws never lose their worth), a number (R is given), or "fitted".
+    ``repetition`` is None (draws never lose their worth), a number (R is given), "fitted" (one R for all domains)
+    or "per-domain".
 
     Raises:
         InputError: another value, or no count of volumes for any domain.
@@ -30,13 +32,13 @@ def saturated(
     if repetition is None:
         return cells, ()
     unique = _unique(cells, volumes)
-    if isinstance(repetition, int | float):
-        if not repetition > 0:
-            raise InputError(f"repetition must be fitted or a rate R above 0, got {repetition}")
+    if isinstance(repetition, int | float) and repetition > 0:
         return cells.saturating(unique, float(repetition)), ()
-    if repetition != "fitted":
-        raise InputError(f"repetition must be fitted or a rate R above 0, got {repetition!r}")
-    return _fitted(cells, options, unique)
+    if repetition == "fitted":
+        return _fitted(cells, options, unique)
+    if repetition == "per-domain":
+        return _fitted_per_domain(cells, options, unique)
+    raise InputError(f"repetition must be fitted, per-domain or a rate R above 0, got {repetition!r}")
 
 
 def _unique(cells: Cells, volumes: Mapping[str, float] | None) -> Float[np.ndarray, " source"]:
@@ -54,22 +56,37 @@ def _unique(cells: Cells, volumes: Mapping[str, float] | None) -> Float[np.ndarr
     return np.where(np.isnan(unique), np.inf, unique)
 
 
-def _fitted(
-    cells: Cells, options: FitOptions, unique: Float[np.ndarray, " source"]
-) -> tuple[Cells, tuple[ParameterStatus, ...]]:
-    def misfit(repeats: float) -> float:
-        trial = cells.saturating(unique, repeats)
-        law = solve(trial, np.nan_to_num(trial.loss)[None], options)[0].take(0)
-        guess = forms.predict(law, cells.weights, cells.budget)[0]
-        known = (cells.loss > 0) & np.isfinite(guess)  # false where not measured
-        return float(np.sum((guess[known] / cells.loss[known] - 1) ** 2))
+class _Misfit:
+    """Squared relative error of the law that fits best under given rates; every answer is kept."""
 
+    def __init__(self, cells: Cells, options: FitOptions, unique: Float[np.ndarray, " source"]) -> None:
+        self.cells, self.options, self.unique = cells, options, unique
+        self.count = int((~np.isnan(cells.loss)).sum())
+        self._known: dict[tuple[float, ...], float] = {}
+
+    def __call__(self, repeats: float | Float[np.ndarray, " source"]) -> float:
+        trial = self.cells.saturating(self.unique, repeats)
+        key = tuple(float(r) for r in trial.repeats)
+        if key not in self._known:
+            law = solve(trial, np.nan_to_num(trial.loss)[None], self.options)[0].take(0)
+            guess = forms.predict(law, trial.weights, trial.budget)[0]
+            known = (trial.loss > 0) & np.isfinite(guess)  # false where not measured
+            self._known[key] = float(np.sum((guess[known] / trial.loss[known] - 1) ** 2))
+        return self._known[key]
+
+    def evidence(self, least: float, plain: float) -> float:
+        """Return twice the gain in log likelihood over counting repeats in full."""
+        return float(self.count * np.log(max(plain, 1e-300) / max(least, 1e-300)))
+
+
+def _search(misfit: Callable[[float], float]) -> tuple[float, float]:
+    """Return the rate of least misfit and that misfit: a grid, then three rounds that narrow it 27 times."""
     grid = np.geomspace(LEAST, MOST, _GRID)
-    values = np.array([misfit(r) for r in grid])
+    values = np.array([misfit(float(r)) for r in grid])
     place = int(values.argmin())
     low, high = np.log(grid[max(place - 1, 0)]), np.log(grid[min(place + 1, _GRID - 1)])
     best, least = float(grid[place]), float(values[place])
-    for _ in range(3):  # three rounds of five points narrow the bracket 27 times
+    for _ in range(3):
         inner = np.linspace(low, high, 7)[1:-1]
         tried = np.array([misfit(float(np.exp(v))) for v in inner])
         k = int(tried.argmin())
@@ -77,25 +94,62 @@ def _fitted(
             best, least = float(np.exp(inner[k])), float(tried[k])
         step = (high - low) / 6
         low, high = np.log(best) - step, np.log(best) + step
-    plain = misfit(np.inf)
-    count = int((~np.isnan(cells.loss)).sum())
-    evidence = count * np.log(max(plain, 1e-300) / max(least, 1e-300))
-    if evidence < _REFUSED or best >= MOST * 0.99:
-        status = ParameterStatus(
-            parameter="repeats",
-            target=None,
-            state="not identified",
-            message=(
-                "the runs do not show that repeats lose their worth, so they count in full; cap them with max_epochs "
-                "where few volumes exist, or add a larger budget of the smallest domain"
-            ),
-        )
-        return cells.saturating(unique, np.inf), (status,)
-    state = "at bound" if best <= LEAST * 1.01 else "ok"
-    message = (
-        ""
-        if state == "ok"
-        else f"repeats lose their worth at once (R at its bound {LEAST:g}); check the volumes"
+    return best, least
+
+
+def _fitted(
+    cells: Cells, options: FitOptions, unique: Float[np.ndarray, " source"]
+) -> tuple[Cells, tuple[ParameterStatus, ...]]:
+    misfit = _Misfit(cells, options, unique)
+    best, least = _search(misfit)
+    told = best < MOST * 0.99 and misfit.evidence(least, misfit(np.inf)) >= _REFUSED
+    rate = best if told else np.inf
+    return cells.saturating(unique, rate), (_status(None, rate),)
+
+
+def _fitted_per_domain(
+    cells: Cells, options: FitOptions, unique: Float[np.ndarray, " source"]
+) -> tuple[Cells, tuple[ParameterStatus, ...]]:
+    """Fit R of one domain after the other, others held, in two rounds from the one R of all."""
+    misfit = _Misfit(cells, options, unique)
+    rates = np.full(len(unique), _search(misfit)[0])
+    repeated = [i for i in range(len(unique)) if np.any(cells.weights[:, i] * cells.budget > unique[i])]
+    rates[[i for i in range(len(unique)) if i not in repeated]] = np.inf
+    for _ in range(_ROUNDS):
+        for i in repeated:
+            best, least = _search(lambda rate, i=i: misfit(_with(rates, i, rate)))  # type: ignore[misc]
+            plain = misfit(_with(rates, i, np.inf))
+            told = best < MOST * 0.99 and misfit.evidence(least, plain) >= _REFUSED
+            rates[i] = best if told else np.inf
+    status = tuple(
+        _status(name, rate)
+        for name, rate, u in zip(cells.domains, rates, unique, strict=True)
+        if np.isfinite(u)
     )
-    status = ParameterStatus(parameter="repeats", target=None, state=state, message=message)  # type: ignore[arg-type]
-    return cells.saturating(unique, best), (status,)
+    return cells.saturating(unique, rates), status
+
+
+def _with(rates: Float[np.ndarray, " source"], place: int, rate: float) -> Float[np.ndarray, " source"]:
+    changed = rates.copy()
+    changed[place] = rate
+    return changed
+
+
+def _status(domain: str | None, rate: float) -> ParameterStatus:
+    """Return the status of R, of one domain or (None) of all; an infinite rate is one the runs do not tell."""
+    state: State = "ok"
+    message = ""
+    if not np.isfinite(rate):
+        state = "not identified"
+        whose, smallest = (f" of {domain}", domain) if domain else ("", "the smallest domain")
+        message = (
+            f"the runs do not show that repeats{whose} lose their worth, so they count in full; cap them with "
+            f"max_epochs where few volumes exist, or add a larger budget of {smallest}"
+        )
+    elif rate <= LEAST * 1.01:
+        state = "at bound"
+        whose = f" of {domain}" if domain else ""
+        message = (
+            f"repeats{whose} lose their worth at once (R at its bound {LEAST:g}); check the counts of volumes"
+        )
+    return ParameterStatus(parameter="repeats", target=None, source=domain, state=state, message=message)

@@ -70,9 +70,7 @@ def _under_other_loss(
     own = (cells.source[:, None] == cells.own) & ~np.isnan(cells.loss)
     pairs = ~cells.mixed[:, None] & ~own & ~np.isnan(cells.loss)
     one = options.law == forms.SHARED
-    stages = [
-        Freedom(curve=True, transfer=False, budget_term=False, rho="held", rows=own, one_exponent=one)
-    ]
+    stages = [Freedom(curve=True, transfer=False, budget_term=False, rho="held", rows=own, one_exponent=one)]
     if options.law != forms.NAIVE:
         stages.append(Freedom(curve=False, transfer=True, budget_term=False, rho="held", rows=pairs))
     for stage in stages:
