@@ -136,20 +136,26 @@ def _number_or_word(text: str | None) -> float | str | None:
 
 
 def _show_law(law: Any) -> None:
+    sure = law.intervals()
+
+    def cell(name: str, place: tuple[int, ...]) -> str:
+        value = f"{getattr(law, name)[place]:.3g}"
+        if sure is None or (name == "transfer" and law.domains[place[0]] == law.targets[place[1]]):
+            return value
+        low, high = sure[name][place]
+        return f"{value}\n{low:.3g} to {high:.3g}"
+
+    names = ("irreducible_loss", "amplitude", "exponent")
+    variety = ("rho",) if law.law.endswith("diversity") else ()
     rows = [
-        [
-            name,
-            *(
-                f"{values[j]:.4g}"
-                for values in (law.irreducible_loss, law.amplitude, law.exponent, law.r2_target)
-            ),
-        ]
-        for j, name in enumerate(law.targets)
+        [target, *(cell(name, (j,)) for name in (*names, *variety)), f"{law.r2_target[j]:.4g}"]
+        for j, target in enumerate(law.targets)
     ]
-    emit_table(f"Law {law.law}", ["target", "irreducible loss", "amplitude", "exponent", "R2"], rows)
+    title = f"Law {law.law}, {law.method}" + ("" if sure is None else ", with 90% intervals")
+    emit_table(title, ["target", "irreducible loss", "amplitude", "exponent", *variety, "R2"], rows)
     matrix = [
-        [name, *(f"{value:.3f}" for value in row)]
-        for name, row in zip(law.domains, law.transfer, strict=True)
+        [source, *(cell("transfer", (i, j)) for j in range(len(law.targets)))]
+        for i, source in enumerate(law.domains)
     ]
     emit_table("Transfer [source, target]", ["source", *(f"to {name}" for name in law.targets)], matrix)
     if law.holdout is not None:

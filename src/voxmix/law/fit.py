@@ -17,6 +17,7 @@ from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS, LawParameters
 from voxmix.law.health import statuses
 from voxmix.law.joint import solve
 from voxmix.law.noise import judge_noise
+from voxmix.law.profile import with_profiles
 from voxmix.law.repetition import saturated
 from voxmix.law.twostage import FitOptions
 from voxmix.law.uncertainty import resample
@@ -82,7 +83,7 @@ def fit(
         draws = resample(
             cells, parameters, noise, options, solve, draws=bootstrap, seed=seed, progress=progress
         )
-    return FittedLaw(
+    fitted = FittedLaw(
         domains=cells.domains,
         targets=cells.targets,
         law=law,
@@ -102,6 +103,7 @@ def fit(
         volumes={d: float(v) for d, v in zip(cells.domains, cells.volumes, strict=True) if not np.isnan(v)}
         | dict(volumes or {}),
     )
+    return with_profiles(fitted)
 
 
 def _kept(cells: Cells, holdout: float | str | None) -> Bool[np.ndarray, " cell"]:

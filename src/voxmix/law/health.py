@@ -54,7 +54,9 @@ def _curve(cells: Cells, law: LawParameters, options: FitOptions, j: int, name: 
         return ParameterStatus(parameter=parameter, target=name, state=value, message=message)
 
     if amplitude == 0:
-        flat = f"losses of {name} do not fall with its budget, so its curve is flat; " + _more(most, name)
+        own = cells.loss[rows, j]
+        how = "rise" if len(own) > 1 and own[-1] > own[0] else "do not fall"
+        flat = f"losses of {name} {how} with its budget, so its curve is flat; " + _more(most, name)
         return [
             state("irreducible_loss", "ok", ""),
             state("amplitude", "at bound", flat),

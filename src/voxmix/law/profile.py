@@ -7,7 +7,7 @@ the curve is linear in E and A, so each profile is a search in one dimension.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -15,8 +15,10 @@ from scipy.special import chdtri
 
 from voxmix.errors import InputError
 from voxmix.law.curves import exponent_grid, golden, project
-from voxmix.law.fitted import FittedLaw
+from voxmix.law.fitted import FittedLaw, ParameterStatus
+from voxmix.law.forms import SHARED
 
+MOST_PROFILED = 30  # domains: 870 pairs take a few seconds; ask profile() for one of more
 _VALUES = 81
 _TRANSFERS = np.geomspace(1e-4, 4.0, _VALUES)
 _SHOWN = 20  # values inside the interval that show it well enough
@@ -114,6 +116,37 @@ def own_curve_intervals(
                 rows[j] = min(one.low, value), max(one.high, value)
         found[name] = rows
     return found
+
+
+def with_profiles(law: FittedLaw) -> FittedLaw:
+    """Return the law with "not identified" on exponents and transfers that its pure runs do not bound.
+
+    Two-stage fits only: a joint fit has runs of mixtures to tell the same numbers.
+    """
+    if law.method != "two-stage" or law.law == SHARED or len(law.domains) > MOST_PROFILED:
+        return law
+    return replace(law, status=tuple(_judged(law, item) for item in law.status))
+
+
+def _judged(law: FittedLaw, item: ParameterStatus) -> ParameterStatus:
+    if item.state != "ok" or item.parameter not in ("exponent", "transfer") or item.target is None:
+        return item
+    if not has_profile(law, law.targets.index(item.target)):
+        return item
+    found = profile(law, item.parameter, target=item.target, source=item.source)
+    if found.bounded:
+        return item
+    trained, what = (item.target, f"exponent of {item.target}")
+    if item.source is not None:
+        trained, what = item.source, f"transfer from {item.source} to {item.target}"
+    return replace(
+        item,
+        state="not identified",
+        message=(
+            f"the pure runs allow any {what} from {found.low:.2g} to {found.high:.2g}; add a budget above "
+            f"{law.budget_range[1]:,.0f} draws of {trained}"
+        ),
+    )
 
 
 def has_profile(law: FittedLaw, target: int) -> bool:

@@ -10,9 +10,8 @@ from voxmix.law import forms
 from voxmix.law.diagnose import Holdout
 from voxmix.law.fitted import FORMAT, FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import LawParameters
-from voxmix.law.profile import has_profile, profile
+from voxmix.law.profile import MOST_PROFILED, has_profile, profile
 
-_MOST_PROFILED = 30  # 870 pairs take a few seconds; ask voxmix.law.profile for one of more
 _BY_TARGET = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
 
 
@@ -124,7 +123,7 @@ def _residuals(law: FittedLaw, source: int, target: int) -> dict[str, Any]:
 
 def _profiles(law: FittedLaw) -> dict[str, Any] | None:
     """Profile likelihood of exponents and transfers, where there are runs enough; None for many domains."""
-    if len(law.domains) > _MOST_PROFILED:
+    if len(law.domains) > MOST_PROFILED:
         return None
     able = [name for j, name in enumerate(law.targets) if has_profile(law, j)]
     paired = {
