@@ -190,9 +190,7 @@ def test_rate_of_saturation_is_recovered_and_spares_the_hub_of_ten_volumes():
 def test_rates_of_each_domain_are_recovered_and_the_untold_ones_named():
     few = {"D0": 10.0, "D1": 60.0, "D2": 1e6, "D3": 1e6}
     base = saturating(30.0)
-    truth = replace(
-        base, unique=np.array(list(few.values())), repeats=np.array([8.0, 60.0, np.inf, np.inf])
-    )
+    truth = replace(base, unique=np.array(list(few.values())), repeats=np.array([8.0, 60.0, np.inf, np.inf]))
     data = table(law=truth, noise=0.0, budgets=(500, 1000, 2000, 4000, 8000))
     law = fit(data, law="diversity", max_transfer=3, repetition="per-domain", volumes=few)
     np.testing.assert_allclose(law.parameters.repeats[:2], [8.0, 60.0], rtol=0.1)

@@ -43,6 +43,7 @@ WEIGHTS = np.array([0.237, 0.05, 0.05, 0.05, 0.05, 0.563])
 def paper() -> ReportContent:
     """The paper's transfer and mixture; brain domains that have nearly saturated."""
     law = FittedLaw(
+        noise=np.zeros(6),
         domains=PAPER,
         targets=PAPER,
         law="transfer",
