@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= demo-study
+DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz coverage paired-tests check-interchange lint constraints clean
+.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz bench-law coverage paired-tests check-interchange lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -49,6 +50,14 @@ $(VENV)-peers/.installed: pyproject.toml constraints.txt benchmarks/peers.txt
 
 fuzz: setup  ## Ten thousand damaged files to the readers: takes long
 	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000
+
+bench-law: peers  ## The law and the allocation against their peers: takes long; DATA names public mixture runs
+	$(VENV)-peers/bin/python benchmarks/law_speed.py
+	$(VENV)-peers/bin/python benchmarks/law_curves.py
+	$(VENV)-peers/bin/python benchmarks/law_regmix.py $(DATA)/regmix
+	$(VENV)-peers/bin/python benchmarks/law_repetition.py $(DATA)/active_sl
+	$(VENV)-peers/bin/python benchmarks/allocation_scale.py --sizes 6 30 100 300 1000 2000 4000 --peers \
+		--plot docs/images/allocation_scale.svg
 
 coverage: setup  ## Coverage of the law's intervals on 300 simulated worlds: takes long
 	$(BIN)/python benchmarks/law_coverage.py --worlds 300

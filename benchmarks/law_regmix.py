@@ -95,6 +95,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
+    if not folder.is_dir():
+        print(f"left out: no folder {folder}; make bench-law DATA=FOLDER names where the public runs lie")
+        return
     sources, targets, weights, losses = pair(folder, "train", "1m")
     tests = {size: pair(folder, "test", size)[2:] for size in ("1m", "60m", "1B")}
     start = time.perf_counter()

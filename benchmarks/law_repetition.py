@@ -54,6 +54,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
+    if not folder.is_dir():
+        print(f"left out: no folder {folder}; make bench-law DATA=FOLDER names where the public runs lie")
+        return
     train, test = (read(folder / f"data_constrained_scaling_law_{name}.csv") for name in ("train", "test"))
     print(f"{len(train['loss'])} training runs, {len(test['loss'])} test runs, up to "
           f"{(train['tokens'] / train['unique_tokens']).max():.0f} epochs")  # fmt: skip

@@ -45,7 +45,7 @@ def restarts(law: LawParameters, count: int = 100) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bootstrap", type=int, default=1000)
-    parser.add_argument("--reference", type=int, default=2)
+    parser.add_argument("--reference", type=int, default=10)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     table = simulate(random_law(rng, 6), budgets=(500, 1000, 2000, 4000), seeds=3, noise=0.02, rng=rng)

@@ -230,7 +230,7 @@ class MeasurementTable:
         return _from_records(cls, [dict(row) for row in rows], domains)
 
     @classmethod
-    def read_csv(cls, path: Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
+    def read_csv(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
         """Return the table of a CSV file (comma, semicolon or tab; UTF-8), rows as in :meth:`from_rows`.
 
         With semicolons a decimal comma is understood.
@@ -238,7 +238,7 @@ class MeasurementTable:
         return cls.from_rows(_csv_records(Path(path)), domains=domains)
 
     @classmethod
-    def read_parquet(cls, path: Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
+    def read_parquet(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
         """Return the table of a Parquet file, rows as in :meth:`from_rows` (needs pandas and pyarrow)."""
         require("pyarrow", extra="parquet")
         pandas = require("pandas", extra="parquet")
@@ -251,7 +251,7 @@ class MeasurementTable:
         return cls.from_rows(frame.to_dict("records"), domains=domains)
 
     @classmethod
-    def read(cls, path: Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
+    def read(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
         """Return the table of a file: Parquet by its suffix, else CSV."""
         parquet = Path(path).suffix.lower() in {".parquet", ".pq"}
         return cls.read_parquet(path, domains=domains) if parquet else cls.read_csv(path, domains=domains)
@@ -281,7 +281,7 @@ class MeasurementTable:
             rows.append(row)
         return rows
 
-    def to_csv(self, path: Path) -> None:
+    def to_csv(self, path: str | Path) -> None:
         """Write the tidy CSV (UTF-8, commas) that :meth:`read_csv` reads back to the same table."""
         rows = self.to_rows()
         names = list(rows[0]) if rows else [*_REQUIRED, *(f"{_WEIGHT}{d}" for d in self.domains)]

@@ -156,12 +156,12 @@ class Allocation:
                 f"the allocation is damaged ({type(error).__name__}: {error}); allocate again"
             ) from None
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the allocation as JSON (kind "allocation")."""
         _io.write_json(Path(path), self.to_dict())
 
     @classmethod
-    def load(cls, path: Path) -> "Allocation":
+    def load(cls, path: str | Path) -> "Allocation":
         """Return the allocation of a JSON file."""
         return cls.from_dict(_io.read_versioned(Path(path), kind="allocation", version=FORMAT))
 

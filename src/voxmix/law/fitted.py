@@ -276,12 +276,12 @@ class FittedLaw:
 
         return law_from_dict(value)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the law as JSON (kind "law")."""
         _io.write_json(Path(path), self.to_dict())
 
     @classmethod
-    def load(cls, path: Path) -> "FittedLaw":
+    def load(cls, path: str | Path) -> "FittedLaw":
         """Return the law of a JSON file.
 
         Raises:
