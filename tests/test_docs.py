@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,32 @@ def test_local_links_lead_somewhere(page: Path) -> None:
 def test_the_first_commands_of_the_readme() -> None:
     lines = [line for line in shell_lines(ROOT / "README.md") if line]
     assert lines[:2] == ["make demo", "make test"]
+
+
+def test_the_page_on_tables_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> None:
+    """Every command and the Python of the page, on a table that a known law gives."""
+    import numpy as np
+    from typer.testing import CliRunner
+
+    from voxmix.cli import app
+    from voxmix.law.simulate import random_law, simulate
+
+    page = ROOT / "docs/how-to/law-from-a-table.md"
+    rng = np.random.default_rng(4)
+    truth = random_law(rng, 2)
+    names = ("ABD-CT", "HN-PET")
+    table = simulate(truth, budgets=(500, 1000, 2000, 4000), seeds=2, noise=0.01, domains=names, rng=rng)
+    table = replace(table, volumes=np.tile([300.0, 700.0], (len(table), 1)))
+    table.to_csv(tmp_path / "runs.csv")
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in shell_lines(page) if line.startswith("voxmix ")]
+    assert len(lines) >= 8
+    for line in lines:
+        found = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
+        assert found.exit_code == 0, f"{line}: {found.output}"
+        assert found.stdout.strip(), line
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(code, str(page), "exec"), {})
+    shown = capsys.readouterr().out
+    assert "Allocation(" in shown
+    assert float(shown.split()[-1]) < 1e-6
