@@ -144,3 +144,28 @@ def test_the_same_table_gives_the_same_numbers(make_segmentation, table_of) -> N
     once, again = (compare(table_of(*runs), resamples=100) for _ in range(2))
     assert once.estimates == again.estimates
     assert once.differences == again.differences
+
+
+def test_many_cases_of_few_subjects_are_not_many_witnesses(make_segmentation, table_of) -> None:
+    """Forty cases of four subjects that share a luck of their own are compared as four."""
+    inits = (("scratch", 0.0), ("single", 0.0))
+    runs = study(make_segmentation, *inits, cases=40)
+    lucks = dict(zip(("scratch", "single"), np.random.default_rng(3).normal(0, 0.05, (2, 4)), strict=True))
+    for run in runs:
+        luck = lucks[run["init"]]
+        for k, case in enumerate(run["cases"]):
+            case["subject"] = f"s{k % 4}"
+            case["scores"]["dice"] = {
+                "liver": float(np.clip(case["scores"]["dice"]["liver"] + luck[k % 4], 0, 1))
+            }
+    clustered = compare(table_of(*runs), resamples=200)
+    for run in runs:
+        for case in run["cases"]:
+            del case["subject"]
+    naive = compare(table_of(*runs), resamples=200)
+    (with_subjects,), (without,) = clustered.differences, naive.differences
+    assert (with_subjects.cases, with_subjects.subjects) == (40, 4)
+    assert without.subjects == 40
+    assert with_subjects.test.difference == pytest.approx(without.test.difference)
+    widths = [d.test.high - d.test.low for d in (with_subjects, without)]
+    assert widths[0] > 1.5 * widths[1]

@@ -46,13 +46,21 @@ def result(task: str, init: str, percent: float, *, classify: bool) -> Downstrea
     right = round(percent * 10)
     cases = (
         tuple(
-            ClassifiedCase(case=str(k), domain="", truth=k % 2, probability=(1.0, 0.0) if hit else (0.0, 1.0))
+            ClassifiedCase(
+                case=str(k),
+                subject=str(k),
+                domain="",
+                truth=k % 2,
+                probability=(1.0, 0.0) if hit else (0.0, 1.0),
+            )
             for k in range(1000)
             for hit in [(k % 2 == 0) == (k < right)]
         )
         if classify
         else tuple(
-            SegmentedCase(case=str(k), domain="", dice={"all": percent / 100}, surface_distance_mm={})
+            SegmentedCase(
+                case=str(k), subject=str(k), domain="", dice={"all": percent / 100}, surface_distance_mm={}
+            )
             for k in range(3)
         )
     )

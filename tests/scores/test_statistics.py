@@ -137,7 +137,7 @@ def test_bootstrap_intervals_cover_the_truth_about_as_often_as_promised(cases: i
     truth, hits = 2 / (2 + 1), 0
     for _ in range(300):
         values = rng.beta(2, 1, cases)  # skewed to the left, as Dice is
-        low, high = bootstrap_interval([mean_of(values)], cases, level=0.95, resamples=600, rng=rng)
+        low, high = bootstrap_interval([mean_of(values)], np.eye(cases), level=0.95, resamples=600, rng=rng)
         hits += low <= truth <= high
     assert 0.9 < hits / 300 < 0.985
 
@@ -146,16 +146,39 @@ def test_bootstrap_resamples_the_cases_that_runs_share() -> None:
     # Two runs that err in opposite directions on the same case: their mean does not vary.
     values = np.random.default_rng(5).random(20)
     low, high = bootstrap_interval(
-        [mean_of(values), mean_of(1 - values)], 20, level=0.95, resamples=200, rng=np.random.default_rng(0)
+        [mean_of(values), mean_of(1 - values)],
+        np.eye(20),
+        level=0.95,
+        resamples=200,
+        rng=np.random.default_rng(0),
     )
     assert (low, high) == pytest.approx((0.5, 0.5))
 
 
 def test_two_cases_have_no_interval() -> None:
     rng = np.random.default_rng(0)
-    assert np.isnan(bootstrap_interval([mean_of(np.ones(2))], 2, level=0.95, resamples=10, rng=rng)).all()
+    assert np.isnan(
+        bootstrap_interval([mean_of(np.ones(2))], np.eye(2), level=0.95, resamples=10, rng=rng)
+    ).all()
 
 
 def test_pseudovalues_of_a_mean_are_its_values() -> None:
     values = np.random.default_rng(6).random(7)
-    assert pseudovalues(mean_of(values), 7) == pytest.approx(values)
+    assert pseudovalues(mean_of(values), np.eye(7)) == pytest.approx(values)
+
+
+def test_cases_of_one_subject_count_as_one_witness() -> None:
+    """Ten subjects whose four cases say the same: the interval is that of ten cases, not of forty."""
+    values = np.random.default_rng(7).random(10)
+    given = {"level": 0.95, "resamples": 500}
+    once = bootstrap_interval([mean_of(values)], np.eye(10), rng=np.random.default_rng(0), **given)
+    subjects = np.repeat(np.eye(10), 4, axis=1)
+    again = bootstrap_interval(
+        [mean_of(np.repeat(values, 4))], subjects, rng=np.random.default_rng(0), **given
+    )
+    assert again == pytest.approx(once)
+    assert pseudovalues(mean_of(np.repeat(values, 4)), subjects) == pytest.approx(values)
+    naive = bootstrap_interval(
+        [mean_of(np.repeat(values, 4))], np.eye(40), rng=np.random.default_rng(0), **given
+    )
+    assert naive[1] - naive[0] < 0.6 * (once[1] - once[0])

@@ -113,7 +113,12 @@ def _differences(
     )
     columns += range_of(f"{comparison.level:.0%} interval", "points")
     columns += columns_of(
-        ("p", "number"), ("p corrected", "number"), ("apart", "text"), ("cases", "count"), ("seeds", "count")
+        ("p", "number"),
+        ("p corrected", "number"),
+        ("apart", "text"),
+        ("cases", "count"),
+        ("subjects", "count"),
+        ("seeds", "count"),
     )
     return Table(
         name=name,
@@ -132,6 +137,7 @@ def _differences(
                 d.corrected,
                 ("yes" if d.apart else "no") if d.test.p == d.test.p else "not known",
                 d.cases,
+                d.subjects,
                 len(d.seeds),
             )
             for d in items
@@ -150,7 +156,9 @@ def estimates_table(comparison: Comparison) -> Table:
         ("control", "text"),
     )
     columns += columns_of(("value", "number"), *((name, "number") for name in ("low", "high", "seed_spread")))
-    columns += columns_of(("seeds", "count"), ("cases", "count"), ("unscored", "count"))
+    columns += columns_of(
+        ("seeds", "count"), ("cases", "count"), ("subjects", "count"), ("unscored", "count")
+    )
     return Table(
         name="estimates",
         title="Every score",
@@ -171,6 +179,7 @@ def _row(item: Estimate) -> tuple[Cell, ...]:
         item.seed_spread,
         len(item.seeds),
         item.cases,
+        item.subjects,
         item.unscored,
     )
 

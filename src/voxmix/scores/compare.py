@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from voxmix.errors import InputError
-from voxmix.scores.estimate import Estimate, estimate, shared_cases
+from voxmix.scores.estimate import Estimate, estimate, membership, shared_cases
 from voxmix.scores.metric import Metric, case_values, is_case_mean, metrics_of, weighted
 from voxmix.scores.result import DownstreamResult, SegmentedCase
 from voxmix.scores.statistics import PairedTest, crossed_test, holm, pseudovalues, seed_noise
@@ -23,7 +23,7 @@ class Difference:
 
     Attributes:
         test: difference, interval and p-value of this comparison alone.
-        corrected: p-value corrected for all comparisons of its family; NaN where one seed or one case cannot tell.
+        corrected: p-value corrected for all comparisons of its family; NaN where one seed or one subject cannot tell.
         apart: whether ``corrected`` is below one minus the level.
     """
 
@@ -33,6 +33,7 @@ class Difference:
     second: str
     test: PairedTest
     cases: int
+    subjects: int
     seeds: tuple[int, ...]
     corrected: float = float("nan")
     apart: bool = False
@@ -177,26 +178,28 @@ def _difference(
     seeds = tuple(sorted({run.seed for run in first} & {run.seed for run in second}))
     sides = [[run for run in runs if run.seed in seeds] for runs in (first, second)]
     runs = [run for side in sides for run in side]
-    cases = shared_cases(runs) if runs else ()
-    values = np.array([[_per_case(run, metric, cases) for run in side] for side in sides])
-    values = values.reshape(2, len(seeds), len(cases))
-    known = np.isfinite(values).all(axis=(0, 1))
+    cases = _scored_by_all(runs, metric)
+    subjects = membership(runs, cases)
+    values = [[pseudovalues(weighted(run, metric, cases), subjects) for run in side] for side in sides]
+    both = np.array(values, dtype=np.float64).reshape(2, len(seeds), len(subjects))
     return Difference(
         task=first[0].task,
         metric=metric,
         first=first[0].name,
         second=second[0].name,
-        test=crossed_test((values[0] - values[1])[:, known].T, level=level, noise=noise),
-        cases=int(known.sum()),
+        test=crossed_test((both[0] - both[1]).T, level=level, noise=noise),
+        cases=len(cases),
+        subjects=len(subjects),
         seeds=seeds,
     )
 
 
-def _per_case(run: DownstreamResult, metric: Metric, cases: Sequence[str]) -> np.ndarray:
-    """Return what stands for each case: its score, or its pseudovalue where the metric is no mean over cases."""
-    if is_case_mean(metric):
-        return case_values(run, metric, cases)
-    return pseudovalues(weighted(run, metric, cases), len(cases))
+def _scored_by_all(runs: Sequence[DownstreamResult], metric: Metric) -> tuple[str, ...]:
+    cases = shared_cases(runs) if runs else ()
+    if not is_case_mean(metric):
+        return cases
+    values = np.array([case_values(run, metric, cases) for run in runs]).reshape(len(runs), len(cases))
+    return tuple(name for k, name in enumerate(cases) if np.isfinite(values[:, k]).all())
 
 
 def _left_out(table: ScoreTable, differences: Sequence[Difference]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from voxmix.scores.metric import Metric, case_values, is_case_mean, mean_of, weighted
 from voxmix.scores.result import DownstreamResult
@@ -17,9 +18,9 @@ class Estimate:
     Attributes:
         label: the class it is of, or None for the mean over classes.
         value: mean over seeds; NaN where nothing could be scored.
-        low, high: bootstrap interval over cases; NaN with fewer than three cases.
+        low, high: bootstrap interval over cases, those of one subject together; NaN with fewer than three subjects.
         seed_values: score per seed, in the order of ``seeds``.
-        cases: test cases that every seed has.
+        cases: test cases that every seed has; ``subjects`` are the persons they are of.
         unscored: how often, over cases and seeds, there was nothing to score: the classes were empty in prediction
             and reference.
     """
@@ -35,6 +36,7 @@ class Estimate:
     seeds: tuple[int, ...]
     seed_values: tuple[float, ...]
     cases: int
+    subjects: int
     unscored: int
 
     @property
@@ -46,6 +48,16 @@ class Estimate:
 def shared_cases(runs: Sequence[DownstreamResult]) -> tuple[str, ...]:
     """Return the names of the cases that every run has, sorted."""
     return tuple(sorted(set.intersection(*({item.case for item in run.cases} for run in runs))))
+
+
+def membership(runs: Sequence[DownstreamResult], cases: Sequence[str]) -> Float[np.ndarray, "subject case"]:
+    """Return 1 where a case is of a subject, else 0; subjects in the order of their first case."""
+    subject_of = {item.case: item.subject for run in runs for item in run.cases}
+    subjects = list(dict.fromkeys(subject_of[name] for name in cases))
+    found = np.zeros((len(subjects), len(cases)))
+    for column, name in enumerate(cases):
+        found[subjects.index(subject_of[name]), column] = 1
+    return found
 
 
 def estimate(
@@ -67,8 +79,9 @@ def estimate(
     else:
         scores = [weighted(run, metric, cases) for run in runs]
     by_seed = tuple(float(score(np.ones((1, len(cases))))[0]) if cases else float("nan") for score in scores)
+    subjects = membership(runs, cases)
     low, high = bootstrap_interval(
-        scores, len(cases), level=level, resamples=resamples, rng=np.random.default_rng(seed)
+        scores, subjects, level=level, resamples=resamples, rng=np.random.default_rng(seed)
     )
     return Estimate(
         task=runs[0].task,
@@ -82,5 +95,6 @@ def estimate(
         seeds=tuple(run.seed for run in runs),
         seed_values=by_seed,
         cases=len(cases),
+        subjects=len(subjects),
         unscored=unscored,
     )

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix.scores.compare import Comparison
-from voxmix.scores.estimate import shared_cases
+from voxmix.scores.estimate import membership, shared_cases
 from voxmix.scores.metric import metrics_of, weighted
 from voxmix.scores.rank import rank_correlation
+from voxmix.scores.statistics import resampled
 
 _EXACT = 5040
 
@@ -27,7 +28,7 @@ class ProxyAgreement:
         correlation: Spearman's of score and minus the loss per task: 1 where the lowest loss has the best score; NaN
             with fewer than three initializations.
         mean: over the tasks with a correlation; NaN without one.
-        low, high: its interval, from resampling cases and seeds of every task.
+        low, high: its interval, from resampling subjects and seeds of every task.
         p: share of relabelings of the initializations, the same in all tasks, with a mean as high (one-sided).
         least_p: the smallest p that so few initializations can give.
         right, told_apart: of the pairs that the scores tell apart, how many have the order of the losses.
@@ -136,19 +137,13 @@ def _score_draws(
         groups = {name: runs for name, runs in groups.items() if runs}
         every = [run for runs in groups.values() for run in runs]
         metric, cases = metrics_of(every)[0], shared_cases(every)
-        weights = (
-            rng.multinomial(len(cases), np.full(len(cases), 1 / len(cases)), size=resamples)
-            if cases
-            else None
-        )
+        weights = resampled(membership(every, cases), resamples, rng) if cases else None
         picks = rng.random((resamples, max(len(runs) for runs in groups.values())))
         for name, runs in groups.items():
             item = comparison.estimate(task, metric, name)
             if weights is None or item is None:
                 continue
-            by_seed = np.stack(
-                [weighted(run, metric, cases)(weights.astype(np.float64)) for run in runs], axis=1
-            )
+            by_seed = np.stack([weighted(run, metric, cases)(weights) for run in runs], axis=1)
             chosen = (picks[:, : len(runs)] * len(runs)).astype(np.int64)
             found[task, name] = (item.value, np.take_along_axis(by_seed, chosen, axis=1).mean(axis=1))
     return found

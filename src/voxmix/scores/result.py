@@ -19,9 +19,13 @@ SCORES = ("dice", "surface_distance_mm")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentedCase:
-    """Scores of one case of a segmentation: class to value, None where the class was not scored."""
+    """Scores of one case of a segmentation: class to value, None where the class was not scored.
+
+    ``subject`` is a digest, the same for all cases of a person; the case's own name where it is not known.
+    """
 
     case: str
+    subject: str
     domain: str
     dice: Mapping[str, float | None]
     surface_distance_mm: Mapping[str, float | None]
@@ -32,6 +36,7 @@ class ClassifiedCase:
     """One case of a classification: its class, counted from 0, and the probability of every class."""
 
     case: str
+    subject: str
     domain: str
     truth: int
     probability: tuple[float, ...]
@@ -137,9 +142,7 @@ def _segmented(item: dict[str, Any], classes: tuple[str, ...]) -> SegmentedCase:
                 raise InputError(f"case {item['case']}: class {name!r} is none of {list(classes)}")
             if score is not None and not 0 <= score <= most:
                 raise InputError(f"case {item['case']}, class {name}: {score} is no score")
-    return SegmentedCase(
-        case=str(item["case"]), domain=str(item.get("domain") or ""), dice=dice, surface_distance_mm=distance
-    )
+    return SegmentedCase(**_about(item), dice=dice, surface_distance_mm=distance)
 
 
 def _classified(item: dict[str, Any], classes: tuple[str, ...]) -> ClassifiedCase:
@@ -151,12 +154,16 @@ def _classified(item: dict[str, Any], classes: tuple[str, ...]) -> ClassifiedCas
         )
     if not 0 <= item["truth"] < len(classes):
         raise InputError(f"case {item['case']}: class {item['truth']} of {len(classes)}, counted from 0")
-    return ClassifiedCase(
-        case=str(item["case"]),
-        domain=str(item.get("domain") or ""),
-        truth=int(item["truth"]),
-        probability=probability,
-    )
+    return ClassifiedCase(**_about(item), truth=int(item["truth"]), probability=probability)
+
+
+def _about(item: dict[str, Any]) -> dict[str, str]:
+    case = str(item["case"])
+    return {
+        "case": case,
+        "subject": str(item.get("subject") or case),
+        "domain": str(item.get("domain") or ""),
+    }
 
 
 def _optional(value: Any, kind: type) -> Any:
