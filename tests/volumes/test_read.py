@@ -2,6 +2,8 @@
 
 import gzip
 import struct
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,6 +243,40 @@ def test_npy_header_that_claims_too_much(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
     with pytest.raises(UnreadableVolumeError):
         read_volume(tmp_path / "a.npy")
+
+
+def claim(shape: tuple[int, ...]) -> bytes:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (118 - len(header)) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+
+
+@pytest.mark.parametrize("name", ["volume", "train_images"])
+def test_npz_that_claims_a_terabyte_takes_no_memory(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr(f"{name}.npy", claim((64, 4096, 1024, 1024)[-3 if name == "volume" else -4 :]))
+    tracemalloc.start()
+    with pytest.raises(UnreadableVolumeError):
+        read_volume(tmp_path / "a.npz", volume=0)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_packed_header_that_claims_too_much_takes_no_memory(
+    tmp_path: Path, voxels: np.ndarray, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path), useCompression=True)
+    old, new = {
+        ".mha": (b"DimSize = 5 6 7", b"DimSize = 500 600 700"),
+        ".nrrd": (b"sizes: 5 6 7", b"sizes: 500 600 700"),
+    }[suffix]
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(UnreadableVolumeError, match="claims more voxels than it can hold"):
+        read_volume(path)
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from voxmix.volumes.detached import data_files
 from voxmix.volumes.dicom import read_dicom
 from voxmix.volumes.layouts import DICOM_SUFFIXES, ZIP_SUFFIX, split_suffix
 from voxmix.volumes.manifest import VolumeRecord
-from voxmix.volumes.stacks import part_sizes, stack_volume
+from voxmix.volumes.stacks import array_header, part_sizes, stack_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume, check_shape, spatial_shape
 from voxmix.volumes.zipped import read_zip
 
@@ -196,7 +196,9 @@ def _read_nibabel(path: Path, *, volume: int | None, max_voxels: int, dtype: Any
 
 
 def _read_itk(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
-    data_files(path)  # Refuses a header that leads out of its folder, before the reader follows it.
+    holders = data_files(path) or (
+        path,
+    )  # Refuses a header that leads out of its folder, before it is followed.
     itk = require("SimpleITK", extra="imaging")
     reader = itk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -207,7 +209,10 @@ def _read_itk(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) ->
         raise UnreadableVolumeError(
             "complex voxels; give the magnitude" if is_complex else "several values per voxel; give one"
         )
-    check_shape(tuple(int(size) for size in reader.GetSize()), max_voxels=max_voxels, volume=volume)
+    shape = tuple(int(size) for size in reader.GetSize())
+    check_shape(shape, max_voxels=max_voxels, volume=volume)
+    # Text encodings and all depths take a byte per voxel at least.
+    _check_bytes(holders[0], int(np.prod(shape, dtype=np.int64)), packed=True)
     image = reader.Execute()
     data = np.ascontiguousarray(_pick(itk.GetArrayFromImage(image).T, volume), dtype=dtype)
     rank = image.GetDimension()
@@ -248,9 +253,20 @@ def _read_numpy(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) 
 
 
 def _check_archive(path: Path, *, max_voxels: int) -> None:
+    """Refuse an npz that unpacks to too much, or whose arrays claim more than the archive holds."""
     import zipfile
 
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    if size > max_voxels * 8:
-        raise UnreadableVolumeError(f"the archive unpacks to {size} bytes, more than is allowed")
+        if size > max_voxels * 8:
+            raise UnreadableVolumeError(f"the archive unpacks to {size} bytes, more than is allowed")
+        for entry in archive.infolist():
+            with archive.open(entry) as stream:
+                shape, dtype = array_header(stream)
+            claimed = dtype.itemsize
+            for length in shape:
+                claimed *= length
+            if claimed > entry.file_size:
+                raise UnreadableVolumeError(
+                    "truncated or damaged: its header claims more voxels than it can hold"
+                )

@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -23,7 +24,7 @@ def part_sizes(path: Path) -> dict[str, int]:
             for name in PARTS:
                 if f"{name}.npy" in archive.namelist():
                     with archive.open(f"{name}.npy") as stream:
-                        shape = _shape(stream)
+                        shape, _ = array_header(stream)
                     if len(shape) == 4:
                         sizes[name] = shape[0]
     except (OSError, ValueError, zipfile.BadZipFile):
@@ -44,10 +45,16 @@ def stack_classes(path: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _shape(stream: object) -> tuple[int, ...]:
-    version = np.lib.format.read_magic(stream)  # type: ignore[arg-type]
+def array_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return (shape, type) of the array that starts here, by its header alone.
+
+    Raises:
+        ValueError: it is no array that numpy.save wrote.
+    """
+    version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(stream)[0]  # type: ignore[arg-type]
+    shape, _, dtype = read(stream)
+    return shape, dtype
 
 
 def stack_volume(path: Path, volume: int | None, *, max_voxels: int) -> Shaped[np.ndarray, "x y z"]:
