@@ -12,7 +12,9 @@ from typing import Any
 
 from voxmix.errors import InputError, VoxmixError
 
-_CHUNK_BYTES = 1 << 20
+_NOT_WRITABLE = (
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 def canonical_json(value: Any) -> str:
@@ -114,7 +116,7 @@ def naming_full_disk(where: Path) -> Iterator[None]:
                 f"no space left on the disk of {where}; free some space and give the same command "
                 "again: what is finished is kept"
             ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in _NOT_WRITABLE:
             raise VoxmixError(
                 f"cannot write below {where} ({error.strerror}); choose a folder you may write to"
             ) from error

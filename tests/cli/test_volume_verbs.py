@@ -146,6 +146,7 @@ def test_a_leak_into_downstream_is_exit_code_1_and_like_keeps_sides(pool: Path, 
         (("manifest", "pool", "--rename", "X"), "should be OLD=NEW"),
         (("manifest", "pool", "-o", "m.xlsx"), "should end in .csv or .json"),
         (("audit", "gone.csv"), "no such file"),
+        (("audit", "bad.yaml"), "lacks the columns"),
         (("prepare", "pool"), "give --out CACHE"),
         (("prepare", "pool", "--out", "pool"), "is not empty and no cache"),
         (("prepare", "pool", "--out", "c", "--recipe", "gone.yaml"), "intensity: {HN-CT: bone}"),
@@ -160,3 +161,14 @@ def test_mistakes_are_sentences(pool: Path, tmp_path: Path, arguments: tuple[str
     done = voxmix(*arguments, cwd=tmp_path, code=2)
     assert words in " ".join(done.stderr.split())
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_places_that_cannot_be_written_are_sentences(pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for arguments in (
+        ("manifest", "pool", "-o", "file/m.csv"),
+        ("audit", "pool", "--sheets", "file"),
+        ("prepare", "pool", "--out", "file/cache"),
+    ):
+        done = voxmix(*arguments, cwd=tmp_path, code=1)
+        assert "cannot write below" in done.stderr

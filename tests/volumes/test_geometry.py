@@ -1,5 +1,6 @@
 """Preparing keeps every point of the patient where it was: against SimpleITK, on any affine."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -52,14 +53,7 @@ def affines(draw: st.DrawFn) -> np.ndarray:
     return affine
 
 
-def to_itk(data: np.ndarray, affine: np.ndarray) -> sitk.Image:
-    lps = np.diag([-1.0, -1, 1, 1]) @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    return image
+ToITK = Callable[[np.ndarray, np.ndarray], sitk.Image]
 
 
 def smooth(shape: tuple[int, int, int], seed: int) -> np.ndarray:
@@ -74,7 +68,7 @@ def smooth(shape: tuple[int, int, int], seed: int) -> np.ndarray:
     seed=st.integers(0, 99),
 )
 def test_resampling_equals_simpleitk(
-    affine: np.ndarray, shape: tuple[int, int, int], spacing: float, seed: int
+    to_itk: ToITK, affine: np.ndarray, shape: tuple[int, int, int], spacing: float, seed: int
 ) -> None:
     data = smooth(shape, seed)
     prepared, geometry = prepare_volume(Volume(data=data, affine=affine), recipe=recipe(spacing), domain="D")
@@ -152,7 +146,7 @@ def test_axes_become_right_anterior_superior(affine: np.ndarray, shape: tuple[in
     seed=st.integers(0, 9),
 )
 def test_labels_are_never_made_up_and_follow_the_image(
-    affine: np.ndarray, shape: tuple[int, int, int], spacing: float, seed: int
+    to_itk: ToITK, affine: np.ndarray, shape: tuple[int, int, int], spacing: float, seed: int
 ) -> None:
     labels = np.random.default_rng(seed).choice(np.array([0, 3, 200], np.uint8), shape)
     geometry = prepare_volume(

@@ -1,5 +1,6 @@
 """Label maps on other grids land where they were drawn, never get new values, and strangers are refused."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,16 +49,7 @@ def ball(shape: tuple[int, int, int], affine: np.ndarray, middle: np.ndarray, ra
     return np.linalg.norm(places[..., :3] - middle, axis=-1) < radius_mm
 
 
-def itk(data: np.ndarray, affine: np.ndarray) -> sitk.Image:
-    lps = np.diag([-1.0, -1, 1, 1]) @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    return image
-
-
+ToITK = Callable[[np.ndarray, np.ndarray], sitk.Image]
 ANGLE = st.integers(-1500, 1500).map(lambda n: n / 1000)
 EDGE = st.integers(8, 30).map(lambda n: n / 10)
 
@@ -67,6 +59,7 @@ EDGE = st.integers(8, 30).map(lambda n: n / 10)
     angles=st.tuples(ANGLE, ANGLE, ANGLE), own=st.tuples(EDGE, EDGE, EDGE), other=st.tuples(EDGE, EDGE, EDGE)
 )
 def test_a_label_map_of_any_other_grid_equals_simpleitk(
+    to_itk: ToITK,
     angles: tuple[float, float, float],
     own: tuple[float, float, float],
     other: tuple[float, float, float],
@@ -84,9 +77,9 @@ def test_a_label_map_of_any_other_grid_equals_simpleitk(
     assert "another grid" in notes[0]
     assert moved.dtype == np.uint8
     assert moved.shape == geometry.padded
-    grid = itk(np.zeros(geometry.padded, np.uint8), geometry.prepared_affine)
+    grid = to_itk(np.zeros(geometry.padded, np.uint8), geometry.prepared_affine)
     reference = sitk.GetArrayFromImage(
-        sitk.Resample(itk(drawn, label_affine), grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+        sitk.Resample(to_itk(drawn, label_affine), grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
     ).T
     # Halfway between two voxels either may be taken, and that is all they may differ in.
     index = np.argwhere(moved != reference)

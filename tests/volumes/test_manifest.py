@@ -225,3 +225,8 @@ def test_a_partial_split_is_kept_and_the_rest_placed() -> None:
     assert all(r.split == "validation" for r in placed.records if r.subject in ("s0", "s1", "s2"))
     assert sides(placed)["s9"] == "train"
     assert 3 < placed.counts("validation")["B"] < 25
+
+
+def test_a_manifest_of_thousands_is_one_line_to_look_at() -> None:
+    manifest = Manifest(records=tuple(record("CT", f"s{i}") for i in range(3000)))
+    assert repr(manifest) == "Manifest(3000 volumes: CT 3000)"

@@ -31,7 +31,7 @@ def init(
     study: StudyArgument,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder with a folder per domain, or a CSV with path, domain, subject."),
+        typer.Option(help="Folder of volumes (a folder per domain, or a known layout), or a manifest."),
     ] = None,
     phantoms: Annotated[bool, typer.Option("--phantoms", help="Make phantom volumes instead.")] = False,
     preset: Annotated[

@@ -60,6 +60,11 @@ class PreparedCache:
     recipe: Recipe
     set_aside: tuple[dict[str, str], ...] = ()
 
+    def __repr__(self) -> str:
+        """Say what is in it: the volumes themselves would fill pages."""
+        counts = ", ".join(f"{domain} {count}" for domain, count in self.counts().items())
+        return f"PreparedCache({self.root}: {len(self.volumes)} volumes at {self.recipe.spacing_mm:g} mm: {counts})"
+
     @classmethod
     def open(cls, root: Path) -> "PreparedCache":
         """Return the cache that :func:`voxmix.volumes.prepare.prepare` left in ``root``.

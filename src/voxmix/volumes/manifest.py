@@ -81,6 +81,12 @@ class Manifest:
         ordered = tuple(sorted(self.records, key=lambda r: (r.domain, str(r.path), r.series, r.volume or 0)))
         object.__setattr__(self, "records", ordered)
 
+    def __repr__(self) -> str:
+        """Say how many volumes of which domains: the records themselves would fill pages."""
+        counts = ", ".join(f"{domain} {count}" for domain, count in self.counts().items())
+        aside = f"; {len(self.set_aside)} set aside" if self.set_aside else ""
+        return f"Manifest({len(self.records)} volumes: {counts}{aside})"
+
     @classmethod
     def from_folder(cls, folder: Path) -> "Manifest":
         """Return the volumes below ``folder/<DOMAIN>/``: see :func:`voxmix.volumes.layouts.read_folder`."""

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from voxmix._io import atomic_path, read_versioned, write_json
+from voxmix._io import atomic_path, naming_full_disk, read_versioned, write_json
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, Split, VolumeRecord
 
@@ -75,6 +75,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise InputError(f"no such file: {path}; give a CSV with columns path, domain, subject") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give a CSV file you may read") from None
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
@@ -234,10 +236,12 @@ def write_table(manifest: Manifest, path: Path) -> None:
 
     Raises:
         InputError: another ending.
+        VoxmixError: the disk is full or cannot be written.
     """
     if path.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"{path} should end in .csv or .json")
-    if path.suffix.lower() == ".json":
-        write_manifest_json(manifest, path)
-    else:
-        write_csv(manifest, path)
+    with naming_full_disk(path.parent):
+        if path.suffix.lower() == ".json":
+            write_manifest_json(manifest, path)
+        else:
+            write_csv(manifest, path)
