@@ -74,7 +74,7 @@ def measured_bytes(name: str, settings: ModelSettings, batch: int) -> float:
     """Return the growth of a process's peak memory per draw, between a batch of one and of ``batch``."""
     peaks = []
     for rows in (1, batch):
-        code = f"from model_cost import peak; peak({settings!r}, {name!r}, {rows})"
+        code = f"from model_cost import ModelSettings, peak; peak({settings!r}, {name!r}, {rows})"
         done = subprocess.run(
             [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=sys.path[0]
         )

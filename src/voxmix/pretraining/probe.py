@@ -1,0 +1,123 @@
+"""A few steps of a run's own training loop on random volumes: how long a draw takes here, and how much memory."""
+
+import resource
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from voxmix.compute import ComputeSettings
+from voxmix.design import RunSpec
+from voxmix.pretraining.devices import launch_fabric
+from voxmix.pretraining.preconditions import naming_lost_memory
+from voxmix.pretraining.session import Session
+from voxmix.pretraining.train import make_step
+from voxmix.volumes.cache import PreparedCache, PreparedVolume
+from voxmix.volumes.recipe import Recipe
+
+_VOLUMES, _ROOM = 4, 16  # volumes per domain, and voxels beyond the crop that each has along an axis
+_MANY_STEPS = 1 << 12
+_LEAST_STEPS = 2
+_KILO = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """What a few steps took.
+
+    Attributes:
+        device: kind of device, and its name where it has one.
+        threads: of the CPU.
+        steps: steps timed, after one to warm up.
+        seconds_per_draw: of reading, augmentation and the step, for one run by itself.
+        peak_bytes: most memory in use: of the GPU, or of this whole process on a CPU.
+    """
+
+    device: str
+    threads: int
+    steps: int
+    seconds_per_draw: float
+    peak_bytes: int
+
+
+def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: float) -> Probe:
+    """Make steps of a run for about so many seconds, at least two, and say what they took.
+
+    The loop is that of :func:`voxmix.pretraining.train.train`, with its device, precision, micro-batches and
+    compiler, on random volumes a little larger than a crop; nothing is kept. Volumes are read from memory by then, so
+    a slow disk comes on top.
+
+    Raises:
+        VoxmixError: memory runs out; names the settings to change.
+    """
+    batch = spec.training.batch_size
+    training = replace(spec.training, schedule="cosine", cooldown=0.2)
+    short = replace(spec, budget=batch * _MANY_STEPS, budget_unit="draws", training=training, cache="")
+    quiet = replace(compute, devices=1, nodes=1, trackers=(), pictures=False)
+    torch.set_num_threads(threads)
+    fabric = launch_fabric(quiet, precision=training.precision)
+    with tempfile.TemporaryDirectory() as name, naming_lost_memory(short, quiet):
+        folder = Path(name)
+        cache = _random_cache(folder, short)
+        session = Session.start(
+            short, fabric, compute=quiet, cache=cache, evaluation="", folder=folder, trunk=None
+        )
+        try:
+            session.network.train()
+            make_step(session)
+            _finished(fabric.device)
+            began, steps = time.perf_counter(), 0
+            while steps < _LEAST_STEPS or (time.perf_counter() - began < seconds and steps < _MANY_STEPS - 1):
+                make_step(session)
+                _finished(fabric.device)
+                steps += 1
+            spent = time.perf_counter() - began
+        finally:
+            session.close()
+    return Probe(
+        device=_name_of(fabric.device),
+        threads=threads,
+        steps=steps,
+        seconds_per_draw=spent / (steps * batch),
+        peak_bytes=_peak_bytes(fabric.device),
+    )
+
+
+def _random_cache(root: Path, spec: RunSpec) -> PreparedCache:
+    (root / "volumes").mkdir()
+    rng, edge = np.random.default_rng(0), spec.model.crop + _ROOM
+    volumes = []
+    for domain in spec.mixture.domains:
+        for number in range(_VOLUMES):
+            file = f"volumes/{domain}-{number}.npy"
+            np.save(root / file, rng.random((edge,) * 3, dtype=np.float32).astype(np.float16))
+            volumes.append(
+                PreparedVolume(
+                    key=f"{domain}-{number}",
+                    domain=domain,
+                    subject=str(number),
+                    split="train",
+                    shape=(edge,) * 3,
+                    spacing_mm=1.0,
+                    file=file,
+                )
+            )
+    return PreparedCache(root=root, volumes=tuple(volumes), recipe=Recipe(spacing_mm=1.0))
+
+
+def _finished(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILO
