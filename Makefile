@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STUDY ?= demo-study
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz bench-law coverage paired-tests check-interchange lint constraints clean
+.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz bench-law coverage paired-tests bench-model check-interchange lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -64,6 +64,9 @@ coverage: setup  ## Coverage of the law's intervals on 300 simulated worlds: tak
 
 paired-tests: setup  ## How often tests between initializations are wrong, on made-up scores: a minute
 	$(BIN)/python benchmarks/paired_tests.py
+
+bench-model: setup  ## Cost of a draw: mae against unetr, memory per volume, time over crop and tokens
+	$(BIN)/python benchmarks/model_cost.py
 
 check-interchange: setup  ## Weights in MONAI 1.3 to 1.6 and timm, mixtures in others' loaders; installs each aside
 	$(BIN)/python tests/pretraining/check_interchange.py

@@ -22,6 +22,7 @@ VERBS = (
     "report",
     "status",
     "export",
+    "estimate",
 )
 LAW_VERBS = ("predict", "plan", "path", "structure", "suggest")
 CACHE_VERBS = ("cache list", "cache verify", "cache prune", "cache restore")

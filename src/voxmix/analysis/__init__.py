@@ -16,6 +16,7 @@ from voxmix.analysis.steps import (
     read_laws,
     study_cache,
 )
+from voxmix.analysis.upcoming import runs_left, study_domains
 
 __all__ = [
     "Step",
@@ -35,6 +36,8 @@ __all__ = [
     "read_allocations",
     "read_laws",
     "report_content",
+    "runs_left",
     "study_cache",
+    "study_domains",
     "study_status",
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from voxmix import __version__
-from voxmix.cli import cache, decision, downstream, export, law, scores, study, volumes
+from voxmix.cli import cache, decision, downstream, estimate, export, law, scores, study, volumes
 
 app = typer.Typer(
     name="voxmix",
@@ -27,6 +27,7 @@ _VERBS = (
     study.demo,
     study.init,
     study.prepare,
+    estimate.estimate,
     study.run,
     law.fit,
     law.allocate,

@@ -86,12 +86,16 @@ def estimate(
         raise InputError(f"the rate must be above 0 operations a second, got {rate}")
     specs = [spec for some in kinds.values() for spec in some]
     if not specs:
-        raise InputError("no runs are planned, so there is nothing to estimate; raise seeds in the study file")
+        raise InputError(
+            "no runs are planned, so there is nothing to estimate; raise seeds in the study file"
+        )
     model = specs[0].model
     found, each = footprint(model), flops_per_draw(model)
     per_draw = measured.seconds_per_draw if measured else each / rate if rate else None
     work = tuple(
-        _work(kind, some, targets=targets, flops=each, seconds=per_draw) for kind, some in kinds.items() if some
+        _work(kind, some, targets=targets, flops=each, seconds=per_draw)
+        for kind, some in kinds.items()
+        if some
     )
     known = [item.seconds for item in work if item.seconds is not None]
     return Estimate(
@@ -107,9 +111,7 @@ def estimate(
     )
 
 
-def _work(
-    kind: str, specs: Sequence[RunSpec], *, targets: int, flops: int, seconds: float | None
-) -> Work:
+def _work(kind: str, specs: Sequence[RunSpec], *, targets: int, flops: int, seconds: float | None) -> Work:
     timed = [spec for spec in specs if spec.budget_unit == "seconds"]
     counted = [spec for spec in specs if spec.budget_unit != "seconds"]
     draws = draws_to_make(counted)

@@ -95,10 +95,8 @@ def train(
 
 def _steps(session: Session, *, progress: ProgressCallback) -> None:
     """Make every step that is left; the last batch is smaller where the budget asks for it."""
-    spec, fabric, network, optimizer = session.spec, session.fabric, session.network, session.optimizer
-    batch_size = spec.training.batch_size
-    rank, world, rows = fabric.global_rank, fabric.world_size, session.rows
-    network.train()
+    fabric = session.fabric
+    session.network.train()
     progress(*session.progress())
     saved = time.monotonic()
     with interrupts_deferred() as interrupted:
@@ -106,31 +104,7 @@ def _steps(session: Session, *, progress: ProgressCallback) -> None:
         while not (session.is_trained or stopping):
             session.decide_length()
             session.share_trunk()
-            start = session.steps_done * batch_size
-            stop = min(start + batch_size, session.planned)
-            rate = learning_rate(session.steps_done, steps=session.steps, settings=spec.training)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-
-            loss = torch.zeros((), device=fabric.device)
-            pieces = pieces_of(start, stop, rank=rank, world=world, rows=rows)
-            for number, piece in enumerate(pieces, start=1):
-                batch = session.batches.read(piece)
-                with fabric.no_backward_sync(network, enabled=number < len(pieces)):
-                    predicted, truth = network(batch.crops, batch.visible, batch.masked, batch.domain)
-                    share = mse_loss(predicted, truth) * piece.weight
-                    fabric.backward(share)
-                loss += share.detach()
-            if world > 1:
-                loss = _mean_of_processes(fabric, loss)
-            norm = _clip(fabric, network, optimizer, limit=spec.training.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-
-            session.steps_done += 1
-            session.metrics.add(
-                step=session.steps_done, draws=stop, loss=loss, gradient_norm=norm, learning_rate=rate
-            )
+            make_step(session)
             if session.steps_done % _FLUSH_STEPS == 0 or session.is_trained:
                 session.metrics.flush()
                 progress(*session.progress())
@@ -139,6 +113,36 @@ def _steps(session: Session, *, progress: ProgressCallback) -> None:
             if stopping or due:
                 session.save()
                 saved = time.monotonic()
+
+
+def make_step(session: Session) -> None:
+    """Make one step: read this process's share of the batch, go forward and back, update, note the loss."""
+    spec, fabric, network, optimizer = session.spec, session.fabric, session.network, session.optimizer
+    start = session.steps_done * spec.training.batch_size
+    stop = min(start + spec.training.batch_size, session.planned)
+    rate = learning_rate(session.steps_done, steps=session.steps, settings=spec.training)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+    loss = torch.zeros((), device=fabric.device)
+    pieces = pieces_of(start, stop, rank=fabric.global_rank, world=fabric.world_size, rows=session.rows)
+    for number, piece in enumerate(pieces, start=1):
+        batch = session.batches.read(piece)
+        with fabric.no_backward_sync(network, enabled=number < len(pieces)):
+            predicted, truth = network(batch.crops, batch.visible, batch.masked, batch.domain)
+            share = mse_loss(predicted, truth) * piece.weight
+            fabric.backward(share)
+        loss += share.detach()
+    if fabric.world_size > 1:
+        loss = _mean_of_processes(fabric, loss)
+    norm = _clip(fabric, network, optimizer, limit=spec.training.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+
+    session.steps_done += 1
+    session.metrics.add(
+        step=session.steps_done, draws=stop, loss=loss, gradient_norm=norm, learning_rate=rate
+    )
 
 
 def _mean_of_processes(fabric: Fabric, value: Tensor) -> Tensor:

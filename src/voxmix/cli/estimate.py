@@ -1,0 +1,163 @@
+"""The verb that says what a study will cost before it is run."""
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voxmix._progress import waiting
+from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
+from voxmix.cli.study import JsonOption, StudyArgument
+from voxmix.errors import InputError
+
+if TYPE_CHECKING:
+    from voxmix.pretraining.estimate import Estimate
+    from voxmix.pretraining.probe import Probe
+
+
+@verb
+def estimate(
+    study: StudyArgument,
+    seconds: Annotated[
+        float, typer.Option(help="How long the probe may take steps; it makes two at least.")
+    ] = 5.0,
+    tflops: Annotated[
+        float | None,
+        typer.Option(help="No probe: the rate in TFLOP/s that a device which is not here would sustain."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the runs that are left will cost: operations, memory, disk and time.
+
+    Time and peak memory come from a few steps of the real training loop on this machine's device, with the study's
+    settings on random volumes. For a device that is not here give --tflops, the rate it would sustain (a third of
+    its peak is a fair guess); no step is made then. Memory is counted from what autograd keeps of a draw: libraries
+    and workspaces come on top.
+
+    Examples:
+
+      voxmix estimate mystudy
+
+      voxmix estimate mystudy --tflops 40
+    """
+    from voxmix._optional import require
+    from voxmix.analysis import runs_left, study_domains
+    from voxmix.experiment import runs_at_once
+    from voxmix.store import Study, cores
+
+    require("torch", extra="train")
+    from voxmix.pretraining.estimate import estimate as estimate_runs
+    from voxmix.pretraining.probe import probe
+
+    opened = Study.open(study)
+    if tflops is not None and not tflops > 0:
+        raise InputError(f"--tflops must be above 0, got {tflops}; e.g. --tflops 40")
+    kinds = runs_left(opened)
+    specs = [spec for some in kinds.values() for spec in some]
+    if not specs:
+        if as_json:
+            emit_json({"runs_left": 0})
+        else:
+            emit("every run is finished: nothing is left to compute")
+        return
+    compute = opened.config.compute
+    at_once = (
+        runs_at_once(opened, specs) if tflops is None else 1
+    )  # runs share the one device that is not here
+    measured = None
+    if tflops is None:
+        threads = max(1, cores() // (at_once * compute.devices))
+        with waiting("making a few steps"):
+            measured = probe(specs[0], compute=compute, threads=threads, seconds=seconds)
+    found = estimate_runs(
+        kinds,
+        targets=len(study_domains(opened)),
+        compute=compute,
+        at_once=at_once,
+        measured=measured,
+        rate=None if tflops is None else tflops * 1e12,
+    )
+    if as_json:
+        emit_json(_value(found, measured))
+        return
+    _show(found, measured, tflops=tflops)
+
+
+def _value(found: "Estimate", measured: "Probe | None") -> dict[str, Any]:
+    return {
+        "runs_left": sum(item.runs for item in found.work),
+        **asdict(found),
+        "run_bytes": found.run_bytes,
+        "probe": None if measured is None else asdict(measured),
+    }
+
+
+def _show(found: "Estimate", measured: "Probe | None", *, tflops: float | None) -> None:
+    rows = [
+        [
+            item.kind,
+            str(item.runs),
+            f"{item.draws:,}",
+            f"{item.evaluated:,}",
+            _operations(item.flops),
+            _time(item.seconds),
+        ]
+        for item in found.work
+    ]
+    headers = ["kind", "runs", "draws", "crops measured", "operations", "one after the other"]
+    emit_table("What is left", headers, rows)
+    each = (
+        f"{found.parameters:,} parameters, {_operations(found.flops_per_draw)} a draw (forward and backward)"
+    )
+    emit(f"\none run: {each}")
+    memory = (
+        f"at least {size_text(found.run_bytes)}: {size_text(found.state_bytes)} for weights, gradients and optimizer, "
+        f"{found.rows} x {size_text(found.draw_bytes)} for draws"
+    )
+    emit(f"memory of one run: {memory}")
+    if measured is not None:
+        rate = found.flops_per_draw / measured.seconds_per_draw / 1e9
+        what = (
+            "in use on the GPU"
+            if measured.device not in ("cpu", "mps")
+            else "of the process, libraries included"
+        )
+        emit(
+            f"probe: {measured.steps} steps on {measured.device} ({measured.threads} thread(s)), "
+            f"{1 / measured.seconds_per_draw:,.3g} draws/s, {rate:,.3g} GFLOP/s, peak {size_text(measured.peak_bytes)} {what}"
+        )
+    elif tflops is not None:
+        emit(f"no probe: {tflops:g} TFLOP/s taken as given")
+    emit(f"disk: {size_text(found.disk_bytes)} for weights, and states of runs under way")
+    emit(f"in all: {_time(found.seconds)} with {found.at_once} run(s) at a time")
+    _warn(found)
+
+
+def _warn(found: "Estimate") -> None:
+    try:
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return
+    if found.at_once * found.run_bytes > installed:
+        note(
+            f"{found.at_once} runs at a time need at least {size_text(found.at_once * found.run_bytes)}, this machine has "
+            f"{size_text(installed)} of memory; lower workers, set compute.micro_batch, or use a GPU with enough"
+        )
+
+
+def _operations(count: float) -> str:
+    for unit, size in (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12)):
+        if count >= size:
+            return f"{count / size:,.3g} {unit}"
+    return f"{count / 1e9:,.3g} GFLOP"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:,.1f} days"
