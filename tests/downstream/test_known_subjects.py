@@ -1,6 +1,7 @@
 """Whom pretraining has seen is known by the map beside its data; without the map nothing is assumed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,5 +33,14 @@ def test_the_map_beside_the_data_tells_who_was_pretrained_on(
     assert not trained & held_out
     assert not list(tmp_path.glob("cases*/salt"))
     map_path(dataset).unlink()
-    with pytest.raises(InputError, match="nobody can tell whom the encoders were pretrained on"):
-        build(task, dataset, pretrained=pretrained, pretrained_source=dataset)
+    for _ in range(2):
+        with pytest.raises(InputError, match="nobody can tell whom the encoders were pretrained on"):
+            build(task, dataset, pretrained=pretrained, pretrained_source=dataset)
+        # The second time there is a map again, of another cache with another secret.
+        manifest = Manifest.from_folder(dataset).split(seed=3)
+        prepare(
+            replace(manifest, records=manifest.records[:-1]),
+            recipe=recipe,
+            root=tmp_path / "other",
+            source=dataset,
+        )

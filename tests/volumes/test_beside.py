@@ -9,7 +9,7 @@ import pytest
 
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, Recipe
-from voxmix.volumes.beside import find_salt, map_path, read_map, set_aside_path
+from voxmix.volumes.beside import claim_salt, map_path, read_map, salt_of, set_aside_path
 from voxmix.volumes.cache import subject_digest
 from voxmix.volumes.prepare import prepare
 
@@ -109,10 +109,20 @@ def test_a_table_has_its_own_map(data: Path, tmp_path: Path) -> None:
 
 def test_a_secret_that_is_given_is_kept_nowhere(data: Path, tmp_path: Path) -> None:
     one = prepare(opened(data), recipe=RECIPE, root=tmp_path / "one", source=data).cache
-    secret = find_salt(one.root, data)
+    secret = salt_of(one, data)
     assert secret is not None
     two = prepare(opened(data), recipe=RECIPE, root=tmp_path / "two", salt=secret).cache
     assert two.volumes == one.volumes
     for path in (tmp_path / "two").rglob("*"):
         assert path.name != "salt"
         assert path.is_dir() or secret.encode() not in path.read_bytes()
+
+
+def test_two_caches_that_start_together_agree_on_the_secret(data: Path, tmp_path: Path) -> None:
+    first = claim_salt(tmp_path / "one", data)
+    assert claim_salt(tmp_path / "two", data) == first
+    assert map_path(data).stat().st_mode & 0o077 == 0
+    assert [p.name for p in data.iterdir() if p.is_file()] == [map_path(data).name]
+    cache = prepare(opened(data), recipe=RECIPE, root=tmp_path / "two", source=data).cache
+    assert salt_of(cache, data) == first
+    assert salt_of(cache, None) is None

@@ -15,7 +15,7 @@ from voxmix.downstream.sources import PARTS, Part, Sources, read_sources
 from voxmix.downstream.split import check_official, split_subjects
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
-from voxmix.volumes.beside import find_salt, new_salt
+from voxmix.volumes.beside import new_salt, salt_of
 from voxmix.volumes.cache import PreparedCache, PreparedVolume, subject_digest
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 from voxmix.volumes.prepare import prepare
@@ -212,10 +212,10 @@ def _salt_of(pretrained: PreparedCache | None, source: Path | None) -> str:
     """
     if pretrained is None:
         return new_salt()
-    found = find_salt(pretrained.root, source)
+    found = salt_of(pretrained, source)
     if found is None:
         raise InputError(
-            "the map of the study's subjects is no longer beside its volumes, so nobody can tell whom the encoders "
+            "the map of the study's subjects is no longer beside its volumes, or is that of others, so nobody can tell whom the encoders "
             "were pretrained on; put it back, or prepare the study again: voxmix prepare"
         )
     return found

@@ -8,14 +8,17 @@ owner only, in the folder that holds the images anyway.
 """
 
 import csv
+import os
 import secrets
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from voxmix._io import atomic_path, read_versioned, write_json
 from voxmix.errors import VoxmixWarning
+from voxmix.volumes.cache import PreparedCache
 from voxmix.volumes.manifest import SetAside
 from voxmix.volumes.tables import relative_name
 
@@ -58,14 +61,48 @@ def read_map(source: Path) -> SubjectMap | None:
     return SubjectMap(salt=value["salt"], subjects=value["subjects"], volumes=value["volumes"])
 
 
-def find_salt(root: Path, source: Path | None) -> str | None:
-    """Return the secret of a cache's pseudonyms: from the map beside its data, else from the cache, else None.
+def salt_of(cache: PreparedCache, source: Path | None) -> str | None:
+    """Return the secret of a cache's pseudonyms, or None where nobody knows it any more.
 
-    ``root`` is the cache, ``source`` the folder or table that it was made from.
+    ``source`` is the folder or table that the cache was made from. A map beside it counts when it knows every
+    subject of the cache; else the secret may still lie in the cache.
+    """
+    found = None if source is None else read_map(source)
+    if found is not None and {volume.subject for volume in cache.volumes} <= found.subjects.keys():
+        return found.salt
+    return _kept(cache.root)
+
+
+def claim_salt(root: Path, source: Path | None) -> str:
+    """Return the secret for a cache in ``root``: that of the data's map, else that of the cache, else a new one.
+
+    A new one is published beside the data at once, so that two caches made of the same data at the same time
+    agree on it.
     """
     found = None if source is None else read_map(source)
     if found is not None:
         return found.salt
+    salt = _kept(root) or secrets.token_hex(16)
+    if source is None:
+        return salt
+    path = map_path(source)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        write_json(temporary, {"kind": KIND, "format": FORMAT, "salt": salt, "subjects": {}, "volumes": {}})
+        temporary.chmod(0o600)
+        os.link(temporary, path)  # Unlike a rename this never replaces the map of another.
+    except FileExistsError:
+        found = read_map(source)
+        return salt if found is None else found.salt
+    except OSError:
+        return salt  # No hard links, or no right to write: the map itself is written, or missed, in the end.
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return salt
+
+
+def _kept(root: Path) -> str | None:
     kept = root / SALT
     return kept.read_text(encoding="utf-8") if kept.exists() else None
 

@@ -16,7 +16,7 @@ from voxmix._io import atomic_path, digest, file_digest, naming_full_disk, read_
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
-from voxmix.volumes.beside import SALT, SubjectMap, find_salt, new_salt, write_map, write_set_aside
+from voxmix.volumes.beside import SALT, SubjectMap, claim_salt, write_map, write_set_aside
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
 from voxmix.volumes.content import content_digest, record_digest
 from voxmix.volumes.geometry import Geometry, Shape
@@ -82,7 +82,7 @@ def prepare(
     ``source`` is the folder or table the manifest came from: the map from pseudonyms to subjects and the list of
     files that were set aside are kept beside it (:mod:`voxmix.volumes.beside`). Without it there is no map, and
     the secret of the pseudonyms stays in the cache. A ``salt`` that is given is used and kept nowhere: that of
-    another cache makes one person known in both (:func:`voxmix.volumes.beside.find_salt`). ``tell`` hears, before anything is made, what the disk needs
+    another cache makes one person known in both (:func:`voxmix.volumes.beside.salt_of`). ``tell`` hears, before anything is made, what the disk needs
     and has.
 
     Raises:
@@ -100,7 +100,7 @@ def prepare(
         if tell is not None:
             tell(space)
         _warn_of_space(space, root)
-        secret = salt or find_salt(root, source) or new_salt()
+        secret = salt or claim_salt(root, source)
         outcomes = _run(manifest.records, recipe=recipe, root=root, workers=workers, progress=progress)
         volumes, set_aside, shown = _collect(manifest, outcomes, salt=secret, recipe=recipe)
         if source is not None:
