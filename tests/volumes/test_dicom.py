@@ -206,6 +206,11 @@ def test_a_manifest_lists_every_series_and_every_time(tmp_path: Path, voxels: np
         ("p1", b, 1),
         ("p2", "", None),
     }
+    packed = zip_folder(tmp_path / "CT" / "p1", tmp_path / "p1.zip")
+    zipped = take_apart(Manifest(records=(VolumeRecord(path=packed, domain="CT", subject="p1"),)))
+    assert {(r.series, r.volume) for r in zipped.records} == {(a, None), (b, 0), (b, 1)}
+    read = read_volume(packed, series=b, volume=1)
+    np.testing.assert_array_equal(read.data, read_volume(tmp_path / "CT" / "p1", series=b, volume=1).data)
     apart.write_csv(tmp_path / "m.csv")
     assert Manifest.from_csv(tmp_path / "m.csv") == apart
     assert "1.2.3" not in (tmp_path / "m.csv").read_text()

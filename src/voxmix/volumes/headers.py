@@ -15,7 +15,9 @@ def claimed_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None
     suffix = split_suffix(path.name)[1]
     try:
         if suffix in (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr"):
-            header = require("nibabel", extra="imaging").load(path).header
+            nibabel = require("nibabel", extra="imaging")
+            with nibabel.imageglobals.LoggingOutputSuppressor():
+                header = nibabel.load(path).header
             shape, voxel_mm = header.get_data_shape(), header.get_zooms()[:3]
         elif suffix in (".nrrd", ".nhdr", ".mha", ".mhd"):
             reader = require("SimpleITK", extra="imaging").ImageFileReader()

@@ -9,9 +9,11 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.volumes.dicom import list_series
 from voxmix.volumes.headers import claimed_grid
-from voxmix.volumes.layouts import DICOM_SUFFIXES, split_suffix
+from voxmix.volumes.layouts import DICOM_SUFFIXES, ZIP_SUFFIX, split_suffix
 from voxmix.volumes.manifest import Manifest, VolumeRecord
+from voxmix.volumes.read import MAX_VOXELS
 from voxmix.volumes.volume import spatial_shape
+from voxmix.volumes.zipped import list_zip
 
 _CHUNK = 32
 _MOST = 10_000
@@ -63,13 +65,16 @@ def _parts(record: VolumeRecord, times: str) -> Iterator[VolumeRecord]:
         return
     try:
         if record.path.is_dir() or split_suffix(record.path.name)[1] in DICOM_SUFFIXES:
-            series = [item for item in list_series(record.path) if record.series in ("", item[0])]
+            series = list(list_series(record.path))
+        elif split_suffix(record.path.name)[1] == ZIP_SUFFIX:
+            series = list(list_zip(record.path, max_voxels=MAX_VOXELS))
         else:
             series = [("", _volumes(record))]
     except ImportError:
         raise
     except Exception:  # A header that cannot be read: preparing says why, in its turn.
         series = []
+    series = [item for item in series if record.series in ("", item[0])]
     if not series:
         yield record
     # The only series of a folder needs no name: the record stays true when its UID changes by anonymizing.

@@ -168,7 +168,9 @@ def _check_affine(affine: Float[np.ndarray, "4 4"]) -> None:
 
 def _read_nibabel(path: Path, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
     nibabel = require("nibabel", extra="imaging")
-    image: Any = nibabel.load(path)
+    # Odd headers are common and nibabel prints what is in them; those values we use are checked below.
+    with nibabel.imageglobals.LoggingOutputSuppressor():
+        image: Any = nibabel.load(path)
     header = image.header
     _check_kind(header.get_data_dtype())
     shape = tuple(int(size) for size in image.shape)

@@ -2,9 +2,11 @@
 
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from voxmix.volumes.dicom import read_dicom
+from voxmix.volumes.dicom import list_series, read_dicom
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 _MAX_FILES = 100_000
@@ -22,13 +24,28 @@ def read_zip(path: Path, *, volume: int | None, series: str, max_voxels: int) ->
         UnreadableVolumeError: not a zip, encrypted, a name that leads out of the zip, more bytes than
             ``max_voxels`` voxels can need, or no readable DICOM series.
     """
+    with _unpacked(path, max_bytes=max_voxels * _BYTES_PER_VOXEL) as folder:
+        return read_dicom(folder, volume=volume, series=series, max_voxels=max_voxels)
+
+
+def list_zip(path: Path, *, max_voxels: int) -> tuple[tuple[str, int], ...]:
+    """Return :func:`voxmix.volumes.dicom.list_series` of the files in a zip.
+
+    Raises:
+        UnreadableVolumeError: as :func:`read_zip`.
+    """
+    with _unpacked(path, max_bytes=max_voxels * _BYTES_PER_VOXEL) as folder:
+        return list_series(folder)
+
+
+@contextmanager
+def _unpacked(path: Path, *, max_bytes: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         try:
-            unpack(path, folder, max_bytes=max_voxels * _BYTES_PER_VOXEL)
+            unpack(path, Path(name), max_bytes=max_bytes)
         except (zipfile.BadZipFile, NotImplementedError):
             raise UnreadableVolumeError("damaged: it cannot be unpacked") from None
-        return read_dicom(folder, volume=volume, series=series, max_voxels=max_voxels)
+        yield Path(name)
 
 
 def unpack(path: Path, folder: Path, *, max_bytes: int) -> None:
