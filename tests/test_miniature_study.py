@@ -223,3 +223,22 @@ def _reached(root: Path, results: int) -> bool:
 
 def _losses(root: Path) -> dict[str, object]:
     return {p.parent.name: json.loads(p.read_text())["losses"] for p in root.glob("runs/*/result.json")}
+
+
+def test_repeats_lose_their_worth_where_the_study_says_so(finished: Path) -> None:
+    path = finished / "study.yaml"
+    before = path.read_text()
+    values = yaml.safe_load(before)
+    values["fit"] = {**values["fit"], "repetition": 5.0, "bootstrap": 0}
+    path.write_text(yaml.safe_dump(values))
+    try:
+        done = in_process("fit", str(finished), "--json")
+        assert done.exit_code == 0, done.stderr
+        law = json.loads((finished / "laws" / "transfer.json").read_text())
+        cards = [json.loads(p.read_text()) for p in finished.glob("runs/*/result.json")]
+        assert set(law["repeats"].values()) == {5.0}
+        assert law["unique_volumes"] == {n: float(v) for n, v in law["volumes"].items()}
+        drawn = {n: max(card["unique_volumes"].get(n, 0) for card in cards) for n in DOMAINS}
+        assert law["unique_volumes"] == drawn  # every training volume was drawn by some run
+    finally:
+        path.write_text(before)

@@ -88,6 +88,8 @@ def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, 
         law = fit(
             table,
             law=name,
+            method=settings.diversity_method if name == "diversity" else "two-stage",
+            repetition=settings.repetition,
             max_exponent=settings.max_exponent,
             max_transfer=settings.max_transfer,
             bootstrap=settings.bootstrap,

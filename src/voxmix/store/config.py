@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
 
@@ -60,13 +60,21 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitSettings:
-    """How the laws are fitted. ``max_transfer`` bounds tau (the paper: 1); ``bootstrap`` counts resamples."""
+    """How the laws are fitted.
+
+    ``max_transfer`` bounds tau (the paper: 1), ``bootstrap`` counts resamples. The naive and the paper's law are
+    fitted in two stages, as the paper does; ``diversity_method`` says how the diversity law is, whose joint fit
+    ranked measured mixtures better (NOTEBOOK.md, 2026-11-22). ``repetition`` lets repeats of the volumes that exist
+    lose their worth: a rate R, "fitted", or "per-domain".
+    """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
 
     max_exponent: float = 2.0
     max_transfer: float = 1.0
     bootstrap: int = 200
+    diversity_method: Literal["two-stage", "joint"] = "joint"
+    repetition: float | Literal["fitted", "per-domain"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_exponent", "max_transfer"):
@@ -74,6 +82,10 @@ class FitSettings:
                 raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.bootstrap < 0:
             raise InputError(f"bootstrap must be 0 (no intervals) or more, got {self.bootstrap}")
+        if isinstance(self.repetition, float) and not self.repetition > 0:
+            raise InputError(
+                f"repetition must be null, fitted, per-domain or a rate above 0, got {self.repetition}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +148,7 @@ _COMMENTS = {
     "training": "Optimization and light augmentation. schedule: cosine, or trunk (one trunk serves every budget).",
     "evaluation": "Fixed crops and fixed masks on which every run is measured.",
     "design": "Proxy runs: every domain alone and the uniform mixture, at each budget (in budget_unit).",
-    "fit": "The laws: upper bounds of exponent and transfer, bootstrap resamples for the intervals.",
+    "fit": "The laws: bounds, resamples for intervals. repetition: null, a rate R, fitted or per-domain.",
     "allocation": "The budget to allocate (volume draws), the least share of a domain, what to compare.",
     "compute": "How a run is computed; nothing here changes what it is. trackers: tensorboard, mlflow, wandb.",
     "workers": "Runs at the same time; null uses every core, or every GPU.",
