@@ -17,7 +17,8 @@ class ComputeSettings:
         nodes: machines that do so, started by ``srun`` or ``torchrun``.
         micro_batch: draws computed at once; gradients are added up to a whole batch. None: the batch.
         compile: let ``torch.compile`` fuse the network; pays for long runs, needs a C++ compiler on a CPU.
-        loaders: processes that read crops ahead; 0 reads in the training process.
+        loaders: threads that read crops ahead; 0 reads in the training thread. One pays where files lie on a slow or
+            distant disk.
         checkpoint_seconds: time between states written to disk.
         pictures: keep a picture of every domain's reconstruction in the run's folder; it shows slices of volumes.
         trackers: what else follows the losses: ``tensorboard``, ``mlflow``, ``wandb``, or a plug-in.

@@ -1,6 +1,8 @@
 """Draws as tensors on the device, and how processes share them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -11,7 +13,8 @@ from torch import Tensor
 from voxmix.design import RunSpec
 from voxmix.pretraining.augment import augment, noise_bank
 from voxmix.pretraining.crops import CropReader
-from voxmix.pretraining.sampling import DrawPlan, draw_parameters
+from voxmix.pretraining.loader import CropLoader
+from voxmix.pretraining.sampling import DrawParameters, DrawPlan, draw_parameters
 from voxmix.volumes.cache import PreparedCache
 
 
@@ -58,27 +61,46 @@ class Batches:
     """Reads the draws of a plan; the host's memory is used again for every batch."""
 
     def __init__(
-        self, spec: RunSpec, plan: DrawPlan, *, cache: PreparedCache, fabric: Fabric, rows: int
+        self,
+        spec: RunSpec,
+        plan: DrawPlan,
+        *,
+        cache: PreparedCache,
+        fabric: Fabric,
+        rows: int,
+        loaders: int = 0,
     ) -> None:
-        edge, device = spec.model.crop, fabric.device
-        self._spec, self._fabric = spec, fabric
-        self._reader = CropReader(cache, plan, crop=edge)
-        self._host = torch.empty(
-            (rows, edge, edge, edge), dtype=torch.float16, pin_memory=device.type == "cuda"
+        device = fabric.device
+        self._fabric = fabric
+        self._reader = CropReader(cache, plan, crop=spec.model.crop)
+        self._loader = CropLoader(
+            self._reader,
+            partial(_parameters, spec=spec),
+            rows=rows,
+            workers=loaders,
+            # A GPU gets two bytes a voxel; on a CPU the batch itself is augmented, without a further copy.
+            dtype=torch.float32 if device.type == "cpu" else torch.float16,
+            pinned=device.type == "cuda",
         )
-        self._bank = noise_bank(voxels=edge**3, device=device)
+        self._bank = noise_bank(voxels=spec.model.crop**3, device=device)
+
+    def expect(self, pieces: Iterable[Piece]) -> None:
+        """Let the loaders read these pieces ahead, in the order in which they will be asked for."""
+        self._loader.expect((piece.first, piece.last) for piece in pieces)
 
     def read(self, piece: Piece) -> Batch:
-        """Return the draws of a piece."""
-        spec, fabric, reader = self._spec, self._fabric, self._reader
-        drawn = draw_parameters(
-            piece.first, piece.last, seed=spec.seed, model=spec.model, training=spec.training
-        )
-        crops = reader.read(piece.first, drawn, self._host).to(fabric.device, torch.float32)
-        augment(crops, drawn, self._bank)
+        """Return the draws of a piece; valid until the next call."""
+        fabric = self._fabric
+        drawn, host = self._loader.read(piece.first, piece.last)
+        crops = augment(host.to(fabric.device, torch.float32), drawn, self._bank)
         visible, masked = torch.from_numpy(drawn.visible), torch.from_numpy(drawn.masked)
-        rest = fabric.to_device((visible, masked, reader.domains(piece.first, piece.last)))
+        rest = fabric.to_device((visible, masked, self._reader.domains(piece.first, piece.last)))
         return Batch(crops=crops, visible=rest[0], masked=rest[1], domain=rest[2])
 
     def close(self) -> None:
         """Let go of what reads ahead."""
+        self._loader.close()
+
+
+def _parameters(start: int, stop: int, *, spec: RunSpec) -> DrawParameters:
+    return draw_parameters(start, stop, seed=spec.seed, model=spec.model, training=spec.training)

@@ -285,7 +285,9 @@ def plan_run(spec: RunSpec, draws: int | None, *, cache: PreparedCache, least: i
 def _batches(
     spec: RunSpec, plan: DrawPlan, *, compute: ComputeSettings, cache: PreparedCache, fabric: Fabric
 ) -> Batches:
-    return Batches(spec, plan, cache=cache, fabric=fabric, rows=rows_at_once(spec, compute))
+    return Batches(
+        spec, plan, cache=cache, fabric=fabric, rows=rows_at_once(spec, compute), loaders=compute.loaders
+    )
 
 
 def rows_at_once(spec: RunSpec, compute: ComputeSettings) -> int:

@@ -1,6 +1,7 @@
 """The training loop: every proxy, mixture check and final pretraining is a call of :func:`train`."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,13 @@ def make_step(session: Session) -> None:
         group["lr"] = rate
 
     loss = torch.zeros((), device=fabric.device)
-    pieces = pieces_of(start, stop, rank=fabric.global_rank, world=fabric.world_size, rows=session.rows)
+    share_of = partial(pieces_of, rank=fabric.global_rank, world=fabric.world_size, rows=session.rows)
+    pieces = share_of(start, stop)
+    end = min(stop + spec.training.batch_size, session.planned)
+    coming = share_of(stop, end) if stop < end else []
     for number, piece in enumerate(pieces, start=1):
         batch = session.batches.read(piece)
+        session.batches.expect([*pieces[number:], *coming])
         with fabric.no_backward_sync(network, enabled=number < len(pieces)):
             predicted, truth = network(batch.crops, batch.visible, batch.masked, batch.domain)
             share = mse_loss(predicted, truth) * piece.weight

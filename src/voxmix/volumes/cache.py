@@ -2,6 +2,7 @@
 
     <root>/index.json          what belongs to the cache, its recipe, what was set aside; written last
     <root>/volumes/<key>.npy   float16 (x, y, z) in [0, 1]; key = digest of the file's bytes and the recipe
+                               (<key>.b2nd when compressed by blosc2)
     <root>/volumes/<key>.json  its geometry; an array without this file is not finished
     <root>/labels/<key>.npy    label map on the same grid
 
@@ -24,6 +25,7 @@ from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes.geometry import Geometry, Shape
 from voxmix.volumes.manifest import Split
 from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.storage import StoredArray, open_array, read_array
 
 INDEX = "index.json"
 KIND = "prepared volumes"
@@ -52,7 +54,7 @@ class PreparedVolume:
 class PreparedCache:
     """The volumes of one study, prepared: a root folder and what its index says.
 
-    Arrays are read-only memory maps: every process shares the pages, and none holds more than it reads.
+    Every process reads the same files, and none holds more than it reads.
     """
 
     root: Path
@@ -129,16 +131,27 @@ class PreparedCache:
         return tuple(v for v in self.volumes if v.domain == domain and v.split == split)
 
     def array(self, volume: PreparedVolume) -> Float16[np.ndarray, "x y z"]:
-        """Return the voxels in [0, 1] as a read-only memory map.
+        """Return the voxels in [0, 1], read-only: a memory map, or decompressed where stored by blosc2.
 
         Raises:
             VoxmixError: the file is gone or damaged; preparing again mends it.
         """
-        return self._map(volume.file, volume.shape)
+        return self._read(volume.file, volume.shape)
+
+    def stored(self, volume: PreparedVolume, *, mapped: bool = False) -> StoredArray:
+        """Return the volume's file, for reading windows of it; ``mapped`` trades memory for speed.
+
+        Raises:
+            VoxmixError: the file is gone or damaged; preparing again mends it.
+        """
+        array = open_array(self.root / volume.file, mapped=mapped)
+        if array.shape != volume.shape:
+            raise self._damaged(volume.file)
+        return array
 
     def labels(self, volume: PreparedVolume) -> UInt[np.ndarray, "x y z"] | None:
         """Return the label map on the grid of the image, or None."""
-        return None if volume.label is None else self._map(volume.label, volume.shape)
+        return None if volume.label is None else self._read(volume.label, volume.shape)
 
     def geometry(self, volume: PreparedVolume) -> Geometry:
         """Return what was done to the volume's grid."""
@@ -148,11 +161,8 @@ class PreparedCache:
         except (OSError, ValueError, KeyError):
             raise self._damaged(volume.file) from None
 
-    def _map(self, file: str, shape: Shape) -> np.ndarray:
-        try:
-            array: np.ndarray = np.load(self.root / file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):
-            raise self._damaged(file) from None
+    def _read(self, file: str, shape: Shape) -> np.ndarray:
+        array = read_array(self.root / file)
         if array.shape != shape:
             raise self._damaged(file)
         return array

@@ -1,0 +1,134 @@
+"""Crops are the voxels of the files, the same bits however they are stored and whoever reads them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from voxmix.design import ModelSettings, TrainingSettings
+from voxmix.errors import VoxmixError
+from voxmix.mixture import Mixture
+from voxmix.pretraining.crops import CropReader, corner_of
+from voxmix.pretraining.loader import CropLoader
+from voxmix.pretraining.sampling import DrawParameters, draw_parameters, plan_draws
+from voxmix.volumes.cache import PreparedCache, PreparedVolume
+from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.storage import SUFFIXES, Codec, write_array
+
+SHAPES = ((20, 23, 19), (18, 40, 33), (70, 18, 21))
+MODEL = ModelSettings(crop=16, patch=4, width=24, depth=1, heads=2, decoder_width=12, decoder_heads=2)
+TRAINING = TrainingSettings()
+DRAWS = 60
+
+
+def make_cache(root: Path, codec: Codec) -> PreparedCache:
+    (root / "volumes").mkdir(parents=True)
+    volumes = []
+    for i, shape in enumerate(SHAPES):
+        file = f"volumes/{i}{SUFFIXES[codec]}"
+        array = np.random.default_rng(i).random(shape).astype(np.float16)
+        write_array(root / file, array, codec=codec)
+        volumes.append(
+            PreparedVolume(
+                key=str(i), domain="CT", subject="s", split="train", shape=shape, spacing_mm=1.0, file=file
+            )
+        )
+    return PreparedCache(root=root, volumes=tuple(volumes), recipe=Recipe(spacing_mm=1.0))
+
+
+def parameters(start: int, stop: int) -> DrawParameters:
+    return draw_parameters(start, stop, seed=3, model=MODEL, training=TRAINING)
+
+
+def reader_of(cache: PreparedCache, mapped_bytes: int) -> CropReader:
+    plan = plan_draws(Mixture.pure(("CT",), "CT"), budget=DRAWS, seed=3, volumes=(len(SHAPES),))
+    return CropReader(cache, plan, crop=MODEL.crop, mapped_bytes=mapped_bytes)
+
+
+@pytest.mark.parametrize("codec", ["npy", "blosc2"])
+@pytest.mark.parametrize("mapped_bytes", [0, 40_000, 1 << 30], ids=["read", "some mapped", "mapped"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_crops_are_the_voxels_of_the_files(tmp_path, codec, mapped_bytes, dtype):
+    cache = make_cache(tmp_path, codec)
+    reader = reader_of(cache, mapped_bytes)
+    drawn = parameters(0, DRAWS)
+    batch = torch.full((DRAWS + 2, 16, 16, 16), -1, dtype=dtype)
+    rows = reader.read(0, drawn, batch)
+    assert rows.shape == (DRAWS, 16, 16, 16)
+    assert torch.all(batch[DRAWS:] == -1)
+    for n in range(DRAWS):
+        i = int(reader.plan.volume[n])
+        whole = np.random.default_rng(i).random(SHAPES[i]).astype(np.float16)
+        x, y, z = corner_of(drawn.corner[n], SHAPES[i], 16)
+        assert np.array_equal(
+            rows[n].numpy(), whole[x : x + 16, y : y + 16, z : z + 16].astype(rows.numpy().dtype)
+        )
+
+
+@pytest.mark.parametrize("codec", ["npy", "blosc2"])
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+def test_the_same_bits_for_any_number_of_workers(tmp_path, codec, workers):
+    reader = reader_of(make_cache(tmp_path, codec), 30_000)
+    expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
+    with CropLoader(reader, parameters, rows=8, workers=workers, dtype=torch.float32) as loader:
+        for start in range(0, DRAWS, 8):
+            loader.expect((s, min(s + 8, DRAWS)) for s in range(start, DRAWS, 8))
+            drawn, crops = loader.read(start, min(start + 8, DRAWS))
+            assert np.array_equal(drawn.corner, parameters(start, min(start + 8, DRAWS)).corner)
+            assert torch.equal(crops, expected[start : start + 8])
+
+
+def test_what_was_announced_and_is_not_wanted_does_no_harm(tmp_path):
+    reader = reader_of(make_cache(tmp_path, "npy"), 0)
+    expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
+    with CropLoader(reader, parameters, rows=4, workers=2, dtype=torch.float32) as loader:
+        for start in (0, 32, 8, 48, 20):
+            loader.expect([(40, 44), (44, 48), (52, 53)])
+            _, crops = loader.read(start, start + 4)
+            assert torch.equal(crops, expected[start : start + 4])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_is_cut_or_gone_is_named(tmp_path, workers):
+    cache = make_cache(tmp_path, "npy")
+    reader = reader_of(cache, 0)
+    with CropLoader(reader, parameters, rows=8, workers=workers) as loader:
+        loader.read(0, 8)
+        for volume in cache.volumes:
+            path = cache.root / volume.file
+            path.write_bytes(path.read_bytes()[:500])
+        loader.expect([(8, 16)])
+        with pytest.raises(VoxmixError, match=r"volumes/\d\.npy is missing or damaged"):
+            loader.read(8, 16)
+    (cache.root / cache.volumes[0].file).unlink()
+    with pytest.raises(VoxmixError, match="missing or damaged"):
+        reader_of(cache, 0).read(0, parameters(0, 8), torch.empty(8, 16, 16, 16))
+
+
+def test_damaged_blosc2_is_named(tmp_path):
+    cache = make_cache(tmp_path, "blosc2")
+    for volume in cache.volumes:
+        path = cache.root / volume.file
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(VoxmixError, match=r"volumes/\d\.b2nd is missing or damaged"):
+        reader_of(cache, 0).read(0, parameters(0, 8), torch.empty(8, 16, 16, 16))
+
+
+def test_memory_that_stays_mapped_is_bounded(tmp_path):
+    cache = make_cache(tmp_path, "npy")
+    sizes = [cache.array(v).nbytes for v in cache.volumes]
+    reader = reader_of(cache, max(sizes) + 1)
+    reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16))
+    mapped = [
+        size for size, v in zip(sizes, cache.volumes, strict=True) if str(cache.root / v.file) in _maps()
+    ]
+    assert 0 < sum(mapped) <= max(sizes) + 1
+    assert len(mapped) < len(sizes)
+
+
+def _maps() -> str:
+    path = Path("/proc/self/maps")
+    if not path.exists():
+        pytest.skip("needs /proc")
+    return path.read_text()
