@@ -107,6 +107,20 @@ def test_same_spec_same_losses_and_another_seed_others(finished, spec, cache, ev
     assert read_run(tmp_path / other.run_id).losses != read_run(finished).losses
 
 
+@pytest.mark.parametrize("loaders", [1, 3])
+def test_reading_ahead_changes_no_bit(finished, spec, cache, evaluation, tmp_path, same_run, loaders):
+    folder = tmp_path / spec.run_id
+    train(
+        spec,
+        cache=cache,
+        evaluation=evaluation,
+        folder=folder,
+        threads=1,
+        compute=ComputeSettings(loaders=loaders),
+    )
+    assert same_run(finished, folder)
+
+
 @pytest.mark.parametrize("stop_after", [1, 7, 12])
 def test_a_run_that_dies_after_a_checkpoint_ends_as_if_it_had_not(
     stop_after, finished, spec, cache, evaluation, tmp_path, monkeypatch, same_run
