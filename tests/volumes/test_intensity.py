@@ -11,14 +11,15 @@ from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes.intensity import (
     PERCENTILES,
     PRESETS,
+    RULES,
     SOFT_TISSUE_WINDOW,
     Z_SCORE,
     IntensityRule,
     rule_from_name,
 )
-from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.recipe import Recipe, spell_out
 
-RULES = (SOFT_TISSUE_WINDOW, Z_SCORE, PERCENTILES)
+DEFAULTS = (SOFT_TISSUE_WINDOW, Z_SCORE, PERCENTILES)
 
 
 def test_window_is_linear_in_hu() -> None:
@@ -46,7 +47,7 @@ def test_percentiles_of_voxels_that_are_not_zero() -> None:
 
 @given(
     values=hnp.arrays(np.float32, (4, 4, 4), elements=st.floats(-3000, 3000, width=32)),
-    rule=st.sampled_from(RULES),
+    rule=st.sampled_from(DEFAULTS),
 )
 def test_every_rule_is_monotone_and_stays_in_the_unit_interval(
     values: np.ndarray, rule: IntensityRule
@@ -133,3 +134,14 @@ def test_a_mask_becomes_black_and_white(rule: IntensityRule) -> None:
     values = np.zeros((4, 4, 4), np.float32)
     values[1:3] = 7
     np.testing.assert_array_equal(rule.apply(values), values / 7)
+
+
+def test_rules_may_be_named_in_a_recipe() -> None:
+    given_values = {"spacing_mm": 2, "intensity": {"A": "bone", "B": {"kind": "window", "low": 0, "high": 9}}}
+    written = spell_out(given_values)
+    assert written["intensity"]["A"] == {"kind": "window", "low": -450, "high": 1050}
+    assert written["intensity"]["B"] == given_values["intensity"]["B"]
+    assert given_values["intensity"]["A"] == "bone"
+    assert set(RULES) == {"soft-tissue", "bone", "brain", "lung", "z-score", "percentile"}
+    with pytest.raises(InputError, match=r"intensity of A: no rule is called 'bnoe'; choose one of"):
+        spell_out({"intensity": {"A": "bnoe"}})

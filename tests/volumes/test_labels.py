@@ -16,6 +16,7 @@ from voxmix.volumes import IntensityRule, Manifest, Recipe, VolumeRecord
 from voxmix.volumes.inverse import find_prepared, write_prediction
 from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.prepare import prepare
+from voxmix.volumes.read import read_volume
 from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
@@ -205,6 +206,37 @@ def test_a_prediction_lies_over_the_original_file(tmp_path: Path, suffix: str) -
     assert found[ball(original.shape, original.affine, middle, 8 - off)].all()
     assert not found[~ball(original.shape, original.affine, middle, 8 + off)].any()
     assert not list(tmp_path.glob(".*"))
+
+
+FLIPS = st.tuples(*[st.sampled_from((-1.0, 1.0))] * 3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(angles=st.tuples(ANGLE, ANGLE, ANGLE), own=st.tuples(EDGE, EDGE, EDGE), flips=FLIPS)
+def test_a_landmark_comes_back_to_its_place_in_simpleitk(
+    tmp_path_factory: pytest.TempPathFactory,
+    angles: tuple[float, float, float],
+    own: tuple[float, float, float],
+    flips: tuple[float, float, float],
+) -> None:
+    """File, prepared array, prediction, file: SimpleITK finds the landmark of both files at one place."""
+    folder = tmp_path_factory.mktemp("landmark")
+    shape, middle = (31, 34, 29), np.array([-20.0, 15.0, 70.0])
+    affine = centered(turned(angles, own) @ np.diag([*flips, 1.0]), shape, middle)
+    image = ball(shape, affine, middle + np.array([3.0, -2.0, 4.0]), 7).astype(np.float32)
+    nibabel.Nifti1Image(image, affine).to_filename(folder / "a.nii.gz")
+    array, geometry = prepare_volume(read_volume(folder / "a.nii.gz"), recipe=RECIPE, domain="D")
+    write_prediction(array, geometry, folder / "b.nii.gz")
+
+    def place(name: str) -> np.ndarray:
+        read = sitk.ReadImage(str(folder / name), sitk.sitkFloat64)
+        assert read.GetSize() == shape
+        values = sitk.GetArrayFromImage(read).T
+        index = [float(np.average(axis, weights=values)) for axis in np.indices(shape)]
+        return np.array(read.TransformContinuousIndexToPhysicalPoint(index))
+
+    coarsest = max(RECIPE.spacing_mm, *own)
+    assert np.linalg.norm(place("a.nii.gz") - place("b.nii.gz")) < coarsest / 2
 
 
 def test_probabilities_are_written_as_float32(tmp_path: Path) -> None:

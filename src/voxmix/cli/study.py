@@ -54,6 +54,10 @@ def init(
 
     chosen = preset or ("demo" if phantoms else "small")
     started, manifest = start_study(study, data=data, phantoms=phantoms, preset=chosen, domains=domain)
+    if data is not None and data.is_dir():
+        from voxmix.volumes.sources import detect_layout
+
+        note(f"{data}: layout {detect_layout(data)} (detected; another one: voxmix manifest --layout)")
     counts = manifest.counts() if manifest else started.config.data.phantoms.counts  # type: ignore[union-attr]
     if as_json:
         emit_json({"study": str(study), "volumes": counts})
