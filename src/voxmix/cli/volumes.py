@@ -153,7 +153,9 @@ def _show_manifest(found: "Manifest") -> None:
 
 @verb
 def audit(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A manifest, or a folder of volumes.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A manifest, a folder of volumes, or a study.")
+    ],
     against: Annotated[
         list[Path] | None,
         typer.Option(help="Another manifest that must not share training cases; repeat for more."),
@@ -181,7 +183,14 @@ def audit(
     from voxmix.volumes.sheets import write_sheets
     from voxmix.volumes.sources import read_source
 
-    found, _ = read_source(source, layout=layout)
+    if (source / "study.yaml").exists():
+        from voxmix.experiment import read_manifest
+        from voxmix.store import Study
+
+        study = Study.open(source)
+        found = read_manifest(study.source, study.config.data)
+    else:
+        found, _ = read_source(source, layout=layout)
     others = [read_source(other)[0] for other in against or ()]
     with progress_bar("auditing", unit="files") as progress:
         result = look(

@@ -41,7 +41,7 @@ content; <code>voxmix audit --json</code> gives the path of each.</span></p>
 {% endfor %}</table>{% endif %}
 {% for domain, pages in domains.items() %}<h2>{{ domain }}</h2>
 <p class="note">Axial, coronal, sagittal middle slices of each file, from its 1st to its 99th percentile; orange: has a finding.</p>
-{% for page in pages %}<img src="{{ page }}" alt="slices of the volumes of {{ domain }}" loading="lazy">{% endfor %}
+{% for page in pages %}<img src="{{ page | urlencode }}" alt="slices of the volumes of {{ domain }}" loading="lazy">{% endfor %}
 {% endfor %}</body></html>
 """
 
