@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STUDY ?= demo-study
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz bench-law coverage paired-tests bench-model check-interchange lint constraints clean
+.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz bench-law coverage paired-tests bench-model \
+	bench-trunk bench-devices check-interchange check-trackers lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -47,6 +48,12 @@ $(VENV)-peers/.installed: pyproject.toml constraints.txt benchmarks/peers.txt
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable '.[all]' --requirement benchmarks/peers.txt
 	@touch $@
+
+bench-trunk: setup  ## One trunk for several budgets against separate runs: about 15 minutes
+	$(BIN)/python benchmarks/trunk.py
+
+bench-devices: setup  ## Two processes against one: the same losses, and the speed-up
+	$(BIN)/python benchmarks/devices.py
 
 fuzz: setup  ## Ten thousand damaged files to the readers: takes long
 	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000
