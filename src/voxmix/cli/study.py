@@ -7,11 +7,22 @@ import typer
 
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.cli.training import (
+    CompileOption,
+    DeviceOption,
+    DevicesOption,
+    LoadersOption,
+    MicroBatchOption,
+    StrategyOption,
+    TrackerOption,
+    WorkersOption,
+    computed_so,
+    train_runs,
+)
 from voxmix.cli.volumes import prepare_outside_study, tell_space
-from voxmix.errors import InputError, VoxmixError
+from voxmix.errors import InputError
 
 if TYPE_CHECKING:
-    from voxmix.design import RunSpec
     from voxmix.report import ReportContent
     from voxmix.store import Study
     from voxmix.volumes import Preparation
@@ -152,30 +163,43 @@ def prepare(
     _show_preparation(preparation)
 
 
-def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None:
-    from voxmix.experiment import train_pending
-
-    pending = study.pending(specs)
-    if not pending:
-        return
-    with progress_bar(label, unit="draws") as progress:
-        failed = train_pending(study, specs, progress=progress)
-    if failed:
-        for failure in failed:
-            name = failure.spec.mixture.source or "a mixture"
-            note(f"run {failure.spec.run_id} ({name}, {failure.spec.budget} draws) failed: {failure.reason}")
-        raise VoxmixError(
-            f"{len(failed)} of {len(pending)} runs failed (see above); the others are kept. "
-            "Mend the cause and give the same command again"
-        )
-
-
 @verb
-def run(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """Train the proxy runs that are pending, as many at a time as there are cores; Ctrl-C loses nothing."""
+def run(
+    study: StudyArgument,
+    device: DeviceOption = None,
+    devices: DevicesOption = None,
+    strategy: StrategyOption = None,
+    micro_batch: MicroBatchOption = None,
+    compiled: CompileOption = None,
+    loaders: LoadersOption = None,
+    tracker: TrackerOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the proxy runs that are pending, as many at a time as there are cores; Ctrl-C loses nothing.
+
+    Flags say how runs are computed, for this time; study.yaml's part compute says it for good. None of them
+    changes what a run is: a study may go on with others.
+
+    Examples:
+
+      voxmix run mystudy
+
+      voxmix run mystudy --device cuda --devices 4 --tracker tensorboard --tracker mlflow
+    """
     from voxmix.analysis import proxy_runs, proxy_table
 
-    opened = open_study(study)
+    opened = computed_so(
+        open_study(study),
+        workers=workers,
+        device=device,
+        devices=devices,
+        strategy=strategy,
+        micro_batch=micro_batch,
+        compile=compiled,
+        loaders=loaders,
+        trackers=tracker,
+    )
     with opened.lock():
         specs = proxy_runs(opened)
         train_runs(opened, specs, "training proxies")
@@ -227,11 +251,39 @@ def allocate_study(root: Path, *, as_json: bool) -> None:
 
 
 @verb
-def pretrain(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """Train every strategy's mixture at the allocated budget and set measured beside predicted losses."""
+def pretrain(
+    study: StudyArgument,
+    device: DeviceOption = None,
+    devices: DevicesOption = None,
+    strategy: StrategyOption = None,
+    micro_batch: MicroBatchOption = None,
+    compiled: CompileOption = None,
+    loaders: LoadersOption = None,
+    tracker: TrackerOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train every strategy's mixture at the allocated budget and set measured beside predicted losses.
+
+    Flags as of voxmix run.
+
+    Example:
+
+      voxmix pretrain mystudy --devices 8 --strategy fsdp --micro-batch 2
+    """
     from voxmix.analysis import check_runs, report_content
 
-    opened = open_study(study)
+    opened = computed_so(
+        open_study(study),
+        workers=workers,
+        device=device,
+        devices=devices,
+        strategy=strategy,
+        micro_batch=micro_batch,
+        compile=compiled,
+        loaders=loaders,
+        trackers=tracker,
+    )
     with opened.lock():
         train_runs(opened, check_runs(opened), "training mixtures")
         with waiting("collecting results"):

@@ -124,6 +124,21 @@ class Study:
             read_run(self.run_dir(spec)) for spec in unique.values() if is_finished(self.run_dir(spec))
         )
 
+    def left_behind(self) -> tuple[Path, ...]:
+        """Return folders of runs that were begun, not finished, and have settings which the study no longer has."""
+        config, found = self.config, []
+        for path in sorted(self.runs_dir.glob("*/spec.json")):
+            if is_finished(path.parent):
+                continue
+            spec = RunSpec.from_dict(read_json(path))
+            if (spec.model, spec.training, spec.evaluation) != (
+                config.model,
+                config.training,
+                config.evaluation,
+            ):
+                found.append(path.parent)
+        return tuple(found)
+
     @property
     def preparation_inputs(self) -> str:
         """Digest of the settings that decide which volumes are prepared, and how."""
