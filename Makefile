@@ -78,6 +78,9 @@ bench-model: setup  ## Cost of a draw: mae against unetr, memory per volume, tim
 check-interchange: setup  ## Weights in MONAI 1.3 to 1.6 and timm, mixtures in others' loaders; installs each aside
 	$(BIN)/python tests/pretraining/check_interchange.py
 
+check-trackers: setup  ## The tracker plug-ins against the real MLflow and W&B, offline
+	$(BIN)/python tests/pretraining/check_trackers.py
+
 lint: setup  ## Style, layers and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -20,7 +20,7 @@ def near(first, second, rel=1e-3):
     return all(a[name]["loss"] == pytest.approx(b[name]["loss"], rel=rel) for name in b)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_two_processes_train_what_one_does(
     strategy, spec, cache, evaluation, tmp_path, metrics, train_together
 ):
