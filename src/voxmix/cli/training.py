@@ -29,7 +29,7 @@ CompileOption = Annotated[
     bool | None, typer.Option("--compile/--no-compile", help="Fuse the network with torch.compile.")
 ]
 LoadersOption = Annotated[
-    int | None, typer.Option("--loaders", help="Processes per run that read crops ahead; 0: none.")
+    int | None, typer.Option("--loaders", help="Threads per run that read crops ahead; 0: none.")
 ]
 TrackerOption = Annotated[
     list[str] | None, typer.Option("--tracker", help="tensorboard, mlflow, wandb; repeat for more.")
