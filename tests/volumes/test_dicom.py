@@ -260,7 +260,7 @@ def test_bombs_in_zips_and_deflated_dicom_are_refused(
     with pytest.raises(UnreadableVolumeError, match="cannot be unpacked"):
         read_volume(tmp_path / "text.zip")
 
-    monkeypatch.setattr("voxmix.volumes.dicom._MAX_DEFLATED", 100_000)
+    monkeypatch.setattr("voxmix.volumes.dicom_headers._MAX_DEFLATED", 100_000)
     data = base("1.2.3.9", CTImageStorage, (900, 900))
     data.Modality, data.ImagePositionPatient, data.PixelSpacing = "CT", [0, 0, 0], [1, 1]
     data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
@@ -307,6 +307,30 @@ def test_frames_of_an_enhanced_file_are_put_in_order(tmp_path: Path, voxels: np.
     volume = read_volume(tmp_path / "e.dcm")
     np.testing.assert_array_equal(volume.data, voxels)
     np.testing.assert_allclose(volume.affine, place())
+
+
+def scale_frames(path: Path, scales: list[tuple[float, float] | None]) -> None:
+    data = pydicom.dcmread(path)
+    for frame, scale in zip(data.PerFrameFunctionalGroupsSequence, scales, strict=True):
+        if scale is not None:
+            frame.PixelValueTransformationSequence = Sequence([Dataset()])
+            frame.PixelValueTransformationSequence[0].RescaleSlope = scale[0]
+            frame.PixelValueTransformationSequence[0].RescaleIntercept = scale[1]
+            frame.PixelValueTransformationSequence[0].RescaleType = "US"
+    data.save_as(path)
+
+
+def test_frames_that_are_scaled_each_in_its_own_way(tmp_path: Path, voxels: np.ndarray) -> None:
+    order = [4, 0, 5, 1, 3, 2]
+    write_enhanced(tmp_path / "e.dcm", voxels, order)
+    scales = [(0.5 + k, -100.0 * k - 3) for k in order]
+    scale_frames(tmp_path / "e.dcm", [*scales])
+    slope, intercept = (np.array([0.5 + k for k in range(6)]), np.array([-100.0 * k - 3 for k in range(6)]))
+    np.testing.assert_allclose(read_volume(tmp_path / "e.dcm").data, voxels * slope + intercept, atol=1e-2)
+    write_enhanced(tmp_path / "half.dcm", voxels, order)
+    scale_frames(tmp_path / "half.dcm", [(2.0, 0.0), None, *[(2.0, 0.0)] * 4])
+    with pytest.raises(UnreadableVolumeError, match="some say how they are scaled and some do not"):
+        read_volume(tmp_path / "half.dcm")
 
 
 def test_frames_fewer_than_the_header_says(tmp_path: Path, voxels: np.ndarray) -> None:

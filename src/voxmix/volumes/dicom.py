@@ -5,47 +5,17 @@ slice comes from its own position, so a tilted gantry gives a sheared affine and
 """
 
 import hashlib
-import warnings
-import zlib
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from voxmix._optional import require
+from voxmix.volumes.dicom_headers import Slice, read_headers, slices_of
 from voxmix.volumes.suv import suv_factor
 from voxmix.volumes.volume import UnreadableVolumeError, Volume, check_shape
 
-_TAGS = (
-    "SOPClassUID", "SeriesInstanceUID", "Modality", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "InstanceNumber",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    "Units", "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence",
-    "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime",
-)  # fmt: skip
-_NO_IMAGES = ("1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.1.1.66.4")
-"""SOP classes that are passed over: media directories; segmentations, which are label maps."""
-
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_MAX_DEFLATED = 1 << 30
 _UNEVEN = 0.1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Slice:
-    """One slice: its file and frame, its place, and the header it came from."""
-
-    file: Path
-    frame: int
-    position: tuple[float, float, float]
-    orientation: tuple[float, ...]
-    spacing: tuple[float, float]
-    size: tuple[int, int]
-    number: int
-    header: Any
 
 
 def series_name(uid: str) -> str:
@@ -85,9 +55,9 @@ def list_series(path: Path) -> tuple[tuple[str, int], ...]:
     counts as one image per place: reading it says what is wrong.
     """
     found = []
-    for uid, parts in sorted(_headers(path).items(), key=lambda item: series_name(item[0])):
+    for uid, parts in sorted(read_headers(path).items(), key=lambda item: series_name(item[0])):
         try:
-            slices = [part for file, header in parts for part in _frames(file, header)]
+            slices = [part for file, header in parts for part in slices_of(file, header)]
             place = _same_grid(slices)
             counts = _per_place(_sorted(slices, place), place)[1]
             several = int(counts[0]) if counts.min() == counts.max() else 1
@@ -97,22 +67,9 @@ def list_series(path: Path) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def _headers(path: Path) -> dict[str, list[tuple[Path, Any]]]:
-    """Return the files with images and their headers, by SeriesInstanceUID."""
-    files = (
-        [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
-    )
-    by_series: dict[str, list[tuple[Path, Any]]] = defaultdict(list)
-    for file in files:
-        header = _header(file)
-        if header is not None and "Rows" in header and header.get("SOPClassUID") not in _NO_IMAGES:
-            by_series[str(header.get("SeriesInstanceUID", ""))].append((file, header))
-    return by_series
-
-
-def _slices(path: Path, series: str) -> list[_Slice]:
+def _slices(path: Path, series: str) -> list[Slice]:
     """Return the slices of the only series of images in a file or folder, or of the one asked for."""
-    by_series = _headers(path)
+    by_series = read_headers(path)
     if not by_series:
         raise UnreadableVolumeError("no DICOM images")
     if series:
@@ -125,113 +82,10 @@ def _slices(path: Path, series: str) -> list[_Slice]:
             f"{len(by_series)} DICOM series in one folder (of {sizes} files); list them with voxmix manifest"
         )
     parts = next(iter(by_series.values()))
-    return [part for file, header in parts for part in _frames(file, header)]
+    return [part for file, header in parts for part in slices_of(file, header)]
 
 
-def _header(file: Path) -> Any:
-    """Return the header without pixels, or None for a file that is not DICOM."""
-    pydicom = require("pydicom", extra="imaging")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Odd values in headers are common; those we use are checked below.
-        try:
-            meta = pydicom.filereader.read_file_meta_info(file)
-            if meta.get("TransferSyntaxUID") == _DEFLATED:
-                _check_deflated(file)
-            return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
-        except pydicom.errors.InvalidDicomError:
-            return None
-
-
-def _check_deflated(file: Path) -> None:
-    """Refuse a deflated file that unpacks to more than a slice or a stack of frames needs: pydicom would not."""
-    reader = require("pydicom", extra="imaging").filereader
-    with file.open("rb") as opened:
-        reader.read_preamble(opened, False)
-        # Group 2, in clear text, ends where the deflated stream starts.
-        reader.read_dataset(
-            opened, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
-        )
-        packed = opened.read()
-    stream, left = zlib.decompressobj(-zlib.MAX_WBITS), _MAX_DEFLATED
-    while not stream.eof:
-        unpacked = stream.decompress(packed, 1 << 20)
-        left -= len(unpacked)
-        packed = stream.unconsumed_tail
-        if left < 0:
-            raise UnreadableVolumeError(
-                f"a deflated DICOM file that unpacks to more than {_MAX_DEFLATED} bytes"
-            )
-        if not unpacked and not packed:
-            return  # Cut off: reading it says so.
-
-
-def _frames(file: Path, header: Any) -> list[_Slice]:
-    if int(header.get("SamplesPerPixel", 1)) > 1:
-        raise UnreadableVolumeError("color image (RGB); give a gray one")
-    count = int(header.get("NumberOfFrames", 1) or 1)
-    size = (int(header.Columns), int(header.Rows))
-    if count == 1 and "PerFrameFunctionalGroupsSequence" not in header:
-        if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
-            raise UnreadableVolumeError("DICOM slices without a position in the patient")
-        return [_slice(file, 0, header, header, header, size, header)]
-    if "PerFrameFunctionalGroupsSequence" not in header:
-        raise UnreadableVolumeError("DICOM frames without positions in the patient")
-    shared = header.get("SharedFunctionalGroupsSequence", [None])[0]
-    frames = header.PerFrameFunctionalGroupsSequence
-    scales = {_scale(_group("PixelValueTransformationSequence", frame, shared)) for frame in frames}
-    if len(scales) > 1:
-        raise UnreadableVolumeError("DICOM frames that are scaled each in its own way")
-    return [
-        _slice(
-            file,
-            index,
-            _group("PlanePositionSequence", frame, shared),
-            _group("PlaneOrientationSequence", frame, shared),
-            _group("PixelMeasuresSequence", frame, shared),
-            size,
-            header,
-        )
-        for index, frame in enumerate(frames)
-    ]
-
-
-def _group(name: str, frame: Any, shared: Any) -> Any:
-    for holder in (frame, shared):
-        if holder is not None and name in holder:
-            return holder[name].value[0]
-    return {}
-
-
-def _scale(group: Any) -> tuple[float, float]:
-    return float(group.get("RescaleSlope", 1)), float(group.get("RescaleIntercept", 0))
-
-
-def _slice(
-    file: Path, frame: int, position: Any, orientation: Any, measures: Any, size: tuple[int, int], header: Any
-) -> _Slice:
-    place = _numbers(position.get("ImagePositionPatient"), 3)
-    cosines = _numbers(orientation.get("ImageOrientationPatient"), 6)
-    spacing = _numbers(measures.get("PixelSpacing"), 2)
-    return _Slice(
-        file=file,
-        frame=frame,
-        position=(place[0], place[1], place[2]),
-        orientation=cosines,
-        spacing=(spacing[0], spacing[1]),
-        size=size,
-        number=int(header.get("InstanceNumber", 0) or 0),
-        header=header,
-    )
-
-
-def _numbers(value: Any, count: int) -> tuple[float, ...]:
-    numbers = tuple(float(item) for item in value) if value is not None else ()
-    if len(numbers) != count or not np.all(np.isfinite(numbers)):
-        raise UnreadableVolumeError("DICOM slices without position, orientation or pixel spacing")
-    return numbers
-
-
-def _same_grid(slices: list[_Slice]) -> Float[np.ndarray, "3 3"]:
+def _same_grid(slices: list[Slice]) -> Float[np.ndarray, "3 3"]:
     """Return the directions of columns, rows and their normal (LPS), the same for all slices."""
     first = slices[0]
     for other in slices:
@@ -247,13 +101,13 @@ def _same_grid(slices: list[_Slice]) -> Float[np.ndarray, "3 3"]:
     return np.stack([along, down, np.cross(along, down)], axis=1)
 
 
-def _sorted(slices: list[_Slice], place: Float[np.ndarray, "3 3"]) -> list[_Slice]:
+def _sorted(slices: list[Slice], place: Float[np.ndarray, "3 3"]) -> list[Slice]:
     return sorted(
         slices, key=lambda s: (round(float(np.array(s.position) @ place[:, 2]), 2), s.number, s.frame)
     )
 
 
-def _choose(slices: list[_Slice], place: Float[np.ndarray, "3 3"], volume: int | None) -> list[_Slice]:
+def _choose(slices: list[Slice], place: Float[np.ndarray, "3 3"], volume: int | None) -> list[Slice]:
     """Return one slice per place, evenly spaced."""
     starts, counts = _per_place(slices, place)
     if counts.max() > 1 or volume:
@@ -275,7 +129,7 @@ def _choose(slices: list[_Slice], place: Float[np.ndarray, "3 3"], volume: int |
 
 
 def _per_place(
-    slices: list[_Slice], place: Float[np.ndarray, "3 3"]
+    slices: list[Slice], place: Float[np.ndarray, "3 3"]
 ) -> tuple[Int[np.ndarray, "place"], Int[np.ndarray, "place"]]:
     """Return where, in the sorted slices, each place starts, and how many slices lie there."""
     height = np.array([np.array(s.position) @ place[:, 2] for s in slices])
@@ -283,7 +137,7 @@ def _per_place(
     return starts, np.diff(np.append(starts, len(slices)))
 
 
-def _affine(slices: list[_Slice], place: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4 4"]:
+def _affine(slices: list[Slice], place: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4 4"]:
     """Return the affine to RAS mm; the third column is the mean step from slice to slice, tilt included."""
     first, last = np.array(slices[0].position), np.array(slices[-1].position)
     affine = np.eye(4)
@@ -294,7 +148,7 @@ def _affine(slices: list[_Slice], place: Float[np.ndarray, "3 3"]) -> Float[np.n
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-def _pixels(slices: list[_Slice]) -> Float[np.ndarray, "x y z"]:
+def _pixels(slices: list[Slice]) -> Float[np.ndarray, "x y z"]:
     """Return rescaled pixels as float32: slopes may differ from slice to slice, as in PET."""
     itk = require("SimpleITK", extra="imaging")
     itk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -307,5 +161,8 @@ def _pixels(slices: list[_Slice]) -> Float[np.ndarray, "x y z"]:
         pixels = frames[part.file].reshape(-1, rows, columns)
         if part.frame >= len(pixels):
             raise UnreadableVolumeError("truncated or damaged: fewer frames than the header says")
+        gain, offset = part.rescale
         data[:, :, index] = pixels[part.frame].T
+        if part.rescale != (1.0, 0.0):
+            data[:, :, index] = data[:, :, index] * np.float64(gain) + offset
     return data

@@ -1,0 +1,172 @@
+"""DICOM headers: which files of a folder hold images, and the slices or frames that they say they hold."""
+
+import warnings
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxmix._optional import require
+from voxmix.volumes.volume import UnreadableVolumeError
+
+_TAGS = (
+    "SOPClassUID", "SeriesInstanceUID", "Modality", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "InstanceNumber",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "Units", "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence",
+    "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime",
+)  # fmt: skip
+_NO_IMAGES = ("1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.1.1.66.4")
+"""SOP classes that are passed over: media directories; segmentations, which are label maps."""
+
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_MAX_DEFLATED = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """One slice: its file and frame, its place, and the header it came from.
+
+    ``rescale`` (gain, offset) is still to be applied to what the reader of pixels gives.
+    """
+
+    file: Path
+    frame: int
+    position: tuple[float, float, float]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, float]
+    size: tuple[int, int]
+    number: int
+    header: Any
+    rescale: tuple[float, float] = (1.0, 0.0)
+
+
+def read_headers(path: Path) -> dict[str, list[tuple[Path, Any]]]:
+    """Return the files with images and their headers, by SeriesInstanceUID."""
+    files = (
+        [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
+    )
+    by_series: dict[str, list[tuple[Path, Any]]] = defaultdict(list)
+    for file in files:
+        header = _header(file)
+        if header is not None and "Rows" in header and header.get("SOPClassUID") not in _NO_IMAGES:
+            by_series[str(header.get("SeriesInstanceUID", ""))].append((file, header))
+    return by_series
+
+
+def _header(file: Path) -> Any:
+    """Return the header without pixels, or None for a file that is not DICOM."""
+    pydicom = require("pydicom", extra="imaging")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Odd values in headers are common; those we use are checked below.
+        try:
+            meta = pydicom.filereader.read_file_meta_info(file)
+            if meta.get("TransferSyntaxUID") == _DEFLATED:
+                _check_deflated(file)
+            return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+        except pydicom.errors.InvalidDicomError:
+            return None
+
+
+def _check_deflated(file: Path) -> None:
+    """Refuse a deflated file that unpacks to more than a slice or a stack of frames needs: pydicom would not."""
+    reader = require("pydicom", extra="imaging").filereader
+    with file.open("rb") as opened:
+        reader.read_preamble(opened, False)
+        # Group 2, in clear text, ends where the deflated stream starts.
+        reader.read_dataset(
+            opened, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
+        )
+        packed = opened.read()
+    stream, left = zlib.decompressobj(-zlib.MAX_WBITS), _MAX_DEFLATED
+    while not stream.eof:
+        unpacked = stream.decompress(packed, 1 << 20)
+        left -= len(unpacked)
+        packed = stream.unconsumed_tail
+        if left < 0:
+            raise UnreadableVolumeError(
+                f"a deflated DICOM file that unpacks to more than {_MAX_DEFLATED} bytes"
+            )
+        if not unpacked and not packed:
+            return  # Cut off: reading it says so.
+
+
+def slices_of(file: Path, header: Any) -> list[Slice]:
+    if int(header.get("SamplesPerPixel", 1)) > 1:
+        raise UnreadableVolumeError("color image (RGB); give a gray one")
+    count = int(header.get("NumberOfFrames", 1) or 1)
+    size = (int(header.Columns), int(header.Rows))
+    if count == 1 and "PerFrameFunctionalGroupsSequence" not in header:
+        if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
+            raise UnreadableVolumeError("DICOM slices without a position in the patient")
+        return [_slice(file, 0, header, header, header, size, header)]
+    if "PerFrameFunctionalGroupsSequence" not in header:
+        raise UnreadableVolumeError("DICOM frames without positions in the patient")
+    shared = header.get("SharedFunctionalGroupsSequence", [None])[0]
+    frames = header.PerFrameFunctionalGroupsSequence
+    return [
+        replace(
+            _slice(
+                file,
+                index,
+                _group("PlanePositionSequence", frame, shared),
+                _group("PlaneOrientationSequence", frame, shared),
+                _group("PixelMeasuresSequence", frame, shared),
+                size,
+                header,
+            ),
+            rescale=rescale,
+        )
+        for index, (frame, rescale) in enumerate(zip(frames, _rescales(frames, shared), strict=True))
+    ]
+
+
+def _rescales(frames: Any, shared: Any) -> list[tuple[float, float]]:
+    """Return what each frame needs after GDCM, which scales all frames as the first one says."""
+    groups = [_group("PixelValueTransformationSequence", frame, shared) for frame in frames]
+    scales = [_scale(group) for group in groups]
+    if len(set(scales)) <= 1:
+        return [(1.0, 0.0)] * len(scales)
+    slope, intercept = scales[0]
+    if slope == 0 or not all(groups):
+        raise UnreadableVolumeError("DICOM frames of which some say how they are scaled and some do not")
+    return [(own / slope, shift - intercept * own / slope) for own, shift in scales]
+
+
+def _group(name: str, frame: Any, shared: Any) -> Any:
+    for holder in (frame, shared):
+        if holder is not None and name in holder:
+            return holder[name].value[0]
+    return {}
+
+
+def _scale(group: Any) -> tuple[float, float]:
+    return float(group.get("RescaleSlope", 1)), float(group.get("RescaleIntercept", 0))
+
+
+def _slice(
+    file: Path, frame: int, position: Any, orientation: Any, measures: Any, size: tuple[int, int], header: Any
+) -> Slice:
+    place = _numbers(position.get("ImagePositionPatient"), 3)
+    cosines = _numbers(orientation.get("ImageOrientationPatient"), 6)
+    spacing = _numbers(measures.get("PixelSpacing"), 2)
+    return Slice(
+        file=file,
+        frame=frame,
+        position=(place[0], place[1], place[2]),
+        orientation=cosines,
+        spacing=(spacing[0], spacing[1]),
+        size=size,
+        number=int(header.get("InstanceNumber", 0) or 0),
+        header=header,
+    )
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...]:
+    numbers = tuple(float(item) for item in value) if value is not None else ()
+    if len(numbers) != count or not np.all(np.isfinite(numbers)):
+        raise UnreadableVolumeError("DICOM slices without position, orientation or pixel spacing")
+    return numbers
