@@ -55,8 +55,9 @@ bench-trunk: setup  ## One trunk for several budgets against separate runs: abou
 bench-devices: setup  ## Two processes against one: the same losses, and the speed-up
 	$(BIN)/python benchmarks/devices.py
 
-fuzz: setup  ## Ten thousand damaged files to the readers: takes long
-	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000
+fuzz: setup  ## Ten thousand damaged files to the readers
+	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000 \
+		$(if $(wildcard ../shared/data/awkward),--files ../shared/data/awkward)
 
 bench-law: peers  ## The law and the allocation against their peers: takes long; DATA names public mixture runs
 	$(VENV)-peers/bin/python benchmarks/law_speed.py

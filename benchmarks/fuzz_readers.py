@@ -1,8 +1,8 @@
 """Feed damaged files to the readers: each must be read or refused with a reason; no crash, hang or flood.
 
-python benchmarks/fuzz_readers.py [--cases 10000] [--seed 0] [--workers 2]
+python benchmarks/fuzz_readers.py [--cases 10000] [--seed 0] [--workers 2] [--files DIR]
 
-Small files of every format are made, and manifests of every kind; then bits of their headers are flipped, bytes are
+Small files of every format are made, and manifests of every kind (and the small real files of DIR are added); then bits of their headers are flipped, bytes are
 changed, inserted or cut off (inside the compression too, so that the damage gets through). Volumes are read as
 images and as label maps and taken apart, manifests are read. Every case runs in a process that may use 20 seconds
 and 3 GB. The exit code is 0 when no case did anything else than give a result or a reason, and no reason of a
@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 
 SECONDS, BYTES, VOXELS, CHUNK = 20, 3 << 30, 2**24, 50
+REAL_BYTES = 200_000
 
 
 def make_files(folder: Path) -> None:
@@ -62,6 +63,18 @@ def make_files(folder: Path) -> None:
         sitk.WriteImage(image, str(folder / name), False)
     make_series(folder, data.astype(np.uint16))
     make_manifests(folder)
+
+
+def add_files(real: Path, folder: Path) -> None:
+    """Copy the volumes of a folder that are small enough to be damaged thousands of times."""
+    from voxmix.volumes.layouts import split_suffix
+
+    for number, path in enumerate(sorted(p for p in real.rglob("*") if p.is_file())):
+        suffix = split_suffix(path.name)[1]
+        if suffix and path.stat().st_size <= REAL_BYTES:
+            (folder / f"real{number}{suffix}").write_bytes(path.read_bytes())
+            if suffix == ".hdr":
+                (folder / f"real{number}.img").write_bytes(path.with_suffix(".img").read_bytes())
 
 
 def make_series(folder: Path, data: np.ndarray) -> None:
@@ -246,10 +259,13 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--files", type=Path, help="a folder of real files to damage as well")
     options = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         make_files(Path(folder))
+        if options.files is not None:
+            add_files(options.files, Path(folder))
         outcomes = run(folder, options.seed, list(range(options.cases)), options.workers)
     faults = [row for row in outcomes if row[2].startswith("FAULT")]
     kinds = Counter(text.split(":")[0] for _, _, text in outcomes)
