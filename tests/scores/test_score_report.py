@@ -172,6 +172,7 @@ def test_pictures_stand_side_by_side_and_can_be_left_out(comparison, agreement) 
     labels[1, 2] = 2
     montage = Montage(
         task="organs",
+        case="c00",
         classes=("background", "liver", "spleen"),
         image=image,
         reference=labels,

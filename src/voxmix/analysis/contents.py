@@ -182,6 +182,7 @@ def _montage(study: Study, table: ScoreTable, task: str) -> Montage | None:
     }
     return Montage(
         task=task,
+        case=str(first["cases"][0]),
         classes=tuple(str(name) for name in first["classes"]),
         image=first["0/image"],
         reference=first["0/reference"],

@@ -65,10 +65,11 @@ class Picture:
 class Montage:
     """One slice of a test case of a segmentation: image in [0, 1], and label maps of which 0 is the background.
 
-    ``predictions`` is by initialization; ``classes`` names the labels 0, 1, ...
+    ``predictions`` is by initialization; ``classes`` names the labels 0, 1, ...; ``case`` is the case's digest.
     """
 
     task: str
+    case: str
     classes: tuple[str, ...]
     image: Shaped[np.ndarray, "x y"]
     reference: Shaped[np.ndarray, "x y"]

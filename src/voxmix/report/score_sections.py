@@ -111,12 +111,12 @@ def _montage(item: Montage) -> Block:
         for v in set(labels.ravel().tolist())
     }
     return Block(
-        heading=f"{item.task}: one test case",
+        heading=f"Predictions on {item.task}",
         legend=tuple(
             Swatch(label=label, color=colors[k])
             for k, label in enumerate(item.classes[1:])
             if k + 1 in present
         ),
-        pictures=(PictureRow(domain="", images=tuple(images)),),
+        pictures=(PictureRow(domain=f"case {item.case}", images=tuple(images)),),
         caption="The axial slice where the reference is largest, then the prediction of every initialization.",
     )
