@@ -196,7 +196,9 @@ def test_another_manifest_must_not_share_what_is_trained_on(root: Path) -> None:
 
 def test_a_label_map_on_another_grid_is_said(root: Path) -> None:
     write(root / "MR" / "p7" / "a_seg.nii.gz", np.eye(4)[:, :, None] * np.ones(4), spacing=2.0)
-    (finding,) = audit(Manifest.from_folder(root)).findings
+    result = audit(Manifest.from_folder(root))
+    assert repr(result) == "Audit(18 volumes: 1 label)"
+    (finding,) = result.findings
     assert (finding.kind, finding.path.parent.name) == ("label", "p7")
     assert "on another grid" in finding.message
 

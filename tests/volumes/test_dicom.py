@@ -1,5 +1,9 @@
 """DICOM series keep HU, SUV and place; what is broken in them is said; no identifier leaves them."""
 
+import os
+import subprocess
+import sys
+import tempfile
 import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -229,6 +233,23 @@ def test_a_zip_of_a_series_is_that_series(tmp_path: Path, voxels: np.ndarray) ->
     volume = read_volume(zip_folder(tmp_path / "s", tmp_path / "s.zip", rename="PLANTED/study/{}"))
     np.testing.assert_array_equal(volume.data, voxels - 1000.0)
     np.testing.assert_allclose(volume.affine, place())
+
+
+def test_files_of_a_zip_outlive_no_process(
+    tmp_path: Path, voxels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it reads, a process leaves patients' files: the next one removes them, and none of a living one."""
+    place_ = tmp_path / "tmp"
+    place_.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place_))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for owner in (gone.pid, os.getppid()):
+        (place_ / f"voxmix-zip-{owner}-x").mkdir()
+        (place_ / f"voxmix-zip-{owner}-x" / "0").write_bytes(b"patient")
+    write_series(tmp_path / "s", voxels)
+    read_volume(zip_folder(tmp_path / "s", tmp_path / "s.zip"))
+    assert [p.name for p in place_.iterdir()] == [f"voxmix-zip-{os.getppid()}-x"]
 
 
 @pytest.mark.parametrize("name", ["../{}", "a/../../{}", "/tmp/{}", "..\\{}", "C:/{}"])

@@ -91,10 +91,7 @@ def manifest(
         write_table(found, out)
     for source, name in zip(sources, layouts, strict=True):
         note(f"{source}: layout {name}" + ("" if layout or name == "table" else " (detected)"))
-    for aside in found.set_aside[:_SHOWN]:
-        note(f"set aside {aside.path}: {aside.reason}")
-    if len(found.set_aside) > _SHOWN:
-        note(f"and {len(found.set_aside) - _SHOWN} more set aside (all of them in a .json manifest)")
+    _say_set_aside(found)
     if as_json:
         emit_json(_manifest_value(found, layouts=layouts, out=out))
         return
@@ -103,6 +100,13 @@ def manifest(
         emit(f"\nWrote {out}. Next: voxmix audit {out}")
     else:
         emit("\nNothing was written: give --out manifest.csv")
+
+
+def _say_set_aside(found: "Manifest") -> None:
+    for aside in found.set_aside[:_SHOWN]:
+        note(f"set aside {aside.path}: {aside.reason}")
+    if len(found.set_aside) > _SHOWN:
+        note(f"and {len(found.set_aside) - _SHOWN} more set aside (all of them in a .json manifest)")
 
 
 def _renames(given: Sequence[str]) -> dict[str, str]:
@@ -191,6 +195,7 @@ def audit(
         found = read_manifest(study.source, study.config.data)
     else:
         found, _ = read_source(source, layout=layout)
+    _say_set_aside(found)
     others = [read_source(other)[0] for other in against or ()]
     with progress_bar("auditing", unit="files") as progress:
         result = look(

@@ -45,6 +45,11 @@ class Audit:
     findings: tuple[Finding, ...]
     surveys: tuple[Survey, ...]
 
+    def __repr__(self) -> str:
+        """Say how much was found: surveys hold pictures."""
+        counted = ", ".join(f"{count} {kind}" for kind, count in self.counts().items())
+        return f"Audit({len(self.surveys)} volumes: {counted or 'nothing odd'})"
+
     def counts(self) -> dict[str, int]:
         """Return kind to number of findings, only of kinds that were found."""
         kinds = [finding.kind for finding in self.findings]

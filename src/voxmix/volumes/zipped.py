@@ -1,5 +1,7 @@
 """Zips of DICOM files, as archives and PACS export them: unpacked to a folder that is gone afterwards."""
 
+import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from voxmix.volumes.dicom import list_series, read_dicom
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 _MAX_FILES = 100_000
+_PREFIX = "voxmix-zip-"
 _BYTES_PER_VOXEL = 8
 _CHUNK = 1 << 20
 
@@ -40,12 +43,32 @@ def list_zip(path: Path, *, max_voxels: int) -> tuple[tuple[str, int], ...]:
 
 @contextmanager
 def _unpacked(path: Path, *, max_bytes: int) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
+    """Yield a folder with the files of a zip, which is gone afterwards: at the latest when the next zip is read."""
+    _remove_orphans()
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as name:
         try:
             unpack(path, Path(name), max_bytes=max_bytes)
         except (zipfile.BadZipFile, NotImplementedError):
             raise UnreadableVolumeError("damaged: it cannot be unpacked") from None
         yield Path(name)
+
+
+def _remove_orphans() -> None:
+    """Remove what processes that were killed left: the files of a zip name patients."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).split("-")[0]
+        if owner.isdecimal() and not _is_alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # Another user's process, or no process number.
+        return True
+    return True
 
 
 def unpack(path: Path, folder: Path, *, max_bytes: int) -> None:
