@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[np.ndarray, str]] = {
     "2D": (np.ones((9, 9), np.float32), "2D"),
     "one slice": (np.ones((9, 9, 1), np.float32), "2D"),
     "two slices": (np.ones((9, 9, 2), np.float32), "only 2 slices"),
-    "4D": (np.ones((5, 5, 5, 7), np.float32), "4D: 7 volumes in one file; choose one"),
+    "4D": (np.ones((5, 5, 5, 7), np.float32), "4D: 7 volumes in one file; list them with voxmix manifest"),
     "complex": (np.ones((5, 5, 5), np.complex64), "complex"),
     "color": (np.zeros((5, 5, 5), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "color"),
 }

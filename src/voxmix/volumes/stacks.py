@@ -66,7 +66,7 @@ def stack_volume(path: Path, volume: int | None, *, max_voxels: int) -> Shaped[n
     sizes = part_sizes(path)
     total = sum(sizes.values())
     if volume is None:
-        raise UnreadableVolumeError(f"4D: {total} volumes in one file; choose one of the volumes")
+        raise UnreadableVolumeError(f"4D: {total} volumes in one file; list them with voxmix manifest")
     for name, count in sizes.items():
         if volume < count:
             stack = _stack(str(path), path.stat().st_mtime_ns, name)

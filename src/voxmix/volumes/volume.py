@@ -52,7 +52,7 @@ def check_shape(shape: tuple[int, ...], *, max_voxels: int, volume: int | None =
     if len(spatial) > 3:
         times = " x ".join(str(size) for size in spatial[3:])
         if len(spatial) > 4 or volume is None:
-            raise UnreadableVolumeError(f"4D: {times} volumes in one file; choose one of the volumes")
+            raise UnreadableVolumeError(f"4D: {times} volumes in one file; list them with voxmix manifest")
         if volume >= spatial[3]:
             raise UnreadableVolumeError(f"volume {volume} was asked for, the file has {times} (from 0)")
     elif volume:
