@@ -114,7 +114,9 @@ def _choose(slices: list[Slice], place: Float[np.ndarray, "3 3"], volume: int | 
         if counts.min() != counts.max():
             raise UnreadableVolumeError("DICOM series with more images at some places than at others")
         if volume is None:
-            raise UnreadableVolumeError(f"4D: {counts[0]} images at every place; list them with voxmix manifest")
+            raise UnreadableVolumeError(
+                f"4D: {counts[0]} images at every place; list them with voxmix manifest"
+            )
         if volume >= counts[0]:
             raise UnreadableVolumeError(f"volume {volume} was asked for, the series has {counts[0]} (from 0)")
         slices = [slices[start + volume] for start in starts]
