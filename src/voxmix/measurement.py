@@ -10,14 +10,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from voxmix._io import atomic_path, digest
-from voxmix._optional import require
 from voxmix.errors import InputError
-from voxmix.mixture import Mixture, check_domains
-
-_REQUIRED = ("run", "seed", "budget", "target", "loss")
-_OPTIONAL = ("source", "loss_se")
-_WEIGHT, _VOLUMES = "weight:", "volumes:"
-_SUM_TOLERANCE = 1e-5  # tables are written with six decimals; Mixture itself asks for 1e-6
+from voxmix.mixture import check_domains
+from voxmix.records import (
+    REQUIRED,
+    SUM_TOLERANCE,
+    VOLUMES,
+    WEIGHT,
+    columns_of,
+    read_csv_records,
+    read_parquet_records,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -101,16 +104,16 @@ class MeasurementTable:
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             raise InputError(
-                f"row {row + 1}, column {_WEIGHT}{self.domains[column]}: {self.weights[row, column]} is no "
+                f"row {row + 1}, column {WEIGHT}{self.domains[column]}: {self.weights[row, column]} is no "
                 "weight; give a number from 0 to 1"
             )
         total = self.weights.sum(axis=1)
-        _refuse(np.abs(total - 1) > _SUM_TOLERANCE, total, f"{_WEIGHT}*", "weights that sum to 1")
+        _refuse(np.abs(total - 1) > SUM_TOLERANCE, total, f"{WEIGHT}*", "weights that sum to 1")
         bad = ~(np.isnan(self.volumes) | (self.volumes >= 0))
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             raise InputError(
-                f"row {row + 1}, column {_VOLUMES}{self.domains[column]}: {self.volumes[row, column]} is no "
+                f"row {row + 1}, column {VOLUMES}{self.domains[column]}: {self.volumes[row, column]} is no "
                 "count of volumes; give a number of at least 0, or leave it empty"
             )
 
@@ -227,7 +230,7 @@ class MeasurementTable:
         Raises:
             InputError: names the row (1 is the first) and the column.
         """
-        return _from_records(cls, [dict(row) for row in rows], domains)
+        return cls(**columns_of([dict(row) for row in rows], domains))
 
     @classmethod
     def read_csv(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
@@ -235,20 +238,12 @@ class MeasurementTable:
 
         With semicolons a decimal comma is understood.
         """
-        return cls.from_rows(_csv_records(Path(path)), domains=domains)
+        return cls.from_rows(read_csv_records(Path(path)), domains=domains)
 
     @classmethod
     def read_parquet(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
         """Return the table of a Parquet file, rows as in :meth:`from_rows` (needs pandas and pyarrow)."""
-        require("pyarrow", extra="parquet")
-        pandas = require("pandas", extra="parquet")
-        if not Path(path).is_file():
-            raise InputError(f"no such file: {path}; check the path")
-        try:
-            frame = pandas.read_parquet(path)
-        except (ValueError, OSError) as error:
-            raise InputError(f"{path} is not a Parquet file ({error}); give a Parquet or CSV table") from None
-        return cls.from_rows(frame.to_dict("records"), domains=domains)
+        return cls.from_rows(read_parquet_records(Path(path)), domains=domains)
 
     @classmethod
     def read(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
@@ -272,10 +267,10 @@ class MeasurementTable:
             }
             if with_se:
                 row["loss_se"] = None if np.isnan(self.loss_se[i]) else float(self.loss_se[i])
-            row |= {f"{_WEIGHT}{d}": float(w) for d, w in zip(self.domains, self.weights[i], strict=True)}
+            row |= {f"{WEIGHT}{d}": float(w) for d, w in zip(self.domains, self.weights[i], strict=True)}
             if with_volumes:
                 row |= {
-                    f"{_VOLUMES}{d}": None if np.isnan(v) else _plain(v)
+                    f"{VOLUMES}{d}": None if np.isnan(v) else _plain(v)
                     for d, v in zip(self.domains, self.volumes[i], strict=True)
                 }
             rows.append(row)
@@ -284,7 +279,7 @@ class MeasurementTable:
     def to_csv(self, path: str | Path) -> None:
         """Write the tidy CSV (UTF-8, commas) that :meth:`read_csv` reads back to the same table."""
         rows = self.to_rows()
-        names = list(rows[0]) if rows else [*_REQUIRED, *(f"{_WEIGHT}{d}" for d in self.domains)]
+        names = list(rows[0]) if rows else [*REQUIRED, *(f"{WEIGHT}{d}" for d in self.domains)]
         with (
             atomic_path(Path(path)) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as stream,
@@ -305,163 +300,3 @@ def _refuse(bad: Bool[np.ndarray, " row"], values: np.ndarray, column: str, expe
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(f"row {row + 1}, column {column}: got {values[row]:g}, expected {expected}")
-
-
-def _csv_records(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; give a CSV or Parquet file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save the table as CSV UTF-8") from None
-    lines = text.splitlines()
-    if not lines or not lines[0].strip():
-        raise InputError(f"{path} has no header line; the first line names the columns {list(_REQUIRED)}")
-    delimiter = max(",;\t", key=lines[0].count)
-    try:
-        records = list(csv.DictReader(lines, delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path} is not a CSV table ({error}); save it again as CSV UTF-8") from None
-    for number, record in enumerate(records, start=1):
-        if None in record:
-            raise InputError(
-                f"row {number} of {path} has more cells than the header has columns; mend that line"
-            )
-        if delimiter == ";":
-            for name, value in record.items():
-                if value and name not in ("run", "source", "target"):
-                    record[name] = value.replace(",", ".")
-    return [{(k or "").strip(): v for k, v in record.items()} for record in records if any(record.values())]
-
-
-def _empty(value: Any) -> bool:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return True
-    return isinstance(value, float) and bool(np.isnan(value))
-
-
-def _text(record: Mapping[str, Any], column: str, row: int) -> str:
-    value = record.get(column)
-    if _empty(value):
-        raise InputError(f"row {row}, column {column}: empty; every row needs one")
-    return str(value).strip()
-
-
-def _number(record: Mapping[str, Any], column: str, row: int) -> float:
-    value = record.get(column)
-    if _empty(value):
-        raise InputError(
-            f"row {row}, column {column}: empty; leave the whole row out where nothing was measured"
-        )
-    try:
-        return float(value.strip() if isinstance(value, str) else value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise InputError(f"row {row}, column {column}: {value!r} is not a number") from None
-
-
-def _whole(record: Mapping[str, Any], column: str, row: int) -> int:
-    value = _number(record, column, row)
-    if not float(value).is_integer():
-        raise InputError(f"row {row}, column {column}: {value} is not a whole number")
-    return int(value)
-
-
-def _from_records(
-    cls: type[MeasurementTable], records: list[dict[str, Any]], domains: Sequence[str] | None
-) -> MeasurementTable:
-    if not records:
-        raise InputError("the table has no rows; give at least the pure runs of every domain")
-    columns = list(dict.fromkeys(name for record in records for name in record))
-    missing = [name for name in _REQUIRED if name not in columns]
-    if missing:
-        raise InputError(
-            f"column {missing[0]!r} is missing (needed: {list(_REQUIRED)}); the table has {columns}"
-        )
-    weighted = [name.removeprefix(_WEIGHT) for name in columns if name.startswith(_WEIGHT)]
-    if not weighted and "source" not in columns:
-        raise InputError(
-            f"no column says what a run was trained on: add 'source' or '{_WEIGHT}<domain>' columns"
-        )
-    if domains is None:
-        met = [str(r["source"]).strip() for r in records if not _empty(r.get("source"))]
-        domains = tuple(dict.fromkeys([*weighted, *met]))
-    names = check_domains(domains)
-    unknown = [name for name in weighted if name not in names]
-    if unknown:
-        raise InputError(f"column {_WEIGHT}{unknown[0]}: unknown domain; the domains are {list(names)}")
-    place = {name: i for i, name in enumerate(names)}
-    kept: dict[tuple[str, str], tuple[Any, ...]] = {}
-    for row, record in enumerate(records, start=1):
-        run, target = _text(record, "run", row), _text(record, "target", row)
-        if target not in place:
-            raise InputError(
-                f"row {row}, column target: unknown domain {target!r}; the sources are {list(names)}"
-            )
-        loss, budget = _number(record, "loss", row), _number(record, "budget", row)
-        if not (np.isfinite(loss) and loss >= 0):
-            raise InputError(f"row {row}, column loss: got {loss}, expected a finite number of at least 0")
-        if not (np.isfinite(budget) and budget >= 1):
-            raise InputError(f"row {row}, column budget: got {budget}, expected at least 1 volume draw")
-        value = (
-            tuple(_weights_of(record, place, weighted, row)),
-            budget,
-            _whole(record, "seed", row),
-            loss,
-            np.nan if _empty(record.get("loss_se")) else _number(record, "loss_se", row),
-            tuple(
-                np.nan if _empty(record.get(_VOLUMES + name)) else _number(record, _VOLUMES + name, row)
-                for name in names
-            ),
-        )
-        before = kept.setdefault((run, target), value)
-        if before[:4] != value[:4]:
-            raise InputError(
-                f"row {row}, columns run and target: run {run!r} and target {target!r} stand before with "
-                f"other values (loss {before[3]:g}, here {loss:g}); keep one, or name the runs apart"
-            )
-    values = list(kept.values())
-    return cls(
-        domains=names,
-        run=tuple(run for run, _ in kept),
-        target=tuple(target for _, target in kept),
-        weights=np.array([v[0] for v in values]),
-        budget=np.array([v[1] for v in values]),
-        seed=np.array([v[2] for v in values], dtype=np.int64),
-        loss=np.array([v[3] for v in values]),
-        loss_se=np.array([v[4] for v in values], dtype=np.float64),
-        volumes=np.array([v[5] for v in values], dtype=np.float64),
-    )
-
-
-def _weights_of(
-    record: Mapping[str, Any], place: Mapping[str, int], weighted: list[str], row: int
-) -> Float[np.ndarray, " source"]:
-    weights = np.zeros(len(place))
-    filled = [name for name in weighted if not _empty(record.get(_WEIGHT + name))]
-    for name in filled:
-        weights[place[name]] = _number(record, _WEIGHT + name, row)
-        if not (np.isfinite(weights[place[name]]) and weights[place[name]] >= 0):
-            raise InputError(
-                f"row {row}, column {_WEIGHT}{name}: {weights[place[name]]} is not a weight; "
-                "give a number from 0 to 1"
-            )
-    if filled and abs(weights.sum() - 1) > _SUM_TOLERANCE:
-        raise InputError(f"row {row}, columns {_WEIGHT}*: weights sum to {weights.sum():.6f}, expected 1")
-    if _empty(record.get("source")):
-        if not filled:
-            raise InputError(
-                f"row {row}, column source: empty, and no {_WEIGHT}<domain> is given; fill one of them"
-            )
-        return weights
-    source = str(record["source"]).strip()
-    if source not in place:
-        raise InputError(
-            f"row {row}, column source: unknown domain {source!r}; the domains are {list(place)}"
-        )
-    if filled and weights[place[source]] < 1 - _SUM_TOLERANCE:
-        raise InputError(
-            f"row {row}, column source: {source!r} does not agree with the weights of that row; keep one"
-        )
-    return Mixture.pure(tuple(place), source).weights.copy()
