@@ -16,10 +16,12 @@ from voxmix.downstream.split import check_official, split_subjects
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
 from voxmix.volumes.beside import new_salt, salt_of
-from voxmix.volumes.cache import PreparedCache, PreparedVolume, subject_digest
+from voxmix.volumes.cache import PreparedCache, PreparedVolume, subject_digest, volume_key
+from voxmix.volumes.content import record_digest
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.volume import UnreadableVolumeError
 
 CASES_FILE, _KIND, _FORMAT = "cases.json", "downstream cases", 1
 
@@ -119,9 +121,8 @@ def build_cases(
     if task.zoom or task.keep_frame:
         recipe = replace(recipe, crop_foreground=False)
     salt = _salt_of(pretrained, pretrained_source)
-    seen, seen_keys = _training_side(pretrained)
     people = {record.subject: subject_digest(salt, record.subject) for record in sources.records}
-    known = {subject for subject, hidden in people.items() if hidden in seen}
+    known = _pretrained_on(sources, people, recipe, pretrained)
     if sources.parts:
         parts = dict(sources.parts)
         check_official(parts, known)
@@ -138,9 +139,7 @@ def build_cases(
     )
     hidden_parts = {people[subject]: part for subject, part in parts.items()}
     asides = [*sources.set_aside, *preparation.set_aside]
-    cases, notes, reasons = _checked_cases(
-        task, preparation.cache, hidden_parts, _classes(task, used), seen_keys
-    )
+    cases, notes, reasons = _checked_cases(task, preparation.cache, hidden_parts, _classes(task, used))
     if surplus:
         notes.append(f"{surplus} subjects are more than the split asks for and were left out")
     notes += sorted({f"{n} files: {what}" for what, n in Counter(n for _, n in preparation.notes).items()})
@@ -221,10 +220,24 @@ def _salt_of(pretrained: PreparedCache | None, source: Path | None) -> str:
     return found
 
 
-def _training_side(pretrained: PreparedCache | None) -> tuple[Set[str], Set[str]]:
-    """Return subjects and keys of the volumes that encoders of the study were trained on."""
-    train = [v for v in pretrained.volumes if v.split == "train"] if pretrained else []
-    return {v.subject for v in train}, {v.key for v in train}
+def _pretrained_on(
+    sources: Sources, people: dict[str, str], recipe: Recipe, pretrained: PreparedCache | None
+) -> Set[str]:
+    """Return the subjects that encoders of the study were trained on: by name, or by a file of theirs."""
+    train = [volume for volume in pretrained.volumes if volume.split == "train"] if pretrained else []
+    names, keys = {volume.subject for volume in train}, {volume.key for volume in train}
+    return {
+        record.subject
+        for record in sources.records
+        if people[record.subject] in names or (keys and _key(record, recipe) in keys)
+    }
+
+
+def _key(record: VolumeRecord, recipe: Recipe) -> str:
+    try:
+        return volume_key(record_digest(record), recipe.volume_digest(record.domain))
+    except UnreadableVolumeError:
+        return ""  # preparing sets it aside
 
 
 def _filling(sources: Sources, crop: int, recipe: Recipe) -> Sources:
@@ -276,7 +289,6 @@ def _checked_cases(
     cache: PreparedCache,
     parts: dict[str, Part],
     classes: tuple[str, ...],
-    seen_keys: Set[str],
 ) -> tuple[list[Case], list[str], list[str]]:
     """Return the cases that can be used, notes, and the reasons why the others cannot."""
     cases: list[Case] = []
@@ -285,9 +297,6 @@ def _checked_cases(
     voxels = np.zeros(256, dtype=np.int64)
     for volume in cache.volumes:
         part = parts[volume.subject]
-        if part != "train" and volume.key in seen_keys:
-            reasons.append("pretraining saw this file under another subject's name")
-            continue
         if task.kind == "classification":
             target = _target(task, volume.category, classes)
             if target is None:
@@ -336,6 +345,8 @@ def _label_notes(
         notes.append(f"{older} label maps are of an older edition of the data set: taken {renamed}")
     if empty:
         notes.append(f"{empty} label maps are empty: kept, as images in which there is nothing to find")
+    if not any(case.part == "train" for case in cases):
+        return notes
     for old, new in task.older_labels.items():
         training_voxels[new] += training_voxels[old]
     if task.kind == "segmentation":

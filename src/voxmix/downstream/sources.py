@@ -11,12 +11,13 @@ from voxmix.errors import InputError
 from voxmix.volumes.archives import below
 from voxmix.volumes.layouts import split_suffix
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
-from voxmix.volumes.public_sets import read_layout
+from voxmix.volumes.public_sets import read_layout, read_synbrain
+from voxmix.volumes.stacks import part_sizes, stack_classes
 from voxmix.volumes.tables import read_csv
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-_MEDMNIST: dict[str, Part] = {"train": "train", "val": "validation", "test": "test"}
+_MEDMNIST: dict[str, Part] = {"train_images": "train", "val_images": "validation", "test_images": "test"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,24 +39,24 @@ def read_sources(task: Task, data: Path) -> Sources:
     Raises:
         InputError: no such folder, an unknown layout, no image of the task's domain, or none with a label.
     """
+    parts: dict[str, Part] = {}
+    lost: list[SetAside] = []
     if task.layout == "medmnist":
-        records, parts, lost = _medmnist(task, data)
-    elif task.layout == "class-folders":
-        records, parts, lost = _class_folders(task, data), {}, []
+        records, parts = _medmnist(task, data)
     else:
-        manifest = read_csv(data) if task.layout == "csv" else read_layout(task.layout, data)
+        manifest = _manifest(task, data)
         source = task.source or task.domain
-        records, parts = list(manifest.select([source]).records), {}
+        records = list(manifest.select([source]).records)
         lost = [aside for aside in manifest.set_aside if aside.domain == source]
+    if task.table is not None:
+        records, more = _join(task, records, task.table, data if data.is_dir() else data.parent)
+        lost += more
     if task.kind == "segmentation":
         lost += [_aside(task, r.path, "no label map") for r in records if r.label is None]
         records = [r for r in records if r.label is not None]
     else:
-        records = [replace(r, label=None) for r in records]
-        if task.table is not None:
-            folder = data if data.is_dir() else data.parent
-            records, more = _join(task, records, task.table, folder)
-            lost += more
+        lost += [_aside(task, r.path, "no class is given") for r in records if not r.category]
+        records = [replace(r, label=None) for r in records if r.category]
     if not records:
         why = f"; {len(lost)} files set aside, first because: {lost[0].reason}" if lost else ""
         raise InputError(f"task {task.name} has no labeled image in {data}{why}")
@@ -70,47 +71,38 @@ def _aside(task: Task, path: Path, reason: str) -> SetAside:
     return SetAside(path=path, domain=task.domain, reason=reason)
 
 
-def _class_folders(task: Task, data: Path) -> list[VolumeRecord]:
-    """Return ``<class>/<subject>/...`` or ``<class>/<subject>.<suffix>``: the folder layout with classes."""
-    manifest: Manifest = read_layout("folder", data)
-    return [replace(record, category=record.domain) for record in manifest.records]
+def _manifest(task: Task, data: Path) -> Manifest:
+    if task.layout == "csv":
+        return read_csv(data)
+    if task.layout == "class-folders":
+        found = read_synbrain(data)
+        source = task.source or task.domain
+        return Manifest(
+            records=tuple(replace(record, domain=source) for record in found.records),
+            set_aside=tuple(replace(aside, domain=source) for aside in found.set_aside),
+        )
+    return read_layout(task.layout, data)
 
 
-def _medmnist(task: Task, data: Path) -> tuple[list[VolumeRecord], dict[str, Part], list[SetAside]]:
-    """Return every volume of a MedMNIST file with its label and the publisher's part."""
-    from voxmix.volumes.stacks import part_sizes
-
+def _medmnist(task: Task, data: Path) -> tuple[list[VolumeRecord], dict[str, Part]]:
+    """Return every volume of a MedMNIST file, those for test too, with its class and the publisher's part."""
     found = sorted(data.glob("*mnist3d*.npz")) if data.is_dir() else [data]
-    if len(found) != 1 or not part_sizes(found[0]):
+    sizes = part_sizes(found[0]) if len(found) == 1 else {}
+    if not sizes:
         raise InputError(f"{data} holds {len(found)} MedMNIST files; give the one file (organmnist3d.npz)")
     path = found[0]
-    stem = split_suffix(path.name)[0]
-    records: list[VolumeRecord] = []
-    parts: dict[str, Part] = {}
-    index = 0
-    for name, count in part_sizes(path).items():
-        part = _MEDMNIST[name.removesuffix("_images")]
-        labels = _stack_labels(path, name.replace("_images", "_labels"), count)
-        for label in labels:
-            subject = f"{stem}/{index}"
-            records.append(
-                VolumeRecord(path=path, domain=task.domain, subject=subject, volume=index, category=label)
-            )
-            parts[subject] = part
-            index += 1
-    return records, parts, []
-
-
-def _stack_labels(path: Path, name: str, count: int) -> list[str]:
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as archive:
-        if name not in archive.files:
-            raise InputError(f"{path} has no array {name}; give the publisher's file as it is")
-        labels = archive[name].reshape(-1)
-    if len(labels) != count:
-        raise InputError(f"{path}: {name} has {len(labels)} labels for {count} volumes; download it again")
-    return [str(int(label)) for label in labels]
+    classes = stack_classes(path)
+    if len(classes) != sum(sizes.values()):
+        raise InputError(
+            f"{path} has {len(classes)} labels for {sum(sizes.values())} volumes; give the publisher's file as it is"
+        )
+    parts = [_MEDMNIST[name] for name, count in sizes.items() for _ in range(count)]
+    subjects = [f"{split_suffix(path.name)[0]}/{index}" for index in range(len(parts))]
+    records = [
+        VolumeRecord(path=path, domain=task.domain, subject=subject, volume=index, category=classes[index])
+        for index, subject in enumerate(subjects)
+    ]
+    return records, dict(zip(subjects, parts, strict=True))
 
 
 def _join(

@@ -45,6 +45,7 @@ def split_subjects(
     """
     ordered = sorted(set(subjects), key=lambda subject: digest([seed, subject]))
     train, validation, test = split_sizes(len(ordered), sizes)
+    unused = len(ordered) - train - validation - test
     unseen = [subject for subject in ordered if subject not in seen]
     if len(unseen) < 2:
         raise InputError(
@@ -56,12 +57,12 @@ def split_subjects(
     parts: dict[str, Part] = dict.fromkeys(unseen[:test], "test")
     parts.update(dict.fromkeys(unseen[test : test + validation], "validation"))
     rest = [subject for subject in ordered if subject not in parts]
-    parts.update(dict.fromkeys(rest[:train] if len(ordered) > train + validation + test else rest, "train"))
+    parts.update(dict.fromkeys(rest[: len(rest) - unused], "train"))
     return parts
 
 
 def _shrink(unseen: int, test: int, validation: int) -> tuple[int, int]:
-    smaller = min(max(1, round(unseen * validation / (test + validation))), unseen - 1)
+    smaller = max(1, int(unseen * validation / (test + validation)))
     return unseen - smaller, smaller
 
 
