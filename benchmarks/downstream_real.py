@@ -30,13 +30,15 @@ ORGANS = {
 VIEW_MM = 128.0  # the encoder's crop: 32 voxels of 4 mm
 
 TASKS = {
-    "hn-organs": {
-        "kind": "segmentation",
+    "organ-in-view": {
+        "kind": "classification",
         "domain": "HN-CT",
-        "classes": {"background": 0, **{name: value for value, name in ORGANS.items()}},
-        "unlisted": "background",
-        "pos": 4,
-        "neg": 1,
+        "data": "views/table.csv",
+        "layout": "csv",
+        "table": {"file": "table.csv", "id": "path", "value": "class"},
+        "classes": {name: name for name in ORGANS.values()},
+        "samples": 1,
+        "keep_frame": True,
     },
     "brain-regions": {
         "kind": "segmentation",
@@ -56,30 +58,36 @@ TASKS = {
         "kind": "segmentation",
         "domain": "STS-PET",
         "classes": {"background": 0, "tumor": 1},
+        "settings": {"draws": 240},
         "pos": 4,
         "neg": 1,
     },
-    "organ-in-view": {
-        "kind": "classification",
+    "hn-organs": {
+        "kind": "segmentation",
         "domain": "HN-CT",
-        "data": "views",
-        "layout": "csv",
-        "table": {"file": "table.csv", "id": "path", "value": "class"},
-        "classes": {name: name for name in ORGANS.values()},
-        "samples": 1,
-        "keep_frame": True,
+        "classes": {
+            "background": 0,
+            "cord and brainstem": [1, 2],
+            "parotids": [3, 4],
+            "mandible": 7,
+            "target": [8, 9, 10],
+        },
+        "unlisted": "background",
+        "pos": 4,
+        "neg": 1,
     },
 }
 SEGMENT = {
     "draws": 480,
-    "batch_size": 4,
+    "batch_size": 2,
     "feature_size": 8,
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
     "warmup_steps": 10,
     "validations": 4,
 }
 CLASSIFY = {"draws": 4800, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 10, "validations": 4}
 INITS = ("scratch", "single", "uniform", "data-proportional", "transfer-aware")
+CONTROLLED = ("organ-in-view", "brain-regions")  # those that also get controls, and more draws
 LONG = 4  # times the draws, to see whether more change the answer
 
 
@@ -109,7 +117,8 @@ def main() -> None:
     ends = [word for name in ("scratch", "transfer-aware") for word in ("--init", name)]
     for task in TASKS:
         voxmix("finetune", str(study), "--task", task, *inits, *count)
-    for task in TASKS:
+    print(histogram_baseline(study), flush=True)
+    for task in CONTROLLED:
         for control in ("frozen", "permuted", "no-tokens"):
             voxmix(
                 "finetune",
@@ -122,9 +131,9 @@ def main() -> None:
                 control,
                 *count,
             )
-    for task in TASKS:
+    for task in CONTROLLED:
         voxmix("finetune", str(study), "--task", f"{task}-long", *ends, *count)
-    print(histogram_baseline(study))
+    voxmix("compare", str(study))
 
 
 def voxmix(*arguments: str) -> None:
@@ -151,7 +160,8 @@ def write_tasks(study: Path, volumes: Path) -> None:
     """Write the tasks, and each once more with more draws."""
     rows: dict[str, object] = {}
     for name, row in TASKS.items():
-        settings = CLASSIFY if row["kind"] == "classification" else SEGMENT
+        usual = CLASSIFY if row["kind"] == "classification" else SEGMENT
+        settings = {**usual, **row.get("settings", {})}
         rows[name] = {"data": str(volumes), **row, "split": [0.6, 0.1, 0.3], "settings": settings}
         rows[f"{name}-long"] = {"like": name, "settings": {"draws": LONG * settings["draws"]}}
     (study / "tasks.yaml").write_text(yaml.safe_dump(rows, sort_keys=False))

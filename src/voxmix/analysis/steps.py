@@ -197,10 +197,10 @@ def encoder_runs(study: Study, init: str, *, domain: str) -> tuple[RunSpec, ...]
             )
         mixture = Mixture.pure(cache.domains, domain)
         return check_specs(study.config, {init: mixture}, cache=cache.digest)[init]
-    by_strategy = checks_by_strategy(study)
-    if init not in by_strategy:
+    strategies = strategies_wanted(study)
+    if init not in strategies:
         raise InputError(
             f"unknown initialization {init!r}; choose scratch, single, one of the study's strategies "
-            f"{list(by_strategy)}, or the folder of a checkpoint (with its card.json)"
+            f"{list(strategies)}, or the folder of a checkpoint (with its card.json)"
         )
-    return by_strategy[init]
+    return checks_by_strategy(study)[init]

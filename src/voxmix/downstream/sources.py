@@ -73,6 +73,10 @@ def _aside(task: Task, path: Path, reason: str) -> SetAside:
 
 def _manifest(task: Task, data: Path) -> Manifest:
     if task.layout == "csv":
+        if data.is_dir():
+            raise InputError(
+                f"task {task.name} has the layout csv and {data} is a folder; give the CSV in it"
+            )
         return read_csv(data)
     if task.layout == "class-folders":
         found = read_synbrain(data)

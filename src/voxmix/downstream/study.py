@@ -1,6 +1,6 @@
 """Finetuning inside a study: its cases, its plan of runs, and the runs that are pending, several at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -191,42 +191,99 @@ def finetune_pending(
     if not pending:
         return ()
     workers = min(study.config.workers or cores(), len(pending))
-    counter = get_context("spawn").Value("q", 0)
     root = downstream_dir(study, pending[0].spec.protocol.task.name) / "cases"
-    options = {"surface": surface, "predictions": predictions, "pictures": pictures}
+    shared = _Shared(
+        cases=open_cases(pending[0].spec.protocol.task, root),
+        threads=max(1, cores() // workers),
+        surface=surface,
+        predictions=predictions,
+        pictures=pictures,
+    )
+
+    def told(done: int) -> None:
+        progress(min(total, finished + done), total)
+
+    failures = (_one_by_one if workers == 1 else _side_by_side)(pending, shared, workers, told)
+    progress(total - sum(f.run.spec.protocol.settings.draws for f in failures), total)
+    return failures
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shared:
+    """What all runs of a task share."""
+
+    cases: CaseSet
+    threads: int
+    surface: bool
+    predictions: bool
+    pictures: bool
+
+    def finetune(self, run: PlannedRun, *, progress: ProgressCallback) -> FailedFinetuning | None:
+        """Finetune one run; return the sentence that says why it failed, if it did."""
+        keeper = PredictionKeeper(
+            folder=run.folder, protocol=run.spec.protocol, nifti=self.predictions, pictures=self.pictures
+        )
+        try:
+            finetune(
+                run.spec,
+                cases=self.cases,
+                encoder=load_encoder(run.encoder) if run.encoder else None,
+                folder=run.folder,
+                threads=self.threads,
+                surface=self.surface,
+                save_prediction=keeper,
+                progress=progress,
+            )
+        except VoxmixError as error:
+            return FailedFinetuning(run=run, reason=str(error))
+        return None
+
+
+def _one_by_one(
+    pending: Sequence[PlannedRun], shared: _Shared, workers: int, told: Callable[[int], None]
+) -> tuple[FailedFinetuning, ...]:
+    """Finetune in this process: no other has to load torch first."""
     failures = []
-    with worker_pool(
-        workers,
-        initializer=_start_worker,
-        arguments=(pending[0].spec.protocol.task, root, max(1, cores() // workers), options, counter),
-    ) as pool:
+    before = 0
+
+    def progress(done: int, total: int) -> None:
+        told(before + done)
+
+    for run in pending:
+        failed = shared.finetune(run, progress=progress)
+        failures += [failed] if failed else []
+        before += run.spec.protocol.settings.draws
+    return tuple(failures)
+
+
+def _side_by_side(
+    pending: Sequence[PlannedRun], shared: _Shared, workers: int, told: Callable[[int], None]
+) -> tuple[FailedFinetuning, ...]:
+    """Finetune in so many processes."""
+    counter = get_context("spawn").Value("q", 0)
+    failures = []
+    with worker_pool(workers, initializer=_start_worker, arguments=(shared, counter)) as pool:
         waiting = {pool.submit(_finetune_in_worker, run): run for run in pending}
         while waiting:
             done, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            progress(min(total, finished + counter.value), total)
+            told(counter.value)
             for future in done:
-                run = waiting.pop(future)
-                reason = future.result()
-                if reason is not None:
-                    failures.append(FailedFinetuning(run=run, reason=reason))
-    progress(total - sum(f.run.spec.protocol.settings.draws for f in failures), total)
+                del waiting[future]
+                failed = future.result()
+                failures += [failed] if failed else []
     return tuple(failures)
 
 
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(
-    task: Task, root: Path, threads: int, options: dict[str, bool], counter: "Synchronized[int]"
-) -> None:
-    """Open in each process, once, what all of its runs share."""
-    _worker.update(cases=open_cases(task, root), threads=threads, options=options, counter=counter)
+def _start_worker(shared: _Shared, counter: "Synchronized[int]") -> None:
+    """Keep in each process, once, what all of its runs share."""
+    _worker.update(shared=shared, counter=counter)
 
 
-def _finetune_in_worker(run: PlannedRun) -> str | None:
-    """Finetune one run; return None, or the sentence that says why it failed."""
-    counter, options = _worker["counter"], _worker["options"]
-    seen = 0
+def _finetune_in_worker(run: PlannedRun) -> FailedFinetuning | None:
+    counter, seen = _worker["counter"], 0
 
     def progress(done: int, total: int) -> None:
         nonlocal seen
@@ -234,22 +291,5 @@ def _finetune_in_worker(run: PlannedRun) -> str | None:
             counter.value += done - seen
         seen = done
 
-    try:
-        finetune(
-            run.spec,
-            cases=_worker["cases"],
-            encoder=load_encoder(run.encoder) if run.encoder else None,
-            folder=run.folder,
-            threads=_worker["threads"],
-            surface=options["surface"],
-            save_prediction=PredictionKeeper(
-                folder=run.folder,
-                protocol=run.spec.protocol,
-                nifti=options["predictions"],
-                pictures=options["pictures"],
-            ),
-            progress=progress,
-        )
-    except VoxmixError as error:
-        return str(error)
-    return None
+    failed: FailedFinetuning | None = _worker["shared"].finetune(run, progress=progress)
+    return failed
