@@ -117,6 +117,7 @@ def prepare_study(
         root=study.cache_dir,
         source=source,
         workers=workers_of(study),
+        codec=study.config.data.codec,
         progress=progress,
         tell=tell,
     )

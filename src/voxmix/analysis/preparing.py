@@ -43,6 +43,7 @@ def prepare_source(
     seed: int = 0,
     fraction: float = 0.2,
     workers: int = 1,
+    codec: str = "npy",
     progress: ProgressCallback = silent,
     tell: Callable[[Space], None] | None = None,
 ) -> Preparation:
@@ -63,6 +64,7 @@ def prepare_source(
         root=root,
         source=source,
         workers=workers,
+        codec=codec,
         progress=progress,
         tell=tell,
     )

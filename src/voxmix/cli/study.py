@@ -122,6 +122,10 @@ def prepare(
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Decides who is held out.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; every core when left out.")] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(help="Without a study: how arrays are stored, npy or blosc2 (half the size)."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn files into arrays that training reads fast; files that cannot be used are set aside.
@@ -136,16 +140,23 @@ def prepare(
       voxmix prepare manifest.csv --recipe recipe.yaml --out prepared
     """
     if (source / "study.yaml").exists() or source.name == "study.yaml":
-        if out is not None or recipe is not None:
+        if out is not None or recipe is not None or codec is not None:
             raise InputError(
-                f"{source} is a study: its recipe and cache are its own; leave --out and --recipe out"
+                f"{source} is a study: recipe, codec and cache are its own (study.yaml); leave --out, --recipe and "
+                "--codec out"
             )
         opened = open_study(source)
         with opened.lock():
             preparation = _prepare(opened)
     else:
         preparation = prepare_outside_study(
-            source, out=out, recipe=recipe, validation=validation, seed=seed, workers=workers
+            source,
+            out=out,
+            recipe=recipe,
+            validation=validation,
+            seed=seed,
+            workers=workers,
+            codec=codec or "npy",
         )
         _say_what_was_odd(preparation)
     if as_json:

@@ -253,6 +253,7 @@ def prepare_outside_study(
     validation: float,
     seed: int,
     workers: int | None,
+    codec: str,
 ) -> "Preparation":
     """Prepare a manifest or a folder into a cache of its own."""
     from voxmix.analysis.preparing import prepare_source
@@ -271,6 +272,7 @@ def prepare_outside_study(
             seed=seed,
             fraction=validation,
             workers=workers or cores(),
+            codec=codec,
             progress=progress,
             tell=tell_space,
         )

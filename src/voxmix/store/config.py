@@ -33,7 +33,8 @@ class DataSettings:
     """Where the volumes come from, and how subjects are held out.
 
     ``path`` is a folder with a folder per domain, or a CSV manifest; relative to the study's folder.
-    ``domains`` keeps only the named ones (empty: all). ``phantoms`` asks for made volumes instead.
+    ``domains`` keeps only the named ones (empty: all). ``phantoms`` asks for made volumes instead. ``codec`` is how
+    prepared arrays are stored: npy, or blosc2 at half the size.
 
     Raises:
         InputError: both or none of the two sources given, or a fraction that is not between 0 and 1.
@@ -46,6 +47,7 @@ class DataSettings:
     domains: tuple[str, ...] = ()
     validation_fraction: float = 0.2
     split_seed: int = 0
+    codec: Literal["npy", "blosc2"] = "npy"
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.phantoms is None):

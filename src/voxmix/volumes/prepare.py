@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
 from voxmix.volumes.read import read_labels, read_record
 from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.storage import SUFFIXES, Codec, check_codec, codec_of, read_array, write_array
 from voxmix.volumes.tables import relative_name
 from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.upkeep import Space, space_needed
@@ -52,12 +54,16 @@ class Preparation:
 class _Outcome:
     digest: str = ""
     key: str = ""
+    file: str = ""
     shape: Shape = (0, 0, 0)
     label: str | None = None
     reason: str = ""
     label_reason: str = ""
     notes: tuple[str, ...] = ()
     made: bool = False
+
+
+_Make = Callable[[VolumeRecord], _Outcome]
 
 
 def prepare(
@@ -68,6 +74,7 @@ def prepare(
     source: Path | None = None,
     salt: str | None = None,
     workers: int = 1,
+    codec: str = "npy",
     progress: ProgressCallback = silent,
     tell: Callable[[Space], None] | None = None,
 ) -> Preparation:
@@ -82,16 +89,20 @@ def prepare(
     ``source`` is the folder or table the manifest came from: the map from pseudonyms to subjects and the list of
     files that were set aside are kept beside it (:mod:`voxmix.volumes.beside`). Without it there is no map, and
     the secret of the pseudonyms stays in the cache. A ``salt`` that is given is used and kept nowhere: that of
-    another cache makes one person known in both (:func:`voxmix.volumes.beside.salt_of`). ``tell`` hears, before anything is made, what the disk needs
-    and has.
+    another cache makes one person known in both (:func:`voxmix.volumes.beside.salt_of`). ``tell`` hears, before
+    anything is made, what the disk needs and has.
+
+    ``codec`` is how arrays are stored: ``npy``, or ``blosc2`` at half the size. The voxels are the same bits; what is
+    finished in the other form is packed or unpacked, not made again (the old files stay until pruned).
 
     Raises:
-        InputError: the manifest is not split; a domain keeps no volume on one side.
+        InputError: the manifest is not split; a domain keeps no volume on one side; an unknown codec.
         VoxmixError: the disk is full or cannot be written.
     """
     if any(not record.split for record in manifest.records):
         raise InputError("the manifest is not split; use manifest.split(seed=...) before preparing")
     recipe = recipe.resolved(manifest.domains)
+    make = partial(_prepare_one, recipe=recipe, root=root, codec=check_codec(codec))
     with naming_full_disk(root):
         for folder in ("volumes", "labels"):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -101,7 +112,7 @@ def prepare(
             tell(space)
         _warn_of_space(space, root)
         secret = salt or claim_salt(root, source)
-        outcomes = _run(manifest.records, recipe=recipe, root=root, workers=workers, progress=progress)
+        outcomes = _run(manifest.records, make, workers=workers, progress=progress)
         volumes, set_aside, shown = _collect(manifest, outcomes, salt=secret, recipe=recipe)
         if source is not None:
             write_set_aside(set_aside, source)
@@ -128,21 +139,20 @@ def prepare(
 
 
 def _run(
-    records: tuple[VolumeRecord, ...], *, recipe: Recipe, root: Path, workers: int, progress: ProgressCallback
+    records: tuple[VolumeRecord, ...], make: _Make, *, workers: int, progress: ProgressCallback
 ) -> list[_Outcome]:
     total = len(records)
     outcomes: list[_Outcome | None] = [None] * total
     progress(0, total)
     if workers <= 1:
         for index, record in enumerate(records):
-            outcomes[index] = _prepare_one(record, recipe, root)
+            outcomes[index] = make(record)
             progress(index + 1, total)
     else:
         try:
             with worker_pool(min(workers, total)) as pool:
                 futures: dict[Future[_Outcome], int] = {
-                    pool.submit(_prepare_one, record, recipe, root): index
-                    for index, record in enumerate(records)
+                    pool.submit(make, record): index for index, record in enumerate(records)
                 }
                 for done, future in enumerate(as_completed(futures), start=1):
                     outcomes[futures[future]] = future.result()
@@ -153,44 +163,48 @@ def _run(
     # What was left when a process died goes on one by one: the file that killed it is then known.
     for index, record in enumerate(records):
         if outcomes[index] is None:
-            outcomes[index] = _prepare_alone(record, recipe, root)
+            outcomes[index] = _prepare_alone(record, make)
             progress(sum(outcome is not None for outcome in outcomes), total)
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _prepare_alone(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
+def _prepare_alone(record: VolumeRecord, make: _Make) -> _Outcome:
     """Return the outcome of one file in a process of its own."""
     try:
         with worker_pool(1) as pool:
-            return pool.submit(_prepare_one, record, recipe, root).result()
+            return pool.submit(make, record).result()
     except VoxmixError as error:
         if not isinstance(error.__cause__, BrokenProcessPool):
             raise
         return _Outcome(reason="the process that read it was killed: damaged, or too large for the memory")
 
 
-def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
+def _prepare_one(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: Codec) -> _Outcome:
     content = ""
     try:
         content = record_digest(record)
         key = volume_key(content, recipe.volume_digest(record.domain))
-        target = root / "volumes" / f"{key}.npy"
+        target = root / "volumes" / f"{key}{SUFFIXES[codec]}"
         stored = _finished(target)
         if stored is None:
             volume = read_record(record, max_voxels=recipe.max_voxels)
             array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
             notes = volume.notes
-            _save(target, array, {"geometry": geometry.as_dict(), "notes": list(notes)})
+            about = {"geometry": geometry.as_dict(), "notes": list(notes)}
+            _save(target, array, about, codec=codec)
         else:
             geometry, notes = Geometry.from_dict(stored["geometry"]), tuple(stored["notes"])
     except UnreadableVolumeError as error:
         return _Outcome(digest=content, reason=str(error))
     except MemoryError:
         return _Outcome(digest=content, reason="does not fit into memory")
-    label, label_reason, label_notes = _prepare_label(record.label, geometry, recipe=recipe, root=root)
+    label, label_reason, label_notes = _prepare_label(
+        record.label, geometry, recipe=recipe, root=root, codec=codec
+    )
     return _Outcome(
         digest=content,
         key=key,
+        file=f"volumes/{target.name}",
         shape=geometry.padded,
         label=label,
         label_reason=label_reason,
@@ -200,41 +214,48 @@ def _prepare_one(record: VolumeRecord, recipe: Recipe, root: Path) -> _Outcome:
 
 
 def _prepare_label(
-    path: Path | None, geometry: Geometry, *, recipe: Recipe, root: Path
+    path: Path | None, geometry: Geometry, *, recipe: Recipe, root: Path, codec: Codec
 ) -> tuple[str | None, str, tuple[str, ...]]:
     """Return (file below the root or None, reason if it could not be used, notes)."""
     if path is None:
         return None, "", ()
     try:
         key = volume_key(content_digest(path), digest([LABELS_VERSION, geometry.as_dict()]))
-        target = root / "labels" / f"{key}.npy"
+        target = root / "labels" / f"{key}{SUFFIXES[codec]}"
         stored = _finished(target)
         if stored is None:
             array, notes = prepare_labels(read_labels(path, max_voxels=recipe.max_voxels), geometry)
-            _save(target, array, {"notes": list(notes)})
+            _save(target, array, {"notes": list(notes)}, codec=codec)
         else:
             notes = tuple(stored["notes"])
     except UnreadableVolumeError as error:
         return None, f"label map: {error}", ()
-    return f"labels/{key}.npy", "", notes
+    return f"labels/{target.name}", "", notes
 
 
-def _save(path: Path, array: Shaped[np.ndarray, "..."], about: dict[str, Any]) -> None:
+def _save(path: Path, array: Shaped[np.ndarray, "x y z"], about: dict[str, Any], *, codec: Codec) -> None:
     """Publish an array, then its side file: the side file alone says that both are whole."""
     with atomic_path(path) as temporary:
-        with temporary.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
+        write_array(temporary, array, codec=codec)
         checksum = file_digest(temporary)
-    write_json(path.with_suffix(".json"), {**about, "checksum": checksum})
+    write_json(path.with_suffix(".json"), {**about, "file": path.name, "checksum": checksum})
 
 
 def _finished(path: Path) -> dict[str, Any] | None:
-    """Return the side file of an array that is whole, else None."""
+    """Return the side file of an array that is whole, else None; one stored in the other form is stored anew."""
     try:
         stored = read_json(path.with_suffix(".json"))
     except InputError:
         return None
-    return stored if path.exists() and isinstance(stored, dict) and "checksum" in stored else None
+    if not isinstance(stored, dict) or "checksum" not in stored:
+        return None
+    if path.exists() and stored.get("file", path.name) == path.name:
+        return stored
+    other = next(path.with_suffix(suffix) for suffix in SUFFIXES.values() if suffix != path.suffix)
+    if stored.get("file") != other.name or not other.exists() or file_digest(other) != stored["checksum"]:
+        return None
+    _save(path, read_array(other), stored, codec=codec_of(path))
+    return stored
 
 
 def _warn_of_space(space: Space, root: Path) -> None:
@@ -282,7 +303,7 @@ def _collect(
             split=record.split,
             shape=outcome.shape,
             spacing_mm=recipe.spacing_mm,
-            file=f"volumes/{outcome.key}.npy",
+            file=outcome.file,
             label=outcome.label,
             category=record.category,
         )

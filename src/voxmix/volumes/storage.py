@@ -36,6 +36,11 @@ def check_codec(codec: str) -> Codec:
     raise InputError(f"unknown codec {codec!r}; choose npy (fastest) or blosc2 (half the size)")
 
 
+def codec_of(path: Path) -> Codec:
+    """Return the codec of a file by its name."""
+    return "blosc2" if path.suffix == SUFFIXES["blosc2"] else "npy"
+
+
 def write_array(path: Path, array: Shaped[np.ndarray, "x y z"], *, codec: Codec) -> None:
     """Write an array; both codecs give back the same bits."""
     if codec == "npy":
@@ -64,7 +69,7 @@ def read_array(path: Path) -> Shaped[np.ndarray, "x y z"]:
     Raises:
         VoxmixError: the file is missing or damaged.
     """
-    if path.suffix == SUFFIXES["blosc2"]:
+    if codec_of(path) == "blosc2":
         array: np.ndarray = _decoded(_open_blosc2(path, mapped=False), (slice(None),) * 3)
         array.flags.writeable = False
         return array
@@ -112,7 +117,7 @@ def open_array(path: Path, *, mapped: bool) -> StoredArray:
     Raises:
         VoxmixError: the file is missing or damaged.
     """
-    if path.suffix == SUFFIXES["blosc2"]:
+    if codec_of(path) == "blosc2":
         opened = _open_blosc2(path, mapped=mapped)
         return _Blosc2File(path=path, shape=opened.shape, kept=opened if mapped else None)
     # Copy on write, though nobody writes: torch warns of memory that it may not write to.

@@ -15,6 +15,7 @@ from voxmix.volumes.geometry import resampled_shape
 from voxmix.volumes.headers import claimed_grid
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.storage import SUFFIXES
 
 _BYTES_PER_VOXEL = 2
 _SAMPLE = 10
@@ -102,12 +103,12 @@ def prune(cache: PreparedCache, *, dry_run: bool = False) -> Pruned:
         path
         for folder in ("volumes", "labels")
         for path in sorted((cache.root / folder).glob("[!.]*"))
-        if path.suffix in (".npy", ".json") and f"{folder}/{path.name}" not in needed
+        if path.suffix in (".json", *SUFFIXES.values()) and f"{folder}/{path.name}" not in needed
     ]
     size = sum(path.stat().st_size for path in unneeded)
     if not dry_run:
         # Side files first: an array without one is unfinished, never wrong.
-        for path in sorted(unneeded, key=lambda path: path.suffix):
+        for path in sorted(unneeded, key=lambda path: path.suffix != ".json"):
             path.unlink(missing_ok=True)
     return Pruned(files=tuple(str(path.relative_to(cache.root)) for path in unneeded), bytes=size)
 

@@ -1,0 +1,116 @@
+"""Both ways of storing give the same bits, are checked alike, and go over into each other."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voxmix._io import read_json
+from voxmix.errors import InputError
+from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
+from voxmix.volumes.prepare import prepare
+from voxmix.volumes.storage import SUFFIXES, Codec, read_array, write_array
+from voxmix.volumes.upkeep import prune, remove_damaged, verify
+
+RECIPE = Recipe(
+    spacing_mm=1.0, min_shape=(8, 8, 8), intensity={"CT": IntensityRule(kind="window", low=0, high=99)}
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    shape=st.tuples(*[st.integers(1, 90)] * 3),
+    seed=st.integers(0, 99),
+    dtype=st.sampled_from([np.float16, np.uint8, np.uint16]),
+)
+def test_every_bit_comes_back(tmp_path_factory, shape, seed, dtype):
+    words = np.random.default_rng(seed).integers(0, 256, (*shape, np.dtype(dtype).itemsize), dtype=np.uint8)
+    array = words.view(dtype)[..., 0]  # every pattern of bits: NaN, infinities, negative zero
+    folder = tmp_path_factory.mktemp("codec")
+    for codec, suffix in SUFFIXES.items():
+        write_array(folder / f"a{suffix}", array, codec=codec)
+        back = read_array(folder / f"a{suffix}")
+        assert back.dtype == array.dtype
+        assert back.shape == array.shape
+        assert back.tobytes() == array.tobytes()
+        assert not back.flags.writeable
+
+
+def test_smooth_volumes_take_less_than_half(tmp_path: Path) -> None:
+    axes = np.linspace(0, 3, 100)
+    array = np.clip(np.sin(axes)[:, None, None] * np.cos(axes)[:, None] * axes - 0.5, 0, 1).astype(np.float16)
+    for codec, suffix in SUFFIXES.items():
+        write_array(tmp_path / f"a{suffix}", array, codec=codec)
+    assert (tmp_path / "a.b2nd").stat().st_size < 0.5 * (tmp_path / "a.npy").stat().st_size
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    for i in range(3):
+        folder = tmp_path / "data" / "CT" / f"p{i}"
+        folder.mkdir(parents=True)
+        data = np.random.default_rng(i).uniform(20, 90, (10, 11, 12)).astype(np.float32)
+        nibabel.Nifti1Image(data, np.eye(4)).to_filename(folder / "a.nii.gz")
+        nibabel.Nifti1Image((data > 50).astype(np.uint8), np.eye(4)).to_filename(folder / "a_seg.nii.gz")
+    return Manifest.from_folder(tmp_path / "data").split(seed=0)
+
+
+def prepared(manifest: Manifest, root: Path, codec: str) -> PreparedCache:
+    return prepare(manifest, recipe=RECIPE, root=root, codec=codec).cache
+
+
+def test_the_codec_changes_files_and_nothing_else(manifest: Manifest, tmp_path: Path) -> None:
+    plain, packed = (prepared(manifest, tmp_path / codec, codec) for codec in SUFFIXES)
+    assert plain.digest == packed.digest
+    assert PreparedCache.open(packed.root) == packed
+    for a, b in zip(plain.volumes, packed.volumes, strict=True):
+        assert (Path(a.file).suffix, Path(b.file).suffix) == (".npy", ".b2nd")
+        assert np.array_equal(plain.array(a), packed.array(b))
+        assert np.array_equal(plain.labels(a), packed.labels(b))
+        assert plain.geometry(a) == packed.geometry(b)
+    assert verify(packed) == ()
+
+
+@pytest.mark.parametrize(("first", "second"), [("npy", "blosc2"), ("blosc2", "npy")])
+def test_a_finished_cache_is_stored_anew_not_made_anew(
+    manifest: Manifest, tmp_path: Path, first: Codec, second: Codec
+) -> None:
+    root = tmp_path / "cache"
+    before = prepared(manifest, root, first)
+    arrays = [np.array(before.array(volume)) for volume in before.volumes]
+    again = prepare(manifest, recipe=RECIPE, root=root, codec=second)
+    assert (again.made, again.kept) == (0, 3)
+    assert verify(again.cache) == ()
+    assert all(
+        np.array_equal(again.cache.array(v), a) for v, a in zip(again.cache.volumes, arrays, strict=True)
+    )
+    assert sorted(prune(again.cache).files) == sorted(
+        file for v in before.volumes for file in (v.file, v.label) if file is not None
+    )
+    assert verify(again.cache) == ()
+    assert prepare(manifest, recipe=RECIPE, root=root, codec=second).kept == 3
+
+
+def test_a_packed_file_that_changed_is_found_and_never_stored_anew(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    cache = prepared(manifest, tmp_path / "cache", "blosc2")
+    file = cache.root / cache.volumes[0].file
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+    assert verify(cache) == ((cache.volumes[0].file, "its bytes changed"),)
+    plain = prepare(manifest, recipe=RECIPE, root=cache.root, codec="npy")
+    assert (plain.made, plain.kept) == (1, 2)
+    assert verify(plain.cache) == ()
+    cache = prepared(manifest, tmp_path / "cache", "blosc2")
+    assert remove_damaged(cache) == ()
+    assert read_json((cache.root / cache.volumes[0].file).with_suffix(".json"))["file"].endswith(".b2nd")
+
+
+def test_an_unknown_codec_is_refused(manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"unknown codec 'zarr'; choose npy \(fastest\) or blosc2"):
+        prepared(manifest, tmp_path / "cache", "zarr")
