@@ -132,6 +132,8 @@ def test_a_leak_into_downstream_is_exit_code_1_and_like_keeps_sides(pool: Path, 
         voxmix("audit", "pool.csv", "--against", "down.csv", "--json", cwd=tmp_path, code=1).stdout
     )
     assert found["counts"] == {"leak": 12}
+    moved = voxmix("manifest", "pool", "-o", "down.csv", "--seed", "7", cwd=tmp_path)
+    assert "change sides against the down.csv that was there; --like down.csv keeps them" in moved.stderr
     voxmix("manifest", "pool", "-o", "down.csv", "--like", "pool.csv", "--seed", "7", cwd=tmp_path)
     assert (tmp_path / "down.csv").read_text() == (tmp_path / "pool.csv").read_text()
     voxmix("audit", "pool.csv", "--against", "down.csv", cwd=tmp_path)

@@ -88,6 +88,7 @@ def manifest(
         except InputError as error:
             raise InputError(f"{error}; or list the volumes without a split: --no-split") from None
     if out is not None:
+        _say_who_moved(found, out)
         write_table(found, out)
     for source, name in zip(sources, layouts, strict=True):
         note(f"{source}: layout {name}" + ("" if layout or name == "table" else " (detected)"))
@@ -107,6 +108,21 @@ def _say_set_aside(found: "Manifest") -> None:
         note(f"set aside {aside.path}: {aside.reason}")
     if len(found.set_aside) > _SHOWN:
         note(f"and {len(found.set_aside) - _SHOWN} more set aside (all of them in a .json manifest)")
+
+
+def _say_who_moved(found: "Manifest", out: Path) -> None:
+    """Say how many subjects stand on another side than in the manifest that is about to be replaced."""
+    from voxmix.volumes.tables import read_table
+
+    if not out.exists():
+        return
+    try:
+        before = read_table(out).sides()
+    except InputError:
+        return
+    moved = sum(before.get(subject, side) != side for subject, side in found.sides().items())
+    if moved:
+        note(f"{moved} subjects change sides against the {out} that was there; --like {out} keeps them")
 
 
 def _renames(given: Sequence[str]) -> dict[str, str]:
