@@ -230,3 +230,17 @@ def test_a_partial_split_is_kept_and_the_rest_placed() -> None:
 def test_a_manifest_of_thousands_is_one_line_to_look_at() -> None:
     manifest = Manifest(records=tuple(record("CT", f"s{i}") for i in range(3000)))
     assert repr(manifest) == "Manifest(3000 volumes: CT 3000)"
+
+
+def test_what_may_be_a_volume_and_is_not_read_is_named(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *(f"CT/p1/{name}" for name in ("a.nii", "b.img", "c.hdr", "c.img", "d.mnc", "e.tar.gz", "f.txt")),
+    )
+    manifest = Manifest.from_folder(tmp_path)
+    assert [r.path.name for r in manifest.records] == ["a.nii", "c.hdr"]
+    assert {s.path.name: s.reason for s in manifest.set_aside} == {
+        "b.img": "voxels (.img) without their header (.hdr)",
+        "d.mnc": "files that end in .mnc are not read",
+        "e.tar.gz": "files that end in .tar.gz are not read",
+    }

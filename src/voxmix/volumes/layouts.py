@@ -78,9 +78,8 @@ def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
         by_stem: dict[str, Path] = {}
         for name in names:
             stem, suffix = split_suffix(name)
-            if name.lower().endswith(UNREAD_SUFFIXES):
-                unread = next(end for end in UNREAD_SUFFIXES if name.lower().endswith(end))
-                reason = f"files that end in {unread} are not read"
+            reason = _unread(name, names)
+            if reason:
                 set_aside.append(SetAside(path=place / name, domain=domain.name, reason=reason))
             if not suffix or (within and suffix in DICOM_SUFFIXES):
                 continue
@@ -102,6 +101,15 @@ def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
                 subject=within[0] if within else stem,
                 label=by_stem.get(stem + LABEL_ENDING),
             )
+
+
+def _unread(name: str, names: list[str]) -> str:
+    """Return why a file that may hold a volume is not read, or "" for all others."""
+    lower = name.lower()
+    if lower.endswith(".img") and not {f"{name[:-4]}.hdr", f"{name[:-4]}.HDR"} & set(names):
+        return "voxels (.img) without their header (.hdr)"
+    unread = next((suffix for suffix in UNREAD_SUFFIXES if lower.endswith(suffix)), "")
+    return f"files that end in {unread} are not read" if unread else ""
 
 
 def _is_dicom(path: Path) -> bool:
