@@ -20,6 +20,8 @@ _PUBLIC = {
     "allocate": "voxmix.allocation",
     "Allocation": "voxmix.allocation",
     "Study": "voxmix.store",
+    "ScoreTable": "voxmix.scores",
+    "compare": "voxmix.scores",
 }
 
 __all__ = ["__version__", *_PUBLIC]

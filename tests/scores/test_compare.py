@@ -169,3 +169,36 @@ def test_many_cases_of_few_subjects_are_not_many_witnesses(make_segmentation, ta
     assert with_subjects.test.difference == pytest.approx(without.test.difference)
     widths = [d.test.high - d.test.low for d in (with_subjects, without)]
     assert widths[0] > 1.5 * widths[1]
+
+
+def test_equal_areas_are_called_different_about_as_often_as_promised() -> None:
+    """Areas under curves have no values per case; their pseudovalues must not promise too much."""
+    from voxmix.scores.metric import _area
+    from voxmix.scores.statistics import crossed_test, pseudovalues, seed_noise
+
+    rng, worlds, wrong = np.random.default_rng(6), 300, 0
+    for _ in range(worlds):
+        truth = rng.permutation(np.repeat([0, 1], 20))
+        shared = rng.normal(0, 1, 40) + truth
+        shift = rng.normal(0, 0.3, (2, 3, 1)) * (2 * truth - 1)  # a seed makes its run sharper or duller
+        scores = [
+            [_area(truth, _both(s)) for s in side] for side in shared + shift + rng.normal(0, 0.7, (2, 3, 40))
+        ]
+        values = np.array([[pseudovalues(score, np.eye(40)) for score in side] for side in scores])
+        noise = seed_noise(values.mean(axis=2))
+        wrong += crossed_test((values[0] - values[1]).T, level=0.95, noise=noise).p < 0.05
+    assert wrong / worlds < 0.09
+
+
+def _both(score: np.ndarray) -> np.ndarray:
+    own = 1 / (1 + np.exp(-score))
+    return np.stack([1 - own, own], axis=1)
+
+
+def test_a_notebook_shows_a_small_table(make_segmentation, table_of) -> None:
+    table = table_of(*study(make_segmentation, ("scratch", 0.0), ("single", 0.2)))
+    found = compare(table, resamples=50)
+    assert repr(table) == "ScoreTable(6 runs; tasks ['organs']; initializations ['scratch', 'single'])"
+    assert repr(found) == "Comparison(best, or tied with it: organs: single)"
+    assert "<td>organs</td><td>Dice</td>" in found._repr_html_()
+    assert "nan" not in compare(table_of(make_segmentation("scratch", cases=2)), resamples=10)._repr_html_()

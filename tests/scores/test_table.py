@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from voxmix.errors import InputError
-from voxmix.scores import ScoreTable, read_result
+from voxmix.scores import ScoreTable, compare, read_result
 
 
 def test_results_come_back_as_they_were_written(make_segmentation, make_classification, table_of) -> None:
@@ -98,6 +98,8 @@ def test_one_run_twice_is_refused(make_segmentation, tmp_path: Path, write_resul
         (lambda v: v["cases"][0]["scores"]["dice"].update(liver="x"), "damaged"),
         (lambda v: v["cases"][0]["scores"]["dice"].update(knee=0.5), "class 'knee' is none of"),
         (lambda v: v.update(control="magic"), "control 'magic'"),
+        (lambda v: v.update(seed=1.5), "seed is 1.5, expected a whole number"),
+        (lambda v: v.update(seed=float("inf")), "damaged"),
         (lambda v: v.update(kind="detection"), "neither segmentation nor classification"),
     ],
 )
@@ -137,3 +139,38 @@ def test_what_are_no_probabilities_is_refused(
     root = write_results(tmp_path / "d", [value])
     with pytest.raises(InputError, match=words):
         read_result(root / "dementia/scratch/seed-1/result.json")
+
+
+LEAVES = [None, True, -1, 0.5, 1e308, float("nan"), float("inf"), "", "../x", [], {}, ["a"], {"a": None}]
+
+
+def _places(value, path=()):
+    """Every place in a JSON-like value, the containers too."""
+    if path:
+        yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from _places(value[key], (*path, key))
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "classification"])
+def test_whatever_stands_in_a_result_it_is_read_or_set_aside(
+    kind: str, tmp_path: Path, make_segmentation, make_classification, write_results
+) -> None:
+    """Every place of a result, replaced by things that do not belong there: a sentence, never a traceback."""
+    make = make_segmentation if kind == "segmentation" else make_classification
+    good = make("scratch", cases=3, task="t")
+    good["curve"] = good["curve"][:1]
+    root = write_results(tmp_path / "d", [good])
+    path = root / "t/scratch/seed-1/result.json"
+    for place in _places(good):
+        for leaf in LEAVES:
+            value = json.loads(json.dumps(good))
+            spot = value
+            for key in place[:-1]:
+                spot = spot[key]
+            spot[place[-1]] = leaf
+            path.write_text(json.dumps(value))
+            table = ScoreTable.read(root)
+            assert len(table.results) + len(table.set_aside) == 1
+            if table.results:
+                compare(table, resamples=5)

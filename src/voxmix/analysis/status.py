@@ -48,4 +48,5 @@ _STEPS = ("prepare", "run", "fit", "allocate", "pretrain", "report")
 
 def _is_newer(study: Study) -> bool:
     written = study.report_path.stat().st_mtime
-    return all(path.stat().st_mtime <= written for path in study.runs_dir.glob("*/result.json"))
+    made = (*study.runs_dir.glob("*/result.json"), *study.downstream_dir.glob("*/*/*/result.json"))
+    return all(path.stat().st_mtime <= written for path in made)

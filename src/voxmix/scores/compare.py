@@ -39,7 +39,7 @@ class Difference:
     apart: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Comparison:
     """All that can be said about a table of scores.
 
@@ -59,6 +59,24 @@ class Comparison:
     control_differences: tuple[Difference, ...]
     level: float
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        best = "; ".join(f"{task}: {' or '.join(self.best(task))}" for task in self.table.tasks)
+        return f"Comparison(best, or tied with it: {best or 'no scores'})"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        head = "".join(
+            f"<th>{escape(name)}</th>" for name in ("task", "metric", *self.table.inits, "best or tied")
+        )
+        rows = []
+        for task in self.table.tasks:
+            metric = self.metrics(task)[0]
+            found = [self.estimate(task, metric, init) for init in self.table.inits]
+            row = (task, metric.name, *(_short(item) for item in found), " or ".join(self.best(task)))
+            rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
+        return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
     def estimate(self, task: str, metric: Metric, init: str, control: str | None = None) -> Estimate | None:
         """Return the score of an initialization, or None when it has none."""
@@ -128,6 +146,12 @@ def compare(table: ScoreTable, *, level: float = 0.95, resamples: int = 2000, se
         level=level,
         notes=_left_out(table, differences),
     )
+
+
+def _short(item: Estimate | None) -> str:
+    if item is None or np.isnan(item.value):
+        return "–"
+    return f"{item.value:.3f}" + ("" if np.isnan(item.low) else f" ({item.low:.3f} to {item.high:.3f})")
 
 
 def _groups(table: ScoreTable) -> dict[tuple[str, str, str | None], _Runs]:

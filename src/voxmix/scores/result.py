@@ -1,6 +1,5 @@
 """DownstreamResult: what one finetuning run scored, case by case; read from its folder without torch."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ FORMAT = 1
 Kind = Literal["segmentation", "classification"]
 CONTROLS = ("frozen", "permuted", "no-tokens")
 _SUM_TOLERANCE = 1e-3
+_LONGEST_MM = 10_000.0
+"""No surface of a person is farther from another."""
 SCORES = ("dice", "surface_distance_mm")
 
 
@@ -95,7 +96,7 @@ def read_result(path: Path) -> DownstreamResult:
         return _result(value)
     except InputError as error:
         raise InputError(f"{path}: {error}; delete its folder and finetune again") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{path} is damaged ({error!r}); delete its folder, the run will be made again"
         ) from None
@@ -118,7 +119,7 @@ def _result(value: dict[str, Any]) -> DownstreamResult:
         kind=kind,
         init=str(value["init"]),
         control=control,
-        seed=int(value["seed"]),
+        seed=_whole(value["seed"], "seed"),
         protocol=str(value["protocol_digest"]),
         checkpoint=value.get("checkpoint"),
         draws=_optional(value.get("draws"), int),
@@ -136,7 +137,7 @@ def _result(value: dict[str, Any]) -> DownstreamResult:
 
 def _segmented(item: dict[str, Any], classes: tuple[str, ...]) -> SegmentedCase:
     dice, distance = (dict(item["scores"].get(name) or {}) for name in SCORES)
-    for values, most in ((dice, 1.0), (distance, math.inf)):
+    for values, most in ((dice, 1.0), (distance, _LONGEST_MM)):
         for name, score in values.items():
             if name not in classes:
                 raise InputError(f"case {item['case']}: class {name!r} is none of {list(classes)}")
@@ -152,9 +153,10 @@ def _classified(item: dict[str, Any], classes: tuple[str, ...]) -> ClassifiedCas
         raise InputError(
             f"case {item['case']}: expected {len(classes)} probabilities that sum to 1, got {list(probability)}"
         )
-    if not 0 <= item["truth"] < len(classes):
-        raise InputError(f"case {item['case']}: class {item['truth']} of {len(classes)}, counted from 0")
-    return ClassifiedCase(**_about(item), truth=int(item["truth"]), probability=probability)
+    truth = _whole(item["truth"], f"case {item['case']}: class")
+    if not 0 <= truth < len(classes):
+        raise InputError(f"case {item['case']}: class {truth} of {len(classes)}, counted from 0")
+    return ClassifiedCase(**_about(item), truth=truth, probability=probability)
 
 
 def _about(item: dict[str, Any]) -> dict[str, str]:
@@ -164,6 +166,12 @@ def _about(item: dict[str, Any]) -> dict[str, str]:
         "subject": str(item.get("subject") or case),
         "domain": str(item.get("domain") or ""),
     }
+
+
+def _whole(value: Any, what: str) -> int:
+    if isinstance(value, bool) or int(value) != value:
+        raise InputError(f"{what} is {value!r}, expected a whole number")
+    return int(value)
 
 
 def _optional(value: Any, kind: type) -> Any:

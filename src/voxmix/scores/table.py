@@ -12,7 +12,7 @@ ORDER = ("scratch", "single", "uniform", "data-proportional", "transfer-naive", 
 """Initializations in the order in which they are listed, that of the paper's table 3; others follow by name."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ScoreTable:
     """Finished runs that can stand in one table; equal protocol for every initialization of a task.
 
@@ -35,6 +35,14 @@ class ScoreTable:
         object.__setattr__(self, "results", tuple(ordered))
         for task in self.tasks:
             _check_comparable(self.select(task))
+
+    def __repr__(self) -> str:
+        left = f", {len(self.unfinished)} unfinished" if self.unfinished else ""
+        aside = f", {len(self.set_aside)} set aside" if self.set_aside else ""
+        return (
+            f"ScoreTable({len(self.results)} runs{left}{aside}; tasks {list(self.tasks)}; "
+            f"initializations {list(self.inits)})"
+        )
 
     @classmethod
     def read(cls, folder: Path, *, tasks: Iterable[str] | None = None) -> "ScoreTable":
