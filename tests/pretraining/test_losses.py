@@ -3,10 +3,15 @@ import pytest
 import torch
 from PIL import Image
 
+from voxmix.compute import ComputeSettings
+from voxmix.design import RunSpec
+from voxmix.mixture import Mixture
+from voxmix.pretraining import train
 from voxmix.pretraining.build import build_model
 from voxmix.pretraining.losses import clustered_standard_error, measure
 from voxmix.pretraining.masking import patchify, take
 from voxmix.pretraining.reconstructions import save_reconstructions
+from voxmix.store import read_run
 
 
 def test_losses_equal_those_computed_by_hand(evaluation, model_settings):
@@ -91,3 +96,27 @@ def test_pictures_show_what_was_hidden(evaluation, model_settings, tmp_path):
         assert np.array_equal(sheet[:256:16, :256:16], upright)
         hidden = (sheet[:256, 262:518] == 90).mean()
         assert 0.4 < hidden < 1  # three quarters of the patches, some planes have more
+
+
+def test_a_finished_run_says_which_adapter_served_and_keeps_no_picture_if_told_so(
+    evaluation, cache, model_settings, training_settings, evaluation_settings, tmp_path
+):
+    spec = RunSpec(
+        mixture=Mixture.pure(("CT", "MR"), "MR"),
+        budget=24,
+        seed=0,
+        model=model_settings,
+        training=training_settings,
+        evaluation=evaluation_settings,
+    )
+    folder = tmp_path / spec.run_id
+    compute = ComputeSettings(device="cpu", pictures=False, trackers=())
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, compute=compute, threads=1)
+    assert not [path.name for path in folder.iterdir() if "picture" in path.name]
+    losses = read_run(folder).losses
+    assert (losses["CT"]["adapter"], losses["MR"]["adapter"]) == (None, "MR")
+    assert losses["MR"]["source_adapter_loss"] == losses["MR"]["loss"]
+    assert (
+        losses["CT"]["source_adapter_loss"] != losses["CT"]["loss"]
+    )  # MR's adapter has moved from the identity
+    assert losses["CT"]["source_adapter_loss"] == pytest.approx(losses["CT"]["loss"], rel=0.2)

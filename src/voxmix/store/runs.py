@@ -22,7 +22,7 @@ class RunResult:
 
     Attributes:
         spec: what was asked for.
-        losses: target to loss, loss_se and further figures of the evaluation; None where unknown.
+        losses: target to loss, loss_se, adapter and further figures of its evaluation; None where unknown.
         draws: source to volume draws made; they sum to the budget.
         unique_volumes: source to distinct volumes drawn; ``draws`` beyond them are repeats.
         volumes: domain to volumes that exist for training.
@@ -30,7 +30,7 @@ class RunResult:
     """
 
     spec: RunSpec
-    losses: dict[str, dict[str, float | None]]
+    losses: dict[str, dict[str, Any]]
     draws: dict[str, int]
     unique_volumes: dict[str, int]
     volumes: dict[str, int]
