@@ -8,7 +8,6 @@ keeps, `voxmix.pretraining.footprint`) and measured (growth of a process's peak 
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from voxmix.pretraining.build import build_model, flops_per_draw, parameter_coun
 from voxmix.pretraining.footprint import footprint
 from voxmix.pretraining.masking import token_count, visible_count
 from voxmix.pretraining.optimizer import build_optimizer
+from voxmix.pretraining.probe import process_peak_bytes
 
 DEMO = ModelSettings(
     crop=32, patch=8, width=96, depth=3, heads=3, decoder_width=64, decoder_depth=1, decoder_heads=2
@@ -87,7 +87,7 @@ def peak(settings: ModelSettings, name: str, rows: int) -> None:
     step = stepper(replace(settings, name=name), batch=rows)
     step()
     step()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(process_peak_bytes())
 
 
 def compare_networks(repeats: int, *, names: list[str]) -> None:

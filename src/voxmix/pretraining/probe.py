@@ -1,6 +1,7 @@
 """A few steps of a run's own training loop on random volumes: how long a draw takes here, and how much memory."""
 
 import resource
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -118,6 +119,18 @@ def _name_of(device: torch.device) -> str:
 
 
 def _peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILO
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else process_peak_bytes()
+
+
+def process_peak_bytes() -> int:
+    """Return the most memory that this process has held at once.
+
+    From Linux's own count where there is one: what getrusage gives a child begins at its parent's peak.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * _KILO
+    unit = 1 if sys.platform == "darwin" else _KILO
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
