@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from voxmix._io import atomic_path
 from voxmix.pretraining.build import Autoencoder
@@ -18,7 +18,8 @@ SLICES_FILE = "pictures.npz"
 _SHOWN = ("original", "masked", "reconstructed")
 _TILE = 256  # pixels, about
 _GAP = 6
-_HIDDEN_GRAY = 90  # between air and tissue, so that hidden patches are not taken for air
+_HEADER = 20  # pixels above the columns for their names
+_HIDDEN = (64, 96, 160)  # blue: no gray can be told from air or tissue in every modality
 
 
 def save_reconstructions(
@@ -31,7 +32,7 @@ def save_reconstructions(
 ) -> None:
     """Write ``picture-<domain>.png`` and, for the report, central slices as ``pictures.npz`` into a run's folder.
 
-    A picture has a column for the crop as it is, with its hidden patches gray, and with those reconstructed; its
+    A picture has a column for the crop as it is, with its hidden patches blue, and with those reconstructed; its
     rows are the axial, coronal and sagittal slice through the crop's center (right of the picture: patient's
     right, or anterior in the sagittal row; up: anterior, or superior). The crop is the domain's with most
     foreground, so that there is something to see.
@@ -66,17 +67,26 @@ def _cubes(
 
 
 def _picture(columns: Sequence[Float[np.ndarray, "x y z"]]) -> Image.Image:
-    edge = columns[0].shape[0]
-    zoom = max(_TILE // edge, 1)
+    """Return the columns under their names; gray from the lowest value of the original to its 99.5th percentile."""
+    original, edge = columns[0], columns[0].shape[0]
+    low, high = float(original.min()), float(np.percentile(original, 99.5))
+    zoom, middle = max(_TILE // edge, 1), edge // 2
     step = zoom * edge + _GAP
-    sheet = Image.new("L", (len(columns) * step - _GAP, 3 * step - _GAP), color=255)
-    for column, cube in enumerate(columns):
-        middle = edge // 2
+    sheet = Image.new("RGB", (len(columns) * step - _GAP, _HEADER + 3 * step - _GAP), color="white")
+    draw = ImageDraw.Draw(sheet)
+    for column, (name, cube) in enumerate(zip(_SHOWN, columns, strict=True)):
+        draw.text((column * step + 2, 4), name, fill="black")
         for row, plane in enumerate((cube[:, :, middle], cube[:, middle, :], cube[middle, :, :])):
-            upright = np.rot90(plane)
-            grays = np.where(np.isnan(upright), _HIDDEN_GRAY, np.clip(upright, 0, 1) * 255)
-            tile = Image.fromarray(np.round(grays).astype(np.uint8))
+            tile = _tile(np.rot90(plane), low=low, high=max(high, low + 1e-3))
             sheet.paste(
-                tile.resize((zoom * edge, zoom * edge), Image.Resampling.NEAREST), (column * step, row * step)
+                tile.resize((zoom * edge, zoom * edge), Image.Resampling.NEAREST),
+                (column * step, _HEADER + row * step),
             )
     return sheet
+
+
+def _tile(values: Float[np.ndarray, "row column"], *, low: float, high: float) -> Image.Image:
+    grays = np.round(np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    colors = np.repeat(grays[:, :, None], 3, axis=2)
+    colors[np.isnan(values)] = _HIDDEN
+    return Image.fromarray(colors)
