@@ -6,7 +6,7 @@ STUDY ?= demo-study
 DATA ?= ../shared/data/mixtures
 
 .PHONY: help setup demo test test-slow test-gpu test-light peers fuzz bench-law coverage paired-tests bench-model \
-	bench-trunk bench-devices check-interchange check-trackers lint constraints clean
+	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -81,6 +81,12 @@ check-interchange: setup  ## Weights in MONAI 1.3 to 1.6 and timm, mixtures in o
 
 check-trackers: setup  ## The tracker plug-ins against the real MLflow and W&B, offline
 	$(BIN)/python tests/pretraining/check_trackers.py
+
+downstream-known: setup  ## Finetuning on a known answer: where pretraining must help, and where it cannot
+	$(BIN)/python benchmarks/downstream_known.py $(STUDY)
+
+downstream-real: setup  ## Four clinical tasks on real volumes: VOLUMES=folder, resumable, an hour or two
+	$(BIN)/python benchmarks/downstream_real.py $(VOLUMES) $(STUDY)
 
 lint: setup  ## Style, layers and types
 	$(BIN)/ruff check

@@ -94,3 +94,23 @@ def test_bad_rows_are_refused_in_words(tmp_path: Path, text: str, says: str) -> 
 def test_unknown_task_names_the_known() -> None:
     with pytest.raises(InputError, match="amos-ct"):
         find_task("amos", None)
+
+
+def test_the_page_of_tasks_says_what_the_table_says() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/tasks.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in page.splitlines()
+        if line.startswith("| `")
+    ]
+    assert [row[0].strip("`") for row in rows] == [task.name for task in PAPER_TASKS]
+    for (_, _, domain, classes, split, crops, loss, background), task in zip(rows, PAPER_TASKS, strict=True):
+        assert domain == task.domain
+        assert int(classes) == (len(task.classes) or task.class_count)
+        assert split == " / ".join(f"{size:g}" for size in task.split)
+        if task.kind == "segmentation":
+            assert crops == f"{task.pos:g} : {task.neg:g} x {task.samples}"
+            assert loss == f"DiceCE, {'sigmoid' if task.regions else 'softmax'}"
+            assert background == ("yes" if task.score_background else "no")
+        else:
+            assert (crops, loss) == ("one view", "cross-entropy")
