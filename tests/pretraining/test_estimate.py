@@ -79,6 +79,7 @@ def test_a_probe_takes_steps_and_leaves_nothing(spec, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     assert (found.device, found.threads) == ("cpu", 1)
     assert found.steps >= 2
+    assert found.batch == 8
     assert 0 < found.seconds_per_draw < 1
     assert found.peak_bytes > footprint(spec.model).training_bytes(8)
     timed = replace(
@@ -90,6 +91,12 @@ def test_a_probe_takes_steps_and_leaves_nothing(spec, tmp_path, monkeypatch):
     whole = estimate({"pure": [timed]}, targets=3, compute=CPU, at_once=1, measured=found)
     assert whole.work[0].draws == round(60 / found.seconds_per_draw)
     assert whole.seconds >= 60
+
+
+def test_a_probe_of_a_large_network_takes_single_draws_on_a_cpu(spec, monkeypatch):
+    monkeypatch.setattr("voxmix.pretraining.probe._LONG_STEP", 8 * flops_per_draw(spec.model) - 1)
+    found = probe(spec, compute=CPU, threads=1, seconds=0.0)
+    assert (found.batch, found.steps) == (1, 2)
 
 
 @pytest.mark.gpu

@@ -124,7 +124,7 @@ def _show(found: "Estimate", measured: "Probe | None", *, tflops: float | None) 
             else "of the process, libraries included"
         )
         emit(
-            f"probe: {measured.steps} steps on {measured.device} ({measured.threads} thread(s)), "
+            f"probe: {measured.steps} steps of {measured.batch} draw(s) on {measured.device} ({measured.threads} thread(s)), "
             f"{1 / measured.seconds_per_draw:,.3g} draws/s, {rate:,.3g} GFLOP/s, peak {size_text(measured.peak_bytes)} {what}"
         )
     elif tflops is not None:

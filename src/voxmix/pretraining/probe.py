@@ -12,6 +12,7 @@ import torch
 
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
+from voxmix.pretraining.build import flops_per_draw
 from voxmix.pretraining.devices import launch_fabric
 from voxmix.pretraining.preconditions import naming_lost_memory
 from voxmix.pretraining.session import Session
@@ -22,6 +23,7 @@ from voxmix.volumes.recipe import Recipe
 _VOLUMES, _ROOM = 4, 16  # volumes per domain, and voxels beyond the crop that each has along an axis
 _MANY_STEPS = 1 << 12
 _LEAST_STEPS = 2
+_LONG_STEP = 10**11  # operations: several seconds of a CPU
 _KILO = 1024
 
 
@@ -33,6 +35,7 @@ class Probe:
         device: kind of device, and its name where it has one.
         threads: of the CPU.
         steps: steps timed, after one to warm up.
+        batch: draws of a step: the run's, or 1 where a CPU would take many seconds for them.
         seconds_per_draw: of reading, augmentation and the step, for one run by itself.
         peak_bytes: most memory in use: of the GPU, or of this whole process on a CPU.
     """
@@ -40,6 +43,7 @@ class Probe:
     device: str
     threads: int
     steps: int
+    batch: int
     seconds_per_draw: float
     peak_bytes: int
 
@@ -54,12 +58,14 @@ def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: flo
     Raises:
         VoxmixError: memory runs out; names the settings to change.
     """
-    batch = spec.training.batch_size
-    training = replace(spec.training, schedule="cosine", cooldown=0.2)
-    short = replace(spec, budget=batch * _MANY_STEPS, budget_unit="draws", training=training, cache="")
     quiet = replace(compute, devices=1, nodes=1, trackers=(), pictures=False)
     torch.set_num_threads(threads)
-    fabric = launch_fabric(quiet, precision=training.precision)
+    fabric = launch_fabric(quiet, precision=spec.training.precision)
+    batch = spec.training.batch_size
+    if fabric.device.type == "cpu" and batch * flops_per_draw(spec.model) > _LONG_STEP:
+        batch = 1
+    training = replace(spec.training, batch_size=batch, schedule="cosine", cooldown=0.2)
+    short = replace(spec, budget=batch * _MANY_STEPS, budget_unit="draws", training=training, cache="")
     with tempfile.TemporaryDirectory() as name, naming_lost_memory(short, quiet):
         folder = Path(name)
         cache = _random_cache(folder, short)
@@ -82,6 +88,7 @@ def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: flo
         device=_name_of(fabric.device),
         threads=threads,
         steps=steps,
+        batch=batch,
         seconds_per_draw=spent / (steps * batch),
         peak_bytes=_peak_bytes(fabric.device),
     )
