@@ -18,8 +18,8 @@ from pathlib import Path
 
 from voxmix._io import atomic_path, read_versioned, write_json
 from voxmix.errors import VoxmixWarning
-from voxmix.volumes.cache import PreparedCache
-from voxmix.volumes.manifest import SetAside
+from voxmix.volumes.cache import PreparedCache, PreparedVolume
+from voxmix.volumes.manifest import SetAside, VolumeRecord
 from voxmix.volumes.tables import relative_name
 
 SALT = "salt"
@@ -137,6 +137,31 @@ def write_map(found: SubjectMap, source: Path) -> bool:
         )
         return False
     return True
+
+
+def keep_names(
+    root: Path,
+    source: Path | None,
+    *,
+    salt: str,
+    shown: Iterable[tuple[PreparedVolume, VolumeRecord]],
+) -> None:
+    """Write the map beside the data and take the secret out of the cache; without a map it stays there."""
+    kept, pairs = root / SALT, list(shown)
+    if source is not None:
+        folder = source if source.is_dir() else source.parent
+        names = SubjectMap(
+            salt=salt,
+            subjects={volume.subject: record.subject for volume, record in pairs},
+            volumes={volume.key: relative_name(record.path, folder) for volume, record in pairs},
+        )
+        if write_map(names, source):
+            kept.unlink(missing_ok=True)
+            return
+    if not kept.exists():
+        with atomic_path(kept) as temporary:
+            temporary.write_text(salt, encoding="utf-8")
+        kept.chmod(0o600)
 
 
 def write_set_aside(items: Iterable[SetAside], source: Path) -> Path | None:

@@ -8,31 +8,20 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from jaxtyping import Shaped
-
-from voxmix._io import atomic_path, digest, file_digest, naming_full_disk, read_json, write_json
+from voxmix._io import naming_full_disk, write_json
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
-from voxmix.volumes.beside import SALT, SubjectMap, claim_salt, write_map, write_set_aside
-from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest, volume_key
-from voxmix.volumes.content import content_digest, record_digest
-from voxmix.volumes.geometry import Geometry, Shape
-from voxmix.volumes.labels import prepare_labels
+from voxmix.volumes.beside import claim_salt, keep_names, write_set_aside
+from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
-from voxmix.volumes.read import read_labels, read_record
+from voxmix.volumes.outcome import Outcome, prepare_record
 from voxmix.volumes.recipe import Recipe
-from voxmix.volumes.storage import SUFFIXES, Codec, check_codec, codec_of, read_array, write_array
-from voxmix.volumes.tables import relative_name
-from voxmix.volumes.transform import prepare_volume
+from voxmix.volumes.storage import check_codec
 from voxmix.volumes.upkeep import Space, space_needed
-from voxmix.volumes.volume import UnreadableVolumeError
 
 _STALE_SECONDS = 3600
-LABELS_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,20 +39,7 @@ class Preparation:
     notes: tuple[tuple[Path, str], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Outcome:
-    digest: str = ""
-    key: str = ""
-    file: str = ""
-    shape: Shape = (0, 0, 0)
-    label: str | None = None
-    reason: str = ""
-    label_reason: str = ""
-    notes: tuple[str, ...] = ()
-    made: bool = False
-
-
-_Make = Callable[[VolumeRecord], _Outcome]
+_Make = Callable[[VolumeRecord], Outcome]
 
 
 def prepare(
@@ -102,7 +78,7 @@ def prepare(
     if any(not record.split for record in manifest.records):
         raise InputError("the manifest is not split; use manifest.split(seed=...) before preparing")
     recipe = recipe.resolved(manifest.domains)
-    make = partial(_prepare_one, recipe=recipe, root=root, codec=check_codec(codec))
+    make = partial(prepare_record, recipe=recipe, root=root, codec=check_codec(codec))
     with naming_full_disk(root):
         for folder in ("volumes", "labels"):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -124,7 +100,7 @@ def prepare(
             set_aside=tuple({"domain": s.domain, "digest": s.digest, "reason": s.reason} for s in set_aside),
         )
         if salt is None:
-            _keep_names(root, source, salt=secret, shown=shown)
+            keep_names(root, source, salt=secret, shown=shown)
         write_json(root / INDEX, cache.as_dict())
     done = [outcome for outcome in outcomes if outcome.key]
     return Preparation(
@@ -140,9 +116,9 @@ def prepare(
 
 def _run(
     records: tuple[VolumeRecord, ...], make: _Make, *, workers: int, progress: ProgressCallback
-) -> list[_Outcome]:
+) -> list[Outcome]:
     total = len(records)
-    outcomes: list[_Outcome | None] = [None] * total
+    outcomes: list[Outcome | None] = [None] * total
     progress(0, total)
     if workers <= 1:
         for index, record in enumerate(records):
@@ -151,7 +127,7 @@ def _run(
     else:
         try:
             with worker_pool(min(workers, total)) as pool:
-                futures: dict[Future[_Outcome], int] = {
+                futures: dict[Future[Outcome], int] = {
                     pool.submit(make, record): index for index, record in enumerate(records)
                 }
                 for done, future in enumerate(as_completed(futures), start=1):
@@ -168,7 +144,7 @@ def _run(
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _prepare_alone(record: VolumeRecord, make: _Make) -> _Outcome:
+def _prepare_alone(record: VolumeRecord, make: _Make) -> Outcome:
     """Return the outcome of one file in a process of its own."""
     try:
         with worker_pool(1) as pool:
@@ -176,86 +152,7 @@ def _prepare_alone(record: VolumeRecord, make: _Make) -> _Outcome:
     except VoxmixError as error:
         if not isinstance(error.__cause__, BrokenProcessPool):
             raise
-        return _Outcome(reason="the process that read it was killed: damaged, or too large for the memory")
-
-
-def _prepare_one(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: Codec) -> _Outcome:
-    content = ""
-    try:
-        content = record_digest(record)
-        key = volume_key(content, recipe.volume_digest(record.domain))
-        target = root / "volumes" / f"{key}{SUFFIXES[codec]}"
-        stored = _finished(target)
-        if stored is None:
-            volume = read_record(record, max_voxels=recipe.max_voxels)
-            array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
-            notes = volume.notes
-            about = {"geometry": geometry.as_dict(), "notes": list(notes)}
-            _save(target, array, about, codec=codec)
-        else:
-            geometry, notes = Geometry.from_dict(stored["geometry"]), tuple(stored["notes"])
-    except UnreadableVolumeError as error:
-        return _Outcome(digest=content, reason=str(error))
-    except MemoryError:
-        return _Outcome(digest=content, reason="does not fit into memory")
-    label, label_reason, label_notes = _prepare_label(
-        record.label, geometry, recipe=recipe, root=root, codec=codec
-    )
-    return _Outcome(
-        digest=content,
-        key=key,
-        file=f"volumes/{target.name}",
-        shape=geometry.padded,
-        label=label,
-        label_reason=label_reason,
-        notes=(*notes, *label_notes),
-        made=stored is None,
-    )
-
-
-def _prepare_label(
-    path: Path | None, geometry: Geometry, *, recipe: Recipe, root: Path, codec: Codec
-) -> tuple[str | None, str, tuple[str, ...]]:
-    """Return (file below the root or None, reason if it could not be used, notes)."""
-    if path is None:
-        return None, "", ()
-    try:
-        key = volume_key(content_digest(path), digest([LABELS_VERSION, geometry.as_dict()]))
-        target = root / "labels" / f"{key}{SUFFIXES[codec]}"
-        stored = _finished(target)
-        if stored is None:
-            array, notes = prepare_labels(read_labels(path, max_voxels=recipe.max_voxels), geometry)
-            _save(target, array, {"notes": list(notes)}, codec=codec)
-        else:
-            notes = tuple(stored["notes"])
-    except UnreadableVolumeError as error:
-        return None, f"label map: {error}", ()
-    return f"labels/{target.name}", "", notes
-
-
-def _save(path: Path, array: Shaped[np.ndarray, "x y z"], about: dict[str, Any], *, codec: Codec) -> None:
-    """Publish an array, then its side file: the side file alone says that both are whole."""
-    with atomic_path(path) as temporary:
-        write_array(temporary, array, codec=codec)
-        checksum = file_digest(temporary)
-    write_json(path.with_suffix(".json"), {**about, "file": path.name, "checksum": checksum})
-
-
-def _finished(path: Path) -> dict[str, Any] | None:
-    """Return the side file of an array that is whole, else None; one stored in the other form is stored anew."""
-    try:
-        stored = read_json(path.with_suffix(".json"))
-    except InputError:
-        return None
-    if not isinstance(stored, dict) or "checksum" not in stored:
-        return None
-    if path.exists() and stored.get("file", path.name) == path.name:
-        return stored
-    other = next(path.with_suffix(suffix) for suffix in SUFFIXES.values() if suffix != path.suffix)
-    if stored.get("file") != other.name or not other.exists() or file_digest(other) != stored["checksum"]:
-        return None
-    _save(path, read_array(other), stored, codec=codec_of(path))
-    return stored
+        return Outcome(reason="the process that read it was killed: damaged, or too large for the memory")
 
 
 def _warn_of_space(space: Space, root: Path) -> None:
@@ -269,7 +166,7 @@ def _warn_of_space(space: Space, root: Path) -> None:
 
 
 def _collect(
-    manifest: Manifest, outcomes: list[_Outcome], *, salt: str, recipe: Recipe
+    manifest: Manifest, outcomes: list[Outcome], *, salt: str, recipe: Recipe
 ) -> tuple[tuple[PreparedVolume, ...], tuple[SetAside, ...], tuple[tuple[PreparedVolume, VolumeRecord], ...]]:
     """Return the volumes, what was set aside, and each volume with the record it shows."""
     volumes: dict[tuple[str, str], PreparedVolume] = {}
@@ -326,31 +223,6 @@ def _check_sides(
                     f"domain {domain} has no readable {side} volume: {why}; mend or add files, "
                     "or leave the domain out"
                 )
-
-
-def _keep_names(
-    root: Path,
-    source: Path | None,
-    *,
-    salt: str,
-    shown: tuple[tuple[PreparedVolume, VolumeRecord], ...],
-) -> None:
-    """Write the map beside the data and take the secret out of the cache; without a map it stays there."""
-    kept = root / SALT
-    if source is not None:
-        folder = source if source.is_dir() else source.parent
-        names = SubjectMap(
-            salt=salt,
-            subjects={volume.subject: record.subject for volume, record in shown},
-            volumes={volume.key: relative_name(record.path, folder) for volume, record in shown},
-        )
-        if write_map(names, source):
-            kept.unlink(missing_ok=True)
-            return
-    if not kept.exists():
-        with atomic_path(kept) as temporary:
-            temporary.write_text(salt, encoding="utf-8")
-        kept.chmod(0o600)
 
 
 def _remove_stale(root: Path) -> None:

@@ -1,0 +1,119 @@
+"""One record of a manifest to its arrays in the cache, and what came of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from voxmix._io import atomic_path, digest, file_digest, read_json, write_json
+from voxmix.errors import InputError
+from voxmix.volumes.cache import volume_key
+from voxmix.volumes.content import content_digest, record_digest
+from voxmix.volumes.geometry import Geometry, Shape
+from voxmix.volumes.labels import prepare_labels
+from voxmix.volumes.manifest import VolumeRecord
+from voxmix.volumes.read import read_labels, read_record
+from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.storage import SUFFIXES, Codec, codec_of, read_array, write_array
+from voxmix.volumes.transform import prepare_volume
+from voxmix.volumes.volume import UnreadableVolumeError
+
+LABELS_VERSION = 2
+"""Raised whenever the same label map and image give another prepared map than before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What came of one record: where its arrays lie, or the reason why it has none."""
+
+    digest: str = ""
+    key: str = ""
+    file: str = ""
+    shape: Shape = (0, 0, 0)
+    label: str | None = None
+    reason: str = ""
+    label_reason: str = ""
+    notes: tuple[str, ...] = ()
+    made: bool = False
+
+
+def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: Codec) -> Outcome:
+    """Return what came of one record, making its arrays below ``root`` unless they are finished for this recipe."""
+    content = ""
+    try:
+        content = record_digest(record)
+        key = volume_key(content, recipe.volume_digest(record.domain))
+        target = root / "volumes" / f"{key}{SUFFIXES[codec]}"
+        stored = _finished(target)
+        if stored is None:
+            volume = read_record(record, max_voxels=recipe.max_voxels)
+            array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
+            notes = volume.notes
+            about = {"geometry": geometry.as_dict(), "notes": list(notes)}
+            _save(target, array, about, codec=codec)
+        else:
+            geometry, notes = Geometry.from_dict(stored["geometry"]), tuple(stored["notes"])
+    except UnreadableVolumeError as error:
+        return Outcome(digest=content, reason=str(error))
+    except MemoryError:
+        return Outcome(digest=content, reason="does not fit into memory")
+    label, label_reason, label_notes = _prepare_label(
+        record.label, geometry, recipe=recipe, root=root, codec=codec
+    )
+    return Outcome(
+        digest=content,
+        key=key,
+        file=f"volumes/{target.name}",
+        shape=geometry.padded,
+        label=label,
+        label_reason=label_reason,
+        notes=(*notes, *label_notes),
+        made=stored is None,
+    )
+
+
+def _prepare_label(
+    path: Path | None, geometry: Geometry, *, recipe: Recipe, root: Path, codec: Codec
+) -> tuple[str | None, str, tuple[str, ...]]:
+    """Return (file below the root or None, reason if it could not be used, notes)."""
+    if path is None:
+        return None, "", ()
+    try:
+        key = volume_key(content_digest(path), digest([LABELS_VERSION, geometry.as_dict()]))
+        target = root / "labels" / f"{key}{SUFFIXES[codec]}"
+        stored = _finished(target)
+        if stored is None:
+            array, notes = prepare_labels(read_labels(path, max_voxels=recipe.max_voxels), geometry)
+            _save(target, array, {"notes": list(notes)}, codec=codec)
+        else:
+            notes = tuple(stored["notes"])
+    except UnreadableVolumeError as error:
+        return None, f"label map: {error}", ()
+    return f"labels/{target.name}", "", notes
+
+
+def _save(path: Path, array: Shaped[np.ndarray, "x y z"], about: dict[str, Any], *, codec: Codec) -> None:
+    """Publish an array, then its side file: the side file alone says that both are whole."""
+    with atomic_path(path) as temporary:
+        write_array(temporary, array, codec=codec)
+        checksum = file_digest(temporary)
+    write_json(path.with_suffix(".json"), {**about, "file": path.name, "checksum": checksum})
+
+
+def _finished(path: Path) -> dict[str, Any] | None:
+    """Return the side file of an array that is whole, else None; one stored in the other form is stored anew."""
+    try:
+        stored = read_json(path.with_suffix(".json"))
+    except InputError:
+        return None
+    if not isinstance(stored, dict) or "checksum" not in stored:
+        return None
+    if path.exists() and stored.get("file", path.name) == path.name:
+        return stored
+    other = next(path.with_suffix(suffix) for suffix in SUFFIXES.values() if suffix != path.suffix)
+    if stored.get("file") != other.name or not other.exists() or file_digest(other) != stored["checksum"]:
+        return None
+    _save(path, read_array(other), stored, codec=codec_of(path))
+    return stored
