@@ -82,6 +82,7 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
 
     held = json.loads(voxmix("cache", "list", "cache", "--json", cwd=tmp_path).stdout)
     assert held["domains"]["KNEE-MR"]["with_labels"] == 6
+    assert held["codecs"] == ["npy"]
     assert held["set_aside"][0]["files"] == 1
     assert held["recipe"]["intensity"]["KNEE-MR"] == {"kind": "percentile", "low": 1.0, "high": 99.0}
     assert "percentile 1 to 99" in voxmix("cache", "list", "cache", cwd=tmp_path).stdout

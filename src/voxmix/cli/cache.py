@@ -33,6 +33,7 @@ def cache_list(cache: CacheArgument, as_json: JsonOption = False) -> None:
 
       voxmix cache list mystudy
     """
+    from voxmix.volumes.storage import codec_of
     from voxmix.volumes.upkeep import usage
 
     opened = _open(cache)
@@ -40,11 +41,13 @@ def cache_list(cache: CacheArgument, as_json: JsonOption = False) -> None:
     labels = Counter(volume.domain for volume in opened.volumes if volume.label)
     taken = {item.domain: item.bytes for item in usage(opened)}
     rules = {name: opened.recipe.rule(name) for name in opened.domains}
+    codecs = sorted({codec_of(Path(volume.file)) for volume in opened.volumes})
     aside = Counter((item["domain"], item["reason"]) for item in opened.set_aside)
     if as_json:
         emit_json(
             {
                 "digest": opened.digest,
+                "codecs": codecs,
                 "recipe": opened.recipe.as_dict(),
                 "domains": {
                     name: {
@@ -79,7 +82,7 @@ def cache_list(cache: CacheArgument, as_json: JsonOption = False) -> None:
         emit("")
         rows = [[domain, str(count), reason] for (domain, reason), count in aside.items()]
         emit_table("Set aside", ["domain", "files", "reason"], rows)
-    emit(f"\ndigest {opened.digest}")
+    emit(f"\nstored as {', '.join(codecs)}; digest {opened.digest}")
 
 
 @verb
