@@ -97,7 +97,7 @@ def controls_table(comparison: Comparison) -> Table | None:
         comparison,
         name="controls",
         title="Controls: what is left when the encoder is frozen, permuted or cut off",
-        note="A control that costs nothing says that the encoder did nothing on this task.",
+        note="Where a control costs nothing, the encoder did nothing for the score; where it is not told apart, that is open.",
     )
 
 

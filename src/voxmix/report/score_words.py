@@ -38,7 +38,10 @@ def _task_sentence(comparison: Comparison, task: str) -> str:
         )
     others = [e.init for e in main if e.init not in tied]
     if not others:
-        return f"{task}: the {len(main)} initializations cannot be told apart (highest: {tied[0]}, {name})."
+        few = " Two seeds tell little; a third would." if max(len(e.seeds) for e in main) == 2 else ""
+        return (
+            f"{task}: the {len(main)} initializations cannot be told apart (highest: {tied[0]}, {name}).{few}"
+        )
     if len(tied) == 1:
         return f"{task}: {tied[0]} is best, {name}, apart from all others."
     return f"{task}: {tied[0]} ({name}) is apart from {listing(others)}, not from {listing(tied[1:])}."
@@ -64,7 +67,7 @@ def control_sentences(comparison: Comparison) -> list[str]:
         elif item.apart:
             how = "more than noise"
         else:
-            how = "within noise: this says that the encoder did nothing for the score that can be shown"
+            how = "which noise could make: that the encoder takes part in the score is not shown"
         sign = percent_text(item.test.difference, signed=True).removesuffix("%")
         found.append(f"{item.task}: {item.first} differs from {item.second} by {sign} points, {how}.")
     return found
