@@ -74,7 +74,7 @@ def test_an_export_says_how_volumes_must_be_prepared(run, tmp_path):
     card = export_encoder(run, tmp_path / "hub", license="apache-2.0")
     assert card["recipe"]["spacing_mm"] == 1.5
     text = (tmp_path / "hub" / "README.md").read_text()
-    assert "| CT | percentile | 0.5 | 99.5 |" in text
+    assert "| CT | clip to percentiles 0.5 to 99.5 of the non-zero voxels, scale to [0, 1] |" in text
     assert "| MR | 50.0% | 4 |" in text
     header = yaml.safe_load(text.split("---")[1])
     assert header["license"] == "apache-2.0"

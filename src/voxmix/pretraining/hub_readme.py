@@ -50,6 +50,11 @@ network = VisionTransformer(
 )
 network.load_state_dict(load_file("model.safetensors"))""",
 }
+_RULES = {
+    "window": "clip to {low:g} to {high:g} of the image's own unit (HU for CT), scale to [0, 1]",
+    "zscore": "clip to {low:g} to {high:g} standard deviations from the mean, both over non-zero voxels, scale to [0, 1]",
+    "percentile": "clip to percentiles {low:g} to {high:g} of the non-zero voxels, scale to [0, 1]",
+}
 _STOCK_UNETR = (12, 16)  # depth and patch that MONAI's UNETR fixes
 _OWN_UNETR = """\
 from pathlib import Path
@@ -81,7 +86,7 @@ def readme(card: Mapping[str, Any], *, license: str | None) -> str:
         header = {"license": license, **header}
     names = card["names"] if card["monai"] is None else f"{card['names']}, MONAI {card['monai']}"
     rules = "\n".join(
-        f"| {domain} | {rule['kind']} | {rule['low']:g} | {rule['high']:g} |"
+        f"| {domain} | {_RULES[rule['kind']].format(**rule)} |"
         for domain, rule in recipe["intensity"].items()
     )
     mixture = "\n".join(
@@ -92,16 +97,21 @@ def readme(card: Mapping[str, Any], *, license: str | None) -> str:
 ---
 # Encoder of run {card["run_id"]}
 
-A 3D vision transformer, pretrained as a masked autoencoder ({encoder["name"]}, {encoder["mask_ratio"]:.0%} of the patches
-hidden) on {card["budget"]:,} volume draws. Crop {encoder["crop"]}^3 voxels, patch {encoder["patch"]}^3, width {encoder["width"]}, depth {encoder["depth"]},
-heads {encoder["heads"]}. Weights carry these names: {names}.
+A 3D vision transformer, pretrained as a masked autoencoder on {card["budget"]:,} volume draws with voxmix {card["code"]}.
+
+| | |
+|---|---|
+| crop, patch | {encoder["crop"]}^3 voxels, {encoder["patch"]}^3 |
+| width, depth, heads | {encoder["width"]}, {encoder["depth"]}, {encoder["heads"]} |
+| trained as | {encoder["name"]}, {encoder["mask_ratio"]:.0%} of the patches hidden, seed {card["seed"]} |
+| names of the weights | {names} |
 
 ## Prepare volumes like this, or the features mean nothing
 
-RAS axes, {recipe["spacing_mm"]:g} mm cubic voxels, intensities mapped to [0, 1] by the rule of the domain, crops of {encoder["crop"]}^3 voxels:
+RAS axes, {recipe["spacing_mm"]:g} mm cubic voxels, crops of {encoder["crop"]}^3 voxels, intensities by the rule of the domain:
 
-| domain | rule | low | high |
-|---|---|---|---|
+| domain | intensities |
+|---|---|
 {rules}
 
 `card.json` holds the whole recipe; `voxmix.volumes.contract.check_preprocessing` compares yours with it.
