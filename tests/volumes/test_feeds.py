@@ -2,6 +2,7 @@ import csv
 import json
 import runpy
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,10 @@ def test_pools_that_do_not_match_the_mixture_are_refused(cache, tmp_path):
     other = Mixture.from_dict({"CT": 0.5, "US": 0.5})
     with pytest.raises(InputError, match=r"gives weight to \['US'\]"):
         write_feed(other, tmp_path / "feed", loader="torch", budget=10, cache=cache)
+    packed = replace(cache, volumes=tuple(replace(v, file=f"volumes/{v.key}.b2nd") for v in cache.volumes))
+    with pytest.raises(InputError, match=r"22 of 22 prepared volumes are compressed.*--codec npy"):
+        write_feed(MIXTURE, tmp_path / "feed", loader="monai", budget=10, cache=packed)
+    assert not (tmp_path / "feed").exists()
 
 
 def test_files_name_every_training_volume_and_no_subject(cache, tmp_path):

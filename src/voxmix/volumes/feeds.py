@@ -18,6 +18,7 @@ from voxmix._io import naming_full_disk, write_json, write_text
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
 from voxmix.volumes.cache import PreparedCache
+from voxmix.volumes.storage import codec_of
 
 Loader = Literal["torch", "monai", "webdataset", "streaming", "nnssl"]
 LOADERS: tuple[Loader, ...] = get_args(Loader)
@@ -77,9 +78,16 @@ def write_feed(
     import it to train.
 
     Raises:
-        InputError: the mixture gives weight to a domain without training volumes.
+        InputError: the mixture gives weight to a domain without training volumes, or volumes are compressed: the
+            scripts read NumPy's own files.
     """
     volumes = [v for name in mixture.domains if name in cache.domains for v in cache.select(name, "train")]
+    packed = [v for v in volumes if codec_of(Path(v.file)) != "npy"]
+    if packed and loader != "nnssl":
+        raise InputError(
+            f"{len(packed)} of {len(volumes)} prepared volumes are compressed, and the script for {loader} reads npy "
+            "files; prepare the volumes again with --codec npy"
+        )
     weights = sample_weights(mixture, [v.domain for v in volumes])
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
