@@ -126,3 +126,15 @@ def test_two_caches_that_start_together_agree_on_the_secret(data: Path, tmp_path
     cache = prepare(opened(data), recipe=RECIPE, root=tmp_path / "two", source=data).cache
     assert salt_of(cache, data) == first
     assert salt_of(cache, None) is None
+
+
+def test_a_read_only_folder_is_left_alone_even_by_root(data: Path, tmp_path: Path) -> None:
+    (data / "MR" / "Doe9.nii").write_bytes(b"no")
+    data.chmod(0o555)
+    try:
+        with pytest.warns(VoxmixWarning, match=r"beside the data \(the folder is read-only\)"):
+            cache = prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data).cache
+        assert [p.name for p in data.iterdir()] == ["MR"]
+        assert salt_of(cache, data) == (tmp_path / "cache" / "salt").read_text()
+    finally:
+        data.chmod(0o755)

@@ -8,6 +8,7 @@ owner only, in the folder that holds the images anyway.
 """
 
 import csv
+import errno
 import os
 import secrets
 import warnings
@@ -86,6 +87,8 @@ def claim_salt(root: Path, source: Path | None) -> str:
     if source is None:
         return salt
     path = map_path(source)
+    if _is_closed(path.parent):
+        return salt
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         write_json(temporary, {"kind": KIND, "format": FORMAT, "salt": salt, "subjects": {}, "volumes": {}})
@@ -100,6 +103,16 @@ def claim_salt(root: Path, source: Path | None) -> str:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     return salt
+
+
+def _is_closed(folder: Path) -> bool:
+    """Return whether nobody may write to a folder by its mode: an archive, which root could write to and shall not."""
+    return os.name == "posix" and folder.stat().st_mode & 0o222 == 0
+
+
+def _refuse_closed(folder: Path) -> None:
+    if _is_closed(folder):
+        raise PermissionError(errno.EACCES, "the folder is read-only")
 
 
 def _kept(root: Path) -> str | None:
@@ -126,6 +139,7 @@ def write_map(found: SubjectMap, source: Path) -> bool:
         "volumes": {**(before.volumes if before else {}), **found.volumes},
     }
     try:
+        _refuse_closed(path.parent)
         write_json(path, {"kind": KIND, "format": FORMAT, **merged})
         path.chmod(0o600)
     except OSError as error:
@@ -172,6 +186,8 @@ def write_set_aside(items: Iterable[SetAside], source: Path) -> Path | None:
     """
     path, rows = set_aside_path(source), list(items)
     try:
+        if rows or path.exists():
+            _refuse_closed(path.parent)
         if not rows:
             path.unlink(missing_ok=True)
             return None
