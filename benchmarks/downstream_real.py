@@ -201,7 +201,7 @@ def histogram_baseline(study: Path) -> str:
 
     from voxmix.downstream.cases import open_cases
     from voxmix.downstream.metrics import classification_scores
-    from voxmix.downstream.tasks import find_task
+    from voxmix.downstream.task_file import find_task
     from voxmix.downstream.transforms import centered
 
     cases = open_cases(

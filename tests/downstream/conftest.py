@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from voxmix.design import ModelSettings
-from voxmix.downstream.cases import CaseSet, build_cases
+from voxmix.downstream.build_cases import build_cases
+from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.tasks import Task
 from voxmix.volumes.intensity import IntensityRule

@@ -13,11 +13,13 @@ import torch
 from voxmix.design import ModelSettings
 from voxmix.downstream import finetune as loop
 from voxmix.downstream.cases import CaseSet
-from voxmix.downstream.finetune import FinetuneSpec, build_loss, finetune
+from voxmix.downstream.finetune import FinetuneSpec, finetune
 from voxmix.downstream.inference import predict, score, window_logits
+from voxmix.downstream.loss import build_loss
 from voxmix.downstream.networks import build_network
+from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.protocol import Protocol
-from voxmix.downstream.tasks import PAPER_TASKS, ClassTable, Task
+from voxmix.downstream.tasks import ClassTable, Task
 from voxmix.errors import InputError
 from voxmix.pretraining.checkpoint import load_state
 from voxmix.pretraining.interchange import PretrainedEncoder

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from voxmix.design import EvaluationSettings, ModelSettings, RunSpec, TrainingSettings
-from voxmix.downstream.cases import build_cases
+from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.finetune import FinetuneSpec, finetune
 from voxmix.downstream.networks import Control
 from voxmix.downstream.protocol import FinetuneSettings, Protocol

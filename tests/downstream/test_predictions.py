@@ -17,7 +17,8 @@ from voxmix.downstream.predictions import (
     label_map,
     predicted_slice,
 )
-from voxmix.downstream.tasks import Task, find_task
+from voxmix.downstream.task_file import find_task
+from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
 from voxmix.pretraining.interchange import PretrainedEncoder
 

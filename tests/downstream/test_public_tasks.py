@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from voxmix.downstream.cases import CaseSet
+from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.sources import read_sources
-from voxmix.downstream.tasks import PAPER_TASKS, Task
+from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
 from voxmix.volumes.intensity import IntensityRule
 

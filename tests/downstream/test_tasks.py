@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from voxmix.downstream.tasks import PAPER_TASKS, find_task, read_tasks
+from voxmix.downstream.paper_tasks import PAPER_TASKS
+from voxmix.downstream.task_file import find_task, read_tasks
 from voxmix.errors import InputError
 
 BY_NAME = {task.name: task for task in PAPER_TASKS}

@@ -9,8 +9,8 @@ import torch
 
 from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet
+from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
-from voxmix.downstream.tasks import PAPER_TASKS
 from voxmix.downstream.transforms import CropSource, centered, change, to_regions
 
 MakeProtocol = Callable[..., Protocol]

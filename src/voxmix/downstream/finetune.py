@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from voxmix import __version__
 from voxmix._io import digest, naming_full_disk, read_json, write_json
-from voxmix._optional import require
 from voxmix._progress import ProgressCallback, silent
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.inference import CasePrediction, mean_score, predict, score
+from voxmix.downstream.loss import build_loss
 from voxmix.downstream.networks import Control, build_network, flops_per_crop, initialize
 from voxmix.downstream.protocol import Protocol
-from voxmix.downstream.transforms import CropSource, change, to_regions
+from voxmix.downstream.transforms import CropSource, change
 from voxmix.errors import InputError, VoxmixError
 from voxmix.pretraining.build import parameter_count
 from voxmix.pretraining.checkpoint import STATE_FILE, drop_states, load_state, save_state
@@ -199,30 +199,6 @@ class _Run:
                 "optimizer": self.optimizer.state_dict(),
             },
         )
-
-
-def build_loss(protocol: Protocol) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of (logits, labels): cross-entropy for classes, DiceCE for voxels (paper, A.6).
-
-    Softmax where every voxel has one class. Where classes overlap, Dice of the sigmoids plus the binary
-    cross-entropy of every mask: MONAI's ``DiceCELoss(sigmoid=True)`` takes a softmax over the masks in its
-    second part, which pushes overlapping classes apart.
-    """
-    if protocol.task.kind == "classification":
-        return nn.functional.cross_entropy
-    losses = require("monai.losses", extra="train")
-    if not protocol.task.regions:
-        softmax = losses.DiceCELoss(to_onehot_y=True, softmax=True)
-        return lambda logits, labels: softmax(logits, labels.unsqueeze(1))
-    dice = losses.DiceLoss(sigmoid=True)
-
-    def overlapping(logits: Tensor, labels: Tensor) -> Tensor:
-        masks = to_regions(labels, protocol)
-        binary = nn.functional.binary_cross_entropy_with_logits(logits, masks)
-        total: Tensor = dice(logits, masks) + binary
-        return total
-
-    return overlapping
 
 
 def _steps(run: _Run, *, checkpoint_seconds: float, progress: ProgressCallback) -> None:

@@ -11,13 +11,15 @@ from typing import Any
 from voxmix._io import digest, naming_full_disk, read_json
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
-from voxmix.downstream.cases import CASES_FILE, CaseSet, build_cases, open_cases
+from voxmix.downstream.build_cases import build_cases
+from voxmix.downstream.cases import CASES_FILE, CaseSet, open_cases
 from voxmix.downstream.finetune import FinetuneSpec, finetune
 from voxmix.downstream.inits import checkpoint_id, init_name, read_checkpoint
 from voxmix.downstream.networks import Control
 from voxmix.downstream.predictions import PredictionKeeper
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
-from voxmix.downstream.tasks import TASKS_FILE, Task, find_task
+from voxmix.downstream.task_file import TASKS_FILE, find_task
+from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError, VoxmixError
 from voxmix.pretraining.interchange import load_encoder
 from voxmix.store import Study, checked, cores, is_finished
@@ -69,7 +71,7 @@ def study_cases(
     ``data`` stands in for the task's own; without either, cases prepared before are used.
 
     Raises:
-        InputError: no data given and none prepared; or what :func:`voxmix.downstream.cases.build_cases` refuses.
+        InputError: no data given and none prepared; or what :func:`voxmix.downstream.build_cases.build_cases` refuses.
     """
     root = downstream_dir(study, task.name) / "cases"
     place = data or (Path(task.data) if task.data else None)
