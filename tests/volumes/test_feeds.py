@@ -75,7 +75,7 @@ def test_pools_that_do_not_match_the_mixture_are_refused(cache, tmp_path):
     with pytest.raises(InputError, match=r"gives weight to \['US'\]"):
         write_feed(other, tmp_path / "feed", loader="torch", budget=10, cache=cache)
     packed = replace(cache, volumes=tuple(replace(v, file=f"volumes/{v.key}.b2nd") for v in cache.volumes))
-    with pytest.raises(InputError, match=r"22 of 22 prepared volumes are compressed.*--codec npy"):
+    with pytest.raises(InputError, match=r"22 of 22 prepared volumes are compressed.*data\.codec to npy"):
         write_feed(MIXTURE, tmp_path / "feed", loader="monai", budget=10, cache=packed)
     assert not (tmp_path / "feed").exists()
 

@@ -86,7 +86,7 @@ def write_feed(
     if packed and loader != "nnssl":
         raise InputError(
             f"{len(packed)} of {len(volumes)} prepared volumes are compressed, and the script for {loader} reads npy "
-            "files; prepare the volumes again with --codec npy"
+            "files; set data.codec to npy in the study file and prepare again"
         )
     weights = sample_weights(mixture, [v.domain for v in volumes])
     text = io.StringIO()
