@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from voxmix.report.table import Cell, Column, Kind, Table, columns_of, range_of, value_of
+from voxmix.report.table import Cell, Kind, Table, columns_of, range_of, value_of
 from voxmix.scores import Comparison, Difference, Estimate, Metric, ProxyAgreement
 
 
@@ -49,6 +49,7 @@ def _wide(comparison: Comparison, metrics: Iterable[Metric], *, name: str, title
     main = any(metric.main for metric in wanted)
     kind: Kind = "percent" if wanted and wanted[0].unit == "share" else "number"
     columns = columns_of(("task", "text"), ("metric", "text"))
+    columns += columns_of(("best", "text")) if main else ()
     for init in comparison.table.inits:
         columns += value_of(init, kind)
     rows: list[tuple[Cell, ...]] = []
@@ -57,13 +58,12 @@ def _wide(comparison: Comparison, metrics: Iterable[Metric], *, name: str, title
             if metric not in wanted:
                 continue
             row: list[Cell] = [task, metric.name]
+            if main:
+                row.append(best_text(comparison, task) if metric.main else None)
             for init in comparison.table.inits:
                 item = comparison.estimate(task, metric, init)
                 row += [None, None, None] if item is None else [item.value, item.low, item.high]
-            if main:
-                row.append(best_text(comparison, task) if metric.main else None)
             rows.append(tuple(row))
-    columns += (Column(name="best"),) if main else ()
     return Table(name=name, title=title, columns=columns, rows=tuple(rows), note=note)
 
 
@@ -246,20 +246,21 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def agreement_table(item: ProxyAgreement) -> Table:
     """Return the proxy loss and the score of every initialization per task, and their rank correlation."""
-    columns = columns_of(("task", "text"))
-    for init in item.inits:
-        columns += columns_of((f"loss of {init}", "number"), (f"score of {init}", "percent"))
-    columns += columns_of(("rank correlation", "number"))
     rows: list[tuple[Cell, ...]] = []
     for i, task in enumerate(item.tasks):
-        row: list[Cell] = [task]
-        for j in range(len(item.inits)):
-            row += [float(item.loss[i, j]), float(item.score[i, j])]
-        rows.append((*row, float(item.correlation[i])))
+        for j, init in enumerate(item.inits):
+            loss, score = float(item.loss[i, j]), float(item.score[i, j])
+            rows.append((task, init, loss, score, float(item.correlation[i])))
     return Table(
         name=f"proxy-{item.measure.replace(' ', '-').replace(chr(39), '')}",
         title=f"Proxy loss ({item.measure}) and score",
-        columns=columns,
+        columns=columns_of(
+            ("task", "text"),
+            ("initialization", "text"),
+            ("proxy loss", "number"),
+            ("score", "percent"),
+            ("rank correlation on the task", "number"),
+        ),
         rows=tuple(rows),
         note="The rank correlation is 1 where the lower loss always has the better score.",
     )
