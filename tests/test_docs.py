@@ -58,6 +58,14 @@ def test_local_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_index_lists_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = {
+        (index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+\.md)", index.read_text())
+    }
+    assert {page for page in ROOT.glob("docs/**/*.md") if page != index} <= listed
+
+
 def test_the_first_commands_of_the_readme() -> None:
     lines = [line for line in shell_lines(ROOT / "README.md") if line]
     assert lines[:2] == ["make demo", "make test"]

@@ -43,7 +43,11 @@ def finetune(
         typer.Option("--predictions", help="Write the test predictions as NIfTI over the original images."),
     ] = False,
     pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Keep slices of two test cases for the report.")
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Keep slices of two test cases for the report, unless study.yaml forbids pictures.",
+        ),
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,7 +82,12 @@ def finetune(
             note("--surface and --predictions have no effect on runs that are finished")
         with progress_bar(f"finetuning {task}", unit="draws") as progress:
             failed = downstream.finetune_pending(
-                opened, runs, surface=surface, predictions=predictions, pictures=pictures, progress=progress
+                opened,
+                runs,
+                surface=surface,
+                predictions=predictions,
+                pictures=pictures and opened.config.compute.pictures,
+                progress=progress,
             )
     for failure in failed:
         note(f"{failure.run.spec.init}, seed {failure.run.spec.seed} failed: {failure.reason}")
