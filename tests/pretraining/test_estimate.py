@@ -81,7 +81,7 @@ def test_a_probe_takes_steps_and_leaves_nothing(spec, tmp_path, monkeypatch):
     assert found.steps >= 2
     assert found.batch == 8
     assert 0 < found.seconds_per_draw < 1
-    assert found.peak_bytes > footprint(spec.model).training_bytes(8)
+    assert footprint(spec.model).training_bytes(8) < found.peak_bytes < found.installed_bytes
     timed = replace(
         spec,
         budget=60,
@@ -106,7 +106,7 @@ def test_a_probe_on_a_gpu_names_it_and_its_memory(spec):
     assert found.peak_bytes >= footprint(spec.model).state_bytes
 
 
-def test_a_study_is_estimated_before_anything_is_prepared(tmp_path, model_settings):
+def test_a_study_is_estimated_before_anything_is_prepared(tmp_path, monkeypatch):
     root, run = tmp_path / "study", CliRunner().invoke
     command = [sys.executable, "-m", "voxmix", "init", str(root), "--phantoms"]
     subprocess.run([*command, "--domain", "ABD-CT", "--domain", "HN-PET"], check=True, capture_output=True)
@@ -133,3 +133,7 @@ def test_a_study_is_estimated_before_anything_is_prepared(tmp_path, model_settin
     refused = run(app, ["estimate", str(root), "--tflops", "0"])
     assert refused.exit_code == 2
     assert "--tflops must be above 0" in refused.stderr
+    monkeypatch.setattr("voxmix.pretraining.probe._installed_bytes", lambda device: 1000)
+    warned = run(app, ["estimate", str(root), "--seconds", "0.1"])
+    assert "run(s) at a time need at least" in " ".join(warned.stderr.split())
+    assert "and this machine has 1.0 kB; set compute.micro_batch" in " ".join(warned.stderr.split())

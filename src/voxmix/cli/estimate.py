@@ -1,6 +1,5 @@
 """The verb that says what a study will cost before it is run."""
 
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -131,18 +130,18 @@ def _show(found: "Estimate", measured: "Probe | None", *, tflops: float | None) 
         emit(f"no probe: {tflops:g} TFLOP/s taken as given")
     emit(f"disk: {size_text(found.disk_bytes)} for weights, and states of runs under way")
     emit(f"in all: {_time(found.seconds)} with {found.at_once} run(s) at a time")
-    _warn(found)
+    if measured is not None:
+        _warn(found, measured)
 
 
-def _warn(found: "Estimate") -> None:
-    try:
-        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return
-    if found.at_once * found.run_bytes > installed:
+def _warn(found: "Estimate", measured: "Probe") -> None:
+    together = 1 if measured.on_gpu else found.at_once  # a run to a GPU, but all in one machine's memory
+    needed, where = together * found.run_bytes, measured.device if measured.on_gpu else "this machine"
+    if measured.installed_bytes is not None and needed > measured.installed_bytes:
         note(
-            f"{found.at_once} runs at a time need at least {size_text(found.at_once * found.run_bytes)}, this machine has "
-            f"{size_text(installed)} of memory; lower workers, set compute.micro_batch, or use a GPU with enough"
+            f"{together} run(s) at a time need at least {size_text(needed)}, and {where} has "
+            f"{size_text(measured.installed_bytes)}; set compute.micro_batch, lower workers, crop or width, or use a "
+            "GPU with more memory"
         )
 
 

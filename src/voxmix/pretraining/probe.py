@@ -1,5 +1,6 @@
 """A few steps of a run's own training loop on random volumes: how long a draw takes here, and how much memory."""
 
+import os
 import resource
 import sys
 import tempfile
@@ -38,6 +39,7 @@ class Probe:
         batch: draws of a step: the run's, or 1 where a CPU would take many seconds for them.
         seconds_per_draw: of reading, augmentation and the step, for one run by itself.
         peak_bytes: most memory in use: of the GPU, or of this whole process on a CPU.
+        installed_bytes: memory that the GPU or the machine has; None where it does not tell.
     """
 
     device: str
@@ -46,6 +48,12 @@ class Probe:
     batch: int
     seconds_per_draw: float
     peak_bytes: int
+    installed_bytes: int | None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the steps were made on a GPU with memory of its own."""
+        return self.device not in ("cpu", "mps")
 
 
 def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: float) -> Probe:
@@ -91,6 +99,7 @@ def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: flo
         batch=batch,
         seconds_per_draw=spent / (steps * batch),
         peak_bytes=_peak_bytes(fabric.device),
+        installed_bytes=_installed_bytes(fabric.device),
     )
 
 
@@ -127,6 +136,15 @@ def _name_of(device: torch.device) -> str:
 
 def _peak_bytes(device: torch.device) -> int:
     return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else process_peak_bytes()
+
+
+def _installed_bytes(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # Windows
+        return None
 
 
 def process_peak_bytes() -> int:
