@@ -11,6 +11,7 @@ import argparse
 import csv
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
@@ -114,18 +115,21 @@ def main() -> None:
     if asked.until == "pretrain":
         return
     cut_views(asked.volumes / "HN-CT", study / "views")
-    count = ("--seeds", str(asked.seeds))
-    inits = [word for name in INITS for word in ("--init", name)]
-    ends = [word for name in ("scratch", "transfer-aware") for word in ("--init", name)]
-    for task in TASKS:
-        voxmix("finetune", str(study), "--task", task, *inits, *count)
+    for seeds in range(1, asked.seeds + 1):  # seed by seed: stopped anywhere, what is there can be compared
+        for task in TASKS:
+            finetune(study, task, INITS, seeds=seeds)
+        for task in LONG:
+            for control in CONTROLS:
+                finetune(study, task, ["transfer-aware"], seeds=seeds, control=control)
+            finetune(study, f"{task}-long", ["scratch", "transfer-aware"], seeds=seeds)
     print(histogram_baseline(study), flush=True)
-    for task in LONG:
-        for control in ("frozen", "permuted", "no-tokens"):
-            asked_for = ("--init", "transfer-aware", "--control", control, *count)
-            voxmix("finetune", str(study), "--task", task, *asked_for)
-        voxmix("finetune", str(study), "--task", f"{task}-long", *ends, *count)
     voxmix("compare", str(study))
+
+
+def finetune(study: Path, task: str, inits: Sequence[str], *, seeds: int, control: str | None = None) -> None:
+    words = [word for name in inits for word in ("--init", name)]
+    more = [] if control is None else ["--control", control]
+    voxmix("finetune", str(study), "--task", task, *words, *more, "--seeds", str(seeds))
 
 
 def voxmix(*arguments: str) -> None:
