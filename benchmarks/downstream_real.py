@@ -88,6 +88,7 @@ SEGMENT = {
 }
 CLASSIFY = {"draws": 640, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 10, "validations": 4}
 INITS = ("scratch", "single", "uniform", "data-proportional", "transfer-aware")
+CONTROLS = ("frozen", "permuted", "no-tokens")
 LONG = {
     "organ-in-view": 4800,
     "brain-regions": 1920,
@@ -233,12 +234,16 @@ def histogram_baseline(study: Path) -> str:
 
     optimizer.step(closure)
     found = classification_scores(ty, model(tx).softmax(dim=1).detach())
+    sides = [cases.classes.index(f"{side} parotid") for side in ("right", "left")]
+    paired = torch.isin(ty, torch.tensor(sides))
+    apart = (model(tx[paired])[:, sides].argmax(dim=1) == (ty[paired] == sides[1])).double().mean()
     shares = torch.bincount(ty, minlength=len(cases.classes)).double() / len(ty)
     return (
         "\n| organ-in-view without an encoder | accuracy | balanced accuracy | AUC |\n|---|---:|---:|---:|\n"
         f"| always the most frequent class | {shares.max():.3f} | {1 / len(cases.classes):.3f} | 0.5 |\n"
         "| logistic regression on the intensity histogram | "
         f"{found['accuracy']:.3f} | {found['balanced_accuracy']:.3f} | {found['auc']:.3f} |\n"
+        f"| the same, right parotid against left ({int(paired.sum())} views) | {apart:.3f} | | |\n"
     )
 
 

@@ -8,6 +8,8 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from voxmix._io import digest, naming_full_disk, read_json
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
@@ -192,11 +194,16 @@ def finetune_pending(
     progress(finished, total)
     if not pending:
         return ()
-    workers = min(study.config.workers or cores(), len(pending))
+    compute = study.config.compute
+    # From all runs, not those that are left: threads change the rounding, and a resumed run must end the same.
+    gpu = compute.device in ("auto", "cuda") and torch.cuda.is_available()
+    workers = 1 if gpu else min(study.config.workers or cores(), len(runs))
     root = downstream_dir(study, pending[0].spec.protocol.task.name) / "cases"
     shared = _Shared(
         cases=open_cases(pending[0].spec.protocol.task, root),
         threads=max(1, cores() // workers),
+        device=compute.device,
+        checkpoint_seconds=compute.checkpoint_seconds,
         surface=surface,
         predictions=predictions,
         pictures=pictures,
@@ -216,6 +223,8 @@ class _Shared:
 
     cases: CaseSet
     threads: int
+    device: str
+    checkpoint_seconds: float
     surface: bool
     predictions: bool
     pictures: bool
@@ -232,6 +241,8 @@ class _Shared:
                 encoder=load_encoder(run.encoder) if run.encoder else None,
                 folder=run.folder,
                 threads=self.threads,
+                device=self.device,
+                checkpoint_seconds=self.checkpoint_seconds,
                 surface=self.surface,
                 save_prediction=keeper,
                 progress=progress,
