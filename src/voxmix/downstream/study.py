@@ -88,7 +88,9 @@ def study_cases(
     inputs = digest([task.as_dict(), str(place.resolve()), cache.digest, cache.recipe.digest, crop])
     step = f"cases of {task.name}"
     if study.is_made(step, inputs) and (root / CASES_FILE).exists():
-        return open_cases(task, root), ()
+        found = open_cases(task, root)
+        progress(len(found.cases), len(found.cases))
+        return found, ()
     with naming_full_disk(root):
         found, asides = build_cases(
             task,
