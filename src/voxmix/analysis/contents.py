@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def report_content(study: Study) -> ReportContent:
-    """Return everything a report can show of the study as it is now; what is not done yet is left out."""
+    """Return what a report shows of the study as it is now but for finetuning; what is not done yet is left out."""
     from voxmix.allocation import allocate
     from voxmix.report import Check, ReportContent
 
@@ -72,7 +72,6 @@ def report_content(study: Study) -> ReportContent:
     except StepPendingError:
         pass  # the report names what is not there yet, and its command
     parts["pictures"] = _pictures(study, runs)
-    parts |= _scores(study)
     return _recommend(ReportContent(facts=facts, **parts))
 
 
@@ -204,7 +203,7 @@ def make_report(study: Study, *, pictures: bool = True) -> ReportContent:
     """Write the report, with or without slices of volumes, and return what it shows."""
     from voxmix.report import write_report
 
-    content = report_content(study)
+    content = replace(report_content(study), **_scores(study))
     if not pictures:
         content = replace(content, pictures=(), montages=())
     write_report(content, study.report_path)
