@@ -121,6 +121,17 @@ def test_one_seed_is_said_to_rank_nothing(make_segmentation, table_of) -> None:
     assert differences_table(found).records()[0]["p"] is None
 
 
+def test_one_initialization_with_one_seed_does_not_silence_the_others(make_segmentation, table_of) -> None:
+    runs = [
+        make_segmentation(i, seed=s, effect=EFFECTS[i])
+        for i in ("scratch", "transfer-aware")
+        for s in (1, 2, 3)
+    ]
+    found = compare(table_of(*runs, make_segmentation("single", effect=-0.1)), resamples=50)
+    (sentence, *_) = words.score_sentences(found)
+    assert sentence.endswith("is apart from scratch, not from single.")
+
+
 def test_three_encoders_are_said_to_decide_nothing(agreement) -> None:
     text = " ".join(words.agreement_sentences(agreement))
     assert "mean rank correlation is 1.00" in text

@@ -78,6 +78,11 @@ def test_noise_of_seeds_bears_gaps_and_grows_surer_with_initializations() -> Non
     assert seed_noise(np.full((2, 2), np.nan))[1] == 0
 
 
+def test_one_initialization_under_two_names_is_one_witness() -> None:
+    scores = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 7.0], [1.0, 2.0, 3.0]])
+    assert seed_noise(scores) == pytest.approx(seed_noise(scores[:2]))
+
+
 def test_a_pair_alone_has_its_own_noise_of_seeds() -> None:
     first, second = np.random.default_rng(8).normal(0, 1, (2, 9, 3))
     alone = crossed_test(first - second, level=0.95)

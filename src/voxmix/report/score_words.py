@@ -31,7 +31,7 @@ def _task_sentence(comparison: Comparison, task: str) -> str:
     name = f"{top.metric.name} {percent_text(top.value)}"
     if len(main) == 1:
         return f"{task}: {tied[0]} reached {name}; nothing to compare it with."
-    if min(len(e.seeds) for e in main) < 2:
+    if all(np.isnan(d.test.p) for d in comparison.differences if d.task == task):
         return (
             f"{task}: {tied[0]} has the highest {name}, from one seed: the luck of a seed is not known, so nothing is "
             "ranked. Two more seeds would tell."

@@ -92,8 +92,10 @@ def seed_noise(scores: Float[np.ndarray, "init seed"]) -> tuple[float, float]:
 
     Scores of whole runs, NaN where there is none, are freed of the means of initializations and of seeds; what is
     left is pooled over initializations, so that four of them with three seeds give six degrees of freedom where a
-    pair alone has two. (NaN, 0) where nothing is left over.
+    pair alone has two. Equal rows are one initialization under two names, such as two strategies with one
+    mixture. (NaN, 0) where nothing is left over.
     """
+    scores = np.unique(scores, axis=0)
     init, seed = np.nonzero(np.isfinite(scores))
     if not len(init):
         return float("nan"), 0.0
