@@ -164,7 +164,8 @@ def test_a_killed_process_is_resumed_bit_for_bit(
     state = checkpoint.load_state(folder)
     assert state is not None
     assert 0 < state["steps"] < 300
-    train(long, cache=cache, evaluation=evaluation, folder=folder, threads=1)
+    ahead = ComputeSettings(loaders=2)  # none in the process that was killed
+    train(long, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=ahead)
     assert same_run(calm, folder)
 
 

@@ -49,13 +49,13 @@ def report_content(study: Study) -> ReportContent:
             allocate(
                 judge, budget=budget, min_weight=config.allocation.min_weight, volumes=cache.counts("train")
             )
-            for budget in _budget_path(study)
+            for budget in _budget_path(min(run.budget for run in runs), config.allocation.budget)
         )
         checks = {name: study.results(specs) for name, specs in checks_by_strategy(study).items()}
         parts["checks"] = tuple(
             Check(
                 strategy=name,
-                budget=result.spec.budget,
+                budget=result.budget,
                 seed=result.spec.seed,
                 target=target,
                 loss=loss,
@@ -98,8 +98,7 @@ def _recommend(content: ReportContent) -> ReportContent:
     return replace(content, recommended=chosen, notes=(*content.notes, note))
 
 
-def _budget_path(study: Study) -> tuple[int, ...]:
-    low, high = study.config.design.budgets[0], study.config.allocation.budget
+def _budget_path(low: int, high: int) -> tuple[int, ...]:
     return tuple(int(b) for b in np.unique(np.geomspace(low, max(low, high), 13).round()))
 
 
@@ -129,7 +128,7 @@ def _pictures(study: Study, runs: tuple[Any, ...]) -> tuple[Picture, ...]:
     mixed = [run for run in runs if run.spec.mixture.source is None]
     if not mixed:
         return ()
-    best = max(mixed, key=lambda run: run.spec.budget)
+    best = max(mixed, key=lambda run: run.budget)
     path = study.run_dir(best.spec) / "pictures.npz"
     if not path.exists():
         return ()
