@@ -7,6 +7,7 @@ import pytest
 from voxmix import Mixture, RunSpec, StudyDesign
 from voxmix.design import EvaluationSettings, ModelSettings, TrainingSettings
 from voxmix.errors import InputError
+from voxmix.store.presets import preset
 
 SPEC = RunSpec(mixture=Mixture.from_dict({"A": 0.25, "B": 0.75}), budget=100, seed=0, cache="c")
 
@@ -15,6 +16,52 @@ def test_round_trip_keeps_the_run_id():
     again = RunSpec.from_dict(SPEC.as_dict())
     assert again.run_id == SPEC.run_id
     assert again == SPEC
+
+
+def test_settings_that_came_later_do_not_rename_the_runs_that_exist():
+    # Ids as voxmix gave them on 2026-11-22, before schedule, cooldown, precision and budget_unit were settings.
+    assert SPEC.run_id == "7eda2d35ba11a01f"
+    demo = preset("demo")
+    assert replace(SPEC, model=demo.model, training=demo.training, evaluation=demo.evaluation).run_id == (
+        "f5ed90f88534bca8"
+    )
+
+
+def test_runs_of_one_trunk_differ_in_budget_cooldown_and_evaluation_alone():
+    trunk = replace(SPEC, budget=1000, training=TrainingSettings(schedule="trunk"))
+    same = [
+        {"budget": 2000},
+        {"budget": 10**15, "budget_unit": "flops"},
+        {"training": TrainingSettings(schedule="trunk", cooldown=0.3)},
+        {"evaluation": EvaluationSettings(crops_per_domain=3)},
+    ]
+    other = [{"seed": 1}, {"cache": "d"}, {"training": TrainingSettings(schedule="trunk", noise=0.1)}]
+    assert all(replace(trunk, **change).trunk_id == trunk.trunk_id for change in same)
+    assert all(replace(trunk, **change).run_id != trunk.run_id for change in same)
+    assert all(replace(trunk, **change).trunk_id != trunk.trunk_id for change in other)
+    assert all(RunSpec.from_dict(s.as_dict()) == s for s in (replace(trunk, **change) for change in same))
+
+
+def test_schedules_that_cannot_be_kept_are_refused():
+    trunk = TrainingSettings(schedule="trunk", warmup_steps=50)
+    with pytest.raises(
+        InputError, match=r"400 draws is 50 steps.*cooldown would begin at step 40, before warm"
+    ):
+        replace(SPEC, budget=400, training=trunk)
+    with pytest.raises(InputError, match=r"cooldown 0\.3 has no effect with schedule cosine"):
+        TrainingSettings(cooldown=0.3)
+    with pytest.raises(InputError, match="a budget in seconds needs schedule trunk"):
+        replace(SPEC, budget_unit="seconds")
+
+
+@pytest.mark.parametrize("branch", [*range(1, 60), 1000, 12345])
+@pytest.mark.parametrize("cooldown", [0.05, 0.2, 0.5])
+def test_a_branch_at_any_step_has_a_budget(branch, cooldown):
+    training = TrainingSettings(schedule="trunk", cooldown=cooldown, warmup_steps=0, batch_size=4)
+    draws = training.draws_from_branch(branch)
+    assert draws % 4 == 0
+    assert training.branch_step(draws) == branch
+    assert abs(draws / 4 - branch / (1 - cooldown)) <= 1 / (1 - cooldown)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +73,8 @@ def test_round_trip_keeps_the_run_id():
         {"mixture": Mixture.from_dict({"A": 0.75, "B": 0.25})},
         {"model": ModelSettings(mask_ratio=0.6)},
         {"training": TrainingSettings(learning_rate=2e-4)},
+        {"training": TrainingSettings(precision="bf16-mixed")},
+        {"budget_unit": "flops"},
         {"evaluation": EvaluationSettings(crops_per_domain=32)},
     ],
 )

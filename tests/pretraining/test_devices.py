@@ -129,6 +129,8 @@ def test_pairs_of_settings_that_do_not_go_together_are_refused():
         launch_fabric(ComputeSettings(devices=2, strategy="fsdp"), precision="16-mixed")
     with pytest.raises(InputError, match=r"only one was started; start it with torchrun --nproc-per-node 2"):
         launch_fabric(ComputeSettings(devices=2, device="cpu"), precision="32-true")
+    with pytest.raises(InputError, match="16-mixed needs CUDA or a CPU"):
+        launch_fabric(ComputeSettings(device="mps"), precision="16-mixed")
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match=r"device cuda .* cannot be used here"):
             launch_fabric(ComputeSettings(device="cuda"), precision="32-true")

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from voxmix.mixture import Mixture
 from voxmix.pretraining import checkpoint, load_encoder, train
 from voxmix.pretraining.build import build_model
 from voxmix.pretraining.losses import measure
+from voxmix.pretraining.metrics import MetricsLog
 from voxmix.store import read_run
 from voxmix.volumes.cache import PreparedCache
 
@@ -269,6 +271,58 @@ def test_a_state_of_another_evaluation_set_or_a_damaged_one_is_refused(
     (folder / "state.pt").write_bytes((folder / "state.pt").read_bytes()[:50])
     with pytest.raises(InputError, match=r"state\.pt cannot be read: it is damaged.*delete it"):
         train(spec, cache=cache, evaluation=evaluation, folder=folder)
+
+
+def test_out_of_memory_in_a_step_keeps_the_last_state_and_goes_on_in_pieces(
+    finished, spec, cache, evaluation, tmp_path, monkeypatch, metrics
+):
+    folder, plain, calls = tmp_path / spec.run_id, loop.mse_loss, []
+
+    def hungry(predicted, truth):
+        calls.append(None)
+        if len(calls) == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return plain(predicted, truth)
+
+    monkeypatch.setattr(loop, "mse_loss", hungry)
+    with pytest.raises(
+        VoxmixError, match=r"out of memory.*set compute\.micro_batch to 4.*last state is kept"
+    ):
+        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=OFTEN)
+    monkeypatch.undo()
+    assert checkpoint.load_state(folder)["steps"] == 4
+    pieces = ComputeSettings(micro_batch=4)
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=pieces)
+    pairs = list(zip(metrics(folder), metrics(finished), strict=True))
+    assert all(a["loss"] == pytest.approx(b["loss"], rel=1e-3) for a, b in pairs)
+
+
+def test_half_precision_may_skip_steps_but_not_forever(tmp_path):
+    def take(log, norms):
+        for step, norm in enumerate(norms, start=1):
+            log.add(
+                step=step,
+                draws=step,
+                loss=torch.tensor(0.1),
+                gradient_norm=torch.tensor(norm),
+                learning_rate=0.1,
+            )
+        log.flush()
+
+    for scaled, norms, fails in (
+        (False, [1.0, float("inf")], True),
+        (True, [float("inf")] * 20 + [1.0] + [float("nan")] * 20, False),
+        (True, [float("inf")] * 31, True),
+    ):
+        path = tmp_path / f"{scaled}-{len(norms)}.jsonl"
+        log = MetricsLog(path, scaled=scaled)
+        if not fails:
+            take(log, norms)
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            assert [row["gradient_norm"] for row in rows][19:22] == [None, 1.0, None]
+            continue
+        with pytest.raises(VoxmixError, match=rf"at step {len(norms)} .*training diverged"):
+            take(log, norms)
 
 
 def test_out_of_memory_names_the_settings(spec):

@@ -28,6 +28,8 @@ def launch_fabric(
     """
     if compute.strategy == "fsdp" and precision == "16-mixed":
         raise InputError("precision 16-mixed does not go with strategy fsdp; use bf16-mixed, or strategy ddp")
+    if compute.device == "mps" and precision == "16-mixed":
+        raise InputError("precision 16-mixed needs CUDA or a CPU; on mps use bf16-mixed or 32-true")
     gpu = compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
     options: dict[str, Any] = {"precision": precision}
     if precision == "16-mixed" and not gpu:  # Fabric would take bf16 instead, with a warning
