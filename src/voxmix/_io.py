@@ -1,11 +1,12 @@
 """Files on disk: atomic writes, canonical JSON, digests."""
 
+import csv
 import errno
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,45 @@ def read_json(path: Path) -> Any:
         raise InputError(f"no such file: {path}; check the path") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not JSON ({error}); give the file that voxmix wrote") from None
+
+
+def read_csv_rows(
+    path: Path, *, columns: Sequence[str], give: str, any_case: bool = False
+) -> list[dict[str, str]]:
+    """Return the rows of a CSV (comma, semicolon or tab; UTF-8) as texts without spaces around them.
+
+    ``columns`` must be there, ``give`` says in errors what the file should be; with ``any_case`` the names of columns
+    are read in lower case.
+
+    Raises:
+        InputError: no such file, unreadable, not UTF-8, no table, a column missing, or no row.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}; give {give}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give {give}") from None
+    header = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
+    try:
+        names = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = [name.lower() for name in names] if any_case else names
+        missing = [name for name in columns if name not in reader.fieldnames]
+        if missing:
+            raise InputError(f"{path} lacks the columns {missing}; give {give}; found {reader.fieldnames}")
+        rows = [
+            {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+            for row in reader
+        ]
+    except csv.Error as error:
+        raise InputError(f"{path} is not a table: {error}; save it as CSV (UTF-8)") from None
+    if not rows:
+        raise InputError(f"{path} has no rows; add a line for each volume")
+    return rows
 
 
 def read_versioned(path: Path, *, kind: str, version: int) -> dict[str, Any]:

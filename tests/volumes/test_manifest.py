@@ -101,7 +101,7 @@ def test_csv_is_relative_to_itself_and_counts_missing_files(tmp_path: Path) -> N
     ("text", "message"),
     [
         ("path,domain\na.nii,CT\n", "lacks the columns \\['subject'\\]"),
-        ("path,domain,subject\n", "lists no volumes"),
+        ("path,domain,subject\n", "has no rows"),
         ("path,domain,subject\na.nii,,p1\n", "line 2 .* has no domain"),
         ("path,domain,subject\n../other/a.nii,CT,p1\n", "points outside the table's folder"),
         ("path,domain,subject\nsub/../../a.nii,CT,p1\n", "points outside the table's folder"),

@@ -1,11 +1,11 @@
 """From a data set's folder to labeled cases: which image, which class, whose person, which official part."""
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from voxmix._io import read_csv_rows
 from voxmix.downstream.tasks import ClassTable, Task
 from voxmix.errors import InputError
 from voxmix.volumes.archives import below
@@ -153,20 +153,10 @@ def _names(record: VolumeRecord, folder: Path) -> Iterator[str]:
 
 
 def _rows(path: Path, table: ClassTable) -> Iterator[tuple[str, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}; it should give the class of every case") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)") from None
-    header = text.split("\n", 1)[0]
-    reader = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=header.count), skipinitialspace=True)
-    missing = [name for name in (table.id, table.value) if name not in (reader.fieldnames or ())]
-    if missing:
-        raise InputError(f"{path} lacks the columns {missing}; it has {list(reader.fieldnames or ())}")
+    give = f"a CSV with the columns {table.id} and {table.value}, which give the class of every case"
     seen: dict[str, str] = {}
-    for row in reader:
-        name, value = (row[table.id] or "").strip(), (row[table.value] or "").strip()
+    for row in read_csv_rows(path, columns=(table.id, table.value), give=give):
+        name, value = row[table.id], row[table.value]
         if seen.setdefault(name, value) != value:
             raise InputError(f"{path} gives {name} two classes: {seen[name]!r} and {value!r}; keep one row")
         if name:

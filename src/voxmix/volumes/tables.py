@@ -5,13 +5,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from voxmix._io import atomic_path, naming_full_disk, read_versioned, write_json
+from voxmix._io import atomic_path, naming_full_disk, read_csv_rows, read_versioned, write_json
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, Split, VolumeRecord
 
 KIND = "manifest"
 FORMAT = 1
 _COLUMNS = ("path", "domain", "subject", "split", "label", "volume", "series", "affine", "category")
+_GIVE = f"a CSV whose first line names {', '.join(_COLUMNS[:3])} (and, if wanted, {', '.join(_COLUMNS[3:])})"
 
 
 def read_csv(path: Path) -> Manifest:
@@ -28,7 +29,8 @@ def read_csv(path: Path) -> Manifest:
         InputError: no such file, columns missing, a cell empty, a relative path that leaves the
             folder, an unknown split, or not one file that exists.
     """
-    return _from_rows(_rows(path), path, unit="line", first=2)
+    rows = read_csv_rows(path, columns=_COLUMNS[:3], give=_GIVE, any_case=True)
+    return _from_rows(rows, path, unit="line", first=2)
 
 
 def _from_rows(rows: list[dict[str, str]], path: Path, *, unit: str, first: int) -> Manifest:
@@ -66,37 +68,6 @@ def _from_rows(rows: list[dict[str, str]], path: Path, *, unit: str, first: int)
             f"none of the {len(rows)} files of {path} exists; relative paths start at {path.parent}"
         )
     return Manifest(records=tuple(records), set_aside=tuple(set_aside))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}; give a CSV with columns path, domain, subject") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give a CSV file you may read") from None
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-    missing = [column for column in ("path", "domain", "subject") if column not in reader.fieldnames]
-    if missing:
-        raise InputError(
-            f"{path} lacks the columns {missing}; its first line must name path, domain, subject "
-            f"(and, if wanted, split, label, volume, series, affine, category), found {reader.fieldnames}"
-        )
-    try:
-        rows = [
-            {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
-            for row in reader
-        ]
-    except csv.Error as error:
-        raise InputError(f"{path} is not a table: {error}; save it as CSV (UTF-8)") from None
-    if not rows:
-        raise InputError(f"{path} lists no volumes; add one line per volume")
-    return rows
 
 
 def _resolve(cell: str, *, table: Path, line: str) -> Path:
