@@ -98,7 +98,7 @@ def draw_learning(data: LearningData, *, number: int) -> Drawing:
     """Return validation scores over steps: a line per initialization, thin ones for its seeds."""
     name, marks = f"learning-{number}", strategy_marks(data.inits)
     with canvas(name, width=_PANEL, height=190) as (figure, axes):
-        place(figure, axes, left=47, right=12, top=24, bottom=36)
+        place(figure, axes, left=52, right=12, top=24, bottom=36)
         for i, init in enumerate(data.inits):
             mark = marks[init]
             for seed in data.seeds[i]:
@@ -122,7 +122,7 @@ def draw_agreement(panel: AgreementPanel, *, number: int) -> Drawing:
     """Return score against proxy loss of one task, a mark per initialization with its interval over cases."""
     name, marks = f"agreement-{number}", strategy_marks(panel.inits)
     with canvas(name, width=_PANEL, height=206) as (figure, axes):
-        place(figure, axes, left=46, right=16, top=24, bottom=36)
+        place(figure, axes, left=54, right=16, top=24, bottom=36)
         for i, init in enumerate(panel.inits):
             if not np.isfinite([panel.loss[i], panel.score[i]]).all():
                 continue

@@ -250,6 +250,8 @@ def agreement_table(item: ProxyAgreement) -> Table:
     for i, task in enumerate(item.tasks):
         for j, init in enumerate(item.inits):
             loss, score = float(item.loss[i, j]), float(item.score[i, j])
+            if loss != loss and score != score:
+                continue
             rows.append((task, init, loss, score, float(item.correlation[i])))
     return Table(
         name=f"proxy-{item.measure.replace(' ', '-').replace(chr(39), '')}",
