@@ -99,6 +99,17 @@ def test_comparisons_of_all_tasks_are_one_family_and_controls_another(make_segme
     assert all(e.control is None for e in found.by_class)
 
 
+def test_a_noisy_control_does_not_drown_the_others(make_segmentation, table_of) -> None:
+    runs = study(make_segmentation, ("single", 0.0), cases=30)
+    calm = study(make_segmentation, ("single", -0.1), cases=30, control="frozen")
+    wild = study(make_segmentation, ("single", -0.3), cases=30, control="no-tokens", seed_noise=0.15)
+    alone = compare(table_of(*runs, *calm), resamples=50).control_differences
+    beside = compare(table_of(*runs, *calm, *wild), resamples=50).control_differences
+    assert [d.first for d in beside] == ["single, frozen", "single, no-tokens"]
+    assert beside[0].test == alone[0].test
+    assert beside[0].apart
+
+
 def test_the_value_is_the_mean_over_classes_then_cases_then_seeds(make_segmentation, table_of) -> None:
     first, second = make_segmentation("scratch", seed=1), make_segmentation("scratch", seed=2)
     first["cases"][0]["scores"]["dice"] = {"liver": 0.4, "spleen": None}

@@ -129,7 +129,7 @@ def compare(table: ScoreTable, *, level: float = 0.95, resamples: int = 2000, se
         for (task, init, control), runs in groups.items()
         if control is not None and (task, init, None) in groups
     ]
-    differences = _family(pairs, metrics, level=level)
+    differences = _family(pairs, metrics, level=level, pooled=True)
     return Comparison(
         table=table,
         estimates=tuple(
@@ -142,7 +142,7 @@ def compare(table: ScoreTable, *, level: float = 0.95, resamples: int = 2000, se
             for label in _labels(runs)
         ),
         differences=differences,
-        control_differences=_family(against, metrics, level=level),
+        control_differences=_family(against, metrics, level=level, pooled=False),
         level=level,
         notes=_left_out(table, differences),
     )
@@ -168,13 +168,23 @@ def _labels(runs: _Runs) -> list[str]:
 
 
 def _family(
-    pairs: Sequence[tuple[_Runs, _Runs]], metrics: dict[str, tuple[Metric, ...]], *, level: float
+    pairs: Sequence[tuple[_Runs, _Runs]],
+    metrics: dict[str, tuple[Metric, ...]],
+    *,
+    level: float,
+    pooled: bool,
 ) -> tuple[Difference, ...]:
+    """Return the differences of a family, corrected for their number.
+
+    ``pooled``: initializations share the noise of their seeds. Controls do not: a network whose tokens are taken away
+    can be many times as noisy as the others, and would drown or flatter them.
+    """
     found = []
     for task in dict.fromkeys(first[0].task for first, _ in pairs):
         inside = [(first, second) for first, second in pairs if first[0].task == task]
-        noise = _noise([runs for pair in inside for runs in pair], metrics[task][0])
-        found += [_difference(*pair, metrics[task][0], level=level, noise=noise) for pair in inside]
+        metric = metrics[task][0]
+        noise = _noise([runs for pair in inside for runs in pair], metric) if pooled else None
+        found += [_difference(*pair, metric, level=level, noise=noise) for pair in inside]
     corrected = holm([item.test.p for item in found])
     return tuple(
         replace(item, corrected=p, apart=p < 1 - level) for item, p in zip(found, corrected, strict=True)
@@ -197,7 +207,7 @@ def _noise(groups: Sequence[_Runs], metric: Metric) -> tuple[float, float]:
 
 
 def _difference(
-    first: _Runs, second: _Runs, metric: Metric, *, level: float, noise: tuple[float, float]
+    first: _Runs, second: _Runs, metric: Metric, *, level: float, noise: tuple[float, float] | None
 ) -> Difference:
     seeds = tuple(sorted({run.seed for run in first} & {run.seed for run in second}))
     sides = [[run for run in runs if run.seed in seeds] for runs in (first, second)]
