@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STUDY ?= demo-study
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-light peers fuzz bench-law coverage paired-tests bench-model \
+.PHONY: help setup demo test test-slow test-gpu test-light peers bench-volumes fuzz bench-law coverage paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint constraints clean
 .DEFAULT_GOAL := help
 
@@ -54,6 +54,11 @@ bench-trunk: setup  ## One trunk for several budgets against separate runs: abou
 
 bench-devices: setup  ## Two processes against one: the same losses, and the speed-up
 	$(BIN)/python benchmarks/devices.py
+
+bench-volumes: $(VENV)-peers/.installed  ## Crops, prepare and growth against MONAI, TorchIO and blosc2: takes long
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/volumes_crops.py
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/volumes_prepare.py
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/volumes_growth.py --figure docs/images/volumes_growth.svg
 
 fuzz: setup  ## Ten thousand damaged files to the readers
 	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000 \

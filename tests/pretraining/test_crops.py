@@ -22,7 +22,7 @@ TRAINING = TrainingSettings()
 DRAWS = 60
 
 
-def make_cache(root: Path, codec: Codec) -> PreparedCache:
+def cache_of(root: Path, codec: Codec) -> PreparedCache:
     (root / "volumes").mkdir(parents=True)
     volumes = []
     for i, shape in enumerate(SHAPES):
@@ -50,7 +50,7 @@ def reader_of(cache: PreparedCache, mapped_bytes: int) -> CropReader:
 @pytest.mark.parametrize("mapped_bytes", [0, 40_000, 1 << 30], ids=["read", "some mapped", "mapped"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_crops_are_the_voxels_of_the_files(tmp_path, codec, mapped_bytes, dtype):
-    cache = make_cache(tmp_path, codec)
+    cache = cache_of(tmp_path, codec)
     reader = reader_of(cache, mapped_bytes)
     drawn = parameters(0, DRAWS)
     batch = torch.full((DRAWS + 2, 16, 16, 16), -1, dtype=dtype)
@@ -69,7 +69,7 @@ def test_crops_are_the_voxels_of_the_files(tmp_path, codec, mapped_bytes, dtype)
 @pytest.mark.parametrize("codec", ["npy", "blosc2"])
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 def test_the_same_bits_for_any_number_of_workers(tmp_path, codec, workers):
-    reader = reader_of(make_cache(tmp_path, codec), 30_000)
+    reader = reader_of(cache_of(tmp_path, codec), 30_000)
     expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
     with CropLoader(reader, parameters, rows=8, workers=workers, dtype=torch.float32) as loader:
         for start in range(0, DRAWS, 8):
@@ -80,7 +80,7 @@ def test_the_same_bits_for_any_number_of_workers(tmp_path, codec, workers):
 
 
 def test_what_was_announced_and_is_not_wanted_does_no_harm(tmp_path):
-    reader = reader_of(make_cache(tmp_path, "npy"), 0)
+    reader = reader_of(cache_of(tmp_path, "npy"), 0)
     expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
     with CropLoader(reader, parameters, rows=4, workers=2, dtype=torch.float32) as loader:
         for start in (0, 32, 8, 48, 20):
@@ -91,7 +91,7 @@ def test_what_was_announced_and_is_not_wanted_does_no_harm(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_file_that_is_cut_or_gone_is_named(tmp_path, workers):
-    cache = make_cache(tmp_path, "npy")
+    cache = cache_of(tmp_path, "npy")
     reader = reader_of(cache, 0)
     with CropLoader(reader, parameters, rows=8, workers=workers) as loader:
         loader.read(0, 8)
@@ -107,7 +107,7 @@ def test_a_file_that_is_cut_or_gone_is_named(tmp_path, workers):
 
 
 def test_damaged_blosc2_is_named(tmp_path):
-    cache = make_cache(tmp_path, "blosc2")
+    cache = cache_of(tmp_path, "blosc2")
     for volume in cache.volumes:
         path = cache.root / volume.file
         path.write_bytes(path.read_bytes()[:300])
@@ -116,7 +116,7 @@ def test_damaged_blosc2_is_named(tmp_path):
 
 
 def test_memory_that_stays_mapped_is_bounded(tmp_path):
-    cache = make_cache(tmp_path, "npy")
+    cache = cache_of(tmp_path, "npy")
     sizes = [cache.array(v).nbytes for v in cache.volumes]
     reader = reader_of(cache, max(sizes) + 1)
     reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16))
@@ -125,6 +125,26 @@ def test_memory_that_stays_mapped_is_bounded(tmp_path):
     ]
     assert 0 < sum(mapped) <= max(sizes) + 1
     assert len(mapped) < len(sizes)
+
+
+def test_volumes_beyond_the_limit_of_open_files_are_drawn(tmp_path, make_cache):
+    resource = pytest.importorskip("resource")
+    count = 450
+    cache = make_cache({"CT": count}, validation=0, edge=8)
+    plan = plan_draws(Mixture.pure(("CT",), "CT"), budget=count, seed=0, volumes=(count,))
+    model = ModelSettings(crop=8, patch=4, width=24, depth=1, heads=2, decoder_width=12, decoder_heads=2)
+    drawn = draw_parameters(0, count, seed=0, model=model, training=TRAINING)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(430, hard), hard))
+    try:
+        rows = CropReader(cache, plan, crop=8).read(0, drawn, torch.empty(count, 8, 8, 8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    volumes = cache.select("CT", "train")
+    assert all(
+        np.array_equal(rows[n].numpy(), cache.array(volumes[plan.volume[n]]).astype(np.float32))
+        for n in range(0, count, 50)
+    )
 
 
 def _maps() -> str:

@@ -1,5 +1,7 @@
 """Both ways of storing give the same bits, are checked alike, and go over into each other."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
@@ -114,3 +116,19 @@ def test_a_packed_file_that_changed_is_found_and_never_stored_anew(
 def test_an_unknown_codec_is_refused(manifest: Manifest, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown codec 'zarr'; choose npy \(fastest\) or blosc2"):
         prepared(manifest, tmp_path / "cache", "zarr")
+
+
+def test_a_script_without_a_main_guard_is_told_so(manifest: Manifest, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from voxmix.volumes import Manifest, Recipe\n"
+        "from voxmix.volumes.prepare import prepare\n"
+        f"manifest = Manifest.from_folder(Path({str(tmp_path / 'data')!r})).split(seed=0)\n"
+        f"prepare(manifest, recipe=Recipe(), root=Path({str(tmp_path / 'cache')!r}), workers=2)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "voxmix.errors.VoxmixError: worker processes cannot start here"
+    )

@@ -17,7 +17,8 @@ from voxmix.volumes.storage import Scratch, StoredArray
 _BYTES_PER_VOXEL = 2
 # Volumes are mapped into memory up to this sum of bytes, the others read by positioned reads: touched pages of
 # a map count as resident, and a job's memory must not grow with its data.
-_MAPPED_BYTES = 1 << 28
+_MAPPED_BYTES = 1 << 29
+_MAPPED_FILES = 400  # each map holds a file descriptor, and 1,024 is a common limit
 
 
 def check_fits(volumes: Iterable[PreparedVolume], crop: int) -> None:
@@ -53,8 +54,8 @@ class _ThreadMemory(threading.local):
 class CropReader:
     """Reads the crops of a plan's draws; several threads may share one reader.
 
-    A volume's file is looked at when it is first drawn. At most 256 MB of files stay mapped, so the memory of a
-    reader does not grow with the data.
+    A volume's file is looked at when it is first drawn. At most ``mapped_bytes`` (512 MB) of files stay mapped, so
+    the memory of a reader does not grow with the data; the others are read at half the speed.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class CropReader:
         for volumes in self._volumes:
             check_fits(volumes, crop)
         self._files: dict[tuple[int, int], StoredArray] = {}
-        self._room = mapped_bytes
+        self._room, self._places = mapped_bytes, _MAPPED_FILES
         self._opening = threading.Lock()
         self._memory = _ThreadMemory()
 
@@ -105,10 +106,11 @@ class CropReader:
             with self._opening:
                 prepared = self._volumes[domain][volume]
                 size = _BYTES_PER_VOXEL * math.prod(prepared.shape)
-                mapped = size <= self._room
+                mapped = size <= self._room and self._places > 0
                 file = self._files[domain, volume] = self._cache.stored(prepared, mapped=mapped)
                 if mapped:
                     self._room -= size
+                    self._places -= 1
         return file
 
     def domains(self, start: int, stop: int) -> Int[Tensor, " draw"]:

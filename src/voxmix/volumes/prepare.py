@@ -152,7 +152,20 @@ def _prepare_alone(record: VolumeRecord, make: _Make) -> Outcome:
     except VoxmixError as error:
         if not isinstance(error.__cause__, BrokenProcessPool):
             raise
+        _check_workers_start()
         return Outcome(reason="the process that read it was killed: damaged, or too large for the memory")
+
+
+def _check_workers_start() -> None:
+    """Check that it is the file that ends a worker, not the way in which voxmix was called."""
+    try:
+        with worker_pool(1) as pool:
+            pool.submit(int).result()
+    except VoxmixError as error:
+        raise VoxmixError(
+            "worker processes cannot start here; a script that prepares with several workers must do so below "
+            '`if __name__ == "__main__":`, or with workers=1'
+        ) from error
 
 
 def _warn_of_space(space: Space, root: Path) -> None:

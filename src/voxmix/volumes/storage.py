@@ -164,7 +164,10 @@ class _PlainFile:
                     for k in range(edge):  # All at once: the disk sees what comes.
                         os.posix_fadvise(descriptor, first + k * plane, rows, os.POSIX_FADV_WILLNEED)
                 for k in range(edge):
-                    _fill(descriptor, view[k * rows : (k + 1) * rows], first + k * plane)
+                    part, offset = view[k * rows : (k + 1) * rows], first + k * plane
+                    read = os.preadv(descriptor, [part], offset)
+                    if read < rows:
+                        _read_rest(descriptor, part[read:], offset + read)
             finally:
                 os.close(descriptor)
         except (OSError, EOFError):
@@ -185,13 +188,13 @@ class _Blosc2File:
         return _decoded(opened, _cube(corner, edge))
 
 
-def _fill(descriptor: int, room: memoryview, offset: int) -> None:
-    read = os.preadv(descriptor, [room], offset)
-    while read < len(room):  # A signal or a network disk may cut a read short.
-        more = os.preadv(descriptor, [room[read:]], offset + read)
-        if more == 0:
+def _read_rest(descriptor: int, room: memoryview, offset: int) -> None:
+    """Fill ``room`` where a signal or a network disk has cut a read short."""
+    while room:
+        read = os.preadv(descriptor, [room], offset)
+        if read == 0:
             raise EOFError
-        read += more
+        room, offset = room[read:], offset + read
 
 
 def _cube(corner: Shape, edge: int) -> tuple[slice, slice, slice]:
