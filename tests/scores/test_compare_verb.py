@@ -132,6 +132,13 @@ def test_the_report_shows_montages_unless_pictures_are_left_out(finetuned: Study
     assert "<img " not in finetuned.report_path.read_text()
 
 
+def test_status_counts_finetuning_runs(study: Study, finetuned: Study) -> None:
+    result = runner.invoke(app, ["status", str(finetuned.root)])
+    assert "finetuning: 12 runs finished, 1 not; their scores: voxmix compare" in result.stdout
+    value = json.loads(runner.invoke(app, ["status", str(finetuned.root), "--json"]).stdout)
+    assert value["finetuning"] == {"finished": 12, "unfinished": 1}
+
+
 def test_json_and_markdown_exclude_each_other(finetuned: Study) -> None:
     result = runner.invoke(app, ["compare", str(finetuned.root), "--json", "--markdown"])
     assert result.exit_code == 2

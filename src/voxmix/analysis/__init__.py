@@ -3,7 +3,7 @@
 from voxmix.analysis.contents import make_report, report_content
 from voxmix.analysis.exports import exported_mixture, exported_run, exported_strategy
 from voxmix.analysis.scores import compare_scores, proxy_losses
-from voxmix.analysis.status import Step, study_status
+from voxmix.analysis.status import Step, finetuning_counts, study_status
 from voxmix.analysis.steps import (
     allocate_strategies,
     check_runs,
@@ -28,6 +28,7 @@ __all__ = [
     "exported_mixture",
     "exported_run",
     "exported_strategy",
+    "finetuning_counts",
     "fit_laws",
     "make_report",
     "proxy_losses",

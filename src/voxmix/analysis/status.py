@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from voxmix.analysis.steps import allocation_inputs, check_runs, fit_inputs, proxy_runs, study_cache
 from voxmix.errors import StepPendingError
-from voxmix.store import Study
+from voxmix.store import Study, is_finished
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +41,13 @@ def study_status(study: Study) -> tuple[Step, ...]:
     reported = trained and study.report_path.exists() and _is_newer(study)
     steps.append(Step(name="report", done=reported, detail="report.html" if reported else "to be written"))
     return tuple(steps)
+
+
+def finetuning_counts(study: Study) -> tuple[int, int]:
+    """Return how many finetuning runs are finished and how many are not."""
+    runs = [path for path in study.downstream_dir.glob("*/*/seed-*") if path.is_dir()]
+    finished = sum(is_finished(path) for path in runs)
+    return finished, len(runs) - finished
 
 
 _STEPS = ("prepare", "run", "fit", "allocate", "pretrain", "report")

@@ -333,9 +333,11 @@ def report(
 @verb
 def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     """Say what is done, what is out of date and what comes next."""
-    from voxmix.analysis import study_status
+    from voxmix.analysis import finetuning_counts, study_status
 
-    steps = study_status(open_study(study))
+    opened = open_study(study)
+    steps = study_status(opened)
+    finished, unfinished = finetuning_counts(opened)
     following = next((step for step in steps if not step.done), None)
     command = f"voxmix {following.name} {study}" if following else None
     if as_json:
@@ -343,12 +345,15 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
             {
                 "steps": [{"step": s.name, "done": s.done, "detail": s.detail} for s in steps],
                 "next": command,
+                "finetuning": {"finished": finished, "unfinished": unfinished},
             }
         )
         return
     rows = [[step.name, "done" if step.done else "to do", step.detail] for step in steps]
     emit_table("Study", ["step", "state", "detail"], rows)
     emit(f"\nnext: {command}  (or all that is left: voxmix study run {study})" if command else "\nall done")
+    if finished or unfinished:
+        emit(f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {study}")
 
 
 @verb
