@@ -1,5 +1,8 @@
 """Where a run is computed: devices, processes and precision, by lightning-fabric."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,7 +38,7 @@ def launch_fabric(
     if precision == "16-mixed" and not gpu:  # Fabric would take bf16 instead, with a warning
         scaler = torch.amp.GradScaler("cpu")
         options = {"plugins": [MixedPrecision("16-mixed", device="cpu", scaler=scaler)]}
-    try:
+    with _hushed(), _naming_devices(compute):
         fabric = Fabric(
             accelerator=compute.device,
             devices=[device_index] if gpu and device_index is not None else compute.devices,
@@ -43,19 +46,41 @@ def launch_fabric(
             strategy=_strategy(compute),
             **options,
         )
-    except (MisconfigurationException, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"device {compute.device} with {compute.devices} process(es) cannot be used here ({error}); set "
-            "compute.device to auto or cpu, or devices to what the machine has"
-        ) from error
     environment = getattr(fabric.strategy, "cluster_environment", None)
     if compute.processes > 1 and not (environment and environment.creates_processes_externally):
         raise InputError(
             f"{compute.processes} processes share this run and only one was started; start it with torchrun "
             f"--nproc-per-node {compute.devices}, with srun, or as a run of a study"
         )
-    fabric.launch()
+    with _hushed():
+        fabric.launch()
     return fabric
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Leave out what Fabric says about itself at level INFO, in the middle of a progress bar."""
+    loggers = [logging.getLogger(name) for name in ("lightning_fabric", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _naming_devices(compute: ComputeSettings) -> Iterator[None]:
+    """Turn what Fabric says of devices that are not there into a sentence."""
+    try:
+        yield
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"device {compute.device} with {compute.devices} process(es) cannot be used here ({error}); set "
+            "compute.device to auto or cpu, or devices to what the machine has"
+        ) from error
 
 
 def _strategy(compute: ComputeSettings) -> Any:
