@@ -1,4 +1,4 @@
-"""Draws as tensors on the device, and how processes share them."""
+"""Which draws a run makes, how processes share them, and the tensors they become on the device."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,12 +10,21 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.pretraining.augment import augment, noise_bank
 from voxmix.pretraining.crops import CropReader
 from voxmix.pretraining.loader import CropLoader
-from voxmix.pretraining.sampling import DrawParameters, DrawPlan, draw_parameters
+from voxmix.pretraining.sampling import (
+    DrawParameters,
+    DrawPlan,
+    draw_parameters,
+    plan_draws,
+    plan_trunk,
+)
 from voxmix.volumes.cache import PreparedCache
+
+_OPEN_DRAWS = 1 << 14  # trunk draws planned at a time while the budget is a time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,3 +113,23 @@ class Batches:
 
 def _parameters(start: int, stop: int, *, spec: RunSpec) -> DrawParameters:
     return draw_parameters(start, stop, seed=spec.seed, model=spec.model, training=spec.training)
+
+
+def plan_run(spec: RunSpec, draws: int | None, *, cache: PreparedCache, least: int = 0) -> DrawPlan:
+    """Return the plan of a run of so many draws; of an open trunk, the draws it needs after ``least``.
+
+    Raises:
+        InputError: a domain with weight has no training volume; the budget is too short for its trunk.
+    """
+    volumes = [len(cache.select(name, "train")) for name in spec.mixture.domains]
+    if draws is None:
+        further = (least // _OPEN_DRAWS + 1) * _OPEN_DRAWS
+        whole = spec.training.steps(further) * spec.training.batch_size
+        return plan_trunk(spec.mixture, draws=whole, seed=spec.seed, volumes=volumes)
+    shared = spec.training.branch_step(draws) * spec.training.batch_size
+    return plan_draws(spec.mixture, budget=draws, seed=spec.seed, volumes=volumes, shared=shared)
+
+
+def rows_at_once(spec: RunSpec, compute: ComputeSettings) -> int:
+    """Return how many draws one process computes at once."""
+    return min(compute.micro_batch or spec.training.batch_size, spec.training.batch_size)

@@ -10,6 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
 from voxmix._io import atomic_path, file_digest, naming_full_disk, write_json
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
@@ -106,6 +107,27 @@ def drop_states(folder: Path) -> None:
     """Remove the states of a run that has ended."""
     for name in (STATE_FILE, PREVIOUS_STATE_FILE):
         (folder / name).unlink(missing_ok=True)
+
+
+def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the state of model and optimizer by parameter names, however many processes share them.
+
+    Every process must ask; with shared weights only the first one gets them.
+    """
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights, moments = get_state_dict(model, optimizer, options=options)
+    return {"model": weights, "optimizer": moments}
+
+
+def restore_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give model and optimizer, shared among processes or not, the whole state that every process has read."""
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=StateDictOptions(full_state_dict=True),
+    )
 
 
 def save_weights(folder: Path, model: nn.Module, card: dict[str, Any]) -> None:

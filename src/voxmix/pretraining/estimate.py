@@ -7,10 +7,10 @@ from itertools import pairwise
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.errors import InputError
+from voxmix.pretraining.batches import rows_at_once
 from voxmix.pretraining.build import budget_in_draws, flops_per_draw
 from voxmix.pretraining.footprint import footprint
 from voxmix.pretraining.probe import Probe
-from voxmix.pretraining.session import rows_at_once
 
 _FORWARD = 1 / 3
 """Share of a draw's operations and time that its forward pass takes (Kaplan et al. 2020); all that evaluation does."""

@@ -9,27 +9,25 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_state_dict,
-    set_state_dict,
-)
 
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.errors import InputError
-from voxmix.pretraining.batches import Batches
+from voxmix.pretraining.batches import Batches, plan_run, rows_at_once
 from voxmix.pretraining.build import Autoencoder, budget_in_draws, build_model
-from voxmix.pretraining.checkpoint import STATE_FILE, load_state, save_state
+from voxmix.pretraining.checkpoint import (
+    STATE_FILE,
+    load_state,
+    restore_state,
+    save_state,
+    whole_state,
+)
 from voxmix.pretraining.metrics import MetricsLog
 from voxmix.pretraining.optimizer import build_optimizer
-from voxmix.pretraining.sampling import DrawPlan, plan_draws, plan_trunk
+from voxmix.pretraining.sampling import DrawPlan
 from voxmix.pretraining.trackers import Trackers
 from voxmix.pretraining.trunk import METRICS_FILE, how_computed, leave_trunk, take_trunk
 from voxmix.volumes.cache import PreparedCache
-
-_OPEN_DRAWS = 1 << 14  # trunk draws planned at a time while the budget is a time
 
 
 @dataclass(kw_only=True, slots=True)
@@ -103,7 +101,7 @@ class Session:
         steps_done, before = 0, 0.0
         if state is not None:
             steps_done, before = state["steps"], state["seconds"]
-            _put(model, optimizer.optimizer, state)
+            restore_state(model, optimizer.optimizer, state)
             fabric.strategy.precision.load_state_dict(state["precision"])
         fabric.barrier()
         scaled = spec.training.precision == "16-mixed"
@@ -219,15 +217,12 @@ class Session:
             leave_trunk(self.trunk, state, spec=self.spec, how=how, metrics=self.folder / METRICS_FILE)
 
     def _state(self) -> dict[str, Any]:
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        model, optimizer = get_state_dict(self.model, self.optimizer.optimizer, options=options)
         return {
             "evaluation": self.evaluation,
             "cache": self.cache.digest,
             "steps": self.steps_done,
             "seconds": self.elapsed(),
-            "model": model,
-            "optimizer": optimizer,
+            **whole_state(self.model, self.optimizer.optimizer),
             "precision": self.fabric.strategy.precision.state_dict(),
         }
 
@@ -235,8 +230,7 @@ class Session:
         """Return the network with all of its weights; every process must ask, the first one gets them."""
         if self.compute.strategy == "ddp" or self.compute.processes == 1:
             return self.model
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights = get_model_state_dict(self.model, options=options)
+        weights = whole_state(self.model, self.optimizer.optimizer)["model"]
         model = build_model(self.spec.model, domains=len(self.spec.mixture.domains), seed=self.spec.seed)
         if self.fabric.is_global_zero:
             model.load_state_dict(weights)
@@ -256,40 +250,9 @@ def _own_state(
     return state
 
 
-def _put(model: Autoencoder, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Give model and optimizer, shared out among processes or not, the whole state that every process has."""
-    set_state_dict(
-        model,
-        optimizer,
-        model_state_dict=state["model"],
-        optim_state_dict=state["optimizer"],
-        options=StateDictOptions(full_state_dict=True),
-    )
-
-
-def plan_run(spec: RunSpec, draws: int | None, *, cache: PreparedCache, least: int = 0) -> DrawPlan:
-    """Return the plan of a run of so many draws; of an open trunk, the draws it needs after ``least``.
-
-    Raises:
-        InputError: a domain with weight has no training volume; the budget is too short for its trunk.
-    """
-    volumes = [len(cache.select(name, "train")) for name in spec.mixture.domains]
-    if draws is None:
-        further = (least // _OPEN_DRAWS + 1) * _OPEN_DRAWS
-        whole = spec.training.steps(further) * spec.training.batch_size
-        return plan_trunk(spec.mixture, draws=whole, seed=spec.seed, volumes=volumes)
-    shared = spec.training.branch_step(draws) * spec.training.batch_size
-    return plan_draws(spec.mixture, budget=draws, seed=spec.seed, volumes=volumes, shared=shared)
-
-
 def _batches(
     spec: RunSpec, plan: DrawPlan, *, compute: ComputeSettings, cache: PreparedCache, fabric: Fabric
 ) -> Batches:
     return Batches(
         spec, plan, cache=cache, fabric=fabric, rows=rows_at_once(spec, compute), loaders=compute.loaders
     )
-
-
-def rows_at_once(spec: RunSpec, compute: ComputeSettings) -> int:
-    """Return how many draws one process computes at once."""
-    return min(compute.micro_batch or spec.training.batch_size, spec.training.batch_size)

@@ -14,7 +14,7 @@ from voxmix._io import naming_full_disk, write_json
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
-from voxmix.pretraining.batches import pieces_of
+from voxmix.pretraining.batches import pieces_of, plan_run
 from voxmix.pretraining.build import budget_in_draws
 from voxmix.pretraining.checkpoint import drop_states
 from voxmix.pretraining.devices import launch_fabric
@@ -23,7 +23,7 @@ from voxmix.pretraining.interrupt import interrupts_deferred
 from voxmix.pretraining.optimizer import learning_rate
 from voxmix.pretraining.preconditions import SPEC_FILE, check_belongs, naming_lost_memory
 from voxmix.pretraining.publish import RESULT_FILE, publish
-from voxmix.pretraining.session import Session, plan_run
+from voxmix.pretraining.session import Session
 from voxmix.volumes.cache import PreparedCache
 
 _FLUSH_STEPS = 20  # losses stay on the device in between: one synchronization per so many steps
