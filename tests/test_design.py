@@ -18,6 +18,16 @@ def test_round_trip_keeps_the_run_id():
     assert again == SPEC
 
 
+@pytest.mark.parametrize("damage", ["mixture", "training", "seed"])
+def test_damaged_specs_are_refused(damage):
+    value = {key: item for key, item in SPEC.as_dict().items() if key != damage}
+    with pytest.raises(InputError, match=f"damaged or of a later voxmix .*{damage}"):
+        RunSpec.from_dict(value)
+    later = SPEC.as_dict() | {"training": {"warp": 9}}
+    with pytest.raises(InputError, match=r"later voxmix .*warp"):
+        RunSpec.from_dict(later)
+
+
 def test_settings_that_came_later_do_not_rename_the_runs_that_exist():
     # Ids as voxmix gave them on 2026-11-22, before schedule, cooldown, precision and budget_unit were settings.
     assert SPEC.run_id == "7eda2d35ba11a01f"

@@ -222,19 +222,28 @@ class RunSpec:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "RunSpec":
-        """Return the spec written by :meth:`as_dict`."""
+        """Return the spec written by :meth:`as_dict`.
+
+        Raises:
+            InputError: another format, or a part that is missing or not known.
+        """
         if value.get("format") != RUN_FORMAT:
             raise InputError(f"run spec has format {value.get('format')!r}, this voxmix reads {RUN_FORMAT}")
-        return cls(
-            mixture=Mixture.from_dict(value["mixture"]),
-            budget=value["budget"],
-            seed=value["seed"],
-            model=ModelSettings(**value["model"]),
-            training=TrainingSettings(**value["training"]),
-            evaluation=EvaluationSettings(**value["evaluation"]),
-            cache=value["cache"],
-            budget_unit=value.get("budget_unit", "draws"),
-        )
+        try:
+            return cls(
+                mixture=Mixture.from_dict(value["mixture"]),
+                budget=value["budget"],
+                seed=value["seed"],
+                model=ModelSettings(**value["model"]),
+                training=TrainingSettings(**value["training"]),
+                evaluation=EvaluationSettings(**value["evaluation"]),
+                cache=value["cache"],
+                budget_unit=value.get("budget_unit", "draws"),
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"run spec is damaged or of a later voxmix ({error}); delete the run's folder, it will be made again"
+            ) from None
 
     @property
     def run_id(self) -> str:

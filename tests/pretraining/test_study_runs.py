@@ -40,6 +40,7 @@ def voxmix(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
+@pytest.mark.slow
 def test_a_study_on_trunks_computes_less_and_measures_every_budget(study):
     done = voxmix("run", study.root, "--loaders", "1", "--micro-batch", "4", "--json")
     assert done.exit_code == 0, done.output
@@ -69,6 +70,9 @@ def test_runs_of_a_changed_study_file_are_named_and_kept(study, monkeypatch):
     path.write_text(yaml.safe_dump(values))
     changed = Study.open(study.root)
     assert changed.left_behind() == (begun,)
+    _io.write_json(study.runs_dir / "zz" / "spec.json", {"format": 1})
+    assert changed.left_behind() == (begun, study.runs_dir / "zz")
+    shutil.rmtree(study.runs_dir / "zz")
     assert {spec.run_id for spec in proxy_runs(changed)}.isdisjoint(spec.run_id for spec in specs)
     trained = []
     monkeypatch.setattr(

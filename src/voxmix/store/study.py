@@ -130,7 +130,11 @@ class Study:
         for path in sorted(self.runs_dir.glob("*/spec.json")):
             if is_finished(path.parent):
                 continue
-            spec = RunSpec.from_dict(read_json(path))
+            try:
+                spec = RunSpec.from_dict(read_json(path))
+            except InputError:
+                found.append(path.parent)
+                continue
             if (spec.model, spec.training, spec.evaluation) != (
                 config.model,
                 config.training,
