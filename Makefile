@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STUDY ?= demo-study
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-light peers bench-volumes fuzz bench-law coverage paired-tests bench-model \
+.PHONY: help setup demo test test-slow test-gpu test-light peers bench-volumes bench-pretraining fuzz bench-law coverage paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint constraints clean
 .DEFAULT_GOAL := help
 
@@ -59,6 +59,10 @@ bench-volumes: $(VENV)-peers/.installed  ## Crops, prepare and growth against MO
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/volumes_crops.py
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/volumes_prepare.py
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/volumes_growth.py --figure docs/images/volumes_growth.svg
+
+bench-pretraining: $(VENV)-peers/.installed  ## Volumes per second of training against MONAI and plain PyTorch
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/pretraining_end_to_end.py
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/pretraining_step.py
 
 fuzz: setup  ## Ten thousand damaged files to the readers
 	$(BIN)/python benchmarks/fuzz_readers.py --cases 10000 \

@@ -86,10 +86,10 @@ def seconds_of_products(model: ModelSettings, batch: int, repeats: int = 30) -> 
 def profile(model_settings: ModelSettings, *, batch: int, steps: int, root: Path) -> dict[str, float]:
     """Return seconds per step of each part of the loop in ``voxmix.pretraining.train``."""
     training = TrainingSettings(batch_size=batch)
-    cache = random_cache(root, volumes=20, edge=44)
+    cache = random_cache(root, volumes=20, edge=model_settings.crop * 11 // 8)
     plan = plan_draws(Mixture.uniform(DOMAINS), budget=batch * (steps + 5), seed=0, volumes=(20, 20))
     reader = CropReader(cache, plan, crop=model_settings.crop)
-    host = torch.empty((batch, *(model_settings.crop,) * 3), dtype=torch.float16)
+    host = torch.empty((batch, *(model_settings.crop,) * 3))
     bank = noise_bank(voxels=model_settings.crop**3, device=torch.device("cpu"))
     model = build_model(model_settings, domains=2, seed=0)
     optimizer = build_optimizer(model, training)
@@ -109,7 +109,7 @@ def profile(model_settings: ModelSettings, *, batch: int, steps: int, root: Path
         start, stop = step * batch, (step + 1) * batch
         drawn = draw_parameters(start, stop, seed=0, model=model_settings, training=training)
         lap("draw numbers")
-        crops = reader.read(start, drawn, host).float()
+        crops = reader.read(start, drawn, host)
         lap("read crops")
         augment(crops, drawn, bank)
         lap("augment")

@@ -91,11 +91,12 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
     right.semilogx(counts, [row["prepare_mb"] for row in rows], "o-", label="prepare")
     right.semilogx(counts, [row["draw_mb"] for row in rows], "s-", label="open and draw (with torch)")
     right.set_ylabel("most resident memory, MB")
-    right.set_ylim(bottom=0)
+    left.set_ylim(top=left.get_ylim()[1] * 10)  # room for the legends
+    right.set_ylim(0, right.get_ylim()[1] * 1.4)
     for axes in (left, right):
         axes.set_xlabel("volumes")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper left")
     figure.savefig(path, metadata={"Date": None})
 
 

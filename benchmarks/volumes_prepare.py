@@ -12,23 +12,12 @@ import shutil
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
-import torch
-from monai.transforms import (
-    Compose,
-    CropForegroundd,
-    EnsureChannelFirstd,
-    LoadImaged,
-    NormalizeIntensityd,
-    Orientationd,
-    ScaleIntensityRanged,
-    Spacingd,
-    SpatialPadd,
-)
-from scipy import ndimage
 
 from voxmix.volumes import Manifest, Recipe, VolumeRecord, write_phantoms
 from voxmix.volumes.prepare import prepare
@@ -41,6 +30,8 @@ def make_volumes(root: Path, *, count: int) -> None:
     write_phantoms(root, counts={"ABD-CT": count, "BRAIN-T1": count}, seed=0)
     for label in root.rglob("*_seg.nii.gz"):
         label.unlink()
+    from scipy import ndimage
+
     for path in sorted((root / "ABD-CT").rglob("*.nii.gz")):
         image = nibabel.load(path)
         data = image.get_fdata(dtype=np.float32)
@@ -53,8 +44,20 @@ def make_volumes(root: Path, *, count: int) -> None:
         nibabel.Nifti1Image(large, image.affine @ scale).to_filename(folder / "large.nii.gz")
 
 
-def compose(kind: str) -> Compose:
+def compose(kind: str) -> Callable[[dict[str, str]], dict[str, Any]]:
     """Return the steps of voxmix's default recipe as MONAI spells them."""
+    from monai.transforms import (
+        Compose,
+        CropForegroundd,
+        EnsureChannelFirstd,
+        LoadImaged,
+        NormalizeIntensityd,
+        Orientationd,
+        ScaleIntensityRanged,
+        Spacingd,
+        SpatialPadd,
+    )
+
     window = ScaleIntensityRanged("image", -175, 250, 0, 1, clip=True)
     score = [
         NormalizeIntensityd("image", nonzero=True),
@@ -73,7 +76,7 @@ def compose(kind: str) -> Compose:
     )
 
 
-def _above(image: torch.Tensor) -> torch.Tensor:
+def _above(image: Any) -> Any:
     low = float(image.min())
     return image > low + 0.1 * (float(image.max()) - low)
 
@@ -138,6 +141,8 @@ def main() -> None:
         "--seconds", type=float, default=20, help="work for the comparison of one and two processes"
     )
     options = parser.parse_args()
+    import torch  # here, and MONAI in compose: the processes of prepare import this file again
+
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     print(
