@@ -1,5 +1,6 @@
 """Both ways of storing give the same bits, are checked alike, and go over into each other."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from voxmix._io import read_json
 from voxmix.errors import InputError
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
 from voxmix.volumes.prepare import prepare
-from voxmix.volumes.storage import SUFFIXES, Codec, read_array, write_array
+from voxmix.volumes.storage import SUFFIXES, Codec, Scratch, open_array, read_array, write_array
 from voxmix.volumes.upkeep import prune, remove_damaged, verify
 
 RECIPE = Recipe(
@@ -132,3 +133,18 @@ def test_a_script_without_a_main_guard_is_told_so(manifest: Manifest, tmp_path: 
     assert done.stderr.splitlines()[-1].startswith(
         "voxmix.errors.VoxmixError: worker processes cannot start here"
     )
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_a_window_is_read_whole_in_pieces_and_from_a_slow_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cold: bool
+) -> None:
+    array = np.random.default_rng(0).random((13, 17, 11)).astype(np.float16)
+    write_array(tmp_path / "a.npy", array, codec="npy")
+    stored = open_array(tmp_path / "a.npy", mapped=False)
+    whole = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, rooms, offset: whole(file, [rooms[0][:37]], offset))
+    for corner in ((0, 0, 0), (4, 8, 2), (2, 3, 1)):
+        x, y, z = corner
+        window = stored.window(corner, 9, Scratch(cold=cold))
+        assert np.array_equal(window, array[x : x + 9, y : y + 9, z : z + 9])

@@ -138,6 +138,8 @@ def prepare(
       voxmix prepare mystudy
 
       voxmix prepare manifest.csv --recipe recipe.yaml --out prepared
+
+      voxmix prepare manifest.csv --codec blosc2 --out prepared     (half the disk; for slow disks and networks)
     """
     if (source / "study.yaml").exists() or source.name == "study.yaml":
         if out is not None or recipe is not None or codec is not None:
