@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 CROP, BATCH = 96, 8
+_WARMING = 150  # batches: by then nearly every page was touched once
 Take = Callable[[], object]
 
 
@@ -300,8 +301,8 @@ def measure(name: str, root: Path, *, workers: int, batches: int, cold: bool) ->
         if cold:
             drop_pages(root / FOLDERS.get(name, "npy"))
         else:
-            until = time.perf_counter() + 20
-            for _ in range(batches):
+            until = time.perf_counter() + 10
+            for _ in range(max(batches, _WARMING)):
                 take()
                 if time.perf_counter() > until:
                     break
