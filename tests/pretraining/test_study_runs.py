@@ -27,7 +27,7 @@ def study(cache, model_settings, training_settings, evaluation_settings, tmp_pat
         training=replace(training_settings, schedule="trunk"),
         evaluation=evaluation_settings,
         design=StudyDesign(budgets=(60, 100), anchor_seeds=0),
-        workers=1,
+        workers=2,
     )
     made = Study.create(tmp_path / "study", config)
     shutil.copytree(cache.root, made.cache_dir)
