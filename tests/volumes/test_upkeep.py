@@ -4,8 +4,6 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel
-import numpy as np
 import pytest
 
 from voxmix.errors import VoxmixWarning
@@ -16,17 +14,6 @@ from voxmix.volumes.upkeep import estimate_bytes, prune, remove_damaged, space_n
 RECIPE = Recipe(
     spacing_mm=1.0, min_shape=(8, 8, 8), intensity={"CT": IntensityRule(kind="window", low=0, high=99)}
 )
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Manifest:
-    for i in range(4):
-        folder = tmp_path / "data" / "CT" / f"p{i}"
-        folder.mkdir(parents=True)
-        data = np.random.default_rng(i).uniform(20, 90, (10, 11, 12)).astype(np.float32)
-        nibabel.Nifti1Image(data, np.eye(4)).to_filename(folder / "a.nii.gz")
-        nibabel.Nifti1Image((data > 50).astype(np.uint8), np.eye(4)).to_filename(folder / "a_seg.nii.gz")
-    return Manifest.from_folder(tmp_path / "data").split(seed=0)
 
 
 @pytest.fixture
