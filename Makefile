@@ -69,11 +69,11 @@ fuzz: setup  ## Ten thousand damaged files to the readers
 		$(if $(wildcard ../shared/data/awkward),--files ../shared/data/awkward)
 
 bench-law: peers  ## The law and the allocation against their peers: takes long; DATA names public mixture runs
-	$(VENV)-peers/bin/python benchmarks/law_speed.py
-	$(VENV)-peers/bin/python benchmarks/law_curves.py
-	$(VENV)-peers/bin/python benchmarks/law_regmix.py $(DATA)/regmix
-	$(VENV)-peers/bin/python benchmarks/law_repetition.py $(DATA)/active_sl
-	$(VENV)-peers/bin/python benchmarks/allocation_scale.py --sizes 6 30 100 300 1000 2000 4000 --peers \
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/law_speed.py
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/law_curves.py
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/law_regmix.py $(DATA)/regmix
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/law_repetition.py $(DATA)/active_sl
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/allocation_scale.py --sizes 6 30 100 300 1000 2000 4000 --peers \
 		--plot docs/images/allocation_scale.svg
 
 coverage: setup  ## Coverage of the law's intervals on 300 simulated worlds: takes long
