@@ -4,7 +4,8 @@
 
 Phantom abdomens, prepared once; every reader gets the same volumes in its own form and draws crops at random places.
 Each runs in a process of its own, so that its memory is its own; processes take turns, and the best round counts (crops
-per second of CPU stand beside those of the clock, for machines that are not idle).
+per second of CPU stand beside those of the clock, for machines that are not idle). *Workers* are what a ``DataLoader`` calls so:
+processes beside the caller's for MONAI and TorchIO, threads for voxmix; *in process* is none.
 *Cold*: the files' pages are dropped from the page cache before (``posix_fadvise``); CacheDataset and plain slices
 have no files left to be cold. *Anonymous* memory is what a process holds itself; *resident* counts mapped files too.
 
@@ -70,7 +71,7 @@ def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped_bytes: int =
         return draw_parameters(start, stop, seed=0, model=model, training=training)
 
     start = 0
-    with CropLoader(reader, parameters, rows=BATCH, workers=workers - 1, dtype=torch.float32) as loader:
+    with CropLoader(reader, parameters, rows=BATCH, workers=workers, dtype=torch.float32) as loader:
 
         def take() -> object:
             nonlocal start
@@ -126,7 +127,7 @@ def _monai(make: Callable[..., object], root: Path, workers: int) -> Iterator[Ta
         dataset,
         batch_size=BATCH,
         shuffle=True,
-        num_workers=workers - 1,
+        num_workers=workers,
         collate_fn=list_data_collate,
         drop_last=True,
     )
@@ -144,7 +145,7 @@ def torchio_queue(root: Path, workers: int) -> Iterator[Take]:
         max_length=64,
         samples_per_volume=8,
         sampler=torchio.UniformSampler(CROP),
-        num_workers=workers - 1,
+        num_workers=workers,
     )
     yield _endless(DataLoader(queue, batch_size=BATCH, num_workers=0))
 
@@ -334,44 +335,43 @@ def rates(root: Path, *, batches: int, rounds: int) -> None:
     best: dict[tuple[str, int, bool], float] = {}
     per_cpu: dict[str, float] = {}
     in_child(
-        "MONAI PersistentDataset", root, workers=1, batches=len(files(root, "npy")) // BATCH + 1
+        "MONAI PersistentDataset", root, workers=0, batches=len(files(root, "npy")) // BATCH + 1
     )  # fills its folder
     for _ in range(rounds):
         for name in READERS:
-            for workers, cold in ((1, False), (2, False), (1, True), (2, True)):
-                if (cold and name in IN_RAM) or (workers > 1 and name in ONE_ONLY):
+            for workers, cold in ((0, False), (1, False), (2, False), (0, True), (1, True)):
+                if (cold and name in IN_RAM) or (workers > 0 and name in ONE_ONLY):
                     continue
                 used = in_child(name, root, workers=workers, batches=batches, cold=cold)
                 key = (name, workers, cold)
                 best[key] = max(used["rate"], best.get(key, 0.0))
-                if key == (name, 1, False):
+                if key == (name, 0, False):
                     per_cpu[name] = max(used["per_cpu_second"], per_cpu.get(name, 0.0))
     show_rates(root, best, per_cpu)
 
 
 def show_rates(root: Path, best: dict[tuple[str, int, bool], float], per_cpu: dict[str, float]) -> None:
     """Print the table of rates."""
+    warm = ((0, "in process"), (1, "1 worker"), (2, "2 workers"))
+    heads = [f"warm, {words} | against CacheDataset" for _, words in warm]
     print(
-        "\n| reader | warm, 1 worker | against CacheDataset | a second of CPU | against CacheDataset | warm, 2 workers "
-        "| cold, 1 worker | cold, 2 workers | bytes a voxel |"
+        f"\n| reader | {' | '.join(heads)} | a second of CPU | cold, in process | cold, 1 worker | bytes a voxel |"
     )
-    print("|---|" + "---:|" * 8)
-    base, cpu_base = best["MONAI CacheDataset", 1, False], per_cpu["MONAI CacheDataset"]
+    print("|---|" + "---:|" * 10)
     voxels = sum(int(np.prod(np.load(f, mmap_mode="r").shape)) for f in files(root, "npy"))
     for name in READERS:
         size = sum(f.stat().st_size for f in (root / FOLDERS.get(name, "npy")).rglob("*") if f.is_file())
-        cells = [
-            f"{best[name, workers, cold]:.0f}" if (name, workers, cold) in best else ""
-            for workers, cold in ((2, False), (1, True), (2, True))
-        ]
+        cells = []
+        for workers, _ in warm:
+            rate, base = (best.get((n, workers, False)) for n in (name, "MONAI CacheDataset"))
+            cells += [f"{rate:.0f}", f"{rate / base:.1f}"] if rate and base else ["", ""]
+        cells.append(f"{per_cpu[name]:.0f}")
+        cells += [f"{best[name, k, True]:.0f}" if (name, k, True) in best else "" for k in (0, 1)]
         stored = "4, in RAM" if name in IN_RAM else f"{size / voxels:.2f}"
-        print(
-            f"| {name} | {best[name, 1, False]:.0f} | {best[name, 1, False] / base:.1f} | {per_cpu[name]:.0f} | "
-            f"{per_cpu[name] / cpu_base:.1f} | {' | '.join(cells)} | {stored} |"
-        )
+        print(f"| {name} | {' | '.join(cells)} | {stored} |")
     plain = "plain slices in RAM (the limit)"
     for name in ("voxmix, npy", "voxmix, npy, beyond the mapped 512 MB"):
-        share, cpu_share = best[name, 1, False] / best[plain, 1, False], per_cpu[name] / per_cpu[plain]
+        share, cpu_share = best[name, 0, False] / best[plain, 0, False], per_cpu[name] / per_cpu[plain]
         print(f"\n{name}: {share:.0%} of the rate of plain slices in RAM, {cpu_share:.0%} by CPU time.")
 
 
@@ -382,7 +382,7 @@ def memories(roots: dict[int, Path], *, batches: int) -> None:
     for name in ("voxmix, npy", "voxmix, blosc2", "MONAI CacheDataset", "MONAI PersistentDataset"):
         cells = []
         for root in roots.values():
-            used = in_child(name, root, workers=1, batches=batches)
+            used = in_child(name, root, workers=0, batches=batches)
             cells += [f"{used['Anonymous']:.0f}", f"{used['Rss']:.0f}"]
         print(f"| {name} | " + " | ".join(cells) + " |")
 
