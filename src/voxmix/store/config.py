@@ -65,8 +65,9 @@ class FitSettings:
     """How the laws are fitted.
 
     ``max_transfer`` bounds tau (the paper: 1), ``bootstrap`` counts resamples. The naive and the paper's law are
-    fitted in two stages, as the paper does; ``diversity_method`` says how the diversity law is, whose joint fit
-    ranked measured mixtures better (NOTEBOOK.md, 2026-11-22). ``repetition`` lets repeats of the volumes that exist
+    fitted in two stages, as the paper does; ``diversity_method`` and ``diversity_loss`` say how the diversity law is.
+    Their defaults are what ``auto`` chose by held-out runs in both studies that were made, and joint fits ranked
+    measured mixtures better (NOTEBOOK.md, 2026-11-22 and 2026-11-24). ``repetition`` lets repeats of the volumes that exist
     lose their worth: a rate R, "fitted", or "per-domain".
     """
 
@@ -76,6 +77,7 @@ class FitSettings:
     max_transfer: float = 1.0
     bootstrap: int = 200
     diversity_method: Literal["two-stage", "joint"] = "joint"
+    diversity_loss: Literal["mse", "relative-huber", "log"] = "relative-huber"
     repetition: float | Literal["fitted", "per-domain"] | None = None
 
     def __post_init__(self) -> None:
