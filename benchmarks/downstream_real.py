@@ -89,10 +89,8 @@ SEGMENT = {
 CLASSIFY = {"draws": 640, "batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 10, "validations": 4}
 INITS = ("scratch", "single", "uniform", "data-proportional", "transfer-aware")
 CONTROLS = ("frozen", "permuted", "no-tokens")
-LONG = {
-    "organ-in-view": 4800,
-    "brain-regions": 1920,
-}  # the same tasks with more draws: does the answer change?
+# The same tasks with more draws: does the answer change?
+LONG = {"organ-in-view": 4800, "brain-regions": 1920, "hn-organs": 1920}
 
 
 def main() -> None:
