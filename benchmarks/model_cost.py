@@ -17,12 +17,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from voxmix._memory import process_peak_bytes
 from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.pretraining.build import build_model, flops_per_draw, parameter_count
 from voxmix.pretraining.footprint import footprint
 from voxmix.pretraining.masking import token_count, visible_count
 from voxmix.pretraining.optimizer import build_optimizer
-from voxmix.pretraining.probe import process_peak_bytes
 
 DEMO = ModelSettings(
     crop=32, patch=8, width=96, depth=3, heads=3, decoder_width=64, decoder_depth=1, decoder_heads=2

@@ -6,8 +6,8 @@ Phantom abdomens, prepared once; every reader gets the same volumes in its own f
 Each runs in a process of its own, so that its memory is its own; processes take turns, and the best round counts (crops
 per second of CPU stand beside those of the clock, for machines that are not idle). *Workers* are what a ``DataLoader`` calls so:
 processes beside the caller's for MONAI and TorchIO, threads for voxmix; *in process* is none.
-*Cold*: the files' pages are dropped from the page cache before (``posix_fadvise``); CacheDataset and plain slices
-have no files left to be cold. *Anonymous* memory is what a process holds itself; *resident* counts mapped files too.
+*Cold*: the files' pages were dropped from the page cache (``posix_fadvise``); *warm*: the reader has brought them back by
+then. CacheDataset and plain slices have no files left to be cold. *Anonymous* memory is what a process holds itself; *resident* counts mapped files too.
 
 blosc2 as nnU-Net 2.8 stores it: float32, blocks of 16^3 and chunks of 80 x 64 x 64 voxels for a patch of 96^3,
 Zstandard at level 8, opened by mmap, one thread. Needs MONAI and TorchIO (``make peers``).
@@ -49,7 +49,7 @@ def limit(root: Path, workers: int) -> Iterator[Take]:
     yield take
 
 
-def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped_bytes: int = 1 << 29) -> Iterator[Take]:
+def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped: bool | None = None) -> Iterator[Take]:
     """``CropReader`` into one float32 batch; with workers, ``CropLoader`` reads ahead."""
     import torch
 
@@ -65,7 +65,7 @@ def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped_bytes: int =
     count = len(cache.select("ABD-CT", "train"))
     plan = plan_draws(Mixture.pure(("ABD-CT",), "ABD-CT"), budget=budget, seed=0, volumes=(count,))
     model, training = ModelSettings(), TrainingSettings()
-    reader = CropReader(cache, plan, crop=CROP, mapped_bytes=mapped_bytes)
+    reader = CropReader(cache, plan, crop=CROP, mapped=mapped)
 
     def parameters(start: int, stop: int) -> object:
         return draw_parameters(start, stop, seed=0, model=model, training=training)
@@ -84,8 +84,8 @@ def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped_bytes: int =
 
 
 def voxmix_unmapped(root: Path, workers: int) -> Iterator[Take]:
-    """The same where the data are so many that next to nothing stays mapped."""
-    yield from voxmix(root, workers, mapped_bytes=0)
+    """The same where the data take more than half of the memory: positioned reads."""
+    yield from voxmix(root, workers, mapped=False)
 
 
 def voxmix_blosc2(root: Path, workers: int) -> Iterator[Take]:
@@ -186,7 +186,7 @@ def _endless(loader: object) -> Take:
 READERS = {
     "plain slices in RAM (the limit)": limit,
     "voxmix, npy": voxmix,
-    "voxmix, npy, beyond the mapped 512 MB": voxmix_unmapped,
+    "voxmix, npy, more than fits in memory": voxmix_unmapped,
     "voxmix, blosc2": voxmix_blosc2,
     "blosc2 as in nnU-Net 2.8": nnunet_blosc2,
     "MONAI CacheDataset": cache_dataset,
@@ -299,9 +299,8 @@ def measure(name: str, root: Path, *, workers: int, batches: int, cold: bool) ->
     warnings.filterwarnings("ignore")
     before = memory()
     with contextlib.contextmanager(READERS[name])(root, workers) as take:
-        if cold:
-            drop_pages(root / FOLDERS.get(name, "npy"))
-        else:
+        drop_pages(root / FOLDERS.get(name, "npy"))  # how a reader brings them back decides how fast they are
+        if not cold:
             until = time.perf_counter() + 10
             for _ in range(max(batches, _WARMING)):
                 take()
@@ -370,7 +369,7 @@ def show_rates(root: Path, best: dict[tuple[str, int, bool], float], per_cpu: di
         stored = "4, in RAM" if name in IN_RAM else f"{size / voxels:.2f}"
         print(f"| {name} | {' | '.join(cells)} | {stored} |")
     plain = "plain slices in RAM (the limit)"
-    for name in ("voxmix, npy", "voxmix, npy, beyond the mapped 512 MB"):
+    for name in ("voxmix, npy", "voxmix, npy, more than fits in memory"):
         share, cpu_share = best[name, 0, False] / best[plain, 0, False], per_cpu[name] / per_cpu[plain]
         print(f"\n{name}: {share:.0%} of the rate of plain slices in RAM, {cpu_share:.0%} by CPU time.")
 

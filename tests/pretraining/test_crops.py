@@ -41,17 +41,17 @@ def parameters(start: int, stop: int) -> DrawParameters:
     return draw_parameters(start, stop, seed=3, model=MODEL, training=TRAINING)
 
 
-def reader_of(cache: PreparedCache, mapped_bytes: int) -> CropReader:
+def reader_of(cache: PreparedCache, mapped: bool | None = None) -> CropReader:
     plan = plan_draws(Mixture.pure(("CT",), "CT"), budget=DRAWS, seed=3, volumes=(len(SHAPES),))
-    return CropReader(cache, plan, crop=MODEL.crop, mapped_bytes=mapped_bytes)
+    return CropReader(cache, plan, crop=MODEL.crop, mapped=mapped)
 
 
 @pytest.mark.parametrize("codec", ["npy", "blosc2"])
-@pytest.mark.parametrize("mapped_bytes", [0, 40_000, 1 << 30], ids=["read", "some mapped", "mapped"])
+@pytest.mark.parametrize("mapped", [False, True], ids=["read", "mapped"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_crops_are_the_voxels_of_the_files(tmp_path, codec, mapped_bytes, dtype):
+def test_crops_are_the_voxels_of_the_files(tmp_path, codec, mapped, dtype):
     cache = cache_of(tmp_path, codec)
-    reader = reader_of(cache, mapped_bytes)
+    reader = reader_of(cache, mapped)
     drawn = parameters(0, DRAWS)
     batch = torch.full((DRAWS + 2, 16, 16, 16), -1, dtype=dtype)
     rows = reader.read(0, drawn, batch)
@@ -69,7 +69,7 @@ def test_crops_are_the_voxels_of_the_files(tmp_path, codec, mapped_bytes, dtype)
 @pytest.mark.parametrize("codec", ["npy", "blosc2"])
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 def test_the_same_bits_for_any_number_of_workers(tmp_path, codec, workers):
-    reader = reader_of(cache_of(tmp_path, codec), 30_000)
+    reader = reader_of(cache_of(tmp_path, codec))
     expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
     with CropLoader(reader, parameters, rows=8, workers=workers, dtype=torch.float32) as loader:
         for start in range(0, DRAWS, 8):
@@ -80,7 +80,7 @@ def test_the_same_bits_for_any_number_of_workers(tmp_path, codec, workers):
 
 
 def test_what_was_announced_and_is_not_wanted_does_no_harm(tmp_path):
-    reader = reader_of(cache_of(tmp_path, "npy"), 0)
+    reader = reader_of(cache_of(tmp_path, "npy"))
     expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
     with CropLoader(reader, parameters, rows=4, workers=2, dtype=torch.float32) as loader:
         for start in (0, 32, 8, 48, 20):
@@ -89,10 +89,11 @@ def test_what_was_announced_and_is_not_wanted_does_no_harm(tmp_path):
             assert torch.equal(crops, expected[start : start + 4])
 
 
+@pytest.mark.parametrize("mapped", [False, True], ids=["read", "mapped"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_file_that_is_cut_or_gone_is_named(tmp_path, workers):
+def test_a_file_that_is_cut_or_gone_is_named(tmp_path, workers, mapped):
     cache = cache_of(tmp_path, "npy")
-    reader = reader_of(cache, 0)
+    reader = reader_of(cache, mapped)
     with CropLoader(reader, parameters, rows=8, workers=workers) as loader:
         loader.read(0, 8)
         for volume in cache.volumes:
@@ -103,7 +104,7 @@ def test_a_file_that_is_cut_or_gone_is_named(tmp_path, workers):
             loader.read(8, 16)
     (cache.root / cache.volumes[0].file).unlink()
     with pytest.raises(VoxmixError, match="missing or damaged"):
-        reader_of(cache, 0).read(0, parameters(0, 8), torch.empty(8, 16, 16, 16))
+        reader_of(cache, mapped).read(0, parameters(0, 8), torch.empty(8, 16, 16, 16))
 
 
 def test_damaged_blosc2_is_named(tmp_path):
@@ -112,19 +113,26 @@ def test_damaged_blosc2_is_named(tmp_path):
         path = cache.root / volume.file
         path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(VoxmixError, match=r"volumes/\d\.b2nd is missing or damaged"):
-        reader_of(cache, 0).read(0, parameters(0, 8), torch.empty(8, 16, 16, 16))
+        reader_of(cache).read(0, parameters(0, 8), torch.empty(8, 16, 16, 16))
 
 
-def test_memory_that_stays_mapped_is_bounded(tmp_path):
+@pytest.mark.parametrize("mapped", [False, True], ids=["read", "mapped"])
+@pytest.mark.parametrize("codec", ["npy", "blosc2"])
+def test_no_file_stays_mapped_or_open(tmp_path, codec, mapped):
+    maps, descriptors = Path("/proc/self/maps"), Path("/proc/self/fd")
+    if not maps.exists():
+        pytest.skip("needs /proc")
+    reader_of(cache_of(tmp_path, codec), mapped).read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16))
+    assert str(tmp_path) not in maps.read_text()
+    assert not [d for d in descriptors.iterdir() if d.exists() and str(tmp_path) in str(d.resolve())]
+
+
+@pytest.mark.parametrize(("installed", "mapped"), [(1 << 40, True), (200_000, False), (None, False)])
+def test_files_are_mapped_where_they_stay_in_memory(tmp_path, monkeypatch, installed, mapped):
     cache = cache_of(tmp_path, "npy")
-    sizes = [cache.array(v).nbytes for v in cache.volumes]
-    reader = reader_of(cache, max(sizes) + 1)
-    reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16))
-    mapped = [
-        size for size, v in zip(sizes, cache.volumes, strict=True) if str(cache.root / v.file) in _maps()
-    ]
-    assert 0 < sum(mapped) <= max(sizes) + 1
-    assert len(mapped) < len(sizes)
+    assert 100_000 < sum(cache.array(v).nbytes for v in cache.volumes) < 200_000
+    monkeypatch.setattr("voxmix.pretraining.crops.installed_bytes", lambda: installed)
+    assert reader_of(cache).mapped is mapped
 
 
 def test_volumes_beyond_the_limit_of_open_files_are_drawn(tmp_path, make_cache):
@@ -145,10 +153,3 @@ def test_volumes_beyond_the_limit_of_open_files_are_drawn(tmp_path, make_cache):
         np.array_equal(rows[n].numpy(), cache.array(volumes[plan.volume[n]]).astype(np.float32))
         for n in range(0, count, 50)
     )
-
-
-def _maps() -> str:
-    path = Path("/proc/self/maps")
-    if not path.exists():
-        pytest.skip("needs /proc")
-    return path.read_text()

@@ -9,16 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from voxmix._memory import installed_bytes
 from voxmix.errors import InputError
 from voxmix.pretraining.sampling import DrawParameters, DrawPlan
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.storage import Scratch, StoredArray
 
 _BYTES_PER_VOXEL = 2
-# Volumes are mapped into memory up to this sum of bytes, the others read by positioned reads: touched pages of
-# a map count as resident, and a job's memory must not grow with its data.
-_MAPPED_BYTES = 1 << 29
-_MAPPED_FILES = 400  # each map holds a file descriptor, and 1,024 is a common limit
+_CACHED_SHARE = 0.5  # of the memory: files that take more are not counted on to stay in the page cache
 
 
 def check_fits(volumes: Iterable[PreparedVolume], crop: int) -> None:
@@ -54,12 +52,23 @@ class _ThreadMemory(threading.local):
 class CropReader:
     """Reads the crops of a plan's draws; several threads may share one reader.
 
-    A volume's file is looked at when it is first drawn. At most ``mapped_bytes`` (512 MB) of files stay mapped, so
-    the memory of a reader does not grow with the data; the others are read at half the speed.
+    A volume's file is looked at when it is first drawn. Nothing of a file is held between crops, so the memory of a
+    reader does not grow with the data.
+
+    Args:
+        cache: the prepared volumes.
+        plan: domain and volume of every draw.
+        crop: edge in voxels.
+        mapped: whether files are read through memory maps, and come from the disk in pages of up to 2 MB: faster
+            where they stay in the page cache, slower where every crop comes from the disk. By default, whether the
+            plan's files take less than half of the memory.
+
+    Raises:
+        InputError: a volume is smaller than a crop.
     """
 
     def __init__(
-        self, cache: PreparedCache, plan: DrawPlan, *, crop: int, mapped_bytes: int = _MAPPED_BYTES
+        self, cache: PreparedCache, plan: DrawPlan, *, crop: int, mapped: bool | None = None
     ) -> None:
         self.plan = plan
         self.crop = crop
@@ -69,9 +78,8 @@ class CropReader:
         )
         for volumes in self._volumes:
             check_fits(volumes, crop)
+        self.mapped = _stay_in_memory(self._volumes) if mapped is None else mapped
         self._files: dict[tuple[int, int], StoredArray] = {}
-        self._room, self._places = mapped_bytes, _MAPPED_FILES
-        self._opening = threading.Lock()
         self._memory = _ThreadMemory()
 
     def read(
@@ -103,16 +111,15 @@ class CropReader:
     def _file(self, domain: int, volume: int) -> StoredArray:
         file = self._files.get((domain, volume))
         if file is None:
-            with self._opening:
-                prepared = self._volumes[domain][volume]
-                size = _BYTES_PER_VOXEL * math.prod(prepared.shape)
-                mapped = size <= self._room and self._places > 0
-                file = self._files[domain, volume] = self._cache.stored(prepared, mapped=mapped)
-                if mapped:
-                    self._room -= size
-                    self._places -= 1
+            file = self._cache.stored(self._volumes[domain][volume], mapped=self.mapped)
+            self._files[domain, volume] = file
         return file
 
     def domains(self, start: int, stop: int) -> Int[Tensor, " draw"]:
         """Return the adapter index of the draws ``start`` to ``stop``."""
         return torch.from_numpy(self.plan.domain[start:stop])
+
+
+def _stay_in_memory(volumes: Iterable[Iterable[PreparedVolume]]) -> bool:
+    size = sum(_BYTES_PER_VOXEL * math.prod(v.shape) for domain in volumes for v in domain)
+    return size < _CACHED_SHARE * (installed_bytes() or 0)

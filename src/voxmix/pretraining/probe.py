@@ -1,8 +1,5 @@
 """A few steps of a run's own training loop on random volumes: how long a draw takes here, and how much memory."""
 
-import os
-import resource
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -11,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from voxmix._memory import installed_bytes, process_peak_bytes
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.pretraining.build import flops_per_draw
@@ -25,7 +23,6 @@ _VOLUMES, _ROOM = 4, 16  # volumes per domain, and voxels beyond the crop that e
 _MANY_STEPS = 1 << 12
 _LEAST_STEPS = 2
 _LONG_STEP = 10**11  # operations: several seconds of a CPU
-_KILO = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,21 +138,4 @@ def _peak_bytes(device: torch.device) -> int:
 def _installed_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):  # Windows
-        return None
-
-
-def process_peak_bytes() -> int:
-    """Return the most memory that this process has held at once.
-
-    From Linux's own count where there is one: what getrusage gives a child begins at its parent's peak.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * _KILO
-    unit = 1 if sys.platform == "darwin" else _KILO
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return installed_bytes()

@@ -139,7 +139,7 @@ class PreparedCache:
         return self._read(volume.file, volume.shape)
 
     def stored(self, volume: PreparedVolume, *, mapped: bool = False) -> StoredArray:
-        """Return the volume's file, for reading windows of it; ``mapped`` trades memory for speed.
+        """Return the volume's file, for reading windows of it; ``mapped`` where files stay in the page cache.
 
         Raises:
             VoxmixError: the file is gone or damaged; preparing again mends it.

@@ -1,9 +1,12 @@
 """How a prepared array lies on disk, plain (npy) or compressed (blosc2), and how a window of it is read.
 
-Whole planes are not needed for a crop: npy files are read row by row with positioned reads, or through a memory
-map; blosc2 files are stored in blocks of 32^3 voxels, so that a crop decompresses few voxels beside its own.
+Whole planes are not needed for a crop: npy files are read through a memory map that lives as long as the crop, or
+row by row with positioned reads; blosc2 files are stored in blocks of 32^3 voxels, so that a crop decompresses few
+voxels beside its own.
 """
 
+import contextlib
+import mmap
 import os
 import time
 from dataclasses import dataclass, field
@@ -73,7 +76,7 @@ def read_array(path: Path) -> Shaped[np.ndarray, "x y z"]:
         array: np.ndarray = _decoded(_open_blosc2(path, mapped=False), (slice(None),) * 3)
         array.flags.writeable = False
         return array
-    return _map(path, "r")
+    return _map(path)
 
 
 @runtime_checkable
@@ -109,36 +112,43 @@ class Scratch:
 
 
 def open_array(path: Path, *, mapped: bool) -> StoredArray:
-    """Return an array ready for reading windows.
+    """Return an array ready for reading windows; nothing is held but a path, not even a file descriptor.
 
-    A ``mapped`` one is the fastest, and the pages that were touched count as memory of this process until the map
-    goes. Otherwise nothing is held but a path, not even a file descriptor.
+    ``mapped`` is the fastest where the files stay in the page cache: what a window needs of them is read in large
+    pages, up to 2 MB, also around the window. Otherwise only the window's rows are read.
 
     Raises:
         VoxmixError: the file is missing or damaged.
     """
     if codec_of(path) == "blosc2":
-        opened = _open_blosc2(path, mapped=mapped)
-        return _Blosc2File(path=path, shape=opened.shape, kept=opened if mapped else None)
-    # Copy on write, though nobody writes: torch warns of memory that it may not write to.
-    array = _map(path, "c")
-    if mapped:
-        return _MappedFile(array=array)
+        return _Blosc2File(path=path, shape=_open_blosc2(path, mapped=False).shape, mapped=mapped)
+    array = _map(path)
     shape: Shape = array.shape
-    return _PlainFile(path=path, shape=shape, dtype=array.dtype, offset=array.offset)
+    kind = _MappedFile if mapped else _PlainFile
+    return kind(path=path, shape=shape, dtype=array.dtype, offset=array.offset)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _MappedFile:
-    array: np.memmap
-
-    @property
-    def shape(self) -> Shape:
-        x, y, z = self.array.shape
-        return x, y, z
+    path: Path
+    shape: Shape
+    dtype: Any
+    offset: int
 
     def window(self, corner: Shape, edge: int, scratch: Scratch) -> Shaped[np.ndarray, "x y z"]:
-        return self.array[_cube(corner, edge)]
+        """Return a part of a map of the file, which goes with the last reference to that part.
+
+        Touched pages of a map count as memory of the process, so maps that were kept would grow with the data.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                # Copy on write, though nobody writes: torch warns of memory that it may not write to.
+                pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+            _ask_for_large_pages(pages)
+            whole = np.ndarray(self.shape, dtype=self.dtype, buffer=pages, offset=self.offset)
+        except (OSError, ValueError, TypeError):  # gone, empty, cut
+            raise _damaged(self.path) from None
+        return whole[_cube(corner, edge)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,15 +187,14 @@ class _PlainFile:
         return values[:, :, z : z + edge]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Blosc2File:
     path: Path
     shape: Shape
-    kept: Any
+    mapped: bool
 
     def window(self, corner: Shape, edge: int, scratch: Scratch) -> Shaped[np.ndarray, "x y z"]:
-        opened = self.kept if self.kept is not None else _open_blosc2(self.path, mapped=False)
-        return _decoded(opened, _cube(corner, edge))
+        return _decoded(_open_blosc2(self.path, mapped=self.mapped), _cube(corner, edge))
 
 
 def _read_rest(descriptor: int, room: memoryview, offset: int) -> None:
@@ -202,14 +211,26 @@ def _cube(corner: Shape, edge: int) -> tuple[slice, slice, slice]:
     return slice(x, x + edge), slice(y, y + edge), slice(z, z + edge)
 
 
-def _map(path: Path, mode: Literal["r", "c"]) -> np.memmap:
+def _map(path: Path) -> np.memmap:
     try:
-        array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         raise _damaged(path) from None
     if not isinstance(array, np.memmap) or array.ndim != 3 or not array.flags.c_contiguous:
         raise _damaged(path)
+    if isinstance(array.base, mmap.mmap):
+        _ask_for_large_pages(array.base)
     return array
+
+
+def _ask_for_large_pages(pages: mmap.mmap) -> None:
+    """Let a file that is not in the page cache yet come in pages of up to 2 MB: then maps of it cost next to nothing.
+
+    Only Linux does so, and only some file systems; where a system knows no such thing, nothing is lost.
+    """
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            pages.madvise(mmap.MADV_HUGEPAGE)
 
 
 def _open_blosc2(path: Path, *, mapped: bool) -> Any:

@@ -1,0 +1,38 @@
+"""How much memory this process may use, and how much it has used."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+_KILO = 1024
+_GROUP_LIMIT = Path(
+    "/sys/fs/cgroup/memory.max"
+)  # of a container or a cluster's job; page cache counts there too
+
+
+def installed_bytes() -> int | None:
+    """Return the memory of the machine, or of the container if that is less; None where the system does not tell."""
+    try:
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # Windows
+        return None
+    with contextlib.suppress(OSError, ValueError):  # no such limit, or "max"
+        installed = min(installed, int(_GROUP_LIMIT.read_text(encoding="ascii")))
+    return installed
+
+
+def process_peak_bytes() -> int:
+    """Return the most memory that this process has held at once.
+
+    From Linux's own count where there is one: what getrusage gives a child begins at its parent's peak.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * _KILO
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else _KILO
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,27 @@
+"""What memory there is, and what was used."""
+
+import numpy as np
+import pytest
+
+from voxmix import _memory
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1048576\n", 1 << 20), ("max\n", None), (None, None)])
+def test_a_containers_limit_counts(tmp_path, monkeypatch, limit, expected):
+    path = tmp_path / "memory.max"
+    if limit is not None:
+        path.write_text(limit)
+    monkeypatch.setattr(_memory, "_GROUP_LIMIT", tmp_path / "none")
+    whole = _memory.installed_bytes()
+    monkeypatch.setattr(_memory, "_GROUP_LIMIT", path)
+    assert whole is not None
+    assert whole > 1 << 28
+    assert _memory.installed_bytes() == (expected or whole)
+
+
+def test_the_peak_counts_what_was_held_and_let_go():
+    before = _memory.process_peak_bytes()
+    held = np.ones(before // 8 + (32 << 20) // 8)  # as much as ever was held, and 32 MB more
+    size = held.nbytes
+    del held
+    assert _memory.process_peak_bytes() >= size
