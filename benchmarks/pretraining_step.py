@@ -1,33 +1,83 @@
 """Where a pretraining step of a small proxy spends its time, against the time of its matrix products alone.
 
-    python benchmarks/pretraining_step.py [--batch 8] [--steps 100] [--threads 1]
+    python benchmarks/pretraining_step.py [--seconds 10]
 
-Volumes are random arrays of 44^3 voxels in a temporary cache; nothing is downloaded or kept.
+One thread. The step is that of ``voxmix run``. Times of operations come from PyTorch's profiler, which slows a step down; the step
+itself is timed without it, and what is left beside the operations is Python, dispatch, drawing and reading of files.
+*Products alone*: the step's dense products, forward and backward, one after the other on matrices that are there;
+without attention. Volumes are random arrays a sixth larger than a crop, in a temporary cache; nothing is kept.
 """
 
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from voxmix.design import ModelSettings, TrainingSettings
+from voxmix.compute import ComputeSettings
+from voxmix.design import ModelSettings, RunSpec, TrainingSettings
 from voxmix.mixture import Mixture
-from voxmix.pretraining.augment import augment, noise_bank
-from voxmix.pretraining.build import build_model, flops_per_draw, parameter_count
-from voxmix.pretraining.crops import CropReader
+from voxmix.pretraining.devices import launch_fabric, tune_cpu
 from voxmix.pretraining.masking import token_count, visible_count
-from voxmix.pretraining.optimizer import build_optimizer
-from voxmix.pretraining.sampling import draw_parameters, plan_draws
+from voxmix.pretraining.session import Session
+from voxmix.pretraining.train import make_step
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
 
+BATCH, VOLUMES = 8, 20
+PROXY = ModelSettings(
+    crop=96, patch=16, width=192, depth=6, heads=6, decoder_width=96, decoder_depth=2, decoder_heads=4
+)
 DEMO = ModelSettings(
     crop=32, patch=8, width=96, depth=3, heads=3, decoder_width=64, decoder_depth=1, decoder_heads=2
 )
+REGIMES = {"proxy, 96^3": PROXY, "demo, 32^3": DEMO}
 DOMAINS = ("A-CT", "B-MR")
+PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
+MOVING = {
+    f"aten::{name}"
+    for name in (
+        "copy_",
+        "cat",
+        "stack",
+        "index",
+        "index_select",
+        "_index_put_impl_",
+        "fill_",
+        "zero_",
+        "index_add_",
+    )
+}
+ARITHMETIC = {
+    f"aten::{name}"
+    for name in (
+        *("gelu", "gelu_backward", "_softmax", "_softmax_backward_data", "native_layer_norm"),
+        *("native_layer_norm_backward", "mse_loss", "mse_loss_backward", "mul", "mul_", "add", "add_", "sub", "div", "div_"),
+        *("sum", "mean", "pow", "pow_", "clamp_", "clamp", "addcmul", "neg", "linalg_vector_norm", "_fused_adamw_"),
+        *("_foreach_norm", "_foreach_mul_", "_foreach_add_", "reciprocal", "isfinite", "lt", "le"),
+    )
+}  # fmt: skip
+
+
+def voxmix_step(model: ModelSettings, cache: PreparedCache, folder: Path) -> tuple[Callable[[], None], int]:
+    """Return one step of the loop behind ``voxmix run``, and the parameters of its network."""
+    spec = RunSpec(
+        mixture=Mixture.uniform(DOMAINS),
+        budget=BATCH << 14,
+        seed=0,
+        model=model,
+        training=TrainingSettings(batch_size=BATCH),
+    )
+    quiet = ComputeSettings(device="cpu", trackers=(), pictures=False)
+    fabric = launch_fabric(quiet, precision=spec.training.precision)
+    session = Session.start(
+        spec, fabric, compute=quiet, cache=cache, evaluation="", folder=folder, trunk=None
+    )
+    session.network.train()
+    return lambda: make_step(session), sum(p.numel() for p in session.model.parameters())
 
 
 def random_cache(root: Path, *, volumes: int, edge: int) -> PreparedCache:
@@ -83,69 +133,47 @@ def seconds_of_products(model: ModelSettings, batch: int, repeats: int = 30) -> 
     return total
 
 
-def profile(model_settings: ModelSettings, *, batch: int, steps: int, root: Path) -> dict[str, float]:
-    """Return seconds per step of each part of the loop in ``voxmix.pretraining.train``."""
-    training = TrainingSettings(batch_size=batch)
-    cache = random_cache(root, volumes=20, edge=model_settings.crop * 11 // 8)
-    plan = plan_draws(Mixture.uniform(DOMAINS), budget=batch * (steps + 5), seed=0, volumes=(20, 20))
-    reader = CropReader(cache, plan, crop=model_settings.crop)
-    host = torch.empty((batch, *(model_settings.crop,) * 3))
-    bank = noise_bank(voxels=model_settings.crop**3, device=torch.device("cpu"))
-    model = build_model(model_settings, domains=2, seed=0)
-    optimizer = build_optimizer(model, training)
-    spent: dict[str, float] = {}
-    clock = time.perf_counter()
-
-    def lap(name: str) -> None:
-        nonlocal clock
-        now = time.perf_counter()
-        spent[name] = spent.get(name, 0.0) + now - clock
-        clock = now
-
-    for step in range(steps + 5):
-        if step == 5:
-            spent.clear()
-        clock = time.perf_counter()
-        start, stop = step * batch, (step + 1) * batch
-        drawn = draw_parameters(start, stop, seed=0, model=model_settings, training=training)
-        lap("draw numbers")
-        crops = reader.read(start, drawn, host)
-        lap("read crops")
-        augment(crops, drawn, bank)
-        lap("augment")
-        visible, masked = torch.from_numpy(drawn.visible), torch.from_numpy(drawn.masked)
-        predicted, truth = model(crops, visible, masked, reader.domains(start, stop))
-        loss = torch.nn.functional.mse_loss(predicted, truth)
-        lap("forward")
-        loss.backward()
-        lap("backward")
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        lap("clip and update")
-    return {name: value / steps for name, value in spent.items()}
+def profiled(step: Callable[[], None], *, seconds: float) -> tuple[float, dict[str, float], dict[str, float]]:
+    """Return seconds of a step, its seconds in each kind of operation, and in each operation."""
+    for _ in range(5):
+        step()
+    began, steps = time.perf_counter(), 0
+    while steps < 10 or time.perf_counter() < began + seconds:
+        step()
+        steps += 1
+    whole = (time.perf_counter() - began) / steps
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        for _ in range(steps := max(steps // 3, 10)):
+            step()
+    each = {event.key: 1e-6 * event.self_cpu_time_total / steps for event in found.key_averages()}
+    kinds = {"matrix products": PRODUCTS, "other arithmetic": ARITHMETIC, "copies in memory": MOVING}
+    return whole, {kind: sum(each.get(name, 0.0) for name in names) for kind, names in kinds.items()}, each
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        spent = profile(DEMO, batch=options.batch, steps=options.steps, root=Path(folder))
-    total = sum(spent.values())
-    products = seconds_of_products(DEMO, options.batch)
-    flops = flops_per_draw(DEMO) * options.batch
-    parameters = parameter_count(build_model(DEMO, domains=2, seed=0))
-    print(f"{parameters:,} parameters, batch {options.batch}, {options.threads} thread(s)")
-    for name, value in spent.items():
-        print(f"{name:18} {1e6 * value / options.batch:8.0f} us per draw  {value / total:6.1%}")
-    print(f"{'step':18} {1e6 * total / options.batch:8.0f} us per draw  {options.batch / total:.0f} draws/s")
+    torch.set_num_threads(1)
+    tune_cpu(torch.device("cpu"))
     print(
-        f"matrix products alone: {products / total:.1%} of the step, {flops / total / 1e9:.1f} GFLOP/s reached"
+        "| regime | step, ms | matrix products | other arithmetic | copies in memory | rest | products alone |"
     )
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    largest = []
+    for regime, model in REGIMES.items():
+        with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as folder:
+            cache = random_cache(Path(root), volumes=VOLUMES, edge=model.crop * 7 // 6)
+            step, _ = voxmix_step(model, cache, Path(folder))
+            whole, kinds, each = profiled(step, seconds=options.seconds)
+        rest = 1 - sum(kinds.values()) / whole
+        shares = " | ".join(f"{value / whole:.0%}" for value in kinds.values())
+        alone = seconds_of_products(model, BATCH) / whole
+        print(f"| {regime} | {1e3 * whole:.1f} | {shares} | {rest:.0%} | {alone:.0%} |", flush=True)
+        top = sorted(each.items(), key=lambda item: -item[1])[:12]
+        named = ", ".join(f"{name.removeprefix('aten::')} {value / whole:.1%}" for name, value in top)
+        largest.append(f"{regime}: {named}")
+    print("\nLargest operations: " + "; ".join(largest) + ".")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from monai.networks.nets import ViT
 from voxmix.design import ModelSettings
 from voxmix.pretraining.build import build_model, flops_per_draw, parameter_count
 from voxmix.pretraining.masking import patchify, take, token_count, unpatchify, visible_count
+from voxmix.pretraining.model import deviation
 
 
 @pytest.fixture
@@ -132,3 +133,32 @@ def test_paper_encoder_has_the_published_live_parameters():
     with torch.device("meta"):
         model = build_model(ModelSettings(), domains=6, seed=0)
     assert parameter_count(model.encoder) == 88_340_736
+
+
+def test_deviation_is_the_standard_deviation():
+    rows = torch.rand(3, 5, 64) * torch.tensor([1.0, 1e-3, 0.0]).view(3, 1, 1) + 0.7
+    found = deviation(rows, rows.mean(dim=2, keepdim=True))
+    assert torch.allclose(found.flatten(), rows.double().flatten(1).std(dim=1).float(), rtol=1e-4, atol=1e-7)
+
+
+def test_adapting_embeddings_equals_adapting_voxels(model_settings):
+    model = build_model(model_settings, domains=3, seed=0).double()
+    with torch.no_grad():
+        model.adapter.weight.copy_(torch.tensor([1.0, 0.7, 1.4]).view(3, 1, 1, 1, 1))
+        model.adapter.bias.copy_(torch.tensor([0.0, 0.2, -0.1]))
+    seen = visible_count(model_settings)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.rand(4, seen, model_settings.patch**3, generator=generator, dtype=torch.float64)
+    index, domain = torch.arange(seen).expand(4, seen), torch.tensor([2, 0, 1, -1])
+    slopes = []
+    for found in (
+        model.encoder(model.adapter(rows, domain), index),
+        model.encoder(rows, index, model.adapter.of(domain)),
+    ):
+        model.zero_grad()
+        found.square().sum().backward()
+        slopes.append(
+            [found.detach(), *(p.grad for p in (*model.adapter.parameters(), *model.encoder.parameters()))]
+        )
+    for voxels, embeddings in zip(*slopes, strict=True):
+        assert torch.allclose(voxels, embeddings, rtol=1e-9, atol=1e-12)

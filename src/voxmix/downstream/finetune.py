@@ -23,6 +23,7 @@ from voxmix.downstream.transforms import CropSource, change
 from voxmix.errors import InputError, VoxmixError
 from voxmix.pretraining.build import parameter_count
 from voxmix.pretraining.checkpoint import STATE_FILE, drop_states, load_state, save_state
+from voxmix.pretraining.devices import tune_cpu
 from voxmix.pretraining.interchange import PretrainedEncoder
 from voxmix.pretraining.interrupt import interrupts_deferred
 from voxmix.pretraining.metrics import MetricsLog
@@ -97,11 +98,11 @@ def finetune(
     _check(spec, cases, encoder, folder)
     if threads is not None:
         torch.set_num_threads(threads)
+    fabric = Fabric(accelerator=device, devices=1)
+    tune_cpu(fabric.device)
     with naming_full_disk(folder):
         write_json(folder / SPEC_FILE, {**spec.as_dict(), "run_id": spec.run_id})
-        run = _Run.start(
-            spec, Fabric(accelerator=device, devices=1), cases=cases, encoder=encoder, folder=folder
-        )
+        run = _Run.start(spec, fabric, cases=cases, encoder=encoder, folder=folder)
         _steps(run, checkpoint_seconds=checkpoint_seconds, progress=progress)
         rows = _test(run, surface=surface, save_prediction=save_prediction)
         write_json(folder / RUN_RESULT, _result(run, rows))

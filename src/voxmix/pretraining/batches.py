@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -24,6 +23,7 @@ from voxmix.pretraining.sampling import (
 )
 from voxmix.volumes.cache import PreparedCache
 
+_BATCHES_AHEAD = 8
 _OPEN_DRAWS = 1 << 14  # trunk draws planned at a time while the budget is a time
 
 
@@ -84,7 +84,7 @@ class Batches:
         self._reader = CropReader(cache, plan, crop=spec.model.crop)
         self._loader = CropLoader(
             self._reader,
-            partial(_parameters, spec=spec),
+            ParametersAhead(spec, rows=_BATCHES_AHEAD * rows),
             rows=rows,
             workers=loaders,
             # A GPU gets two bytes a voxel; on a CPU the batch itself is augmented, without a further copy.
@@ -111,8 +111,24 @@ class Batches:
         self._loader.close()
 
 
-def _parameters(start: int, stop: int, *, spec: RunSpec) -> DrawParameters:
-    return draw_parameters(start, stop, seed=spec.seed, model=spec.model, training=spec.training)
+class ParametersAhead:
+    """Makes the parameters of some batches at once: eight cost little more than one."""
+
+    def __init__(self, spec: RunSpec, *, rows: int) -> None:
+        self._spec, self._rows = spec, rows
+        self._made = (0, self._make(0, 0))  # first draw; replaced as one, because several threads ask
+
+    def __call__(self, start: int, stop: int) -> DrawParameters:
+        """Return the parameters of the draws ``start`` to ``stop``."""
+        first, made = self._made
+        if start < first or stop > first + len(made):
+            first, made = start, self._make(start, max(stop, start + self._rows))
+            self._made = (first, made)
+        return made.part(start - first, stop - first)
+
+    def _make(self, start: int, stop: int) -> DrawParameters:
+        spec = self._spec
+        return draw_parameters(start, stop, seed=spec.seed, model=spec.model, training=spec.training)
 
 
 def plan_run(spec: RunSpec, draws: int | None, *, cache: PreparedCache, least: int = 0) -> DrawPlan:

@@ -93,7 +93,7 @@ class CropReader:
         Raises:
             VoxmixError: a file is gone or damaged.
         """
-        count = len(parameters.corner)
+        count = len(parameters)
         memory = self._memory
         if len(memory.crop) != self.crop:
             memory.crop = torch.empty((self.crop,) * 3, dtype=torch.float16)

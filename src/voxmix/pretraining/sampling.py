@@ -6,7 +6,7 @@ by any worker or rank, and resuming needs one integer.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -194,6 +194,13 @@ class DrawParameters:
     noise_offset: Float[np.ndarray, " draw"]
     visible: Int[np.ndarray, "draw visible"]
     masked: Int[np.ndarray, "draw masked"]
+
+    def __len__(self) -> int:
+        return len(self.corner)
+
+    def part(self, start: int, stop: int) -> "DrawParameters":
+        """Return some of the draws, counted from the first one here."""
+        return DrawParameters(**{f.name: getattr(self, f.name)[start:stop] for f in fields(self)})
 
 
 def draw_parameters(

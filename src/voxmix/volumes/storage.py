@@ -141,9 +141,12 @@ class _MappedFile:
         Touched pages of a map count as memory of the process, so maps that were kept would grow with the data.
         """
         try:
-            with self.path.open("rb") as stream:
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
                 # Copy on write, though nobody writes: torch warns of memory that it may not write to.
-                pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+                pages = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+            finally:
+                os.close(descriptor)
             _ask_for_large_pages(pages)
             whole = np.ndarray(self.shape, dtype=self.dtype, buffer=pages, offset=self.offset)
         except (OSError, ValueError, TypeError):  # gone, empty, cut
@@ -218,8 +221,9 @@ def _map(path: Path) -> np.memmap:
         raise _damaged(path) from None
     if not isinstance(array, np.memmap) or array.ndim != 3 or not array.flags.c_contiguous:
         raise _damaged(path)
-    if isinstance(array.base, mmap.mmap):
-        _ask_for_large_pages(array.base)
+    pages: object = array.base
+    if isinstance(pages, mmap.mmap):
+        _ask_for_large_pages(pages)
     return array
 
 
