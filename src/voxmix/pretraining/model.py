@@ -185,9 +185,8 @@ def deviation(
 ) -> Float[Tensor, "batch 1 1"]:
     """Return the standard deviation of all voxels of each sample, from the rows' means: ten times as fast as ``std``."""
     apart = (rows - means.mean(dim=1, keepdim=True)).flatten(1)
-    norm: Tensor = torch.linalg.vector_norm(apart, dim=1)
-    norm /= (apart.shape[1] - 1) ** 0.5
-    return norm.view(-1, 1, 1)
+    result: Tensor = torch.linalg.vector_norm(apart, dim=1) / (apart.shape[1] - 1) ** 0.5
+    return result.view(-1, 1, 1)
 
 
 class MaskedAutoencoder(nn.Module):
