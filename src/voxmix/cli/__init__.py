@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 from voxmix import __version__
-from voxmix.cli import cache, decision, downstream, estimate, export, law, scores, study, volumes
+from voxmix.cli import (
+    cache,
+    decision,
+    downstream,
+    estimate,
+    export,
+    law,
+    preparation,
+    scores,
+    study,
+    training,
+    volumes,
+    whole,
+)
 
 app = typer.Typer(
     name="voxmix",
@@ -24,14 +37,14 @@ app.add_typer(cache_app, name="cache")
 _VERBS = (
     volumes.manifest,
     volumes.audit,
-    study.demo,
+    whole.demo,
     study.init,
-    study.prepare,
+    preparation.prepare,
     estimate.estimate,
-    study.run,
+    training.run,
     law.fit,
     law.allocate,
-    study.pretrain,
+    training.pretrain,
     downstream.finetune,
     scores.compare,
     study.report,
@@ -45,7 +58,7 @@ _VERBS = (
 )
 for function in _VERBS:
     app.command()(function)
-study_app.command("run")(study.study_run)
+study_app.command("run")(whole.study_run)
 cache_app.command("list")(cache.cache_list)
 cache_app.command("verify")(cache.cache_verify)
 cache_app.command("prune")(cache.cache_prune)

@@ -1,4 +1,4 @@
-"""The verbs of a study: init, prepare, run, fit, allocate, pretrain, report, status, and all in order."""
+"""A study as its verbs see it: init, status, report, its laws and mixtures, and the tables that every step shows."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,31 +7,17 @@ import typer
 
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.training import (
-    CompileOption,
-    DeviceOption,
-    DevicesOption,
-    LoadersOption,
-    MicroBatchOption,
-    StrategyOption,
-    TrackerOption,
-    WorkersOption,
-    computed_so,
-    train_runs,
-)
-from voxmix.cli.volumes import prepare_outside_study, tell_space
-from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from voxmix.report import ReportContent
     from voxmix.store import Study
-    from voxmix.volumes import Preparation
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 
 
 def open_study(root: Path) -> "Study":
+    """Return the study in a folder."""
     from voxmix.store import Study
 
     return Study.open(root)
@@ -77,154 +63,6 @@ def init(
     emit(f"\nWrote {started.root / 'study.yaml'}: read it, then: voxmix study run {study}")
 
 
-def _prepare(study: "Study") -> "Preparation":
-    from voxmix.experiment import make_phantoms, prepare_study, study_recipe
-
-    study_recipe(study)
-    if study.config.data.phantoms is not None:
-        with progress_bar("making phantoms", unit="volumes") as progress:
-            make_phantoms(study, progress=progress)
-    with progress_bar("preparing", unit="volumes") as progress:
-        preparation = prepare_study(study, progress=progress, tell=tell_space)
-    _say_what_was_odd(preparation)
-    return preparation
-
-
-def _say_what_was_odd(preparation: "Preparation") -> None:
-    for aside in preparation.set_aside:
-        note(f"set aside {aside.path}: {aside.reason}")
-    for path, remark in preparation.notes:
-        note(f"{path}: {remark}")
-
-
-def _show_preparation(preparation: "Preparation") -> None:
-    train, held_out = preparation.cache.counts("train"), preparation.cache.counts("validation")
-    aside = [item.domain for item in preparation.set_aside]
-    rows = [[name, str(train[name]), str(held_out[name]), str(aside.count(name))] for name in train]
-    emit_table("Prepared volumes", ["domain", "training", "validation", "set aside"], rows)
-
-
-@verb
-def prepare(
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="SOURCE", help="A study; or a manifest or a folder of volumes, with --out."),
-    ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Without a study: the folder for the prepared volumes.")
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(help="Without a study: a YAML file with spacing_mm, min_shape, intensity, ..."),
-    ] = None,
-    validation: Annotated[
-        float, typer.Option(help="Share of subjects to hold out, where the manifest has no split.")
-    ] = 0.2,
-    seed: Annotated[int, typer.Option(help="Decides who is held out.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; every core when left out.")] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(help="Without a study: how arrays are stored, npy or blosc2 (half the size)."),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Turn files into arrays that training reads fast; files that cannot be used are set aside.
-
-    RAS axes, cubic voxels, intensities to [0, 1] by the domain's rule, foreground, padding. What is finished is
-    never made again: stop it at any moment and give the same command.
-
-    Examples:
-
-      voxmix prepare mystudy
-
-      voxmix prepare manifest.csv --recipe recipe.yaml --out prepared
-
-      voxmix prepare manifest.csv --codec blosc2 --out prepared     (half the disk; for slow disks and networks)
-    """
-    if (source / "study.yaml").exists() or source.name == "study.yaml":
-        if out is not None or recipe is not None or codec is not None:
-            raise InputError(
-                f"{source} is a study: recipe, codec and cache are its own (study.yaml); leave --out, --recipe and "
-                "--codec out"
-            )
-        opened = open_study(source)
-        with opened.lock():
-            preparation = _prepare(opened)
-    else:
-        preparation = prepare_outside_study(
-            source,
-            out=out,
-            recipe=recipe,
-            validation=validation,
-            seed=seed,
-            workers=workers,
-            codec=codec or "npy",
-        )
-        _say_what_was_odd(preparation)
-    if as_json:
-        cache = preparation.cache
-        emit_json(
-            {
-                "training": cache.counts("train"),
-                "validation": cache.counts("validation"),
-                "set_aside": [
-                    {"domain": item.domain, "reason": item.reason} for item in preparation.set_aside
-                ],
-            }
-        )
-        return
-    _show_preparation(preparation)
-
-
-@verb
-def run(
-    study: StudyArgument,
-    device: DeviceOption = None,
-    devices: DevicesOption = None,
-    strategy: StrategyOption = None,
-    micro_batch: MicroBatchOption = None,
-    compiled: CompileOption = None,
-    loaders: LoadersOption = None,
-    tracker: TrackerOption = None,
-    workers: WorkersOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Train the proxy runs that are pending, as many at a time as there are cores; Ctrl-C loses nothing.
-
-    Flags say how runs are computed, for this time; study.yaml's part compute says it for good. None of them
-    changes what a run is: a study may go on with others.
-
-    Examples:
-
-      voxmix run mystudy
-
-      voxmix run mystudy --device cuda --devices 4 --tracker tensorboard --tracker mlflow
-    """
-    from voxmix.analysis import proxy_runs, proxy_table
-
-    opened = computed_so(
-        open_study(study),
-        workers=workers,
-        device=device,
-        devices=devices,
-        strategy=strategy,
-        micro_batch=micro_batch,
-        compile=compiled,
-        loaders=loaders,
-        trackers=tracker,
-    )
-    with opened.lock():
-        specs = proxy_runs(opened)
-        train_runs(opened, specs, "training proxies")
-        table = proxy_table(opened)
-        table.to_csv(opened.measurements_path)
-    value = {"runs": len(specs), "measurements": len(table.run), "table": str(opened.measurements_path)}
-    if as_json:
-        emit_json(value)
-    else:
-        emit(f"{value['runs']} proxy runs, {value['measurements']} measurements: {value['table']}")
-
-
 def fit_study(root: Path, *, as_json: bool) -> None:
     """Fit the laws of a study to its proxy runs."""
     from voxmix.analysis import fit_laws, report_content
@@ -238,7 +76,7 @@ def fit_study(root: Path, *, as_json: bool) -> None:
             return
         with waiting("collecting results"):
             content = report_content(opened)
-        _show(content, ("transfer",), as_json=False)
+        show(content, ("transfer",), as_json=False)
 
 
 def allocate_study(root: Path, *, as_json: bool) -> None:
@@ -260,48 +98,7 @@ def allocate_study(root: Path, *, as_json: bool) -> None:
             return
         with waiting("collecting results"):
             content = report_content(opened)
-        _show(content, ("answer",), as_json=False)
-
-
-@verb
-def pretrain(
-    study: StudyArgument,
-    device: DeviceOption = None,
-    devices: DevicesOption = None,
-    strategy: StrategyOption = None,
-    micro_batch: MicroBatchOption = None,
-    compiled: CompileOption = None,
-    loaders: LoadersOption = None,
-    tracker: TrackerOption = None,
-    workers: WorkersOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Train every strategy's mixture at the allocated budget and set measured beside predicted losses.
-
-    Flags as of voxmix run.
-
-    Example:
-
-      voxmix pretrain mystudy --devices 8 --strategy fsdp --micro-batch 2
-    """
-    from voxmix.analysis import check_runs, report_content
-
-    opened = computed_so(
-        open_study(study),
-        workers=workers,
-        device=device,
-        devices=devices,
-        strategy=strategy,
-        micro_batch=micro_batch,
-        compile=compiled,
-        loaders=loaders,
-        trackers=tracker,
-    )
-    with opened.lock():
-        train_runs(opened, check_runs(opened), "training mixtures")
-        with waiting("collecting results"):
-            content = report_content(opened)
-    _show(content, ("predicted-measured",), as_json=as_json)
+        show(content, ("answer",), as_json=False)
 
 
 @verb
@@ -358,35 +155,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
         emit(f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {study}")
 
 
-@verb
-def study_run(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """Do every step that is left, in order: prepare, run, fit, allocate, pretrain, report."""
-    opened = open_study(study)
-    with opened.lock():
-        _run_all(opened, as_json=as_json)
-
-
-def _run_all(study: "Study", *, as_json: bool) -> None:
-    from voxmix import analysis
-
-    preparation = _prepare(study)
-    if not as_json:
-        _show_preparation(preparation)
-    train_runs(study, analysis.proxy_runs(study), "training proxies")
-    analysis.proxy_table(study).to_csv(study.measurements_path)
-    with progress_bar("fitting", unit="laws") as progress:
-        analysis.fit_laws(study, progress=progress)
-    with waiting("allocating"):
-        analysis.allocate_strategies(study)
-    train_runs(study, analysis.check_runs(study), "training mixtures")
-    with waiting("writing the report"):
-        content = analysis.make_report(study)
-    _show(content, as_json=as_json)
-    if not as_json:
-        emit(f"\nreport: {study.report_path}")
-
-
-def _show(content: "ReportContent", only: tuple[str, ...] | None = None, *, as_json: bool) -> None:
+def show(content: "ReportContent", only: tuple[str, ...] | None = None, *, as_json: bool) -> None:
     """Print the report's main tables, or those whose names begin so."""
     from voxmix.report import summary_tables
 
@@ -397,29 +166,3 @@ def _show(content: "ReportContent", only: tuple[str, ...] | None = None, *, as_j
     for table in tables:
         emit_table(table.title, table.headers, table.text_rows())
         emit("")
-
-
-@verb
-def demo(
-    study: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="A new folder, or the demo to go on with.")
-    ] = Path("demo-study"),
-    as_json: JsonOption = False,
-) -> None:
-    """The whole method on phantom volumes, in minutes: nothing is downloaded.
-
-    Example:
-
-      voxmix demo
-    """
-    from voxmix.experiment import start_study
-    from voxmix.store import Study
-
-    if (study / "study.yaml").exists():
-        opened = Study.open(study)
-        if opened.config.data.phantoms is None:
-            raise InputError(f"{study} is a study of your own; go on with: voxmix study run {study}")
-    else:
-        opened, _ = start_study(study, data=None, phantoms=True, preset="demo", domains=None)
-    with opened.lock():
-        _run_all(opened, as_json=as_json)

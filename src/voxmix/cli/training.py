@@ -1,61 +1,93 @@
-"""What the verbs that train share: flags for how runs are computed, progress, and what became of the runs."""
+"""The verbs that train, run and pretrain, and what they share: flags for how runs are computed, what became of runs."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from voxmix._progress import progress_bar
-from voxmix.cli.app import note
+from voxmix._progress import progress_bar, waiting
+from voxmix.cli.app import emit, emit_json, note, verb
+from voxmix.cli.study import JsonOption, StudyArgument, open_study, show
 from voxmix.errors import VoxmixError
 
 if TYPE_CHECKING:
     from voxmix.design import RunSpec
     from voxmix.store import Study
 
-DeviceOption = Annotated[
-    str | None,
-    typer.Option("--device", help="auto, cpu, cuda or mps; the study's compute.device if left out."),
-]
-DevicesOption = Annotated[
-    int | None, typer.Option("--devices", help="Processes that share every batch of one run.")
-]
-StrategyOption = Annotated[
-    str | None, typer.Option("--strategy", help="Of several devices: ddp (whole network in each) or fsdp.")
-]
-MicroBatchOption = Annotated[
-    int | None, typer.Option("--micro-batch", help="Draws computed at once: less memory, the same result.")
-]
-CompileOption = Annotated[
-    bool | None, typer.Option("--compile/--no-compile", help="Fuse the network with torch.compile.")
-]
-LoadersOption = Annotated[
-    int | None, typer.Option("--loaders", help="Threads per run that read crops ahead; 0: none.")
-]
-TrackerOption = Annotated[
-    list[str] | None, typer.Option("--tracker", help="tensorboard, mlflow, wandb; repeat for more.")
-]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Runs at the same time; every GPU or core if left out.")
-]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComputeFlags:
+    """How runs are computed, as far as the command line says; None where it does not."""
+
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="auto, cpu, cuda or mps; the study's compute.device if left out."),
+    ] = None
+    devices: Annotated[
+        int | None, typer.Option("--devices", help="Processes that share every batch of one run.")
+    ] = None
+    strategy: Annotated[
+        str | None,
+        typer.Option("--strategy", help="Of several devices: ddp (whole network in each) or fsdp."),
+    ] = None
+    micro_batch: Annotated[
+        int | None,
+        typer.Option("--micro-batch", help="Draws computed at once: less memory, the same result."),
+    ] = None
+    compile: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Fuse the network with torch.compile.")
+    ] = None
+    loaders: Annotated[
+        int | None, typer.Option("--loaders", help="Threads per run that read crops ahead; 0: none.")
+    ] = None
+    trackers: Annotated[
+        list[str] | None, typer.Option("--tracker", help="tensorboard, mlflow, wandb; repeat for more.")
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Runs at the same time; every GPU or core if left out."),
+    ] = None
+
+    def applied_to(self, study: "Study") -> "Study":
+        """Return the study with these settings; its file is left as it is.
+
+        Raises:
+            InputError: a value that cannot be used.
+        """
+        from voxmix.compute import ComputeSettings
+        from voxmix.store import checked
+
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        workers = given.pop("workers", study.config.workers)
+        compute = study.config.compute
+        if given:
+            compute = checked(ComputeSettings, asdict(compute) | given, where="the command line")
+        return replace(study, config=replace(study.config, compute=compute, workers=workers))
 
 
-def computed_so(study: "Study", *, workers: int | None, **flags: Any) -> "Study":
-    """Return the study with the compute settings that were given as flags; its file is left as it is.
+def takes_compute_flags(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb every flag of :class:`ComputeFlags`; it gets their values as one argument ``flags``."""
+    hints = get_type_hints(ComputeFlags, include_extras=True)
+    options = [
+        Parameter(f.name, Parameter.KEYWORD_ONLY, default=None, annotation=hints[f.name])
+        for f in fields(ComputeFlags)
+    ]
+    names = [option.name for option in options]
 
-    Raises:
-        InputError: a value that cannot be used.
-    """
-    from dataclasses import asdict, replace
+    def run(**values: Any) -> None:
+        flags = ComputeFlags(**{name: values.pop(name) for name in names})
+        function(**values, flags=flags)
 
-    from voxmix.compute import ComputeSettings
-    from voxmix.store import checked
-
-    given = {name: value for name, value in flags.items() if value is not None}
-    compute = study.config.compute
-    if given:
-        compute = checked(ComputeSettings, asdict(compute) | given, where="the command line")
-    config = replace(study.config, compute=compute, workers=workers or study.config.workers)
-    return replace(study, config=config)
+    own = signature(function, eval_str=True)
+    rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "flags"]
+    at = list(own.parameters).index("flags")
+    parameters = [*rest[:at], *options, *rest[at:]]
+    run.__name__, run.__doc__, run.__module__ = function.__name__, function.__doc__, function.__module__
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
 
 
 def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None:
@@ -89,3 +121,61 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
 
 def _words(spec: "RunSpec") -> str:
     return f"{spec.mixture.source or 'a mixture'}, {spec.budget:,} {spec.budget_unit}"
+
+
+@verb
+@takes_compute_flags
+def run(
+    study: StudyArgument,
+    flags: ComputeFlags,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the proxy runs that are pending, as many at a time as there are cores; Ctrl-C loses nothing.
+
+    Flags say how runs are computed, for this time; study.yaml's part compute says it for good. None of them
+    changes what a run is: a study may go on with others.
+
+    Examples:
+
+      voxmix run mystudy
+
+      voxmix run mystudy --device cuda --devices 4 --tracker tensorboard --tracker mlflow
+    """
+    from voxmix.analysis import proxy_runs, proxy_table
+
+    opened = flags.applied_to(open_study(study))
+    with opened.lock():
+        specs = proxy_runs(opened)
+        train_runs(opened, specs, "training proxies")
+        table = proxy_table(opened)
+        table.to_csv(opened.measurements_path)
+    value = {"runs": len(specs), "measurements": len(table.run), "table": str(opened.measurements_path)}
+    if as_json:
+        emit_json(value)
+    else:
+        emit(f"{value['runs']} proxy runs, {value['measurements']} measurements: {value['table']}")
+
+
+@verb
+@takes_compute_flags
+def pretrain(
+    study: StudyArgument,
+    flags: ComputeFlags,
+    as_json: JsonOption = False,
+) -> None:
+    """Train every strategy's mixture at the allocated budget and set measured beside predicted losses.
+
+    Flags as of voxmix run.
+
+    Example:
+
+      voxmix pretrain mystudy --devices 8 --strategy fsdp --micro-batch 2
+    """
+    from voxmix.analysis import check_runs, report_content
+
+    opened = flags.applied_to(open_study(study))
+    with opened.lock():
+        train_runs(opened, check_runs(opened), "training mixtures")
+        with waiting("collecting results"):
+            content = report_content(opened)
+    show(content, ("predicted-measured",), as_json=as_json)

@@ -1,0 +1,117 @@
+"""The verb prepare, for a study and for volumes without one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voxmix._progress import progress_bar
+from voxmix.cli.app import emit_json, emit_table, note, verb
+from voxmix.cli.study import JsonOption, open_study
+from voxmix.cli.volumes import prepare_outside_study, tell_space
+from voxmix.errors import InputError
+
+if TYPE_CHECKING:
+    from voxmix.store import Study
+    from voxmix.volumes import Preparation
+
+
+def prepare_volumes(study: "Study") -> "Preparation":
+    """Make the phantoms of a study that has them, prepare its volumes, and say what was odd."""
+    from voxmix.experiment import make_phantoms, prepare_study, study_recipe
+
+    study_recipe(study)
+    if study.config.data.phantoms is not None:
+        with progress_bar("making phantoms", unit="volumes") as progress:
+            make_phantoms(study, progress=progress)
+    with progress_bar("preparing", unit="volumes") as progress:
+        preparation = prepare_study(study, progress=progress, tell=tell_space)
+    _say_what_was_odd(preparation)
+    return preparation
+
+
+def _say_what_was_odd(preparation: "Preparation") -> None:
+    for aside in preparation.set_aside:
+        note(f"set aside {aside.path}: {aside.reason}")
+    for path, remark in preparation.notes:
+        note(f"{path}: {remark}")
+
+
+def show_preparation(preparation: "Preparation") -> None:
+    """Print how many volumes each domain has."""
+    train, held_out = preparation.cache.counts("train"), preparation.cache.counts("validation")
+    aside = [item.domain for item in preparation.set_aside]
+    rows = [[name, str(train[name]), str(held_out[name]), str(aside.count(name))] for name in train]
+    emit_table("Prepared volumes", ["domain", "training", "validation", "set aside"], rows)
+
+
+@verb
+def prepare(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="A study; or a manifest or a folder of volumes, with --out."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Without a study: the folder for the prepared volumes.")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="Without a study: a YAML file with spacing_mm, min_shape, intensity, ..."),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(help="Share of subjects to hold out, where the manifest has no split.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Decides who is held out.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; every core when left out.")] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(help="Without a study: how arrays are stored, npy or blosc2 (half the size)."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn files into arrays that training reads fast; files that cannot be used are set aside.
+
+    RAS axes, cubic voxels, intensities to [0, 1] by the domain's rule, foreground, padding. What is finished is
+    never made again: stop it at any moment and give the same command.
+
+    Examples:
+
+      voxmix prepare mystudy
+
+      voxmix prepare manifest.csv --recipe recipe.yaml --out prepared
+
+      voxmix prepare manifest.csv --codec blosc2 --out prepared     (half the disk; for slow disks and networks)
+    """
+    if (source / "study.yaml").exists() or source.name == "study.yaml":
+        if out is not None or recipe is not None or codec is not None:
+            raise InputError(
+                f"{source} is a study: recipe, codec and cache are its own (study.yaml); leave --out, --recipe and "
+                "--codec out"
+            )
+        opened = open_study(source)
+        with opened.lock():
+            preparation = prepare_volumes(opened)
+    else:
+        preparation = prepare_outside_study(
+            source,
+            out=out,
+            recipe=recipe,
+            validation=validation,
+            seed=seed,
+            workers=workers,
+            codec=codec or "npy",
+        )
+        _say_what_was_odd(preparation)
+    if as_json:
+        cache = preparation.cache
+        emit_json(
+            {
+                "training": cache.counts("train"),
+                "validation": cache.counts("validation"),
+                "set_aside": [
+                    {"domain": item.domain, "reason": item.reason} for item in preparation.set_aside
+                ],
+            }
+        )
+        return
+    show_preparation(preparation)

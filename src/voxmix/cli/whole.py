@@ -1,0 +1,84 @@
+"""The verbs that do every step of a study: study run, and demo."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voxmix._progress import progress_bar, waiting
+from voxmix.cli.app import emit, verb
+from voxmix.cli.preparation import prepare_volumes, show_preparation
+from voxmix.cli.study import JsonOption, StudyArgument, open_study, show
+from voxmix.cli.training import ComputeFlags, takes_compute_flags, train_runs
+from voxmix.errors import InputError
+
+if TYPE_CHECKING:
+    from voxmix.store import Study
+
+
+@verb
+@takes_compute_flags
+def study_run(study: StudyArgument, flags: ComputeFlags, as_json: JsonOption = False) -> None:
+    """Do every step that is left, in order: prepare, run, fit, allocate, pretrain, report.
+
+    Flags as of voxmix run.
+
+    Example:
+
+      voxmix study run mystudy --device cuda
+    """
+    opened = flags.applied_to(open_study(study))
+    with opened.lock():
+        _run_all(opened, as_json=as_json)
+
+
+def _run_all(study: "Study", *, as_json: bool) -> None:
+    from voxmix import analysis
+
+    preparation = prepare_volumes(study)
+    if not as_json:
+        show_preparation(preparation)
+    train_runs(study, analysis.proxy_runs(study), "training proxies")
+    analysis.proxy_table(study).to_csv(study.measurements_path)
+    with progress_bar("fitting", unit="laws") as progress:
+        analysis.fit_laws(study, progress=progress)
+    with waiting("allocating"):
+        analysis.allocate_strategies(study)
+    train_runs(study, analysis.check_runs(study), "training mixtures")
+    with waiting("writing the report"):
+        content = analysis.make_report(study)
+    show(content, as_json=as_json)
+    if not as_json:
+        emit(f"\nreport: {study.report_path}")
+
+
+@verb
+@takes_compute_flags
+def demo(
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="A new folder, or the demo to go on with.")
+    ] = Path("demo-study"),
+    *,
+    flags: ComputeFlags,
+    as_json: JsonOption = False,
+) -> None:
+    """The whole method on phantom volumes, in minutes: nothing is downloaded.
+
+    Flags as of voxmix run.
+
+    Example:
+
+      voxmix demo
+    """
+    from voxmix.experiment import start_study
+    from voxmix.store import Study
+
+    if (study / "study.yaml").exists():
+        opened = Study.open(study)
+        if opened.config.data.phantoms is None:
+            raise InputError(f"{study} is a study of your own; go on with: voxmix study run {study}")
+    else:
+        opened, _ = start_study(study, data=None, phantoms=True, preset="demo", domains=None)
+    opened = flags.applied_to(opened)
+    with opened.lock():
+        _run_all(opened, as_json=as_json)
