@@ -1,5 +1,6 @@
 """The whole job in miniature: phantoms in, a report out; killed and resumed it measures the same."""
 
+import dataclasses
 import json
 import os
 import re
@@ -121,6 +122,19 @@ def test_the_report_is_one_file_that_asks_for_nothing(finished: Path) -> None:
     for name in DOMAINS:
         assert name in text
     assert "nan" not in re.findall(r">\s*([^<]*?)\s*<", text)
+
+
+@pytest.mark.parametrize("answer", ["transfer-aware", "diversity-aware"])
+def test_the_path_over_budgets_ends_in_the_answer(finished: Path, answer: str) -> None:
+    from voxmix.analysis.contents import _by_budget, report_content
+    from voxmix.store import Study
+
+    study = Study.open(finished)
+    content = dataclasses.replace(report_content(study), recommended=answer)
+    found = content.strategies[answer]
+    last = _by_budget(study, content)[-1]
+    assert (last.law, last.budget) == (found.law, 160)
+    assert last.objective == pytest.approx(found.objective, rel=1e-9)
 
 
 def test_nothing_is_made_twice(finished: Path) -> None:

@@ -16,6 +16,7 @@ from voxmix.errors import InputError, StepPendingError
 from voxmix.store import Study, measurements, provenance
 
 if TYPE_CHECKING:
+    from voxmix.allocation import Allocation
     from voxmix.report import DomainSummary, Montage, Picture, ReportContent
     from voxmix.scores import ScoreTable
     from voxmix.volumes import PreparedCache
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 def report_content(study: Study) -> ReportContent:
     """Return what a report shows of the study as it is now but for finetuning; what is not done yet is left out."""
-    from voxmix.allocation import allocate
     from voxmix.report import Check, ReportContent
 
     config = study.config
@@ -44,13 +44,6 @@ def report_content(study: Study) -> ReportContent:
         laws = read_laws(study)
         parts["laws"] = laws
         parts["strategies"] = read_allocations(study)
-        judge = laws.get("diversity", laws["transfer"])
-        parts["by_budget"] = tuple(
-            allocate(
-                judge, budget=budget, min_weight=config.allocation.min_weight, volumes=cache.counts("train")
-            )
-            for budget in _budget_path(min(run.budget for run in runs), config.allocation.budget)
-        )
         checks = {name: study.results(specs) for name, specs in checks_by_strategy(study).items()}
         parts["checks"] = tuple(
             Check(
@@ -72,7 +65,8 @@ def report_content(study: Study) -> ReportContent:
     except StepPendingError:
         pass  # the report names what is not there yet, and its command
     parts["pictures"] = _pictures(study, runs)
-    return _recommend(ReportContent(facts=facts, **parts))
+    content = _recommend(ReportContent(facts=facts, **parts))
+    return replace(content, by_budget=_by_budget(study, content))
 
 
 def _recommend(content: ReportContent) -> ReportContent:
@@ -98,8 +92,20 @@ def _recommend(content: ReportContent) -> ReportContent:
     return replace(content, recommended=chosen, notes=(*content.notes, note))
 
 
-def _budget_path(low: int, high: int) -> tuple[int, ...]:
-    return tuple(int(b) for b in np.unique(np.geomspace(low, max(low, high), 13).round()))
+def _by_budget(study: Study, content: ReportContent) -> tuple[Allocation, ...]:
+    """Return what the law of the answer gives from the smallest budget that was run to the study's own."""
+    from voxmix.allocation import allocate
+
+    if content.answer_law is None or not content.strategies or not content.runs:
+        return ()
+    settings, volumes = study.config.allocation, study_cache(study).counts("train")
+    low = min(run.budget for run in content.runs)
+    budgets = np.unique(np.geomspace(low, max(low, settings.budget), 13).round())
+    law = content.laws[content.answer_law]
+    return tuple(
+        allocate(law, budget=int(budget), min_weight=settings.min_weight, volumes=volumes)
+        for budget in budgets
+    )
 
 
 def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary, ...]:

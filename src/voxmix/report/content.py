@@ -90,7 +90,7 @@ class ReportContent:
         laws: fitted laws by name, such as "transfer" and "diversity".
         strategies: the candidate mixtures at ``budget`` by name; an Allocation where a law gave it.
         recommended: the strategy that is the answer; by default the first of ``PREFERRED`` that a law gave.
-        by_budget: allocations of the recommended law at several budgets, for the figure of their path.
+        by_budget: allocations of the answer's law at several budgets, for the figure of their path.
         checks: measured losses of the strategies.
         pictures: sample slices, one or more per domain.
         runs: finished runs.

@@ -124,8 +124,9 @@ class EffectiveData:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PathData:
-    """How the answer moves with the budget: weights (budget, source)."""
+    """How the best mixture of a law moves with the budget: weights (budget, source)."""
 
+    law: str
     domains: tuple[str, ...]
     budgets: Float[np.ndarray, " budget"]
     weights: Float[np.ndarray, "budget source"]
@@ -235,6 +236,7 @@ def path_data(content: ReportContent) -> PathData | None:
         return None
     items = sorted(content.by_budget, key=lambda item: item.budget)
     return PathData(
+        law=items[0].law,
         domains=content.domain_names,
         budgets=np.array([item.budget for item in items], dtype=np.float64),
         weights=np.array([item.mixture.weights for item in items]),

@@ -126,7 +126,7 @@ def strategies_section(content: ReportContent) -> Section:
     if path is not None:
         blocks.append(
             Block(
-                heading="As the budget grows",
+                heading=f"As the budget grows, by the law {path.law}",
                 drawings=(draw_path(path),),
                 tables=(law_tables.path_table(path),),
             )
