@@ -1,6 +1,10 @@
 """The loop: killed and resumed it ends with the same bits; one protocol for all; inference and scores are right."""
 
 import json
+import pickle
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +94,47 @@ def test_stopped_anywhere_a_run_ends_with_the_same_bits(
     first, second = result(tmp_path / "whole"), result(tmp_path / "killed")
     assert first["cases"] == second["cases"]
     assert first["curve"] == second["curve"]
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "killed")]
+    assert metrics[0] == metrics[1]
+
+
+KILLED_AT = """
+import os, pickle, signal, sys
+from pathlib import Path
+from voxmix.downstream.finetune import finetune
+
+with open(sys.argv[1], "rb") as stream:
+    spec, cases = pickle.load(stream)
+
+def progress(done, total):
+    if done >= int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+finetune(spec, cases=cases, encoder=None, folder=Path(sys.argv[2]), checkpoint_seconds=0, threads=1, progress=progress)
+"""
+
+
+def test_killed_by_the_system_a_run_ends_with_the_same_bits(
+    cases: CaseSet, protocol_of: MakeProtocol, tmp_path: Path
+) -> None:
+    spec = FinetuneSpec(protocol=protocol_of(cases), init="scratch", seed=0)
+    finetune(spec, cases=cases, encoder=None, folder=tmp_path / "whole", threads=1)
+    (tmp_path / "spec").write_bytes(pickle.dumps((spec, cases)))
+    for draws in (8, 20):
+        command = [
+            sys.executable,
+            "-c",
+            KILLED_AT,
+            str(tmp_path / "spec"),
+            str(tmp_path / "killed"),
+            str(draws),
+        ]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        assert not (tmp_path / "killed/result.json").exists()
+    finetune(spec, cases=cases, encoder=None, folder=tmp_path / "killed", threads=1)
+    first, second = result(tmp_path / "whole"), result(tmp_path / "killed")
+    assert (first["cases"], first["curve"]) == (second["cases"], second["curve"])
     metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "killed")]
     assert metrics[0] == metrics[1]
 
