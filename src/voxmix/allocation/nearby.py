@@ -1,19 +1,14 @@
 """The range each weight may take while the predicted objective stays within a tolerance of the best."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from voxmix.allocation.limits import Limits
+from voxmix.allocation.optimum import Aim, Optimum, program_of
 from voxmix.allocation.program import solve_program
 from voxmix.law.forms import Landscape
-
-if TYPE_CHECKING:
-    from voxmix.allocation.optimize import Aim, Optimum
 
 _MANY = 40  # domains above which the other weights are scaled together, not re-optimized
 
@@ -40,8 +35,6 @@ def near_optimal(
 def _extremes(
     landscape: Landscape, bounds: Limits, aim: Aim, money: np.ndarray, limit: float
 ) -> Float[np.ndarray, "source 2"]:
-    from voxmix.allocation.optimize import program_of
-
     count = len(money)
     copies = landscape.law.take(np.zeros(2 * count, dtype=np.int64))
     many = Landscape(copies, landscape.budget, bounds.price)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix.allocation.limits import limits
-from voxmix.allocation.optimize import Aim, program_of
+from voxmix.allocation.optimum import Aim, program_of
 from voxmix.allocation.program import solve_program
 from voxmix.errors import InputError
 from voxmix.law import FittedLaw
