@@ -10,11 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxmix._io import read_json
+from voxmix._io import file_digest, read_json
 from voxmix.errors import InputError
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
 from voxmix.volumes.prepare import prepare
-from voxmix.volumes.storage import SUFFIXES, Codec, Scratch, open_array, read_array, write_array
+from voxmix.volumes.storage import (
+    SUFFIXES,
+    Codec,
+    Scratch,
+    open_array,
+    read_array,
+    stored_digest,
+    write_array,
+)
 from voxmix.volumes.upkeep import prune, remove_damaged, verify
 
 RECIPE = Recipe(
@@ -136,3 +144,9 @@ def test_a_window_is_read_whole_in_pieces_and_from_a_slow_disk(
         x, y, z = corner
         window = stored.window(corner, 9, Scratch(cold=cold))
         assert np.array_equal(window, array[x : x + 9, y : y + 9, z : z + 9])
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 100_001])
+def test_the_digest_of_a_stored_file_is_that_of_its_bytes(tmp_path: Path, size: int) -> None:
+    (tmp_path / "a.npy").write_bytes(np.random.default_rng(0).bytes(size))
+    assert stored_digest(tmp_path / "a.npy") == file_digest(tmp_path / "a.npy")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxmix._io import file_digest, read_json
+from voxmix._io import read_json
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume
@@ -15,7 +15,7 @@ from voxmix.volumes.geometry import resampled_shape
 from voxmix.volumes.headers import claimed_grid
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 from voxmix.volumes.recipe import Recipe
-from voxmix.volumes.storage import SUFFIXES
+from voxmix.volumes.storage import SUFFIXES, stored_digest
 
 _BYTES_PER_VOXEL = 2
 _SAMPLE = 10
@@ -76,7 +76,7 @@ def _problem(root: Path, array: str) -> str:
         stored = read_json(side)["checksum"]
     except (InputError, KeyError, TypeError):
         return "its checksum is missing"
-    return "" if file_digest(root / array) == stored else "its bytes changed"
+    return "" if stored_digest(root / array) == stored else "its bytes changed"
 
 
 def remove_damaged(cache: PreparedCache) -> tuple[str, ...]:
