@@ -62,14 +62,16 @@ ARITHMETIC = {
 }  # fmt: skip
 
 
-def voxmix_step(model: ModelSettings, cache: PreparedCache, folder: Path) -> tuple[Callable[[], None], int]:
+def voxmix_step(
+    model: ModelSettings, cache: PreparedCache, folder: Path, *, batch: int = BATCH
+) -> tuple[Callable[[], None], int]:
     """Return one step of the loop behind ``voxmix run``, and the parameters of its network."""
     spec = RunSpec(
         mixture=Mixture.uniform(DOMAINS),
-        budget=BATCH << 14,
+        budget=batch << 14,
         seed=0,
         model=model,
-        training=TrainingSettings(batch_size=BATCH),
+        training=TrainingSettings(batch_size=batch),
     )
     quiet = ComputeSettings(device="cpu", trackers=(), pictures=False)
     fabric = launch_fabric(quiet, precision=spec.training.precision)
@@ -159,20 +161,21 @@ def main() -> None:
     print(
         "| regime | step, ms | matrix products | other arithmetic | copies in memory | rest | products alone |"
     )
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     largest = []
-    for regime, model in REGIMES.items():
+    for regime, batch in (*((name, BATCH) for name in REGIMES), ("demo, 32^3", 4 * BATCH)):
+        model = REGIMES[regime]
         with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as folder:
             cache = random_cache(Path(root), volumes=VOLUMES, edge=model.crop * 7 // 6)
-            step, _ = voxmix_step(model, cache, Path(folder))
+            step, _ = voxmix_step(model, cache, Path(folder), batch=batch)
             whole, kinds, each = profiled(step, seconds=options.seconds)
         rest = 1 - sum(kinds.values()) / whole
         shares = " | ".join(f"{value / whole:.0%}" for value in kinds.values())
-        alone = seconds_of_products(model, BATCH) / whole
-        print(f"| {regime} | {1e3 * whole:.1f} | {shares} | {rest:.0%} | {alone:.0%} |", flush=True)
+        alone = seconds_of_products(model, batch) / whole
+        print(f"| {regime} | {batch} | {1e3 * whole:.1f} | {shares} | {rest:.0%} | {alone:.0%} |", flush=True)
         top = sorted(each.items(), key=lambda item: -item[1])[:12]
         named = ", ".join(f"{name.removeprefix('aten::')} {value / whole:.1%}" for name, value in top)
-        largest.append(f"{regime}: {named}")
+        largest.append(f"{regime}, batch {batch}: {named}")
     print("\nLargest operations: " + "; ".join(largest) + ".")
 
 

@@ -20,8 +20,8 @@ _SKIPPED = (
 class MetricsLog:
     """Collects steps on the device and writes them in groups; a resumed run goes on where its state stands.
 
-    Of several processes one ``writes``; all watch the loss, which they share, and so stop together. With
-    ``scaled`` gradients (fp16) a step whose norm is not finite was skipped and is no failure. ``follow`` is given
+    Of several processes one ``writes``; all watch the loss, whose ``mean`` over them they take together in
+    :meth:`flush`, and so stop together. With ``scaled`` gradients (fp16) a step whose norm is not finite was skipped and is no failure. ``follow`` is given
     every row that was written.
     """
 
@@ -31,12 +31,14 @@ class MetricsLog:
         *,
         writes: bool = True,
         scaled: bool = False,
+        mean: Callable[[Tensor], Tensor] | None = None,
         follow: Callable[[int, Mapping[str, float]], None] | None = None,
     ) -> None:
         self.path = path
         self._writes = writes
         self._skips = _SKIPPED if scaled else 0
         self._skipped = 0
+        self._mean = mean
         self.follow = follow
         self._waiting: list[tuple[int, int, float]] = []
         self._values: list[Tensor] = []
@@ -69,14 +71,17 @@ class MetricsLog:
         self._values.append(torch.stack([loss, gradient_norm.to(loss.dtype)]))
 
     def flush(self) -> None:
-        """Write the steps taken since the last time.
+        """Write the steps taken since the last time; of several processes, all call this after the same step.
 
         Raises:
             VoxmixError: a loss is not finite, or more than ten times that of the first step.
         """
         if not self._waiting:
             return
-        rows = torch.stack(self._values).double().cpu().tolist()
+        values = torch.stack(self._values)
+        if self._mean is not None:
+            values[:, 0] = self._mean(values[:, 0].contiguous())
+        rows = values.double().cpu().tolist()
         waiting, self._waiting, self._values = self._waiting, [], []
         rows_kept: list[dict[str, Any]] = []
         for (step, draws, rate), (loss, norm) in zip(waiting, rows, strict=True):

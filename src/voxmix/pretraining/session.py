@@ -4,11 +4,13 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
@@ -105,7 +107,12 @@ class Session:
             fabric.strategy.precision.load_state_dict(state["precision"])
         fabric.barrier()
         scaled = spec.training.precision == "16-mixed"
-        metrics = MetricsLog(folder / METRICS_FILE, writes=fabric.is_global_zero, scaled=scaled)
+        metrics = MetricsLog(
+            folder / METRICS_FILE,
+            writes=fabric.is_global_zero,
+            scaled=scaled,
+            mean=partial(_mean_of_processes, fabric) if fabric.world_size > 1 else None,
+        )
         if not fabric.is_global_zero:
             metrics.keep(steps_done)
         fabric.barrier()  # the others have read what the first one now cuts
@@ -235,6 +242,12 @@ class Session:
         if self.fabric.is_global_zero:
             model.load_state_dict(weights)
         return model
+
+
+def _mean_of_processes(fabric: Fabric, values: Tensor) -> Tensor:
+    mean = fabric.all_reduce(values, reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    return mean
 
 
 def _own_state(

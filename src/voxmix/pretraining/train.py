@@ -27,6 +27,7 @@ from voxmix.pretraining.session import Session
 from voxmix.volumes.cache import PreparedCache
 
 _FLUSH_STEPS = 20  # losses stay on the device in between: one synchronization per so many steps
+_AGREE_SECONDS = 1.0
 _DEFAULT = ComputeSettings()
 
 
@@ -100,6 +101,7 @@ def _steps(session: Session, *, progress: ProgressCallback) -> None:
     session.network.train()
     progress(*session.progress())
     saved = time.monotonic()
+    agree = _Agreement(fabric)
     with interrupts_deferred() as interrupted:
         stopping = False
         while not (session.is_trained or stopping):
@@ -110,7 +112,7 @@ def _steps(session: Session, *, progress: ProgressCallback) -> None:
                 session.metrics.flush()
                 progress(*session.progress())
             due = time.monotonic() - saved >= session.compute.checkpoint_seconds
-            stopping, due = _agree(fabric, interrupted(), due)
+            stopping, due = agree(interrupted(), due)
             if stopping or due:
                 session.save()
                 saved = time.monotonic()
@@ -138,8 +140,6 @@ def make_step(session: Session) -> None:
             share = mse_loss(predicted, truth) * piece.weight
             fabric.backward(share)
         loss += share.detach()
-    if fabric.world_size > 1:
-        loss = _mean_of_processes(fabric, loss)
     norm = _clip(fabric, network, optimizer, limit=spec.training.clip_norm)
     optimizer.step()
     optimizer.zero_grad()
@@ -150,19 +150,33 @@ def make_step(session: Session) -> None:
     )
 
 
-def _mean_of_processes(fabric: Fabric, value: Tensor) -> Tensor:
-    mean = fabric.all_reduce(value, reduce_op="mean")
-    assert isinstance(mean, Tensor)
-    return mean
+class _Agreement:
+    """Whether any process was told to stop, and whether the first one wants to save.
 
+    Several processes ask each other about once a second: a question at every step would make fast ones wait for it.
+    """
 
-def _agree(fabric: Fabric, stopping: bool, due: bool) -> tuple[bool, bool]:
-    """Return whether any process was told to stop, and whether the first one wants to save."""
-    if fabric.world_size == 1:
-        return stopping, due
-    flags = torch.tensor([stopping, due and fabric.is_global_zero], dtype=torch.float32, device=fabric.device)
-    any_stopping, first_due = (_mean_of_processes(fabric, flags) > 0).tolist()
-    return any_stopping, first_due
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+        self._asked, self._steps, self._every = time.monotonic(), 0, 1
+
+    def __call__(self, stopping: bool, due: bool) -> tuple[bool, bool]:
+        fabric = self._fabric
+        if fabric.world_size == 1:
+            return stopping, due
+        self._steps += 1
+        if self._steps < self._every:
+            return False, False
+        now = time.monotonic()
+        own = [stopping, due and fabric.is_global_zero, (now - self._asked) / self._steps]
+        shared = fabric.all_reduce(
+            torch.tensor(own, dtype=torch.float32, device=fabric.device), reduce_op="mean"
+        )
+        assert isinstance(shared, Tensor)
+        any_stopping, first_due, seconds = shared.tolist()  # the same numbers in every process
+        self._asked, self._steps = now, 0
+        self._every = max(1, min(_FLUSH_STEPS, int(_AGREE_SECONDS / max(seconds, 1e-6))))
+        return any_stopping > 0, first_due > 0
 
 
 def _clip(fabric: Fabric, network: Any, optimizer: Any, *, limit: float) -> Tensor:
