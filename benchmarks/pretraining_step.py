@@ -159,7 +159,7 @@ def main() -> None:
     torch.set_num_threads(1)
     tune_cpu(torch.device("cpu"))
     print(
-        "| regime | step, ms | matrix products | other arithmetic | copies in memory | rest | products alone |"
+        "| regime | batch | step, ms | matrix products | other arithmetic | copies in memory | rest | products alone |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     largest = []
