@@ -1,6 +1,6 @@
 """Where a pretraining step of a small proxy spends its time, against the time of its matrix products alone.
 
-    python benchmarks/pretraining_step.py [--seconds 10]
+    python benchmarks/pretraining_step.py [--seconds 10] [--precision bf16-mixed]
 
 One thread. The step is that of ``voxmix run``. Times of operations come from PyTorch's profiler, which slows a step down; the step
 itself is timed without it, and what is left beside the operations is Python, dispatch, drawing and reading of files.
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import ModelSettings, RunSpec, TrainingSettings
+from voxmix.design import ModelSettings, Precision, RunSpec, TrainingSettings
 from voxmix.mixture import Mixture
 from voxmix.pretraining.devices import launch_fabric, tune_cpu
 from voxmix.pretraining.masking import token_count, visible_count
@@ -63,7 +63,12 @@ ARITHMETIC = {
 
 
 def voxmix_step(
-    model: ModelSettings, cache: PreparedCache, folder: Path, *, batch: int = BATCH
+    model: ModelSettings,
+    cache: PreparedCache,
+    folder: Path,
+    *,
+    batch: int = BATCH,
+    precision: Precision = "32-true",
 ) -> tuple[Callable[[], None], int]:
     """Return one step of the loop behind ``voxmix run``, and the parameters of its network."""
     spec = RunSpec(
@@ -71,7 +76,7 @@ def voxmix_step(
         budget=batch << 14,
         seed=0,
         model=model,
-        training=TrainingSettings(batch_size=batch),
+        training=TrainingSettings(batch_size=batch, precision=precision),
     )
     quiet = ComputeSettings(device="cpu", trackers=(), pictures=False)
     fabric = launch_fabric(quiet, precision=spec.training.precision)
@@ -155,6 +160,7 @@ def profiled(step: Callable[[], None], *, seconds: float) -> tuple[float, dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     tune_cpu(torch.device("cpu"))
@@ -167,7 +173,7 @@ def main() -> None:
         model = REGIMES[regime]
         with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as folder:
             cache = random_cache(Path(root), volumes=VOLUMES, edge=model.crop * 7 // 6)
-            step, _ = voxmix_step(model, cache, Path(folder), batch=batch)
+            step, _ = voxmix_step(model, cache, Path(folder), batch=batch, precision=options.precision)
             whole, kinds, each = profiled(step, seconds=options.seconds)
         rest = 1 - sum(kinds.values()) / whole
         shares = " | ".join(f"{value / whole:.0%}" for value in kinds.values())
