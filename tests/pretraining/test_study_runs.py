@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from voxmix import _io, experiment
 from voxmix.analysis import proxy_runs
-from voxmix.cli import app
+from voxmix.cli import app, whole
 from voxmix.design import StudyDesign
 from voxmix.pretraining.checkpoint import save_state
+from voxmix.pretraining.many import FailedRun
 from voxmix.store import AllocationSettings, DataSettings, Study, StudyConfig
 
 
@@ -95,10 +96,55 @@ def test_runs_of_a_changed_study_file_are_named_and_kept(study, monkeypatch):
         (["--loaders", "-1"], "loaders must be at least 0, got -1"),
     ],
 )
-def test_flags_that_cannot_be_used_are_refused(study, flags, words):
-    done = voxmix("run", study.root, *flags)
+@pytest.mark.parametrize("verb", ["run", "pretrain", "study run"])
+def test_flags_that_cannot_be_used_are_refused(study, verb, flags, words):
+    done = voxmix(*verb.split(), study.root, *flags)
     assert done.exit_code == 2
     assert words in re.sub(r"\s+", " ", done.stderr)
+
+
+def test_flags_reach_every_run_and_leave_the_study_file(study, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        experiment, "train_pending", lambda study, specs, progress: asked.append(study.config) or ()
+    )
+    monkeypatch.setattr(whole, "prepare_volumes", lambda study: None)
+    monkeypatch.setattr(whole, "show_preparation", lambda preparation: None)
+    before = (study.root / "study.yaml").read_bytes()
+    flags = (
+        "--device",
+        "cpu",
+        "--devices",
+        "2",
+        "--micro-batch",
+        "4",
+        "--loaders",
+        "1",
+        "--tracker",
+        "mlflow",
+    )
+    for verb in ("run", "study run"):
+        voxmix(*verb.split(), study.root, *flags, "--workers", "3")
+    assert len(asked) == 2
+    for config in asked:
+        found = config.compute
+        assert (found.device, found.devices, found.micro_batch, found.loaders) == ("cpu", 2, 4, 1)
+        assert (found.trackers, config.workers) == (("mlflow",), 3)
+    assert (study.root / "study.yaml").read_bytes() == before
+
+
+def test_runs_that_fail_alike_are_named_once(study, monkeypatch):
+    monkeypatch.setattr(
+        experiment,
+        "train_pending",
+        lambda study, specs, progress: tuple(FailedRun(spec=spec, reason="no such device") for spec in specs),
+    )
+    done = voxmix("run", study.root)
+    assert done.exit_code == 1
+    said = re.sub(r"\s+", " ", done.stderr)
+    assert said.count("no such device") == 1
+    assert "and 1 more failed: no such device" in said
+    assert "4 of 4 runs failed" in said
 
 
 def test_a_study_file_with_unusable_training_is_refused_by_its_place(study):

@@ -111,8 +111,13 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
     with progress_bar(label, unit=pending[0].budget_unit) as progress:
         failed = train_pending(study, specs, progress=progress)
     if failed:
+        by_reason: dict[str, list[RunSpec]] = {}
         for failure in failed:
-            note(f"run {failure.spec.run_id} ({_words(failure.spec)}) failed: {failure.reason}")
+            by_reason.setdefault(failure.reason, []).append(failure.spec)
+        for reason, concerned in by_reason.items():
+            named = ", ".join(f"{spec.run_id} ({_words(spec)})" for spec in concerned[:3])
+            more = f" and {len(concerned) - 3} more" if len(concerned) > 3 else ""
+            note(f"run {named}{more} failed: {reason}")
         raise VoxmixError(
             f"{len(failed)} of {len(pending)} runs failed (see above); the others are kept. "
             "Mend the cause and give the same command again"

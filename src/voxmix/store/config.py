@@ -251,7 +251,7 @@ def checked(kind: type[T], values: dict[str, Any], *, where: str) -> T:
 
 
 def _explain(kind: type, problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"]) or "study"
+    place = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] == "unexpected_keyword_argument":
         known = _known_keys(kind, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
