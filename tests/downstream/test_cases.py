@@ -211,3 +211,20 @@ def test_cases_have_one_digest_wherever_they_lie(dataset: Path, task: Task, buil
     assert build(task, dataset).digest != first.digest
     stored = json.loads((first.cache.root / "cases.json").read_text())
     assert stored["digest"] == first.digest
+
+
+def test_a_task_chooses_one_of_several_label_maps(
+    task: Task, dataset: Path, build: Build, tmp_path: Path
+) -> None:
+    expected = build(task, dataset)
+    for path in dataset.glob("CT/*/*_seg.nii.gz"):
+        plain = nibabel.load(path)
+        other = np.zeros(plain.shape, np.uint8)
+        several = np.stack([other, np.asarray(plain.dataobj)], axis=-1)
+        nibabel.Nifti1Image(several, plain.affine).to_filename(path)
+    chosen = build(replace(task, label_volume=1), dataset)
+    for part in ("train", "validation", "test"):
+        for a, b in zip(expected.part(part), chosen.part(part), strict=True):
+            assert np.array_equal(expected.labels(a), chosen.labels(b))
+    with pytest.raises(InputError, match="label_volume"):
+        replace(task, label_volume=-1)

@@ -17,6 +17,7 @@ from voxmix.volumes.inverse import find_prepared, write_prediction
 from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.read import read_volume
+from voxmix.volumes.tables import read_table, write_table
 from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
@@ -256,3 +257,43 @@ def test_a_file_that_was_not_prepared_is_not_found(tmp_path: Path) -> None:
     cache = prepare(Manifest(records=records[:2]).split(seed=0), recipe=RECIPE, root=tmp_path / "cache").cache
     with pytest.raises(InputError, match="is not among the prepared volumes of domain D"):
         find_prepared(cache, records[2])
+
+
+def test_one_of_several_label_maps_in_a_file_is_chosen(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    maps = rng.integers(0, 3, (16, 17, 18, 3)).astype(np.uint8)
+    for person in ("p0", "p1"):
+        (tmp_path / person).mkdir()
+        for name, data in (("ct", rng.random((16, 17, 18)).astype(np.float32)), ("seg", maps)):
+            image = nibabel.Nifti1Image(data, np.diag([1.5, 1.5, 1.5, 1]))
+            image.to_filename(tmp_path / person / f"{name}.nii.gz")
+    recipe = replace(RECIPE, crop_foreground=False)
+
+    def prepared(chosen: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        table = tmp_path / "table.csv"
+        table.write_text(
+            "path,domain,subject,split,label,label_volume\n"
+            f"p0/ct.nii.gz,D,p0,train,p0/seg.nii.gz,{chosen}\n"
+            f"p1/ct.nii.gz,D,p1,validation,p1/seg.nii.gz,{chosen}\n"
+        )
+        manifest = read_table(table)
+        write_table(manifest, tmp_path / "again.csv")
+        assert read_table(tmp_path / "again.csv") == manifest
+        found = prepare(manifest, recipe=recipe, root=tmp_path / "cache")
+        return found.cache.labels(found.cache.select("D", "train")[0]), tuple(
+            aside.reason for aside in found.set_aside
+        )
+
+    for chosen in (0, 2):
+        labels, reasons = prepared(str(chosen))
+        assert labels is not None
+        assert np.array_equal(labels, maps[..., chosen])
+        assert reasons == ()
+    labels, reasons = prepared("")
+    assert labels is None
+    assert set(reasons) == {
+        "label map: 4D: 3 volumes in one file; choose one by label_volume, in the table or the task"
+    }
+    assert set(prepared("3")[1]) == {"label map: volume 3 was asked for, the file has 3 (from 0)"}
+    with pytest.raises(InputError, match="has label_volume '-1'; give which one of a 4D file, from 0"):
+        prepared("-1")

@@ -53,7 +53,11 @@ def read_sources(task: Task, data: Path) -> Sources:
         lost += more
     if task.kind == "segmentation":
         lost += [_aside(task, r.path, "no label map") for r in records if r.label is None]
-        records = [r for r in records if r.label is not None]
+        records = [
+            replace(r, label_volume=task.label_volume if r.label_volume is None else r.label_volume)
+            for r in records
+            if r.label is not None
+        ]
     else:
         lost += [_aside(task, r.path, "no class is given") for r in records if not r.category]
         records = [replace(r, label=None) for r in records if r.category]

@@ -43,6 +43,7 @@ class Task:
         source: name that the layout gives to the images to take, where it is not ``domain``.
         regions: classes overlap, each with a mask and a sigmoid of its own; there is no background class then.
         older_labels: value in older editions of the data set to today's value.
+        label_volume: which volume of 4D label maps holds the labels, from 0.
         unlisted: what to do with a case whose label map has a value of no class: ``refuse`` sets the case
             aside, ``background`` counts the value as background.
         split: subjects for training, validation and test, as numbers or as shares.
@@ -70,6 +71,7 @@ class Task:
     source: str = ""
     regions: bool = False
     older_labels: dict[int, int] = field(default_factory=dict)
+    label_volume: int | None = None
     unlisted: Literal["refuse", "background"] = "refuse"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     pos: float = 1.0
@@ -90,6 +92,8 @@ class Task:
             raise InputError(f"task {self.name}: split needs three numbers above 0, got {list(self.split)}")
         if self.pos < 0 or self.neg < 0 or self.pos + self.neg <= 0:
             raise InputError(f"task {self.name}: pos and neg must not be negative, nor both 0")
+        if self.label_volume is not None and self.label_volume < 0:
+            raise InputError(f"task {self.name}: label_volume counts from 0, got {self.label_volume}")
         if self.samples < 1:
             raise InputError(f"task {self.name}: samples must be at least 1, got {self.samples}")
         if self.kind == "segmentation":
@@ -122,6 +126,8 @@ class Task:
         value = asdict(self)
         for name in ("data", "choice", "settings"):
             del value[name]
+        if self.label_volume is None:
+            del value["label_volume"]
         return value
 
     @property

@@ -20,8 +20,8 @@ class VolumeRecord:
     """One image file (or folder of one DICOM series), and its label map if there is one.
 
     ``subject`` is one person, whatever the domain: records of one subject always lie on one side of
-    the split. ``split`` is "" until :meth:`Manifest.split`. ``volume`` chooses one of a 4D file, from 0.
-    ``series`` chooses one DICOM series of a folder by :func:`voxmix.volumes.dicom.series_name`. ``affine`` (16
+    the split. ``split`` is "" until :meth:`Manifest.split`. ``volume`` chooses one of a 4D file, from 0,
+    ``label_volume`` one of a 4D label map (several readers, several structures). ``series`` chooses one DICOM series of a folder by :func:`voxmix.volumes.dicom.series_name`. ``affine`` (16
     numbers, row by row, voxel index to RAS mm) stands in for a header's that is wrong. ``category`` is the class
     of the subject for classification, "" where none is known.
     """
@@ -31,6 +31,7 @@ class VolumeRecord:
     subject: str
     split: Split = ""
     label: Path | None = None
+    label_volume: int | None = None
     volume: int | None = None
     affine: tuple[float, ...] | None = None
     series: str = ""
@@ -40,8 +41,9 @@ class VolumeRecord:
         check_domain_name(self.domain)
         if not self.subject.strip():
             raise InputError(f"{self.path} has no subject; name the person or animal it shows")
-        if self.volume is not None and self.volume < 0:
-            raise InputError(f"{self.path} has volume {self.volume}; volumes of a 4D file count from 0")
+        for name, chosen in (("volume", self.volume), ("label_volume", self.label_volume)):
+            if chosen is not None and chosen < 0:
+                raise InputError(f"{self.path} has {name} {chosen}; volumes of a 4D file count from 0")
         if self.affine is not None and (len(self.affine) != 16 or not all(map(isfinite, self.affine))):
             raise InputError(f"{self.path} has an affine that is not 16 finite numbers")
 

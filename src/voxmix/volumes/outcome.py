@@ -59,9 +59,7 @@ def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: C
         return Outcome(digest=content, reason=str(error))
     except MemoryError:
         return Outcome(digest=content, reason="does not fit into memory")
-    label, label_reason, label_notes = _prepare_label(
-        record.label, geometry, recipe=recipe, root=root, codec=codec
-    )
+    label, label_reason, label_notes = _prepare_label(record, geometry, recipe=recipe, root=root, codec=codec)
     return Outcome(
         digest=content,
         key=key,
@@ -75,17 +73,19 @@ def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: C
 
 
 def _prepare_label(
-    path: Path | None, geometry: Geometry, *, recipe: Recipe, root: Path, codec: Codec
+    record: VolumeRecord, geometry: Geometry, *, recipe: Recipe, root: Path, codec: Codec
 ) -> tuple[str | None, str, tuple[str, ...]]:
     """Return (file below the root or None, reason if it could not be used, notes)."""
-    if path is None:
+    if record.label is None:
         return None, "", ()
+    chosen = () if record.label_volume is None else (record.label_volume,)
     try:
-        key = volume_key(content_digest(path), digest([LABELS_VERSION, geometry.as_dict()]))
+        key = volume_key(content_digest(record.label), digest([LABELS_VERSION, geometry.as_dict(), *chosen]))
         target = root / "labels" / f"{key}{SUFFIXES[codec]}"
         stored = _finished(target)
         if stored is None:
-            array, notes = prepare_labels(read_labels(path, max_voxels=recipe.max_voxels), geometry)
+            labels = read_labels(record.label, volume=record.label_volume, max_voxels=recipe.max_voxels)
+            array, notes = prepare_labels(labels, geometry)
             _save(target, array, {"notes": list(notes)}, codec=codec)
         else:
             notes = tuple(stored["notes"])

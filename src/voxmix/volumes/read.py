@@ -73,21 +73,31 @@ def read_volume(
     return Volume(data=data, affine=read.affine, notes=notes)
 
 
-def read_labels(path: Path, *, max_voxels: int = MAX_VOXELS) -> Volume:
+def read_labels(path: Path, *, volume: int | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
     """Return a label map as whole numbers in the smallest unsigned type that holds them.
+
+    ``volume`` chooses one of a 4D map, from 0.
 
     Raises:
         UnreadableVolumeError: as for images, or values that are not whole numbers from 0 to 65535.
     """
-    volume = _read(path, volume=None, series="", max_voxels=max_voxels, dtype=None)
-    data = volume.data
+    try:
+        read = _read(path, volume=volume, series="", max_voxels=max_voxels, dtype=None)
+    except UnreadableVolumeError as error:
+        several = str(error).partition(";")[0]
+        if volume is not None or not several.startswith("4D"):
+            raise
+        raise UnreadableVolumeError(
+            f"{several}; choose one by label_volume, in the table or the task"
+        ) from None
+    data = read.data
     if not np.all(np.isfinite(data)) or data.min() < 0 or data.max() > 65535:
         raise UnreadableVolumeError("label values are not whole numbers from 0 to 65535")
     whole = np.rint(data)
     if data.dtype.kind == "f" and np.abs(data - whole).max() > 1e-3:
         raise UnreadableVolumeError("label values are not whole numbers from 0 to 65535")
     small = np.uint8 if whole.max() <= 255 else np.uint16
-    return Volume(data=whole.astype(small), affine=volume.affine, notes=volume.notes)
+    return Volume(data=whole.astype(small), affine=read.affine, notes=read.notes)
 
 
 def _read(path: Path, *, volume: int | None, series: str, max_voxels: int, dtype: Any) -> Volume:

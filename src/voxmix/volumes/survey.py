@@ -116,7 +116,8 @@ def _label_reason(record: VolumeRecord, volume: Volume) -> str:
         return ""
     x, y, z = volume.data.shape
     try:
-        return "; ".join(compare_grids(read_labels(record.label), (x, y, z), volume.affine)[1])
+        labels = read_labels(record.label, volume=record.label_volume)
+        return "; ".join(compare_grids(labels, (x, y, z), volume.affine)[1])
     except UnreadableVolumeError as error:
         return f"label map: {error}"
 

@@ -11,14 +11,25 @@ from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, Split, VolumeRec
 
 KIND = "manifest"
 FORMAT = 1
-_COLUMNS = ("path", "domain", "subject", "split", "label", "volume", "series", "affine", "category")
+_COLUMNS = (
+    "path",
+    "domain",
+    "subject",
+    "split",
+    "label",
+    "label_volume",
+    "volume",
+    "series",
+    "affine",
+    "category",
+)
 _GIVE = f"a CSV whose first line names {', '.join(_COLUMNS[:3])} (and, if wanted, {', '.join(_COLUMNS[3:])})"
 
 
 def read_csv(path: Path) -> Manifest:
     """Return the volumes of a table with columns path, domain, subject and, if wanted, the others.
 
-    The others are ``split``, ``label``, ``volume`` (which one of a 4D file, from 0), ``series`` (which one of a
+    The others are ``split``, ``label``, ``label_volume`` and ``volume`` (which one of a 4D file, from 0), ``series`` (which one of a
     DICOM folder, as ``voxmix manifest`` names it), ``affine`` (16 numbers in place of a wrong header's) and
     ``category`` (the class of the subject).
 
@@ -57,7 +68,8 @@ def _from_rows(rows: list[dict[str, str]], path: Path, *, unit: str, first: int)
                 subject=row["subject"],
                 split=split,
                 label=label,
-                volume=_volume(row.get("volume", ""), table=path, line=place),
+                label_volume=_volume(row, "label_volume", table=path, line=place),
+                volume=_volume(row, "volume", table=path, line=place),
                 affine=_affine(row.get("affine", ""), table=path, line=place),
                 series=row.get("series", ""),
                 category=row.get("category", ""),
@@ -96,11 +108,12 @@ def _split(cell: str, *, table: Path, line: str) -> Split:
     return names[cell.lower()]
 
 
-def _volume(cell: str, *, table: Path, line: str) -> int | None:
+def _volume(row: dict[str, str], column: str, *, table: Path, line: str) -> int | None:
+    cell = row.get(column, "")
     if not cell:
         return None
     if not (cell.isdecimal() and len(cell) < 10):
-        raise InputError(f"{line} of {table} has volume {cell!r}; give which one of a 4D file, from 0")
+        raise InputError(f"{line} of {table} has {column} {cell!r}; give which one of a 4D file, from 0")
     return int(cell)
 
 
@@ -138,6 +151,7 @@ def _row(record: VolumeRecord, folder: Path) -> dict[str, str]:
         "subject": record.subject,
         "split": record.split,
         "label": "" if record.label is None else relative_name(record.label, folder),
+        "label_volume": "" if record.label_volume is None else str(record.label_volume),
         "volume": "" if record.volume is None else str(record.volume),
         "series": record.series,
         "affine": " ".join(f"{number:.12g}" for number in record.affine or ()),
