@@ -228,3 +228,8 @@ def test_a_task_chooses_one_of_several_label_maps(
             assert np.array_equal(expected.labels(a), chosen.labels(b))
     with pytest.raises(InputError, match="label_volume"):
         replace(task, label_volume=-1)
+
+
+def test_zoom_is_refused_for_volumes_that_have_a_size(task: Task, dataset: Path, build: Build) -> None:
+    with pytest.raises(InputError, match=r"zoom is for volumes without a size in mm.*leave zoom out"):
+        build(replace(task, zoom=True), dataset)

@@ -47,7 +47,7 @@ def build_cases(
     sources = read_sources(task, data)
     recipe = replace(recipe, intensity={task.domain: task.intensity or recipe.rule(task.domain)})
     if task.zoom:
-        sources = _filling(sources, crop, recipe)
+        sources = _filling(task, sources, crop, recipe)
     if task.zoom or task.keep_frame:
         recipe = replace(recipe, crop_foreground=False)
     salt = _salt_of(pretrained, pretrained_source)
@@ -126,10 +126,16 @@ def _key(record: VolumeRecord, recipe: Recipe) -> str:
         return ""  # preparing sets it aside
 
 
-def _filling(sources: Sources, crop: int, recipe: Recipe) -> Sources:
+def _filling(task: Task, sources: Sources, crop: int, recipe: Recipe) -> Sources:
     """Return records of volumes without a size in mm, placed so that each fills the encoder's crop."""
     from voxmix.volumes.stacks import stack_volume
 
+    sized = [record.path.name for record in sources.records if record.path.suffix != ".npz"]
+    if sized:
+        raise InputError(
+            f"task {task.name}: zoom is for volumes without a size in mm, as in MedMNIST's npz; {sized[0]} says its "
+            "size in its header: leave zoom out"
+        )
     records: list[VolumeRecord] = []
     edges: dict[Path, int] = {}
     for record in sources.records:
