@@ -86,6 +86,24 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not JSON ({error}); give the file that voxmix wrote") from None
 
 
+def read_table_text(path: Path, *, give: str) -> str:
+    """Return the text of a table; ``give`` says in errors what the file should be.
+
+    Raises:
+        InputError: no such file, a folder, unreadable, or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}; give {give}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; give {give}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give {give}") from None
+
+
 def read_csv_rows(
     path: Path, *, columns: Sequence[str], give: str, any_case: bool = False
 ) -> list[dict[str, str]]:
@@ -97,14 +115,7 @@ def read_csv_rows(
     Raises:
         InputError: no such file, unreadable, not UTF-8, no table, a column missing, or no row.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}; give {give}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give {give}") from None
+    text = read_table_text(path, give=give)
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)

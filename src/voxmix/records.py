@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from voxmix._io import read_table_text
 from voxmix._optional import require
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture, check_domains
@@ -42,15 +43,7 @@ def read_csv_records(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: no such file, not UTF-8, no header, or a row with more cells than the header.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; give a CSV or Parquet file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save the table as CSV UTF-8") from None
-    lines = text.splitlines()
+    lines = read_table_text(path, give="a CSV or Parquet file").splitlines()
     if not lines or not lines[0].strip():
         raise InputError(f"{path} has no header line; the first line names the columns {list(REQUIRED)}")
     delimiter = max(",;\t", key=lines[0].count)
