@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from voxmix._optional import require
 from voxmix.volumes.dicom_headers import Slice, read_headers, slices_of
 from voxmix.volumes.suv import suv_factor
-from voxmix.volumes.volume import UnreadableVolumeError, Volume, check_shape
+from voxmix.volumes.volume import SeveralVolumesError, UnreadableVolumeError, Volume, check_shape
 
 _UNEVEN = 0.1
 
@@ -114,9 +114,7 @@ def _choose(slices: list[Slice], place: Float[np.ndarray, "3 3"], volume: int | 
         if counts.min() != counts.max():
             raise UnreadableVolumeError("DICOM series with more images at some places than at others")
         if volume is None:
-            raise UnreadableVolumeError(
-                f"4D: {counts[0]} images at every place; list them with voxmix manifest"
-            )
+            raise SeveralVolumesError(f"{counts[0]} images at every place")
         if volume >= counts[0]:
             raise UnreadableVolumeError(f"volume {volume} was asked for, the series has {counts[0]} (from 0)")
         slices = [slices[start + volume] for start in starts]

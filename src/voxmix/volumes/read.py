@@ -17,7 +17,13 @@ from voxmix.volumes.dicom import read_dicom
 from voxmix.volumes.layouts import DICOM_SUFFIXES, ZIP_SUFFIX, split_suffix
 from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.stacks import array_header, part_sizes, stack_volume
-from voxmix.volumes.volume import UnreadableVolumeError, Volume, check_shape, spatial_shape
+from voxmix.volumes.volume import (
+    SeveralVolumesError,
+    UnreadableVolumeError,
+    Volume,
+    check_shape,
+    spatial_shape,
+)
 from voxmix.volumes.zipped import read_zip
 
 MAX_VOXELS = 2**29
@@ -83,13 +89,9 @@ def read_labels(path: Path, *, volume: int | None = None, max_voxels: int = MAX_
     """
     try:
         read = _read(path, volume=volume, series="", max_voxels=max_voxels, dtype=None)
-    except UnreadableVolumeError as error:
-        several = str(error).partition(";")[0]
-        if volume is not None or not several.startswith("4D"):
-            raise
-        raise UnreadableVolumeError(
-            f"{several}; choose one by label_volume, in the table or the task"
-        ) from None
+    except SeveralVolumesError as error:
+        advice = "choose one by label_volume, in the table or the task"
+        raise SeveralVolumesError(error.what, advice=advice) from None
     data = read.data
     if not np.all(np.isfinite(data)) or data.min() < 0 or data.max() > 65535:
         raise UnreadableVolumeError("label values are not whole numbers from 0 to 65535")

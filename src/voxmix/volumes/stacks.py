@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from voxmix.volumes.manifest import Split
-from voxmix.volumes.volume import UnreadableVolumeError, check_shape
+from voxmix.volumes.volume import SeveralVolumesError, UnreadableVolumeError, check_shape
 
 PARTS: dict[str, Split] = {"train_images": "train", "val_images": "validation", "test_images": ""}
 """Arrays of a stack in the order in which its volumes count, and the side MedMNIST puts them on."""
@@ -66,7 +66,7 @@ def stack_volume(path: Path, volume: int | None, *, max_voxels: int) -> Shaped[n
     sizes = part_sizes(path)
     total = sum(sizes.values())
     if volume is None:
-        raise UnreadableVolumeError(f"4D: {total} volumes in one file; list them with voxmix manifest")
+        raise SeveralVolumesError(f"{total} volumes in one file")
     for name, count in sizes.items():
         if volume < count:
             stack = _stack(str(path), path.stat().st_mtime_ns, name)

@@ -14,6 +14,14 @@ class UnreadableVolumeError(InputError):
     """A volume that cannot be used. The message is the reason alone: no path, no text of the header."""
 
 
+class SeveralVolumesError(UnreadableVolumeError):
+    """A file with several volumes, of which none was chosen; ``what`` counts them."""
+
+    def __init__(self, what: str, *, advice: str = "list them with voxmix manifest") -> None:
+        super().__init__(f"4D: {what}; {advice}")
+        self.what = what
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Volume:
     """Voxels as stored (scaled to their unit) and the affine from voxel index to RAS+ millimeters.
@@ -52,7 +60,7 @@ def check_shape(shape: tuple[int, ...], *, max_voxels: int, volume: int | None =
     if len(spatial) > 3:
         times = " x ".join(str(size) for size in spatial[3:])
         if len(spatial) > 4 or volume is None:
-            raise UnreadableVolumeError(f"4D: {times} volumes in one file; list them with voxmix manifest")
+            raise SeveralVolumesError(f"{times} volumes in one file")
         if volume >= spatial[3]:
             raise UnreadableVolumeError(f"volume {volume} was asked for, the file has {times} (from 0)")
     elif volume:
