@@ -37,6 +37,18 @@ def test_a_processor_that_would_round_is_left_as_it_was(precision, monkeypatch):
     assert torch.get_float32_matmul_precision() == "highest"
 
 
+def test_who_has_set_each_backend_has_decided(precision, monkeypatch):
+    def mixed():
+        raise RuntimeError("you have used mix of the legacy and new APIs")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
+    asked = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
+    devices.use_fast_products()
+    assert asked == []
+    monkeypatch.undo()
+
+
 def test_a_gpu_run_changes_nothing_of_the_process(precision, monkeypatch):
     monkeypatch.setattr(devices, "keep_freed_memory", lambda: pytest.fail("not for a GPU"))
     devices.tune_cpu(torch.device("cuda"))
