@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 _KILO = 1024
-_GROUP_LIMIT = Path(
-    "/sys/fs/cgroup/memory.max"
-)  # of a container or a cluster's job; page cache counts there too
+# Of a container or a cluster's job; the page cache counts there too.
+_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def installed_bytes() -> int | None:

@@ -130,11 +130,11 @@ def _filling(task: Task, sources: Sources, crop: int, recipe: Recipe) -> Sources
     """Return records of volumes without a size in mm, placed so that each fills the encoder's crop."""
     from voxmix.volumes.stacks import stack_volume
 
-    sized = [record.path.name for record in sources.records if record.path.suffix != ".npz"]
-    if sized:
+    others = [record.path.name for record in sources.records if record.path.suffix != ".npz"]
+    if others:
         raise InputError(
-            f"task {task.name}: zoom is for volumes without a size in mm, as in MedMNIST's npz; {sized[0]} says its "
-            "size in its header: leave zoom out"
+            f"task {task.name}: zoom is for volumes without a size in mm, MedMNIST's npz files; {others[0]} is none "
+            "of them: leave zoom out"
         )
     records: list[VolumeRecord] = []
     edges: dict[Path, int] = {}

@@ -140,11 +140,15 @@ def open_array(path: Path, *, mapped: bool) -> StoredArray:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _MappedFile:
+class _NpyFile:
     path: Path
     shape: Shape
     dtype: Any
     offset: int
+
+
+class _MappedFile(_NpyFile):
+    __slots__ = ()
 
     def window(self, corner: Shape, edge: int, scratch: Scratch) -> Shaped[np.ndarray, "x y z"]:
         """Return a part of a map of the file, which goes with the last reference to that part.
@@ -165,12 +169,8 @@ class _MappedFile:
         return whole[_cube(corner, edge)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _PlainFile:
-    path: Path
-    shape: Shape
-    dtype: Any
-    offset: int
+class _PlainFile(_NpyFile):
+    __slots__ = ()
 
     def window(self, corner: Shape, edge: int, scratch: Scratch) -> Shaped[np.ndarray, "x y z"]:
         """Read, of each plane, the rows that the cube crosses: one positioned read a plane."""

@@ -29,9 +29,9 @@ _GIVE = f"a CSV whose first line names {', '.join(_COLUMNS[:3])} (and, if wanted
 def read_csv(path: Path) -> Manifest:
     """Return the volumes of a table with columns path, domain, subject and, if wanted, the others.
 
-    The others are ``split``, ``label``, ``label_volume`` and ``volume`` (which one of a 4D file, from 0), ``series`` (which one of a
-    DICOM folder, as ``voxmix manifest`` names it), ``affine`` (16 numbers in place of a wrong header's) and
-    ``category`` (the class of the subject).
+    The others are ``split``, ``label``, ``label_volume`` and ``volume`` (which one of a 4D file, from 0),
+    ``series`` (which one of a DICOM folder, as ``voxmix manifest`` names it), ``affine`` (16 numbers in place of a
+    wrong header's) and ``category`` (the class of the subject).
 
     Relative paths start at the table's folder and must stay below it; absolute paths are taken as
     they are. Files that do not exist are set aside and counted.
