@@ -1,17 +1,19 @@
 """Where a pretraining step of a small proxy spends its time, against the time of its matrix products alone.
 
-    python benchmarks/pretraining_step.py [--seconds 10] [--precision bf16-mixed]
+    python benchmarks/pretraining_step.py [--seconds 10] [--precision bf16-mixed] [--compile]
 
 One thread. The step is that of ``voxmix run``. Times of operations come from PyTorch's profiler, which slows a step down; the step
 itself is timed without it, and what is left beside the operations is Python, dispatch, drawing and reading of files.
-*Products alone*: the step's dense products, forward and backward, one after the other on matrices that are there;
-without attention. Volumes are random arrays a sixth larger than a crop, in a temporary cache; nothing is kept.
+*Reading* is the part of the step, in other columns too, that draws numbers, reads crops and augments them. *Products
+alone*: the step's dense products, forward and backward, one after the other on matrices that are there, without
+attention; by MKL and by oneDNN. Volumes are random arrays a sixth larger than a crop, in a temporary cache; nothing is kept.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ import torch
 from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, Precision, RunSpec, TrainingSettings
 from voxmix.mixture import Mixture
+from voxmix.pretraining.batches import Batch, Batches, Piece
 from voxmix.pretraining.devices import launch_fabric, tune_cpu
 from voxmix.pretraining.masking import token_count, visible_count
 from voxmix.pretraining.session import Session
@@ -69,6 +72,7 @@ def voxmix_step(
     *,
     batch: int = BATCH,
     precision: Precision = "32-true",
+    compiled: bool = False,
 ) -> tuple[Callable[[], None], int]:
     """Return one step of the loop behind ``voxmix run``, and the parameters of its network."""
     spec = RunSpec(
@@ -78,7 +82,7 @@ def voxmix_step(
         model=model,
         training=TrainingSettings(batch_size=batch, precision=precision),
     )
-    quiet = ComputeSettings(device="cpu", trackers=(), pictures=False)
+    quiet = ComputeSettings(device="cpu", trackers=(), pictures=False, compile=compiled)
     fabric = launch_fabric(quiet, precision=spec.training.precision)
     session = Session.start(
         spec, fabric, compute=quiet, cache=cache, evaluation="", folder=folder, trunk=None
@@ -140,6 +144,25 @@ def seconds_of_products(model: ModelSettings, batch: int, repeats: int = 30) -> 
     return total
 
 
+@contextmanager
+def timed_reading() -> Iterator[list[float]]:
+    """Give the seconds of every batch that is read inside the block."""
+    seconds: list[float] = []
+    plain = Batches.read
+
+    def read(batches: Batches, piece: Piece) -> Batch:
+        began = time.perf_counter()
+        batch = plain(batches, piece)
+        seconds.append(time.perf_counter() - began)
+        return batch
+
+    Batches.read = read  # type: ignore[method-assign]
+    try:
+        yield seconds
+    finally:
+        Batches.read = plain  # type: ignore[method-assign]
+
+
 def profiled(step: Callable[[], None], *, seconds: float) -> tuple[float, dict[str, float], dict[str, float]]:
     """Return seconds of a step, its seconds in each kind of operation, and in each operation.
 
@@ -169,24 +192,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    cases = [*((name, BATCH) for name in REGIMES), ("demo, 32^3", 4 * BATCH)]
+    by_mkl = [seconds_of_products(REGIMES[regime], batch) for regime, batch in cases]
     tune_cpu(torch.device("cpu"))
-    print(
-        "| regime | batch | step, ms | matrix products | other arithmetic | copies in memory | rest | products alone |"
-    )
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    heads = "matrix products | other arithmetic | copies in memory | rest | reading | products alone | by MKL"
+    print(f"| regime | batch | step, ms | {heads} |")
+    print("|---|" + "---:|" * 9)
     largest = []
-    for regime, batch in (*((name, BATCH) for name in REGIMES), ("demo, 32^3", 4 * BATCH)):
+    for (regime, batch), mkl in zip(cases, by_mkl, strict=True):
         model = REGIMES[regime]
         with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as folder:
             cache = random_cache(Path(root), volumes=VOLUMES, edge=model.crop * 7 // 6)
-            step, _ = voxmix_step(model, cache, Path(folder), batch=batch, precision=options.precision)
+            step, _ = voxmix_step(
+                model, cache, Path(folder), batch=batch, precision=options.precision, compiled=options.compile
+            )
             whole, kinds, each = profiled(step, seconds=options.seconds)
-        rest = 1 - sum(kinds.values()) / whole
-        shares = " | ".join(f"{value / whole:.0%}" for value in kinds.values())
-        alone = seconds_of_products(model, batch) / whole
-        print(f"| {regime} | {batch} | {1e3 * whole:.1f} | {shares} | {rest:.0%} | {alone:.0%} |", flush=True)
+            with timed_reading() as reading:
+                for _ in range(20):
+                    step()
+        parts = [*kinds.values(), whole - sum(kinds.values()), float(np.median(reading))]
+        parts += [seconds_of_products(model, batch), mkl]
+        shares = " | ".join(f"{part / whole:.0%}" for part in parts)
+        print(f"| {regime} | {batch} | {1e3 * whole:.1f} | {shares} |", flush=True)
         top = sorted(each.items(), key=lambda item: -item[1])[:12]
         named = ", ".join(f"{name.removeprefix('aten::')} {value / whole:.1%}" for name, value in top)
         largest.append(f"{regime}, batch {batch}: {named}")
