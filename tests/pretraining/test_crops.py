@@ -12,6 +12,7 @@ from voxmix.mixture import Mixture
 from voxmix.pretraining.crops import CropReader, corner_of
 from voxmix.pretraining.loader import CropLoader
 from voxmix.pretraining.sampling import DrawParameters, draw_parameters, plan_draws
+from voxmix.volumes import storage
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.storage import SUFFIXES, Codec, write_array
@@ -20,6 +21,13 @@ SHAPES = ((20, 23, 19), (18, 40, 33), (70, 18, 21))
 MODEL = ModelSettings(crop=16, patch=4, width=24, depth=1, heads=2, decoder_width=12, decoder_heads=2)
 TRAINING = TrainingSettings()
 DRAWS = 60
+
+
+@pytest.fixture(params=["pieces", "one piece"], autouse=True)
+def one_piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of small files are read in one piece, of large ones through maps or row by row: test files serve as both."""
+    if request.param == "pieces":
+        monkeypatch.setattr(storage, "_ONE_PIECE", 0)
 
 
 def cache_of(root: Path, codec: Codec) -> PreparedCache:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from voxmix._io import file_digest, read_json
 from voxmix.errors import InputError
-from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
+from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe, storage
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.storage import (
     SUFFIXES,
@@ -131,10 +131,12 @@ def test_a_script_without_a_main_guard_is_told_so(manifest: Manifest, tmp_path: 
     )
 
 
+@pytest.mark.parametrize("one_piece", [0, 1 << 18])
 @pytest.mark.parametrize("cold", [False, True])
 def test_a_window_is_read_whole_in_pieces_and_from_a_slow_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cold: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cold: bool, one_piece: int
 ) -> None:
+    monkeypatch.setattr(storage, "_ONE_PIECE", one_piece)
     array = np.random.default_rng(0).random((13, 17, 11)).astype(np.float16)
     write_array(tmp_path / "a.npy", array, codec="npy")
     stored = open_array(tmp_path / "a.npy", mapped=False)

@@ -1,7 +1,7 @@
 """How a prepared array lies on disk, plain (npy) or compressed (blosc2), and how a window of it is read.
 
-Whole planes are not needed for a crop: npy files are read through a memory map that lives as long as the crop, or
-row by row with positioned reads; blosc2 files are stored in blocks of 32^3 voxels, so that a crop decompresses few
+A crop of a large volume does not need whole planes: npy files are read through a memory map that lives as long as the
+crop, or row by row with positioned reads, and small ones plane by plane in one read; blosc2 files are stored in blocks of 32^3 voxels, so that a crop decompresses few
 voxels beside its own.
 """
 
@@ -10,6 +10,7 @@ import hashlib
 import mmap
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -25,6 +26,7 @@ Codec = Literal["npy", "blosc2"]
 SUFFIXES: dict[Codec, str] = {"npy": ".npy", "blosc2": ".b2nd"}
 _BLOCK, _CHUNK = 32, 64  # edges in voxels; of 16 to 96 these gave the smallest files at the same speed
 _LEVEL = 5  # LZ4HC: decodes five times as fast as Zstandard, at the same size
+_ONE_PIECE = 1 << 18  # bytes: so few are read faster than mapped, together with what lies beside the window
 _SLOW = 1e9  # bytes per second: slower reads come from a disk, not from the page cache
 
 
@@ -126,7 +128,8 @@ def open_array(path: Path, *, mapped: bool) -> StoredArray:
     """Return an array ready for reading windows; nothing is held but a path, not even a file descriptor.
 
     ``mapped`` is the fastest where the files stay in the page cache: what a window needs of them is read in large
-    pages, up to 2 MB, also around the window. Otherwise only the window's rows are read.
+    pages, up to 2 MB, also around the window. Otherwise only the window's rows are read. Where the planes that the window
+    crosses are small, they are read in one piece either way.
 
     Raises:
         VoxmixError: the file is missing or damaged.
@@ -135,8 +138,7 @@ def open_array(path: Path, *, mapped: bool) -> StoredArray:
         return _Blosc2File(path=path, shape=_open_blosc2(path, mapped=False).shape, mapped=mapped)
     array = _map(path)
     shape: Shape = array.shape
-    kind = _MappedFile if mapped else _PlainFile
-    return kind(path=path, shape=shape, dtype=array.dtype, offset=array.offset)
+    return _NpyFile(path=path, shape=shape, dtype=array.dtype, offset=array.offset, mapped=mapped)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,12 +147,46 @@ class _NpyFile:
     shape: Shape
     dtype: Any
     offset: int
-
-
-class _MappedFile(_NpyFile):
-    __slots__ = ()
+    mapped: bool
 
     def window(self, corner: Shape, edge: int, scratch: Scratch) -> Shaped[np.ndarray, "x y z"]:
+        (x, y, z), (_, height, depth) = corner, self.shape
+        row = depth * self.dtype.itemsize
+        plane = height * row
+        first = self.offset + x * plane
+        if edge * plane <= _ONE_PIECE:
+            values = self._read([first], edge * plane, scratch).reshape(edge, height, depth)
+            return values[:, y : y + edge, z : z + edge]
+        if self.mapped:
+            return self._mapped_window(corner, edge)
+        # Of each plane, the rows that the cube crosses.
+        starts = [first + y * row + k * plane for k in range(edge)]
+        return self._read(starts, edge * row, scratch).reshape(edge, edge, depth)[:, :, z : z + edge]
+
+    def _read(self, starts: Sequence[int], size: int, scratch: Scratch) -> Shaped[np.ndarray, " value"]:
+        """Return ``size`` bytes from each of the places ``starts``."""
+        room = scratch.room(len(starts) * size)
+        view = memoryview(room)  # type: ignore[arg-type]  # NumPy's stubs do not say so before Python 3.12
+        began = time.perf_counter()
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                if scratch.cold and hasattr(os, "posix_fadvise"):
+                    for start in starts:  # All at once: the disk sees what comes.
+                        os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_WILLNEED)
+                for k, start in enumerate(starts):
+                    part = view[k * size : (k + 1) * size]
+                    read = os.preadv(descriptor, [part], start)
+                    if read < size:
+                        _read_rest(descriptor, part[read:], start + read)
+            finally:
+                os.close(descriptor)
+        except (OSError, EOFError):
+            raise _damaged(self.path) from None
+        scratch.cold = len(room) < _SLOW * (time.perf_counter() - began)
+        return room.view(self.dtype)
+
+    def _mapped_window(self, corner: Shape, edge: int) -> Shaped[np.ndarray, "x y z"]:
         """Return a part of a map of the file, which goes with the last reference to that part.
 
         Touched pages of a map count as memory of the process, so maps that were kept would grow with the data.
@@ -167,38 +203,6 @@ class _MappedFile(_NpyFile):
         except (OSError, ValueError, TypeError):  # gone, empty, cut
             raise _damaged(self.path) from None
         return whole[_cube(corner, edge)]
-
-
-class _PlainFile(_NpyFile):
-    __slots__ = ()
-
-    def window(self, corner: Shape, edge: int, scratch: Scratch) -> Shaped[np.ndarray, "x y z"]:
-        """Read, of each plane, the rows that the cube crosses: one positioned read a plane."""
-        (x, y, z), (_, height, depth) = corner, self.shape
-        row = depth * self.dtype.itemsize
-        plane, rows = height * row, edge * row
-        first = self.offset + x * plane + y * row
-        room = scratch.room(edge * rows)
-        view = memoryview(room)  # type: ignore[arg-type]  # NumPy's stubs do not say so before Python 3.12
-        began = time.perf_counter()
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY)
-            try:
-                if scratch.cold and hasattr(os, "posix_fadvise"):
-                    for k in range(edge):  # All at once: the disk sees what comes.
-                        os.posix_fadvise(descriptor, first + k * plane, rows, os.POSIX_FADV_WILLNEED)
-                for k in range(edge):
-                    part, offset = view[k * rows : (k + 1) * rows], first + k * plane
-                    read = os.preadv(descriptor, [part], offset)
-                    if read < rows:
-                        _read_rest(descriptor, part[read:], offset + read)
-            finally:
-                os.close(descriptor)
-        except (OSError, EOFError):
-            raise _damaged(self.path) from None
-        scratch.cold = len(room) < _SLOW * (time.perf_counter() - began)
-        values: np.ndarray = room.view(self.dtype).reshape(edge, edge, depth)
-        return values[:, :, z : z + edge]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
