@@ -1,11 +1,12 @@
 import pytest
 import torch
+from monai.networks.blocks.transformerblock import TransformerBlock as MonaiBlock
 from monai.networks.nets import ViT
 
 from voxmix.design import ModelSettings
 from voxmix.pretraining.build import build_model, flops_per_draw, parameter_count
 from voxmix.pretraining.masking import patchify, take, token_count, unpatchify, visible_count
-from voxmix.pretraining.model import deviation
+from voxmix.pretraining.model import TransformerBlock, deviation
 
 
 @pytest.fixture
@@ -102,6 +103,21 @@ def test_encoder_computes_what_a_monai_vit_with_its_weights_computes(model, mode
         expected, _ = vit(crops.unsqueeze(1))
         found = model.encoder(patchify(crops, model_settings.patch), everything)
     torch.testing.assert_close(found, expected)
+
+
+def test_a_block_is_monais_with_its_gradients():
+    torch.manual_seed(0)
+    theirs = MonaiBlock(hidden_size=24, mlp_dim=40, num_heads=3)
+    ours = TransformerBlock(24, 3, 40)
+    ours.load_state_dict({n: v for n, v in theirs.state_dict().items() if "cross_attn" not in n})
+    given = [torch.randn(2, 7, 24, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
+    for block, tokens in zip((ours, theirs), given, strict=True):
+        block(tokens.requires_grad_()).square().sum().backward()
+    torch.testing.assert_close(ours(given[0]), theirs(given[0]))
+    torch.testing.assert_close(given[0].grad, given[1].grad)
+    expected = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name].grad, msg=name)
 
 
 def test_starting_weights_depend_on_the_seed_alone(model_settings):
