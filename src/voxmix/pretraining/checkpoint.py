@@ -14,6 +14,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 
 from voxmix._io import atomic_path, file_digest, naming_full_disk, write_json
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
+from voxmix.pretraining.optimizer import FlatAdamW
 from voxmix.store.cards import CARD_FILE, CARD_FORMAT
 
 STATE_FILE, PREVIOUS_STATE_FILE, WEIGHTS_FILE = "state.pt", "state.previous.pt", "weights.safetensors"
@@ -114,6 +115,9 @@ def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
 
     Every process must ask; with shared weights only the first one gets them.
     """
+    if isinstance(optimizer, FlatAdamW):
+        weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        return {"model": weights, "optimizer": optimizer.named_state()}
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights, moments = get_state_dict(model, optimizer, options=options)
     return {"model": weights, "optimizer": moments}
@@ -121,6 +125,10 @@ def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
 
 def restore_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Give model and optimizer, shared among processes or not, the whole state that every process has read."""
+    if isinstance(optimizer, FlatAdamW):
+        model.load_state_dict(state["model"])
+        optimizer.load_named_state(state["optimizer"])
+        return
     set_state_dict(
         model,
         optimizer,

@@ -25,7 +25,7 @@ from voxmix.pretraining.checkpoint import (
     whole_state,
 )
 from voxmix.pretraining.metrics import MetricsLog
-from voxmix.pretraining.optimizer import build_optimizer
+from voxmix.pretraining.optimizer import FlatAdamW, build_optimizer
 from voxmix.pretraining.sampling import DrawPlan
 from voxmix.pretraining.trackers import Trackers
 from voxmix.pretraining.trunk import METRICS_FILE, how_computed, leave_trunk, take_trunk
@@ -83,9 +83,13 @@ class Session:
             InputError: the state on disk is of another run, evaluation set or cache; the budget cannot be met.
         """
         model = build_model(spec.model, domains=len(spec.mixture.domains), seed=spec.seed)
+        fabric.to_device(model)
+        # FSDP2 shares parameters out one by one.
+        flat = compute.strategy != "fsdp" or compute.processes == 1
+        own = FlatAdamW(model, spec.training) if flat else None
         compiled: Any = torch.compile(model) if compute.compile else model
         network = fabric.setup_module(compiled)
-        optimizer: Any = fabric.setup_optimizers(build_optimizer(model, spec.training))
+        optimizer: Any = fabric.setup_optimizers(own or build_optimizer(model, spec.training))
         draws = budget_in_draws(spec)
         state = _own_state(folder, spec=spec, evaluation=evaluation, cache=cache)
         shared_draws, shared_seconds = 0, 0.0

@@ -20,7 +20,7 @@ from voxmix.pretraining.checkpoint import drop_states
 from voxmix.pretraining.devices import launch_fabric
 from voxmix.pretraining.evaluate import EvaluationSet
 from voxmix.pretraining.interrupt import interrupts_deferred
-from voxmix.pretraining.optimizer import learning_rate
+from voxmix.pretraining.optimizer import FlatAdamW, learning_rate
 from voxmix.pretraining.preconditions import SPEC_FILE, check_belongs, naming_lost_memory
 from voxmix.pretraining.publish import RESULT_FILE, publish
 from voxmix.pretraining.session import Session
@@ -140,6 +140,8 @@ def make_step(session: Session) -> None:
             share = mse_loss(predicted, truth) * piece.weight
             fabric.backward(share)
         loss += share.detach()
+    if isinstance(optimizer.optimizer, FlatAdamW):
+        optimizer.optimizer.gather()
     norm = _clip(fabric, network, optimizer, limit=spec.training.clip_norm)
     optimizer.step()
     optimizer.zero_grad()
