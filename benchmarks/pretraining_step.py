@@ -4,20 +4,25 @@
 
 One thread. The step is that of ``voxmix run``. Times of operations come from PyTorch's profiler, which slows a step down; the step
 itself is timed without it, and what is left beside the operations is Python, dispatch, drawing and reading of files.
-*Reading* is the part of the step, in other columns too, that draws numbers, reads crops and augments them. *Products
-alone*: the step's dense products, forward and backward, one after the other on matrices that are there, without
-attention; by MKL and by oneDNN. Volumes are random arrays a sixth larger than a crop, in a temporary cache; nothing is kept.
+*Reading* is the part of the step, in other columns too, that draws numbers, reads crops and augments them. *Calls
+alone*: the step of a network that makes the same calls on next to nothing: as deep, with as many heads and draws, patches of
+4^3 and two columns a head. *Products alone*: the step's dense products, forward and backward, one after the other on
+matrices that are there, without attention; by oneDNN and by MKL. With --compile, what the compiler has fused counts as
+arithmetic where it computes anything. Volumes are random arrays a sixth larger than a crop, in a temporary cache; nothing is kept.
 """
 
 import argparse
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch._inductor.config
 
 from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, Precision, RunSpec, TrainingSettings
@@ -53,6 +58,25 @@ MOVING = {
         "zero_",
         "index_add_",
     )
+}
+FUSED = "cpp_fused_"  # in the names of the compiler's own operations, before those of what it fused
+FUSED_MOVING = {
+    *map(str, range(10)),
+    *(
+        "arange",
+        "cat",
+        "clone",
+        "copy",
+        "embedding",
+        "empty",
+        "expand",
+        "full",
+        "index",
+        "new",
+        "permute",
+        "select",
+    ),
+    *("slice", "squeeze", "stack", "t", "transpose", "unbind", "unsafe", "unsqueeze", "view", "zeros"),
 }
 ARITHMETIC = {
     f"aten::{name}"
@@ -184,8 +208,45 @@ def profiled(step: Callable[[], None], *, seconds: float) -> tuple[float, dict[s
         if each is None or sum(times.values()) < sum(each.values()):
             each = times
     assert each is not None
-    kinds = {"matrix products": PRODUCTS, "other arithmetic": ARITHMETIC, "copies in memory": MOVING}
-    return whole, {kind: sum(each.get(name, 0.0) for name in names) for kind, names in kinds.items()}, each
+    kinds = {"matrix products": 0.0, "other arithmetic": 0.0, "copies in memory": 0.0}
+    for name, value in each.items():
+        kind = kind_of(name)
+        if kind is not None:
+            kinds[kind] += value
+    return whole, kinds, each
+
+
+def kind_of(operation: str) -> str | None:
+    if operation in PRODUCTS:
+        return "matrix products"
+    if FUSED in operation:
+        words = re.sub(r"\d+$", "", operation.split(FUSED)[1]).strip("_").split("_")
+        return "copies in memory" if FUSED_MOVING.issuperset(filter(None, words)) else "other arithmetic"
+    if operation in MOVING:
+        return "copies in memory"
+    return "other arithmetic" if operation in ARITHMETIC else None
+
+
+def seconds_of_calls(model: ModelSettings, batch: int, *, compiled: bool) -> float:
+    """Return seconds of the step of a network with the calls of ``model`` and next to no arithmetic."""
+    nothing = replace(model, crop=8, patch=4, width=2 * model.heads, decoder_width=2 * model.decoder_heads)
+    with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as folder:
+        cache = random_cache(Path(root), volumes=VOLUMES, edge=9)
+        step, _ = voxmix_step(nothing, cache, Path(folder), batch=batch, compiled=compiled)
+        return best_of(step)
+
+
+def best_of(step: Callable[[], None], *, rounds: int = 30, steps: int = 10) -> float:
+    """Return seconds of a step, the best of some rounds."""
+    for _ in range(5):
+        step()
+    found = float("inf")
+    for _ in range(rounds):
+        began = time.perf_counter()
+        for _ in range(steps):
+            step()
+        found = min(found, (time.perf_counter() - began) / steps)
+    return found
 
 
 def main() -> None:
@@ -198,9 +259,11 @@ def main() -> None:
     cases = [*((name, BATCH) for name in REGIMES), ("demo, 32^3", 4 * BATCH)]
     by_mkl = [seconds_of_products(REGIMES[regime], batch) for regime, batch in cases]
     tune_cpu(torch.device("cpu"))
-    heads = "matrix products | other arithmetic | copies in memory | rest | reading | products alone | by MKL"
+    if options.compile:
+        torch._inductor.config.cpp.enable_kernel_profile = True  # names what was fused
+    heads = "matrix products | other arithmetic | copies in memory | rest | reading | calls alone | products alone | by MKL"
     print(f"| regime | batch | step, ms | {heads} |")
-    print("|---|" + "---:|" * 9)
+    print("|---|" + "---:|" * 10)
     largest = []
     for (regime, batch), mkl in zip(cases, by_mkl, strict=True):
         model = REGIMES[regime]
@@ -214,6 +277,7 @@ def main() -> None:
                 for _ in range(20):
                     step()
         parts = [*kinds.values(), whole - sum(kinds.values()), float(np.median(reading))]
+        parts.append(seconds_of_calls(model, batch, compiled=options.compile))
         parts += [seconds_of_products(model, batch), mkl]
         shares = " | ".join(f"{part / whole:.0%}" for part in parts)
         print(f"| {regime} | {batch} | {1e3 * whole:.1f} | {shares} |", flush=True)

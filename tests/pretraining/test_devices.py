@@ -1,5 +1,6 @@
 """Several processes, precisions and the compiler: the same run, but for rounding."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -146,3 +147,17 @@ def test_the_compiled_network_trains_the_same_run(finished, spec, tmp_path, metr
     assert near(folder, finished)
     pairs = list(zip(metrics(folder), metrics(finished), strict=True))
     assert all(a["loss"] == pytest.approx(b["loss"], rel=1e-3) for a, b in pairs)
+
+
+@pytest.mark.slow
+def test_a_machine_without_a_compiler_is_named(spec, tmp_path, child_arguments):
+    command = [sys.executable, *child_arguments(spec, tmp_path / spec.run_id, compile=True)]
+    bare = {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "compiled")}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=280, check=False, env=os.environ | bare
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "torch.compile cannot build the network here" in last
+    assert "install g++" in last
+    assert "--no-compile" in last

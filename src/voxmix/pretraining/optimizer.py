@@ -36,7 +36,7 @@ class FlatAdamW(torch.optim.AdamW):
 
     def __init__(self, model: nn.Module, settings: TrainingSettings) -> None:
         self._parts = _decay_groups(model)
-        pieces = [nn.Parameter(_joined(part.values())) for part in self._parts]
+        pieces = [nn.Parameter(_joined(part.values()).detach()) for part in self._parts]
         for part, piece in zip(self._parts, pieces, strict=True):
             for parameter, view in zip(part.values(), _views(piece.detach(), part.values()), strict=True):
                 parameter.data = view
@@ -105,7 +105,7 @@ def _options(settings: TrainingSettings) -> dict[str, Any]:
 
 
 def _joined(tensors: Iterable[Tensor | None]) -> Float[Tensor, " number"]:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors if tensor is not None])
+    return torch.cat([tensor.reshape(-1) for tensor in tensors if tensor is not None])
 
 
 def _views(piece: Float[Tensor, " number"], parameters: Collection[Tensor]) -> list[Tensor]:

@@ -64,3 +64,21 @@ def naming_lost_memory(spec: RunSpec, compute: ComputeSettings) -> Iterator[None
             else f"out of memory with one draw of crop {spec.model.crop} and width {spec.model.width}; lower "
             "crop, width or depth, or set compute.strategy to fsdp on several GPUs. The last state is kept"
         ) from error
+
+
+@contextmanager
+def naming_failed_compiler(compute: ComputeSettings) -> Iterator[None]:
+    """Turn what ``torch.compile`` cannot do on this machine into a sentence."""
+    if not compute.compile:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        raise InputError(
+            f"torch.compile cannot build the network here ({str(error).strip().splitlines()[0]}); on a CPU it needs a "
+            "C++ compiler: install g++, or name yours in the variable CXX. Or set compute.compile to false "
+            "(--no-compile): the same run, but for rounding"
+        ) from error

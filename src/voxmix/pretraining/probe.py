@@ -13,7 +13,7 @@ from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.pretraining.build import flops_per_draw
 from voxmix.pretraining.devices import launch_fabric
-from voxmix.pretraining.preconditions import naming_lost_memory
+from voxmix.pretraining.preconditions import naming_failed_compiler, naming_lost_memory
 from voxmix.pretraining.session import Session
 from voxmix.pretraining.train import make_step
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
@@ -71,7 +71,11 @@ def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: flo
         batch = 1
     training = replace(spec.training, batch_size=batch, schedule="cosine", cooldown=0.2)
     short = replace(spec, budget=batch * _MANY_STEPS, budget_unit="draws", training=training, cache="")
-    with tempfile.TemporaryDirectory() as name, naming_lost_memory(short, quiet):
+    with (
+        tempfile.TemporaryDirectory() as name,
+        naming_lost_memory(short, quiet),
+        naming_failed_compiler(quiet),
+    ):
         folder = Path(name)
         cache = _random_cache(folder, short)
         session = Session.start(

@@ -87,7 +87,8 @@ class Session:
         # FSDP2 shares parameters out one by one.
         flat = compute.strategy != "fsdp" or compute.processes == 1
         own = FlatAdamW(model, spec.training) if flat else None
-        compiled: Any = torch.compile(model) if compute.compile else model
+        # Sizes as constants: for free ones, fused gathers are slower than the network as it is.
+        compiled: Any = torch.compile(model, dynamic=False) if compute.compile else model
         network = fabric.setup_module(compiled)
         optimizer: Any = fabric.setup_optimizers(own or build_optimizer(model, spec.training))
         draws = budget_in_draws(spec)

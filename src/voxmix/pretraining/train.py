@@ -1,6 +1,7 @@
 """The training loop: every proxy, mixture check and final pretraining is a call of :func:`train`."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,19 @@ from voxmix._io import naming_full_disk, write_json
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
-from voxmix.pretraining.batches import pieces_of, plan_run
+from voxmix.pretraining.batches import Piece, pieces_of, plan_run
 from voxmix.pretraining.build import budget_in_draws
 from voxmix.pretraining.checkpoint import drop_states
 from voxmix.pretraining.devices import launch_fabric
 from voxmix.pretraining.evaluate import EvaluationSet
 from voxmix.pretraining.interrupt import interrupts_deferred
 from voxmix.pretraining.optimizer import FlatAdamW, learning_rate
-from voxmix.pretraining.preconditions import SPEC_FILE, check_belongs, naming_lost_memory
+from voxmix.pretraining.preconditions import (
+    SPEC_FILE,
+    check_belongs,
+    naming_failed_compiler,
+    naming_lost_memory,
+)
 from voxmix.pretraining.publish import RESULT_FILE, publish
 from voxmix.pretraining.session import Session
 from voxmix.volumes.cache import PreparedCache
@@ -70,7 +76,7 @@ def train(
     fabric = launch_fabric(compute, precision=spec.training.precision, device_index=device_index)
     if not fabric.is_global_zero:
         progress = silent
-    with naming_full_disk(folder), naming_lost_memory(spec, compute):
+    with naming_full_disk(folder), naming_lost_memory(spec, compute), naming_failed_compiler(compute):
         if fabric.is_global_zero:
             write_json(folder / SPEC_FILE, spec.as_dict())
         fabric.barrier()
@@ -135,7 +141,7 @@ def make_step(session: Session) -> None:
     for number, piece in enumerate(pieces, start=1):
         batch = session.batches.read(piece)
         session.batches.expect([*pieces[number:], *coming])
-        with fabric.no_backward_sync(network, enabled=number < len(pieces)):
+        with _compiled(session, piece), fabric.no_backward_sync(network, enabled=number < len(pieces)):
             predicted, truth = network(batch.crops, batch.visible, batch.masked, batch.domain)
             share = mse_loss(predicted, truth) * piece.weight
             fabric.backward(share)
@@ -150,6 +156,15 @@ def make_step(session: Session) -> None:
     session.metrics.add(
         step=session.steps_done, draws=stop, loss=loss, gradient_norm=norm, learning_rate=rate
     )
+
+
+def _compiled(session: Session, piece: Piece) -> AbstractContextManager[object]:
+    """Leave the compiler out of a piece of fewer draws, for which it would work half a minute again."""
+    smaller = piece.last - piece.first < session.rows
+    eager: AbstractContextManager[object] = nullcontext()
+    if session.compute.compile and smaller:
+        eager = torch.compiler.set_stance("force_eager")
+    return eager
 
 
 class _Agreement:
