@@ -1,6 +1,6 @@
 """Where a pretraining step of a small proxy spends its time, against the time of its matrix products alone.
 
-    python benchmarks/pretraining_step.py [--seconds 10] [--precision bf16-mixed] [--compile]
+    python benchmarks/pretraining_step.py [--seconds 20] [--precision bf16-mixed] [--compile]
 
 One thread. The step is that of ``voxmix run``. Times of operations come from PyTorch's profiler, which slows a step down; the step
 itself is timed without it, and what is left beside the operations is Python, dispatch, drawing and reading of files.
@@ -36,6 +36,7 @@ from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
 
 BATCH, VOLUMES = 8, 20
+_ROUNDS = 10
 PROXY = ModelSettings(
     crop=96, patch=16, width=192, depth=6, heads=6, decoder_width=96, decoder_depth=2, decoder_heads=4
 )
@@ -190,21 +191,21 @@ def timed_reading() -> Iterator[list[float]]:
 def profiled(step: Callable[[], None], *, seconds: float) -> tuple[float, dict[str, float], dict[str, float]]:
     """Return seconds of a step, its seconds in each kind of operation, and in each operation.
 
-    Timed and profiled in turns, the best of three each: other work on the machine disturbs one or the other.
+    Timed and profiled in turns, the best of ten each: other work on the machine disturbs one or the other.
     """
     for _ in range(5):
         step()
     whole, each = float("inf"), None
-    for _ in range(3):
+    for _ in range(_ROUNDS):
         began, steps = time.perf_counter(), 0
-        while steps < 5 or time.perf_counter() < began + seconds / 3:
+        while steps < 5 or time.perf_counter() < began + seconds / _ROUNDS:
             step()
             steps += 1
         whole = min(whole, (time.perf_counter() - began) / steps)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
-            for _ in range(max(steps // 3, 5)):
+            for _ in range(max(steps // 2, 5)):
                 step()
-        times = {e.key: 1e-6 * e.self_cpu_time_total / max(steps // 3, 5) for e in found.key_averages()}
+        times = {e.key: 1e-6 * e.self_cpu_time_total / max(steps // 2, 5) for e in found.key_averages()}
         if each is None or sum(times.values()) < sum(each.values()):
             each = times
     assert each is not None
@@ -251,7 +252,7 @@ def best_of(step: Callable[[], None], *, rounds: int = 30, steps: int = 10) -> f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
