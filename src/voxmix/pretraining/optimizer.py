@@ -28,8 +28,8 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
 class FlatAdamW(torch.optim.AdamW):
     """:func:`build_optimizer`'s AdamW with the parameters of each decay group in one piece of memory.
 
-    A small network has sixty parameters, and sixty updates, norms and scalings take three times as long as their
-    arithmetic. The model's parameters become views of the pieces, so it must be on its device already and stay there.
+    A small network has sixty parameters, and sixty updates, norms and scalings take nearly three times as long as
+    their arithmetic. The model's parameters become views of the pieces, so it must be on its device already and stay there.
     After the backward pass, :meth:`gather` hands the gradients over; clipping, unscaling and updating then meet two
     parameters.
     """
@@ -50,9 +50,12 @@ class FlatAdamW(torch.optim.AdamW):
         """Take the gradients of the model's parameters, which have none afterwards."""
         for group, part in zip(self.param_groups, self._parts, strict=True):
             (piece,) = group["params"]
-            piece.grad = _joined(parameter.grad for parameter in part.values())
+            gradients = []
             for parameter in part.values():
+                assert parameter.grad is not None  # nothing in these networks goes without
+                gradients.append(parameter.grad)
                 parameter.grad = None
+            piece.grad = _joined(gradients)
 
     def named_state(self) -> dict[str, Any]:
         """Return what ``state_dict`` does, with the moments of every parameter by its name, on the CPU."""
@@ -104,8 +107,8 @@ def _options(settings: TrainingSettings) -> dict[str, Any]:
     }
 
 
-def _joined(tensors: Iterable[Tensor | None]) -> Float[Tensor, " number"]:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors if tensor is not None])
+def _joined(tensors: Iterable[Tensor]) -> Float[Tensor, " number"]:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 def _views(piece: Float[Tensor, " number"], parameters: Collection[Tensor]) -> list[Tensor]:

@@ -141,7 +141,10 @@ def make_step(session: Session) -> None:
     for number, piece in enumerate(pieces, start=1):
         batch = session.batches.read(piece)
         session.batches.expect([*pieces[number:], *coming])
-        with _compiled(session, piece), fabric.no_backward_sync(network, enabled=number < len(pieces)):
+        with (
+            _eager_where_smaller(session, piece),
+            fabric.no_backward_sync(network, enabled=number < len(pieces)),
+        ):
             predicted, truth = network(batch.crops, batch.visible, batch.masked, batch.domain)
             share = mse_loss(predicted, truth) * piece.weight
             fabric.backward(share)
@@ -158,7 +161,7 @@ def make_step(session: Session) -> None:
     )
 
 
-def _compiled(session: Session, piece: Piece) -> AbstractContextManager[object]:
+def _eager_where_smaller(session: Session, piece: Piece) -> AbstractContextManager[object]:
     """Leave the compiler out of a piece of fewer draws, for which it would work half a minute again."""
     smaller = piece.last - piece.first < session.rows
     eager: AbstractContextManager[object] = nullcontext()

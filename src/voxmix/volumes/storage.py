@@ -1,8 +1,8 @@
 """How a prepared array lies on disk, plain (npy) or compressed (blosc2), and how a window of it is read.
 
 A crop of a large volume does not need whole planes: npy files are read through a memory map that lives as long as the
-crop, or row by row with positioned reads, and small ones plane by plane in one read; blosc2 files are stored in blocks of 32^3 voxels, so that a crop decompresses few
-voxels beside its own.
+crop, or row by row with positioned reads; of small ones all planes of the crop come in one read. blosc2 files are stored in
+blocks of 32^3 voxels, so that a crop decompresses few voxels beside its own.
 """
 
 import contextlib
