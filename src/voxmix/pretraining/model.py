@@ -21,7 +21,7 @@ _POSITION_SCALE = 0.2  # of a sine-cosine table: near the size of a patch's embe
 class TransformerBlock(nn.Module):
     """A transformer block with the names, the order and the arithmetic of MONAI's, and nothing without a gradient.
 
-    Small proxies spend much of their time on calls instead of arithmetic. This forward makes half as many as
+    Small proxies spend much of their time on calls instead of arithmetic. This forward makes fewer than
     MONAI's: the rows of all samples are one matrix, and queries, keys and values are copied once, together.
     """
 
