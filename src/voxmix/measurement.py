@@ -242,7 +242,7 @@ class MeasurementTable:
 
     @classmethod
     def read_parquet(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
-        """Return the table of a Parquet file, rows as in :meth:`from_rows` (needs pandas and pyarrow)."""
+        """Return the table of a Parquet file, rows as in :meth:`from_rows` (needs pyarrow)."""
         return cls.from_rows(read_parquet_records(Path(path)), domains=domains)
 
     @classmethod

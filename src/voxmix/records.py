@@ -20,18 +20,17 @@ SUM_TOLERANCE = 1e-5
 
 
 def read_parquet_records(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a Parquet file as records (needs pandas and pyarrow).
+    """Return the rows of a Parquet file as records (needs pyarrow).
 
     Raises:
         InputError: no such file, or not Parquet.
         MissingDependencyError: names what to install.
     """
-    require("pyarrow", extra="parquet")
-    pandas = require("pandas", extra="parquet")
+    parquet = require("pyarrow.parquet", extra="parquet")
     if not Path(path).is_file():
         raise InputError(f"no such file: {path}; check the path")
     try:
-        records: list[dict[str, Any]] = pandas.read_parquet(path).to_dict("records")
+        records: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     except (ValueError, OSError) as error:
         raise InputError(f"{path} is not a Parquet file ({error}); give a Parquet or CSV table") from None
     return records
