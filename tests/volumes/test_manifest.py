@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from voxmix.errors import InputError
 from voxmix.volumes import Manifest, VolumeRecord
+from voxmix.volumes.sources import read_source, read_sources
 
 
 def touch(root: Path, *names: str) -> None:
@@ -71,7 +72,7 @@ def test_folder_follows_links_but_not_circles(tmp_path: Path) -> None:
     [
         ((), "no domains"),
         (("a.nii.gz",), "1 volumes lie in it directly"),
-        (("CT/p1/a.nii.gz", "MR/readme.txt"), "domain MR has no volumes"),
+        (("MR/readme.txt",), "domain MR has no volumes"),
         (("CT/p1/a.nii.gz", "CT/p1/a.nrrd"), "two files are named a"),
     ],
 )
@@ -79,6 +80,23 @@ def test_folder_refuses(tmp_path: Path, names: tuple[str, ...], message: str) ->
     touch(tmp_path, *names)
     with pytest.raises(InputError, match=message):
         Manifest.from_folder(tmp_path)
+
+
+def test_a_hopeless_domain_is_named_and_can_be_excluded(tmp_path: Path) -> None:
+    touch(tmp_path, "CT/p1/a.nii.gz", "MR/readme.txt", "PET/p1/a.nii", "x" * 70 + "/p1/a.nii")
+    with pytest.raises(InputError, match="at most 64"):
+        Manifest.from_folder(tmp_path)
+    found, _ = read_source(tmp_path, exclude=["x" * 70])
+    assert found.domains == ("CT", "PET")
+    assert [(s.domain, s.reason) for s in found.set_aside] == [("MR", "a domain without volumes, left out")]
+    less, _ = read_sources([tmp_path], exclude=["x" * 70, "MR", "PET"])
+    assert (less.domains, less.set_aside) == (("CT",), ())
+    with pytest.raises(InputError, match=r"no domain 'US' to exclude; there are \['CT', 'MR', 'PET'"):
+        read_source(tmp_path, exclude=["US", "x" * 70])
+    found.write_csv(tmp_path / "m.csv")
+    assert read_source(tmp_path / "m.csv", exclude=["CT"])[0].domains == ("PET",)
+    with pytest.raises(InputError, match="every domain is excluded"):
+        read_source(tmp_path / "m.csv", exclude=["CT", "PET"])
 
 
 def test_csv_is_relative_to_itself_and_counts_missing_files(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def manifest(
         list[str] | None, typer.Option(help="OLD=NEW: call a domain so; repeat for more, or to join two.")
     ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave this domain out, whatever is wrong with it; repeat for more."),
+    ] = None,
     times: Annotated[
         str, typer.Option(help="Of 4D files and series: each volume, the first, the middle, or none.")
     ] = "each",
@@ -76,7 +80,7 @@ def manifest(
     from voxmix.volumes.tables import write_table
 
     names = _renames(rename or ())
-    found, layouts = read_sources(sources, layout=layout, rename=names)
+    found, layouts = read_sources(sources, layout=layout, rename=names, exclude=exclude or ())
     if domain:
         found = found.select(domain)
     with progress_bar("reading headers", unit="files") as progress:

@@ -1,7 +1,7 @@
 """A folder per domain: the layout of your own volumes. Which file names may be volumes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from voxmix.errors import InputError
@@ -22,6 +22,7 @@ UNREAD_SUFFIXES = (
 )  # fmt: skip
 """Suffixes of files that may hold volumes and are not read: such a file is set aside, not passed over."""
 LABEL_ENDING = "_seg"
+NO_VOLUMES = "a domain without volumes, left out"
 _NO_VOLUMES = "volumes end in " + ", ".join(IMAGE_SUFFIXES) + " or are folders or zips of DICOM files"
 
 
@@ -38,8 +39,19 @@ def split_suffix(name: str) -> tuple[str, str]:
     return name, ""
 
 
-def read_folder(folder: Path) -> Manifest:
-    """Return the volumes below ``folder/<DOMAIN>/``, at any depth.
+def domain_folders(folder: Path) -> tuple[Path, ...]:
+    """Return the folders that are domains in the layout of a folder per domain, sorted.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no such folder: {folder}; give a folder that holds one folder per domain")
+    return tuple(sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+
+
+def read_folder(folder: Path, *, exclude: Collection[str] = ()) -> Manifest:
+    """Return the volumes below ``folder/<DOMAIN>/``, at any depth; folders named in ``exclude`` are passed over.
 
     The subject is the first folder below the domain, else the file's name without its suffix. A file
     ``<image>_seg.*`` is the label map of ``<image>.*`` beside it, never an image. A folder with DICOM
@@ -47,27 +59,34 @@ def read_folder(folder: Path) -> Manifest:
     are passed over.
 
     Raises:
-        InputError: no such folder; no domain in it; a domain without volumes; two files in one folder
+        InputError: no such folder; no domain in it; no domain with a volume; two files in one folder
             that differ only in their suffix.
     """
-    if not folder.is_dir():
-        raise InputError(f"no such folder: {folder}; give a folder that holds one folder per domain")
-    domains = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    domains = [path for path in domain_folders(folder) if path.name not in exclude]
+    if not domains and exclude:
+        raise InputError(f"every domain of {folder} is excluded; leave one in")
     if not domains:
         loose = sum(1 for path in folder.iterdir() if split_suffix(path.name)[1])
         found = f"{loose} volumes lie in it directly" if loose else "it has no folders"
         raise InputError(f"no domains in {folder}: {found}; make one folder per domain, such as ABD-CT")
     records: list[VolumeRecord] = []
     set_aside: list[SetAside] = []
+    empty: list[Path] = []
     for domain in domains:
         found_here = list(_volumes(domain, set_aside))
         if not found_here:
-            raise InputError(
-                f"domain {domain.name} has no volumes ({domain}); {_NO_VOLUMES}; "
-                "add some or remove the folder"
-            )
+            empty.append(domain)
         records.extend(found_here)
+    if not records:
+        raise InputError(
+            f"domain {empty[0].name} has no volumes ({empty[0]}){_first_reason(set_aside)}; {_NO_VOLUMES}; add some"
+        )
+    set_aside.extend(SetAside(path=path, domain=path.name, reason=NO_VOLUMES) for path in empty)
     return Manifest(records=tuple(records), set_aside=tuple(set_aside))
+
+
+def _first_reason(set_aside: list[SetAside]) -> str:
+    return f": {len(set_aside)} files set aside, first because: {set_aside[0].reason}" if set_aside else ""
 
 
 def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:

@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from voxmix._io import read_json
 from voxmix.errors import InputError
+from voxmix.volumes.layouts import domain_folders, read_folder
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 from voxmix.volumes.public_sets import read_layout
 from voxmix.volumes.tables import read_table
@@ -16,26 +17,59 @@ _TABLES = (".csv", ".tsv", ".json")
 _LISTS = ("dataset.json", "pretrain_data.json")
 
 
-def read_source(path: Path, *, layout: str | None = None) -> tuple[Manifest, str]:
+def read_source(
+    path: Path, *, layout: str | None = None, exclude: Sequence[str] = ()
+) -> tuple[Manifest, str]:
     """Return the volumes of a table or of a folder, and the layout: the one named, else the one detected.
 
-    A ``dataset.json`` or ``pretrain_data.json`` stands for its folder.
+    A ``dataset.json`` or ``pretrain_data.json`` stands for its folder. Domains named in ``exclude`` are left out
+    before anything is asked of them.
 
     Raises:
-        InputError: no such file or folder, an unknown layout, a table that cannot be used, or no volume.
+        InputError: no such file or folder, an unknown layout, a table that cannot be used, no volume, or a domain to
+            exclude that is not there.
     """
+    manifest, found, domains = _read_source(path, layout, exclude)
+    _check_excluded(exclude, domains)
+    return manifest, found
+
+
+def _check_excluded(exclude: Sequence[str], domains: Collection[str]) -> None:
+    unknown = sorted(set(exclude) - set(domains))
+    if unknown:
+        raise InputError(f"no domain {unknown[0]!r} to exclude; there are {sorted(domains)}")
+
+
+def _read_source(
+    path: Path, layout: str | None, exclude: Sequence[str]
+) -> tuple[Manifest, str, frozenset[str]]:
+    """Return the manifest without the excluded domains, the layout, and every domain that there was."""
     if path.name in _LISTS and path.is_file():
         path = path.parent
     if path.is_file() or path.suffix.lower() in _TABLES:
         if layout is not None:
             raise InputError(f"{path} is a table; a layout ({layout!r}) is for folders")
-        return read_table(path), "table"
+        return _without(read_table(path), exclude, found="table")
     if not path.is_dir():
         raise InputError(
             f"no such file or folder: {path}; give a folder of volumes, or a CSV or JSON manifest"
         )
     found = layout or detect_layout(path)
-    return read_layout(found, path), found
+    if found == "folder":
+        named = frozenset(folder.name for folder in domain_folders(path))
+        return read_folder(path, exclude=exclude), found, named
+    return _without(read_layout(found, path), exclude, found=found)
+
+
+def _without(
+    manifest: Manifest, exclude: Sequence[str], *, found: str
+) -> tuple[Manifest, str, frozenset[str]]:
+    left = [name for name in manifest.domains if name not in exclude]
+    if not left:
+        raise InputError(f"every domain is excluded: {list(manifest.domains)}; leave one in")
+    aside = tuple(item for item in manifest.set_aside if item.domain not in exclude)
+    records = tuple(record for record in manifest.records if record.domain not in exclude)
+    return Manifest(records=records, set_aside=aside), found, frozenset(manifest.domains)
 
 
 def detect_layout(root: Path) -> str:
@@ -78,9 +112,15 @@ def _with_images_tr(root: Path) -> str:
 
 
 def read_sources(
-    paths: Sequence[Path], *, layout: str | None = None, rename: Mapping[str, str] | None = None
+    paths: Sequence[Path],
+    *,
+    layout: str | None = None,
+    rename: Mapping[str, str] | None = None,
+    exclude: Sequence[str] = (),
 ) -> tuple[Manifest, tuple[str, ...]]:
     """Return one manifest of several sources, and the layout of each; ``rename`` gives domains other names.
+
+    Domains named in ``exclude`` (by the names they have in the sources) are left out first.
 
     Subjects of different sources are different people, so with several sources each subject is called
     ``<source>/<subject>``, by the name of the folder or table; a table that voxmix wrote so keeps its names.
@@ -88,9 +128,10 @@ def read_sources(
     Raises:
         InputError: as :func:`read_source`; two sources of one name; a domain to rename that does not exist.
     """
-    read = [read_source(path, layout=layout) for path in paths]
-    found = tuple(name for _, name in read)
-    manifests = [manifest for manifest, _ in read]
+    read = [_read_source(path, layout, exclude) for path in paths]
+    _check_excluded(exclude, frozenset().union(*(domains for _, _, domains in read)))
+    found = tuple(name for _, name, _ in read)
+    manifests = [manifest for manifest, _, _ in read]
     if len(paths) > 1:
         manifests = list(_apart(paths, manifests))
     joined = Manifest(
