@@ -8,9 +8,12 @@ from voxmix.errors import InputError
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 
 IMAGE_SUFFIXES = (
-    ".nii.gz", ".nii", ".hdr", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz",
+    ".nii.gz", ".nii", ".hdr", ".hdr.gz", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz",
 )  # fmt: skip
 """Suffixes of files that hold a volume. Of a pair (.hdr/.img, .mhd/.raw) the header stands for both."""
+
+PAIR_HEADERS, PAIR_VOXELS = (".hdr", ".hdr.gz"), (".img", ".img.gz")
+"""The two files of a pair, each plain or packed, in capitals or not."""
 
 DICOM_SUFFIXES = (".dcm", ".ima")
 ZIP_SUFFIX = ".zip"
@@ -125,7 +128,8 @@ def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
 def _unread(name: str, names: list[str]) -> str:
     """Return why a file that may hold a volume is not read, or "" for all others."""
     lower = name.lower()
-    if lower.endswith(".img") and not {f"{name[:-4]}.hdr", f"{name[:-4]}.HDR"} & set(names):
+    stem = next((lower.removesuffix(end) for end in PAIR_VOXELS if lower.endswith(end)), None)
+    if stem is not None and not {other.lower() for other in names} & {stem + end for end in PAIR_HEADERS}:
         return "voxels (.img) without their header (.hdr)"
     unread = next((suffix for suffix in UNREAD_SUFFIXES if lower.endswith(suffix)), "")
     return f"files that end in {unread} are not read" if unread else ""
