@@ -5,8 +5,11 @@ from pathlib import Path
 
 from voxmix._io import digest, file_digest
 from voxmix.volumes.detached import data_files
+from voxmix.volumes.dicom import reading_mark
+from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
 from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.volume import UnreadableVolumeError
+from voxmix.volumes.zipped import zip_mark
 
 
 def content_digest(path: Path) -> str:
@@ -25,7 +28,18 @@ def record_digest(record: VolumeRecord) -> str:
     """Return the digest of what one record shows: its bytes, and which part of them in which place."""
     content = content_digest(record.path)
     chosen = [record.volume, record.affine, *([record.series] if record.series else [])]
+    if mark := _mark(record):
+        chosen.append(mark)
     return content if not any(part is not None for part in chosen) else digest([content, *chosen])
+
+
+def _mark(record: VolumeRecord) -> str:
+    """Return what tells a DICOM volume from what the first voxmix read of the same bytes, "" if it is the same."""
+    if record.path.is_dir() or is_dicom(record.path):
+        return reading_mark(record.path, series=record.series, volume=record.volume)
+    if split_suffix(record.path.name)[1] == ZIP_SUFFIX:
+        return zip_mark(record.path, series=record.series, volume=record.volume)
+    return ""
 
 
 def _files(folder: Path) -> list[Path]:

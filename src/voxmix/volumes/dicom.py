@@ -6,16 +6,24 @@ slice comes from its own position, so a tilted gantry gives a sheared affine and
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from voxmix._optional import require
-from voxmix.volumes.dicom_headers import Slice, read_headers, slices_of
-from voxmix.volumes.suv import suv_factor
-from voxmix.volumes.volume import SeveralVolumesError, UnreadableVolumeError, Volume, check_shape
-
-_UNEVEN = 0.1
+from voxmix.volumes.dicom_copies import check_copies, once, without_equals
+from voxmix.volumes.dicom_headers import Slice, count_empty, files_of, read_header, read_headers, slices_of
+from voxmix.volumes.dicom_images import Images, NothingTellsError, tell_apart
+from voxmix.volumes.dicom_pixels import pixels_of
+from voxmix.volumes.dicom_stack import Stack, check_even, check_straight, stack_of
+from voxmix.volumes.suv import NEW_NOTES, suv_factor
+from voxmix.volumes.volume import (
+    MIN_SLICES,
+    SeveralVolumesError,
+    UnreadableVolumeError,
+    Volume,
+    check_shape,
+)
 
 
 def series_name(uid: str) -> str:
@@ -31,40 +39,99 @@ def read_dicom(path: Path, *, volume: int | None, series: str = "", max_voxels: 
 
     CT is in HU (rescaled), PET in SUV by body weight where the header allows. ``series`` chooses one of several
     series by :func:`series_name`; ``volume`` chooses among several images at the same places (times, echoes,
-    b-values), counted from 0.
+    b-values), counted from 0 in the order of :mod:`voxmix.volumes.dicom_tells`.
 
     Raises:
         UnreadableVolumeError: no series, or several without a choice, color, slices of different size or
-            orientation, missing slices, several images per place without a choice.
+            orientation, missing slices, several images per place without a choice or without anything that tells
+            them apart.
     """
-    slices = _slices(path, series)
-    place = _same_grid(slices)
-    slices = _choose(_sorted(slices, place), place, volume)
+    slices, copies = once(_slices(path, series))
+    check_copies(copies)
+    stack = stack_of(slices)
+    if stack.count < min(MIN_SLICES, len(slices)):
+        raise UnreadableVolumeError(
+            f"{len(slices)} DICOM slices at only {stack.count} places; at least {MIN_SLICES} places are needed"
+        )
     columns, rows = slices[0].size
-    check_shape((columns, rows, len(slices)), max_voxels=max_voxels)
-    affine = _affine(slices, place)
-    data = _pixels(slices)
-    factor, notes = suv_factor([part.header for part in slices])
-    return Volume(data=data * np.float32(factor) if factor != 1 else data, affine=affine, notes=notes)
+    check_shape((columns, rows, stack.count), max_voxels=max_voxels)
+    try:
+        images = tell_apart([part.tells for part in slices], stack.places)
+    except NothingTellsError:
+        slices = without_equals(slices, stack.places)
+        stack = stack_of(slices)
+        images = tell_apart([part.tells for part in slices], stack.places)
+    chosen = _choose(slices, stack, images, volume)
+    affine = _affine(chosen, stack.axes)
+    data, notes = pixels_of(chosen)
+    factor, said = suv_factor([part.header for part in chosen])
+    if empty := count_empty(path):
+        notes = (
+            *notes,
+            f"{empty} files of the folder are empty or no DICOM and were left out: check the ends",
+        )
+    return Volume(
+        data=data * np.float32(factor) if factor != 1 else data,
+        affine=affine,
+        notes=(*said, *images.notes, *notes),
+    )
 
 
 def list_series(path: Path) -> tuple[tuple[str, int], ...]:
     """Return (:func:`series_name`, images at every place) of each series of images in a file or folder.
 
     The second number is above 1 for a series in time, of several echoes or b-values. A series that is broken
-    counts as one image per place: reading it says what is wrong.
+    counts as one image per place: reading it says what is wrong. Series of one slice each are one thing that is
+    wrong, not many: then there are none.
     """
+    by_series = read_headers(path)
+    if _are_single(by_series):
+        return ()
     found = []
-    for uid, parts in sorted(read_headers(path).items(), key=lambda item: series_name(item[0])):
+    for uid, parts in sorted(by_series.items(), key=lambda item: series_name(item[0])):
         try:
-            slices = [part for file, header in parts for part in slices_of(file, header)]
-            place = _same_grid(slices)
-            counts = _per_place(_sorted(slices, place), place)[1]
-            several = int(counts[0]) if counts.min() == counts.max() else 1
+            slices = once([part for file, header in parts for part in slices_of(file, header)])[0]
+            stack = stack_of(slices)
+            several = 1
+            if stack.count >= MIN_SLICES:
+                several = len(tell_apart([part.tells for part in slices], stack.places).members)
         except (UnreadableVolumeError, AttributeError, ValueError, TypeError, KeyError, IndexError):
             several = 1
         found.append((series_name(uid), several))
     return tuple(found)
+
+
+def reading_mark(path: Path, *, series: str, volume: int | None) -> str:
+    """Return "", or what is read in another way than by the first voxmix: such volumes have another identity.
+
+    Only a first header is read, unless it says that there is more to know.
+    """
+    if volume is not None:
+        return "images-2"
+    try:
+        if not series and not may_be_marked(path):
+            return ""
+        headers = [
+            header
+            for uid, parts in read_headers(path).items()
+            for _, header in parts
+            if series in ("", series_name(uid))
+        ]
+        if any(_is_told_anew(header) for header in headers):
+            return "stored-2"
+        return "suv-2" if set(suv_factor(headers)[1]) & set(NEW_NOTES) else ""
+    except Exception:  # Damaged headers: reading says what is wrong.
+        return ""
+
+
+def may_be_marked(path: Path) -> bool:
+    """Return whether the first header of a file or folder says that its values may be read anew."""
+    first = next((header for file in files_of(path) if (header := read_header(file)) is not None), None)
+    return first is not None and (first.get("Modality") == "PT" or _is_told_anew(first))
+
+
+def _is_told_anew(header: Any) -> bool:
+    return str(header.get("PhotometricInterpretation") or "MONOCHROME2") != "MONOCHROME2"
 
 
 def _slices(path: Path, series: str) -> list[Slice]:
@@ -76,6 +143,11 @@ def _slices(path: Path, series: str) -> list[Slice]:
         by_series = {uid: parts for uid, parts in by_series.items() if series_name(uid) == series}
         if not by_series:
             raise UnreadableVolumeError("the DICOM series that was asked for is not there")
+    if _are_single(by_series):
+        raise UnreadableVolumeError(
+            f"{len(by_series)} DICOM series of one slice each in one folder, as a wrong anonymizer leaves them: give "
+            "the slices of one scan the same SeriesInstanceUID again"
+        )
     if len(by_series) > 1:
         sizes = ", ".join(str(len(found)) for found in by_series.values())
         raise UnreadableVolumeError(
@@ -85,56 +157,32 @@ def _slices(path: Path, series: str) -> list[Slice]:
     return [part for file, header in parts for part in slices_of(file, header)]
 
 
-def _same_grid(slices: list[Slice]) -> Float[np.ndarray, "3 3"]:
-    """Return the directions of columns, rows and their normal (LPS), the same for all slices."""
-    first = slices[0]
-    for other in slices:
-        if other.size != first.size or not np.allclose(other.spacing, first.spacing, rtol=1e-3):
-            raise UnreadableVolumeError("DICOM slices of different size or pixel spacing in one series")
-        if not np.allclose(other.orientation, first.orientation, atol=1e-2):
-            raise UnreadableVolumeError(
-                "DICOM slices of different orientation in one series, as localizers have"
-            )
-    along, down = np.array(first.orientation[:3]), np.array(first.orientation[3:])
-    if abs(along @ down) > 1e-2 or not np.allclose([along @ along, down @ down], 1, atol=1e-2):
-        raise UnreadableVolumeError("DICOM orientation that is not two perpendicular directions")
-    return np.stack([along, down, np.cross(along, down)], axis=1)
-
-
-def _sorted(slices: list[Slice], place: Float[np.ndarray, "3 3"]) -> list[Slice]:
-    return sorted(
-        slices, key=lambda s: (round(float(np.array(s.position) @ place[:, 2]), 2), s.number, s.frame)
+def _are_single(by_series: dict[str, list[tuple[Path, Any]]]) -> bool:
+    """Return whether all of at least three series are single slices."""
+    return len(by_series) >= MIN_SLICES and all(
+        len(parts) == 1 and int(parts[0][1].get("NumberOfFrames", 1) or 1) == 1
+        for parts in by_series.values()
     )
 
 
-def _choose(slices: list[Slice], place: Float[np.ndarray, "3 3"], volume: int | None) -> list[Slice]:
-    """Return one slice per place, evenly spaced."""
-    starts, counts = _per_place(slices, place)
-    if counts.max() > 1 or volume:
-        if counts.min() != counts.max():
-            raise UnreadableVolumeError("DICOM series with more images at some places than at others")
-        if volume is None:
-            raise SeveralVolumesError(f"{counts[0]} images at every place")
-        if volume >= counts[0]:
-            raise UnreadableVolumeError(f"volume {volume} was asked for, the series has {counts[0]} (from 0)")
-        slices = [slices[start + volume] for start in starts]
-    if len(slices) > 1:
-        gaps = np.diff([np.array(s.position) @ place[:, 2] for s in slices])
-        middle = float(np.median(gaps))
-        if np.abs(gaps - middle).max() > _UNEVEN * middle:
-            raise UnreadableVolumeError(
-                f"DICOM slices lie {gaps.min():.4g} to {gaps.max():.4g} mm apart: some are missing"
-            )
-    return slices
-
-
-def _per_place(
-    slices: list[Slice], place: Float[np.ndarray, "3 3"]
-) -> tuple[Int[np.ndarray, "place"], Int[np.ndarray, "place"]]:
-    """Return where, in the sorted slices, each place starts, and how many slices lie there."""
-    height = np.array([np.array(s.position) @ place[:, 2] for s in slices])
-    starts = np.flatnonzero(np.diff(height, prepend=-np.inf) > 0.01)
-    return starts, np.diff(np.append(starts, len(slices)))
+def _choose(slices: list[Slice], stack: Stack, images: Images, volume: int | None) -> list[Slice]:
+    """Return the slices of one image, one per place, evenly spaced."""
+    count = len(images.members)
+    if count > 1 and volume is None:
+        raise SeveralVolumesError(
+            f"{count} images at every place, told apart by {' and '.join(images.told_by)}"
+        )
+    if (volume or 0) >= count:
+        raise UnreadableVolumeError(f"volume {volume} was asked for, the series has {count} (from 0)")
+    members = sorted(images.members[volume or 0], key=lambda index: int(stack.places[index]))
+    if len(members) < stack.count:
+        raise UnreadableVolumeError(
+            f"this image of a DICOM series lacks slices at {stack.count - len(members)} of {stack.count} places"
+        )
+    chosen = [slices[index] for index in members]
+    check_even(stack.heights[members])
+    check_straight(chosen, stack.axes)
+    return chosen
 
 
 def _affine(slices: list[Slice], place: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4 4"]:
@@ -146,23 +194,3 @@ def _affine(slices: list[Slice], place: Float[np.ndarray, "3 3"]) -> Float[np.nd
     affine[:3, 2] = (last - first) / max(len(slices) - 1, 1)
     affine[:3, 3] = first
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-
-
-def _pixels(slices: list[Slice]) -> Float[np.ndarray, "x y z"]:
-    """Return rescaled pixels as float32: slopes may differ from slice to slice, as in PET."""
-    itk = require("SimpleITK", extra="imaging")
-    itk.ProcessObject.SetGlobalWarningDisplay(False)
-    columns, rows = slices[0].size
-    data = np.empty((columns, rows, len(slices)), dtype=np.float32)
-    frames: dict[Path, np.ndarray] = {}
-    for index, part in enumerate(slices):
-        if part.file not in frames:
-            frames = {part.file: itk.GetArrayFromImage(itk.ReadImage(str(part.file), itk.sitkFloat32))}
-        pixels = frames[part.file].reshape(-1, rows, columns)
-        if part.frame >= len(pixels):
-            raise UnreadableVolumeError("truncated or damaged: fewer frames than the header says")
-        gain, offset = part.rescale
-        data[:, :, index] = pixels[part.frame].T
-        if part.rescale != (1.0, 0.0):
-            data[:, :, index] = data[:, :, index] * np.float64(gain) + offset
-    return data

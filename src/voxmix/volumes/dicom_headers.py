@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from voxmix._optional import require
+from voxmix.volumes.dicom_sniff import DICOM_SUFFIXES, begins_as_dicom
+from voxmix.volumes.dicom_tells import KEYWORDS, PRIVATE_TAGS, place_dimensions, tells_of
+from voxmix.volumes.suv import SUV_TAGS
 from voxmix.volumes.volume import UnreadableVolumeError
 
 _TAGS = (
-    "SOPClassUID", "SeriesInstanceUID", "Modality", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "InstanceNumber",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    "Units", "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence",
-    "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime",
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns", "SamplesPerPixel",
+    "PhotometricInterpretation", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "DimensionIndexSequence", *SUV_TAGS, *KEYWORDS, *PRIVATE_TAGS,
 )  # fmt: skip
 _NO_IMAGES = ("1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.1.1.66.4")
 """SOP classes that are passed over: media directories; segmentations, which are label maps."""
@@ -30,7 +32,8 @@ _MAX_DEFLATED = 1 << 30
 class Slice:
     """One slice: its file and frame, its place, and the header it came from.
 
-    ``rescale`` (gain, offset) is still to be applied to what the reader of pixels gives.
+    ``tells`` is what it says of the image it belongs to (:mod:`voxmix.volumes.dicom_tells`). ``rescale`` (gain,
+    offset) is still to be applied to what the reader of pixels gives.
     """
 
     file: Path
@@ -39,36 +42,66 @@ class Slice:
     orientation: tuple[float, ...]
     spacing: tuple[float, float]
     size: tuple[int, int]
-    number: int
     header: Any
+    tells: dict[str, Any]
     rescale: tuple[float, float] = (1.0, 0.0)
 
 
 def read_headers(path: Path) -> dict[str, list[tuple[Path, Any]]]:
-    """Return the files with images and their headers, by SeriesInstanceUID."""
-    files = (
-        [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
-    )
+    """Return the files with images and their headers, by SeriesInstanceUID.
+
+    Screenshots and other pictures without a place in the patient are passed over where there is anything else.
+    """
     by_series: dict[str, list[tuple[Path, Any]]] = defaultdict(list)
-    for file in files:
-        header = _header(file)
-        if header is not None and "Rows" in header and header.get("SOPClassUID") not in _NO_IMAGES:
+    for file in files_of(path):
+        header = read_header(file)
+        if header is None or header.get("SOPClassUID") in _NO_IMAGES:
+            continue
+        if "Rows" in header:
             by_series[str(header.get("SeriesInstanceUID", ""))].append((file, header))
-    return by_series
+        elif header.get("SOPClassUID") is not None and "Image Storage" in header.SOPClassUID.name:
+            raise UnreadableVolumeError("truncated or damaged: a DICOM file ends before its pixels")
+    placed = {
+        uid: parts for uid, parts in by_series.items() if not all(_is_picture(header) for _, header in parts)
+    }
+    return placed or by_series
 
 
-def _header(file: Path) -> Any:
+def count_empty(path: Path) -> int:
+    """Return how many files of a folder of DICOM hold none although they should: empty, or named so."""
+    return sum(
+        1
+        for file in files_of(path)
+        if file.stat().st_size == 0
+        or (file.name.lower().endswith(DICOM_SUFFIXES) and not begins_as_dicom(file))
+    )
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files that may hold DICOM: the one given, or those of a folder, hidden ones left out."""
+    if path.is_file():
+        return [path]
+    return sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
+
+
+def _is_picture(header: Any) -> bool:
+    return "ImagePositionPatient" not in header and "PerFrameFunctionalGroupsSequence" not in header
+
+
+def read_header(file: Path) -> Any:
     """Return the header without pixels, or None for a file that is not DICOM."""
     pydicom = require("pydicom", extra="imaging")
+    if not begins_as_dicom(file):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Odd values in headers are common; those we use are checked below.
         try:
             meta = pydicom.filereader.read_file_meta_info(file)
             if meta.get("TransferSyntaxUID") == _DEFLATED:
                 _check_deflated(file)
-            return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
         except pydicom.errors.InvalidDicomError:
-            return None
+            pass  # Without the 128 bytes in front, as old programs write.
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
 
 
 def _check_deflated(file: Path) -> None:
@@ -95,18 +128,28 @@ def _check_deflated(file: Path) -> None:
 
 
 def slices_of(file: Path, header: Any) -> list[Slice]:
+    """Return the slice or the frames of one file.
+
+    Raises:
+        UnreadableVolumeError: color, a lookup table between stored and real values, or no place in the patient.
+    """
     if int(header.get("SamplesPerPixel", 1)) > 1:
         raise UnreadableVolumeError("color image (RGB); give a gray one")
+    if not str(header.get("PhotometricInterpretation") or "MONOCHROME2").startswith("MONOCHROME"):
+        raise UnreadableVolumeError("color image (numbers of a palette); give a gray one")
+    if header.get("ModalityLUTSequence"):
+        raise UnreadableVolumeError("DICOM whose values are given by a lookup table; give them as numbers")
     count = int(header.get("NumberOfFrames", 1) or 1)
     size = (int(header.Columns), int(header.Rows))
     if count == 1 and "PerFrameFunctionalGroupsSequence" not in header:
         if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
             raise UnreadableVolumeError("DICOM slices without a position in the patient")
-        return [_slice(file, 0, header, header, header, size, header)]
+        return [_slice(file, 0, header, header, header, size, header, tells_of(header))]
     if "PerFrameFunctionalGroupsSequence" not in header:
         raise UnreadableVolumeError("DICOM frames without positions in the patient")
     shared = header.get("SharedFunctionalGroupsSequence", [None])[0]
     frames = header.PerFrameFunctionalGroupsSequence
+    skip = place_dimensions(header)
     return [
         replace(
             _slice(
@@ -117,6 +160,7 @@ def slices_of(file: Path, header: Any) -> list[Slice]:
                 _group("PixelMeasuresSequence", frame, shared),
                 size,
                 header,
+                tells_of(header, index, frame, shared, skip),
             ),
             rescale=rescale,
         )
@@ -148,7 +192,14 @@ def _scale(group: Any) -> tuple[float, float]:
 
 
 def _slice(
-    file: Path, frame: int, position: Any, orientation: Any, measures: Any, size: tuple[int, int], header: Any
+    file: Path,
+    frame: int,
+    position: Any,
+    orientation: Any,
+    measures: Any,
+    size: tuple[int, int],
+    header: Any,
+    tells: dict[str, Any],
 ) -> Slice:
     place = _numbers(position.get("ImagePositionPatient"), 3)
     cosines = _numbers(orientation.get("ImageOrientationPatient"), 6)
@@ -160,8 +211,8 @@ def _slice(
         orientation=cosines,
         spacing=(spacing[0], spacing[1]),
         size=size,
-        number=int(header.get("InstanceNumber", 0) or 0),
         header=header,
+        tells=tells,
     )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from voxmix.errors import InputError
+from voxmix.volumes.dicom_sniff import DICOM_SUFFIXES, begins_as_dicom
+from voxmix.volumes.dicom_split import set_pieces_aside, without_loose_slices
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 
 IMAGE_SUFFIXES = (
@@ -15,7 +17,6 @@ IMAGE_SUFFIXES = (
 PAIR_HEADERS, PAIR_VOXELS = (".hdr", ".hdr.gz"), (".img", ".img.gz")
 """The two files of a pair, each plain or packed, in capitals or not."""
 
-DICOM_SUFFIXES = (".dcm", ".ima")
 ZIP_SUFFIX = ".zip"
 """A zip holds the DICOM files of one scan, as archives and PACS export them."""
 
@@ -24,6 +25,12 @@ UNREAD_SUFFIXES = (
     ".vtk", ".tif", ".tiff", ".gipl", ".mat", ".h5", ".hdf5", ".pt", ".pkl",
 )  # fmt: skip
 """Suffixes of files that may hold volumes and are not read: such a file is set aside, not passed over."""
+_OTHER_SUFFIXES = (
+    ".txt", ".json", ".csv", ".tsv", ".xml", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".md", ".log", ".db", ".py",
+    ".gz", ".img", ".raw", ".bval", ".bvec", ".xlsx", ".zip",
+)  # fmt: skip
+"""Suffixes of files that hold no DICOM: they are not opened to see."""
+
 LABEL_ENDING = "_seg"
 NO_VOLUMES = "a domain without volumes, left out"
 _NO_VOLUMES = "volumes end in " + ", ".join(IMAGE_SUFFIXES) + " or are folders or zips of DICOM files"
@@ -76,7 +83,7 @@ def read_folder(folder: Path, *, exclude: Collection[str] = ()) -> Manifest:
     set_aside: list[SetAside] = []
     empty: list[Path] = []
     for domain in domains:
-        found_here = list(_volumes(domain, set_aside))
+        found_here = set_pieces_aside(list(_volumes(domain, set_aside)), set_aside)
         if not found_here:
             empty.append(domain)
         records.extend(found_here)
@@ -95,15 +102,17 @@ def _first_reason(set_aside: list[SetAside]) -> str:
 def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
     for place, names in _walk(domain):
         within = place.relative_to(domain).parts
-        if within and any(_is_dicom(place / name) for name in names):
+        if within and any(is_dicom(place / name) for name in names):
             yield VolumeRecord(path=place, domain=domain.name, subject=within[0])
+        loose = [] if within else [name for name in names if is_dicom(place / name)]
+        names = without_loose_slices(place, names, loose, set_aside)
         by_stem: dict[str, Path] = {}
         for name in names:
             stem, suffix = split_suffix(name)
             reason = _unread(name, names)
             if reason:
                 set_aside.append(SetAside(path=place / name, domain=domain.name, reason=reason))
-            if not suffix or (within and suffix in DICOM_SUFFIXES):
+            if (not suffix and name not in loose) or (within and suffix in DICOM_SUFFIXES):
                 continue
             if stem in by_stem:
                 raise InputError(
@@ -135,15 +144,15 @@ def _unread(name: str, names: list[str]) -> str:
     return f"files that end in {unread} are not read" if unread else ""
 
 
-def _is_dicom(path: Path) -> bool:
-    """Return whether the name says DICOM, or, for a name without a suffix, the file does."""
-    if "." in path.name:
-        return split_suffix(path.name)[1] in DICOM_SUFFIXES
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+def is_dicom(path: Path) -> bool:
+    """Return whether the name says DICOM, or, where it says nothing, the file does.
+
+    Names of DICOM files are often UIDs or numbers with dots: what follows a dot is an ending only where it is known.
+    """
+    suffix = split_suffix(path.name)[1]
+    if suffix or path.name.lower().endswith((*UNREAD_SUFFIXES, *_OTHER_SUFFIXES)):
+        return suffix in DICOM_SUFFIXES
+    return begins_as_dicom(path)
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -9,7 +9,7 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.volumes.dicom import list_series
 from voxmix.volumes.headers import claimed_grid
-from voxmix.volumes.layouts import DICOM_SUFFIXES, ZIP_SUFFIX, split_suffix
+from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 from voxmix.volumes.read import MAX_VOXELS
 from voxmix.volumes.volume import spatial_shape
@@ -64,7 +64,7 @@ def _parts(record: VolumeRecord, times: str) -> Iterator[VolumeRecord]:
         yield record
         return
     try:
-        if record.path.is_dir() or split_suffix(record.path.name)[1] in DICOM_SUFFIXES:
+        if record.path.is_dir() or is_dicom(record.path):
             series = list(list_series(record.path))
         elif split_suffix(record.path.name)[1] == ZIP_SUFFIX:
             series = list(list_zip(record.path, max_voxels=MAX_VOXELS))

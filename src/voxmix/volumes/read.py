@@ -14,7 +14,7 @@ from voxmix._optional import require
 from voxmix.errors import InputError
 from voxmix.volumes.detached import data_files
 from voxmix.volumes.dicom import read_dicom
-from voxmix.volumes.layouts import DICOM_SUFFIXES, ZIP_SUFFIX, split_suffix
+from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
 from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.stacks import array_header, part_sizes, stack_volume
 from voxmix.volumes.volume import (
@@ -106,7 +106,7 @@ def _read(path: Path, *, volume: int | None, series: str, max_voxels: int, dtype
     suffix = split_suffix(path.name)[1]
     reader: Callable[..., Volume]
     options: dict[str, Any] = {"volume": volume, "max_voxels": max_voxels}
-    if path.is_dir() or suffix in DICOM_SUFFIXES:
+    if path.is_dir() or is_dicom(path):
         reader = read_dicom
     elif suffix == ZIP_SUFFIX:
         reader = read_zip

@@ -1,20 +1,18 @@
 """Zips of DICOM files, as archives and PACS export them: unpacked to a folder that is gone afterwards."""
 
-import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from voxmix.volumes.dicom import list_series, read_dicom
+from voxmix.volumes.dicom import list_series, may_be_marked, read_dicom, reading_mark
+from voxmix.volumes.scratch import temporary_folder
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 _MAX_FILES = 100_000
-_PREFIX = "voxmix-zip-"
 _BYTES_PER_VOXEL = 8
 _CHUNK = 1 << 20
+_MAX_BYTES = 1 << 32
 
 
 def read_zip(path: Path, *, volume: int | None, series: str, max_voxels: int) -> Volume:
@@ -41,34 +39,32 @@ def list_zip(path: Path, *, max_voxels: int) -> tuple[tuple[str, int], ...]:
         return list_series(folder)
 
 
+def zip_mark(path: Path, *, series: str, volume: int | None) -> str:
+    """Return :func:`voxmix.volumes.dicom.reading_mark` of the files in a zip; the first is looked at before all."""
+    if volume is not None:
+        return reading_mark(path, series=series, volume=volume)
+    try:
+        with temporary_folder() as folder, zipfile.ZipFile(path) as archive:
+            first = next(entry for entry in archive.infolist() if not entry.is_dir())
+            with archive.open(first) as stream:
+                (folder / "0").write_bytes(stream.read(_CHUNK))
+            if not series and not may_be_marked(folder / "0"):
+                return ""
+        with _unpacked(path, max_bytes=_MAX_BYTES) as folder:
+            return reading_mark(folder, series=series, volume=volume)
+    except Exception:  # Damaged: reading says what is wrong.
+        return ""
+
+
 @contextmanager
 def _unpacked(path: Path, *, max_bytes: int) -> Iterator[Path]:
-    """Yield a folder with the files of a zip, which is gone afterwards: at the latest when the next zip is read."""
-    _remove_orphans()
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as name:
+    """Yield a folder with the files of a zip, which is gone afterwards."""
+    with temporary_folder() as folder:
         try:
-            unpack(path, Path(name), max_bytes=max_bytes)
+            unpack(path, folder, max_bytes=max_bytes)
         except (zipfile.BadZipFile, NotImplementedError):
             raise UnreadableVolumeError("damaged: it cannot be unpacked") from None
-        yield Path(name)
-
-
-def _remove_orphans() -> None:
-    """Remove what processes that were killed left: the files of a zip name patients."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        owner = folder.name.removeprefix(_PREFIX).split("-")[0]
-        if owner.isdecimal() and not _is_alive(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # Another user's process, or no process number.
-        return True
-    return True
+        yield folder
 
 
 def unpack(path: Path, folder: Path, *, max_bytes: int) -> None:
