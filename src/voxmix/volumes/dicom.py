@@ -51,7 +51,7 @@ def read_dicom(path: Path, *, volume: int | None, series: str = "", max_voxels: 
     stack = stack_of(slices)
     if stack.count < min(MIN_SLICES, len(slices)):
         raise UnreadableVolumeError(
-            f"{len(slices)} DICOM slices at only {stack.count} places; at least {MIN_SLICES} places are needed"
+            f"{len(slices)} DICOM slices at only {stack.count} place{'s' * (stack.count > 1)}; at least {MIN_SLICES} places are needed"
         )
     columns, rows = slices[0].size
     check_shape((columns, rows, stack.count), max_voxels=max_voxels)
