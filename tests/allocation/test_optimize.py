@@ -1,6 +1,7 @@
 """Allocations are optimal, certified, feasible, and follow their domains through any relabeling."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -210,6 +211,26 @@ def test_one_feasible_point_is_given_back():
 def test_impossible_requests_are_refused(option, words):
     with pytest.raises(InputError, match=words):
         allocate(fitted(), **({"budget": 5000} | option))
+
+
+def test_whiskers_hold_each_share_by_itself_and_together_says_how_often_all():
+    """Truth of the report's sentence: the shares of the resamples are found anew, one law at a time."""
+    rng = np.random.default_rng(4)
+    truth = random_law(rng, 5, rho=0.7)
+    table = simulate(truth, budgets=BUDGETS, mixtures=[np.full(5, 0.2)], noise=0.03, rng=rng)
+    law = fit(table, law="diversity", bootstrap=60)
+    found = allocate(law, budget=9000)
+    shares = []
+    for k in range(60):
+        one = replace(law, parameters=law.bootstrap.take(k), bootstrap=None)
+        shares.append(allocate(one, budget=9000).mixture.weights)
+    inside = (shares >= found.intervals[:, 0] - 2e-4) & (shares <= found.intervals[:, 1] + 2e-4)
+    assert found.together == pytest.approx(inside.all(axis=1).mean(), abs=0.04)
+    assert found.together < inside.mean(axis=0).min()  # so "90% of the mixtures" would be false
+    assert Allocation.from_dict(found.to_dict()).together == found.together
+    old = {name: value for name, value in found.to_dict().items() if name != "together"}
+    assert Allocation.from_dict(old).together is None
+    assert allocate(replace(law, bootstrap=None), budget=9000).together is None
 
 
 def test_round_trip_and_json(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from voxmix import Mixture, allocate, fit
-from voxmix.allocation import path, plan, structure, suggest
+from voxmix.allocation import path, plan, roles, structure, suggest
 from voxmix.errors import InputError
 from voxmix.law.simulate import random_law, simulate
 
@@ -34,6 +34,17 @@ def test_structure_is_transfer_averaged_without_the_diagonal(law):
     assert value["effective_budget"]["D1"]["D0"] == found.contributions[0, 1]
 
 
+def test_roles_belong_to_the_law_whatever_the_mixture(law):
+    skewed = Mixture.from_dict({"D0": 0.85, "D1": 0.05, "D2": 0.05, "D3": 0.05})
+    assert structure(law, mixture=skewed, budget=700).roles == structure(law).roles == roles(law)
+
+
+def test_of_two_domains_neither_is_a_hub():
+    rng = np.random.default_rng(0)
+    two = fit(simulate(random_law(rng, 2), budgets=(500, 1000, 2000)))
+    assert set(structure(two).roles.values()) == {""}
+
+
 def test_fall_rate_is_the_exponent_where_nothing_is_irreducible(law):
     found = structure(law)
     loss = law.evaluate(np.full(4, 0.25), law.budget_range[1])
@@ -60,6 +71,27 @@ def test_plan_below_the_irreducible_loss_is_refused(law):
         plan(law, loss={"D1": float(law.irreducible_loss[1])})
     with pytest.raises(InputError, match="LUNG"):
         plan(law, loss={"LUNG": 0.1})
+
+
+def test_a_plan_far_outside_the_fitted_budgets_is_a_guess_and_an_absurd_one_is_refused(law):
+    least = float(law.irreducible_loss[0])
+    edge = float(law.evaluate(np.full(4, 0.25), 4000)[0])
+    losses = np.geomspace(edge, least * (1 + 1e-9) if least > 0 else edge * 1e-6, 200)
+    guessed = refused = 0
+    for wanted in losses[1::20]:
+        try:
+            found = plan(law, loss={"D0": float(wanted)})
+        except InputError as error:
+            refused += 1
+            assert "no run tells" in str(error) or "no budget up to" in str(error)
+            assert "4,000" in str(error) or "1e+15" in str(error)
+            continue
+        assert found.budget <= 1000 * 4000
+        if found.budget > 10 * 4000:
+            guessed += 1
+            assert "so it is a guess" in found.notes[0]
+    assert guessed
+    assert refused
 
 
 def test_path_over_budgets_is_allocate_at_each(law):

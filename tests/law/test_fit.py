@@ -276,6 +276,7 @@ def test_ten_thousand_rows_take_seconds():
     assert fit(table).transfer.shape == (5, 5)
 
 
+@pytest.mark.filterwarnings("ignore:.*no noise of the seeds explains")
 @given(seed=st.integers(0, 10_000), kind=st.sampled_from(["steps", "rising", "wild", "holes"]))
 @settings(max_examples=12, deadline=None)
 def test_shaky_tables_are_fitted_with_a_status_or_refused_in_words(seed, kind):

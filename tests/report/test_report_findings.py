@@ -10,8 +10,10 @@ from voxmix.mixture import Mixture
 from voxmix.report import Check, ReportContent
 from voxmix.report.figures import answer_data, means_data
 from voxmix.report.findings import Measured, check_budgets, forecast, measured, rank_strategies
+from voxmix.report.law_sections import curves_section
+from voxmix.report.law_tables import outlier_table
 from voxmix.report.sections import answer_section
-from voxmix.report.words import answer_sentence, doubts, verdict_sentences
+from voxmix.report.words import answer_sentence, doubts, sureness_sentences, verdict_sentences
 
 
 def _measured(means: list[float], *, seeds: int, noise: float, seed: int = 0) -> Measured:
@@ -192,3 +194,49 @@ def test_a_poor_forecast_and_repeats_are_doubted(content: ReportContent) -> None
     assert "not its predictions" in " ".join(doubts(content, answer=data, items=(wrong,)))
     assert "Repeats are worth less than new volumes" in said
     assert "times outside the fitted budgets" in said
+
+
+def test_the_report_names_the_roles_that_the_law_s_verbs_name(content: ReportContent) -> None:
+    from voxmix.allocation import structure
+    from voxmix.report.roles import domain_roles
+
+    for name, law in content.laws.items():
+        found = structure(law, budget=700).roles
+        assert domain_roles(content, law=name) == tuple(found[domain] for domain in content.domain_names)
+
+
+def test_the_sentence_on_whiskers_is_true_one_domain_at_a_time(content: ReportContent) -> None:
+    data = answer_data(content)
+    assert data is not None
+    item = content.strategies[data.strategy]
+    words = " ".join(sureness_sentences(item, data))
+    assert "one domain at a time" in words
+    assert f"at once in {item.together:.0%} of the resamples" in words
+    assert item.together < 0.9
+
+
+def test_odd_losses_and_laws_that_disagree_are_reasons_to_doubt(content: ReportContent) -> None:
+    from voxmix.law.outliers import Outlier
+
+    odd = Outlier(
+        run="r7", seed=1, budget=2000.0, mixture="HN-CT", target="ABD-CT", loss=2.0, expected=0.04
+    )
+    law = content.laws["diversity"]
+    tau = law.transfer.copy()
+    tau[0, 1] /= 300
+    laws = {
+        "transfer": dataclasses.replace(
+            law, law="transfer", parameters=dataclasses.replace(law.parameters, transfer=tau)
+        ),
+        "diversity": dataclasses.replace(law, outliers=(odd,)),
+    }
+    changed = dataclasses.replace(content, laws=laws)
+    found = " ".join(doubts(changed, answer=None, items=()))
+    assert "Run r7" in found or "run r7 (seed 1, 2,000 draws of HN-CT) on ABD-CT" in found
+    assert "is set aside" in found
+    assert f"ABD-CT to ABD-MRI {tau[0, 1]:.2g} by transfer" in found
+    table = outlier_table(changed, law="diversity")
+    assert table is not None
+    assert table.rows == (("r7", 1, 2000.0, "HN-CT", "ABD-CT", 2.0, 0.04),)
+    assert outlier_table(content, law="diversity") is None
+    assert "Losses that no noise explains" in [b.heading for b in curves_section(changed).blocks]

@@ -37,7 +37,10 @@ class Allocation:
         gap: proven bound on how much lower the objective can be.
         shadow_price: fall of the objective per one more allowed draw of each source: above 0 where a cap
             holds it back, below 0 where a least weight or a fixed weight forces it, 0 where it is free.
-        intervals: low and high weight per source over the bootstrap draws at ``level``; None without draws.
+        intervals: low and high weight per source over the bootstrap draws at ``level``, each source by itself;
+            None without draws.
+        together: share of the bootstrap draws in which every weight lies inside its interval at once; None
+            without draws.
         near_optimal: per source, the least and largest weight among feasible mixtures whose objective is
             within ``tolerance`` of the best.
         baselines: name to what that mixture is predicted to give for the same budget.
@@ -65,6 +68,7 @@ class Allocation:
     kind: str = "mean"
     told_apart: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    together: float | None = None
 
     @property
     def effective_budget(self) -> Float[np.ndarray, "target source"]:
@@ -115,6 +119,7 @@ class Allocation:
                 for name, values in by_domain.items()
             },
             "level": self.level,
+            "together": self.together,
             "tolerance": self.tolerance,
             "min_weight": self.min_weight,
             "predicted_loss": dict(zip(self.targets, self.predicted_loss.tolist(), strict=True)),
@@ -203,4 +208,5 @@ def _read(value: dict[str, Any]) -> Allocation:
         },
         told_apart=dict(value["told_apart"]),
         notes=tuple(value["notes"]),
+        together=value.get("together"),  # unknown to allocations made before 2026-11-28
     )

@@ -89,9 +89,12 @@ def allocate(
     money = found.money[0]
     mixture = Mixture(domains=law.domains, weights=_exact(bounds.to_draws(money)))
     losses = landscape.loss(money[None])
-    many = None
+    intervals = together = None
     if law.bootstrap is not None:
         many = optimum(Landscape(law.bootstrap, budget, bounds.price), bounds, aim, tolerance=1e-6)
+        shares = bounds.to_draws(many.money)
+        intervals = bias_corrected(shares, mixture.weights, level, alike=_ALIKE)
+        together = _together(shares, intervals)
     baselines, told = _baselines(law, landscape, bounds, aim, mixtures, money)
     draws = bounds.draws(float(budget), money)
     return Allocation(
@@ -110,14 +113,19 @@ def allocate(
         min_weight=float(min_weight),
         near_optimal=near_optimal(landscape, bounds, aim, found, tolerance=tolerance),
         tolerance=tolerance,
-        intervals=None
-        if many is None
-        else bias_corrected(bounds.to_draws(many.money), mixture.weights, level, alike=_ALIKE),
+        intervals=intervals,
+        together=together,
         level=level,
         baselines=baselines,
         told_apart=told,
         notes=_notes(law, budget, told, float(found.gap[0]), float(found.objective[0])),
     )
+
+
+def _together(shares: Float[np.ndarray, "draw source"], intervals: Float[np.ndarray, "source 2"]) -> float:
+    """Return the share of draws in which every weight lies inside its interval at once."""
+    inside = (shares >= intervals[:, 0] - _ALIKE) & (shares <= intervals[:, 1] + _ALIKE)
+    return float(inside.all(axis=1).mean())
 
 
 def _check(
@@ -237,12 +245,8 @@ def _notes(
     law: FittedLaw, budget: float, told: Mapping[str, float], gap: float, value: float
 ) -> tuple[str, ...]:
     notes = []
-    if law.extrapolation(budget) > 1:
-        low, high = law.budget_range
-        notes.append(
-            f"the budget lies {law.extrapolation(budget):.1f} times outside the fitted budgets {low:g} to {high:g}; "
-            "check the mixture with a run"
-        )
+    if beyond := law.beyond(budget):
+        notes.append(f"the {beyond}; check the mixture with a run")
     for name, share in told.items():
         if 1 - _TELL < share < _TELL:
             notes.append(

@@ -16,6 +16,7 @@ from voxmix.law.forms import Landscape
 from voxmix.mixture import Mixture
 
 _LARGEST = 1e15
+_ABSURD = 1000.0  # times the largest fitted budget
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -58,7 +59,8 @@ def plan(
     uniform mixture would need (None where it never gets there).
 
     Raises:
-        InputError: an unknown target, a loss at or below the irreducible one, or limits in conflict.
+        InputError: an unknown target, a loss at or below the irreducible one or a thousand times outside the fitted
+            budgets, or limits in conflict.
     """
     unknown = [name for name in loss if name not in law.targets]
     if not loss or unknown:
@@ -96,12 +98,14 @@ def plan(
             "loosen them"
         )
     weights = best(budget)[1]
-    notes = []
-    if law.extrapolation(budget) > 1:
-        low, high = law.budget_range
-        notes.append(
-            f"the budget lies {law.extrapolation(budget):.1f} times outside the fitted budgets {low:g} to {high:g}"
+    if budget > _ABSURD * law.budget_range[1]:
+        raise InputError(
+            f"{dict(loss)} would take about {budget:.0e} draws by this law, {budget / law.budget_range[1]:.0e} times the "
+            f"largest fitted budget ({law.budget_range[1]:,.0f}): no run tells how losses fall so far out, so this is no "
+            "plan; ask for higher losses, or add runs at larger budgets and fit again"
         )
+    beyond = law.beyond(budget)
+    notes = [f"the {beyond}; check it with a run on the way"] if beyond else []
     mixture = Mixture(domains=law.domains, weights=weights / weights.sum())
     draws = budget
     if cost:

@@ -11,8 +11,16 @@ from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape
 from voxmix.mixture import Mixture
 
-_LOW = 0.5  # an island gives and gets less than half of what the median domain does
-_EARLY = 2 / 3  # an easy domain's loss falls at less than two thirds of the median rate
+_LOW = 0.5
+_LEAST = 3  # domains: of two, one would always be the hub
+
+RULES = (
+    "hub: the highest mean outgoing transfer, with three domains or more. "
+    "island: mean outgoing and mean incoming transfer both below half the median over domains. "
+    "easy: doubling its own draws at the largest fitted budget lowers its loss by less than half as much, "
+    "relatively, as for the median domain."
+)
+"""The roles in words; :func:`roles` decides them, for every verb and for the report."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -22,8 +30,7 @@ class Structure:
     Attributes:
         outgoing: mean transfer of each source to the other targets.
         incoming: mean transfer to each target from the other sources.
-        roles: per domain "hub" (highest outgoing), "island" (outgoing and incoming below half the median),
-            "easy" (its loss falls at less than two thirds of the median rate at this mixture), or "".
+        roles: per domain "hub", "island", "easy" or "", by ``RULES``: of the law, whatever the mixture.
         rate: share by which each target's loss falls when every draw is multiplied, ``-dlnL/dlnN``.
         direct: draws of each target's own domain.
         contributions: draws of the target that each source gives it.
@@ -104,7 +111,7 @@ def structure(law: FittedLaw, *, mixture: Mixture | None = None, budget: float |
         budget=draws,
         outgoing=outgoing,
         incoming=incoming,
-        roles=roles(law.domains, law.targets, outgoing, incoming, rate),
+        roles=roles(law),
         rate=rate,
         direct=direct,
         contributions=law.contributions(shares, draws),
@@ -126,20 +133,27 @@ def fall_rate(
     return np.where(np.isfinite(rate), rate, 0.0)
 
 
-def roles(
-    domains: tuple[str, ...],
-    targets: tuple[str, ...],
-    outgoing: Float[np.ndarray, " source"],
-    incoming: Float[np.ndarray, " target"],
-    rate: Float[np.ndarray, " target"],
-) -> dict[str, str]:
-    """Return the role of every domain: hub, island, easy or none."""
-    found = dict.fromkeys(domains, "")
-    for j, name in enumerate(targets):
-        i = domains.index(name)
-        if outgoing[i] < _LOW * np.median(outgoing) and incoming[j] < _LOW * np.median(incoming):
-            found[name] = "island"
-        elif rate[j] < _EARLY * np.median(rate):
+def roles(law: FittedLaw) -> dict[str, str]:
+    """Return the role of every domain by ``RULES``: hub, before island, before easy; "" for none."""
+    found = dict.fromkeys(law.domains, "")
+    if len(law.domains) < _LEAST:
+        return found
+    own = np.array([law.domains.index(name) for name in law.targets])
+    outgoing, incoming = mean_transfers(law.transfer, own)
+    gain = _doubling_gain(law, own)
+    for j, name in enumerate(law.targets):
+        if gain[j] < _LOW * np.median(gain):
             found[name] = "easy"
-    found[domains[int(np.argmax(outgoing))]] = "hub"
+        if outgoing[own[j]] < _LOW * np.median(outgoing) and incoming[j] < _LOW * np.median(incoming):
+            found[name] = "island"
+    found[law.domains[int(np.argmax(outgoing))]] = "hub"
     return found
+
+
+def _doubling_gain(law: FittedLaw, own: np.ndarray) -> Float[np.ndarray, " target"]:
+    """Return the relative fall of each target's loss when its own draws double at the largest fitted budget."""
+    alone, place = np.eye(len(law.domains))[own], np.arange(len(own))
+    once, twice = (law.evaluate(alone, factor * law.budget_range[1])[place, place] for factor in (1, 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = 1 - twice / once
+    return np.where(np.isfinite(gain), gain, 0.0)

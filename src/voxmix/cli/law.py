@@ -79,6 +79,9 @@ def fit(
             help="Let repeats of the volumes that exist count less: a rate R, fitted or per-domain."
         ),
     ] = None,
+    keep_outliers: Annotated[
+        bool, typer.Option("--keep-outliers", help="Fit losses too that no noise explains; they are named.")
+    ] = False,
     bootstrap: Annotated[int | None, typer.Option(help="Resamples for the intervals; 0 for none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
     as_json: JsonOption = False,
@@ -103,6 +106,7 @@ def fit(
         "rho": rho,
         "holdout_budget": _number_or_word(holdout_budget),
         "repetition": _number_or_word(repetition),
+        "keep_outliers": keep_outliers or None,
         "bootstrap": bootstrap,
         "seed": seed,
     }
@@ -136,6 +140,8 @@ def _number_or_word(text: str | None) -> float | str | None:
 
 
 def _show_law(law: Any) -> None:
+    from voxmix.law.doubt import doubts_of
+
     sure = law.intervals()
 
     def cell(name: str, place: tuple[int, ...]) -> str:
@@ -162,7 +168,7 @@ def _show_law(law: Any) -> None:
         emit(f"- held out: mean relative error {law.holdout.mean_relative_error:.1%}")
     for message in law.notes:
         emit(f"- {message}")
-    for message in dict.fromkeys(problem.message for problem in law.problems()):
+    for message in doubts_of(law.problems()):
         emit(f"- {message}")
 
 

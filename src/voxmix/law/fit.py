@@ -1,5 +1,6 @@
 """fit(): from a table of losses to a law with its health."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -7,22 +8,24 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from voxmix._progress import ProgressCallback, silent
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law import forms
 from voxmix.law.cells import Cells, gather
 from voxmix.law.compare import compare
 from voxmix.law.diagnose import compare_cells
+from voxmix.law.doubt import with_widths
 from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS, LawParameters
 from voxmix.law.health import statuses
 from voxmix.law.joint import solve
 from voxmix.law.noise import judge_noise
+from voxmix.law.oddities import oddities
+from voxmix.law.outliers import find_outliers, outlier_sentence
 from voxmix.law.profile import with_profiles
 from voxmix.law.repetition import saturated
 from voxmix.law.twostage import FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable
-
 
 def fit(
     table: MeasurementTable,
@@ -38,6 +41,7 @@ def fit(
     holdout_budget: float | str | None = None,
     repetition: float | str | None = None,
     volumes: Mapping[str, float] | None = None,
+    keep_outliers: bool = False,
     progress: ProgressCallback = silent,
 ) -> FittedLaw:
     """Return the law that fits a table of losses, with R2, residuals and a status per parameter.
@@ -59,12 +63,26 @@ def fit(
             The bootstrap holds R.
         volumes: volumes that exist per domain, for repetition; else those of the table.
         holdout_budget: a budget, or "largest", that is kept from the fit and compared with its prediction.
+        keep_outliers: fit losses that no noise explains too (:mod:`voxmix.law.outliers`). They are named either way;
+            by default they are set aside, because one diverged run moves a transfer a hundredfold.
+
+    Warns:
+        VoxmixWarning: the table holds losses that no noise explains; names the worst.
 
     Raises:
         InputError: an unknown option, or a table from which no curve can be fitted.
     """
     options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap)
-    whole = gather(table)
+    if len(table) and not np.any(np.asarray(table.loss) > 0):
+        raise InputError("all losses are 0, so there is nothing to fit; check the column loss")
+    odd = find_outliers(table)
+    used = table
+    if odd:
+        warnings.warn(outlier_sentence(odd, kept=keep_outliers), VoxmixWarning, stacklevel=2)
+        if not keep_outliers:
+            places = {(item.run, item.target) for item in odd}
+            used = table.select(np.array([key not in places for key in zip(table.run, table.target, strict=True)]))
+    whole = gather(used)
     kept = _kept(whole, holdout_budget)
     own, dropped = _fittable(whole.only_cells(kept), options)
     whole = whole.only_targets(own)
@@ -73,8 +91,6 @@ def fit(
     if comparison is not None:
         law = comparison.chosen.law
         options = replace(options, law=law, method=comparison.chosen.method, loss=comparison.chosen.loss)
-    if not np.any(cells.loss > 0):
-        raise InputError("all losses are 0, so there is nothing to fit; check the column loss")
     batch, converged = solve(cells, np.nan_to_num(cells.loss)[None], options)
     parameters = batch.take(0)
     noise = judge_noise(cells, parameters, options)
@@ -97,13 +113,15 @@ def fit(
         max_exponent=options.max_exponent,
         bootstrap=draws,
         table_digest=table.digest,
-        notes=() if comparison is None else (comparison.reason,),
+        outliers=odd,
+        outliers_kept=bool(odd) and keep_outliers,
+        notes=(*(() if comparison is None else (comparison.reason,)), *oddities(used, cells)),
         holdout=None if kept.all() else compare_cells(whole, parameters, np.flatnonzero(~kept)),
         comparison=None if comparison is None else comparison.to_dict(),
         volumes={d: float(v) for d, v in zip(cells.domains, cells.volumes, strict=True) if not np.isnan(v)}
         | dict(volumes or {}),
     )
-    return with_profiles(fitted)
+    return with_widths(with_profiles(fitted))
 
 
 def _kept(cells: Cells, holdout: float | str | None) -> Bool[np.ndarray, " cell"]:

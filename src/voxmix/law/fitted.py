@@ -13,9 +13,11 @@ from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law import forms
 from voxmix.law.diagnose import Holdout
 from voxmix.law.forms import LawParameters
+from voxmix.law.outliers import Outlier
 from voxmix.mixture import Mixture
 
 FORMAT = 1
+FAR = 10.0  # times outside the fitted budgets from which a number is a guess
 State = Literal["ok", "at bound", "not identified", "not converged"]
 
 
@@ -88,6 +90,7 @@ class FittedLaw:
     ``transfer[source, target]`` is the worth of one draw of source for target, in draws of target.
     ``targets`` equals ``domains`` unless a domain was never measured as a target. ``holdout`` compares the law
     with a budget that was kept from the fit, ``comparison`` is what law "auto" tried, and why it chose this.
+    ``outliers`` are the losses that no noise explains; they were set aside from the fit unless ``outliers_kept``.
     ``noise`` is the standard deviation of a cell's mean loss per target, relative to the loss, as the fit judged it.
     """
 
@@ -108,6 +111,8 @@ class FittedLaw:
     notes: tuple[str, ...] = ()
     holdout: Holdout | None = None
     comparison: dict[str, Any] | None = None
+    outliers: tuple[Outlier, ...] = ()
+    outliers_kept: bool = False
 
     @property
     def irreducible_loss(self) -> Float[np.ndarray, " target"]:
@@ -161,6 +166,16 @@ class FittedLaw:
         low, high = self.budget_range
         return max(budget / high, low / budget, 1.0)
 
+    def beyond(self, budget: float) -> str:
+        """Return in words how far a budget lies outside the fitted ones, from ten times on as a guess; "" inside."""
+        times = self.extrapolation(budget)
+        if times <= 1:
+            return ""
+        low, high = self.budget_range
+        told = f"{times:,.1f}" if times < 1e6 else f"{times:.0e}"
+        found = f"budget {budget:,.6g} lies {told} times outside the fitted budgets {low:,g} to {high:,g}"
+        return found + (": no run near it backs this, so it is a guess" if times > FAR else "")
+
     def evaluate(
         self, weights: Float[np.ndarray, "*rows source"], budget: float
     ) -> Float[np.ndarray, "*rows target"]:
@@ -177,14 +192,8 @@ class FittedLaw:
         """
         if not budget > 0:
             raise InputError(f"budget must be above 0 draws, got {budget}")
-        if self.extrapolation(budget) > 1:
-            low, high = self.budget_range
-            warnings.warn(
-                f"budget {budget:g} lies {self.extrapolation(budget):.1f} times outside the fitted budgets "
-                f"{low:g} to {high:g}; check the prediction with a run",
-                VoxmixWarning,
-                stacklevel=2,
-            )
+        if beyond := self.beyond(budget):
+            warnings.warn(f"{beyond}; check the prediction with a run", VoxmixWarning, stacklevel=2)
         return self.evaluate(self.weights_of(mixture), budget)
 
     def effective_budget(self, mixture: Mixture, budget: float) -> Float[np.ndarray, " target"]:

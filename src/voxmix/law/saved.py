@@ -10,6 +10,7 @@ from voxmix.law import forms
 from voxmix.law.diagnose import Holdout
 from voxmix.law.fitted import FORMAT, FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import LawParameters
+from voxmix.law.outliers import Outlier
 from voxmix.law.profile import MOST_PROFILED, has_profile, profile
 
 _BY_TARGET = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
@@ -74,6 +75,8 @@ def law_to_dict(law: FittedLaw) -> dict[str, Any]:
         "budget_range": [float(b) for b in law.budget_range],
         "table_digest": law.table_digest,
         "notes": list(law.notes),
+        "outliers": [item.to_dict() for item in law.outliers],
+        "outliers_kept": law.outliers_kept,
         "holdout": None if law.holdout is None else law.holdout.to_dict(),
         "comparison": law.comparison,
         "bootstrap": None
@@ -218,6 +221,8 @@ def _read(value: dict[str, Any]) -> FittedLaw:
         notes=tuple(value["notes"]),
         holdout=None if value["holdout"] is None else Holdout.from_dict(value["holdout"]),
         comparison=value["comparison"],
+        outliers=tuple(Outlier(**item) for item in value.get("outliers", ())),  # laws of voxmix 0.1 before 2026-11-28
+        outliers_kept=bool(value.get("outliers_kept", False)),
     )
 
 

@@ -1,5 +1,6 @@
 """Sections about the law: scaling curves, transfer, effective budgets."""
 
+from voxmix.law.doubt import doubts_of
 from voxmix.report import law_tables, words
 from voxmix.report.content import ReportContent
 from voxmix.report.curves import curve_panels
@@ -47,9 +48,10 @@ def curves_section(content: ReportContent) -> Section:
                 tables=tuple(law_tables.parameter_table(content, law=name) for name in others),
             )
         )
-        messages = tuple(
-            dict.fromkeys(words.sentence(p.message) for p in content.laws[law].problems() if p.message)
-        )
+        odd = law_tables.outlier_table(content, law=law)
+        if odd is not None:
+            blocks.append(Block(heading="Losses that no noise explains", shown=(odd,)))
+        messages = tuple(words.sentence(message) for message in doubts_of(content.laws[law].problems()))
         if messages:
             blocks.append(Block(heading="What these runs cannot tell", bullets=messages))
     return Section(name=name, title=title, blocks=tuple(blocks))

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from voxmix.allocation.structure import RULES
 from voxmix.report.content import ReportContent
 from voxmix.report.curves import CurvePanel
 from voxmix.report.figures import EffectiveData, PathData, TransferData, transfer_data
-from voxmix.report.roles import RULES
 from voxmix.report.table import Cell, Table, columns_of, range_of, relative
 
 
@@ -75,6 +75,31 @@ def parameter_table(content: ReportContent, *, law: str) -> Table:
         columns=columns,
         rows=tuple(rows),
         note="Intervals: bootstrap resamples of the runs." if bounds else "",
+    )
+
+
+def outlier_table(content: ReportContent, *, law: str) -> Table | None:
+    """Return every loss of the proxy runs that no noise explains; None where there is none."""
+    fitted = content.laws[law]
+    if not fitted.outliers:
+        return None
+    return Table(
+        name=f"outliers-{law}",
+        title="Losses of the proxy runs that no noise explains",
+        columns=columns_of(
+            ("run", "text"),
+            ("seed", "count"),
+            ("draws", "count"),
+            ("trained on", "text"),
+            ("target", "text"),
+            ("loss", "number"),
+            ("expected about", "number"),
+        ),
+        rows=tuple(
+            (item.run, item.seed, item.budget, item.mixture, item.target, item.loss, item.expected)
+            for item in fitted.outliers
+        ),
+        note="They are fitted all the same." if fitted.outliers_kept else "They are set aside from the fit.",
     )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from voxmix.allocation import Allocation
+from voxmix.law.doubt import disagreement_sentence
+from voxmix.law.outliers import outlier_sentence
 from voxmix.report.content import ReportContent
 from voxmix.report.figures import AnswerData, MeansData
 from voxmix.report.findings import Forecast
@@ -70,9 +72,11 @@ def sureness_sentences(item: Allocation, data: AnswerData) -> list[str]:
         i = int(np.argmax(widths))
         low, high = data.interval[i].tolist()
         found.append(
-            f"Resampling the runs, {item.level:.0%} of the resulting mixtures lie in the whiskers; the least "
-            f"certain share is that of {data.domains[i]}, {plain_percent(low)} to {plain_percent(high)}."
+            f"Each whisker is the {item.level:.0%} interval of its own share over resampled runs, one domain at a time; "
+            f"the least certain share is that of {data.domains[i]}, {plain_percent(low)} to {plain_percent(high)}."
         )
+        if item.together is not None:
+            found.append(f"All shares lie in their whiskers at once in {item.together:.0%} of the resamples.")
     else:
         found.append(
             "No intervals: the law was fitted without bootstrap resamples (fit.bootstrap in study.yaml)."
@@ -175,6 +179,10 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
                 "told from these runs; they are listed with the scaling curves."
             )
         found += [sentence(note) for note in law.notes]
+        if law.outliers:
+            found.append(sentence(outlier_sentence(law.outliers, kept=law.outliers_kept)))
+    differing = disagreement_sentence(content.laws)
+    found += [sentence(differing)] if differing else []
     if answer is not None:
         found += _outside(answer) + _repeats(answer)
     found += [

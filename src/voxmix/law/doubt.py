@@ -1,0 +1,131 @@
+"""What a law's statuses say in few sentences: kinds are counted, the first of each named, the rest listed by name."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from voxmix.law import forms
+from voxmix.law.fitted import FittedLaw, ParameterStatus
+
+WIDE = 10.0  # a number whose interval spans more than this factor is not told by the runs
+_NAMED = 2  # messages of one kind that are shown whole
+_LISTED = 6  # names of one kind that are listed
+_LEAST = 0.05  # a transfer below this is next to nothing, whatever its digits
+_SHOWN = 3
+
+
+def with_widths(law: FittedLaw, level: float = 0.9) -> FittedLaw:
+    """Return the law with "not identified" on exponents and transfers whose interval spans more than ``WIDE``.
+
+    The interval is that of the bootstrap, as :meth:`FittedLaw.intervals` gives it; without draws nothing changes.
+    """
+    bounds = law.intervals(level)
+    if bounds is None:
+        return law
+
+    def judged(item: ParameterStatus) -> ParameterStatus:
+        if item.state != "ok" or item.target is None or item.parameter not in ("exponent", "transfer"):
+            return item
+        place = (law.targets.index(item.target),)
+        if item.source is not None:
+            place = (law.domains.index(item.source), *place)
+        low, high = (float(v) for v in bounds[item.parameter][place])
+        if high <= WIDE * low:
+            return item
+        what = f"exponent of {item.target}"
+        more = f"add a budget above {law.budget_range[1]:,.0f} draws of {item.target}"
+        if item.source is not None:
+            what = f"transfer from {item.source} to {item.target}"
+            more = f"add runs of {item.source}, or of mixtures with more of it"
+        message = f"the runs allow any {what} from {low:.2g} to {high:.2g} ({level:.0%} interval); {more}"
+        return replace(item, state="not identified", message=message)
+
+    return replace(law, status=tuple(judged(item) for item in law.status))
+
+
+def doubts_of(problems: Sequence[ParameterStatus]) -> tuple[str, ...]:
+    """Return the messages of statuses that are not ok; of a kind with many, a count, the first, and the names."""
+    kinds: dict[tuple[str, str], dict[str, ParameterStatus]] = defaultdict(dict)
+    said: set[str] = set()
+    for item in problems:
+        if item.message and item.message not in said:
+            said.add(item.message)
+            kinds[item.parameter, item.state][item.message] = item
+    found: list[str] = []
+    for (parameter, state), messages in kinds.items():
+        if len(messages) <= _NAMED:
+            found += messages
+            continue
+        first, *rest = messages
+        names = [_place(messages[message]) for message in rest]
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        noun = f"{parameter.replace('_', ' ').replace('loss', 'losse')}s"
+        found.append(
+            f"{len(messages)} {noun} are {state}: {first}. The same of {', '.join(names[:_LISTED])}{more}"
+        )
+    return tuple(found)
+
+
+def _place(item: ParameterStatus) -> str:
+    return f"{item.source} to {item.target}" if item.source is not None else str(item.target)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disagreement:
+    """One transfer that two laws, fitted to the same runs, tell apart by more than a factor of ``WIDE``."""
+
+    source: str
+    target: str
+    values: tuple[tuple[str, float], tuple[str, float]]
+
+    @property
+    def ratio(self) -> float:
+        """The larger over the smaller value; a value of 0 counts as the smallest that means anything."""
+        small, large = sorted(value for _, value in self.values)
+        return large / max(small, 1e-4)
+
+    @property
+    def sentence(self) -> str:
+        """The pair, and what either law says."""
+        told = " and ".join(f"{value:.2g} by {law}" for law, value in self.values)
+        return f"{self.source} to {self.target} {told}"
+
+
+def disagreements(laws: Mapping[str, FittedLaw]) -> tuple[Disagreement, ...]:
+    """Return the transfers on which laws disagree by more than a factor of ``WIDE``, the largest ratio first.
+
+    Laws without transfer have no say. Values that are all below 0.05 agree: the source is worth next to nothing.
+    """
+    able = {name: law for name, law in laws.items() if law.law != forms.NAIVE}
+    found = []
+    for source in dict.fromkeys(name for law in able.values() for name in law.domains):
+        for target in dict.fromkeys(name for law in able.values() for name in law.targets):
+            told = [
+                (name, float(law.transfer[law.domains.index(source), law.targets.index(target)]))
+                for name, law in able.items()
+                if source in law.domains and target in law.targets and source != target
+            ]
+            if len(told) < 2:
+                continue
+            low, high = min(told, key=lambda item: item[1]), max(told, key=lambda item: item[1])
+            item = Disagreement(source=source, target=target, values=(low, high))
+            if high[1] >= _LEAST and item.ratio > WIDE:
+                found.append(item)
+    return tuple(sorted(found, key=lambda item: -item.ratio))
+
+
+def disagreement_sentence(laws: Mapping[str, FittedLaw]) -> str:
+    """Return on how many transfers the laws disagree, and the largest; empty where they do not."""
+    found = disagreements(laws)
+    if not found:
+        return ""
+    count = np.sum([law.law != forms.NAIVE for law in laws.values()])
+    shown = "; ".join(item.sentence for item in found[:_SHOWN])
+    most = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    pairs = "1 transfer" if len(found) == 1 else f"{len(found)} transfers"
+    return (
+        f"the {count} laws with transfer, fitted to the same runs, differ more than tenfold on {pairs}: {shown}{most}. "
+        "Trust neither number; trained mixtures tell which law is nearer"
+    )

@@ -1,0 +1,139 @@
+"""What a table of losses looks like that was put together wrongly: in other units, swapped, copied, or no losses at all.
+
+Each check gives a sentence, changes nothing, and says nothing of a table that is right: none spoke on the tables of
+real runs that voxmix was tested with.
+"""
+
+from collections import defaultdict
+from itertools import combinations
+
+import numpy as np
+
+from voxmix.law.cells import Cells
+from voxmix.law.outliers import seed_effects
+from voxmix.measurement import MeasurementTable
+
+_LOUD = 30.0  # targets of one study differ tenfold
+_UNITS = 20.0  # budgets of one source against all others
+_SWAPPED = 1.2  # each of two domains beats the other's own data by so much, at every budget
+_SEEDS = 3.0
+_RISE = 1.01
+
+
+def oddities(table: MeasurementTable, cells: Cells) -> tuple[str, ...]:
+    """Return a sentence for each thing about a table that looks like a mistake."""
+    return (
+        *_rising(cells),
+        *_units_of_budgets(table),
+        *_units_of_losses(cells),
+        *_seeds(table),
+        *_swapped(cells),
+        *_copies(table),
+    )
+
+
+def _rising(cells: Cells) -> list[str]:
+    for j in range(len(cells.targets)):
+        loss = cells.loss[cells.pure(int(cells.own[j]), j), j]
+        if len(loss) < 3 or np.any(np.diff(loss) <= 0) or loss[-1] < _RISE * loss[0]:
+            return []
+    return [
+        "the values of every target rise with its own budget, as scores do and losses do not: a law needs losses, where "
+        "less is better, so give 1 - score, or an error"
+    ]
+
+
+def _units_of_budgets(table: MeasurementTable) -> list[str]:
+    ranges = {
+        name: (float(table.budget[table.source == i].min()), float(table.budget[table.source == i].max()))
+        for i, name in enumerate(table.domains)
+        if np.any(table.source == i)
+    }
+    found = []
+    for name, (low, high) in ranges.items():
+        others = [pair for other, pair in ranges.items() if other != name]
+        if others and (
+            high * _UNITS < min(pair[0] for pair in others) or low > _UNITS * max(pair[1] for pair in others)
+        ):
+            found.append(
+                f"{name} was trained alone at {low:,.0f} to {high:,.0f} draws, the other domains at "
+                f"{min(pair[0] for pair in others):,.0f} to {max(pair[1] for pair in others):,.0f}: if these are "
+                "thousands, epochs or steps, write volume draws everywhere"
+            )
+    return found if len(ranges) > 2 else found[:1]
+
+
+def _units_of_losses(cells: Cells) -> list[str]:
+    with np.errstate(divide="ignore"):
+        level = np.array(
+            [np.median(np.log(column[~np.isnan(column)])) for column in cells.loss.T if not np.isnan(column).all()]
+        )
+    found = []
+    for j, name in enumerate(cells.targets if len(level) == len(cells.targets) else ()):
+        rest = np.delete(level, j)
+        if len(rest) and min(abs(level[j] - rest)) > np.log(_LOUD):
+            times = float(np.exp(abs(level[j] - np.median(rest))))
+            found.append(
+                f"losses of {name} are typically {times:,.0f} times {'above' if level[j] > rest[0] else 'below'} those "
+                "of the other targets: bring them to one unit, or weigh the targets (target_weights), because the mean "
+                "loss follows the largest"
+            )
+    return found if len(cells.targets) > 2 else found[:1]
+
+
+def _seeds(table: MeasurementTable) -> list[str]:
+    """Name a seed whose losses all lie threefold off: seeds differ by percents."""
+    effect = seed_effects(table)
+    if len(effect) < 2:
+        return []
+    low, high = min(effect, key=lambda seed: effect[seed]), max(effect, key=lambda seed: effect[seed])
+    times = float(np.exp(effect[high] - effect[low]))
+    if times < _SEEDS:
+        return []
+    return [
+        f"losses of seed {high} are typically {times:,.3g} times those of seed {low} for the same mixture and budget: "
+        "see whether they are in one unit"
+    ]
+
+
+def _swapped(cells: Cells) -> list[str]:
+    found = []
+    for a, b in combinations(range(len(cells.targets)), 2):
+        if _beats(cells, a, b) and _beats(cells, b, a):
+            one, other = cells.targets[a], cells.targets[b]
+            found.append(
+                f"{one} alone is better on {other} than {other} itself, and {other} alone better on {one} than {one}: "
+                "see whether their names are swapped in the column target"
+            )
+    return found
+
+
+def _beats(cells: Cells, source: int, target: int) -> bool:
+    """Whether one target's own domain beats another's own data there, at all budgets (two or more) they share."""
+    own = {cells.budget[k]: cells.loss[k, target] for k in cells.pure(int(cells.own[target]), target)}
+    pairs = [
+        (cells.loss[k, target], own[cells.budget[k]])
+        for k in cells.pure(int(cells.own[source]), target)
+        if cells.budget[k] in own
+    ]
+    return len(pairs) > 1 and all(_SWAPPED * foreign < mine for foreign, mine in pairs)
+
+
+def _copies(table: MeasurementTable) -> list[str]:
+    """Name runs of one mixture and budget whose losses on two targets or more are equal to the last digit."""
+    runs: dict[str, list[int]] = defaultdict(list)
+    for row, run in enumerate(table.run):
+        runs[run].append(row)
+    same: dict[object, list[str]] = defaultdict(list)
+    for run, rows in runs.items():
+        if len(rows) > 1:
+            losses = tuple(sorted((table.target[row], float(table.loss[row])) for row in rows))
+            same[losses].append(run)
+    copies = [names for names in same.values() if len(names) > 1]
+    if not copies:
+        return []
+    first = copies[0]
+    return [
+        f"{sum(len(names) - 1 for names in copies):,} of {len(runs):,} runs have the same losses as another to the last "
+        f"digit ({first[1]} as {first[0]}): a copy tells nothing new, so leave it out"
+    ]

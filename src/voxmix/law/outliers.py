@@ -1,0 +1,288 @@
+"""Losses that no noise explains: rows far from their twins in seed and from their own curve over budgets.
+
+The rule assumes no law, so a law that does not hold makes no outlier. It is robust: medians, the worst row first, and
+everything judged anew without it. In log loss, after each seed's own effect over all runs is taken out:
+
+- *Curve*: the same mixture and target at the nearest budgets below and above. A loss between them is never odd, so
+  steps, plateaus and steep curves are left alone. At the ends of a curve the losses of the two nearest budgets are
+  carried on, or the target's other curves followed; a fall at the largest budget, or a start far above the rest, may
+  be a step, so they must be farther off.
+- *Others*: where a mixture was run at one budget only, the range of all other losses on that target.
+- *Twins*: other seeds of the same mixture and budget. A loss near their median is not odd, unless the whole cell lies
+  far off its curve (two seeds may diverge alike).
+
+A row is odd when it lies outside by more than a factor and six times the noise of the seeds, which is judged by the
+median over all twins and curves. docs/concepts/law.md has the factors and how often they were wrong.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from voxmix.measurement import MeasurementTable
+
+# Factors as differences of log loss.
+_INSIDE = np.log(1.5)  # beyond both neighbours, or from the twins
+_END = np.log(2.0)  # beyond the end of a curve, where noise or a rise would lead
+_STEP = np.log(8.0)  # beyond the end of a curve, where a step would lead
+_STEEPEST = 3.0  # exponent of a step over far-apart budgets; the laws go to 2
+_ONE_WITNESS = 0.5  # the end of a curve is accused by its one neighbour, which may be the odd one itself
+_ALONE = np.log(3.0)  # of a whole cell beyond its curve
+_OTHERS = np.log(10.0)  # beyond all other losses of the target
+_SPREADS = 6.0  # times the noise of one seed, on top of every factor
+_NAMED = 3  # odd losses that a sentence names
+_MAD = 1.4826  # median absolute deviation of a normal to its standard deviation
+_FEW = 6  # values that a median needs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlier:
+    """A loss that no noise explains: where it stands, and about what its twins and its curve lead one to expect.
+
+    ``expected`` is None for a loss of exactly 0, which no run can have.
+    """
+
+    run: str
+    seed: int
+    budget: float
+    mixture: str
+    target: str
+    loss: float
+    expected: float | None
+
+    @property
+    def sentence(self) -> str:
+        """Where the loss stands and what was expected."""
+        here = f"run {self.run} (seed {self.seed}, {self.budget:,.0f} draws of {self.mixture}) on {self.target}: "
+        if self.expected is None:
+            return here + "a loss of exactly 0, which no run can have"
+        return here + f"{self.loss:.3g} where about {self.expected:.3g} was expected"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as JSON-like data."""
+        return asdict(self)
+
+
+_Cell = tuple[float, list[int]]  # budget, and the rows of one mixture and target that are not odd
+
+
+def find_outliers(table: MeasurementTable) -> tuple[Outlier, ...]:
+    """Return the rows that no noise explains, in the order of the table."""
+    loss = np.asarray(table.loss)
+    zero = loss <= 0
+    if zero.all():
+        return ()
+    mixture = _mixtures(table)
+    found: dict[int, float | None] = {int(row): None for row in np.flatnonzero(zero)}
+    effect = seed_effects(table)
+    value = np.log(np.where(zero, 1.0, loss)) - [effect.get(int(seed), 0.0) for seed in table.seed]
+    noise = _noise(table, mixture, value, ~zero)
+    for j in np.unique(table.target_index):
+        here = ~zero & (table.target_index == j)
+        for row, expected in _odd_of_target(table, mixture, value, here, float(noise[j])):
+            found[row] = float(np.exp(expected + np.log(loss[row]) - value[row]))
+    return tuple(_outlier(table, row, found[row]) for row in sorted(found))
+
+
+def outlier_sentence(odd: Sequence[Outlier], *, kept: bool) -> str:
+    """Return how many losses no noise explains, what became of them, and the worst of them."""
+    shown = sorted(odd, key=lambda item: -_off(item))[:_NAMED]
+    more = f"; and {len(odd) - len(shown):,} more" if len(odd) > len(shown) else ""
+    done = (
+        "are fitted all the same, as you asked"
+        if kept
+        else "are set aside (--keep-outliers, in Python keep_outliers=True, fits them)"
+    )
+    what = "1 loss" if len(odd) == 1 else f"{len(odd):,} losses"
+    verb = done.replace("are ", "is ", 1).replace("them)", "it)") if len(odd) == 1 else done
+    return (
+        f"{what} that no noise of the seeds explains {verb}: "
+        f"{'; '.join(item.sentence for item in shown)}{more}. See whether that run diverged"
+    )
+
+
+def _off(item: Outlier) -> float:
+    return np.inf if item.expected is None else abs(float(np.log(item.loss / item.expected)))
+
+
+def _outlier(table: MeasurementTable, row: int, expected: float | None) -> Outlier:
+    source = table.source[row]
+    held = np.flatnonzero(table.weights[row] > 0)
+    return Outlier(
+        run=table.run[row],
+        seed=int(table.seed[row]),
+        budget=float(table.budget[row]),
+        mixture=table.domains[source] if source >= 0 else f"a mixture of {len(held)}",
+        target=table.target[row],
+        loss=float(table.loss[row]),
+        expected=expected,
+    )
+
+
+def _cells(
+    table: MeasurementTable, mixture: np.ndarray, rows: Bool[np.ndarray, " row"]
+) -> Iterator[tuple[tuple[int, float, int], list[int]]]:
+    groups: dict[tuple[int, float, int], list[int]] = defaultdict(list)
+    index = table.target_index
+    for row in np.flatnonzero(rows):
+        groups[int(mixture[row]), float(table.budget[row]), int(index[row])].append(int(row))
+    yield from groups.items()
+
+
+def seed_effects(table: MeasurementTable) -> dict[int, float]:
+    """Return the log effect of each seed that has twins: seeds are blocks, better or worse for every run alike."""
+    usable = np.asarray(table.loss) > 0
+    value = np.log(np.where(usable, table.loss, 1.0))
+    away: dict[int, list[float]] = defaultdict(list)
+    for _, rows in _cells(table, _mixtures(table), usable):
+        if len(rows) > 1:
+            middle = float(np.median(value[rows]))
+            for row in rows:
+                away[int(table.seed[row])].append(float(value[row]) - middle)
+    return {seed: float(np.median(values)) for seed, values in away.items()}
+
+
+def _mixtures(table: MeasurementTable) -> np.ndarray:
+    return np.unique(np.round(table.weights, 9), axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _noise(
+    table: MeasurementTable, mixture: np.ndarray, value: np.ndarray, usable: np.ndarray
+) -> Float[np.ndarray, " domain"]:
+    """Return the standard deviation of one seed's log loss per target: by twins or by curves, whichever is larger.
+
+    The median over all pairs of twins, and over all cells of how far they lie from the line of their neighbours: odd
+    rows are too few to move either. A target with few of them takes those of all targets.
+    """
+    twins: dict[int, list[float]] = defaultdict(list)
+    lines: dict[int, list[float]] = defaultdict(list)
+    curves: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
+    for (m, budget, j), rows in _cells(table, mixture, usable):
+        twins[j] += [abs(float(value[a] - value[b])) / np.sqrt(2) for a, b in combinations(rows, 2)]
+        curves[m, j].append((np.log(budget), float(np.median(value[rows]))))
+    for (_, j), curve in curves.items():
+        x, y = np.array(sorted(curve)).T
+        share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
+        away = y[1:-1] - (1 - share) * y[:-2] - share * y[2:]
+        lines[j] += (np.abs(away) / np.sqrt(1 + share**2 + (1 - share) ** 2)).tolist()
+    found = np.zeros(len(table.domains))
+    for gaps in (twins, lines):
+        pool = [gap for values in gaps.values() for gap in values]
+        for j in range(len(found)):
+            known = gaps[j] if len(gaps[j]) >= _FEW else pool
+            found[j] = max(found[j], _MAD * float(np.median(known)) if known else 0.0)
+    return found
+
+
+def _odd_of_target(
+    table: MeasurementTable, mixture: np.ndarray, value: np.ndarray, usable: np.ndarray, noise: float
+) -> list[tuple[int, float]]:
+    """Return the odd rows of one target with the log loss that was expected: the worst first, then all anew."""
+    by_mixture: dict[int, list[_Cell]] = defaultdict(list)
+    for (m, budget, _), rows in _cells(table, mixture, usable):
+        by_mixture[m].append((budget, rows))
+    curves = [sorted(curve) for curve in by_mixture.values()]
+    found: list[tuple[int, float]] = []
+    while True:
+        excess, row, expected = max(_odd_rows(curves, value, _SPREADS * noise), default=(0.0, -1, 0.0))
+        if excess <= 0:
+            return found
+        found.append((row, expected))
+        without = [[(budget, [r for r in rows if r != row]) for budget, rows in curve] for curve in curves]
+        curves = [[cell for cell in curve if cell[1]] for curve in without]
+
+
+def _odd_rows(
+    curves: Sequence[Sequence[_Cell]], value: Float[np.ndarray, " row"], room: float
+) -> Iterator[tuple[float, int, float]]:
+    """Yield how far each odd row lies beyond what is allowed, the row, and the log loss that was expected."""
+    middles = [[float(np.median(value[rows])) for _, rows in curve] for curve in curves]
+    flat = np.array([middle for series in middles for middle in series])
+    starts = np.cumsum([0, *(len(series) for series in middles)])
+    for k, curve in enumerate(curves):
+        at = np.log([budget for budget, _ in curve])
+        for c, (_, rows) in enumerate(curve):
+            if len(curve) > 1:
+                inside = 0 < c < len(curve) - 1
+                allowed = _by_curve(at, middles[k], c, None if inside else _usual(curves, middles, k, c))
+            else:
+                allowed = _by_others(np.delete(flat, starts[k]))
+            for row in rows:
+                twins = [float(value[r]) for r in rows if r != row]
+                excess, expected = allowed.judge(float(value[row]), twins, room)
+                if excess > 0:
+                    witness = 1.0 if 0 < c < len(curve) - 1 else _ONE_WITNESS
+                    yield witness * excess, row, expected
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """Where a log loss is never odd, and by how much (log) it may lie beyond; and what was expected."""
+
+    low: float
+    high: float
+    down: float
+    up: float
+    expected: float
+
+    def judge(self, loss: float, twins: list[float], room: float) -> tuple[float, float]:
+        """Return by how much a log loss lies beyond what is allowed, and what was expected of it."""
+        beyond = max(loss - self.high - self.up, self.low - loss - self.down) - room
+        if not twins:
+            return beyond, self.expected
+        middle = float(np.median(twins))
+        alike = abs(loss - middle) - _INSIDE - room
+        whole_cell = max(
+            loss - self.high - max(self.up, _ALONE), self.low - loss - max(self.down, _ALONE)
+        ) - room
+        if alike <= 0 or whole_cell > alike:
+            return whole_cell, self.expected
+        return min(beyond, alike), middle
+
+
+def _usual(
+    curves: Sequence[Sequence[_Cell]], middles: list[list[float]], place: int, c: int
+) -> float | None:
+    """Return the change that the target's other curves make from the end's neighbour to the end, by their median."""
+    inward = 1 if c == 0 else -1
+    end, near = curves[place][c][0], curves[place][c + inward][0]
+    changes = []
+    for k, curve in enumerate(curves):
+        level = {budget: middles[k][n] for n, (budget, _) in enumerate(curve)}
+        if k != place and end in level and near in level:
+            changes.append(level[end] - level[near])
+    return float(np.median(changes)) if len(changes) > 1 else None
+
+
+def _by_curve(
+    at: Float[np.ndarray, " cell"], middles: list[float], c: int, usual: float | None
+) -> _Allowed:
+    """Return what a mixture's other budgets allow: between its neighbours; at an end, where they or others lead."""
+    lowest = min(middle for k, middle in enumerate(middles) if k != c)  # a seed may step down early
+    if 0 < c < len(middles) - 1:
+        below, above = middles[c - 1], middles[c + 1]
+        share = (at[c] - at[c - 1]) / (at[c + 1] - at[c - 1])
+        line = below + share * (above - below)
+        return _Allowed(lowest, max(below, above), _INSIDE, _INSIDE, float(line))
+    inward = 1 if c == 0 else -1
+    near = middles[c + inward]
+    lead = near
+    if len(middles) > 2:
+        slope = (middles[c + 2 * inward] - near) / (at[c + 2 * inward] - at[c + inward])
+        lead = near + slope * (at[c] - at[c + inward])
+    like = near if usual is None else near + usual
+    step = max(_STEP, _STEEPEST * abs(at[c] - at[c + inward]))
+    down, up = (_END, step) if c == 0 else (step, _END)
+    return _Allowed(min(lowest, lead, like), max(near, lead, like), down, up, float(lead))
+
+
+def _by_others(rest: Float[np.ndarray, " cell"]) -> _Allowed:
+    """Return what all other losses of the target allow, for a mixture that was run at one budget only."""
+    if len(rest) < _FEW:
+        return _Allowed(-np.inf, np.inf, 0.0, 0.0, 0.0)
+    return _Allowed(float(rest.min()), float(rest.max()), _OTHERS, _OTHERS, float(np.median(rest)))

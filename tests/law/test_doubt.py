@@ -1,0 +1,80 @@
+"""Numbers that the runs do not tell are never "ok", laws that disagree are named, and many doubts stay few lines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from voxmix import fit
+from voxmix.law.doubt import WIDE, disagreement_sentence, disagreements, doubts_of
+from voxmix.law.fitted import ParameterStatus
+from voxmix.law.simulate import random_law, simulate
+
+
+def noisy(noise=0.3, seed=1):
+    rng = np.random.default_rng(seed)
+    truth = random_law(rng, 4, rho=0.7)
+    return simulate(
+        truth, budgets=(500, 1000, 2000, 4000), mixtures=[np.full(4, 0.25)], noise=noise, rng=rng
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [{"law": "transfer"}, {"law": "diversity", "method": "joint", "loss": "relative-huber"}]
+)
+def test_a_transfer_whose_interval_spans_over_a_decade_is_not_ok(options):
+    law = fit(noisy(), bootstrap=80, **options)
+    bounds = law.intervals()
+    wide = 0
+    for item in law.status:
+        if item.parameter != "transfer":
+            continue
+        low, high = bounds["transfer"][law.domains.index(item.source), law.targets.index(item.target)]
+        if high > WIDE * low:
+            wide += 1
+            assert item.state != "ok"
+            assert item.message
+    assert wide > 3
+    assert {s["state"] for s in law.to_dict()["status"] if s["parameter"] == "transfer"} != {"ok"}
+
+
+def test_a_transfer_that_the_runs_tell_stays_ok():
+    law = fit(noisy(noise=0.003), bootstrap=80)
+    assert all(item.state == "ok" for item in law.status if item.parameter == "transfer")
+
+
+def test_laws_that_disagree_tenfold_are_named_with_both_values_the_worst_first():
+    table = noisy(noise=0.01)
+    law = fit(table)
+    other = law.transfer.copy()
+    other[0, 1], other[2, 3] = law.transfer[0, 1] / 500, law.transfer[2, 3] / 20
+    moved = replace(law, law="diversity", parameters=replace(law.parameters, transfer=other))
+    naive = replace(law, law="naive", parameters=replace(law.parameters, transfer=np.eye(4)))
+    found = disagreements({"naive": naive, "transfer": law, "diversity": moved})
+    assert [(item.source, item.target) for item in found] == [("D0", "D1"), ("D2", "D3")]
+    words = disagreement_sentence({"naive": naive, "transfer": law, "diversity": moved})
+    assert f"{other[0, 1]:.2g} by diversity and {law.transfer[0, 1]:.2g} by transfer" in words
+    assert "on 2 transfers" in words
+    assert disagreement_sentence({"naive": naive, "transfer": law}) == ""
+    low = replace(law, parameters=replace(law.parameters, transfer=np.full((4, 4), 1e-6)))
+    high = replace(law, parameters=replace(law.parameters, transfer=np.full((4, 4), 1e-3)))
+    assert not disagreements({"a": low, "b": high})  # both say: worth next to nothing
+
+
+def test_many_doubts_of_a_kind_are_one_line_that_counts_them():
+    many = [
+        ParameterStatus(
+            parameter="transfer", source=f"S{k}", target="T", state="not identified", message=f"about S{k}"
+        )
+        for k in range(30)
+    ]
+    few = [
+        ParameterStatus(parameter="exponent", target=f"T{k}", state="at bound", message=f"steep T{k}")
+        for k in range(2)
+    ]
+    found = doubts_of([*many, *few])
+    assert len(found) == 3
+    assert found[0].startswith("30 transfers are not identified: about S0. The same of S1 to T, ")
+    assert found[0].endswith(" and 23 more")
+    assert found[1:] == ("steep T0", "steep T1")
+    assert doubts_of([few[0], replace(few[0], parameter="amplitude")]) == ("steep T0",)
