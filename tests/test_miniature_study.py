@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,3 +257,30 @@ def test_repeats_lose_their_worth_where_the_study_says_so(finished: Path) -> Non
         assert law["unique_volumes"] == drawn  # every training volume was drawn by some run
     finally:
         path.write_text(before)
+
+
+def test_a_run_that_diverged_is_named_by_fit_and_report_and_set_aside(finished: Path, tmp_path: Path) -> None:
+    from voxmix.analysis import fit_laws
+    from voxmix.errors import VoxmixWarning
+    from voxmix.store import Study
+
+    root = tmp_path / "study"
+    shutil.copytree(finished, root)
+    study = Study.open(root)
+    before = fit_laws(study)["transfer"]
+    card = next(
+        path
+        for path in sorted(root.glob("runs/*/result.json"))
+        if json.loads(path.read_text())["spec"]["mixture"][DOMAINS[0]] == 1
+        and json.loads(path.read_text())["spec"]["budget"] == before.budget_range[0]
+    )
+    value = json.loads(card.read_text())
+    value["losses"][DOMAINS[0]]["loss"] *= 1000
+    card.write_text(json.dumps(value))
+    with pytest.warns(VoxmixWarning, match=rf"1 loss .* is set aside .* on {DOMAINS[0]}:"):
+        law = fit_laws(study)["transfer"]
+    assert [item.run for item in law.outliers] == [card.parent.name]
+    assert fit_laws(study)["transfer"].outliers == law.outliers  # kept, and not fitted again in vain
+    assert in_process("allocate", str(root)).exit_code == 0
+    assert in_process("report", str(root)).exit_code == 0
+    assert "Losses that no noise explains" in (root / "report.html").read_text(encoding="utf-8")

@@ -14,9 +14,7 @@ from voxmix.law.simulate import random_law, simulate
 def noisy(noise=0.3, seed=1):
     rng = np.random.default_rng(seed)
     truth = random_law(rng, 4, rho=0.7)
-    return simulate(
-        truth, budgets=(500, 1000, 2000, 4000), mixtures=[np.full(4, 0.25)], noise=noise, rng=rng
-    )
+    return simulate(truth, budgets=(500, 1000, 2000, 4000), mixtures=[np.full(4, 0.25)], noise=noise, rng=rng)
 
 
 @pytest.mark.parametrize(

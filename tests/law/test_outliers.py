@@ -190,7 +190,9 @@ def test_other_units_of_losses_budgets_and_seeds_are_named():
 
 def test_swapped_targets_and_copied_runs_are_named():
     table = world(1, seeds=2)
-    columns = {name: getattr(table, name) for name in ("weights", "budget", "seed", "loss", "loss_se", "volumes")}
+    columns = {
+        name: getattr(table, name) for name in ("weights", "budget", "seed", "loss", "loss_se", "volumes")
+    }
     swap = {"D0": "D2", "D2": "D0"}
     target = tuple(swap.get(name, name) for name in table.target)
     swapped = MeasurementTable(domains=table.domains, run=table.run, target=target, **columns)

@@ -218,9 +218,7 @@ def test_the_sentence_on_whiskers_is_true_one_domain_at_a_time(content: ReportCo
 def test_odd_losses_and_laws_that_disagree_are_reasons_to_doubt(content: ReportContent) -> None:
     from voxmix.law.outliers import Outlier
 
-    odd = Outlier(
-        run="r7", seed=1, budget=2000.0, mixture="HN-CT", target="ABD-CT", loss=2.0, expected=0.04
-    )
+    odd = Outlier(run="r7", seed=1, budget=2000.0, mixture="HN-CT", target="ABD-CT", loss=2.0, expected=0.04)
     law = content.laws["diversity"]
     tau = law.transfer.copy()
     tau[0, 1] /= 300

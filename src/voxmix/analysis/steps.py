@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import warnings
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from voxmix._io import digest
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
-from voxmix.errors import InputError, StepPendingError
+from voxmix.errors import InputError, StepPendingError, VoxmixWarning
 from voxmix.mixture import Mixture
 from voxmix.store import Study, measurements
 from voxmix.store.plan import check_specs, proxy_specs
@@ -60,7 +61,22 @@ def proxy_table(study: Study) -> MeasurementTable:
 
 def fit_inputs(study: Study) -> str:
     """Digest of what the laws are fitted to, and how."""
-    return digest({"runs": [spec.run_id for spec in proxy_runs(study)], "fit": asdict(study.config.fit)})
+    specs, settings = proxy_runs(study), asdict(study.config.fit)
+    if not settings["keep_outliers"]:
+        del settings["keep_outliers"]  # so that studies made before there were outliers keep their digest
+    inputs = {"runs": [spec.run_id for spec in specs], "fit": settings}
+    odd = _outliers(study, specs)
+    return digest(inputs | {"outliers": odd} if odd else inputs)
+
+
+def _outliers(study: Study, specs: tuple[RunSpec, ...]) -> list[list[str]]:
+    """Return run and target of the losses that no noise explains; none before every proxy run is finished."""
+    from voxmix.law.outliers import find_outliers
+
+    if study.pending(specs):
+        return []
+    table = measurements(study.results(specs), study_cache(study).domains)
+    return [[item.run, item.target] for item in find_outliers(table)]
 
 
 def allocation_inputs(study: Study) -> str:
@@ -74,29 +90,45 @@ def laws_wanted(study: Study) -> tuple[str, ...]:
 
 
 def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, FittedLaw]:
-    """Fit every law of the study to its proxy runs and keep them; nothing is fitted again in vain."""
+    """Fit every law of the study to its proxy runs and keep them; nothing is fitted again in vain.
+
+    Where the laws disagree tenfold on a transfer, the notes of those with transfer say so.
+
+    Warns:
+        VoxmixWarning: some losses are explained by no noise; they are named.
+    """
     from voxmix.law import fit
+    from voxmix.law.doubt import disagreement_sentence
+    from voxmix.law.forms import NAIVE
 
     table = proxy_table(study)
     wanted = laws_wanted(study)
     if study.is_made("fit", fit_inputs(study)):
         return read_laws(study)
     settings = study.config.fit
-    laws = {}
+    laws: dict[str, FittedLaw] = {}
     for done, name in enumerate(wanted):
         progress(done, len(wanted))
-        law = fit(
-            table,
-            law=name,
-            method=settings.diversity_method if name == "diversity" else "two-stage",
-            loss=settings.diversity_loss if name == "diversity" else "mse",
-            repetition=settings.repetition,
-            max_exponent=settings.max_exponent,
-            max_transfer=settings.max_transfer,
-            bootstrap=settings.bootstrap,
-        )
-        law.save(study.law_path(name))
+        with warnings.catch_warnings():
+            if laws:  # the first law has named the outliers of the table
+                warnings.simplefilter("ignore", VoxmixWarning)
+            law = fit(
+                table,
+                law=name,
+                method=settings.diversity_method if name == "diversity" else "two-stage",
+                loss=settings.diversity_loss if name == "diversity" else "mse",
+                repetition=settings.repetition,
+                max_exponent=settings.max_exponent,
+                max_transfer=settings.max_transfer,
+                bootstrap=settings.bootstrap,
+                keep_outliers=settings.keep_outliers,
+            )
         laws[name] = law
+    differing = disagreement_sentence(laws)
+    for name, law in laws.items():
+        told = replace(law, notes=(*law.notes, differing)) if differing and law.law != NAIVE else law
+        told.save(study.law_path(name))
+        laws[name] = told
     study.mark_made("fit", fit_inputs(study))
     progress(len(wanted), len(wanted))
     return laws

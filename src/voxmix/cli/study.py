@@ -66,6 +66,7 @@ def init(
 def fit_study(root: Path, *, as_json: bool) -> None:
     """Fit the laws of a study to its proxy runs."""
     from voxmix.analysis import fit_laws, report_content
+    from voxmix.law.doubt import doubts_of
 
     opened = open_study(root)
     with opened.lock():
@@ -77,6 +78,9 @@ def fit_study(root: Path, *, as_json: bool) -> None:
         with waiting("collecting results"):
             content = report_content(opened)
         show(content, ("transfer",), as_json=False)
+        law = laws[content.answer_law or next(iter(laws))]
+        for message in (*law.notes, *doubts_of(law.problems())):
+            emit(f"- {message}")
 
 
 def allocate_study(root: Path, *, as_json: bool) -> None:

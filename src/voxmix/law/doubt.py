@@ -28,10 +28,8 @@ def with_widths(law: FittedLaw, level: float = 0.9) -> FittedLaw:
     def judged(item: ParameterStatus) -> ParameterStatus:
         if item.state != "ok" or item.target is None or item.parameter not in ("exponent", "transfer"):
             return item
-        place = (law.targets.index(item.target),)
-        if item.source is not None:
-            place = (law.domains.index(item.source), *place)
-        low, high = (float(v) for v in bounds[item.parameter][place])
+        at = bounds[item.parameter][..., law.targets.index(item.target), :]
+        low, high = (at if item.source is None else at[law.domains.index(item.source)]).tolist()
         if high <= WIDE * low:
             return item
         what = f"exponent of {item.target}"

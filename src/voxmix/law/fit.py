@@ -27,6 +27,7 @@ from voxmix.law.twostage import FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable
 
+
 def fit(
     table: MeasurementTable,
     *,
@@ -81,7 +82,9 @@ def fit(
         warnings.warn(outlier_sentence(odd, kept=keep_outliers), VoxmixWarning, stacklevel=2)
         if not keep_outliers:
             places = {(item.run, item.target) for item in odd}
-            used = table.select(np.array([key not in places for key in zip(table.run, table.target, strict=True)]))
+            used = table.select(
+                np.array([key not in places for key in zip(table.run, table.target, strict=True)])
+            )
     whole = gather(used)
     kept = _kept(whole, holdout_budget)
     own, dropped = _fittable(whole.only_cells(kept), options)

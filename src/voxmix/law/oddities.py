@@ -66,7 +66,11 @@ def _units_of_budgets(table: MeasurementTable) -> list[str]:
 def _units_of_losses(cells: Cells) -> list[str]:
     with np.errstate(divide="ignore"):
         level = np.array(
-            [np.median(np.log(column[~np.isnan(column)])) for column in cells.loss.T if not np.isnan(column).all()]
+            [
+                np.median(np.log(column[~np.isnan(column)]))
+                for column in cells.loss.T
+                if not np.isnan(column).all()
+            ]
         )
     found = []
     for j, name in enumerate(cells.targets if len(level) == len(cells.targets) else ()):

@@ -237,17 +237,15 @@ class _Allowed:
             return beyond, self.expected
         middle = float(np.median(twins))
         alike = abs(loss - middle) - _INSIDE - room
-        whole_cell = max(
-            loss - self.high - max(self.up, _ALONE), self.low - loss - max(self.down, _ALONE)
-        ) - room
+        whole_cell = (
+            max(loss - self.high - max(self.up, _ALONE), self.low - loss - max(self.down, _ALONE)) - room
+        )
         if alike <= 0 or whole_cell > alike:
             return whole_cell, self.expected
         return min(beyond, alike), middle
 
 
-def _usual(
-    curves: Sequence[Sequence[_Cell]], middles: list[list[float]], place: int, c: int
-) -> float | None:
+def _usual(curves: Sequence[Sequence[_Cell]], middles: list[list[float]], place: int, c: int) -> float | None:
     """Return the change that the target's other curves make from the end's neighbour to the end, by their median."""
     inward = 1 if c == 0 else -1
     end, near = curves[place][c][0], curves[place][c + inward][0]
@@ -259,9 +257,7 @@ def _usual(
     return float(np.median(changes)) if len(changes) > 1 else None
 
 
-def _by_curve(
-    at: Float[np.ndarray, " cell"], middles: list[float], c: int, usual: float | None
-) -> _Allowed:
+def _by_curve(at: Float[np.ndarray, " cell"], middles: list[float], c: int, usual: float | None) -> _Allowed:
     """Return what a mixture's other budgets allow: between its neighbours; at an end, where they or others lead."""
     lowest = min(middle for k, middle in enumerate(middles) if k != c)  # a seed may step down early
     if 0 < c < len(middles) - 1:

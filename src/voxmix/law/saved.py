@@ -221,7 +221,9 @@ def _read(value: dict[str, Any]) -> FittedLaw:
         notes=tuple(value["notes"]),
         holdout=None if value["holdout"] is None else Holdout.from_dict(value["holdout"]),
         comparison=value["comparison"],
-        outliers=tuple(Outlier(**item) for item in value.get("outliers", ())),  # laws of voxmix 0.1 before 2026-11-28
+        outliers=tuple(
+            Outlier(**item) for item in value.get("outliers", ())
+        ),  # laws of voxmix 0.1 before 2026-11-28
         outliers_kept=bool(value.get("outliers_kept", False)),
     )
 

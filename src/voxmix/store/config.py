@@ -68,7 +68,8 @@ class FitSettings:
     fitted in two stages, as the paper does; ``diversity_method`` and ``diversity_loss`` say how the diversity law is.
     Their defaults are what ``auto`` chose by held-out runs in both studies that were made, and joint fits ranked
     measured mixtures better (NOTEBOOK.md, 2026-11-22 and 2026-11-24). ``repetition`` lets repeats of the volumes that exist
-    lose their worth: a rate R, "fitted", or "per-domain".
+    lose their worth: a rate R, "fitted", or "per-domain". ``keep_outliers`` fits losses too that no noise explains;
+    by default they are named and set aside.
     """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
@@ -79,6 +80,7 @@ class FitSettings:
     diversity_method: Literal["two-stage", "joint"] = "joint"
     diversity_loss: Literal["mse", "relative-huber", "log"] = "relative-huber"
     repetition: float | Literal["fitted", "per-domain"] | None = None
+    keep_outliers: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_exponent", "max_transfer"):
