@@ -1,11 +1,12 @@
 # Everything a new machine needs is Python 3.11 or newer with pip, make and git.
 PYTHON ?= python3
-VENV := .venv
+override VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= demo-study
+override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-light peers bench-volumes bench-pretraining fuzz bench-law coverage paired-tests bench-model \
+.PHONY: help setup demo test test-slow test-gpu test-srun test-light peers bench-volumes bench-pretraining fuzz bench-law coverage paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint constraints clean
 .DEFAULT_GOAL := help
 
@@ -23,7 +24,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 setup: $(VENV)/.installed  ## Make .venv with pinned dependencies
 
 demo: setup  ## The main job on phantoms: volumes in, the best mixture out
-	$(BIN)/voxmix demo $(STUDY)
+	$(BIN)/voxmix demo "$(STUDY)"
+	@touch "$(STUDY)/$(MADE)"
 
 test: setup  ## All tests that take seconds
 	$(BIN)/python -m pytest
@@ -33,6 +35,10 @@ test-slow: setup  ## Tests that take longer: the compiler, sharded networks
 
 test-gpu: setup  ## What only a CUDA device can show: never run by the makers of voxmix
 	$(BIN)/python -m pytest -m gpu
+
+test-srun: setup  ## All tests where Slurm's srun is installed, as on a cluster
+	@mkdir -p $(VENV)/srun && printf '#!/bin/sh\nexit 1\n' > $(VENV)/srun/srun && chmod +x $(VENV)/srun/srun
+	PATH="$(CURDIR)/$(VENV)/srun:$$PATH" $(BIN)/python -m pytest
 
 test-light: setup  ## The light core in an environment of its own, without torch
 	$(PYTHON) -m venv --clear $(VENV)-light
@@ -111,5 +117,7 @@ constraints:  ## Resolve the newest versions and pin them
 		--exclude setuptools | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt
 	rm -rf $(VENV)-pin
 
-clean:  ## Remove the environments and the demo study
-	rm -rf $(VENV) $(VENV)-light $(VENV)-pin $(VENV)-peers $(STUDY)
+# Only what make has made, by fixed names: STUDY may name a study of months, in the environment too.
+clean:  ## Remove the environments, and demo-study if make demo has made it
+	rm -rf $(VENV) $(VENV)-light $(VENV)-pin $(VENV)-peers
+	if [ -e demo-study/$(MADE) ]; then rm -rf demo-study; fi

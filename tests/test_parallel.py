@@ -47,8 +47,37 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     worker = int(parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
+    _wait_until_gone(worker)
+
+
+def test_workers_end_when_their_parent_is_killed_while_they_start(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    begun = tmp_path / "begun"
+    script.write_text(
+        "import os, signal, sys, time\nfrom voxmix._parallel import worker_pool\n"
+        "if __name__ == '__main__':\n"
+        "    with worker_pool(2, initializer=open, arguments=(sys.argv[1], 'w')) as pool:\n"
+        "        work = [pool.submit(time.sleep, 120) for _ in range(2)]\n"
+        "        print(*pool._processes, flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"  # long before a worker has started Python
+        "time.sleep(0.5)\n"  # what a worker does first: it imports this script
+    )
+    command = [sys.executable, str(script), str(begun)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert parent.stdout is not None
+    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(workers) == 2
+    parent.wait()
+    assert all(_runs(worker) for worker in workers), "they died for another reason"
+    for worker in workers:
+        _wait_until_gone(worker)
+    assert not begun.exists()
+    parent.stdout.close()
+
+
+def _wait_until_gone(pid: int) -> None:
     deadline = time.monotonic() + 20
-    while _runs(worker):
+    while _runs(pid):
         assert time.monotonic() < deadline, "the worker outlived its parent"
         time.sleep(0.1)
 

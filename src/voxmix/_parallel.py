@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from voxmix.errors import VoxmixError
@@ -16,19 +16,31 @@ from voxmix.errors import VoxmixError
 _WATCH_SECONDS = 0.5
 
 
-def _live_with_parent(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
-    """Start in a worker: leave Ctrl-C to the parent, and end when the parent is gone (even by kill -9)."""
+def _live_with_parent(
+    parent: int, initializer: Callable[..., None] | None, arguments: tuple[Any, ...]
+) -> None:
+    """Start in a worker: leave Ctrl-C to the parent, and end when the parent is gone (even by kill -9).
+
+    The parent gives its number: one that died while the worker started is gone from the first look on.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while _is_parent(parent):
             time.sleep(_WATCH_SECONDS)
         os._exit(1)
 
+    if not _is_parent(parent):
+        os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
     if initializer is not None:
         initializer(*arguments)
+
+
+def _is_parent(pid: int) -> bool:
+    """Return whether the process that started this one still runs. On Windows its number outlives it."""
+    started_by = parent_process()
+    return os.getppid() == pid and (started_by is None or started_by.is_alive())
 
 
 @contextmanager
@@ -46,7 +58,7 @@ def worker_pool(
         max_workers=workers,
         mp_context=get_context("spawn"),
         initializer=_live_with_parent,
-        initargs=(initializer, arguments),
+        initargs=(os.getpid(), initializer, arguments),
     )
     try:
         yield pool

@@ -5,6 +5,8 @@ from typing import Any, ClassVar, Literal
 
 from voxmix.errors import InputError
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComputeSettings:
@@ -29,7 +31,7 @@ class ComputeSettings:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     devices: int = 1
     nodes: int = 1
     strategy: Literal["ddp", "fsdp"] = "ddp"

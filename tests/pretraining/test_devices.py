@@ -12,7 +12,7 @@ from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError
 from voxmix.pretraining import checkpoint, train
 from voxmix.pretraining.batches import pieces_of
-from voxmix.pretraining.devices import launch_fabric
+from voxmix.pretraining.devices import cluster_environment, launch_fabric
 from voxmix.store import read_run
 
 
@@ -123,6 +123,93 @@ def test_a_run_in_half_precision_keeps_the_scale_of_its_gradients(
     assert checkpoint.load_state(folder)["precision"]["scale"] < first_scale
     train(half, cache=cache, evaluation=evaluation, folder=folder, threads=1)
     assert same_run(calm, folder)
+
+
+SBATCH = {  # a batch script of four tasks, where nothing was started by srun; salloc's shell has the same
+    "SLURM_JOB_ID": "4711",
+    "SLURM_JOB_NAME": "pretrain",
+    "SLURM_NTASKS": "4",
+    "SLURM_NPROCS": "4",
+    "SLURM_NNODES": "2",
+    "SLURM_NTASKS_PER_NODE": "2",
+    "SLURM_NODELIST": "node[07-08]",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+}
+SRUN = SBATCH | {
+    "SLURM_NTASKS": "2",
+    "SLURM_NNODES": "1",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "1",
+}
+STUDY_WORKER = {"LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2", "NODE_RANK": "0"}
+TORCHRUN = STUDY_WORKER | {"TORCHELASTIC_RUN_ID": "x", "GROUP_RANK": "0"}
+
+
+@pytest.fixture
+def fake_srun(tmp_path, monkeypatch):
+    """Let ``srun`` stand first on the PATH, and take away what another launcher has set."""
+    program = tmp_path / "bin" / "srun"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    for name in {*SRUN, *TORCHRUN}:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("variables", [{}, SBATCH, SRUN, {"LT_DEVICES": "3", "LT_PRECISION": "bf16-mixed"}])
+def test_a_run_of_one_process_trains_alone_in_every_job(
+    variables, fake_srun, finished, spec, cache, evaluation, tmp_path, same_run
+):
+    for name, value in variables.items():
+        fake_srun.setenv(name, value)
+    folder = tmp_path / spec.run_id
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)  # warnings are errors here
+    assert same_run(folder, finished)
+    assert read_run(folder).details["computed"]["devices"] == 1
+    assert {name: os.environ[name] for name in variables} == variables
+
+
+@pytest.mark.parametrize(
+    ("variables", "kind", "external"),
+    [
+        ({}, "LightningEnvironment", False),
+        (SBATCH, "LightningEnvironment", False),
+        (SRUN, "SLURMEnvironment", True),
+        (STUDY_WORKER, "LightningEnvironment", True),
+        (SRUN | STUDY_WORKER, "LightningEnvironment", True),
+        (SBATCH | TORCHRUN, "TorchElasticEnvironment", True),
+    ],
+)
+def test_ranks_come_from_whoever_has_started_the_processes(variables, kind, external, fake_srun):
+    for name, value in variables.items():
+        fake_srun.setenv(name, value)
+    environment = cluster_environment(ComputeSettings(devices=2, device="cpu"))
+    assert type(environment).__name__ == kind
+    assert environment.creates_processes_externally is external
+    if external:
+        assert environment.local_rank() == 1
+    if kind in ("SLURMEnvironment", "TorchElasticEnvironment"):
+        assert (environment.global_rank(), environment.world_size()) == (1, 2)
+    if not external:
+        with pytest.raises(InputError, match="only one was started"):
+            launch_fabric(ComputeSettings(devices=2, device="cpu"), precision="32-true")
+
+
+@pytest.mark.parametrize("variables", [SRUN, TORCHRUN])
+def test_another_number_of_processes_than_was_started_is_refused(variables, fake_srun):
+    for name, value in variables.items():
+        fake_srun.setenv(name, value)
+    with pytest.raises(InputError, match="device cpu with 3 process"):
+        launch_fabric(ComputeSettings(devices=3, device="cpu"), precision="32-true")
+    if variables is TORCHRUN:
+        with pytest.raises(InputError, match=r"devices=1.*does not match the world size"):
+            launch_fabric(ComputeSettings(device="cpu"), precision="32-true")
 
 
 def test_pairs_of_settings_that_do_not_go_together_are_refused():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from voxmix import __version__
 from voxmix._io import digest, naming_full_disk, read_json, write_json
 from voxmix._progress import ProgressCallback, silent
+from voxmix.compute import ComputeSettings, Device
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.inference import CasePrediction, mean_score, predict, score
 from voxmix.downstream.loss import build_loss
@@ -23,7 +24,7 @@ from voxmix.downstream.transforms import CropSource, change
 from voxmix.errors import InputError, VoxmixError
 from voxmix.pretraining.build import parameter_count
 from voxmix.pretraining.checkpoint import STATE_FILE, drop_states, load_state, save_state
-from voxmix.pretraining.devices import tune_cpu
+from voxmix.pretraining.devices import launch_fabric
 from voxmix.pretraining.interchange import PretrainedEncoder
 from voxmix.pretraining.interrupt import interrupts_deferred
 from voxmix.pretraining.metrics import MetricsLog
@@ -74,7 +75,7 @@ def finetune(
     cases: CaseSet,
     encoder: PretrainedEncoder | None,
     folder: Path,
-    device: str = "cpu",
+    device: Device = "cpu",
     threads: int | None = None,
     checkpoint_seconds: float = 60.0,
     surface: bool = False,
@@ -98,8 +99,7 @@ def finetune(
     _check(spec, cases, encoder, folder)
     if threads is not None:
         torch.set_num_threads(threads)
-    fabric = Fabric(accelerator=device, devices=1)
-    tune_cpu(fabric.device)
+    fabric = launch_fabric(ComputeSettings(device=device), precision="32-true")
     with naming_full_disk(folder):
         write_json(folder / SPEC_FILE, {**spec.as_dict(), "run_id": spec.run_id})
         run = _Run.start(spec, fabric, cases=cases, encoder=encoder, folder=folder)

@@ -13,6 +13,7 @@ import torch
 from voxmix._io import digest, naming_full_disk, read_json
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
+from voxmix.compute import Device
 from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.cases import CASES_FILE, CaseSet, open_cases
 from voxmix.downstream.finetune import FinetuneSpec, finetune
@@ -225,7 +226,7 @@ class _Shared:
 
     cases: CaseSet
     threads: int
-    device: str
+    device: Device
     checkpoint_seconds: float
     surface: bool
     predictions: bool

@@ -2,12 +2,19 @@
 
 import ctypes
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.lsf import LSFEnvironment
+from lightning_fabric.plugins.environments.mpi import MPIEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -39,19 +46,21 @@ def launch_fabric(
         raise InputError("precision 16-mixed needs CUDA or a CPU; on mps use bf16-mixed or 32-true")
     gpu = compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
     options: dict[str, Any] = {"precision": precision}
+    plugins: list[Any] = []
     if precision == "16-mixed" and not gpu:  # Fabric would take bf16 instead, with a warning
         scaler = torch.amp.GradScaler("cpu")
-        options = {"plugins": [MixedPrecision("16-mixed", device="cpu", scaler=scaler)]}
-    with _hushed(), _naming_devices(compute):
+        options, plugins = {}, [MixedPrecision("16-mixed", device="cpu", scaler=scaler)]
+    with _hushed(), _naming_devices(compute), _own_settings():
+        environment = cluster_environment(compute)
         fabric = Fabric(
             accelerator=compute.device,
             devices=[device_index] if gpu and device_index is not None else compute.devices,
             num_nodes=compute.nodes,
             strategy=_strategy(compute),
+            plugins=[*plugins, environment],
             **options,
         )
-    environment = getattr(fabric.strategy, "cluster_environment", None)
-    if compute.processes > 1 and not (environment and environment.creates_processes_externally):
+    if compute.processes > 1 and not environment.creates_processes_externally:
         raise InputError(
             f"{compute.processes} processes share this run and only one was started; start it with torchrun "
             f"--nproc-per-node {compute.devices}, with srun, or as a run of a study"
@@ -60,6 +69,33 @@ def launch_fabric(
         fabric.launch()
     tune_cpu(fabric.device)
     return fabric
+
+
+def cluster_environment(compute: ComputeSettings) -> ClusterEnvironment:
+    """Return who has started the processes of a run: their ranks and their number come from there.
+
+    Left to itself, Fabric takes every job of Slurm for one of its own, because a batch script has Slurm's variables too,
+    and warns wherever ``srun`` is installed. A run of one process has no ranks to ask for; ``LOCAL_RANK`` is set by
+    ``torchrun`` and by a study for its own workers, and comes before what the job around them says.
+
+    Raises:
+        ValueError: ``torchrun`` has started another number of processes than the settings say.
+    """
+    if TorchElasticEnvironment.detect():
+        elastic = TorchElasticEnvironment()
+        elastic.validate_settings(num_devices=compute.devices, num_nodes=compute.nodes)
+        return elastic
+    if compute.processes > 1 and "LOCAL_RANK" not in os.environ:
+        if (
+            int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+        ):  # set by srun for what it starts, and by no other
+            slurm = SLURMEnvironment(auto_requeue=False)
+            slurm.validate_settings(num_devices=compute.devices, num_nodes=compute.nodes)
+            return slurm
+        for known in (LSFEnvironment, MPIEnvironment):
+            if known.detect():
+                return known()
+    return LightningEnvironment()
 
 
 def tune_cpu(device: torch.device) -> None:
@@ -114,6 +150,17 @@ def _hushed() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Leave out the variables (``LT_DEVICES``, ...) by which Fabric's own command changes what it is told."""
+    names = [f"LT_{name}" for name in ("ACCELERATOR", "STRATEGY", "DEVICES", "NUM_NODES", "PRECISION")]
+    held = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(held)
 
 
 @contextmanager
