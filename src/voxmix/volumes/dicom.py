@@ -180,6 +180,8 @@ def _choose(slices: list[Slice], stack: Stack, images: Images, volume: int | Non
             f"this image of a DICOM series lacks slices at {stack.count - len(members)} of {stack.count} places"
         )
     chosen = [slices[index] for index in members]
+    if len({("RescaleSlope" in part.header, "RescaleIntercept" in part.header) for part in chosen}) > 1:
+        raise UnreadableVolumeError("DICOM slices of which some say how they are scaled and some do not")
     check_even(stack.heights[members])
     check_straight(chosen, stack.axes)
     return chosen

@@ -18,7 +18,7 @@ from voxmix.volumes.volume import UnreadableVolumeError
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns", "SamplesPerPixel",
     "PhotometricInterpretation", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "DimensionIndexSequence", *SUV_TAGS, *KEYWORDS, *PRIVATE_TAGS,
 )  # fmt: skip
 _NO_IMAGES = ("1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.1.1.66.4")
@@ -131,7 +131,8 @@ def slices_of(file: Path, header: Any) -> list[Slice]:
     """Return the slice or the frames of one file.
 
     Raises:
-        UnreadableVolumeError: color, a lookup table between stored and real values, or no place in the patient.
+        UnreadableVolumeError: color, a lookup table between stored and real values, a mosaic, or no place in the
+            patient.
     """
     if int(header.get("SamplesPerPixel", 1)) > 1:
         raise UnreadableVolumeError("color image (RGB); give a gray one")
@@ -139,6 +140,8 @@ def slices_of(file: Path, header: Any) -> list[Slice]:
         raise UnreadableVolumeError("color image (numbers of a palette); give a gray one")
     if header.get("ModalityLUTSequence"):
         raise UnreadableVolumeError("DICOM whose values are given by a lookup table; give them as numbers")
+    if "MOSAIC" in (header.get("ImageType") or ()):
+        raise UnreadableVolumeError("Siemens mosaic: one picture holds all slices; convert it with dcm2niix")
     count = int(header.get("NumberOfFrames", 1) or 1)
     size = (int(header.Columns), int(header.Rows))
     if count == 1 and "PerFrameFunctionalGroupsSequence" not in header:

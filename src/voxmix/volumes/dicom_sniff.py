@@ -1,28 +1,30 @@
 """Whether a file holds DICOM, by its name and its first bytes."""
 
 from pathlib import Path
+from typing import Literal
 
 DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 
-_FIRST_ELEMENTS = tuple(
-    bytes([group, 0, element, 0])
-    for group, elements in ((2, (0, 1)), (8, (0, 1, 5, 8, 0x12, 0x16, 0x18)))
-    for element in elements
-)
-
 
 def begins_as_dicom(path: Path) -> bool:
-    """Return whether a file begins as DICOM does: with 128 bytes and DICM, or at once with its first element."""
+    """Return whether a file begins as DICOM does: with 128 bytes and DICM, or at once with its elements."""
     try:
         with path.open("rb") as stream:
             head = stream.read(132)
     except OSError:
         return False
-    if head[128:] == b"DICM":
-        return True
-    # Without these bytes: the first element is one of group 2 or 8, as dcm2niix, pydicom and GDCM take it too.
-    tag, kind, length = head[:4], head[4:6], int.from_bytes(head[4:8], "little")
-    known = tag in _FIRST_ELEMENTS or tag[:4] in {
-        element[1::-1] + element[:1:-1] for element in _FIRST_ELEMENTS
-    }
-    return len(head) == 132 and known and ((kind.isalpha() and kind.isupper()) or length <= 64)
+    return head[128:] == b"DICM" or (
+        len(head) == 132 and (_begins_with_elements(head, "little") or _begins_with_elements(head, "big"))
+    )
+
+
+def _begins_with_elements(head: bytes, order: Literal["little", "big"]) -> bool:
+    """Return whether two elements of groups 2 or 8 come first, as pydicom, dcm2niix and GDCM read them too."""
+
+    def tag(at: int) -> tuple[int, int]:
+        return int.from_bytes(head[at : at + 2], order), int.from_bytes(head[at + 2 : at + 4], order)
+
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    length = int.from_bytes(head[6:8] if explicit else head[4:8], order)
+    first = tag(0)
+    return first[0] in (2, 8) and length <= 64 and first < tag(8 + length) < (9, 0)

@@ -27,7 +27,7 @@ UNREAD_SUFFIXES = (
 """Suffixes of files that may hold volumes and are not read: such a file is set aside, not passed over."""
 _OTHER_SUFFIXES = (
     ".txt", ".json", ".csv", ".tsv", ".xml", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".md", ".log", ".db", ".py",
-    ".gz", ".img", ".raw", ".bval", ".bvec", ".xlsx", ".zip",
+    ".gz", ".raw", ".bval", ".bvec", ".xlsx", ".zip",
 )  # fmt: skip
 """Suffixes of files that hold no DICOM: they are not opened to see."""
 
@@ -110,7 +110,7 @@ def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
         for name in names:
             stem, suffix = split_suffix(name)
             reason = _unread(name, names)
-            if reason:
+            if reason and not is_dicom(place / name):
                 set_aside.append(SetAside(path=place / name, domain=domain.name, reason=reason))
             if (not suffix and name not in loose) or (within and suffix in DICOM_SUFFIXES):
                 continue
@@ -152,6 +152,8 @@ def is_dicom(path: Path) -> bool:
     suffix = split_suffix(path.name)[1]
     if suffix or path.name.lower().endswith((*UNREAD_SUFFIXES, *_OTHER_SUFFIXES)):
         return suffix in DICOM_SUFFIXES
+    if path.name.upper() == "DICOMDIR":
+        return False  # It lists images, and holds none.
     return begins_as_dicom(path)
 
 
