@@ -357,7 +357,7 @@ def test_two_series_in_one_folder_are_refused(tmp_path: Path, voxels: np.ndarray
 
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
 @pytest.mark.parametrize(
-    "target", ["../secret{}", "/etc/hostname", "sub/x{}", "..", "LIST", "x_%03d.raw 1 3 1"]
+    "target", ["../secret{}", "/etc/hostname", "sub/../../secret{}", "..", "LIST", "x_%03d.raw 1 3 1"]
 )
 def test_headers_that_lead_elsewhere_are_refused(
     tmp_path: Path, voxels: np.ndarray, suffix: str, target: str

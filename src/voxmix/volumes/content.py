@@ -1,14 +1,15 @@
 """Content: the digest of the bytes that make a volume, wherever they lie and whatever they are called."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
 from voxmix._io import digest, file_digest
-from voxmix.volumes.detached import data_files
+from voxmix.volumes.detached import data_files, header_of
 from voxmix.volumes.dicom import reading_mark
 from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
 from voxmix.volumes.manifest import VolumeRecord
-from voxmix.volumes.volume import UnreadableVolumeError
+from voxmix.volumes.volume import UnreadableVolumeError, check_regular
 from voxmix.volumes.zipped import zip_mark
 
 
@@ -17,11 +18,14 @@ def content_digest(path: Path) -> str:
     try:
         if path.is_dir():
             return _folder_digest(tuple(_state(p) for p in _files(path)))
+        path = header_of(path)
         return digest([_file_digest(*_state(p)) for p in (path, *data_files(path))])
     except FileNotFoundError:
         raise UnreadableVolumeError("no such file") from None
     except PermissionError:
         raise UnreadableVolumeError("no permission to read the file") from None
+    except OSError as error:
+        raise UnreadableVolumeError(f"cannot be read ({os.strerror(error.errno or 0)})") from None
 
 
 def record_digest(record: VolumeRecord) -> str:
@@ -47,6 +51,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _state(path: Path) -> tuple[str, int, int]:
+    check_regular(path)
     found = path.stat()
     return str(path), found.st_mtime_ns, found.st_size
 

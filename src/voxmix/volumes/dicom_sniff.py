@@ -9,6 +9,8 @@ DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 def begins_as_dicom(path: Path) -> bool:
     """Return whether a file begins as DICOM does: with 128 bytes and DICM, or at once with its elements."""
     try:
+        if not path.is_file():  # A pipe would keep its reader waiting.
+            return False
         with path.open("rb") as stream:
             head = stream.read(132)
     except OSError:

@@ -2,8 +2,15 @@
 
 from pathlib import Path
 
-from voxmix._optional import require
-from voxmix.volumes.layouts import split_suffix
+import numpy as np
+
+from voxmix.volumes.detached import data_files, header_of
+from voxmix.volumes.itk import KINDS as ITK
+from voxmix.volumes.itk import open_header
+from voxmix.volumes.kinds import look
+from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
+from voxmix.volumes.nifti import KINDS as NIFTI
+from voxmix.volumes.nifti import open_image
 
 
 def claimed_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
@@ -12,18 +19,18 @@ def claimed_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None
     None for formats whose header says neither (DICOM, NumPy) and for headers that cannot be read: whoever
     reads the file in its turn says what is wrong with it.
     """
-    suffix = split_suffix(path.name)[1]
+    if path.is_dir() or is_dicom(path) or split_suffix(path.name)[1] == ZIP_SUFFIX:
+        return None
     try:
-        if suffix in (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr"):
-            nibabel = require("nibabel", extra="imaging")
-            with nibabel.imageglobals.LoggingOutputSuppressor():
-                header = nibabel.load(path).header
-            shape, voxel_mm = header.get_data_shape(), header.get_zooms()[:3]
-        elif suffix in (".nrrd", ".nhdr", ".mha", ".mhd"):
-            reader = require("SimpleITK", extra="imaging").ImageFileReader()
-            reader.SetFileName(str(path))
-            reader.ReadImageInformation()
-            shape, voxel_mm = reader.GetSize(), reader.GetSpacing()[:3]
+        path = header_of(path)
+        head = look(path)
+        if head.kind in NIFTI:
+            with open_image(path, head) as image:
+                shape, voxel_mm = image.header.get_data_shape(), image.header.get_zooms()[:3]
+        elif head.kind in ITK:
+            data_files(path)  # Refuses a header that leads out of its folder, before it is followed.
+            reader = open_header(path, head)
+            shape, voxel_mm = reader.GetSize(), np.abs(reader.GetSpacing()[:3]).tolist()
         else:
             return None
         return tuple(int(size) for size in shape), tuple(float(edge) for edge in voxel_mm)
