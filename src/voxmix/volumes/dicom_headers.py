@@ -57,10 +57,9 @@ def read_headers(path: Path) -> dict[str, list[tuple[Path, Any]]]:
         header = read_header(file)
         if header is None or header.get("SOPClassUID") in _NO_IMAGES:
             continue
-        if "Rows" in header:
+        kind = header.get("SOPClassUID")
+        if "Rows" in header or (kind is not None and "Image Storage" in kind.name):
             by_series[str(header.get("SeriesInstanceUID", ""))].append((file, header))
-        elif header.get("SOPClassUID") is not None and "Image Storage" in header.SOPClassUID.name:
-            raise UnreadableVolumeError("truncated or damaged: a DICOM file ends before its pixels")
     placed = {
         uid: parts for uid, parts in by_series.items() if not all(_is_picture(header) for _, header in parts)
     }
@@ -85,7 +84,8 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _is_picture(header: Any) -> bool:
-    return "ImagePositionPatient" not in header and "PerFrameFunctionalGroupsSequence" not in header
+    placed = "ImagePositionPatient" in header or "PerFrameFunctionalGroupsSequence" in header
+    return "Rows" in header and not placed
 
 
 def read_header(file: Path) -> Any:
@@ -131,9 +131,11 @@ def slices_of(file: Path, header: Any) -> list[Slice]:
     """Return the slice or the frames of one file.
 
     Raises:
-        UnreadableVolumeError: color, a lookup table between stored and real values, a mosaic, or no place in the
+        UnreadableVolumeError: cut off, color, a lookup table between stored and real values, a mosaic, or no place in the
             patient.
     """
+    if "Rows" not in header:
+        raise UnreadableVolumeError("truncated or damaged: a DICOM file ends before its pixels")
     if int(header.get("SamplesPerPixel", 1)) > 1:
         raise UnreadableVolumeError("color image (RGB); give a gray one")
     if not str(header.get("PhotometricInterpretation") or "MONOCHROME2").startswith("MONOCHROME"):

@@ -152,7 +152,6 @@ def _number(tells: Mapping[str, Any]) -> Value:
 
 ROWS = (
     Row(words="kind of image (magnitude, phase, Dixon, maps)", value=_kind, certain=True),
-    Row(words="stack", value=_elements("StackID"), certain=True),
     Row(
         words="temporal position",
         value=_elements("TemporalPositionIdentifier|TemporalPositionIndex"),
@@ -161,6 +160,7 @@ ROWS = (
     Row(words="echo", value=_elements("EffectiveEchoTime|EchoTime", "EchoNumbers"), certain=True),
     Row(words="b-value", value=_b_value, certain=True),
     Row(words="gradient direction", value=_direction),
+    Row(words="stack", value=_elements("StackID")),
     Row(words="cardiac phase", value=_elements("NominalPercentageOfCardiacPhase")),
     Row(words="respiratory phase", value=_elements("NominalPercentageOfRespiratoryPhase")),
     Row(words="inversion time", value=_elements("InversionTimes|InversionTime")),
