@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from voxmix import MeasurementTable
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixWarning
 
 HEADER = "run,seed,budget,source,target,loss"
 ROWS = ["a,0,500,CT,CT,0.05", "a,0,500,CT,MR,0.09", "b,0,500,MR,MR,0.06", "b,0,500,MR,CT,0.08"]
@@ -134,3 +134,54 @@ def test_parquet_gives_the_same_table(tmp_path):
     table = MeasurementTable.read(written(tmp_path, [HEADER, *ROWS]))
     parquet.write_table(pyarrow.Table.from_pylist(table.to_rows()), tmp_path / "t.parquet")
     assert MeasurementTable.read(tmp_path / "t.parquet").digest == table.digest
+
+
+MIXED = "run,seed,budget,weight:A,weight:B,target,loss"
+
+
+def test_every_loss_that_is_none_is_named_at_once(tmp_path):
+    lines = [HEADER, *ROWS, "c,0,500,CT,CT,nan", "d,0,500,CT,CT,", "", ",,,,,", "e,0,500,CT,CT,-inf"]
+    words = r"row 5, column loss: got nan.*2 more rows \(6, 9\)\. A run that diverged"
+    with pytest.raises(InputError, match=words):
+        MeasurementTable.read(written(tmp_path, lines))
+
+
+@pytest.mark.parametrize("text", ["2000", "2e3", '"2,000"', "2 000", "2'000", "2000.0", "2\u202f000"])
+def test_thousands_are_read_as_people_write_them(tmp_path, text):
+    table = MeasurementTable.read(written(tmp_path, [HEADER, f"a,0,{text},CT,CT,0.05"]))
+    assert table.budget.tolist() == [2000]
+
+
+@pytest.mark.parametrize("text", ["2,000", "2.000", "12.500", "1.000.000"])
+def test_a_budget_that_may_be_two_or_two_thousand_is_refused(tmp_path, text):
+    lines = [HEADER.replace(",", ";"), f"a;0;{text};CT;CT;0,05"]
+    with pytest.raises(InputError, match=r"row 1, column budget: .*may be thousands"):
+        MeasurementTable.read(written(tmp_path, lines))
+
+
+def test_names_of_columns_may_be_written_in_capitals(tmp_path):
+    lines = ["Run, Seed,BUDGET,Weight:A,weight: B,Target,Loss", "x,0,500,1,0,A,0.1"]
+    table = MeasurementTable.read(written(tmp_path, lines))
+    assert table.domains == ("A", "B")
+    assert table.loss.tolist() == [0.1]
+    with pytest.raises(InputError, match="capitals only"):
+        MeasurementTable.read(written(tmp_path, ["run,seed,budget,source,target,loss,Loss", "a,0,5,A,A,1,2"]))
+    with pytest.raises(InputError, match="'loss' twice"):
+        MeasurementTable.read(written(tmp_path, ["run,seed,budget,source,target,loss,loss", "a,0,5,A,A,1,2"]))
+
+
+def test_rounded_weights_are_scaled_and_counted_and_percent_refused(tmp_path):
+    lines = [MIXED, "x,0,500,0.333,0.666,A,0.1", "y,0,500,1.001,0,A,0.2", "z,0,500,0.5,0.5,A,0.3"]
+    with pytest.warns(VoxmixWarning, match=r"2 of 3 rows .*first is row 1"):
+        table = MeasurementTable.read(written(tmp_path, lines))
+    assert table.weights.sum(axis=1) == pytest.approx(1, abs=1e-12)
+    assert table.weights[0] == pytest.approx([1 / 3, 2 / 3])
+    assert table.source.tolist() == [-1, 0, -1]
+    with pytest.raises(InputError, match="divide them by 100"):
+        MeasurementTable.read(written(tmp_path, [MIXED, "x,0,500,33,67,A,0.1"]))
+
+
+def test_a_column_of_losses_per_target_is_named_with_the_line_that_mends_it(tmp_path):
+    lines = ["run,seed,budget,source,CT,MR", "a,0,500,CT,0.1,0.2", "b,0,500,MR,0.1,0.2"]
+    with pytest.raises(InputError, match=r"a row per run and target; in pandas table\.melt\(id_vars="):
+        MeasurementTable.read(written(tmp_path, lines))

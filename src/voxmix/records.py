@@ -1,6 +1,8 @@
 """Records of a table of losses: from CSV, Parquet or plain rows to checked columns."""
 
 import csv
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,14 @@ from jaxtyping import Float
 
 from voxmix._io import read_table_text
 from voxmix._optional import require
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import Mixture, check_domains
 
 REQUIRED = ("run", "seed", "budget", "target", "loss")
 WEIGHT, VOLUMES = "weight:", "volumes:"
+_GROUPED = re.compile(r"\d{1,3}(?:[.,'\u00a0\u202f ]\d{3})+")
+_SEPARATOR = re.compile(r"[,'\u00a0\u202f ]")
+_ROUNDED = 0.005  # weights that were rounded to two or three decimals sum to within this of 1
 SUM_TOLERANCE = 1e-5
 """Tables are written with six decimals; Mixture itself asks for 1e-6."""
 
@@ -47,19 +52,41 @@ def read_csv_records(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} has no header line; the first line names the columns {list(REQUIRED)}")
     delimiter = max(",;\t", key=lines[0].count)
     try:
-        records = list(csv.DictReader(lines, delimiter=delimiter, strict=True))
+        head, *rows = csv.reader(lines, delimiter=delimiter, strict=True)
     except csv.Error as error:
         raise InputError(f"{path} is not a CSV table ({error}); save it again as CSV UTF-8") from None
-    for number, record in enumerate(records, start=1):
-        if None in record:
+    head = [name.strip() for name in head]
+    twice = [name for name in dict.fromkeys(head) if name and head.count(name) > 1]
+    if twice:
+        raise InputError(f"{path} has the column {twice[0]!r} twice; keep one")
+    records: list[dict[str, Any]] = []
+    for number, cells in enumerate(rows, start=1):
+        if len(cells) > len(head) and any(cell.strip() for cell in cells[len(head) :]):
             raise InputError(
                 f"row {number} of {path} has more cells than the header has columns; mend that line"
             )
+        record = dict(zip(head, cells, strict=False))
+        records.append({name: _number_text(name, cell, delimiter, number) for name, cell in record.items()})
+    return records
+
+
+def _number_text(column: str, cell: str, delimiter: str, row: int) -> str:
+    """Return a cell with a decimal point and without separators of thousands, where it is a number.
+
+    Raises:
+        InputError: a budget such as 2,000 beside semicolons, which may be two or two thousand.
+    """
+    if column.casefold() == "budget" and _GROUPED.fullmatch(cell.strip()):
         if delimiter == ";":
-            for name, value in record.items():
-                if value and name not in ("run", "source", "target"):
-                    record[name] = value.replace(",", ".")
-    return [{(k or "").strip(): v for k, v in record.items()} for record in records if any(record.values())]
+            raise InputError(
+                f"row {row}, column budget: {cell.strip()!r} may be thousands or a decimal number; write it "
+                "without a separator, e.g. 2000"
+            )
+        if "." not in cell:
+            return _SEPARATOR.sub("", cell)
+    if delimiter == ";" and column.casefold() not in ("run", "source", "target"):
+        return cell.replace(",", ".")
+    return cell
 
 
 def _empty(value: Any) -> bool:
@@ -100,6 +127,12 @@ def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | No
     Raises:
         InputError: names the row (1 is the first) and the column.
     """
+    numbered = [
+        (row, _named(record))
+        for row, record in enumerate(records, start=1)
+        if not all(_empty(value) for value in record.values())
+    ]
+    records = [record for _, record in numbered]
     if not records:
         raise InputError("the table has no rows; give at least the pure runs of every domain")
     columns = list(dict.fromkeys(name for record in records for name in record))
@@ -107,20 +140,30 @@ def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | No
     if missing:
         raise InputError(
             f"column {missing[0]!r} is missing (needed: {list(REQUIRED)}); the table has {columns}"
+            + _wide(records, columns, missing)
         )
+    _check_losses(numbered)
     weighted = [name.removeprefix(WEIGHT) for name in columns if name.startswith(WEIGHT)]
     names = _domains(records, columns, weighted, domains)
     place = {name: i for i, name in enumerate(names)}
     kept: dict[tuple[str, str], tuple[Any, ...]] = {}
-    for row, record in enumerate(records, start=1):
+    scaled: list[int] = []
+    for row, record in numbered:
         run, target = _text(record, "run", row), _text(record, "target", row)
-        value = _values_of(record, target, place, weighted, row)
+        value = _values_of(record, target, place, weighted, row, scaled)
         before = kept.setdefault((run, target), value)
         if before[:4] != value[:4]:
             raise InputError(
                 f"row {row}, columns run and target: run {run!r} and target {target!r} stand before with "
                 f"other values (loss {before[3]:g}, here {value[3]:g}); keep one, or name the runs apart"
             )
+    if scaled:
+        warnings.warn(
+            f"the weights of {len(scaled):,} of {len(numbered):,} rows do not sum to 1 but to within {_ROUNDED} of it "
+            f"(the first is row {scaled[0]}): taken as rounded, and scaled to sum to 1",
+            VoxmixWarning,
+            stacklevel=2,
+        )
     values = list(kept.values())
     return {
         "domains": names,
@@ -156,8 +199,65 @@ def _domains(
     return names
 
 
+def _named(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the names of the format where only capitals or blanks differ, as in ``Loss``."""
+    found = {}
+    for name, value in record.items():
+        text = str(name).strip()
+        small = text.casefold()
+        prefix = next((word for word in (WEIGHT, VOLUMES) if small.startswith(word)), None)
+        if small in (*REQUIRED, "source", "loss_se"):
+            text = small
+        elif prefix is not None:
+            text = prefix + text[len(prefix) :].strip()
+        if text in found and text != name:
+            raise InputError(f"columns that differ in capitals only: {name!r} and {text!r}; keep one")
+        found[text] = value
+    return found
+
+
+def _wide(records: Sequence[Mapping[str, Any]], columns: Sequence[str], missing: Sequence[str]) -> str:
+    """Return what to do with a table that has a column of losses per target; else nothing."""
+    sources = {str(record["source"]).strip() for record in records if not _empty(record.get("source"))}
+    targets = [name for name in columns if name in sources or WEIGHT + name in columns]
+    if not {"target", "loss"} & set(missing) or len(targets) < 2:
+        return ""
+    held = [name for name in columns if name not in targets]
+    return (
+        f". It seems to hold a column of losses per target: give a row per run and target; in pandas "
+        f"table.melt(id_vars={held}, var_name='target', value_name='loss')"
+    )
+
+
+def _check_losses(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+    """Refuse losses that are none, all at once.
+
+    Raises:
+        InputError: names the first row with its loss, and the other rows.
+    """
+    wrong: dict[int, str] = {}
+    for row, record in numbered:
+        try:
+            loss = _number(record, "loss", row)
+        except InputError as error:
+            wrong[row] = str(error)
+            continue
+        if not (np.isfinite(loss) and loss >= 0):
+            wrong[row] = f"row {row}, column loss: got {loss}, expected a finite number of at least 0"
+    if wrong:
+        first, *others = wrong
+        shown = ", ".join(str(row) for row in others[:10]) + (", ..." if len(others) > 10 else "")
+        more = f"; so are {len(others)} more rows ({shown})" if others else ""
+        raise InputError(f"{wrong[first]}{more}. A run that diverged has no loss: leave these rows out")
+
+
 def _values_of(
-    record: Mapping[str, Any], target: str, place: Mapping[str, int], weighted: list[str], row: int
+    record: Mapping[str, Any],
+    target: str,
+    place: Mapping[str, int],
+    weighted: list[str],
+    row: int,
+    scaled: list[int],
 ) -> tuple[Any, ...]:
     """Return weights, budget, seed, loss, its standard error and volumes of one record."""
     if target not in place:
@@ -170,7 +270,7 @@ def _values_of(
     if not (np.isfinite(budget) and budget >= 1):
         raise InputError(f"row {row}, column budget: got {budget}, expected at least 1 volume draw")
     return (
-        tuple(_weights_of(record, place, weighted, row)),
+        tuple(_weights_of(record, place, weighted, row, scaled)),
         budget,
         _whole(record, "seed", row),
         loss,
@@ -183,7 +283,7 @@ def _values_of(
 
 
 def _weights_of(
-    record: Mapping[str, Any], place: Mapping[str, int], weighted: list[str], row: int
+    record: Mapping[str, Any], place: Mapping[str, int], weighted: list[str], row: int, scaled: list[int]
 ) -> Float[np.ndarray, " source"]:
     weights = np.zeros(len(place))
     filled = [name for name in weighted if not _empty(record.get(WEIGHT + name))]
@@ -194,8 +294,13 @@ def _weights_of(
                 f"row {row}, column {WEIGHT}{name}: {weights[place[name]]} is not a weight; "
                 "give a number from 0 to 1"
             )
-    if filled and abs(weights.sum() - 1) > SUM_TOLERANCE:
-        raise InputError(f"row {row}, columns {WEIGHT}*: weights sum to {weights.sum():.6f}, expected 1")
+    total = float(weights.sum())
+    if filled and abs(total - 1) > SUM_TOLERANCE:
+        if abs(total - 1) > _ROUNDED:
+            percent = "; these look like percent, so divide them by 100" if abs(total - 100) < 1 else ""
+            raise InputError(f"row {row}, columns {WEIGHT}*: weights sum to {total:.6f}, expected 1{percent}")
+        scaled.append(row)
+        weights = weights / total
     if _empty(record.get("source")):
         if not filled:
             raise InputError(

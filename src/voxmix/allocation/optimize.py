@@ -247,6 +247,18 @@ def _notes(
     notes = []
     if beyond := law.beyond(budget):
         notes.append(f"the {beyond}; check the mixture with a run")
+    unseen = [name for i, name in enumerate(law.domains) if not np.any(law.quality.weights[:, i] > 0)]
+    if unseen and len(law.quality.weights):
+        notes.append(
+            f"no run was trained on any {' or '.join(unseen)}: what a share of it is worth is not known and counts as 0"
+        )
+    moving = np.broadcast_to((law.amplitude > 0) | (law.parameters.budget_amplitude > 0), len(law.targets))
+    flat = [name for name, moves in zip(law.targets, moving, strict=True) if not moves]
+    if flat:
+        notes.append(
+            f"losses of {', '.join(flat)} do not fall in the runs of the fit, so no share was chosen for "
+            f"{'its' if len(flat) == 1 else 'their'} sake"
+        )
     for name, share in told.items():
         if 1 - _TELL < share < _TELL:
             notes.append(

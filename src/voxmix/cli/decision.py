@@ -102,6 +102,8 @@ def path(
         for k in range(0, len(found.values), step)
     ]
     emit_table(f"Best mixture over {found.axis}", [found.axis, *found.domains, "objective"], rows)
+    if found.axis == "budget" and (beyond := fitted.beyond(float(found.values[-1]))):
+        emit(f"- the last {beyond}")
     for at, name in found.kinks:
         emit(f"- {name} comes to rest on min_weight, or leaves it, at {found.axis} {_axis_text(at)}")
 

@@ -182,8 +182,8 @@ def _fittable(
     own = np.array([len(cells.pure(int(o), j)) > 0 for j, o in enumerate(cells.own)])
     if not own.any():
         raise InputError(
-            "no domain was trained alone and measured on itself; add pure runs of every domain, or fit with "
-            "method joint"
+            "no domain was trained alone and measured on itself, and every law starts from such runs; add pure runs "
+            "of every domain at two budgets or more"
         )
     lost = [name for name, keep in zip(cells.targets, own, strict=True) if not keep]
     lost += [name for name in cells.domains if name not in cells.targets]

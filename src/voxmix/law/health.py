@@ -124,6 +124,9 @@ def _pair(
         message = (
             f"no pure run of {source} was measured on {target}, so its transfer counts as 0; "
             f"evaluate the runs of {source} on {target}"
+            if np.any(cells.weights[:, i] > 0)
+            else f"no run was trained on any {source}, so its transfer to {target} counts as 0; train on it, or leave "
+            "the domain out"
         )
     elif law.amplitude[j] == 0:
         state = "not identified"

@@ -15,6 +15,7 @@ from voxmix.measurement import MeasurementTable
 
 _LOUD = 30.0  # targets of one study differ tenfold
 _UNITS = 20.0  # budgets of one source against all others
+_EPOCHS = 10.0  # draws; a run takes hundreds
 _SWAPPED = 1.2  # each of two domains beats the other's own data by so much, at every budget
 _SEEDS = 3.0
 _RISE = 1.01
@@ -44,6 +45,12 @@ def _rising(cells: Cells) -> list[str]:
 
 
 def _units_of_budgets(table: MeasurementTable) -> list[str]:
+    low, high = float(np.min(table.budget)), float(np.max(table.budget))
+    if high < _EPOCHS:
+        return [
+            f"all budgets are {low:g} to {high:g} draws: if these are epochs or thousands, every budget that is asked of "
+            "this law is in the same unit, and caps by volumes (max_epochs) do not hold"
+        ]
     ranges = {
         name: (float(table.budget[table.source == i].min()), float(table.budget[table.source == i].max()))
         for i, name in enumerate(table.domains)
