@@ -5,7 +5,9 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import tempfile
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +19,51 @@ _NOT_WRITABLE = (
     errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
 )  # fmt: skip
 
+ESCAPED = "backslashreplace"
+r"""How text that holds bytes of file names that are no UTF-8 is written: \udce9, which JSON reads back."""
+
 
 def canonical_json(value: Any) -> str:
     """Return JSON text that is the same for equal values: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
+def json_text(value: Any) -> str:
+    """Return indented JSON that any file and terminal of UTF-8 takes, names with other bytes as escapes.
+
+    NaN is refused: missing is ``null``, never a number.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    return text.encode("utf-8", ESCAPED).decode("utf-8") + "\n"
+
+
 def digest(value: Any) -> str:
     """Return the first 16 hex digits of the SHA-256 of a JSON-like value."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(value).encode("utf-8", ESCAPED)).hexdigest()[:16]
+
+
+def name_fault(name: str) -> str:
+    """Return why a name can stand in no table and on no terminal, "" if it can."""
+    kinds = {unicodedata.category(character) for character in name.replace("\t", "")}
+    if "Cs" in kinds:
+        return "is not UTF-8 text"
+    return "holds a line break or a control character" if kinds & {"Cc", "Zl", "Zp"} else ""
+
+
+def printable(text: str) -> str:
+    """Return a text for the terminal: what would steer it, and bytes that are no text, as escapes; lines stay lines."""
+    return "".join(
+        character
+        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs")
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def as_argument(path: Path) -> str:
+    """Return a path as it is typed into a command: quoted where a shell would take it apart."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def file_digest(path: Path) -> str:
@@ -62,14 +100,14 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically; bytes of file names that are no UTF-8 become escapes."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically. NaN is refused: missing is ``null``, never a number."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
 
 
 def read_json(path: Path) -> Any:

@@ -1,7 +1,6 @@
 """What every verb shares: errors as sentences, results on stdout, notes and progress on stderr."""
 
 import functools
-import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
+from voxmix._io import json_text, printable
 from voxmix.errors import VoxmixError, VoxmixWarning
 
 P = ParamSpec("P")
@@ -28,7 +28,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 return function(*args, **kwargs)
             except VoxmixError as error:
-                typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+                typer.secho(printable(f"error: {error}"), err=True, fg=typer.colors.RED)
                 raise typer.Exit(error.exit_code) from None
             except KeyboardInterrupt:
                 typer.secho("stopped; the same command goes on from here", err=True, fg=typer.colors.YELLOW)
@@ -44,12 +44,12 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any, 
 
 def note(message: str) -> None:
     """Say something on stderr that is not the result."""
-    typer.secho(f"note: {message}", err=True, fg=typer.colors.YELLOW)
+    typer.secho(printable(f"note: {message}"), err=True, fg=typer.colors.YELLOW)
 
 
 def emit_json(value: Any) -> None:
     """Print one JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(value))
 
 
 def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -58,18 +58,18 @@ def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left", title_style="bold", show_edge=False)
+    table = Table(title=escape(printable(title)), title_justify="left", title_style="bold", show_edge=False)
     for index, header in enumerate(headers):
         table.add_column(escape(header), justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(printable(cell)) for cell in row))
     width = None if sys.stdout.isatty() else 160
     Console(width=width).print(table)
 
 
 def emit(message: str) -> None:
     """Print a line on stdout."""
-    typer.echo(message)
+    typer.echo(printable(message))
 
 
 def size_text(count: int) -> str:

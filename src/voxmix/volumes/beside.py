@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxmix._io import atomic_path, read_versioned, write_json
+from voxmix._io import ESCAPED, atomic_path, read_versioned, write_json
 from voxmix.errors import VoxmixWarning
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.manifest import SetAside, VolumeRecord
@@ -191,7 +191,10 @@ def write_set_aside(items: Iterable[SetAside], source: Path) -> Path | None:
         if not rows:
             path.unlink(missing_ok=True)
             return None
-        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors=ESCAPED, newline="") as stream,
+        ):
             table = csv.writer(stream)
             table.writerow(["path", "domain", "reason"])
             table.writerows([relative_name(s.path, path.parent), s.domain, s.reason] for s in rows)

@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Literal
 
+from voxmix._io import name_fault
 from voxmix.domain import check_domain_name
 from voxmix.errors import InputError
 
@@ -66,6 +67,8 @@ class SetAside:
 class Manifest:
     """The volumes of a study, in a fixed order (domain, then path), and the files that were set aside.
 
+    A file whose name can stand in no table is set aside here, before any work is done on it.
+
     Raises:
         InputError: no record at all, or one file that stands twice.
     """
@@ -76,11 +79,17 @@ class Manifest:
     def __post_init__(self) -> None:
         if not self.records:
             raise InputError("no volumes found; give a folder with a folder per domain, or a CSV")
-        files = Counter((record.path, record.series, record.volume) for record in self.records)
+        records, misnamed = _with_good_names(self.records)
+        if not records:
+            raise InputError(
+                f"no volume is left: of {len(misnamed)}, the first is set aside because {misnamed[0].reason}"
+            )
+        object.__setattr__(self, "set_aside", (*self.set_aside, *misnamed))
+        files = Counter((record.path, record.series, record.volume) for record in records)
         for (path, _, _), count in files.items():
             if count > 1:
                 raise InputError(f"{path} stands {count} times; list every volume once")
-        ordered = tuple(sorted(self.records, key=lambda r: (r.domain, str(r.path), r.series, r.volume or 0)))
+        ordered = tuple(sorted(records, key=lambda r: (r.domain, str(r.path), r.series, r.volume or 0)))
         object.__setattr__(self, "records", ordered)
 
     def __repr__(self) -> str:
@@ -232,3 +241,21 @@ class Manifest:
 
 def _uniform(seed: int, subject: str) -> float:
     return int.from_bytes(hashlib.sha256(f"{seed}:{subject}".encode()).digest()[:8]) / 2**64
+
+
+def _with_good_names(records: tuple[VolumeRecord, ...]) -> tuple[list[VolumeRecord], list[SetAside]]:
+    """Return the records that can be written down, and the files that cannot, by their names."""
+    kept: list[VolumeRecord] = []
+    aside: list[SetAside] = []
+    for record in records:
+        fault = name_fault(f"{record.path}{record.subject}")
+        if fault:
+            reason = f"its name, or that of a folder above it, {fault}; rename it"
+            aside.append(SetAside(path=record.path, domain=record.domain, reason=reason))
+            continue
+        if record.label is not None and (fault := name_fault(str(record.label))):
+            reason = f"label map: its name, or that of a folder above it, {fault}; rename it"
+            aside.append(SetAside(path=record.label, domain=record.domain, reason=reason))
+            record = replace(record, label=None)
+        kept.append(record)
+    return kept, aside
