@@ -56,6 +56,10 @@ def read_csv_records(path: Path) -> list[dict[str, Any]]:
     except csv.Error as error:
         raise InputError(f"{path} is not a CSV table ({error}); save it again as CSV UTF-8") from None
     head = [name.strip() for name in head]
+    if not {name.casefold() for name in head} & {*REQUIRED, "source"}:
+        raise InputError(
+            f"{path} is not a table of losses: its first line names none of the columns {list(REQUIRED)}"
+        )
     twice = [name for name in dict.fromkeys(head) if name and head.count(name) > 1]
     if twice:
         raise InputError(f"{path} has the column {twice[0]!r} twice; keep one")

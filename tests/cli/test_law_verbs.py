@@ -148,3 +148,37 @@ def test_mistakes_are_named(table: Path, law: Path, arguments: tuple[str, ...], 
     assert code == 2
     assert out == ""
     assert words in errors
+
+
+def test_a_diverged_run_is_named_set_aside_and_kept_on_demand(table: Path) -> None:
+    lines = table.read_text(encoding="utf-8").splitlines()
+    row = next(k for k, line in enumerate(lines) if line.startswith("HN-PET-2000,0,2000,HN-PET,Kopf-MR"))
+    *cells, loss = lines[row].split(",")
+    lines[row] = ",".join([*cells, str(float(loss) * 50)])
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    code, out, errors = call("fit", str(table), "--bootstrap", "0", "--json")
+    assert code == 0
+    assert "1 loss that no noise of the seeds explains is set aside" in errors
+    assert "run HN-PET-2000 (seed 0, 2,000 draws of HN-PET) on Kopf-MR" in errors
+    value = json.loads(out)
+    assert value["transfer"]["HN-PET"]["Kopf-MR"] == pytest.approx(TRANSFER[2, 1], rel=1e-3)
+    assert [item["run"] for item in value["outliers"]] == ["HN-PET-2000"]
+    code, out, errors = call("fit", str(table), "--bootstrap", "0", "--json", "--keep-outliers")
+    assert code == 0
+    assert "fitted all the same" in errors
+    assert json.loads(out)["transfer"]["HN-PET"]["Kopf-MR"] < 0.1 * TRANSFER[2, 1]
+
+
+def test_far_outside_the_fitted_budgets_is_said_by_every_verb(law: Path) -> None:
+    shares = ("--weights", "ABD-CT=0.5", "--weights", "HN-PET=0.5")
+    code, _, errors = call("predict", str(law), "--budget", "400000000", *shares)
+    assert code == 0
+    assert "100,000.0 times outside" in errors
+    assert "so it is a guess" in errors
+    _, out, _ = call("allocate", str(law), "--budget", "400000")
+    assert "so it is a guess" in out
+    _, out, _ = call("path", str(law))
+    assert "100.0 times outside" in out
+    code, _, errors = call("plan", str(law), "--loss", "HN-PET=0.005001")
+    assert code == 2
+    assert "no run tells how losses fall so far out" in errors
