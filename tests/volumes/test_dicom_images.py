@@ -391,3 +391,25 @@ def test_slices_shifted_in_their_plane_are_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "s", 1, lambda image, k: {"ImagePositionPatient": [40 * (k % 2), 0, 3 * k]})
     with pytest.raises(UnreadableVolumeError, match="shifted in their plane by up to"):
         read_volume(folder)
+
+
+def test_positions_of_two_images_that_are_rounded_in_different_ways(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "s",
+        2,
+        lambda image, k: {
+            "EchoTime": 5 + image,
+            "ImagePositionPatient": [0, 0, 3.04 * k if image else round(3.04 * k, 1)],
+        },
+    )
+    assert [image_of(read_volume(folder, volume=v)) for v in range(2)] == [0, 1]
+
+
+def test_places_that_are_very_near_each_other(tmp_path: Path) -> None:
+    """The step of a scanner for mice."""
+    folder = write(
+        tmp_path / "s",
+        1,
+        lambda image, k: {"ImagePositionPatient": [0, 0, 0.05 * k], "PixelSpacing": [0.05, 0.05]},
+    )
+    assert image_of(read_volume(folder)) == 0

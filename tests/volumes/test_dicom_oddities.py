@@ -150,10 +150,11 @@ def own_series(data: Dataset, k: int) -> None:
         ({"ModalityLUTSequence": Sequence([Dataset()])}, "lookup table"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "mosaic"),
         ({"change": half_scaled}, "some say how they are scaled and some do not"),
-        ({"change": own_series}, "^8 DICOM series of one slice each in one folder, as a wrong anonymizer"),
+        ({"change": own_series}, "^8 DICOM series of fewer than 3 slices each in one folder"),
         ({"heights": [5] * 8}, "8 DICOM slices at only 1 place;"),
         ({"heights": [5, 9] * 4}, "8 DICOM slices at only 2 places;"),
         ({"heights": [0, 2, 4, 6, 8, 13, 18, 23]}, "changes from 2 to 5 mm at slice 5 of 8"),
+        ({"heights": [0, 2, 4, 9, 14, 24, 34, 44]}, "changes from 2 to 5 to 10 mm at slice 3 of 8"),
         ({"heights": [0, 2, 4, 6, 10, 12, 14, 16]}, "2 to 4 mm apart: some are missing"),
         ({"heights": [0, 2, 4, 6, 8, 10, 12, 16]}, "2 to 4 mm apart: some are missing"),
         ({"heights": [0, 2, 4, 7, 9, 11, 14, 16]}, "2 to 3 mm apart: they are not evenly spaced"),
@@ -202,18 +203,43 @@ def test_screenshots_beside_a_series_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_pieces_of_one_series_in_several_folders_are_set_aside(tmp_path: Path) -> None:
+    """Of one subject or of several; but one UID for everybody, as some anonymizers write it, proves nothing."""
     domain = tmp_path / "CT"
     for name, heights in {"A": range(0, 12, 3), "B": range(12, 24, 3)}.items():
         write(domain / "torn" / name, heights=heights)
         write(domain / "two" / name, heights=heights, SeriesInstanceUID=f"1.2.4.{int(name == 'A')}")
         write(domain / "same" / name, heights=range(0, 12, 3))
-        write(domain / f"alone{name}", heights=heights)
+        write(domain / f"sub{name}", heights=heights, SeriesInstanceUID="1.2.5")
     manifest = Manifest.from_folder(tmp_path)
-    assert {s.path.parent.name for s in manifest.set_aside} == {"torn"}
+    assert {s.path.relative_to(domain).parts[0] for s in manifest.set_aside} == {"torn", "subA", "subB"}
     assert {s.reason for s in manifest.set_aside} == {
         "a part of one DICOM series that lies in 2 folders; put its files into one folder"
     }
-    assert {r.subject for r in manifest.records} == {"two", "same", "aloneA", "aloneB"}
+    assert {r.subject for r in manifest.records} == {"two", "same"}
+
+
+def test_a_series_exported_into_two_folders_counts_once(tmp_path: Path) -> None:
+    domain = tmp_path / "CT"
+    write(domain / "p1" / "first")
+    for name, count in {"p1/second": 8, "p2/third": 5}.items():
+        (domain / name).mkdir(parents=True)
+        for path in sorted((domain / "p1" / "first").iterdir())[:count]:
+            data = pydicom.dcmread(path)
+            data.StudyID = "made up"  # Written anew: other bytes, the same slice.
+            data.save_as(domain / name / path.name)
+    write(domain / "p3", heights=range(0, 24, 3))
+    for path, other in zip(
+        sorted((domain / "p3").iterdir()), sorted((domain / "p1" / "first").iterdir()), strict=True
+    ):
+        data = pydicom.dcmread(path)  # Another person whom an anonymizer gave the same UIDs.
+        data.SOPInstanceUID = pydicom.dcmread(other).SOPInstanceUID
+        data.PixelData = data.PixelData[::-1]
+        data.save_as(path)
+    manifest = Manifest.from_folder(tmp_path)
+    assert {(r.subject, r.path.name) for r in manifest.records} == {("p1", "first"), ("p3", "p3")}
+    assert {s.reason for s in manifest.set_aside} == {
+        "a copy of a DICOM series, or of a part of it, that lies in another folder"
+    }
 
 
 def test_slices_loose_in_a_domain_are_set_aside_as_one(tmp_path: Path) -> None:
@@ -252,6 +278,12 @@ def pet(**changes: Any) -> dict[str, Any]:
         {"SeriesTime": "033000"},
         {"AcquisitionTime": "", "AcquisitionDate": ""},
         {"AcquisitionTime": "114500"},
+        {"AcquisitionTime": "", "AcquisitionDateTime": "20200101113000.00", "SeriesTime": ""},
+        {
+            "RadiopharmaceuticalStartDateTime": "20200101153000.00+0000",
+            "RadiopharmaceuticalStartTime": "",
+            "TimezoneOffsetFromUTC": "-0500",
+        },
         {"RadiopharmaceuticalStartDateTime": "19550101103000"},
         {"RadiopharmaceuticalStartDateTime": "20200101103000.00-0500", "RadiopharmaceuticalStartTime": ""},
         {"RadiopharmaceuticalStartDateTime": "19550101103000", "RadiopharmaceuticalStartTime": ""},

@@ -81,11 +81,11 @@ def list_series(path: Path) -> tuple[tuple[str, int], ...]:
     """Return (:func:`series_name`, images at every place) of each series of images in a file or folder.
 
     The second number is above 1 for a series in time, of several echoes or b-values. A series that is broken
-    counts as one image per place: reading it says what is wrong. Series of one slice each are one thing that is
-    wrong, not many: then there are none.
+    counts as one image per place: reading it says what is wrong. Where all series are too short, that is one
+    thing that is wrong, not many: then there are none.
     """
     by_series = read_headers(path)
-    if _are_single(by_series):
+    if _are_short(by_series):
         return ()
     found = []
     for uid, parts in sorted(by_series.items(), key=lambda item: series_name(item[0])):
@@ -143,10 +143,10 @@ def _slices(path: Path, series: str) -> list[Slice]:
         by_series = {uid: parts for uid, parts in by_series.items() if series_name(uid) == series}
         if not by_series:
             raise UnreadableVolumeError("the DICOM series that was asked for is not there")
-    if _are_single(by_series):
+    if _are_short(by_series):
         raise UnreadableVolumeError(
-            f"{len(by_series)} DICOM series of one slice each in one folder, as a wrong anonymizer leaves them: give "
-            "the slices of one scan the same SeriesInstanceUID again"
+            f"{len(by_series)} DICOM series of fewer than {MIN_SLICES} slices each in one folder: no volume; if an "
+            "anonymizer gave slices a series of their own, give those of one scan the same SeriesInstanceUID again"
         )
     if len(by_series) > 1:
         sizes = ", ".join(str(len(found)) for found in by_series.values())
@@ -157,10 +157,10 @@ def _slices(path: Path, series: str) -> list[Slice]:
     return [part for file, header in parts for part in slices_of(file, header)]
 
 
-def _are_single(by_series: dict[str, list[tuple[Path, Any]]]) -> bool:
-    """Return whether all of at least three series are single slices."""
+def _are_short(by_series: dict[str, list[tuple[Path, Any]]]) -> bool:
+    """Return whether there are several series, all of too few slices for a volume."""
     return len(by_series) >= MIN_SLICES and all(
-        len(parts) == 1 and int(parts[0][1].get("NumberOfFrames", 1) or 1) == 1
+        sum(int(header.get("NumberOfFrames", 1) or 1) for _, header in parts) < MIN_SLICES
         for parts in by_series.values()
     )
 

@@ -15,24 +15,30 @@ def once(slices: Sequence[Slice]) -> tuple[list[Slice], list[tuple[Slice, Slice]
     """Return the slices without copies (same SOPInstanceUID, frame and place), and (first, copy) of those."""
     first: dict[tuple[Any, ...], Slice] = {}
     copies = []
-    for index, part in enumerate(slices):
-        uid = str(part.header.get("SOPInstanceUID") or index)
-        key = (uid, part.frame, tuple(round(value, 2) for value in part.position))
+    for part in slices:
+        key = identity(part)
         if first.setdefault(key, part) is not part:
             copies.append((first[key], part))
     return list(first.values()), copies
 
 
+def identity(part: Slice) -> tuple[Any, ...]:
+    """Return what two files of the same slice have in common."""
+    uid = str(part.header.get("SOPInstanceUID") or part.file)
+    return uid, part.frame, tuple(round(value, 2) for value in part.position)
+
+
 def check_copies(copies: Sequence[tuple[Slice, Slice]]) -> None:
     """Refuse copies whose voxels are not those of the first."""
     for first, copy in copies:
-        if first.file.read_bytes() != copy.file.read_bytes() and not _are_equal(first, copy):
+        if first.file.read_bytes() != copy.file.read_bytes() and not have_equal_voxels(first, copy):
             raise UnreadableVolumeError(
                 "two DICOM files with one SOPInstanceUID and different voxels; keep one of them"
             )
 
 
-def _are_equal(first: Slice, other: Slice) -> bool:
+def have_equal_voxels(first: Slice, other: Slice) -> bool:
+    """Return whether two slices have the same real values everywhere."""
     return first is other or bool(np.array_equal(pixels_of([first])[0], pixels_of([other])[0]))
 
 
@@ -40,6 +46,6 @@ def without_equals(slices: Sequence[Slice], places: Int[np.ndarray, "slice"]) ->
     """Return one slice of each place if all slices there have the same voxels, else all of them."""
     first: dict[int, Slice] = {}
     for part, place in zip(slices, places.tolist(), strict=True):
-        if not _are_equal(first.setdefault(place, part), part):
+        if not have_equal_voxels(first.setdefault(place, part), part):
             return list(slices)
     return list(first.values())

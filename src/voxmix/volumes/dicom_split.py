@@ -1,36 +1,95 @@
-"""Series that are torn: slices that lie in several folders of a subject, or loose in the folder of a domain."""
+"""Series that are torn: slices or copies in several folders of a domain, or loose in its own."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from voxmix.volumes.dicom_headers import files_of, read_header, read_headers, slices_of
+from voxmix.volumes.dicom_copies import have_equal_voxels, identity, once
+from voxmix.volumes.dicom_headers import Slice, files_of, read_header, read_headers, slices_of
 from voxmix.volumes.dicom_stack import check_even, stack_of
 from voxmix.volumes.manifest import SetAside, VolumeRecord
+from voxmix.volumes.volume import UnreadableVolumeError
 
 
 def set_pieces_aside(records: list[VolumeRecord], set_aside: list[SetAside]) -> list[VolumeRecord]:
-    """Return the records without folders of one subject that together hold one series, which are set aside.
+    """Return the records of a domain without folders that hold a part or a copy of one DICOM series, which are set aside.
 
-    Folders are pieces where their slices have one SeriesInstanceUID and different places, and fill an even stack.
-    Only subjects with several DICOM folders are looked at: one header of each folder.
+    Folders are looked at where the first file of each names the same SeriesInstanceUID. They are pieces where no
+    slice stands twice and together they fill an even stack; one is a copy of another where all its slices are in the
+    other, with the same voxels. UIDs alone prove nothing: some anonymizers give everybody the same.
     """
-    folders: dict[tuple[str, str], list[VolumeRecord]] = defaultdict(list)
+    by_uid: dict[str, list[VolumeRecord]] = defaultdict(list)
     for record in records:
-        if record.path.is_dir():
-            folders[record.domain, record.subject].append(record)
-    pieces: set[Path] = set()
-    for found in folders.values():
-        by_uid: dict[str, list[Path]] = defaultdict(list)
-        for record in found if len(found) > 1 else ():
-            by_uid[_first_uid(record.path)].append(record.path)
-        for uid, paths in by_uid.items():
-            if uid and len(paths) > 1 and _are_pieces(paths, uid):
-                pieces.update(paths)
-                reason = f"a part of one DICOM series that lies in {len(paths)} folders; put its files into one folder"
-                set_aside.extend(SetAside(path=path, domain=found[0].domain, reason=reason) for path in paths)
-    return [record for record in records if record.path not in pieces]
+        if record.path.is_dir() and (uid := _first_uid(record.path)):
+            by_uid[uid].append(record)
+    reasons: dict[Path, str] = {}
+    for uid, found in by_uid.items():
+        subjects = {record.subject for record in found}
+        groups = [[r.path for r in found if r.subject == subject] for subject in sorted(subjects)]
+        if len(groups) > 1:
+            groups.append([record.path for record in found])
+        for paths in groups:
+            left = [path for path in paths if path not in reasons]
+            if len(left) > 1:
+                reasons |= _torn(left, uid)
+    set_aside.extend(
+        SetAside(path=record.path, domain=record.domain, reason=reasons[record.path])
+        for record in records
+        if record.path in reasons
+    )
+    return [record for record in records if record.path not in reasons]
+
+
+def _torn(paths: Sequence[Path], uid: str) -> dict[Path, str]:
+    """Return why some of the folders of one series are no volumes of their own."""
+    try:
+        folders = {path: _slices(path, uid) for path in paths}
+        return _reasons(folders)
+    except Exception:  # A damaged header: reading says what is wrong.
+        return {}
+
+
+def _reasons(folders: dict[Path, list[Slice]]) -> dict[Path, str]:
+    reasons: dict[Path, str] = {}
+    by_size = sorted(folders, key=lambda folder: (-len(folders[folder]), str(folder)))
+    for number, folder in enumerate(by_size):
+        if any(
+            _is_copy(folders[folder], folders[other]) for other in by_size[:number] if other not in reasons
+        ):
+            reasons[folder] = "a copy of a DICOM series, or of a part of it, that lies in another folder"
+    left = [folder for folder in by_size if folder not in reasons]
+    if len(left) > 1 and _are_pieces([part for folder in left for part in folders[folder]]):
+        reason = f"a part of one DICOM series that lies in {len(left)} folders; put its files into one folder"
+        reasons |= dict.fromkeys(left, reason)
+    return reasons
+
+
+def _slices(folder: Path, uid: str) -> list[Slice]:
+    headers = read_headers(folder)
+    if set(headers) != {uid}:
+        return []
+    return once([part for file, header in headers[uid] for part in slices_of(file, header)])[0]
+
+
+def _is_copy(slices: Sequence[Slice], others: Sequence[Slice]) -> bool:
+    """Return whether each of the slices is among the others, and the first and last have the same voxels there."""
+    known = {identity(part): part for part in others}
+    pairs = [(part, known.get(identity(part))) for part in slices]
+    if not pairs or any(other is None for _, other in pairs):
+        return False
+    return all(have_equal_voxels(part, other) for part, other in (pairs[0], pairs[-1]) if other is not None)
+
+
+def _are_pieces(slices: Sequence[Slice]) -> bool:
+    stack = stack_of(slices)
+    if len(slices) > stack.count:
+        return False
+    try:
+        check_even(stack.heights[stack.places.argsort()])
+    except UnreadableVolumeError:
+        return False
+    return True
 
 
 def without_loose_slices(
@@ -64,20 +123,3 @@ def _header(file: Path) -> Any:
         return read_header(file)
     except Exception:  # Missing pydicom or a damaged header: reading says what is wrong.
         return None
-
-
-def _are_pieces(folders: Sequence[Path], uid: str) -> bool:
-    try:
-        slices = [
-            part
-            for folder in folders
-            for file, header in read_headers(folder).get(uid, ())
-            for part in slices_of(file, header)
-        ]
-        stack = stack_of(slices)
-        if len(slices) > stack.count:
-            return False
-        check_even(stack.heights[stack.places.argsort()])
-    except Exception:  # No even stack, or a damaged header: reading says what is wrong.
-        return False
-    return True

@@ -10,7 +10,8 @@ from voxmix.volumes.dicom_headers import Slice
 from voxmix.volumes.volume import UnreadableVolumeError
 
 _UNEVEN = 0.1
-_SAME_PLACE_MM = 0.01
+_SAME_PLACE_MM, _ROUNDED_MM, _APART_MM = 0.01, 0.1, 0.4
+_MOST_STEPS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -47,7 +48,10 @@ def stack_of(slices: Sequence[Slice]) -> Stack:
     heights = np.array([np.array(part.position) @ axes[:, 2] for part in slices])
     order = np.argsort(heights, kind="stable")
     places = np.empty(len(slices), dtype=np.int64)
-    places[order] = np.cumsum(np.diff(heights[order], prepend=heights[order[0]]) > _SAME_PLACE_MM)
+    gaps = np.diff(heights[order], prepend=heights[order[0]])
+    # Positions of one place that were rounded in another way: where no two places are so near each other.
+    rounded = not np.any((gaps > _ROUNDED_MM) & (gaps < _APART_MM)) and np.sum(gaps >= _APART_MM) > 1
+    places[order] = np.cumsum(gaps > (_ROUNDED_MM if rounded else _SAME_PLACE_MM))
     return Stack(axes=axes, heights=heights, places=places)
 
 
@@ -60,11 +64,12 @@ def check_even(heights: Float[np.ndarray, "place"]) -> None:
     if np.abs(gaps - np.median(gaps)).max() <= limit:
         return
     turns = np.flatnonzero(np.abs(np.diff(gaps)) > limit) + 1
-    if len(turns) == 1 and 2 <= turns[0] <= len(gaps) - 2:
-        before, after = float(np.median(gaps[: turns[0]])), float(np.median(gaps[turns[0] :]))
+    runs = np.split(gaps, turns)
+    if 1 < len(runs) <= _MOST_STEPS and min(len(run) for run in runs) > 1:
+        steps = " to ".join(f"{float(np.median(run)):.4g}" for run in runs)
         raise UnreadableVolumeError(
-            f"the distance of DICOM slices changes from {before:.4g} to {after:.4g} mm at slice {turns[0] + 1} of "
-            f"{len(heights)}; give each part a folder of its own"
+            f"the distance of DICOM slices changes from {steps} mm at slice {turns[0] + 1} of {len(heights)}; give "
+            "each part a folder of its own"
         )
     whole = gaps / gaps.min()
     missing = np.abs(whole - np.rint(whole)).max() <= _UNEVEN * 2

@@ -7,7 +7,7 @@ from typing import Any
 
 SUV_TAGS = (
     "Units", "SUVType", "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence", "SeriesDate",
-    "SeriesTime", "AcquisitionDate", "AcquisitionTime", (0x7053, 0x10), (0x7053, 0x1000), (0x7053, 0x1009),
+    "SeriesTime", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "TimezoneOffsetFromUTC", (0x7053, 0x10), (0x7053, 0x1000), (0x7053, 0x1009),
 )  # fmt: skip
 """What is read of a header."""
 
@@ -96,7 +96,7 @@ def _waits(headers: Sequence[Any], drug: Any) -> tuple[list[float], bool]:
     """Return the seconds from injection to scan by each time of the header that says them, and if any is odd."""
     header = headers[0]
     date = header.get("SeriesDate")
-    taken = [_moment(one.get("AcquisitionDate") or date, one.get("AcquisitionTime")) for one in headers]
+    taken = [_acquired(one, date) for one in headers]
     acquired = min((one for one in taken if one is not None), default=None)
     series = _moment(date, header.get("SeriesTime"))
     odd = series is None or None in taken or any(not one.get("AcquisitionDate") for one in headers)
@@ -108,7 +108,14 @@ def _waits(headers: Sequence[Any], drug: Any) -> tuple[list[float], bool]:
             series = None if series > acquired else datetime.combine(acquired.date(), series.time())
     # Post-processed series carry a later series time than their images.
     scans = sorted({one for one in (series, acquired) if one is not None})
-    both = _moment(None, None, str(drug.get("RadiopharmaceuticalStartDateTime") or ""))
+    text = str(drug.get("RadiopharmaceuticalStartDateTime") or "")
+    both, zone, own = (
+        _moment(None, None, text),
+        _zone(text),
+        _zone(str(header.get("TimezoneOffsetFromUTC") or "")),
+    )
+    if both is not None and zone is not None and own is not None and zone != own:
+        both, odd = both + own - zone, True
     waits: list[float] = []
     for scan in scans:
         if both is not None:
@@ -118,6 +125,21 @@ def _waits(headers: Sequence[Any], drug: Any) -> tuple[list[float], bool]:
         starts = [datetime.combine(scan.date(), start.time()) for start in (time, both) if start is not None]
         waits.extend((scan - start).total_seconds() % 86400 for start in starts)
     return waits, odd
+
+
+def _acquired(header: Any, series_date: Any) -> datetime | None:
+    both = str(header.get("AcquisitionDateTime") or "")
+    time = _moment(header.get("AcquisitionDate") or series_date, header.get("AcquisitionTime"))
+    return time if time is not None or not both else _moment(None, None, both)
+
+
+def _zone(text: str) -> timedelta | None:
+    """Return how far a time is ahead of UTC, where it says so."""
+    found = re.search(r"([+-])(\d\d)(\d\d)\s*$", text)
+    if found is None:
+        return None
+    ahead = timedelta(hours=int(found[2]), minutes=int(found[3]))
+    return ahead if found[1] == "+" else -ahead
 
 
 def _is_midnight(moment: datetime) -> bool:
