@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from voxmix._io import as_argument
 from voxmix.analysis.contents import report_content
 from voxmix.analysis.steps import checks_by_strategy, read_allocations
 from voxmix.errors import InputError, StepPendingError
@@ -43,5 +44,7 @@ def exported_run(study: Study, strategy: str, *, seed: int | None) -> Path:
         raise InputError(f"no run of {strategy} with seed {seed}; its seeds are {[s.seed for s in specs]}")
     finished = [spec for spec in chosen if is_finished(study.run_dir(spec))]
     if not finished:
-        raise StepPendingError(f"no run of {strategy} is finished; first: voxmix pretrain {study.root}")
+        raise StepPendingError(
+            f"no run of {strategy} is finished; first: voxmix pretrain {as_argument(study.root)}"
+        )
     return study.run_dir(finished[0])

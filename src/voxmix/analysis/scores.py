@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from voxmix._io import as_argument
 from voxmix.errors import InputError, StepPendingError
 from voxmix.store import Study, read_run
 
@@ -34,7 +35,7 @@ def compare_scores(
             f"; {len(table.set_aside)} cannot be read: {table.set_aside[0][1]}" if table.set_aside else ""
         )
         raise StepPendingError(
-            f"no finetuning run is finished in {study.root}{waiting}{broken}; first: voxmix finetune {study.root} "
+            f"no finetuning run is finished in {study.root}{waiting}{broken}; first: voxmix finetune {as_argument(study.root)} "
             "--task TASK --init INIT"
         )
     comparison = compare(table, level=level)

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from voxmix._io import digest
+from voxmix._io import as_argument, digest
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, StepPendingError, VoxmixWarning
@@ -33,7 +33,7 @@ def study_cache(study: Study) -> PreparedCache:
 
     if not study.is_made("prepare", study.preparation_inputs):
         raise StepPendingError(
-            f"the study's volumes are not prepared as it says now; first: voxmix prepare {study.root}"
+            f"the study's volumes are not prepared as it says now; first: voxmix prepare {as_argument(study.root)}"
         )
     return PreparedCache.open(study.cache_dir)
 
@@ -54,7 +54,7 @@ def proxy_table(study: Study) -> MeasurementTable:
     pending = study.pending(specs)
     if pending:
         raise StepPendingError(
-            f"{len(pending)} of {len(specs)} proxy runs are not done; first: voxmix run {study.root}"
+            f"{len(pending)} of {len(specs)} proxy runs are not done; first: voxmix run {as_argument(study.root)}"
         )
     return measurements(study.results(specs), study_cache(study).domains)
 
@@ -143,7 +143,9 @@ def read_laws(study: Study) -> dict[str, FittedLaw]:
     from voxmix.law import FittedLaw
 
     if not study.is_made("fit", fit_inputs(study)):
-        raise StepPendingError(f"no law is fitted to the study as it is now; first: voxmix fit {study.root}")
+        raise StepPendingError(
+            f"no law is fitted to the study as it is now; first: voxmix fit {as_argument(study.root)}"
+        )
     return {name: FittedLaw.load(study.law_path(name)) for name in laws_wanted(study)}
 
 
@@ -183,7 +185,7 @@ def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
 
     if not study.is_made("allocate", allocation_inputs(study)):
         raise StepPendingError(
-            f"no mixture is allocated for the study as it is now; first: voxmix allocate {study.root}"
+            f"no mixture is allocated for the study as it is now; first: voxmix allocate {as_argument(study.root)}"
         )
     cache = study_cache(study)
     fixed = {

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from voxmix._io import as_argument
 from voxmix.analysis.steps import check_runs, study_cache
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, StepPendingError
@@ -22,7 +23,9 @@ def study_domains(study: Study) -> tuple[str, ...]:
     except StepPendingError:
         named = tuple(sorted(study.config.recipe.get("intensity", {})))
     if not named:
-        raise InputError(f"the domains of {study.root} are not known yet; first: voxmix prepare {study.root}")
+        raise InputError(
+            f"the domains of {study.root} are not known yet; first: voxmix prepare {as_argument(study.root)}"
+        )
     return named
 
 
