@@ -230,3 +230,14 @@ def test_foreground_box_ignores_single_voxels() -> None:
 def test_constant_stays_constant() -> None:
     data = np.full((5, 6, 7), 0.3, np.float32)
     assert np.allclose(resample(data, (3, 9, 7), step=(1.7, 0.6, 1.0)), 0.3)
+
+
+def test_slices_that_resampling_takes_away_are_told() -> None:
+    affine = np.diag([2.0, 0.4, 2.0, 1.0])
+    thin = Volume(data=smooth((9, 3, 9), 0), affine=affine)
+    _, geometry = prepare_volume(thin, recipe=recipe(1.5, min_shape=(8, 8, 8)), domain="D")
+    assert geometry.notes == ("3 slices of 0.4 mm become 1 of 1.5 mm; the rest of the array is padding",)
+    _, geometry = prepare_volume(thin, recipe=recipe(0.8), domain="D")
+    assert geometry.notes == ("3 slices of 0.4 mm become 2 of 0.8 mm",)
+    thick = Volume(data=smooth((9, 9, 3), 0), affine=np.diag([0.5, 0.5, 12.0, 1.0]))
+    assert prepare_volume(thick, recipe=recipe(1.5), domain="D")[1].notes == ()

@@ -383,3 +383,33 @@ def test_too_large_at_the_wanted_spacing_is_set_aside(tmp_path: Path) -> None:
     assert [s.reason for s in result.set_aside if s.path == big] == [
         "at 2.0 mm it has shape (405, 405, 405): more voxels than allowed"
     ]
+
+
+def test_voxels_of_a_pair_in_capitals_are_its_content(tmp_path: Path) -> None:
+    """Headers of equal bytes are not equal volumes, and a changed image is prepared anew."""
+
+    def save(subject: str, seed: int) -> Path:
+        folder = tmp_path / "data" / "CT" / subject
+        folder.mkdir(parents=True, exist_ok=True)
+        voxels = np.random.default_rng(seed).integers(0, 100, (13, 12, 12)).astype(np.int16)
+        nibabel.Nifti1Pair(voxels, np.diag([2.0, 2, 2, 1])).to_filename(folder / "a.hdr")
+        for end in ("hdr", "img"):
+            (folder / f"a.{end}").replace(folder / f"A.{end.upper()}")
+        return folder / "A.HDR"
+
+    headers = [save(f"p{seed}", seed) for seed in range(4)]
+    assert len({header.read_bytes() for header in headers}) == 1
+    split = open_study(tmp_path / "data")
+    first = prepare(split, recipe=RECIPE, root=tmp_path / "cache")
+    assert (len(first.cache.volumes), first.set_aside) == (4, ())
+    save("p0", 9)
+    again = prepare(split, recipe=RECIPE, root=tmp_path / "cache")
+    assert (again.made, again.kept) == (1, 3)
+
+
+def test_what_resampling_leaves_too_little_of_is_noted(tmp_path: Path) -> None:
+    manifest = open_study(write_study(tmp_path / "data", subjects=2))
+    coarse = Recipe(spacing_mm=20.0, min_shape=(3, 3, 3), intensity={"CT": RECIPE.intensity["CT"]})
+    for _ in range(2):  # Made, then kept.
+        notes = {note for _, note in prepare(manifest, recipe=coarse, root=tmp_path / "cache").notes}
+        assert "10 slices of 2 mm become 1 of 20 mm; the rest of the array is padding" in notes

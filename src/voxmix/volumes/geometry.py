@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from voxmix.errors import InputError
+from voxmix.volumes.volume import MIN_SLICES
 
 Shape = tuple[int, int, int]
 _DENSE = 400
@@ -102,6 +103,17 @@ class Geometry:
         result[:, :3] = ras[:, :3] * step
         result[:, 3] = ras @ np.append(first, 1.0)
         return result
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What resampling left too little of to be a volume: axes of one or two slices."""
+        mm = np.linalg.norm(self.ras_affine[:3, :3], axis=0)
+        return tuple(
+            f"{held} slices of {edge:.3g} mm become {kept} of {self.spacing_mm:g} mm"
+            + ("; the rest of the array is padding" if padded > kept else "")
+            for held, edge, kept, padded in zip(self.ras_shape, mm, self.resampled, self.padded, strict=True)
+            if kept < MIN_SLICES
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -67,7 +67,7 @@ def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: C
         shape=geometry.padded,
         label=label,
         label_reason=label_reason,
-        notes=(*notes, *label_notes),
+        notes=(*notes, *geometry.notes, *label_notes),
         made=stored is None,
     )
 
