@@ -61,9 +61,9 @@ def main() -> None:
     parser.add_argument("--strategy", choices=["ddp", "fsdp"], default="ddp")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        study, _ = start_study(
+        study = start_study(
             Path(temporary) / "study", data=None, phantoms=True, preset="demo", domains=DOMAINS
-        )
+        ).study
         make_phantoms(study)
         cache = prepare_study(study).cache
         evaluation_set(study, cache)

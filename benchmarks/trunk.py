@@ -29,7 +29,7 @@ def study_of(folder: Path) -> tuple[Study, PreparedCache]:
     if (folder / "study.yaml").exists():
         study = Study.open(folder)
     else:
-        study, _ = start_study(folder, data=None, phantoms=True, preset="demo", domains=None)
+        study = start_study(folder, data=None, phantoms=True).study
     make_phantoms(study)
     cache = prepare_study(study).cache
     evaluation_set(study, cache)

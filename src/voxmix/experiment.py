@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,47 +20,126 @@ if TYPE_CHECKING:
     from voxmix.pretraining import EvaluationSet
     from voxmix.pretraining.many import FailedRun
     from voxmix.volumes import Manifest, Preparation, PreparedCache, Recipe
+    from voxmix.volumes.fields import Fields, Proposal
     from voxmix.volumes.upkeep import Space
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StartedStudy:
+    """A study that was begun, and what was seen for it: nothing of made volumes.
+
+    ``fields`` are the fields of view by header, ``proposal`` the spacing and crop that fit them; the study has these
+    where its preset was not asked for by name.
+    """
+
+    study: Study
+    manifest: Manifest | None = None
+    fields: tuple[Fields, ...] = ()
+    proposal: Proposal | None = None
+    adapted: bool = False
+
+
 def start_study(
-    root: Path, *, data: Path | None, phantoms: bool, preset: str, domains: Sequence[str] | None
-) -> tuple[Study, Manifest | None]:
-    """Look at the volumes, write the study file with every setting in it, and return both.
+    root: Path,
+    *,
+    data: Path | None,
+    phantoms: bool,
+    preset: str | None = None,
+    domains: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+) -> StartedStudy:
+    """Look at the volumes and write the study file with every setting in it.
+
+    Without a ``preset``, made volumes get that of the demo, and yours the small one, with the spacing and crop that fit
+    their fields of view (:func:`voxmix.volumes.fields.propose`). A preset that is named is kept as it is.
 
     Raises:
         InputError: no or two sources of volumes, a domain that cannot be split, an unknown preset, or
             a folder that is in use.
     """
     from voxmix.volumes import Recipe
+    from voxmix.volumes.fields import fields_text
 
     if phantoms == (data is not None):
         raise InputError("give either --data DIR (your volumes) or --phantoms (made ones)")
-    start = presets.preset(preset)
-    manifest = None
+    start = presets.preset(preset or ("demo" if phantoms else "small"))
+    manifest: Manifest | None = None
+    seen: tuple[Fields, ...] = ()
+    proposal: Proposal | None = None
     if data is None:
+        if exclude:
+            raise InputError("--exclude is for volumes of yours; of phantoms name those to make: --domain")
         counts = presets.phantom_counts(domains or ())
         settings = DataSettings(phantoms=PhantomSettings(counts=counts))
         names = tuple(counts)
     else:
         settings = DataSettings(
-            path=os.path.relpath(data.resolve(), root.resolve()), domains=tuple(domains or ())
+            path=os.path.relpath(data.resolve(), root.resolve()),
+            domains=tuple(domains or ()),
+            exclude=tuple(exclude or ()),
         )
-        manifest = read_manifest(data, settings)
+        manifest = _readable_manifest(data, settings)
         names = manifest.domains
+        seen, proposal = propose_for(manifest, start)
+        if preset is None:
+            start = start.adapted(
+                spacing_mm=proposal.spacing_mm, crop=proposal.crop, min_shape=proposal.min_shape
+            )
     if len(names) < 2:
         raise InputError(f"only one domain given ({names[0]}): a mixture needs two or more domains")
-    recipe = checked(Recipe, start.recipe, where=f"preset {preset}").resolved(names)
+    recipe = checked(Recipe, start.recipe, where="the preset").resolved(names)
     config = start.study(name=root.resolve().name, data=settings)
     config = dataclasses.replace(config, recipe=dataclasses.asdict(recipe))
-    return Study.create(root, config), manifest
+    notes = {}
+    if proposal is not None:
+        notes["recipe"] = f"Fields of view in mm (median by domain, by header): {fields_text(seen)}."
+        if preset is None:
+            notes["recipe"] += f" Spacing, min_shape and model.crop are {proposal.reason}."
+    return StartedStudy(
+        study=Study.create(root, config, notes),
+        manifest=manifest,
+        fields=seen,
+        proposal=proposal,
+        adapted=proposal is not None and proposal.changed and preset is None,
+    )
+
+
+def _readable_manifest(data: Path, settings: DataSettings) -> Manifest:
+    """Return the volumes of the user; what of them cannot be split is told with the flag that leaves it out."""
+    from voxmix.volumes.sources import read_source
+
+    found, _ = read_source(data, exclude=settings.exclude)
+    names = settings.domains or found.domains
+    single = [name for name in names if name in found.domains and len(found.subjects(name)) < 2]
+    try:
+        return read_manifest(data, settings)
+    except InputError as error:
+        if not single:
+            raise
+        flags = " ".join(f"--exclude {shlex.quote(name)}" for name in single)
+        raise InputError(f"{error}; leave out what has one subject: {flags}") from None
+
+
+def propose_for(manifest: Manifest, start: presets.Preset) -> tuple[tuple[Fields, ...], Proposal]:
+    """Return the fields of view of a manifest, by headers alone, and what fits them, nearest to a preset."""
+    from voxmix.volumes.fields import propose, see_fields
+
+    seen = see_fields(manifest)
+    proposal = propose(
+        seen,
+        spacing_mm=start.recipe["spacing_mm"],
+        crop=start.model.crop,
+        min_shape=min(start.recipe["min_shape"]),
+        patch=start.model.patch,
+    )
+    return seen, proposal
 
 
 def read_manifest(path: Path, settings: DataSettings) -> Manifest:
     """Return the volumes of a folder in any known layout or of a table, of the wanted domains, split by subject."""
     from voxmix.volumes.sources import read_source
 
-    manifest, _ = read_source(path)
+    manifest, _ = read_source(path, exclude=settings.exclude)
     if settings.domains:
         manifest = manifest.select(settings.domains)
     return manifest.split(seed=settings.split_seed, fraction=settings.validation_fraction)
@@ -145,6 +225,19 @@ def runs_at_once(study: Study, specs: Sequence[RunSpec]) -> int:
     return min(study.config.workers or gpus or cores(), len(chains))
 
 
+def check_fitness(study: Study) -> None:
+    """Refuse to train where nearly nothing of a domain was prepared, unless the study accepts it.
+
+    Raises:
+        InputError: names the domains, what is wrong and the lines of the study file that mend it.
+    """
+    from voxmix.volumes import PreparedCache
+    from voxmix.volumes.fitness import refuse_hopeless
+
+    if not study.config.data.accept_blank:
+        refuse_hopeless(PreparedCache.open(study.cache_dir).fitness(crop=study.config.model.crop))
+
+
 def evaluation_set(study: Study, cache: PreparedCache) -> EvaluationSet:
     """Return the study's fixed crops and masks; made and stored once for these volumes and settings."""
     require("torch", extra="train")
@@ -176,6 +269,7 @@ def train_pending(
     progress(finished, total)
     if not pending:
         return ()
+    check_fitness(study)
     from voxmix.pretraining.many import Task, train_many
 
     evaluation_set(study, PreparedCache.open(study.cache_dir))

@@ -3,7 +3,7 @@
 from voxmix.analysis.contents import make_report, report_content
 from voxmix.analysis.exports import exported_mixture, exported_run, exported_strategy
 from voxmix.analysis.scores import compare_scores, proxy_losses
-from voxmix.analysis.status import Step, finetuning_counts, study_status
+from voxmix.analysis.status import Step, finetuning_counts, study_fitness, study_status
 from voxmix.analysis.steps import (
     allocate_strategies,
     check_runs,
@@ -40,5 +40,6 @@ __all__ = [
     "runs_left",
     "study_cache",
     "study_domains",
+    "study_fitness",
     "study_status",
 ]

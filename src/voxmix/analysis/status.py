@@ -1,10 +1,16 @@
 """What of a study is done, what is out of date and what comes next."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from voxmix.analysis.steps import allocation_inputs, check_runs, fit_inputs, proxy_runs, study_cache
 from voxmix.errors import StepPendingError
 from voxmix.store import Study, is_finished
+
+if TYPE_CHECKING:
+    from voxmix.volumes.fitness import Fitness
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +47,15 @@ def study_status(study: Study) -> tuple[Step, ...]:
     reported = trained and study.report_path.exists() and _is_newer(study)
     steps.append(Step(name="report", done=reported, detail="report.html" if reported else "to be written"))
     return tuple(steps)
+
+
+def study_fitness(study: Study) -> tuple[Fitness, ...]:
+    """Return how fit the prepared volumes of every domain are for training; empty before they are prepared."""
+    try:
+        found: tuple[Fitness, ...] = study_cache(study).fitness(crop=study.config.model.crop)
+    except StepPendingError:
+        return ()
+    return found
 
 
 def finetuning_counts(study: Study) -> tuple[int, int]:

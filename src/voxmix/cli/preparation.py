@@ -7,6 +7,14 @@ import typer
 
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit_json, emit_table, note, verb
+from voxmix.cli.checks import (
+    FITNESS_HEADERS,
+    counts_of,
+    fitness_cells,
+    fitness_value,
+    say_findings,
+    say_fitness,
+)
 from voxmix.cli.study import JsonOption, open_study
 from voxmix.cli.volumes import prepare_outside_study, tell_space
 from voxmix.errors import InputError
@@ -26,23 +34,31 @@ def prepare_volumes(study: "Study") -> "Preparation":
             make_phantoms(study, progress=progress)
     with progress_bar("preparing", unit="volumes") as progress:
         preparation = prepare_study(study, progress=progress, tell=tell_space)
-    _say_what_was_odd(preparation)
+    _say_what_was_odd(preparation, crop=study.config.model.crop)
     return preparation
 
 
-def _say_what_was_odd(preparation: "Preparation") -> None:
+def _say_what_was_odd(preparation: "Preparation", *, crop: int | None = None) -> None:
     for aside in preparation.set_aside:
         note(f"set aside {aside.path}: {aside.reason}")
     for path, remark in preparation.notes:
         note(f"{path}: {remark}")
+    say_findings(preparation.findings)
+    say_fitness(
+        preparation.cache.fitness(crop=crop), where="study.yaml" if crop else "a study or recipe file"
+    )
 
 
 def show_preparation(preparation: "Preparation") -> None:
-    """Print how many volumes each domain has."""
+    """Print how many volumes each domain has, and medians of what they consist of."""
     train, held_out = preparation.cache.counts("train"), preparation.cache.counts("validation")
     aside = [item.domain for item in preparation.set_aside]
-    rows = [[name, str(train[name]), str(held_out[name]), str(aside.count(name))] for name in train]
-    emit_table("Prepared volumes", ["domain", "training", "validation", "set aside"], rows)
+    fitness = {item.domain: item for item in preparation.cache.fitness()}
+    rows = [
+        [name, str(train[name]), str(held_out[name]), str(aside.count(name)), *fitness_cells(fitness[name])]
+        for name in train
+    ]
+    emit_table("Prepared volumes", ["domain", "training", "validation", "set aside", *FITNESS_HEADERS], rows)
 
 
 @verb
@@ -111,6 +127,8 @@ def prepare(
                 "set_aside": [
                     {"domain": item.domain, "reason": item.reason} for item in preparation.set_aside
                 ],
+                "findings": counts_of(preparation.findings),
+                "fitness": fitness_value(cache.fitness()),
             }
         )
         return

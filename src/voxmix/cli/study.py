@@ -1,14 +1,20 @@
 """A study as its verbs see it: init, status, report, its laws and mixtures, and the tables that every step shows."""
 
+import shlex
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.cli.checks import fitness_value, say_fitness
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from voxmix.experiment import StartedStudy
     from voxmix.report import ReportContent
     from voxmix.store import Study
 
@@ -35,9 +41,12 @@ def init(
         str | None, typer.Option(help="Settings to start from: small or paper; demo for phantoms.")
     ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave this domain out; repeat for more.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a study: look at the volumes and write a study file to edit.
+
+    Without --preset, spacing and crop are chosen so that the fields of view of all domains fill them: by headers alone.
 
     Examples:
 
@@ -45,22 +54,80 @@ def init(
 
       voxmix init mystudy --data manifest.csv --preset paper
 
+      voxmix init mystudy --data volumes/ --exclude PROSTATE-MR
+
       voxmix init mystudy --phantoms
     """
     from voxmix.experiment import start_study
 
-    chosen = preset or ("demo" if phantoms else "small")
-    started, manifest = start_study(study, data=data, phantoms=phantoms, preset=chosen, domains=domain)
+    begun = start_study(study, data=data, phantoms=phantoms, preset=preset, domains=domain, exclude=exclude)
+    started, manifest = begun.study, begun.manifest
     if data is not None and data.is_dir():
         from voxmix.volumes.sources import detect_layout
 
         note(f"{data}: layout {detect_layout(data)} (detected; another one: voxmix manifest --layout)")
     counts = manifest.counts() if manifest else started.config.data.phantoms.counts  # type: ignore[union-attr]
     if as_json:
-        emit_json({"study": str(study), "volumes": counts})
+        emit_json({"study": str(study), "volumes": counts, **_fields_value(begun)})
         return
-    emit_table("Volumes", ["domain", "volumes"], [[name, str(count)] for name, count in counts.items()])
+    _show_fields(begun, counts)
     emit(f"\nWrote {started.root / 'study.yaml'}: read it, then: voxmix study run {study}")
+
+
+def _show_fields(begun: "StartedStudy", counts: "Mapping[str, int]") -> None:
+    """Print the volumes of every domain and, where headers said them, their fields of view and what was chosen."""
+    proposal = begun.proposal
+    if proposal is None:
+        emit_table("Volumes", ["domain", "volumes"], [[name, str(count)] for name, count in counts.items()])
+        return
+    from voxmix.volumes.fields import size_text
+
+    recipe, crop = begun.study.config.recipe, begun.study.config.model.crop
+    spacing, least = recipe["spacing_mm"], min(recipe["min_shape"])
+    rows = [
+        [
+            item.domain,
+            str(counts[item.domain]),
+            size_text(item.median) if item.edges else "-",
+            f"{item.voxel_mm:.2g}" if item.edges else "-",
+            f"{item.padding(spacing_mm=spacing, least=least):.0%}" if item.edges else "-",
+        ]
+        for item in begun.fields
+    ]
+    emit_table("Volumes", ["domain", "volumes", "field, mm", "voxel, mm", "padding"], rows)
+    size = f"spacing {spacing:g} mm, crops of {crop} voxels ({crop * spacing:g} mm), min_shape {least}"
+    emit(f"\n{size}" + (f": {proposal.reason}" if begun.adapted else ""))
+    if proposal.changed and not begun.adapted:
+        edge = proposal.min_shape
+        note(
+            f"the fields of view ask for smaller crops than the preset's: in study.yaml, under recipe "
+            f"`spacing_mm: {proposal.spacing_mm:g}` and `min_shape: [{edge}, {edge}, {edge}]`, under model "
+            f"`crop: {proposal.crop}`; or leave --preset out"
+        )
+    if proposal.misfits:
+        flags = " ".join(f"--exclude {shlex.quote(name)}" for name in proposal.misfits)
+        note(
+            f"{', '.join(proposal.misfits)}: too small a field beside the others, so most of a crop is padding; leave "
+            f"out: voxmix init ... {flags} (or data.exclude in study.yaml)"
+        )
+
+
+def _fields_value(begun: "StartedStudy") -> dict[str, Any]:
+    """Return what ``--json`` says of the fields of view."""
+    proposal = begun.proposal
+    if proposal is None:
+        return {}
+    fields = {
+        item.domain: {"field_mm": list(item.median), "voxel_mm": item.voxel_mm}
+        for item in begun.fields
+        if item.edges
+    }
+    return {
+        "fields": fields,
+        "proposal": {**asdict(proposal), "misfits": list(proposal.misfits)},
+        "spacing_mm": begun.study.config.recipe["spacing_mm"],
+        "crop": begun.study.config.model.crop,
+    }
 
 
 def fit_study(root: Path, *, as_json: bool) -> None:
@@ -136,24 +203,27 @@ def report(
 @verb
 def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     """Say what is done, what is out of date and what comes next."""
-    from voxmix.analysis import finetuning_counts, study_status
+    from voxmix.analysis import finetuning_counts, study_fitness, study_status
 
     opened = open_study(study)
     steps = study_status(opened)
     finished, unfinished = finetuning_counts(opened)
     following = next((step for step in steps if not step.done), None)
     command = f"voxmix {following.name} {study}" if following else None
+    fitness = study_fitness(opened)
     if as_json:
         emit_json(
             {
                 "steps": [{"step": s.name, "done": s.done, "detail": s.detail} for s in steps],
                 "next": command,
                 "finetuning": {"finished": finished, "unfinished": unfinished},
+                "fitness": fitness_value(fitness),
             }
         )
         return
     rows = [[step.name, "done" if step.done else "to do", step.detail] for step in steps]
     emit_table("Study", ["step", "state", "detail"], rows)
+    say_fitness(fitness)
     emit(f"\nnext: {command}  (or all that is left: voxmix study run {study})" if command else "\nall done")
     if finished or unfinished:
         emit(f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {study}")

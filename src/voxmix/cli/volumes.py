@@ -8,10 +8,11 @@ import typer
 
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
+from voxmix.cli.checks import FITNESS_HEADERS, complaint_lines, fitness_cells, fitness_value
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
-    from voxmix.volumes import Manifest, Preparation
+    from voxmix.volumes import Manifest, Preparation, Recipe
     from voxmix.volumes.audit import Audit
     from voxmix.volumes.upkeep import Space
 
@@ -184,6 +185,10 @@ def audit(
         list[Path] | None,
         typer.Option(help="Another manifest that must not share training cases; repeat for more."),
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="Judge by this recipe file; else by the study's, or the preset small."),
+    ] = None,
     sheets: Annotated[
         Path | None, typer.Option(help="Write contact sheets (PNG) and audit.html into this folder.")
     ] = None,
@@ -194,7 +199,8 @@ def audit(
     """Find what is odd about volumes before hours are spent on them. Exit code 1 when there is a leak.
 
     Leaks across the split by subject or identical content, also against another manifest; duplicates; files that
-    cannot be read; a CT that is not in HU, values and voxel sizes far from the domain's; label maps that do not fit.
+    cannot be read; a CT that is not in HU, values and voxel sizes far from the domain's; volumes that preparing would
+    make blank, saturated or mostly padding; label maps that do not fit.
 
     Examples:
 
@@ -202,30 +208,45 @@ def audit(
 
       voxmix audit pretraining.csv --against downstream.csv --json
     """
-    from voxmix.store import cores
+    from voxmix.analysis.preparing import read_recipe
+    from voxmix.store import checked, cores
+    from voxmix.store.presets import preset
+    from voxmix.volumes import Recipe
     from voxmix.volumes.audit import audit as look
     from voxmix.volumes.sheets import write_sheets
     from voxmix.volumes.sources import read_source
 
     if (source / "study.yaml").exists():
-        from voxmix.experiment import read_manifest
+        from voxmix.experiment import read_manifest, study_recipe
         from voxmix.store import Study
 
         study = Study.open(source)
         found = read_manifest(study.source, study.config.data)
+        chosen, crop = study_recipe(study), study.config.model.crop
     else:
         found, _ = read_source(source, layout=layout)
+        start = preset("small")
+        chosen, crop = checked(Recipe, start.recipe, where="the preset"), start.model.crop
+    if recipe is not None:
+        chosen = read_recipe(recipe)
+        crop = min(chosen.min_shape)
     _say_set_aside(found)
     others = [read_source(other)[0] for other in against or ()]
     with progress_bar("auditing", unit="files") as progress:
         result = look(
-            found, others, pictures=sheets is not None, workers=workers or cores(), progress=progress
+            found,
+            others,
+            recipe=chosen,
+            crop=crop,
+            pictures=sheets is not None,
+            workers=workers or cores(),
+            progress=progress,
         )
     written = write_sheets(result, sheets) if sheets is not None else ()
     if as_json:
         emit_json(_audit_value(result, written))
     else:
-        _show_audit(result)
+        _show_audit(result, chosen)
         for path in written:
             if path.suffix == ".html":
                 emit(f"\nlook at: {path}  (shows patients: keep it with the data)")
@@ -241,11 +262,12 @@ def _audit_value(result: "Audit", written: Sequence[Path]) -> dict[str, Any]:
             {"kind": f.kind, "domain": f.domain, "id": f.name, "path": str(f.path), "message": f.message}
             for f in result.findings
         ],
+        "fitness": fitness_value(result.fitness),
         "written": [str(path) for path in written],
     }
 
 
-def _show_audit(result: "Audit") -> None:
+def _show_audit(result: "Audit", recipe: "Recipe") -> None:
     groups: dict[tuple[str, str], list[str]] = {}
     for finding in result.findings:
         line = f"  {finding.path}: {finding.message}"
@@ -256,6 +278,14 @@ def _show_audit(result: "Audit") -> None:
             emit(line)
         if len(lines) > _FEW:
             emit(f"  and {len(lines) - _FEW} more: --json lists all")
+    if result.fitness:
+        emit("")
+        rows = [[item.domain, str(item.measured), *fitness_cells(item)] for item in result.fitness]
+        least = " x ".join(str(n) for n in recipe.min_shape)
+        title = f"When prepared at {recipe.spacing_mm:g} mm, at least {least} voxels (medians)"
+        emit_table(title, ["domain", "volumes", *FITNESS_HEADERS], rows)
+        for line in complaint_lines(result.fitness, where="a study or recipe file"):
+            emit(f"\n{line}")
     counted = ", ".join(f"{count} {kind}" for kind, count in result.counts().items())
     emit(f"\n{len(result.surveys)} volumes looked at: {counted or 'nothing odd'}")
 

@@ -78,7 +78,7 @@ def demo(
         if opened.config.data.phantoms is None:
             raise InputError(f"{study} is a study of your own; go on with: voxmix study run {study}")
     else:
-        opened, _ = start_study(study, data=None, phantoms=True, preset="demo", domains=None)
+        opened = start_study(study, data=None, phantoms=True).study
     opened = flags.applied_to(opened)
     with opened.lock():
         _run_all(opened, as_json=as_json)

@@ -1,6 +1,8 @@
 """The study file: one readable YAML that holds every setting of a study."""
 
 import difflib
+import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args
@@ -33,8 +35,9 @@ class DataSettings:
     """Where the volumes come from, and how subjects are held out.
 
     ``path`` is a folder with a folder per domain, or a CSV manifest; relative to the study's folder.
-    ``domains`` keeps only the named ones (empty: all). ``phantoms`` asks for made volumes instead. ``codec`` is how
-    prepared arrays are stored: npy, or blosc2 at half the size.
+    ``domains`` keeps only the named ones (empty: all), ``exclude`` leaves the named ones out. ``phantoms`` asks for made
+    volumes instead. ``codec`` is how prepared arrays are stored: npy, or blosc2 at half the size. ``accept_blank`` trains
+    on domains that are nearly all padding or one value, too.
 
     Raises:
         InputError: both or none of the two sources given, or a fraction that is not between 0 and 1.
@@ -48,6 +51,8 @@ class DataSettings:
     validation_fraction: float = 0.2
     split_seed: int = 0
     codec: Literal["npy", "blosc2"] = "npy"
+    exclude: tuple[str, ...] = ()
+    accept_blank: bool = False
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.phantoms is None):
@@ -58,6 +63,14 @@ class DataSettings:
             raise InputError(
                 f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; e.g. 0.2"
             )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides which volumes are prepared; settings of a later voxmix only where they are used."""
+        values = asdict(self)
+        del values["accept_blank"]
+        if not values["exclude"]:
+            del values["exclude"]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,21 +206,22 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(list, _Dumper.represent_list)
 
 
-def render_config(config: StudyConfig) -> str:
-    """Return the study file's text, with a comment above each part."""
+def render_config(config: StudyConfig, notes: Mapping[str, str] | None = None) -> str:
+    """Return the study file's text, with a comment above each part; ``notes`` adds one to the parts it names."""
     values = _plain(asdict(config))
     values["data"] = {key: item for key, item in values["data"].items() if item is not None}
     parts = []
     for key in _ORDER:
         comment = f"# {_COMMENTS[key]}\n" if key in _COMMENTS else ""
+        comment += "".join(f"# {line}\n" for line in textwrap.wrap((notes or {}).get(key, ""), 110))
         text = yaml.dump({key: values[key]}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
         parts.append(comment + text)
     return "\n".join(parts)
 
 
-def write_config(config: StudyConfig, path: Path) -> None:
+def write_config(config: StudyConfig, path: Path, notes: Mapping[str, str] | None = None) -> None:
     """Write the study file atomically."""
-    write_text(path, render_config(config))
+    write_text(path, render_config(config, notes))
 
 
 def read_config(path: Path) -> StudyConfig:

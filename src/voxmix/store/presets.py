@@ -1,7 +1,7 @@
 """Study settings to start from: for a laptop's cores, and at the paper's size."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from voxmix.design import EvaluationSettings, ModelSettings, StudyDesign, TrainingSettings
@@ -21,6 +21,11 @@ class Preset:
     design: StudyDesign
     allocation: AllocationSettings
     fit: FitSettings = field(default_factory=FitSettings)
+
+    def adapted(self, *, spacing_mm: float, crop: int, min_shape: int) -> "Preset":
+        """Return the preset at another spacing, crop and least shape."""
+        recipe = {**self.recipe, "spacing_mm": spacing_mm, "min_shape": [min_shape] * 3}
+        return replace(self, recipe=recipe, model=replace(self.model, crop=crop))
 
     def study(self, *, name: str, data: DataSettings) -> StudyConfig:
         """Return the settings of a study on these volumes."""

@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from voxmix._io import digest, naming_full_disk, read_json, write_json
@@ -30,8 +30,8 @@ class Study:
     config: StudyConfig
 
     @classmethod
-    def create(cls, root: Path, config: StudyConfig) -> "Study":
-        """Make the folder and write its study file.
+    def create(cls, root: Path, config: StudyConfig, notes: Mapping[str, str] | None = None) -> "Study":
+        """Make the folder and write its study file, with ``notes`` as comments by part.
 
         Raises:
             InputError: the folder is a study already, or is not empty.
@@ -42,7 +42,7 @@ class Study:
         if root.is_file() or (root.is_dir() and any(root.iterdir())):
             raise InputError(f"{root} is not an empty folder; choose a new name for the study")
         with naming_full_disk(root):
-            write_config(config, path)
+            write_config(config, path, notes)
         return cls(root=root, config=config)
 
     @classmethod
@@ -146,7 +146,7 @@ class Study:
     @property
     def preparation_inputs(self) -> str:
         """Digest of the settings that decide which volumes are prepared, and how."""
-        return digest({"data": asdict(self.config.data), "recipe": self.config.recipe})
+        return digest({"data": self.config.data.identity(), "recipe": self.config.recipe})
 
     def is_made(self, step: str, inputs: str) -> bool:
         """Return whether a step was finished from these inputs (their digest)."""

@@ -7,17 +7,31 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
+from voxmix.volumes.fitness import Fitness, complaints_of, judge_fills
 from voxmix.volumes.intensity import SOFT_TISSUE_WINDOW, rule_from_name
 from voxmix.volumes.manifest import Manifest
+from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.survey import Survey, survey_all
 
-Kind = Literal["leak", "unreadable", "modality", "duplicate", "intensity", "spacing", "label"]
+Kind = Literal[
+    "leak",
+    "unreadable",
+    "modality",
+    "offset",
+    "saturated",
+    "blank",
+    "padding",
+    "duplicate",
+    "intensity",
+    "spacing",
+    "label",
+]
 _FAR = 6.0
 _SPACING_RATIO = 2.5
 _AIR_HU = -500
@@ -40,10 +54,14 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Audit:
-    """All findings, worst kind first, and the survey of every file behind them."""
+    """All findings, worst kind first, and the survey of every file behind them.
+
+    ``fitness`` says of every domain what the recipe would make of it; empty without a recipe.
+    """
 
     findings: tuple[Finding, ...]
     surveys: tuple[Survey, ...]
+    fitness: tuple[Fitness, ...] = ()
 
     def __repr__(self) -> str:
         """Say how much was found: surveys hold pictures."""
@@ -64,6 +82,8 @@ def audit(
     manifest: Manifest,
     others: Sequence[Manifest] = (),
     *,
+    recipe: Recipe | None = None,
+    crop: int | None = None,
     pictures: bool = True,
     workers: int = 1,
     progress: ProgressCallback = silent,
@@ -74,17 +94,22 @@ def audit(
       out in another manifest, or in one that has no split (only of a manifest that is split);
     - unreadable: the reason for which preparing would set it aside;
     - modality: a CT without air or without a range of HU, an MR or PET with values as low as air in CT;
+    - offset, saturated, blank, padding (with a ``recipe``): HU + 1024 where its rule is for HU; over a fifth of the
+      voxels above its rule's range; nearly all voxels one value; over 80% padding;
     - duplicate: the same content under another name in its domain;
     - intensity: 1st, 50th or 99th percentile far from the domain's (6 robust standard deviations);
     - spacing: a voxel edge more than 2.5 times larger or smaller than the domain's median;
     - label: a label map that cannot be used, or lies on another grid than its image.
 
     Content is the same when the bytes are, or when the voxels are after reading: a copy that was converted to
-    another format or compressed anew is found too. ``pictures`` keeps views for contact sheets.
+    another format or compressed anew is found too. ``pictures`` keeps views for contact sheets; ``crop`` is the
+    edge of the model's crop in voxels, for what would mend the padding.
     """
+    recipe = None if recipe is None else recipe.resolved(manifest.domains)
     own = len(manifest.records)
     records = (*manifest.records, *(record for other in others for record in other.records))
-    surveys = survey_all(records, pictures=pictures, workers=workers, progress=progress)
+    own_recipe = [recipe] * own + [None] * (len(records) - own)
+    surveys = survey_all(records, recipes=own_recipe, pictures=pictures, workers=workers, progress=progress)
     groups, start = [], own
     for other in others:
         groups.append(surveys[start : start + len(other.records)])
@@ -94,7 +119,14 @@ def audit(
         *(finding for group in groups for finding in _leaks_between(surveys[:own], group)),
         *judge(surveys[:own]),
     )
-    return Audit(findings=findings, surveys=surveys[:own])
+    fills = [(s.record.domain, s.fill) for s in surveys[:own] if not s.reason]
+    fitness = () if recipe is None else judge_fills(fills, recipe=recipe, crop=crop)
+    return Audit(findings=findings, surveys=surveys[:own], fitness=fitness)
+
+
+def judge_prepared(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
+    """Return what is odd about volumes that were prepared: leaks by content, then as :func:`judge`."""
+    return (*_leaks(surveys), *judge(surveys))
 
 
 def judge(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
@@ -102,6 +134,7 @@ def judge(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
     return (
         *_unreadable(surveys),
         *_by_domain(surveys, _modality),
+        *_poor(surveys),
         *_duplicates(surveys),
         *_by_domain(surveys, _odd_values),
         *_by_domain(surveys, _odd_spacing),
@@ -176,6 +209,17 @@ def _unreadable(surveys: Sequence[Survey]) -> Iterator[Finding]:
             yield _find("unreadable", s, s.reason)
 
 
+def _poor(surveys: Sequence[Survey]) -> Iterator[Finding]:
+    """Yield what of each file would be wrong after the recipe, kind by kind."""
+    found = [
+        _find(kind, s, message)
+        for s in surveys
+        if s.fill is not None
+        for kind, message in complaints_of(s.fill, domain=s.record.domain)
+    ]
+    yield from sorted(found, key=lambda finding: get_args(Kind).index(finding.kind))
+
+
 def _labels(surveys: Sequence[Survey]) -> Iterator[Finding]:
     for s in surveys:
         if s.label_reason:
@@ -197,7 +241,7 @@ def _by_domain(
 ) -> Iterator[Finding]:
     """Yield what is odd among the readable files of each domain."""
     for domain in sorted({s.record.domain for s in surveys}):
-        group = [s for s in surveys if s.record.domain == domain and not s.reason]
+        group = [s for s in surveys if s.record.domain == domain and not s.reason and any(s.spacing_mm)]
         if group:
             yield from judge_group(domain, group)
 
@@ -233,6 +277,8 @@ def _modality(domain: str, group: Sequence[Survey]) -> Iterator[Finding]:
         warnings.simplefilter("ignore")  # A name without a modality is said when the recipe is made.
         is_ct = rule_from_name(domain) == SOFT_TISSUE_WINDOW
     for s in group:
+        if s.fill is not None and s.fill.offset:
+            continue  # Said with the window that fits it.
         if is_ct and s.low > _AIR_HU and s.high - s.low > _LEAST_HU_RANGE and s.low >= 0:
             yield _find(
                 "modality", s, f"a CT whose lowest values are {s.low:.0f}: is the offset of 1024 HU missing?"

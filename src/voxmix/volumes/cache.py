@@ -22,6 +22,8 @@ from jaxtyping import Float16, UInt
 
 from voxmix._io import canonical_json, digest, read_versioned
 from voxmix.errors import InputError, VoxmixError
+from voxmix.volumes.fill import Fill
+from voxmix.volumes.fitness import Fitness, judge_fills
 from voxmix.volumes.geometry import Geometry, Shape
 from voxmix.volumes.manifest import Split
 from voxmix.volumes.recipe import Recipe
@@ -36,7 +38,8 @@ FORMAT = 1
 class PreparedVolume:
     """One prepared volume: ``shape`` in voxels, ``subject`` a salted digest, files relative to the cache.
 
-    ``category`` is the subject's class for classification, "" where none is known.
+    ``category`` is the subject's class for classification, "" where none is known; ``fill`` what its voxels consist
+    of, None in caches of an earlier voxmix until they are prepared again.
     """
 
     key: str
@@ -48,6 +51,21 @@ class PreparedVolume:
     file: str
     label: str | None = None
     category: str = ""
+    fill: Fill | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the volume as JSON-like data; :meth:`from_dict` is its inverse."""
+        fill = None if self.fill is None else self.fill.as_dict()
+        return {
+            **{name: getattr(self, name) for name in self.__slots__},
+            "shape": list(self.shape),
+            "fill": fill,
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "PreparedVolume":
+        """Return the volume written by :meth:`as_dict`."""
+        return cls(**{**value, "shape": tuple(value["shape"]), "fill": Fill.from_dict(value.get("fill"))})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +95,7 @@ class PreparedCache:
         if not (root / INDEX).exists():
             raise InputError(f"no prepared volumes in {root}; run prepare first")
         value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
-        volumes = tuple(
-            PreparedVolume(**{**item, "shape": tuple(item["shape"])}) for item in value["volumes"]
-        )
+        volumes = tuple(PreparedVolume.from_dict(item) for item in value["volumes"])
         return cls(
             root=root,
             volumes=volumes,
@@ -94,10 +110,7 @@ class PreparedCache:
             "format": FORMAT,
             "digest": self.digest,
             "recipe": self.recipe.as_dict(),
-            "volumes": [
-                {**{name: getattr(v, name) for name in v.__slots__}, "shape": list(v.shape)}
-                for v in self.volumes
-            ],
+            "volumes": [volume.as_dict() for volume in self.volumes],
             "set_aside": list(self.set_aside),
         }
 
@@ -119,6 +132,10 @@ class PreparedCache:
         """Return domain to number of volumes, of one side or (None) of all."""
         chosen = Counter(v.domain for v in self.volumes if split is None or v.split == split)
         return {domain: chosen[domain] for domain in self.domains}
+
+    def fitness(self, *, crop: int | None = None) -> tuple[Fitness, ...]:
+        """Return how fit every domain is for training: see :func:`voxmix.volumes.fitness.judge_fills`."""
+        return judge_fills([(v.domain, v.fill) for v in self.volumes], recipe=self.recipe, crop=crop)
 
     def select(self, domain: str, split: Split) -> tuple[PreparedVolume, ...]:
         """Return the volumes of one domain on one side, ordered by key: the order of every machine.

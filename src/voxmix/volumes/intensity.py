@@ -102,10 +102,12 @@ PRESETS: dict[str, IntensityRule] = {
 }
 """The paper's six domains (table 6)."""
 
+_PET = re.compile(r"PET|PT|SUV")
+
 _BY_WORD = (
     (re.compile(r"CT|CECT|NCCT|CTA"), SOFT_TISSUE_WINDOW),
     (re.compile(r"MR\w*|T1\w*|T2\w*|FLAIR|PD|DWI|ADC|SWI"), Z_SCORE),
-    (re.compile(r"PET|PT|SUV"), Z_SCORE),
+    (_PET, Z_SCORE),
 )
 
 
@@ -128,3 +130,8 @@ def rule_from_name(domain: str) -> IntensityRule:
         stacklevel=2,
     )
     return PERCENTILES
+
+
+def is_sparse(domain: str) -> bool:
+    """Return whether images of a domain are rightly dark but for a few places: PET, by a word in its name."""
+    return any(_PET.fullmatch(word) for word in re.split(r"[^0-9A-Z]+", domain.upper()))

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Shaped
 
 from voxmix._io import atomic_path, digest, file_digest, read_json, write_json
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes.cache import volume_key
 from voxmix.volumes.content import content_digest, record_digest
+from voxmix.volumes.fill import Fill, measure_fill, with_file
 from voxmix.volumes.geometry import Geometry, Shape
 from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.manifest import VolumeRecord
@@ -26,7 +27,10 @@ LABELS_VERSION = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What came of one record: where its arrays lie, or the reason why it has none."""
+    """What came of one record: where its arrays lie, or the reason why it has none.
+
+    ``checksum`` is that of its array: two files with the same voxels have the same, however they are stored.
+    """
 
     digest: str = ""
     key: str = ""
@@ -37,6 +41,8 @@ class Outcome:
     label_reason: str = ""
     notes: tuple[str, ...] = ()
     made: bool = False
+    fill: Fill | None = None
+    checksum: str = ""
 
 
 def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: Codec) -> Outcome:
@@ -51,10 +57,13 @@ def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: C
             volume = read_record(record, max_voxels=recipe.max_voxels)
             array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
             notes = volume.notes
-            about = {"geometry": geometry.as_dict(), "notes": list(notes)}
-            _save(target, array, about, codec=codec)
+            made = with_file(measure_fill(array, geometry), volume, geometry, recipe.rule(record.domain))
+            about = {"geometry": geometry.as_dict(), "notes": list(notes), "fill": made.as_dict()}
+            fill: Fill | None = made
+            checksum = _save(target, array, about, codec=codec)
         else:
             geometry, notes = Geometry.from_dict(stored["geometry"]), tuple(stored["notes"])
+            fill, checksum = _known_fill(target, stored, geometry), stored["checksum"]
     except UnreadableVolumeError as error:
         return Outcome(digest=content, reason=str(error))
     except MemoryError:
@@ -69,7 +78,22 @@ def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: C
         label_reason=label_reason,
         notes=(*notes, *geometry.notes, *label_notes),
         made=stored is None,
+        fill=fill,
+        checksum=checksum,
     )
+
+
+def _known_fill(path: Path, stored: dict[str, Any], geometry: Geometry) -> Fill | None:
+    """Return the fill in a side file; one of an earlier voxmix gets it now, from the array alone."""
+    known = Fill.from_dict(stored.get("fill"))
+    if known is not None:
+        return known
+    try:
+        fill = measure_fill(read_array(path), geometry)
+    except VoxmixError:
+        return None  # Damaged: not known. voxmix cache verify says so.
+    write_json(path.with_suffix(".json"), {**stored, "fill": fill.as_dict()})
+    return fill
 
 
 def _prepare_label(
@@ -94,12 +118,13 @@ def _prepare_label(
     return f"labels/{target.name}", "", notes
 
 
-def _save(path: Path, array: Shaped[np.ndarray, "x y z"], about: dict[str, Any], *, codec: Codec) -> None:
-    """Publish an array, then its side file: the side file alone says that both are whole."""
+def _save(path: Path, array: Shaped[np.ndarray, "x y z"], about: dict[str, Any], *, codec: Codec) -> str:
+    """Publish an array, then its side file: the side file alone says that both are whole. Return the checksum."""
     with atomic_path(path) as temporary:
         write_array(temporary, array, codec=codec)
         checksum = file_digest(temporary)
     write_json(path.with_suffix(".json"), {**about, "file": path.name, "checksum": checksum})
+    return checksum
 
 
 def _finished(path: Path) -> dict[str, Any] | None:
@@ -115,5 +140,5 @@ def _finished(path: Path) -> dict[str, Any] | None:
     other = next(path.with_suffix(suffix) for suffix in SUFFIXES.values() if suffix != path.suffix)
     if stored.get("file") != other.name or not other.exists() or file_digest(other) != stored["checksum"]:
         return None
-    _save(path, read_array(other), stored, codec=codec_of(path))
-    return stored
+    checksum = _save(path, read_array(other), stored, codec=codec_of(path))
+    return {**stored, "file": path.name, "checksum": checksum}

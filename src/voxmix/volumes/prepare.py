@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from voxmix._io import naming_full_disk, write_json
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
+from voxmix.volumes.audit import Finding, judge_prepared
 from voxmix.volumes.beside import claim_salt, keep_names, write_set_aside
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
 from voxmix.volumes.outcome import Outcome, prepare_record
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.storage import check_codec
+from voxmix.volumes.survey import Survey
 from voxmix.volumes.upkeep import Space, space_needed
 
 _STALE_SECONDS = 3600
@@ -29,7 +31,9 @@ class Preparation:
     """What preparing gave: the cache, what was set aside and why, and how much was done.
 
     ``made`` and ``kept`` count volumes prepared now and found finished. ``notes`` holds (file, what was
-    assumed or mended); like the paths of ``set_aside`` it is for the terminal, not for files.
+    assumed or mended); like the paths of ``set_aside`` it is for the terminal, not for files. ``findings`` are those
+    of the audit that need no look and no second reading: the same voxels twice or on both sides of the split, the
+    wrong modality, blank and saturated volumes, values and voxels far from the domain's.
     """
 
     cache: PreparedCache
@@ -37,6 +41,7 @@ class Preparation:
     made: int
     kept: int
     notes: tuple[tuple[Path, str], ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 _Make = Callable[[VolumeRecord], Outcome]
@@ -111,7 +116,25 @@ def prepare(
         notes=tuple(
             (r.path, note) for r, o in zip(manifest.records, outcomes, strict=True) for note in o.notes
         ),
+        findings=judge_prepared(_surveys(manifest.records, outcomes, {record for _, record in shown})),
     )
+
+
+def _surveys(
+    records: tuple[VolumeRecord, ...], outcomes: list[Outcome], kept: set[VolumeRecord]
+) -> tuple[Survey, ...]:
+    """Return what was seen of the volumes that are kept; equal arrays stand for equal voxels."""
+    return tuple(
+        _survey(record, outcome) for record, outcome in zip(records, outcomes, strict=True) if record in kept
+    )
+
+
+def _survey(record: VolumeRecord, outcome: Outcome) -> Survey:
+    seen = Survey(record=record, digest=outcome.digest, voxels=outcome.checksum, fill=outcome.fill)
+    if outcome.fill is None or outcome.fill.percentiles is None or outcome.fill.voxel_mm is None:
+        return seen
+    low, middle, high = outcome.fill.percentiles
+    return replace(seen, spacing_mm=outcome.fill.voxel_mm, low=low, middle=middle, high=high)
 
 
 def _run(
@@ -216,6 +239,7 @@ def _collect(
             file=outcome.file,
             label=outcome.label,
             category=record.category,
+            fill=outcome.fill,
         )
         shown.append((volumes[record.domain, outcome.key], record))
     ordered = sorted(volumes.values(), key=lambda volume: (volume.domain, volume.key))

@@ -1,8 +1,10 @@
 """Survey: what an audit knows of one file after reading it once."""
 
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -10,10 +12,13 @@ from jaxtyping import Float, UInt8
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.volumes.content import record_digest
+from voxmix.volumes.fill import Fill, measure_fill, percentiles_of, sampled, with_file
 from voxmix.volumes.geometry import nearest_ras, resample
 from voxmix.volumes.labels import compare_grids
 from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.read import read_labels, read_record
+from voxmix.volumes.recipe import Recipe
+from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 TILE = 96
@@ -27,7 +32,8 @@ class Survey:
     ``digest`` is that of its bytes, ``voxels`` that of its voxels in RAS order, the same for an image that was only
     converted or compressed anew. ``low``, ``middle``, ``high`` are the 1st, 50th and 99th percentile of the voxels
     that are not 0, in the image's own unit. ``views`` are its middle slices: axial, coronal, sagittal. ``reason``
-    says why a file cannot be read, ``label_reason`` why its label map cannot be used or what is odd about it.
+    says why a file cannot be read, ``label_reason`` why its label map cannot be used or what is odd about it. ``fill``
+    is what it consists of after a recipe, None where none was given.
     """
 
     record: VolumeRecord
@@ -40,6 +46,7 @@ class Survey:
     middle: float = 0.0
     high: float = 0.0
     views: UInt8[np.ndarray, "row column"] | None = None
+    fill: Fill | None = None
 
     @property
     def name(self) -> str:
@@ -50,40 +57,49 @@ class Survey:
 def survey_all(
     records: tuple[VolumeRecord, ...],
     *,
+    recipes: Sequence[Recipe | None] | None = None,
     pictures: bool = True,
     workers: int = 1,
     progress: ProgressCallback = silent,
 ) -> tuple[Survey, ...]:
-    """Return the survey of every record, in order; ``pictures`` asks for views too."""
+    """Return the survey of every record, in order; ``pictures`` asks for views too.
+
+    A record with a recipe in ``recipes`` is also taken through it, which says what preparing would make of it.
+    """
+    look = partial(survey_file, pictures=pictures)
+    given = recipes or [None] * len(records)
     total = len(records)
     surveys: list[Survey | None] = [None] * total
     progress(0, total)
     if workers <= 1 or total <= 1:
-        for index, record in enumerate(records):
-            surveys[index] = survey_file(record, pictures=pictures)
+        for index, (record, recipe) in enumerate(zip(records, given, strict=True)):
+            surveys[index] = look(record, recipe=recipe)
             progress(index + 1, total)
     else:
         with worker_pool(min(workers, total)) as pool:
-            futures = {pool.submit(survey_file, r, pictures=pictures): i for i, r in enumerate(records)}
+            futures = {
+                pool.submit(look, record, recipe=recipe): index
+                for index, (record, recipe) in enumerate(zip(records, given, strict=True))
+            }
             for done, future in enumerate(as_completed(futures), start=1):
                 surveys[futures[future]] = future.result()
                 progress(done, total)
     return tuple(survey for survey in surveys if survey is not None)
 
 
-def survey_file(record: VolumeRecord, *, pictures: bool = True) -> Survey:
+def survey_file(record: VolumeRecord, *, recipe: Recipe | None = None, pictures: bool = True) -> Survey:
     """Return the survey of one file; what cannot be read has a reason instead of values."""
     digest = ""
     try:
         digest = record_digest(record)
         volume = read_record(record)
+        fill = None if recipe is None else _fill(volume, recipe, record.domain)
     except UnreadableVolumeError as error:
         return Survey(record=record, digest=digest, reason=str(error))
     except MemoryError:
         return Survey(record=record, digest=digest, reason="does not fit into memory")
     data, spacing_mm = _in_ras(volume)
-    inside = data[data != 0]
-    low, middle, high = (float(v) for v in np.percentile(inside, (1, 50, 99)))
+    low, middle, high = percentiles_of(sampled(data), data)
     return Survey(
         record=record,
         digest=digest,
@@ -94,7 +110,13 @@ def survey_file(record: VolumeRecord, *, pictures: bool = True) -> Survey:
         middle=middle,
         high=high,
         views=_views(data, spacing_mm, low, high) if pictures else None,
+        fill=fill,
     )
+
+
+def _fill(volume: Volume, recipe: Recipe, domain: str) -> Fill:
+    array, geometry = prepare_volume(volume, recipe=recipe, domain=domain)
+    return with_file(measure_fill(array, geometry), volume, geometry, recipe.rule(domain))
 
 
 def _in_ras(volume: Volume) -> tuple[Float[np.ndarray, "x y z"], tuple[float, float, float]]:

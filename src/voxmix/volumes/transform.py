@@ -16,6 +16,7 @@ from voxmix.volumes.geometry import (
     resample,
     resampled_shape,
 )
+from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.shear import is_sheared, move, straight_grid
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
@@ -60,7 +61,7 @@ def prepare_volume(
     values = rule.apply(resample(reorder(volume.data, geometry), shape, step=geometry.step))
     low, high = float(values.min()), _high(values)
     if not float(values.max()) > low:
-        raise UnreadableVolumeError("constant after its intensity rule; does the rule fit the unit?")
+        raise UnreadableVolumeError(_why_constant(rule, low))
     start, size = (0, 0, 0), shape
     if recipe.crop_foreground:
         start, size = foreground_box(values, threshold=low + _FOREGROUND * (high - low))
@@ -73,6 +74,17 @@ def prepare_volume(
         padded=padded,
     )
     return crop_and_pad(values.astype(np.float16), geometry, fill=low), geometry
+
+
+def _why_constant(rule: IntensityRule, value: float) -> str:
+    """Return the reason against a volume that is one value after its rule."""
+    if rule.kind != "window" or 0 < value < 1:
+        return "constant after its intensity rule; does the rule fit the unit?"
+    where = "above" if value >= 1 else "below"
+    return (
+        f"constant after its intensity rule: every voxel lies {where} the window {rule.low:g} to {rule.high:g}; does "
+        "the window fit the unit (HU, or HU + 1024)?"
+    )
 
 
 def _high(values: Shaped[np.ndarray, "x y z"]) -> float:

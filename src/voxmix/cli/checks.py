@@ -1,0 +1,72 @@
+"""What verbs say of the volumes themselves: blank, padded, saturated, and other findings of the audit."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from voxmix.cli.app import note
+
+if TYPE_CHECKING:
+    from voxmix.volumes.audit import Finding
+    from voxmix.volumes.fitness import Fitness
+
+FITNESS_HEADERS = ["padding", "one value", "at 0", "at 1"]
+_BY_DOMAIN = ("offset", "saturated", "blank", "padding")
+
+
+def fitness_cells(fitness: "Fitness | None") -> list[str]:
+    """Return the medians of one domain under ``FITNESS_HEADERS``."""
+    from voxmix.volumes.fitness import share_text
+
+    if fitness is None:
+        return ["-"] * len(FITNESS_HEADERS)
+    shares = (fitness.padding, fitness.commonest, fitness.at_low, fitness.at_high)
+    return ["-" if share is None else share_text(share) for share in shares]
+
+
+def complaint_lines(fitness: Iterable["Fitness"], *, where: str = "study.yaml") -> list[str]:
+    """Return one sentence per complaint, with the line that mends it and the file to put it in."""
+    return [f"{c.message}. In {where}, {c.remedy}" for item in fitness for c in item.complaints]
+
+
+def say_fitness(fitness: Iterable["Fitness"], *, where: str = "study.yaml") -> None:
+    """Say on stderr what is wrong with what was prepared, and how it is mended."""
+    for line in complaint_lines(fitness, where=where):
+        note(line)
+
+
+def say_findings(findings: Sequence["Finding"]) -> None:
+    """Say on stderr, one line per kind and domain, what else is odd; what is said by domain is left out."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        if finding.kind not in _BY_DOMAIN:
+            groups.setdefault((finding.kind, finding.domain), []).append(finding)
+    for (kind, domain), found in groups.items():
+        first, more = found[0], len(found) - 1
+        also = f" (and {more} more: voxmix audit lists all)" if more else ""
+        note(f"{kind}, {domain}: {first.path}: {first.message}{also}")
+
+
+def fitness_value(fitness: Iterable["Fitness"]) -> list[dict[str, Any]]:
+    """Return what ``--json`` says of the domains."""
+    return [
+        {
+            "domain": item.domain,
+            "volumes": item.volumes,
+            "measured": item.measured,
+            "padding": item.padding,
+            "one_value": item.commonest,
+            "at_low": item.at_low,
+            "at_high": item.at_high,
+            "complaints": [
+                {"kind": c.kind, "hopeless": c.hopeless, "message": c.message, "remedy": c.remedy}
+                for c in item.complaints
+            ],
+        }
+        for item in fitness
+    ]
+
+
+def counts_of(findings: Sequence["Finding"]) -> dict[str, int]:
+    """Return how many findings of each kind."""
+    return dict(Counter(finding.kind for finding in findings))

@@ -1,0 +1,237 @@
+"""Fitness: whether what was prepared of a domain is worth training on, in words, with the lines that would mend it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from voxmix.errors import InputError
+from voxmix.volumes.fields import Edges, padded_share, size_text, smaller_spacing
+from voxmix.volumes.fill import OFFSET, Fill, in_hu
+from voxmix.volumes.intensity import IntensityRule, is_sparse
+from voxmix.volumes.recipe import Recipe
+
+MUCH_PADDING, HOPELESS_PADDING = 0.8, 0.9
+"""Of the 64 patches of a crop the encoder sees 16; at 80% padding 3 of those hold image, at 90% one or two. The
+phantoms of the demo have at most 76%, domains of whole heads and trunks at 4 mm at most 64%."""
+
+MUCH_ONE_VALUE, HOPELESS_ONE_VALUE = 0.85, 0.95
+"""Share of the commonest value. Air around a neck is 66% of the field, around a limb up to 66%, with the fields' corners
+80%; volumes beyond are nearly blank."""
+
+HOPELESS_SPARSE = 0.99
+"""The same where most of the field is rightly dark: PET, whose window may begin above the background."""
+
+MUCH_HIGH = 0.2
+"""Share at 1. Bone is up to 8% of the CTs at hand, a skull in the brain window about 15%; with an offset it is 25% and
+more."""
+
+Kind = Literal["padding", "offset", "saturated", "blank"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Complaint:
+    """What is wrong with what was prepared: of which kind, whether hopeless, one sentence, and how it is mended.
+
+    ``remedy`` names the place in study.yaml (or in a recipe file) and the line to put there, in backticks.
+    """
+
+    kind: Kind
+    domain: str
+    hopeless: bool
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitness:
+    """One domain: its volumes, of how many the fill is known, medians of the shares, and what to complain of.
+
+    Shares are None where nothing was measured.
+    """
+
+    domain: str
+    volumes: int
+    measured: int
+    padding: float | None = None
+    commonest: float | None = None
+    at_low: float | None = None
+    at_high: float | None = None
+    complaints: tuple[Complaint, ...] = ()
+
+
+def judge_fills(
+    fills: Iterable[tuple[str, Fill | None]], *, recipe: Recipe, crop: int | None = None
+) -> tuple[Fitness, ...]:
+    """Return how fit every domain is, by the medians of its volumes (domain, fill).
+
+    ``crop`` is the edge of the model's crop in voxels, for the remedy; the recipe's least shape stands in for it.
+    """
+    by_domain: dict[str, list[Fill | None]] = defaultdict(list)
+    for domain, fill in fills:
+        by_domain[domain].append(fill)
+    edge = crop or min(recipe.min_shape)
+    return tuple(_judge(domain, by_domain[domain], recipe, edge) for domain in sorted(by_domain))
+
+
+def _judge(domain: str, fills: Sequence[Fill | None], recipe: Recipe, crop: int) -> Fitness:
+    known = [fill for fill in fills if fill is not None]
+    if not known:
+        return Fitness(domain=domain, volumes=len(fills), measured=0)
+
+    def median(share: Callable[[Fill], float]) -> float:
+        return float(np.median([share(fill) for fill in known]))
+
+    rule = recipe.rule(domain)
+    fitness = Fitness(
+        domain=domain,
+        volumes=len(fills),
+        measured=len(known),
+        padding=median(lambda f: f.padding),
+        commonest=median(lambda f: f.commonest),
+        at_low=median(lambda f: f.at_low),
+        at_high=median(lambda f: f.at_high),
+    )
+    found = (
+        _padding(fitness, known, recipe, crop),
+        _offset(fitness, known, rule) or _saturated(fitness, rule),
+        _blank(fitness, rule),
+    )
+    return Fitness(
+        **{name: getattr(fitness, name) for name in Fitness.__slots__ if name != "complaints"},
+        complaints=tuple(item for item in found if item is not None),
+    )
+
+
+def complaints_of(fill: Fill, *, domain: str) -> Iterator[tuple[Kind, str]]:
+    """Yield what is wrong with one volume: kind and sentence."""
+    if fill.offset:
+        yield "offset", f"its values are HU + {fill.offset:.0f}, and the domain's rule is for HU"
+    elif fill.at_high > MUCH_HIGH:
+        yield (
+            "saturated",
+            f"{share_text(fill.at_high)} of its voxels lie above the range of the domain's rule",
+        )
+    if fill.commonest > _most(domain, fill.at_low, fill.commonest)[0]:
+        yield "blank", f"{share_text(fill.commonest)} of its voxels have one value after the domain's rule"
+    if fill.padding > MUCH_PADDING:
+        yield "padding", f"{share_text(fill.padding)} of it is padding when prepared"
+
+
+def share_text(share: float) -> str:
+    """Return a share in percent, near 0% and 100% with a digit more: 62%, 98.5%, 99.7%."""
+    return f"{share:.1%}" if 0 < share < 0.01 or 0.95 < share < 1 else f"{share:.0%}"
+
+
+def _padding(fitness: Fitness, fills: Sequence[Fill], recipe: Recipe, crop: int) -> Complaint | None:
+    share = fitness.padding or 0.0
+    if share <= MUCH_PADDING:
+        return None
+    sizes: list[Edges] = [_edges(fill, recipe.spacing_mm) for fill in fills]
+    x, y, z = np.median(sizes, axis=0).tolist()
+    spacing = smaller_spacing(sizes, crop=crop, below=recipe.spacing_mm)
+    better = float(np.median([padded_share(size, spacing_mm=spacing, least=crop) for size in sizes]))
+    return Complaint(
+        kind="padding",
+        domain=fitness.domain,
+        hopeless=share > HOPELESS_PADDING,
+        message=(
+            f"{fitness.domain}: {share_text(share)} of a prepared volume is padding (median of {fitness.measured}): what it "
+            f"shows, {size_text((x, y, z))} mm, is small for {min(recipe.min_shape)} voxels of {recipe.spacing_mm:g} mm"
+        ),
+        remedy=(
+            f"under recipe: `spacing_mm: {spacing:g}` and `min_shape: [{crop}, {crop}, {crop}]` "
+            f"({better:.0%} padding; the finer voxels hold for all domains), "
+            f"or under data: `exclude: [{fitness.domain}]`"
+        ),
+    )
+
+
+def _edges(fill: Fill, spacing_mm: float) -> Edges:
+    x, y, z = sorted(n * spacing_mm for n in fill.size)
+    return x, y, z
+
+
+def _offset(fitness: Fitness, fills: Sequence[Fill], rule: IntensityRule) -> Complaint | None:
+    moved = sum(bool(fill.offset) for fill in fills)
+    if moved * 2 <= len(fills):
+        return None
+    return Complaint(
+        kind="offset",
+        domain=fitness.domain,
+        hopeless=False,
+        message=(
+            f"{fitness.domain}: {moved} of {fitness.measured} volumes hold HU + {OFFSET:.0f} (air near 0, soft tissue "
+            f"near {OFFSET:.0f}), and the window {rule.low:g} to {rule.high:g} is for HU: "
+            f"{fitness.at_high or 0:.0%} of the voxels lie above it, {fitness.commonest or 0:.0%} have one value"
+        ),
+        remedy=_window(fitness.domain, rule.low + OFFSET, rule.high + OFFSET),
+    )
+
+
+def _window(domain: str, low: float, high: float) -> str:
+    return f"under recipe, intensity: `{domain}: {{kind: window, low: {low:g}, high: {high:g}}}`"
+
+
+def _saturated(fitness: Fitness, rule: IntensityRule) -> Complaint | None:
+    high = fitness.at_high or 0.0
+    if high <= MUCH_HIGH:
+        return None
+    shifted = in_hu(rule) and (fitness.at_low or 0.0) < 0.01
+    why = f"; is the offset of {OFFSET:.0f} HU missing?" if shifted else ""
+    return Complaint(
+        kind="saturated",
+        domain=fitness.domain,
+        hopeless=False,
+        message=(
+            f"{fitness.domain}: {high:.0%} of the voxels lie above the range of their rule ({rule.kind} {rule.low:g} "
+            f"to {rule.high:g}) and became 1 (median of {fitness.measured}){why}"
+        ),
+        remedy=_window(fitness.domain, rule.low + OFFSET, rule.high + OFFSET)
+        if shifted
+        else _percentiles(fitness.domain),
+    )
+
+
+def _percentiles(domain: str) -> str:
+    return f"under recipe, intensity: `{domain}: {{kind: percentile, low: 0.5, high: 99.5}}`"
+
+
+def _most(domain: str, at_low: float, commonest: float) -> tuple[float, float]:
+    """Return the shares of one value from which on a volume is nearly blank, and hopeless."""
+    dark = at_low >= commonest and is_sparse(domain)
+    return (HOPELESS_ONE_VALUE, HOPELESS_SPARSE) if dark else (MUCH_ONE_VALUE, HOPELESS_ONE_VALUE)
+
+
+def _blank(fitness: Fitness, rule: IntensityRule) -> Complaint | None:
+    share = fitness.commonest or 0.0
+    much, hopeless = _most(fitness.domain, fitness.at_low or 0.0, share)
+    if share <= much:
+        return None
+    return Complaint(
+        kind="blank",
+        domain=fitness.domain,
+        hopeless=share > hopeless,
+        message=(
+            f"{fitness.domain}: {share_text(share)} of the voxels have one value after their rule ({rule.kind} {rule.low:g} to "
+            f"{rule.high:g}; median of {fitness.measured}): the volumes are nearly blank"
+        ),
+        remedy=_percentiles(fitness.domain),
+    )
+
+
+def refuse_hopeless(fitness: Sequence[Fitness]) -> None:
+    """Refuse to train on domains of which nearly nothing was prepared.
+
+    Raises:
+        InputError: names each domain, what is wrong and the lines that mend it.
+    """
+    found = [complaint for domain in fitness for complaint in domain.complaints if complaint.hopeless]
+    if found:
+        lines = "\n".join(f"  - {c.message}. In study.yaml, {c.remedy}" for c in found)
+        raise InputError(
+            f"nothing to learn from {len({c.domain for c in found})} of {len(fitness)} domains:\n{lines}\n"
+            "then give the same command again; to train on it as it is, under data: `accept_blank: true`"
+        )
