@@ -105,19 +105,16 @@ def start_study(
 
 
 def _readable_manifest(data: Path, settings: DataSettings) -> Manifest:
-    """Return the volumes of the user; what of them cannot be split is told with the flag that leaves it out."""
-    from voxmix.volumes.sources import read_source
-
-    found, _ = read_source(data, exclude=settings.exclude)
-    names = settings.domains or found.domains
-    single = [name for name in names if name in found.domains and len(found.subjects(name)) < 2]
+    """Return the volumes of the user; domains that cannot be split are told with the flags that leave them out."""
+    found = _read_wanted(data, settings)
+    single = [name for name in found.domains if len(found.subjects(name)) < 2]
     try:
-        return read_manifest(data, settings)
+        return found.split(seed=settings.split_seed, fraction=settings.validation_fraction)
     except InputError as error:
         if not single:
             raise
         flags = " ".join(f"--exclude {shlex.quote(name)}" for name in single)
-        raise InputError(f"{error}; leave out what has one subject: {flags}") from None
+        raise InputError(f"{error}: {flags}") from None
 
 
 def propose_for(manifest: Manifest, start: presets.Preset) -> tuple[tuple[Fields, ...], Proposal]:
@@ -137,12 +134,15 @@ def propose_for(manifest: Manifest, start: presets.Preset) -> tuple[tuple[Fields
 
 def read_manifest(path: Path, settings: DataSettings) -> Manifest:
     """Return the volumes of a folder in any known layout or of a table, of the wanted domains, split by subject."""
+    found = _read_wanted(path, settings)
+    return found.split(seed=settings.split_seed, fraction=settings.validation_fraction)
+
+
+def _read_wanted(path: Path, settings: DataSettings) -> Manifest:
     from voxmix.volumes.sources import read_source
 
     manifest, _ = read_source(path, exclude=settings.exclude)
-    if settings.domains:
-        manifest = manifest.select(settings.domains)
-    return manifest.split(seed=settings.split_seed, fraction=settings.validation_fraction)
+    return manifest.select(settings.domains) if settings.domains else manifest
 
 
 def make_phantoms(study: Study, *, progress: ProgressCallback = silent) -> None:

@@ -104,7 +104,7 @@ def _show_fields(begun: "StartedStudy", counts: "Mapping[str, int]") -> None:
             f"`spacing_mm: {proposal.spacing_mm:g}` and `min_shape: [{edge}, {edge}, {edge}]`, under model "
             f"`crop: {proposal.crop}`; or leave --preset out"
         )
-    if proposal.misfits:
+    if proposal.misfits and len(proposal.misfits) < len(begun.fields):
         flags = " ".join(f"--exclude {shlex.quote(name)}" for name in proposal.misfits)
         note(
             f"{', '.join(proposal.misfits)}: too small a field beside the others, so most of a crop is padding; leave "

@@ -96,9 +96,11 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
     Raises:
         VoxmixError: a run failed; the others are kept.
     """
-    from voxmix.experiment import train_pending
+    from voxmix.experiment import check_fitness, train_pending
 
     pending = study.pending(specs)
+    if pending:
+        check_fitness(study)
     left = study.left_behind()
     if left:
         note(

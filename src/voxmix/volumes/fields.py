@@ -68,10 +68,15 @@ class Proposal:
         """Why these, in a clause."""
         if not self.changed:
             return "the preset's: at least half of the median field of every domain fills a volume"
+        if self.misfits and set(self.misfits) >= set(self.padding):
+            return (
+                f"the finest and smallest that make sense: every domain has fewer voxels than {_LEAST_PATCHES} patches per "
+                "edge; a smaller model.patch would allow smaller crops"
+            )
         others = f", but for {', '.join(self.misfits)}" if self.misfits else ""
         return (
             f"the coarsest at which the median field of every domain fills half a crop{others}; not finer than "
-            f"{self.floor_mm:.2g} mm, the median of the domains' own voxels"
+            f"{self.floor_mm:g} mm, about the median of the domains' own voxels"
         )
 
 
@@ -172,24 +177,28 @@ def propose(
     """Return the spacing, crop and least shape that fit the fields of all domains, nearest to those given.
 
     What is given stays where it leaves at most half of the median volume of every domain to padding. Else the
-    spacing becomes finer, down to the median of the domains' own voxels (beyond it most would be interpolated),
+    spacing becomes finer, down to about the median of the domains' own voxels (beyond it most would be interpolated),
     and then the crop smaller, down to 3 patches per edge; the least shape becomes the crop. Where nothing fits, the
     domain of the smallest field is left out of the choice, and so on: a misfit.
     """
     seen = [item for item in fields if item.edges]
     voxels = [item.voxel_mm for item in seen]
-    floor = min(spacing_mm, float(np.median(voxels))) if voxels else spacing_mm
+    own = 1.01 * float(np.median(voxels)) if voxels else spacing_mm
+    floor = min(spacing_mm, max((s for s in SPACINGS_MM if s <= own), default=SPACINGS_MM[0]))
     crops = range(crop, min(crop, _LEAST_PATCHES * patch) - 1, -patch)
     finer = sorted({s for s in SPACINGS_MM if floor <= s < spacing_mm} | {spacing_mm}, reverse=True)
     choices = [(spacing_mm, crop, min_shape), *((s, c, c) for c in crops for s in finer)]
     left = sorted(seen, key=lambda item: float(np.prod(item.median)), reverse=True)
     misfits: list[str] = []
-    while True:
-        fitting = (choice for choice in choices if all(_fits(item, choice) for item in left))
-        found = next(fitting, None)
-        if found is not None:
+    found = choices[-1]  # where no domain fits: the finest and smallest there is
+    while left:
+        fitting = [choice for choice in choices if all(_fits(item, choice) for item in left)]
+        if fitting:
+            found = fitting[0]
             break
         misfits.append(left.pop().domain)
+    if not seen:
+        found = choices[0]
     chosen_mm, chosen_crop, least = found
     return Proposal(
         spacing_mm=chosen_mm,

@@ -172,7 +172,7 @@ def _offset(fitness: Fitness, fills: Sequence[Fill], rule: IntensityRule) -> Com
 
 
 def _window(domain: str, low: float, high: float) -> str:
-    return f"under recipe, intensity: `{domain}: {{kind: window, low: {low:g}, high: {high:g}}}`"
+    return f"under recipe, intensity, in place of its rule: `{domain}: {{kind: window, low: {low:g}, high: {high:g}}}`"
 
 
 def _saturated(fitness: Fitness, rule: IntensityRule) -> Complaint | None:
@@ -196,7 +196,7 @@ def _saturated(fitness: Fitness, rule: IntensityRule) -> Complaint | None:
 
 
 def _percentiles(domain: str) -> str:
-    return f"under recipe, intensity: `{domain}: {{kind: percentile, low: 0.5, high: 99.5}}`"
+    return f"under recipe, intensity, in place of its rule: `{domain}: {{kind: percentile, low: 0.5, high: 99.5}}`"
 
 
 def _most(domain: str, at_low: float, commonest: float) -> tuple[float, float]:

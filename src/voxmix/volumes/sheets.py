@@ -7,15 +7,18 @@ that is, the terminal and ``--json`` say.
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from voxmix._io import naming_full_disk, write_text
 from voxmix.volumes.audit import Audit, Finding
+from voxmix.volumes.fitness import Fitness, share_text
 from voxmix.volumes.survey import TILE, Survey
 
 PAGE = "audit.html"
+_FEW = 5
 _ACROSS, _DOWN = 4, 12
 _CAPTION = 14
 _GAP = 4
@@ -30,15 +33,27 @@ _TEMPLATE = """<!doctype html>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top; }
 th { border-bottom: 1px solid; } code { font-size: .9em; } img { max-width: 100%; display: block; margin: .5rem 0 1.5rem; }
-.note { opacity: .75; }
+.note { opacity: .75; } .group td { border-top: 1px solid #8884; } .number { text-align: right; }
 </style></head><body>
 <h1>What the audit found</h1>
-<p>{{ files }} volumes in {{ domains | length }} domains; {{ findings | length }} findings.
+<p>{{ files }} volumes in {{ domains | length }} domains; {{ count }} findings.
 <span class="note">These pictures show patients: keep the page with the data. Files stand under short names of their
 content; <code>voxmix audit --json</code> gives the path of each.</span></p>
-{% if findings %}<table><tr><th>kind</th><th>domain</th><th>file</th><th>what</th></tr>
-{% for f in findings %}<tr><td>{{ f.kind }}</td><td>{{ f.domain }}</td><td><code>{{ f.name }}</code></td><td>{{ f.message }}</td></tr>
+{% if groups %}<table><tr><th>kind</th><th>domain</th><th>volumes</th><th>file</th><th>what</th></tr>
+{% for g in groups %}{% for f in g.first %}<tr{% if loop.first %} class="group"{% endif %}>
+<td>{% if loop.first %}{{ g.kind }}{% endif %}</td><td>{% if loop.first %}{{ g.domain }}{% endif %}</td>
+<td>{% if loop.first %}{{ g.count }} of {{ g.volumes }}{% endif %}</td><td><code>{{ f.name }}</code></td><td>{{ f.message }}</td></tr>
+{% endfor %}{% if g.more %}<tr><td></td><td></td><td></td><td></td><td class="note">and {{ g.more }} more</td></tr>{% endif %}
 {% endfor %}</table>{% endif %}
+{% if fitness %}<h2>What preparing makes of it</h2>
+<p class="note">Medians by domain: the share of padding, and of the voxels that exist the shares of the commonest value, at 0
+and at 1.</p>
+<table><tr><th>domain</th><th>volumes</th><th>padding</th><th>one value</th><th>at 0</th><th>at 1</th></tr>
+{% for f in fitness %}<tr><td>{{ f.domain }}</td><td>{{ f.measured }}</td>{% for share in f.shares %}<td class="number">{{ share }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+{% for f in fitness %}{% for c in f.complaints %}<p><strong>{{ c.kind }}.</strong> {{ c.message }}.
+<br>In a study or recipe file, {% for part in c.remedy.split("`") %}{% if loop.index0 % 2 %}<code>{{ part }}</code>{% else %}{{ part }}{% endif %}{% endfor %}.</p>
+{% endfor %}{% endfor %}{% endif %}
 {% for domain, pages in domains.items() %}<h2>{{ domain }}</h2>
 <p class="note">Axial, coronal, sagittal middle slices of each file, from its 1st to its 99th percentile; orange: has a finding.</p>
 {% for page in pages %}<img src="{{ page | urlencode }}" alt="slices of the volumes of {{ domain }}" loading="lazy">{% endfor %}
@@ -70,9 +85,43 @@ def write_sheets(audit: Audit, folder: Path) -> tuple[Path, ...]:
         html = Environment(autoescape=True).from_string(_TEMPLATE)
         write_text(
             folder / PAGE,
-            html.render(files=len(audit.surveys), findings=audit.findings, domains=dict(pages)),
+            html.render(
+                files=len(audit.surveys),
+                count=len(audit.findings),
+                groups=_groups(audit),
+                fitness=[_row(item) for item in audit.fitness],
+                domains=dict(pages),
+            ),
         )
     return (*written, folder / PAGE)
+
+
+def _groups(audit: Audit) -> list[dict[str, Any]]:
+    """Return the findings by kind and domain, the first few of each to be shown."""
+    found: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for finding in audit.findings:
+        found[finding.kind, finding.domain].append(finding)
+    return [
+        {
+            "kind": kind,
+            "domain": domain,
+            "count": len(items),
+            "volumes": audit.volumes(domain),
+            "first": items[:_FEW],
+            "more": max(0, len(items) - _FEW),
+        }
+        for (kind, domain), items in found.items()
+    ]
+
+
+def _row(item: Fitness) -> dict[str, Any]:
+    shares = (item.padding, item.commonest, item.at_low, item.at_high)
+    return {
+        "domain": item.domain,
+        "measured": item.measured,
+        "shares": ["-" if share is None else share_text(share) for share in shares],
+        "complaints": item.complaints,
+    }
 
 
 def _flagged(findings: Sequence[Finding]) -> set[tuple[str, str]]:
