@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from voxmix.report import DomainSummary, Montage, Picture, ReportContent
     from voxmix.scores import ScoreTable
     from voxmix.volumes import PreparedCache
+    from voxmix.volumes.fitness import Fitness
 
 
 def report_content(study: Study) -> ReportContent:
@@ -36,6 +37,7 @@ def report_content(study: Study) -> ReportContent:
     try:
         cache = study_cache(study)
         parts["domains"] = _domain_summaries(study, cache)
+        parts["warnings"] = _data_warnings(cache.fitness(crop=config.model.crop))
         facts["Data"] = {"prepared volumes": cache.digest, "recipe": cache.recipe.digest}
         runs = study.results(proxy_runs(study))
         parts["runs"] = runs
@@ -114,8 +116,13 @@ def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary
 
     known = {domain.name: domain for domain in PAPER_DOMAINS}
     train, held_out = cache.counts("train"), cache.counts("validation")
+    fitness = {item.domain: item for item in cache.fitness()}
     return tuple(
         DomainSummary(
+            padding=fitness[name].padding,
+            one_value=fitness[name].commonest,
+            at_low=fitness[name].at_low,
+            at_high=fitness[name].at_high,
             name=name,
             modality=known[name].modality if name in known else "",
             anatomy=known[name].anatomy if name in known else "",
@@ -124,6 +131,16 @@ def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary
             set_aside=Counter(item["reason"] for item in cache.set_aside if item["domain"] == name),
         )
         for name in cache.domains
+    )
+
+
+def _data_warnings(fitness: tuple[Fitness, ...]) -> tuple[str, ...]:
+    """Return reasons to doubt a law whose losses were measured on little but padding or one value."""
+    return tuple(
+        f"{complaint.message}. A low loss there, and a law that predicts it well, say little. "
+        f"In study.yaml, {complaint.remedy.replace('`', '')}."
+        for item in fitness
+        for complaint in item.complaints
     )
 
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from voxmix.volumes.fitness import Fitness
 
 FITNESS_HEADERS = ["padding", "one value", "at 0", "at 1"]
-_BY_DOMAIN = ("offset", "saturated", "blank", "padding")
 
 
 def fitness_cells(fitness: "Fitness | None") -> list[str]:
@@ -35,11 +34,12 @@ def say_fitness(fitness: Iterable["Fitness"], *, where: str = "study.yaml") -> N
         note(line)
 
 
-def say_findings(findings: Sequence["Finding"]) -> None:
-    """Say on stderr, one line per kind and domain, what else is odd; what is said by domain is left out."""
+def say_findings(findings: Sequence["Finding"], fitness: Iterable["Fitness"]) -> None:
+    """Say on stderr, one line per kind and domain, what is odd beyond what :func:`say_fitness` says by domain."""
+    said = {(complaint.kind, item.domain) for item in fitness for complaint in item.complaints}
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        if finding.kind not in _BY_DOMAIN:
+        if (finding.kind, finding.domain) not in said:
             groups.setdefault((finding.kind, finding.domain), []).append(finding)
     for (kind, domain), found in groups.items():
         first, more = found[0], len(found) - 1

@@ -43,10 +43,9 @@ def _say_what_was_odd(preparation: "Preparation", *, crop: int | None = None) ->
         note(f"set aside {aside.path}: {aside.reason}")
     for path, remark in preparation.notes:
         note(f"{path}: {remark}")
-    say_findings(preparation.findings)
-    say_fitness(
-        preparation.cache.fitness(crop=crop), where="study.yaml" if crop else "a study or recipe file"
-    )
+    fitness = preparation.cache.fitness(crop=crop)
+    say_findings(preparation.findings, fitness)
+    say_fitness(fitness, where="study.yaml" if crop else "a study or recipe file")
 
 
 def show_preparation(preparation: "Preparation") -> None:

@@ -29,7 +29,11 @@ LAW_ORDER = ("diversity", "transfer", "budget-diversity", "budget", "shared-expo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DomainSummary:
-    """One domain and its volumes: counts of those used, and of those set aside by reason."""
+    """One domain and its volumes: counts of those used, and of those set aside by reason.
+
+    ``padding`` is the median share of padding of its prepared volumes; of the voxels that exist, ``one_value``,
+    ``at_low`` and ``at_high`` are the median shares of the commonest value, at 0 and at 1. None where not measured.
+    """
 
     name: str
     modality: str = ""
@@ -37,6 +41,10 @@ class DomainSummary:
     training: int | None = None
     validation: int | None = None
     set_aside: Mapping[str, int] = field(default_factory=dict)
+    padding: float | None = None
+    one_value: float | None = None
+    at_low: float | None = None
+    at_high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

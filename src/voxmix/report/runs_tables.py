@@ -9,7 +9,9 @@ from voxmix.store import RunResult
 
 
 def volumes_table(content: ReportContent) -> Table:
-    """Return modality, anatomy and counts of volumes per domain."""
+    """Return modality, anatomy and counts of volumes per domain, and medians of what they consist of."""
+    measured = any(d.padding is not None for d in content.domains)
+    shares = tuple(Column(name=name, kind="percent") for name in ("padding", "one value", "at 0", "at 1"))
     return Table(
         name="volumes",
         title="Volumes per domain",
@@ -20,6 +22,7 @@ def volumes_table(content: ReportContent) -> Table:
             Column(name="training", kind="count"),
             Column(name="validation", kind="count"),
             Column(name="set aside", kind="count"),
+            *(shares if measured else ()),
         ),
         rows=tuple(
             (
@@ -29,9 +32,14 @@ def volumes_table(content: ReportContent) -> Table:
                 d.training,
                 d.validation,
                 sum(d.set_aside.values()),
+                *((d.padding, d.one_value, d.at_low, d.at_high) if measured else ()),
             )
             for d in content.domains
         ),
+        note="Medians of the prepared volumes: padding, and of the voxels that exist the shares of the commonest value, "
+        "at 0 and at 1."
+        if measured
+        else "",
     )
 
 

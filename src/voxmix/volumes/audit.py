@@ -26,7 +26,6 @@ Kind = Literal[
     "offset",
     "saturated",
     "blank",
-    "padding",
     "duplicate",
     "intensity",
     "spacing",
@@ -94,8 +93,8 @@ def audit(
       out in another manifest, or in one that has no split (only of a manifest that is split);
     - unreadable: the reason for which preparing would set it aside;
     - modality: a CT without air or without a range of HU, an MR or PET with values as low as air in CT;
-    - offset, saturated, blank, padding (with a ``recipe``): HU + 1024 where its rule is for HU; over a fifth of the
-      voxels above its rule's range; nearly all voxels one value; over 80% padding;
+    - offset, saturated, blank (with a ``recipe``): HU + 1024 where its rule is for HU; over a fifth of the voxels
+      above its rule's range; nearly all voxels one value. Padding is said by domain: :attr:`Audit.fitness`;
     - duplicate: the same content under another name in its domain;
     - intensity: 1st, 50th or 99th percentile far from the domain's (6 robust standard deviations);
     - spacing: a voxel edge more than 2.5 times larger or smaller than the domain's median;

@@ -17,6 +17,9 @@ MUCH_PADDING, HOPELESS_PADDING = 0.8, 0.9
 """Of the 64 patches of a crop the encoder sees 16; at 80% padding 3 of those hold image, at 90% one or two. The
 phantoms of the demo have at most 76%, domains of whole heads and trunks at 4 mm at most 64%."""
 
+_MANY = 0.25
+"""Share of a domain's volumes from which on padding is the domain's, not a few volumes'."""
+
 MUCH_ONE_VALUE, HOPELESS_ONE_VALUE = 0.85, 0.95
 """Share of the commonest value. Air around a neck is 66% of the field, around a limb up to 66%, with the fields' corners
 80%; volumes beyond are nearly blank."""
@@ -28,7 +31,8 @@ MUCH_HIGH = 0.2
 """Share at 1. Bone is up to 8% of the CTs at hand, a skull in the brain window about 15%; with an offset it is 25% and
 more."""
 
-Kind = Literal["padding", "offset", "saturated", "blank"]
+ValueKind = Literal["offset", "saturated", "blank"]
+Kind = Literal["padding"] | ValueKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,8 +109,8 @@ def _judge(domain: str, fills: Sequence[Fill | None], recipe: Recipe, crop: int)
     )
 
 
-def complaints_of(fill: Fill, *, domain: str) -> Iterator[tuple[Kind, str]]:
-    """Yield what is wrong with one volume: kind and sentence."""
+def complaints_of(fill: Fill, *, domain: str) -> Iterator[tuple[ValueKind, str]]:
+    """Yield what is wrong with the values of one volume: kind and sentence. Padding is the recipe's, and the domain's."""
     if fill.offset:
         yield "offset", f"its values are HU + {fill.offset:.0f}, and the domain's rule is for HU"
     elif fill.at_high > MUCH_HIGH:
@@ -116,8 +120,6 @@ def complaints_of(fill: Fill, *, domain: str) -> Iterator[tuple[Kind, str]]:
         )
     if fill.commonest > _most(domain, fill.at_low, fill.commonest)[0]:
         yield "blank", f"{share_text(fill.commonest)} of its voxels have one value after the domain's rule"
-    if fill.padding > MUCH_PADDING:
-        yield "padding", f"{share_text(fill.padding)} of it is padding when prepared"
 
 
 def share_text(share: float) -> str:
@@ -126,24 +128,25 @@ def share_text(share: float) -> str:
 
 
 def _padding(fitness: Fitness, fills: Sequence[Fill], recipe: Recipe, crop: int) -> Complaint | None:
-    share = fitness.padding or 0.0
-    if share <= MUCH_PADDING:
+    small = [_edges(fill, recipe.spacing_mm) for fill in fills if fill.padding > MUCH_PADDING]
+    if len(small) < _MANY * len(fills) or not small:
         return None
-    sizes: list[Edges] = [_edges(fill, recipe.spacing_mm) for fill in fills]
-    x, y, z = np.median(sizes, axis=0).tolist()
-    spacing = smaller_spacing(sizes, crop=crop, below=recipe.spacing_mm)
-    better = float(np.median([padded_share(size, spacing_mm=spacing, least=crop) for size in sizes]))
+    x, y, z = np.median(small, axis=0).tolist()
+    spacing = smaller_spacing(small, crop=crop, below=recipe.spacing_mm)
+    better = float(np.median([padded_share(size, spacing_mm=spacing, least=crop) for size in small]))
+    share = fitness.padding or 0.0
     return Complaint(
         kind="padding",
         domain=fitness.domain,
         hopeless=share > HOPELESS_PADDING,
         message=(
-            f"{fitness.domain}: {share_text(share)} of a prepared volume is padding (median of {fitness.measured}): what it "
-            f"shows, {size_text((x, y, z))} mm, is small for {min(recipe.min_shape)} voxels of {recipe.spacing_mm:g} mm"
+            f"{fitness.domain}: {len(small)} of {fitness.measured} prepared volumes are more than {MUCH_PADDING:.0%} "
+            f"padding (median {share_text(share)}): what they show, {size_text((x, y, z))} mm, is small for "
+            f"{min(recipe.min_shape)} voxels of {recipe.spacing_mm:g} mm"
         ),
         remedy=(
             f"under recipe: `spacing_mm: {spacing:g}` and `min_shape: [{crop}, {crop}, {crop}]` "
-            f"({better:.0%} padding; the finer voxels hold for all domains), "
+            f"({better:.0%} padding; the spacing is that of all domains), "
             f"or under data: `exclude: [{fitness.domain}]`"
         ),
     )

@@ -33,27 +33,28 @@ _TEMPLATE = """<!doctype html>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top; }
 th { border-bottom: 1px solid; } code { font-size: .9em; } img { max-width: 100%; display: block; margin: .5rem 0 1.5rem; }
-.note { opacity: .75; } .group td { border-top: 1px solid #8884; } .number { text-align: right; }
+.note { opacity: .75; } .group td { border-top: 1px solid #8884; } .number { text-align: right; } td:not(:last-child) { white-space: nowrap; }
 </style></head><body>
 <h1>What the audit found</h1>
 <p>{{ files }} volumes in {{ domains | length }} domains; {{ count }} findings.
 <span class="note">These pictures show patients: keep the page with the data. Files stand under short names of their
 content; <code>voxmix audit --json</code> gives the path of each.</span></p>
-{% if groups %}<table><tr><th>kind</th><th>domain</th><th>volumes</th><th>file</th><th>what</th></tr>
+{% if fitness %}<h2>What preparing makes of it</h2>
+<p class="note">Medians by domain: the share of padding, and of the voxels that exist the shares of the commonest value, at 0
+and at 1.</p>
+<table><tr><th>domain</th><th>volumes</th><th>padding</th><th>one value</th><th>at 0</th><th>at 1</th></tr>
+{% for f in fitness %}<tr><td>{{ f.domain }}</td><td class="number">{{ f.measured }}</td>{% for share in f.shares %}<td class="number">{{ share }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+{% for f in fitness %}{% for c in f.complaints %}<p>{{ c.message }}.
+<br>In a study or recipe file, {% for part in c.remedy.split("`") %}{% if loop.index0 % 2 %}<code>{{ part }}</code>{% else %}{{ part }}{% endif %}{% endfor %}.</p>
+{% endfor %}{% endfor %}{% endif %}
+{% if groups %}<h2>Findings</h2>
+<table><tr><th>kind</th><th>domain</th><th>volumes</th><th>file</th><th>what</th></tr>
 {% for g in groups %}{% for f in g.first %}<tr{% if loop.first %} class="group"{% endif %}>
 <td>{% if loop.first %}{{ g.kind }}{% endif %}</td><td>{% if loop.first %}{{ g.domain }}{% endif %}</td>
 <td>{% if loop.first %}{{ g.count }} of {{ g.volumes }}{% endif %}</td><td><code>{{ f.name }}</code></td><td>{{ f.message }}</td></tr>
 {% endfor %}{% if g.more %}<tr><td></td><td></td><td></td><td></td><td class="note">and {{ g.more }} more</td></tr>{% endif %}
 {% endfor %}</table>{% endif %}
-{% if fitness %}<h2>What preparing makes of it</h2>
-<p class="note">Medians by domain: the share of padding, and of the voxels that exist the shares of the commonest value, at 0
-and at 1.</p>
-<table><tr><th>domain</th><th>volumes</th><th>padding</th><th>one value</th><th>at 0</th><th>at 1</th></tr>
-{% for f in fitness %}<tr><td>{{ f.domain }}</td><td>{{ f.measured }}</td>{% for share in f.shares %}<td class="number">{{ share }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-{% for f in fitness %}{% for c in f.complaints %}<p><strong>{{ c.kind }}.</strong> {{ c.message }}.
-<br>In a study or recipe file, {% for part in c.remedy.split("`") %}{% if loop.index0 % 2 %}<code>{{ part }}</code>{% else %}{{ part }}{% endif %}{% endfor %}.</p>
-{% endfor %}{% endfor %}{% endif %}
 {% for domain, pages in domains.items() %}<h2>{{ domain }}</h2>
 <p class="note">Axial, coronal, sagittal middle slices of each file, from its 1st to its 99th percentile; orange: has a finding.</p>
 {% for page in pages %}<img src="{{ page | urlencode }}" alt="slices of the volumes of {{ domain }}" loading="lazy">{% endfor %}
