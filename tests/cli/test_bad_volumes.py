@@ -100,13 +100,19 @@ def test_a_domain_needs_two_subjects(volumes: Path, tmp_path: Path) -> None:
     done = voxmix("init", "s", "--data", str(volumes), cwd=tmp_path)
     assert done.returncode == 2
     assert "HN-PET has one subject" in done.stderr
+    assert "--exclude HN-PET" in done.stderr
+    done = voxmix("init", "s", "--data", str(volumes), "--exclude", "HN-PET", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)["volumes"]) == ["ABD-CT", "BRAIN-T1"]
+    assert voxmix("prepare", "s", cwd=tmp_path).returncode == 0  # the study file leaves it out, too
 
 
 def test_an_empty_domain_is_named(volumes: Path, tmp_path: Path) -> None:
     (volumes / "HN-PET").mkdir()
-    done = voxmix("init", "s", "--data", str(volumes), cwd=tmp_path)
-    assert done.returncode == 2
+    done = voxmix("init", "s", "--data", str(volumes), "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert "HN-PET" in done.stderr
+    assert list(json.loads(done.stdout)["volumes"]) == ["ABD-CT", "BRAIN-T1"]
 
 
 def test_volumes_that_moved_are_named(volumes: Path, tmp_path: Path) -> None:
@@ -133,3 +139,45 @@ def test_a_table_of_volumes_does_as_well(volumes: Path, tmp_path: Path) -> None:
     done = voxmix("init", "t", "--data", "table.csv", cwd=tmp_path)
     assert done.returncode == 2
     assert "subject" in done.stderr
+
+
+def test_what_is_hopeless_is_refused_before_training_and_may_be_accepted(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for index in range(4):
+        values = np.random.default_rng(index).normal(1064, 20, (24, 24, 24))
+        values[:, :, 12:] = np.random.default_rng(index).normal(24, 5, (24, 24, 12))
+        write(data / "HN-CT" / f"p{index}" / "ct.nii.gz", values.astype(np.float32))
+        good(data / "BRAIN-T1" / f"q{index}" / "t1.nii.gz", index)
+    made = voxmix("init", "s", "--data", str(data), "--preset", "small", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "leave --preset out" in made.stderr  # the fields ask for finer voxels than the preset's
+    done = voxmix("prepare", "s", "--json", cwd=tmp_path)
+    assert "`HN-CT: {kind: window, low: 849, high: 1274}`" in done.stderr
+    fitness = {item["domain"]: item for item in json.loads(done.stdout)["fitness"]}
+    assert fitness["BRAIN-T1"]["padding"] > 0.9
+    assert {c["kind"] for c in fitness["HN-CT"]["complaints"]} == {"padding", "offset"}
+    for verb in (("run", "s"), ("study", "run", "s")):
+        done = voxmix(*verb, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "nothing to learn from 2 of 2 domains" in done.stderr
+        assert "`accept_blank: true`" in done.stderr
+    assert not (tmp_path / "s" / "runs").exists()
+    state = json.loads(voxmix("status", "s", "--json", cwd=tmp_path).stdout)
+    assert len(state["fitness"]) == 2
+    assert voxmix("report", "s", cwd=tmp_path).returncode == 0
+    assert "more than 80% padding" in (tmp_path / "s" / "report.html").read_text()
+    settings = tmp_path / "s" / "study.yaml"
+    settings.write_text(settings.read_text().replace("accept_blank: false", "accept_blank: true"))
+    state = json.loads(voxmix("status", "s", "--json", cwd=tmp_path).stdout)
+    assert state["steps"][0]["done"], "accepting makes nothing anew"
+
+
+def test_spacing_and_crop_of_a_new_study_fit_its_fields(volumes: Path, tmp_path: Path) -> None:
+    done = voxmix("init", "s", "--data", str(volumes), cwd=tmp_path)
+    assert "44 x 54" in done.stdout  # fields in mm
+    text = (tmp_path / "s" / "study.yaml").read_text()
+    assert "spacing_mm: 2.0" in text
+    assert "crop: 24" in text
+    assert "Fields of view in mm" in text
+    done = voxmix("prepare", "s", "--json", cwd=tmp_path)
+    assert all(item["padding"] <= 0.5 for item in json.loads(done.stdout)["fitness"])

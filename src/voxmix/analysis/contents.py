@@ -37,7 +37,6 @@ def report_content(study: Study) -> ReportContent:
     try:
         cache = study_cache(study)
         parts["domains"] = _domain_summaries(study, cache)
-        parts["warnings"] = _data_warnings(cache.fitness(crop=config.model.crop))
         facts["Data"] = {"prepared volumes": cache.digest, "recipe": cache.recipe.digest}
         runs = study.results(proxy_runs(study))
         parts["runs"] = runs
@@ -116,13 +115,14 @@ def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary
 
     known = {domain.name: domain for domain in PAPER_DOMAINS}
     train, held_out = cache.counts("train"), cache.counts("validation")
-    fitness = {item.domain: item for item in cache.fitness()}
+    fitness = {item.domain: item for item in cache.fitness(crop=study.config.model.crop)}
     return tuple(
         DomainSummary(
             padding=fitness[name].padding,
             one_value=fitness[name].commonest,
             at_low=fitness[name].at_low,
             at_high=fitness[name].at_high,
+            complaints=_sentences(fitness[name]),
             name=name,
             modality=known[name].modality if name in known else "",
             anatomy=known[name].anatomy if name in known else "",
@@ -134,13 +134,10 @@ def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary
     )
 
 
-def _data_warnings(fitness: tuple[Fitness, ...]) -> tuple[str, ...]:
-    """Return reasons to doubt a law whose losses were measured on little but padding or one value."""
+def _sentences(fitness: Fitness) -> tuple[str, ...]:
     return tuple(
-        f"{complaint.message}. A low loss there, and a law that predicts it well, say little. "
-        f"In study.yaml, {complaint.remedy.replace('`', '')}."
-        for item in fitness
-        for complaint in item.complaints
+        f"{complaint.message}. In study.yaml, {complaint.remedy.replace('`', '')}."
+        for complaint in fitness.complaints
     )
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from voxmix.cli.app import note
 
 if TYPE_CHECKING:
+    from voxmix.volumes import Manifest
     from voxmix.volumes.audit import Finding
     from voxmix.volumes.fitness import Fitness
 
+_SHOWN = 20
 FITNESS_HEADERS = ["padding", "one value", "at 0", "at 1"]
 
 
@@ -70,3 +72,11 @@ def fitness_value(fitness: Iterable["Fitness"]) -> list[dict[str, Any]]:
 def counts_of(findings: Sequence["Finding"]) -> dict[str, int]:
     """Return how many findings of each kind."""
     return dict(Counter(finding.kind for finding in findings))
+
+
+def say_set_aside(found: "Manifest") -> None:
+    """Say on stderr which files a manifest leaves out, and why: the first of them."""
+    for aside in found.set_aside[:_SHOWN]:
+        note(f"set aside {aside.path}: {aside.reason}")
+    if len(found.set_aside) > _SHOWN:
+        note(f"and {len(found.set_aside) - _SHOWN} more set aside (all of them in a .json manifest)")

@@ -9,7 +9,7 @@ import typer
 
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.checks import fitness_value, say_fitness
+from voxmix.cli.checks import fitness_value, say_fitness, say_set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +66,8 @@ def init(
         from voxmix.volumes.sources import detect_layout
 
         note(f"{data}: layout {detect_layout(data)} (detected; another one: voxmix manifest --layout)")
+    if manifest is not None:
+        say_set_aside(manifest)
     counts = manifest.counts() if manifest else started.config.data.phantoms.counts  # type: ignore[union-attr]
     if as_json:
         emit_json({"study": str(study), "volumes": counts, **_fields_value(begun)})

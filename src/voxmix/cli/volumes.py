@@ -8,7 +8,7 @@ import typer
 
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
-from voxmix.cli.checks import FITNESS_HEADERS, complaint_lines, fitness_cells, fitness_value
+from voxmix.cli.checks import FITNESS_HEADERS, complaint_lines, fitness_cells, fitness_value, say_set_aside
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ LayoutOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes; every core when left out.")]
-_SHOWN = 20
 _FEW = 5
 
 
@@ -97,7 +96,7 @@ def manifest(
         write_table(found, out)
     for source, name in zip(sources, layouts, strict=True):
         note(f"{source}: layout {name}" + ("" if layout or name == "table" else " (detected)"))
-    _say_set_aside(found)
+    say_set_aside(found)
     if as_json:
         emit_json(_manifest_value(found, layouts=layouts, out=out))
         return
@@ -106,13 +105,6 @@ def manifest(
         emit(f"\nWrote {out}. Next: voxmix audit {out}")
     else:
         emit("\nNothing was written: give --out manifest.csv")
-
-
-def _say_set_aside(found: "Manifest") -> None:
-    for aside in found.set_aside[:_SHOWN]:
-        note(f"set aside {aside.path}: {aside.reason}")
-    if len(found.set_aside) > _SHOWN:
-        note(f"and {len(found.set_aside) - _SHOWN} more set aside (all of them in a .json manifest)")
 
 
 def _say_who_moved(found: "Manifest", out: Path) -> None:
@@ -230,7 +222,7 @@ def audit(
     if recipe is not None:
         chosen = read_recipe(recipe)
         crop = min(chosen.min_shape)
-    _say_set_aside(found)
+    say_set_aside(found)
     others = [read_source(other)[0] for other in against or ()]
     with progress_bar("auditing", unit="files") as progress:
         result = look(

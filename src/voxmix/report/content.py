@@ -33,6 +33,7 @@ class DomainSummary:
 
     ``padding`` is the median share of padding of its prepared volumes; of the voxels that exist, ``one_value``,
     ``at_low`` and ``at_high`` are the median shares of the commonest value, at 0 and at 1. None where not measured.
+    ``complaints`` says in plain sentences what is wrong with that, and how it is mended.
     """
 
     name: str
@@ -45,6 +46,7 @@ class DomainSummary:
     one_value: float | None = None
     at_low: float | None = None
     at_high: float | None = None
+    complaints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

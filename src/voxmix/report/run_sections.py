@@ -35,7 +35,11 @@ def runs_section(content: ReportContent) -> Section:
     if content.domains:
         aside = runs_tables.set_aside_table(content)
         blocks.append(
-            Block(heading="Volumes", shown=(runs_tables.volumes_table(content), *([aside] if aside else [])))
+            Block(
+                heading="Volumes",
+                bullets=tuple(text for domain in content.domains for text in domain.complaints),
+                shown=(runs_tables.volumes_table(content), *([aside] if aside else [])),
+            )
         )
     if content.runs:
         blocks.append(

@@ -166,6 +166,11 @@ def forecast_sentences(items: tuple[Forecast, ...]) -> list[str]:
 def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Forecast, ...]) -> list[str]:
     """Return reasons to doubt the answer: those given, and those that the numbers show."""
     found = list(content.warnings)
+    found += [
+        f"{text} A low loss there, and a law that predicts it well, say little."
+        for domain in content.domains
+        for text in domain.complaints
+    ]
     law_name = content.answer_law
     if answer is not None:
         item = content.strategies[answer.strategy]

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -98,15 +98,12 @@ def _judge(domain: str, fills: Sequence[Fill | None], recipe: Recipe, crop: int)
         at_low=median(lambda f: f.at_low),
         at_high=median(lambda f: f.at_high),
     )
-    found = (
-        _padding(fitness, known, recipe, crop),
-        _offset(fitness, known, rule) or _saturated(fitness, rule),
-        _blank(fitness, rule),
-    )
-    return Fitness(
-        **{name: getattr(fitness, name) for name in Fitness.__slots__ if name != "complaints"},
-        complaints=tuple(item for item in found if item is not None),
-    )
+    values = _offset(fitness, known, rule) or _saturated(fitness, rule)
+    blank = _blank(fitness, rule)
+    if values is not None and blank is not None:  # One cause, one remedy.
+        values, blank = replace(values, hopeless=blank.hopeless), None
+    found = (_padding(fitness, known, recipe, crop), values, blank)
+    return replace(fitness, complaints=tuple(item for item in found if item is not None))
 
 
 def complaints_of(fill: Fill, *, domain: str) -> Iterator[tuple[ValueKind, str]]:
