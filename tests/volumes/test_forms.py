@@ -105,6 +105,20 @@ def test_sform_wins_and_units_count(tmp_path: Path) -> None:
     np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("edit", "scale"),
+    [(put(xyzt_units=1), 1e-3), (put(xyzt_units=3), 1e3), (put(pixdim=np.ones(8), qform_code=0), 1.0)],
+)
+def test_the_claimed_voxel_size_is_that_of_the_volume(
+    tmp_path: Path, edit: Callable[[nibabel.Nifti1Header], object], scale: float
+) -> None:
+    path = nifti(tmp_path / "a.nii", edit, AFFINE * np.array([[scale], [scale], [scale], [1]]), field(AFFINE))
+    grid = claimed_grid(path)
+    assert grid is not None
+    np.testing.assert_allclose(grid[1], [2, 2, 2.5], rtol=1e-4)
+    np.testing.assert_allclose(read_volume(path).affine, AFFINE, rtol=1e-4)
+
+
 def as_stored(path: Path) -> np.ndarray:
     return np.asarray(nibabel.load(path).affine)
 

@@ -64,3 +64,12 @@ def test_a_header_that_claims_two_billion_volumes_is_one_record(tmp_path: Path) 
     struct.pack_into("<8q", header, 16, 4, 5, 5, 5, 2**31, 1, 1, 1)
     (tmp_path / "a.nii").write_bytes(bytes(header) + b"\0" * 1000)
     assert volumes(take_apart(manifest_of(tmp_path / "a.nii"))) == {"a.nii": [None]}
+
+
+def test_volumes_are_counted_whatever_their_place(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((5, 5, 5, 3), np.int16), np.eye(4))
+    image.header.set_sform(np.zeros((4, 4)), 1)
+    image.header["qform_code"] = 0
+    raw = image.header.binaryblock + bytes(4 + 750)
+    (tmp_path / "a.nii.gz").write_bytes(raw)
+    assert volumes(take_apart(manifest_of(tmp_path / "a.nii.gz"))) == {"a.nii.gz": [0, 1, 2]}

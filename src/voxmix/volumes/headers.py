@@ -1,5 +1,6 @@
 """Headers alone: the shape and voxel size that a file claims, without reading a voxel."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from voxmix.volumes.itk import open_header
 from voxmix.volumes.kinds import look
 from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
 from voxmix.volumes.nifti import KINDS as NIFTI
-from voxmix.volumes.nifti import open_image
+from voxmix.volumes.nifti import open_image, place
+from voxmix.volumes.volume import UnreadableVolumeError
 
 
 def claimed_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
@@ -27,6 +29,8 @@ def claimed_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None
         if head.kind in NIFTI:
             with open_image(path, head) as image:
                 shape, voxel_mm = image.header.get_data_shape(), image.header.get_zooms()[:3]
+                with suppress(UnreadableVolumeError):  # What cannot be placed is counted all the same.
+                    voxel_mm = np.linalg.norm(place(image, head)[0][:3, :3], axis=0).tolist()
         elif head.kind in ITK:
             data_files(path)  # Refuses a header that leads out of its folder, before it is followed.
             reader = open_header(path, head)

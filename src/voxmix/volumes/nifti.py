@@ -46,7 +46,7 @@ def read_nifti(path: Path, head: Head, *, volume: int | None, max_voxels: int, d
         holder = pair_voxels(path, head) or path
         claimed = int(np.prod(shape, dtype=np.int64)) * dtype_held.itemsize
         check_bytes(holder, claimed, packed=is_packed(holder))
-        affine, notes = _place(image, head)
+        affine, notes = place(image, head)
         chosen = image.voxels[:, :, :, volume] if len(spatial_shape(shape)) > 3 else image.voxels
         data = np.asarray(chosen, dtype=dtype)
     return Volume(data=data.reshape(data.shape[:3]), affine=affine, notes=notes)
@@ -115,7 +115,7 @@ def _image_class(nibabel: Any, head: Head, *, is_pair: bool) -> Any:
     return nibabel.Spm2AnalyzeImage
 
 
-def _place(image: Opened, head: Head) -> _Placed:
+def place(image: Opened, head: Head) -> _Placed:
     """Return the affine to RAS mm, and what was assumed for it."""
     if image.affine is None:
         return _forms(image.header, head)
