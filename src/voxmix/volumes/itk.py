@@ -72,10 +72,7 @@ def read_itk(path: Path, head: Head, *, volume: int | None, max_voxels: int, dty
     check_shape(shape, max_voxels=max_voxels, volume=volume)
     # Text encodings and all depths take a byte per voxel at least.
     check_bytes(holder, int(np.prod(shape, dtype=np.int64)), packed=True)
-    try:
-        image = reader.Execute()
-    except RuntimeError:
-        image = _with_ended_text(reader, path, head, holder)
+    image = _with_ended_text(reader, path, head, holder) if _is_text(path, head) else reader.Execute()
     data = np.ascontiguousarray(pick(itk.GetArrayFromImage(image).T, volume), dtype=dtype)
     rank = image.GetDimension()
     direction = np.array(image.GetDirection()).reshape(rank, rank)[:3, :3]
@@ -86,15 +83,14 @@ def read_itk(path: Path, head: Head, *, volume: int | None, max_voxels: int, dty
     return Volume(data=data, affine=affine, notes=_notes(path, head, affine))
 
 
-def _with_ended_text(reader: Any, path: Path, head: Head, holder: Path) -> Any:
-    """Return the image of a MetaImage whose voxels are text; SimpleITK wants a blank after the last of them.
-
-    Raises:
-        UnreadableVolumeError: its voxels are no text: they are damaged.
-    """
+def _is_text(path: Path, head: Head) -> bool:
     lines = header_lines(path, head) if head.kind == "meta" else ()
-    if not any(re.match(rb"\s*BinaryData\s*[=:]\s*[Ff0]", line) for line in lines):
-        raise UnreadableVolumeError("truncated or damaged: its voxels cannot be read")
+    return any(re.match(rb"\s*BinaryData\s*[=:]\s*[Ff0]", line) for line in lines)
+
+
+def _with_ended_text(reader: Any, path: Path, head: Head, holder: Path) -> Any:
+    """Return the image of a MetaImage whose voxels are text; SimpleITK wants a blank after the last of them."""
+    lines = header_lines(path, head)
     header = b"\n".join(lines) + b"\n"
     text = holder.read_bytes()[len(header) if holder == path else 0 :]
     with tempfile.TemporaryDirectory() as folder:
