@@ -78,6 +78,19 @@ def test_a_folder_is_found_whatever_its_files_are_called(tmp_path: Path, name: s
     np.testing.assert_array_equal(read_volume(folder).data, VOXELS * 2 - 1024)
 
 
+def test_packed_slices_are_named_once(tmp_path: Path) -> None:
+    write(tmp_path / "CT" / "p1")
+    (tmp_path / "CT" / "p2").mkdir()
+    for number in range(20):
+        (tmp_path / "CT" / "p2" / f"{number}.dcm.gz").write_bytes(b"packed")
+    (tmp_path / "CT" / "p3").mkdir()
+    (tmp_path / "CT" / "p3" / "all.dcm.gz").write_bytes(b"packed")
+    assert [(s.path.name, s.reason) for s in Manifest.from_folder(tmp_path).set_aside] == [
+        ("p2", "20 files: files that end in .dcm.gz are not read"),
+        ("all.dcm.gz", "files that end in .dcm.gz are not read"),
+    ]
+
+
 def test_a_file_named_by_its_uid_is_dicom_too(tmp_path: Path) -> None:
     path = next(write(tmp_path / "CT", name="{uid}", heights=[0], NumberOfFrames=2).iterdir())
     assert [r.path for r in Manifest.from_folder(tmp_path).records] == [path]

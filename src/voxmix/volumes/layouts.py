@@ -22,7 +22,7 @@ ZIP_SUFFIX = ".zip"
 
 UNREAD_SUFFIXES = (
     ".mnc", ".par", ".rec", ".nii.bz2", ".nii.zst", ".nii.xz", ".b2nd", ".tar", ".tar.gz", ".tgz", ".7z", ".rar",
-    ".vtk", ".tif", ".tiff", ".gipl", ".mat", ".h5", ".hdf5", ".pt", ".pkl",
+    ".dcm.gz", ".dcm.bz2", ".vtk", ".tif", ".tiff", ".gipl", ".mat", ".h5", ".hdf5", ".pt", ".pkl",
 )  # fmt: skip
 """Suffixes of files that may hold volumes and are not read: such a file is set aside, not passed over."""
 _OTHER_SUFFIXES = (
@@ -31,6 +31,7 @@ _OTHER_SUFFIXES = (
 )  # fmt: skip
 """Suffixes of files that hold no DICOM: they are not opened to see."""
 
+_MANY = 10
 LABEL_ENDING = "_seg"
 NO_VOLUMES = "a domain without volumes, left out"
 _NO_VOLUMES = "volumes end in " + ", ".join(IMAGE_SUFFIXES) + " or are folders or zips of DICOM files"
@@ -106,12 +107,10 @@ def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
             yield VolumeRecord(path=place, domain=domain.name, subject=within[0])
         loose = [] if within else [name for name in names if is_dicom(place / name)]
         names = without_loose_slices(place, names, loose, set_aside)
+        set_aside.extend(_unread_files(place, names, domain.name))
         by_stem: dict[str, Path] = {}
         for name in names:
             stem, suffix = split_suffix(name)
-            reason = _unread(name, names)
-            if reason and not is_dicom(place / name):
-                set_aside.append(SetAside(path=place / name, domain=domain.name, reason=reason))
             if (not suffix and name not in loose) or (within and suffix in DICOM_SUFFIXES):
                 continue
             if stem in by_stem:
@@ -132,6 +131,20 @@ def _volumes(domain: Path, set_aside: list[SetAside]) -> Iterator[VolumeRecord]:
                 subject=within[0] if within else stem,
                 label=by_stem.get(stem + LABEL_ENDING),
             )
+
+
+def _unread_files(place: Path, names: list[str], domain: str) -> Iterator[SetAside]:
+    """Yield the files of a folder that may hold a volume and are not read: many of one kind as one."""
+    by_reason: dict[str, list[Path]] = {}
+    for name in names:
+        reason = _unread(name, names)
+        if reason and not is_dicom(place / name):
+            by_reason.setdefault(reason, []).append(place / name)
+    for reason, paths in by_reason.items():
+        if len(paths) > _MANY:
+            yield SetAside(path=place, domain=domain, reason=f"{len(paths)} files: {reason}")
+        else:
+            yield from (SetAside(path=path, domain=domain, reason=reason) for path in paths)
 
 
 def _unread(name: str, names: list[str]) -> str:
