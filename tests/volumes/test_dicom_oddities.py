@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
 
+from voxmix._io import digest
 from voxmix.volumes import Manifest, VolumeRecord
 from voxmix.volumes.content import content_digest, record_digest
 from voxmix.volumes.dicom import list_series
@@ -344,7 +345,7 @@ def test_only_what_is_read_anew_has_a_new_identity(tmp_path: Path) -> None:
 
     def zipped(folder: Path) -> Path:
         with zipfile.ZipFile(folder.with_suffix(".zip"), "w") as archive:
-            for path in folder.iterdir():
+            for path in sorted(folder.iterdir()):
                 archive.write(path, path.name)
         return folder.with_suffix(".zip")
 
@@ -353,4 +354,14 @@ def test_only_what_is_read_anew_has_a_new_identity(tmp_path: Path) -> None:
     for folder, new in ((plain, False), (odd, True), (suv, False), (other, True)):
         assert is_new(folder) == new
         assert is_new(zipped(folder)) == new
-    assert is_new(plain, volume=0)
+    echoes = write(tmp_path / "e", EchoTime=5)
+    write(echoes, EchoTime=15, name="B{n}", InstanceNumber=100)
+    shuffled = write(tmp_path / "f", EchoTime=5)
+    write(shuffled, EchoTime=15, name="A{n}")
+    without = record_digest(VolumeRecord(path=plain, domain="CT", subject="p", volume=0))
+    assert without == digest([content_digest(plain), 0, None])
+    for folder, new in ((echoes, False), (shuffled, True)):
+        for path in (folder, zipped(folder)):
+            for volume in (0, 1):
+                record = VolumeRecord(path=path, domain="CT", subject="p", volume=volume)
+                assert (record_digest(record) != digest([content_digest(path), volume, None])) == new

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from voxmix._io import digest, file_digest
 from voxmix.volumes.detached import data_files, header_of
-from voxmix.volumes.dicom import reading_mark
+from voxmix.volumes.dicom_marks import reading_mark
 from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
 from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.volume import UnreadableVolumeError, check_regular

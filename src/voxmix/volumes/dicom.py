@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix.volumes.dicom_copies import check_copies, once, without_equals
-from voxmix.volumes.dicom_headers import Slice, count_empty, files_of, read_header, read_headers, slices_of
+from voxmix.volumes.dicom_headers import Slice, count_empty, read_headers, slices_of
 from voxmix.volumes.dicom_images import Images, NothingTellsError, tell_apart
 from voxmix.volumes.dicom_pixels import pixels_of
 from voxmix.volumes.dicom_stack import Stack, check_even, check_straight, stack_of
-from voxmix.volumes.suv import NEW_NOTES, suv_factor
+from voxmix.volumes.suv import suv_factor
 from voxmix.volumes.volume import (
     MIN_SLICES,
     SeveralVolumesError,
@@ -46,7 +46,7 @@ def read_dicom(path: Path, *, volume: int | None, series: str = "", max_voxels: 
             orientation, missing slices, several images per place without a choice or without anything that tells
             them apart.
     """
-    slices, copies = once(_slices(path, series))
+    slices, copies = once(slices_in(path, series))
     check_copies(copies)
     stack = stack_of(slices)
     if stack.count < min(MIN_SLICES, len(slices)):
@@ -101,40 +101,7 @@ def list_series(path: Path) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def reading_mark(path: Path, *, series: str, volume: int | None) -> str:
-    """Return "", or what is read in another way than by the first voxmix: such volumes have another identity.
-
-    Only a first header is read, unless it says that there is more to know.
-    """
-    if volume is not None:
-        return "images-2"
-    try:
-        if not series and not may_be_marked(path):
-            return ""
-        headers = [
-            header
-            for uid, parts in read_headers(path).items()
-            for _, header in parts
-            if series in ("", series_name(uid))
-        ]
-        if any(_is_told_anew(header) for header in headers):
-            return "stored-2"
-        return "suv-2" if set(suv_factor(headers)[1]) & set(NEW_NOTES) else ""
-    except Exception:  # Damaged headers: reading says what is wrong.
-        return ""
-
-
-def may_be_marked(path: Path) -> bool:
-    """Return whether the first header of a file or folder says that its values may be read anew."""
-    first = next((header for file in files_of(path) if (header := read_header(file)) is not None), None)
-    return first is not None and (first.get("Modality") == "PT" or _is_told_anew(first))
-
-
-def _is_told_anew(header: Any) -> bool:
-    return str(header.get("PhotometricInterpretation") or "MONOCHROME2") != "MONOCHROME2"
-
-
-def _slices(path: Path, series: str) -> list[Slice]:
+def slices_in(path: Path, series: str) -> list[Slice]:
     """Return the slices of the only series of images in a file or folder, or of the one asked for."""
     by_series = read_headers(path)
     if not by_series:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from voxmix.volumes.dicom import list_series, may_be_marked, read_dicom, reading_mark
+from voxmix.volumes.dicom import list_series, read_dicom
+from voxmix.volumes.dicom_marks import may_be_marked, reading_mark
 from voxmix.volumes.scratch import temporary_folder
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
@@ -40,15 +41,13 @@ def list_zip(path: Path, *, max_voxels: int) -> tuple[tuple[str, int], ...]:
 
 
 def zip_mark(path: Path, *, series: str, volume: int | None) -> str:
-    """Return :func:`voxmix.volumes.dicom.reading_mark` of the files in a zip; the first is looked at before all."""
-    if volume is not None:
-        return reading_mark(path, series=series, volume=volume)
+    """Return :func:`voxmix.volumes.dicom_marks.reading_mark` of the files in a zip; the first is looked at before all."""
     try:
         with temporary_folder() as folder, zipfile.ZipFile(path) as archive:
             first = next(entry for entry in archive.infolist() if not entry.is_dir())
             with archive.open(first) as stream:
                 (folder / "0").write_bytes(stream.read(_CHUNK))
-            if not series and not may_be_marked(folder / "0"):
+            if not series and volume is None and not may_be_marked(folder / "0"):
                 return ""
         with _unpacked(path, max_bytes=_MAX_BYTES) as folder:
             return reading_mark(folder, series=series, volume=volume)
