@@ -61,8 +61,64 @@ def make_files(folder: Path) -> None:
     sitk.WriteImage(volume, str(folder / "frames.dcm"))
     for name in ("detached.mhd", "detached.nhdr"):
         sitk.WriteImage(image, str(folder / name), False)
+    make_packings(folder, data, affine)
     make_series(folder, data.astype(np.uint16))
     make_manifests(folder)
+
+
+def make_packings(folder: Path, data: np.ndarray, affine: np.ndarray) -> None:
+    """Write pairs and headers with data files in every packing and case, and files under the name of another kind."""
+    import nibabel
+
+    for stem, header, voxels in (
+        ("bothpacked", ".hdr.gz", ".img.gz"),
+        ("halfpacked", ".hdr", ".img.gz"),
+        ("CAPITALS", ".HDR", ".IMG"),
+        ("mixed", ".hdr", ".IMG"),
+    ):
+        nibabel.Nifti1Pair(data, affine).to_filename(folder / "made.hdr")
+        for made, ending in (("made.hdr", header), ("made.img", voxels)):
+            content = (folder / made).read_bytes()
+            (folder / made).unlink()
+            (folder / f"{stem}{ending}").write_bytes(
+                gzip.compress(content) if ending.endswith("gz") else content
+            )
+    nifti = (folder / "nifti1.nii").read_bytes()
+    for name, content in (
+        ("plain_named_packed.nii.gz", nifti),
+        ("packed_named_plain.nii", gzip.compress(nifti)),
+        ("nifti_named_nrrd.nrrd", nifti),
+        ("nrrd_named_nifti.nii", (folder / "raw.nrrd").read_bytes()),
+        ("array_named_arrays.npz", (folder / "array.npy").read_bytes()),
+    ):
+        (folder / name).write_bytes(content)
+    raw = data.astype("<i2").tobytes(order="F")
+    size = " ".join(map(str, data.shape))
+    nrrd = f"NRRD0004\ntype: short\ndimension: 3\nsizes: {size}\nspacings: 2 2 3\nendian: little\nencoding: "
+    slices = [f"slices.{k}.raw" for k in range(data.shape[2])]
+    (folder / "slices.nhdr").write_text(f"{nrrd}raw\ndata file: LIST 2\n" + "\n".join(slices) + "\n")
+    for k, name in enumerate(slices):
+        (folder / name).write_bytes(data[:, :, k].astype("<i2").tobytes(order="F"))
+    (folder / "pattern.nhdr").write_text(f"{nrrd}raw\ndata file: slices.%d.raw 0 6 1 2\n")
+    (folder / "squeezed.nhdr").write_text(f"{nrrd}gzip\ndata file: squeezed.raw.gz\n")
+    (folder / "squeezed.raw.gz").write_bytes(gzip.compress(raw))
+    meta = (
+        f"ObjectType = Image\nNDims = 3\nDimSize = {size}\nElementSpacing = 2 2 3\nElementType = MET_SHORT\n"
+    )
+    (folder / "below.mhd").write_text(f"{meta}BinaryData = True\nElementDataFile = data/below.raw\n")
+    (folder / "below.raw").write_bytes(raw)
+    (folder / "text.mha").write_text(
+        f"{meta}BinaryData = False\nElementDataFile = LOCAL\n" + " ".join(map(str, data.ravel(order="F")))
+    )
+
+
+PARTNERS = (".img", ".img.gz", ".raw", ".raw.gz")
+"""Endings, in small letters, of files that hold the voxels of a header beside them."""
+
+
+def is_partner(name: str) -> bool:
+    """Return whether a file holds the voxels of another."""
+    return name.lower().endswith(PARTNERS)
 
 
 def add_files(real: Path, folder: Path) -> None:
@@ -186,7 +242,7 @@ def run_chunk(files: str, seed: int, cases: list[int]) -> list[tuple[int, str, s
     signal.signal(signal.SIGALRM, _too_long)
     warnings.simplefilter("ignore")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # C++ readers complain on stderr, thousands of times.
-    names = sorted(p.name for p in Path(files).iterdir() if p.suffix not in (".img", ".raw"))
+    names = sorted(p.name for p in Path(files).iterdir() if not is_partner(p.name))
     results = []
     for case in cases:
         rng = np.random.default_rng([seed, case])
@@ -211,15 +267,20 @@ def run_chunk(files: str, seed: int, cases: list[int]) -> list[tuple[int, str, s
 def place(files: Path, name: str, folder: Path, rng: np.random.Generator) -> Path:
     """Write one damaged file, and what it needs beside it, into a folder and return its path."""
     content = (files / name).read_bytes()
-    inside = name.endswith((".gz", ".mgz")) and rng.random() < 0.7
+    inside = content.startswith(b"\x1f\x8b") and rng.random() < 0.7
     changed = damage(gzip.decompress(content) if inside else content, rng)
     target = folder / name
     if name.endswith((".csv", ".json")):
         for other in ("nifti1.nii", "nifti2.nii", "packed.nii.gz"):
             (folder / other).write_bytes(b"here")
-    for suffix in (".img", ".raw"):
-        if target.suffix in (".hdr", ".mhd", ".nhdr") and (files / name).with_suffix(suffix).exists():
-            target.with_suffix(suffix).write_bytes((files / name).with_suffix(suffix).read_bytes())
+    (folder / "data").mkdir()
+    for other in files.iterdir():
+        if is_partner(other.name) and other.name.split(".")[0] in (name.split(".")[0], "slices"):
+            voxels = other.read_bytes()
+            if rng.random() < 0.1:
+                voxels = damage(voxels, rng)
+            for place_of in (folder, folder / "data"):
+                (place_of / other.name).write_bytes(voxels)
     target.write_bytes(gzip.compress(changed, 1) if inside else changed)
     return target
 
