@@ -112,7 +112,7 @@ def make_packings(folder: Path, data: np.ndarray, affine: np.ndarray) -> None:
     )
 
 
-PARTNERS = (".img", ".img.gz", ".raw", ".raw.gz")
+PARTNERS = (".img", ".img.gz", ".mat", ".raw", ".raw.gz")
 """Endings, in small letters, of files that hold the voxels of a header beside them."""
 
 
@@ -273,14 +273,15 @@ def place(files: Path, name: str, folder: Path, rng: np.random.Generator) -> Pat
     if name.endswith((".csv", ".json")):
         for other in ("nifti1.nii", "nifti2.nii", "packed.nii.gz"):
             (folder / other).write_bytes(b"here")
-    (folder / "data").mkdir()
+    places = [folder, *([folder / "data"] if target.suffix == ".mhd" else [])]
+    places[-1].mkdir(exist_ok=True)
     for other in files.iterdir():
         if is_partner(other.name) and other.name.split(".")[0] in (name.split(".")[0], "slices"):
             voxels = other.read_bytes()
             if rng.random() < 0.1:
                 voxels = damage(voxels, rng)
-            for place_of in (folder, folder / "data"):
-                (place_of / other.name).write_bytes(voxels)
+            for beside in places:
+                (beside / other.name).write_bytes(voxels)
     target.write_bytes(gzip.compress(changed, 1) if inside else changed)
     return target
 
