@@ -154,6 +154,42 @@ def make_series(folder: Path, data: np.ndarray) -> None:
     header = pydicom.dcmread(folder / "slice.dcm")
     header.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     header.save_as(folder / "deflated.dcm")
+    make_enhanced(folder, data)
+
+
+def make_enhanced(folder: Path, data: np.ndarray) -> None:
+    """Write an enhanced file of two echoes, and the same without the 128 bytes in front and without an ending."""
+    import pydicom
+    from pydicom.dataset import Dataset
+
+    def item(**values: object) -> list[Dataset]:
+        one = Dataset()
+        for name, value in values.items():
+            setattr(one, name, value)
+        return [one]
+
+    whole = pydicom.dcmread(folder / "slice.dcm")
+    whole.Columns, whole.Rows, whole.NumberOfFrames = data.shape[2], data.shape[1], 2 * len(data)
+    whole.SharedFunctionalGroupsSequence = item(
+        PlaneOrientationSequence=item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+        PixelMeasuresSequence=item(PixelSpacing=[2, 2]),
+    )
+    whole.PerFrameFunctionalGroupsSequence = [
+        item(
+            PlanePositionSequence=item(ImagePositionPatient=[0, 0, 3 * k]),
+            FrameContentSequence=item(DimensionIndexValues=[k + 1, echo + 1], TemporalPositionIndex=1),
+            MREchoSequence=item(EffectiveEchoTime=5.0 + 10 * echo),
+        )[0]
+        for k in range(len(data))
+        for echo in range(2)
+    ]
+    whole.PixelData = np.repeat(data, 2, axis=0).astype(np.uint16).tobytes()
+    whole.save_as(folder / "enhanced.dcm")
+    del whole.file_meta
+    bare = pydicom.filebase.DicomBytesIO()
+    bare.is_little_endian, bare.is_implicit_VR = True, False
+    pydicom.filewriter.write_dataset(bare, whole)
+    (folder / "bare").write_bytes(bare.getvalue())
 
 
 def make_manifests(folder: Path) -> None:
@@ -218,7 +254,7 @@ def damage(content: bytes, rng: np.random.Generator) -> bytes:
 def attempt(path: Path) -> None:
     """Do with one file all that voxmix does with it; errors are the caller's."""
     from voxmix.volumes import Manifest, VolumeRecord
-    from voxmix.volumes.content import content_digest
+    from voxmix.volumes.content import record_digest
     from voxmix.volumes.parts import take_apart
     from voxmix.volumes.read import read_labels, read_volume
     from voxmix.volumes.sources import read_source
@@ -227,10 +263,12 @@ def attempt(path: Path) -> None:
     if path.suffix in (".csv", ".json"):
         read_source(path)
         return
-    content_digest(path)
+    record_digest(VolumeRecord(path=path, domain="CT", subject="p", volume=1))
     take_apart(Manifest(records=(VolumeRecord(path=path, domain="CT", subject="p"),)))
     with suppress(UnreadableVolumeError):
         read_labels(path, max_voxels=VOXELS)
+    with suppress(UnreadableVolumeError):
+        read_volume(path, volume=1, max_voxels=VOXELS)
     read_volume(path, max_voxels=VOXELS)
 
 

@@ -224,12 +224,14 @@ def test_pieces_of_one_series_in_several_folders_are_set_aside(tmp_path: Path) -
         write(domain / "two" / name, heights=heights, SeriesInstanceUID=f"1.2.4.{int(name == 'A')}")
         write(domain / "same" / name, heights=range(0, 12, 3))
         write(domain / f"sub{name}", heights=heights, SeriesInstanceUID="1.2.5")
+        write(domain / "mixed" / name, heights=heights, SeriesInstanceUID="1.2.6")
+    write(domain / "mixed" / "A", name="z{n}", SeriesInstanceUID="1.2.7")
     manifest = Manifest.from_folder(tmp_path)
     assert {s.path.relative_to(domain).parts[0] for s in manifest.set_aside} == {"torn", "subA", "subB"}
     assert {s.reason for s in manifest.set_aside} == {
         "a part of one DICOM series that lies in 2 folders; put its files into one folder"
     }
-    assert {r.subject for r in manifest.records} == {"two", "same"}
+    assert {r.subject for r in manifest.records} == {"two", "same", "mixed"}
 
 
 def test_a_series_exported_into_two_folders_counts_once(tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def set_pieces_aside(records: list[VolumeRecord], set_aside: list[SetAside]) -> 
 def _torn(paths: Sequence[Path], uid: str) -> dict[Path, str]:
     """Return why some of the folders of one series are no volumes of their own."""
     try:
-        folders = {path: _slices(path, uid) for path in paths}
-        return _reasons(folders)
+        found = {path: _slices(path, uid) for path in paths}
+        return _reasons({path: slices for path, slices in found.items() if slices})
     except Exception:  # A damaged header: reading says what is wrong.
         return {}
 
@@ -66,6 +66,7 @@ def _reasons(folders: dict[Path, list[Slice]]) -> dict[Path, str]:
 
 
 def _slices(folder: Path, uid: str) -> list[Slice]:
+    """Return the slices of a folder that holds this series alone, else none."""
     headers = read_headers(folder)
     if set(headers) != {uid}:
         return []
@@ -73,12 +74,12 @@ def _slices(folder: Path, uid: str) -> list[Slice]:
 
 
 def _is_copy(slices: Sequence[Slice], others: Sequence[Slice]) -> bool:
-    """Return whether each of the slices is among the others, and the first and last have the same voxels there."""
+    """Return whether each of the slices is among the others, with the same voxels."""
     known = {identity(part): part for part in others}
     pairs = [(part, known.get(identity(part))) for part in slices]
-    if not pairs or any(other is None for _, other in pairs):
+    if any(other is None for _, other in pairs):
         return False
-    return all(have_equal_voxels(part, other) for part, other in (pairs[0], pairs[-1]) if other is not None)
+    return all(have_equal_voxels(part, other) for part, other in pairs if other is not None)
 
 
 def _are_pieces(slices: Sequence[Slice]) -> bool:
