@@ -1,5 +1,6 @@
 """Odd DICOM folders: found by their bytes, read as stored, or refused once and in words."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_a_folder_is_found_whatever_its_files_are_called(tmp_path: Path, name: s
     folder = write(tmp_path / "CT" / "p1", name=name)
     for other in ("0README.txt", "0notes", "zz.json", "DICOMDIR"):
         (folder / other).write_text("nothing")
+    os.mkfifo(folder / "0pipe")
     manifest = Manifest.from_folder(tmp_path)
     assert [(r.subject, r.path) for r in manifest.records] == [("p1", folder)]
     assert manifest.set_aside == ()
