@@ -97,6 +97,17 @@ def test_a_form_that_cannot_be_is_refused_where_it_is_the_only_one(tmp_path: Pat
         read_volume(path)
 
 
+@pytest.mark.parametrize("offset", [0, -5, 16, 351, np.nan, np.inf, 1e30])
+def test_voxels_do_not_begin_in_the_header(tmp_path: Path, offset: float) -> None:
+    """nibabel takes the header for voxels where the offset is 0."""
+    path = nifti(tmp_path / "a.nii", put())
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<f", raw, 108, offset)
+    path.write_bytes(raw)
+    with pytest.raises(UnreadableVolumeError):
+        read_volume(path)
+
+
 def test_sform_wins_and_units_count(tmp_path: Path) -> None:
     turned = np.diag([-1.0, -1, 1, 1]) @ AFFINE
     check(read_volume(nifti(tmp_path / "a.nii", lambda header: header.set_qform(turned, 1))))

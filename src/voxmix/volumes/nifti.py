@@ -79,6 +79,8 @@ def open_image(path: Path, head: Head) -> Iterator[Opened]:
 
         if head.kind in ("nifti", "nifti2"):
             header = kind.header_class.from_fileobj(stream(path))
+            if voxels is None and header.get_data_offset() < kind.header_class.single_vox_offset:
+                raise UnreadableVolumeError("damaged: by its header the voxels begin within the header")
             yield Opened(
                 header=header, voxels=kind.ImageArrayProxy(stream(voxels or path), header), affine=None
             )
