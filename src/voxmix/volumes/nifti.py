@@ -46,6 +46,8 @@ def read_nifti(path: Path, head: Head, *, volume: int | None, max_voxels: int, d
         holder = pair_voxels(path, head) or path
         claimed = int(np.prod(shape, dtype=np.int64)) * dtype_held.itemsize
         check_bytes(holder, claimed, packed=is_packed(holder))
+        if holder == path and head.kind != "mgh" and image.voxels.offset < image.header.sizeof_hdr:
+            raise UnreadableVolumeError("damaged: by its header the voxels begin within the header")
         affine, notes = place(image, head)
         chosen = image.voxels[:, :, :, volume] if len(spatial_shape(shape)) > 3 else image.voxels
         data = np.asarray(chosen, dtype=dtype)
@@ -79,8 +81,6 @@ def open_image(path: Path, head: Head) -> Iterator[Opened]:
 
         if head.kind in ("nifti", "nifti2"):
             header = kind.header_class.from_fileobj(stream(path))
-            if voxels is None and header.get_data_offset() < kind.header_class.single_vox_offset:
-                raise UnreadableVolumeError("damaged: by its header the voxels begin within the header")
             yield Opened(
                 header=header, voxels=kind.ImageArrayProxy(stream(voxels or path), header), affine=None
             )
