@@ -149,7 +149,7 @@ RUN_IN_CHILD = textwrap.dedent("""
 
     root, evaluation, folder = (Path(p) for p in sys.argv[1:4])
     index = json.loads((root / "test-index.json").read_text())
-    volumes = tuple(PreparedVolume(**{**v, "shape": tuple(v["shape"])}) for v in index["volumes"])
+    volumes = tuple(PreparedVolume.from_dict(v) for v in index["volumes"])
     cache = PreparedCache(root=root, volumes=volumes, recipe=Recipe.from_dict(index["recipe"]))
     spec = RunSpec.from_dict(json.loads(sys.argv[4]))
 
@@ -163,9 +163,14 @@ RUN_IN_CHILD = textwrap.dedent("""
 
 @pytest.fixture
 def child_arguments(cache, evaluation, tmp_path):
-    """Return a function that gives the arguments with which Python trains a run in a process of its own."""
+    """Return a function that gives the arguments with which Python trains a run in a process of its own.
 
-    def arguments(spec: RunSpec, folder: Path, **compute: Any) -> list[str]:
+    ``prepared`` is a cache and an evaluation set other than the usual ones.
+    """
+    usual = (cache, evaluation)
+
+    def arguments(spec: RunSpec, folder: Path, *, prepared: Any = usual, **compute: Any) -> list[str]:
+        cache, evaluation = prepared
         script, stored = tmp_path / "child.py", tmp_path / "evaluation.safetensors"
         script.write_text(RUN_IN_CHILD)
         settings = json.dumps({"checkpoint_seconds": 0.05, **compute})

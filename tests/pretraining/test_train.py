@@ -16,7 +16,7 @@ from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.errors import InputError, VoxmixError
 from voxmix.mixture import Mixture
-from voxmix.pretraining import checkpoint, load_encoder, train
+from voxmix.pretraining import batches, checkpoint, load_encoder, train
 from voxmix.pretraining.build import build_model
 from voxmix.pretraining.losses import measure
 from voxmix.pretraining.metrics import MetricsLog
@@ -200,7 +200,7 @@ def test_a_loss_that_diverges_stops_the_run_with_words_and_keeps_the_last_good_s
     spec, cache, evaluation, tmp_path, monkeypatch, metrics
 ):
     folder = tmp_path / spec.run_id
-    plain = loop.mse_loss
+    plain = batches.mse_loss
     calls = []
 
     def breaking(predicted, truth):
@@ -208,7 +208,7 @@ def test_a_loss_that_diverges_stops_the_run_with_words_and_keeps_the_last_good_s
         loss = plain(predicted, truth)
         return loss * float("nan") if len(calls) == 6 else loss
 
-    monkeypatch.setattr(loop, "mse_loss", breaking)
+    monkeypatch.setattr(batches, "mse_loss", breaking)
     with pytest.raises(VoxmixError, match=r"the loss is nan at step 6 \(draw 48.*lower learning_rate"):
         train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=OFTEN)
     state = checkpoint.load_state(folder)
@@ -276,7 +276,7 @@ def test_a_state_of_another_evaluation_set_or_a_damaged_one_is_refused(
 def test_out_of_memory_in_a_step_keeps_the_last_state_and_goes_on_in_pieces(
     finished, spec, cache, evaluation, tmp_path, monkeypatch, metrics
 ):
-    folder, plain, calls = tmp_path / spec.run_id, loop.mse_loss, []
+    folder, plain, calls = tmp_path / spec.run_id, batches.mse_loss, []
 
     def hungry(predicted, truth):
         calls.append(None)
@@ -284,7 +284,7 @@ def test_out_of_memory_in_a_step_keeps_the_last_state_and_goes_on_in_pieces(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return plain(predicted, truth)
 
-    monkeypatch.setattr(loop, "mse_loss", hungry)
+    monkeypatch.setattr(batches, "mse_loss", hungry)
     with pytest.raises(
         VoxmixError, match=r"out of memory.*set compute\.micro_batch to 4.*last state is kept"
     ):

@@ -1,18 +1,21 @@
 """Which draws a run makes, how processes share them, and the tensors they become on the device."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import RunSpec
+from voxmix.design import ModelSettings, RunSpec
 from voxmix.pretraining.augment import augment, noise_bank
 from voxmix.pretraining.crops import CropReader
+from voxmix.pretraining.existing import existing_in_patches, mean_square_of_existing, settled_masks
 from voxmix.pretraining.loader import CropLoader
 from voxmix.pretraining.sampling import (
     DrawParameters,
@@ -58,12 +61,24 @@ def pieces_of(start: int, stop: int, *, rank: int, world: int, rows: int) -> lis
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Batch:
-    """Some draws on the device: augmented crops, seen and masked patches, adapter indices."""
+    """Some draws on the device: augmented crops, seen and masked patches, adapter indices.
+
+    ``exists`` is 1 for the voxels of the masked patches that come from a file, 0 for padding; None where all do.
+    """
 
     crops: Float[Tensor, "draw x y z"]
     visible: Int[Tensor, "draw visible"]
     masked: Int[Tensor, "draw masked"]
     domain: Int[Tensor, " draw"]
+    exists: Float[Tensor, "draw masked voxel"] | None = None
+
+    def loss(
+        self, predicted: Float[Tensor, "draw masked voxel"], truth: Float[Tensor, "draw masked voxel"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean over draws of the mean squared error over masked voxels that exist."""
+        if self.exists is None:
+            return mse_loss(predicted, truth)
+        return mean_square_of_existing(predicted, truth, self.exists).mean()
 
 
 class Batches:
@@ -81,6 +96,7 @@ class Batches:
     ) -> None:
         device = fabric.device
         self._fabric = fabric
+        self._model = spec.model
         self._reader = CropReader(cache, plan, crop=spec.model.crop)
         self._loader = CropLoader(
             self._reader,
@@ -102,13 +118,38 @@ class Batches:
         fabric = self._fabric
         drawn, host = self._loader.read(piece.first, piece.last)
         crops = augment(host.to(fabric.device, torch.float32), drawn, self._bank)
+        span = self._reader.span(piece.first, drawn)
+        if span is not None:
+            drawn = _settled(drawn, span, self._model)
         visible, masked = torch.from_numpy(drawn.visible), torch.from_numpy(drawn.masked)
         rest = fabric.to_device((visible, masked, self._reader.domains(piece.first, piece.last)))
-        return Batch(crops=crops, visible=rest[0], masked=rest[1], domain=rest[2])
+        return Batch(
+            crops=crops,
+            visible=rest[0],
+            masked=rest[1],
+            domain=rest[2],
+            exists=None if span is None else self._exists(span, rest[1]),
+        )
+
+    def _exists(
+        self, span: Int[np.ndarray, "draw 2 3"], masked: Int[Tensor, "draw masked"]
+    ) -> Float[Tensor, "draw masked voxel"]:
+        on_device = torch.from_numpy(span).to(masked.device)
+        return existing_in_patches(on_device, masked, crop=self._model.crop, patch=self._model.patch)
 
     def close(self) -> None:
         """Let go of what reads ahead."""
         self._loader.close()
+
+
+def _settled(
+    drawn: DrawParameters, span: Int[np.ndarray, "draw 2 3"], model: ModelSettings
+) -> DrawParameters:
+    """Return the draws with masks that hide something that exists."""
+    seen = drawn.visible.shape[1]
+    order = np.concatenate([drawn.visible, drawn.masked], axis=1)
+    order = settled_masks(order, seen, span, crop=model.crop, patch=model.patch)
+    return replace(drawn, visible=order[:, :seen], masked=order[:, seen:])
 
 
 class ParametersAhead:

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from voxmix._memory import installed_bytes
 from voxmix.errors import InputError
+from voxmix.pretraining.existing import box_of, corner_of, span_of
 from voxmix.pretraining.sampling import DrawParameters, DrawPlan
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.storage import Scratch, StoredArray
@@ -33,14 +34,6 @@ def check_fits(volumes: Iterable[PreparedVolume], crop: int) -> None:
             f"{worst.key} of {worst.domain} with shape {tuple(worst.shape)}; set crop to at most "
             f"{min(worst.shape)}, or prepare again with min_shape {crop}"
         )
-
-
-def corner_of(
-    share: Float[np.ndarray, "*draw 3"], shape: Sequence[Sequence[int] | int], crop: int
-) -> Int[np.ndarray, "*draw 3"]:
-    """Return the first voxel of crops whose places are shares in [0, 1) of the room there is."""
-    corner: np.ndarray = (share * (np.asarray(shape) - crop + 1)).astype(np.int64)
-    return corner
 
 
 class _ThreadMemory(threading.local):
@@ -80,6 +73,13 @@ class CropReader:
         )
         for volumes in self._volumes:
             check_fits(volumes, crop)
+        everything = [volume for volumes in self._volumes for volume in volumes]
+        self.padded = any(volume.box for volume in everything)
+        boxes = [(*box_of(volume), volume.shape) for volume in everything]
+        self._boxes = np.array(boxes, dtype=np.int64).reshape(
+            -1, 3, 3
+        )  # first, end and shape of every volume
+        self._begin = np.cumsum([0, *(len(volumes) for volumes in self._volumes)])[:-1]  # of every domain
         self.mapped = _stay_in_memory(self._volumes) if mapped is None else mapped
         self._files: dict[tuple[int, int], StoredArray] = {}
         self._memory = _ThreadMemory()
@@ -104,7 +104,7 @@ class CropReader:
             *(which[start : start + count].tolist() for which in (plan.domain, plan.volume)), strict=True
         )
         files = [self._file(domain, volume) for domain, volume in drawn]
-        corners = corner_of(parameters.corner, [file.shape for file in files], self.crop).tolist()
+        corners = self._corners(start, parameters).tolist()
         for file, (x, y, z), row in zip(files, corners, rows.unbind(), strict=True):
             window = torch.from_numpy(file.window((x, y, z), self.crop, memory.scratch))
             if batch.dtype is torch.float16:
@@ -112,6 +112,24 @@ class CropReader:
             else:  # Rows first, in two bytes, then the cast of one piece: a third faster than both at once.
                 row.copy_(memory.crop.copy_(window))
         return rows
+
+    def span(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw 2 3"] | None:
+        """Return (first, end) of the voxels of each crop that exist; None where all do, of every crop."""
+        if not self.padded:
+            return None
+        first, end, _ = self._boxes_of(start, len(parameters))
+        span = span_of(self._corners(start, parameters), self.crop, first=first, end=end)
+        return None if (span[:, 0] == 0).all() and (span[:, 1] == self.crop).all() else span
+
+    def _corners(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw 3"]:
+        first, end, shape = self._boxes_of(start, len(parameters))
+        return corner_of(parameters.corner, shape, self.crop, first=first, end=end)
+
+    def _boxes_of(self, start: int, count: int) -> Int[np.ndarray, "3 draw 3"]:
+        """Return of every draw's volume where what exists begins and ends, and its shape."""
+        part = slice(start, start + count)
+        which = self._begin[self.plan.domain[part]] + self.plan.volume[part]
+        return np.moveaxis(self._boxes[which], 1, 0)
 
     def _file(self, domain: int, volume: int) -> StoredArray:
         file = self._files.get((domain, volume))

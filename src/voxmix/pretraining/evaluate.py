@@ -14,7 +14,14 @@ from torch import Tensor
 from voxmix._io import atomic_path, canonical_json, digest, naming_full_disk
 from voxmix.design import EvaluationSettings, ModelSettings
 from voxmix.errors import InputError
-from voxmix.pretraining.crops import check_fits, corner_of
+from voxmix.pretraining.crops import check_fits
+from voxmix.pretraining.existing import (
+    box_of,
+    corner_of,
+    existing_in_patches,
+    settled_masks,
+    span_of,
+)
 from voxmix.pretraining.masking import token_count, visible_count
 from voxmix.pretraining.sampling import counted_uniforms, stream
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
@@ -36,6 +43,8 @@ class EvaluationSet:
         volume: number of the volume per crop.
         order: patches of each crop in the order of its mask, (crop, token); the first ``visible`` are seen.
         visible: patches that are seen.
+        span: where what exists of each crop begins and ends, (crop, 2, 3), the rest being padding; None where no volume
+            of the cache is padded.
         made_from: what the set depends on; :attr:`digest` is its digest.
     """
 
@@ -47,6 +56,7 @@ class EvaluationSet:
     order: Int[Tensor, "crop token"]
     visible: int
     made_from: str
+    span: Int[Tensor, "crop 2 3"] | None = None
 
     @property
     def digest(self) -> str:
@@ -65,7 +75,7 @@ class EvaluationSet:
         Raises:
             InputError: a domain has no validation volume, or a volume is smaller than the crop.
         """
-        crops, masks, domain, volume = [], [], [], []
+        crops, masks, spans, domain, volume = [], [], [], [], []
         seen = 0
         for d, name in enumerate(cache.domains):
             volumes = tuple(cache.select(name, "validation"))
@@ -78,13 +88,19 @@ class EvaluationSet:
             for number in range(evaluation.crops_per_domain):
                 which = number % len(volumes)
                 rng = stream(evaluation.seed, "evaluation", name, number)
-                crop, mask = _choose_crop(cache, volumes[which], model.crop, rng)
+                crop, mask, span = _choose_crop(cache, volumes[which], model.crop, rng)
                 crops.append(crop)
                 masks.append(mask)
+                spans.append(span)
                 domain.append(d)
                 volume.append(seen + which)
             seen += len(volumes)
         u = counted_uniforms(evaluation.seed, 0, len(crops), columns=token_count(model))
+        order, padded = np.argsort(u, axis=1, kind="stable"), any(v.box for v in cache.volumes)
+        if padded:
+            order = settled_masks(
+                order, visible_count(model), np.stack(spans), crop=model.crop, patch=model.patch
+            )
         made_from = {
             "format": _FORMAT,
             "cache": cache.digest,
@@ -100,16 +116,24 @@ class EvaluationSet:
             foreground=torch.from_numpy(np.stack(masks)),
             domain=torch.tensor(domain),
             volume=torch.tensor(volume),
-            order=torch.from_numpy(np.argsort(u, axis=1, kind="stable")),
+            order=torch.from_numpy(order),
             visible=visible_count(model),
             made_from=canonical_json(made_from),
+            span=torch.from_numpy(np.stack(spans)) if padded else None,
         )
+
+    def exists(
+        self, rows: Int[Tensor, " crop"], patches: Int[Tensor, "crop patch"], *, patch: int
+    ) -> Float[Tensor, "crop patch voxel"]:
+        """Return 1 for the voxels of some patches of the crops ``rows`` that exist, else 0."""
+        assert self.span is not None
+        span = self.span[rows].to(patches.device)
+        return existing_in_patches(span, patches, crop=self.crops.shape[-1], patch=patch)
 
     def save(self, path: Path) -> None:
         """Write the set as one safetensors file, atomically."""
-        tensors = {
-            n: getattr(self, n).contiguous() for n in ("crops", "foreground", "domain", "volume", "order")
-        }
+        names = ("crops", "foreground", "domain", "volume", "order", "span")
+        tensors = {n: getattr(self, n).contiguous() for n in names if getattr(self, n) is not None}
         header = {
             "kind": "evaluation set",
             "domains": canonical_json(list(self.domains)),
@@ -153,17 +177,26 @@ def foreground_of(array: np.ndarray) -> np.ndarray:
 
 def _choose_crop(
     cache: PreparedCache, volume: PreparedVolume, crop: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a crop, its foreground, and where what exists of it begins and ends."""
     array = np.asarray(cache.array(volume))
-    body = foreground_of(array)
-    best, best_share = (0, 0, 0), -1.0
+    first, end = (np.array(corner) for corner in box_of(volume))
+    real, body = _cube(first, end), np.zeros(array.shape, dtype=bool)
+    body[real] = foreground_of(array[real])
+    best, best_share = np.zeros(3, dtype=np.int64), -1.0
     for place in rng.random((_CANDIDATES, 3)):
-        x, y, z = corner_of(place, array.shape, crop)
-        share = float(body[x : x + crop, y : y + crop, z : z + crop].mean())
+        corner = corner_of(place, np.array(array.shape), crop, first=first, end=end)
+        inside = _cube(np.maximum(corner, first), np.minimum(corner + crop, end))
+        share = float(body[inside].mean())
         if share > best_share:
-            best, best_share = (x, y, z), share
+            best, best_share = corner, share
         if share >= _ENOUGH_FOREGROUND:
             break
-    x, y, z = best
-    window = np.s_[x : x + crop, y : y + crop, z : z + crop]
-    return np.array(array[window]), np.array(body[window])
+    window = _cube(best, best + crop)
+    span = span_of(best, crop, first=first, end=end)
+    return np.array(array[window]), np.array(body[window]), span
+
+
+def _cube(first: Int[np.ndarray, "3"], end: Int[np.ndarray, "3"]) -> tuple[slice, slice, slice]:
+    x, y, z = (slice(a, b) for a, b in zip(first.tolist(), end.tolist(), strict=True))
+    return x, y, z

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from voxmix.pretraining.build import Autoencoder
 from voxmix.pretraining.evaluate import EvaluationSet
+from voxmix.pretraining.existing import mean_square_of_existing
 from voxmix.pretraining.masking import patchify, take
 
 _CHUNK_VOXELS = 1 << 21  # voxels evaluated at once: 64 crops of 32^3
@@ -17,7 +18,7 @@ _CHUNK_VOXELS = 1 << 21  # voxels evaluated at once: 64 crops of 32^3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetLoss:
-    """Masked reconstruction loss of one target.
+    """Masked reconstruction loss of one target; padding has no part in it.
 
     Attributes:
         loss: mean squared error over masked voxels, the mean over crops.
@@ -116,11 +117,16 @@ def _errors(
     model: Autoencoder, evaluation: EvaluationSet, rows: Int[Tensor, " crop"], served: Int[Tensor, " target"]
 ) -> tuple[Float[np.ndarray, " crop"], Float[np.ndarray, " crop"], Float[np.ndarray, " crop"]]:
     """Return (mean squared error, sum of squared errors in the foreground, foreground voxels) per crop."""
-    parts = []
+    parts, patch = [], model.settings.patch
     for some in torch.split(rows, max(_CHUNK_VOXELS // evaluation.crops[0].numel(), 1)):
         predicted, truth, body = reconstruct(model, evaluation, some, served)
         squared = (predicted - truth).square()
-        sums = (squared.mean(dim=(1, 2)), (squared * body).sum(dim=(1, 2)), body.sum(dim=(1, 2)))
+        mean = squared.mean(dim=(1, 2))
+        if evaluation.span is not None:
+            masked = evaluation.order[some, evaluation.visible :].to(truth.device)
+            exists = evaluation.exists(some, masked, patch=patch)
+            mean = mean_square_of_existing(predicted, truth, exists)
+        sums = (mean, (squared * body).sum(dim=(1, 2)), body.sum(dim=(1, 2)))
         parts.append(torch.stack([s.double() for s in sums]).cpu())
     error, inside, voxels = torch.cat(parts, dim=1).numpy()
     return error, inside, voxels

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from voxmix._io import atomic_path
 from voxmix.pretraining.build import Autoencoder
 from voxmix.pretraining.evaluate import EvaluationSet
+from voxmix.pretraining.existing import existing_voxels
 from voxmix.pretraining.losses import own_adapters, reconstruct
 from voxmix.pretraining.masking import patchify, unpatchify
 
@@ -55,7 +56,7 @@ def save_reconstructions(
 def _cubes(
     model: Autoencoder, evaluation: EvaluationSet, row: torch.Tensor, served: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a crop, the same with hidden voxels NaN, and with hidden voxels reconstructed."""
+    """Return a crop, the same with hidden voxels NaN, and with hidden voxels reconstructed; padding stays as it is."""
     patch = model.settings.patch
     predicted, _, _ = reconstruct(model, evaluation, row, served)
     hidden = evaluation.order[row[0], evaluation.visible :]
@@ -63,6 +64,11 @@ def _cubes(
     masked, rebuilt = patchify(original, patch), patchify(original, patch)
     masked[0, hidden] = torch.nan
     rebuilt[0, hidden] = predicted[0].cpu().clamp(0, 1)
+    if evaluation.span is not None:
+        exists = existing_voxels(evaluation.span[row], original.shape[-1]).float()
+        padding = patchify(exists, patch) == 0
+        plain = patchify(original, patch)
+        masked, rebuilt = (torch.where(padding, plain, changed) for changed in (masked, rebuilt))
     return original[0].numpy(), unpatchify(masked, patch)[0].numpy(), unpatchify(rebuilt, patch)[0].numpy()
 
 

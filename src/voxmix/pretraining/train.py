@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from voxmix._io import naming_full_disk, write_json
 from voxmix._progress import ProgressCallback, silent
@@ -146,7 +145,7 @@ def make_step(session: Session) -> None:
             fabric.no_backward_sync(network, enabled=number < len(pieces)),
         ):
             predicted, truth = network(batch.crops, batch.visible, batch.masked, batch.domain)
-            share = mse_loss(predicted, truth) * piece.weight
+            share = batch.loss(predicted, truth) * piece.weight
             fabric.backward(share)
         loss += share.detach()
     if isinstance(optimizer.optimizer, FlatAdamW):

@@ -13,7 +13,7 @@ it and a list of names can find out which names are in the cache, so leave it ou
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from voxmix._io import canonical_json, digest, read_versioned
 from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes.fill import Fill
 from voxmix.volumes.fitness import Fitness, judge_fills
-from voxmix.volumes.geometry import Geometry, Shape
+from voxmix.volumes.geometry import Box, Geometry, Shape
 from voxmix.volumes.manifest import Split
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.storage import StoredArray, open_array, read_array
@@ -39,7 +39,8 @@ class PreparedVolume:
     """One prepared volume: ``shape`` in voxels, ``subject`` a salted digest, files relative to the cache.
 
     ``category`` is the subject's class for classification, "" where none is known; ``fill`` what its voxels consist
-    of, None in caches of an earlier voxmix until they are prepared again.
+    of, None in caches of an earlier voxmix until they are prepared again; ``box`` (first voxel, size) what of
+    the array comes from the file, the rest being padding: None where nothing is padded.
     """
 
     key: str
@@ -52,20 +53,29 @@ class PreparedVolume:
     label: str | None = None
     category: str = ""
     fill: Fill | None = None
+    box: Box | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the volume as JSON-like data; :meth:`from_dict` is its inverse."""
         fill = None if self.fill is None else self.fill.as_dict()
+        box = None if self.box is None else [list(part) for part in self.box]
         return {
             **{name: getattr(self, name) for name in self.__slots__},
             "shape": list(self.shape),
             "fill": fill,
+            "box": box,
         }
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "PreparedVolume":
         """Return the volume written by :meth:`as_dict`."""
-        return cls(**{**value, "shape": tuple(value["shape"]), "fill": Fill.from_dict(value.get("fill"))})
+        box = value.get("box")
+        plain = {
+            "shape": tuple(value["shape"]),
+            "fill": Fill.from_dict(value.get("fill")),
+            "box": None if box is None else (tuple(box[0]), tuple(box[1])),
+        }
+        return cls(**{**value, **plain})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,13 +105,15 @@ class PreparedCache:
         if not (root / INDEX).exists():
             raise InputError(f"no prepared volumes in {root}; run prepare first")
         value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
-        volumes = tuple(PreparedVolume.from_dict(item) for item in value["volumes"])
-        return cls(
+        cache = cls(
             root=root,
-            volumes=volumes,
+            volumes=tuple(PreparedVolume.from_dict(item) for item in value["volumes"]),
             recipe=Recipe.from_dict(value["recipe"]),
             set_aside=tuple(value["set_aside"]),
         )
+        if all("box" in item for item in value["volumes"]):
+            return cache
+        return replace(cache, volumes=tuple(cache._with_box(volume) for volume in cache.volumes))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the index as JSON-like data."""
@@ -124,9 +136,11 @@ class PreparedCache:
         """Digest of the volumes' content, their recipe and their split.
 
         The same files, split and recipe give the same digest on every machine, wherever they lie and
-        whatever the salt. Labels have no part in it: no voxel of an image depends on them.
+        whatever the salt. Labels have no part in it: no voxel of an image depends on them. A volume with padding
+        says which of its voxels exist: losses count those alone, which an earlier voxmix did not, so that runs of
+        both are never taken for the same.
         """
-        return digest(sorted([volume.domain, volume.key, volume.split] for volume in self.volumes))
+        return digest(sorted([v.domain, v.key, v.split, *([v.box] if v.box else [])] for v in self.volumes))
 
     def counts(self, split: Split | None = None) -> dict[str, int]:
         """Return domain to number of volumes, of one side or (None) of all."""
@@ -175,8 +189,15 @@ class PreparedCache:
         path = (self.root / volume.file).with_suffix(".json")
         try:
             return Geometry.from_dict(json.loads(path.read_text(encoding="utf-8"))["geometry"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             raise self._damaged(volume.file) from None
+
+    def _with_box(self, volume: PreparedVolume) -> PreparedVolume:
+        """Return a volume of an index that does not know boxes yet; one without a side file has no padding."""
+        try:
+            return replace(volume, box=self.geometry(volume).box)
+        except VoxmixError:
+            return volume
 
     def _read(self, file: str, shape: Shape) -> np.ndarray:
         array = read_array(self.root / file)

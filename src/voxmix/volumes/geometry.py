@@ -15,6 +15,7 @@ from voxmix.errors import InputError
 from voxmix.volumes.volume import MIN_SLICES
 
 Shape = tuple[int, int, int]
+Box = tuple[Shape, Shape]
 _DENSE = 400
 
 
@@ -60,6 +61,11 @@ class Geometry:
                 "source": None if source is None else (tuple(source[0]), tuple(source[1])),
             }
         )
+
+    @property
+    def box(self) -> Box | None:
+        """Return (first voxel, size) of the prepared voxels that come from the file; None where all do."""
+        return None if self.padded == self.size else (self.before, self.size)
 
     @property
     def file_grid(self) -> tuple[Shape, Float[np.ndarray, "4 4"]]:

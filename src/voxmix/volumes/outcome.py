@@ -12,7 +12,7 @@ from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes.cache import volume_key
 from voxmix.volumes.content import content_digest, record_digest
 from voxmix.volumes.fill import Fill, measure_fill, with_file
-from voxmix.volumes.geometry import Geometry, Shape
+from voxmix.volumes.geometry import Box, Geometry, Shape
 from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.read import read_labels, read_record
@@ -43,6 +43,7 @@ class Outcome:
     made: bool = False
     fill: Fill | None = None
     checksum: str = ""
+    box: Box | None = None
 
 
 def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: Codec) -> Outcome:
@@ -80,6 +81,7 @@ def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: C
         made=stored is None,
         fill=fill,
         checksum=checksum,
+        box=geometry.box,
     )
 
 

@@ -240,6 +240,7 @@ def _collect(
             label=outcome.label,
             category=record.category,
             fill=outcome.fill,
+            box=outcome.box,
         )
         shown.append((volumes[record.domain, outcome.key], record))
     ordered = sorted(volumes.values(), key=lambda volume: (volume.domain, volume.key))
