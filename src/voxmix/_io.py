@@ -114,13 +114,22 @@ def read_json(path: Path) -> Any:
     """Return the parsed JSON of a file.
 
     Raises:
-        InputError: the file is missing or not JSON.
+        InputError: the file is missing, cannot be read, is not JSON, or is JSON that no voxmix writes: nested too
+            deep, a number of thousands of digits.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no such file: {path}; check the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); give the file that voxmix wrote"
+        ) from None
+    except RecursionError:
+        raise InputError(f"{path} is JSON nested too deep; give the file that voxmix wrote") from None
+    except (
+        ValueError
+    ) as error:  # also UnicodeDecodeError, JSONDecodeError, and numbers of thousands of digits
         raise InputError(f"{path} is not JSON ({error}); give the file that voxmix wrote") from None
 
 

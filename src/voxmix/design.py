@@ -1,7 +1,7 @@
 """Which runs a study makes: RunSpec, the settings a run depends on, and StudyDesign."""
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from voxmix._io import digest
@@ -10,17 +10,21 @@ from voxmix.mixture import Mixture, check_domains
 
 RUN_FORMAT = 1
 BudgetUnit = Literal["draws", "flops", "seconds"]
-_LATER = {"later": True}  # a setting that came after runs existed: left out of the id at its default
+LATER = {"later": True}  # a setting that came after runs existed: left out of the id at its default
 
 
-def _identity(settings: Any) -> dict[str, Any]:
-    """Return settings as they enter a run's id: a later one only where it is not at its default."""
+def identity(settings: Any) -> dict[str, Any]:
+    """Return settings as they enter a run's id or a step's digest: a later one only where it is not at its default."""
     values = asdict(settings)
     return {
         item.name: values[item.name]
         for item in fields(settings)
-        if not (item.metadata.get("later") and values[item.name] == item.default)
+        if not (item.metadata.get("later") and values[item.name] == _default(item))
     }
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def _at_least(owner: object, name: str, low: float) -> None:
@@ -109,9 +113,9 @@ class TrainingSettings:
     contrast_probability: float = 0.2
     noise: float = 0.02
     noise_probability: float = 0.2
-    schedule: Literal["cosine", "trunk"] = field(default="cosine", metadata=_LATER)
-    cooldown: float = field(default=0.2, metadata=_LATER)
-    precision: Precision = field(default="32-true", metadata=_LATER)
+    schedule: Literal["cosine", "trunk"] = field(default="cosine", metadata=LATER)
+    cooldown: float = field(default=0.2, metadata=LATER)
+    precision: Precision = field(default="32-true", metadata=LATER)
 
     def __post_init__(self) -> None:
         _at_least(self, "batch_size", 1)
@@ -213,9 +217,9 @@ class RunSpec:
             "mixture": self.mixture.as_dict(),
             "budget": self.budget,
             "seed": self.seed,
-            "model": _identity(self.model),
-            "training": _identity(self.training),
-            "evaluation": _identity(self.evaluation),
+            "model": identity(self.model),
+            "training": identity(self.training),
+            "evaluation": identity(self.evaluation),
             "cache": self.cache,
             **unit,
         }

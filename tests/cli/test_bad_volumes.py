@@ -107,7 +107,7 @@ def test_a_domain_needs_two_subjects(volumes: Path, tmp_path: Path) -> None:
     assert voxmix("prepare", "s", cwd=tmp_path).returncode == 0  # the study file leaves it out, too
 
 
-def test_an_empty_domain_is_named(volumes: Path, tmp_path: Path) -> None:
+def test_an_empty_domain_is_named_and_left_out(volumes: Path, tmp_path: Path) -> None:
     (volumes / "HN-PET").mkdir()
     done = voxmix("init", "s", "--data", str(volumes), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -70,7 +70,7 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
     )
     done = voxmix("prepare", "pool.csv", "--recipe", "recipe.yaml", "-o", "cache", cwd=tmp_path)
     assert "on the disk" in done.stderr
-    assert "broken.nii.gz: damaged" in done.stderr.replace("\n", " ")
+    assert "broken.nii.gz: its first bytes" in done.stderr.replace("\n", " ")
     aside = (tmp_path / "pool.set-aside.csv").read_text()
     assert "Doe8/broken.nii.gz,KNEE-MR," in aside
     names = json.loads((tmp_path / "pool.subjects.json").read_text())

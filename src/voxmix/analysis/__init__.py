@@ -1,11 +1,13 @@
 """What a study does without torch: plan its runs, fit the laws, allocate, compare, report."""
 
+from voxmix.analysis.checks import check_study, study_problems
 from voxmix.analysis.contents import make_report, report_content
 from voxmix.analysis.exports import exported_mixture, exported_run, exported_strategy
 from voxmix.analysis.scores import compare_scores, proxy_losses
 from voxmix.analysis.status import Step, finetuning_counts, study_fitness, study_status
 from voxmix.analysis.steps import (
     allocate_strategies,
+    allocations_if,
     check_runs,
     checks_by_strategy,
     encoder_runs,
@@ -21,7 +23,9 @@ from voxmix.analysis.upcoming import runs_left, study_domains
 __all__ = [
     "Step",
     "allocate_strategies",
+    "allocations_if",
     "check_runs",
+    "check_study",
     "checks_by_strategy",
     "compare_scores",
     "encoder_runs",
@@ -41,5 +45,6 @@ __all__ = [
     "study_cache",
     "study_domains",
     "study_fitness",
+    "study_problems",
     "study_status",
 ]

@@ -104,8 +104,7 @@ def _by_budget(study: Study, content: ReportContent) -> tuple[Allocation, ...]:
     budgets = np.unique(np.geomspace(low, max(low, settings.budget), 13).round())
     law = content.laws[content.answer_law]
     return tuple(
-        allocate(law, budget=int(budget), min_weight=settings.min_weight, volumes=volumes)
-        for budget in budgets
+        allocate(law, budget=int(budget), volumes=volumes, **settings.limits()) for budget in budgets
     )
 
 

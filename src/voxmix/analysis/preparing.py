@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
-from voxmix.store import checked
+from voxmix.store import checked, parse_yaml
 from voxmix.volumes.prepare import Preparation, prepare
 from voxmix.volumes.recipe import Recipe, spell_out
 from voxmix.volumes.sources import read_source
@@ -22,17 +20,15 @@ def read_recipe(path: Path) -> Recipe:
             that cannot be used.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(
             f"no such file: {path}; write one, for example:\n"
             "  spacing_mm: 1.5\n  min_shape: [96, 96, 96]\n  intensity: {HN-CT: bone}"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is not YAML: {error}; mend the line it names") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path} should hold settings (key: value), found {type(values).__name__}")
-    return checked(Recipe, spell_out(values), where=str(path))
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} cannot be read as UTF-8 text: {error}; give a YAML file") from None
+    return checked(Recipe, spell_out(parse_yaml(text, where=str(path))), where=str(path))
 
 
 def prepare_source(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from voxmix._io import as_argument, digest
 from voxmix._progress import ProgressCallback, silent
-from voxmix.design import RunSpec
+from voxmix.design import RunSpec, identity
 from voxmix.errors import InputError, StepPendingError, VoxmixWarning
 from voxmix.mixture import Mixture
 from voxmix.store import Study, measurements
@@ -61,10 +61,8 @@ def proxy_table(study: Study) -> MeasurementTable:
 
 def fit_inputs(study: Study) -> str:
     """Digest of what the laws are fitted to, and how."""
-    specs, settings = proxy_runs(study), asdict(study.config.fit)
-    if not settings["keep_outliers"]:
-        del settings["keep_outliers"]  # so that studies made before there were outliers keep their digest
-    inputs = {"runs": [spec.run_id for spec in specs], "fit": settings}
+    specs = proxy_runs(study)
+    inputs = {"runs": [spec.run_id for spec in specs], "fit": identity(study.config.fit)}
     odd = _outliers(study, specs)
     return digest(inputs | {"outliers": odd} if odd else inputs)
 
@@ -81,7 +79,7 @@ def _outliers(study: Study, specs: tuple[RunSpec, ...]) -> list[list[str]]:
 
 def allocation_inputs(study: Study) -> str:
     """Digest of what the allocations are made from."""
-    return digest({"fit": fit_inputs(study), "allocation": asdict(study.config.allocation)})
+    return digest({"fit": fit_inputs(study), "allocation": identity(study.config.allocation)})
 
 
 def laws_wanted(study: Study) -> tuple[str, ...]:
@@ -122,6 +120,7 @@ def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, 
                 max_transfer=settings.max_transfer,
                 bootstrap=settings.bootstrap,
                 keep_outliers=settings.keep_outliers,
+                rho=settings.rho,
             )
         laws[name] = law
     differing = disagreement_sentence(laws)
@@ -161,10 +160,28 @@ def allocate_strategies(study: Study) -> dict[str, Allocation | Mixture]:
     for strategy in strategies_wanted(study):
         if strategy in _LAW_OF_STRATEGY:
             law = laws[_LAW_OF_STRATEGY[strategy]]
-            found = allocate(law, budget=settings.budget, min_weight=settings.min_weight, volumes=volumes)
+            found = allocate(law, budget=settings.budget, volumes=volumes, **settings.limits())
             found.save(study.allocation_path(strategy))
     study.mark_made("allocate", allocation_inputs(study))
     return read_allocations(study)
+
+
+def allocations_if(study: Study, **changed: Any) -> dict[str, Allocation]:
+    """Return the mixtures of the laws' strategies with some options of ``allocate`` changed; nothing is kept."""
+    from voxmix.allocation import allocate
+
+    settings, laws = study.config.allocation, read_laws(study)
+    options = {
+        "budget": settings.budget,
+        "volumes": study_cache(study).counts("train"),
+        **settings.limits(),
+        **changed,
+    }
+    return {
+        name: allocate(laws[_LAW_OF_STRATEGY[name]], **options)
+        for name in strategies_wanted(study)
+        if name in _LAW_OF_STRATEGY
+    }
 
 
 def strategies_wanted(study: Study) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from voxmix.cli.app import emit, emit_json, emit_table, verb
-from voxmix.cli.law import LawArgument, PairOption, pairs
+from voxmix.cli.law import LawArgument, LawName, PairOption, load_law, pairs
 from voxmix.cli.study import JsonOption
 from voxmix.errors import InputError
 
@@ -20,6 +20,7 @@ def plan(
     max_weight: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE at most; repeat.")] = None,
     fix: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE exactly; repeat.")] = None,
     cost: Annotated[PairOption, typer.Option(help="DOMAIN=PRICE of a draw, 1 elsewhere; repeat.")] = None,
+    law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the smallest budget, and its mixture, that is predicted to reach given losses.
@@ -29,10 +30,9 @@ def plan(
       voxmix plan law.json --loss ABD-CT=0.05 --loss HN-PET=0.004
     """
     from voxmix.allocation import plan as plan_budget
-    from voxmix.law import FittedLaw
 
     found = plan_budget(
-        FittedLaw.load(law),
+        load_law(law, law_name),
         loss=pairs(loss, option="--loss"),
         min_weight=min_weight,
         max_weight=pairs(max_weight, option="--max-weight") or None,
@@ -66,6 +66,7 @@ def path(
     min_weight: Annotated[
         list[float] | None, typer.Option(help="Values of min_weight along the path, at one --budget; repeat.")
     ] = None,
+    law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
     """Follow the best mixture over a range of budgets, or of min_weight at one budget.
@@ -80,9 +81,8 @@ def path(
       voxmix path law.json --budget 100000 --min-weight 0 --min-weight 0.05 --min-weight 0.1 --json
     """
     from voxmix.allocation import path as follow
-    from voxmix.law import FittedLaw
 
-    fitted = FittedLaw.load(law)
+    fitted = load_law(law, law_name)
     if min_weight and len(min_weight) > 1:
         if not budget or len(budget) != 1:
             raise InputError("a path over min_weight is at one budget: give --budget once")
@@ -121,6 +121,7 @@ def structure(
     weights: Annotated[
         PairOption, typer.Option(help="DOMAIN=SHARE of a mixture; uniform if not given.")
     ] = None,
+    law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say which domains are hubs, islands or easy, and how far each target's budget is amplified by the others.
@@ -130,10 +131,9 @@ def structure(
       voxmix structure law.json --budget 100000
     """
     from voxmix.allocation import structure as structure_of
-    from voxmix.law import FittedLaw
     from voxmix.mixture import Mixture
 
-    fitted = FittedLaw.load(law)
+    fitted = load_law(law, law_name)
     shares = pairs(weights, option="--weights")
     unknown = sorted(set(shares) - set(fitted.domains))
     if unknown:
@@ -169,6 +169,7 @@ def suggest(
         float | None, typer.Option(help="Budget of the decision; 4 times the largest fitted.")
     ] = None,
     min_weight: Annotated[float, typer.Option(help="Least share of any domain.")] = 0.05,
+    law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
     """Name the next proxy runs that would improve the decision most per draw.
@@ -180,9 +181,8 @@ def suggest(
       voxmix suggest law.json --budget 100000
     """
     from voxmix.allocation import suggest as suggest_runs
-    from voxmix.law import FittedLaw
 
-    found = suggest_runs(FittedLaw.load(law), budget=budget, min_weight=min_weight)
+    found = suggest_runs(load_law(law, law_name), budget=budget, min_weight=min_weight)
     if as_json:
         emit_json([item.to_dict() for item in found])
         return

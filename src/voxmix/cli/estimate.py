@@ -7,7 +7,7 @@ import typer
 
 from voxmix._progress import waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
-from voxmix.cli.study import JsonOption, StudyArgument
+from voxmix.cli.study import JsonOption, StudyArgument, open_study
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def estimate(
     from voxmix._optional import require
     from voxmix.analysis import runs_left, study_domains
     from voxmix.experiment import runs_at_once
-    from voxmix.store import Study, cores
+    from voxmix.store import cores
 
     require("torch", extra="train")
     from voxmix.pretraining.estimate import estimate as estimate_runs
     from voxmix.pretraining.probe import probe
 
-    opened = Study.open(study)
+    opened = open_study(study)
     if tflops is not None and not tflops > 0:
         raise InputError(f"--tflops must be above 0, got {tflops}; e.g. --tflops 40")
     kinds = runs_left(opened)

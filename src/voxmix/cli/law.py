@@ -1,31 +1,102 @@
 """The verbs of the law: fit, allocate and predict, on a study or on a table and a law of their own."""
 
+import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voxmix.cli.app import emit, emit_json, emit_table, verb
-from voxmix.cli.study import JsonOption, allocate_study, fit_study
+from voxmix._progress import waiting
+from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.cli.study import (
+    JsonOption,
+    allocate_study,
+    check_kind,
+    fit_study,
+    is_study,
+    open_study,
+    study_file,
+)
 from voxmix.errors import InputError
 
-LawArgument = Annotated[Path, typer.Argument(metavar="LAW", help="The law that fit wrote (JSON).")]
+if TYPE_CHECKING:
+    from voxmix.law import FittedLaw
+
+LawArgument = Annotated[
+    Path,
+    typer.Argument(metavar="LAW|STUDY", help="A law that fit wrote (JSON), or a study with fitted laws."),
+]
+LawName = Annotated[
+    str | None,
+    typer.Option("--law", help="Which law of a study; the one that its report goes by, if left out."),
+]
 PairOption = list[str] | None
 
+_FIT_KEYS = {
+    "method": "diversity_method",
+    "loss": "diversity_loss",
+    "max_transfer": "max_transfer",
+    "max_exponent": "max_exponent",
+    "rho": "rho",
+    "repetition": "repetition",
+    "keep_outliers": "keep_outliers",
+    "bootstrap": "bootstrap",
+}
+"""Option of fit to the key below ``fit:`` in study.yaml; the others are not settings of a study."""
 
-def _is_study(path: Path) -> bool:
-    return path.is_dir() or path.name == "study.yaml"
+
+def load_law(path: Path, name: str | None = None) -> "FittedLaw":
+    """Return the law of a file, or of a study: the one called ``name``, else the one that its report goes by.
+
+    Raises:
+        InputError: neither a law nor a study with such a law; says what was given.
+        StepPendingError: the study has no law yet; names the command.
+    """
+    from voxmix.law import FittedLaw
+
+    if not is_study(path):
+        if name is not None:
+            raise InputError(
+                f"--law {name} chooses among the laws of a study, and {path} is none; leave it out"
+            )
+        check_kind(path, wanted="a law that voxmix fit wrote (JSON), or a study")
+        return FittedLaw.load(path)
+    from voxmix.analysis import read_laws, report_content
+
+    study = open_study(path)
+    laws = read_laws(study)
+    if name is None:
+        name = report_content(study).answer_law or next(reversed(laws))
+        note(f"the {name} law of {path}; another one of {', '.join(laws)}: --law")
+    if name not in laws:
+        raise InputError(f"{path} has no law {name!r}; its laws are {', '.join(laws)}")
+    return laws[name]
 
 
-def _refuse_in_a_study(given: dict[str, Any]) -> None:
-    named = [
-        f"--{_OPTION.get(name, name)}".replace("_", "-") for name, value in given.items() if value is not None
-    ]
-    if named:
-        raise InputError(
-            f"{', '.join(named)} cannot be given for a study: its study.yaml holds these settings, edit it there"
+def _refuse_fit_options(study: Path, given: dict[str, Any]) -> None:
+    """Say where a study keeps what was given as an option of fit, or how to use it on the study's table."""
+    named = {name: value for name, value in given.items() if value is not None}
+    kept = [f"{_FIT_KEYS[name]}: {_yaml(value)}" for name, value in named.items() if name in _FIT_KEYS]
+    others = [f"--{name}".replace("_", "-") for name in named if name not in _FIT_KEYS]
+    told = []
+    if kept:
+        told.append(f"write {' and '.join(kept)} below fit: in {study_file(study)}")
+    if others:
+        table = shlex.quote(str(study_file(study).parent / "measurements.csv"))
+        told.append(
+            f"{', '.join(others)} is not a setting of a study: fit its table, voxmix fit {table} -o law.json "
+            f"{' '.join(others)} ..."
         )
+    if told:
+        raise InputError(
+            f"{study} is a study, whose laws are fitted as its study.yaml says: {'; '.join(told)}"
+        )
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def pairs(given: Sequence[str] | None, *, option: str) -> dict[str, float]:
@@ -42,7 +113,9 @@ def pairs(given: Sequence[str] | None, *, option: str) -> dict[str, float]:
         try:
             number = float(value)
         except ValueError:
-            raise InputError(f"{option} {text!r}: {value!r} is not a number") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(f"{option} {text!r}: {value!r} is not a number; give a finite one")
         if name in found:
             raise InputError(f"{option} names {name} twice; give every domain once")
         found[name] = number
@@ -110,10 +183,11 @@ def fit(
         "bootstrap": bootstrap,
         "seed": seed,
     }
-    if _is_study(path):
-        _refuse_in_a_study({"output": output, **options})
+    if is_study(path):
+        _refuse_fit_options(path, {"output": output, **options})
         fit_study(path, as_json=as_json)
         return
+    check_kind(path, wanted="a study, or a table of losses (CSV or Parquet)")
     from voxmix._progress import progress_bar
     from voxmix.law import fit as fit_table
     from voxmix.measurement import MeasurementTable
@@ -201,11 +275,14 @@ def allocate(
 ) -> None:
     """Find the best mixture for a budget, with a proof of optimality.
 
-    On a study, for every strategy at the budget of its study.yaml. On a law, for one budget.
+    On a study, for every strategy as its study.yaml says, and kept; with options, what its laws would give with
+    these changed, and not kept. On a law, for one budget.
 
     Examples:
 
       voxmix allocate mystudy
+
+      voxmix allocate mystudy --max-epochs 40
 
       voxmix allocate law.json --budget 100000 --min-weight 0.02 --max-weight ABD-CT=0.4
 
@@ -226,20 +303,18 @@ def allocate(
         "cost": cost,
         "target_weights": target_weight,
     }
-    if _is_study(path):
-        _refuse_in_a_study({"output": output, **single, **by_domain})
-        allocate_study(path, as_json=as_json)
-        return
-    from voxmix.allocation import allocate as allocate_law
-    from voxmix.law import FittedLaw
-
-    law = FittedLaw.load(path)
-    if budget is None:
-        raise InputError("say how many volume draws to allocate: --budget N")
     given: dict[str, Any] = {name: value for name, value in single.items() if value is not None}
     for name, texts in by_domain.items():
         if texts is not None:
             given[name] = pairs(texts, option=f"--{_OPTION.get(name, name)}".replace("_", "-"))
+    if is_study(path):
+        _allocate_study(path, given, output=output, as_json=as_json)
+        return
+    from voxmix.allocation import allocate as allocate_law
+
+    law = load_law(path)
+    if budget is None:
+        raise InputError("the budget is missing: give --budget N, the volume draws to allocate")
     found = allocate_law(law, **given)
     if output is not None:
         found.save(output)
@@ -249,7 +324,36 @@ def allocate(
     _show_allocation(found)
 
 
+def _allocate_study(path: Path, given: dict[str, Any], *, output: Path | None, as_json: bool) -> None:
+    """Allocate as the study says and keep it; with options, show what its laws would give with these changed."""
+    if output is not None:
+        raise InputError(
+            f"-o is for a law: {path} is a study and keeps its mixtures in {path / 'allocations'}; leave it out"
+        )
+    if not given:
+        allocate_study(path, as_json=as_json)
+        return
+    from voxmix.analysis import allocations_if
+
+    with waiting("allocating"):
+        found = allocations_if(open_study(path), **given)
+    if as_json:
+        emit_json({name: item.to_dict() for name, item in found.items()})
+    else:
+        for name, item in found.items():
+            emit(f"{name}:")
+            _show_allocation(item)
+            emit("")
+    keys = [name for name in given if name in _KEPT]
+    where = (
+        f"; to keep {' and '.join(keys)}, write it below allocation: in {study_file(path)}" if keys else ""
+    )
+    note(f"not kept, and not what the study's runs and report go by{where}")
+
+
 _OPTION = {"fixed": "fix", "target_weights": "target_weight"}
+_KEPT = ("budget", "min_weight", "max_weight", "fixed", "max_epochs", "no_worse_than", "tolerance")
+"""Options of allocate that are keys below ``allocation:`` in study.yaml."""
 
 
 def _show_allocation(found: Any) -> None:
@@ -277,6 +381,7 @@ def predict(
     law: LawArgument,
     budget: Annotated[int, typer.Option(help="Volume draws.")],
     weights: Annotated[list[str], typer.Option(help="DOMAIN=SHARE; repeat; shares sum to 1, others get 0.")],
+    law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the loss of a mixture on every target.
@@ -286,10 +391,9 @@ def predict(
       voxmix predict law.json --budget 16000 --weights ABD-CT=0.5 --weights HN-PET=0.5
     """
     from voxmix.design import check_budget
-    from voxmix.law import FittedLaw
     from voxmix.mixture import Mixture
 
-    fitted = FittedLaw.load(law)
+    fitted = load_law(law, law_name)
     shares = pairs(weights, option="--weights")
     unknown = sorted(set(shares) - set(fitted.domains))
     if unknown:

@@ -15,7 +15,7 @@ from voxmix.cli.checks import (
     say_findings,
     say_fitness,
 )
-from voxmix.cli.study import JsonOption, open_study
+from voxmix.cli.study import JsonOption, is_study, open_study
 from voxmix.cli.volumes import prepare_outside_study, tell_space
 from voxmix.errors import InputError
 
@@ -97,7 +97,7 @@ def prepare(
 
       voxmix prepare manifest.csv --codec blosc2 --out prepared     (half the disk; for slow disks and networks)
     """
-    if (source / "study.yaml").exists() or source.name == "study.yaml":
+    if is_study(source):
         if out is not None or recipe is not None or codec is not None:
             raise InputError(
                 f"{source} is a study: recipe, codec and cache are its own (study.yaml); leave --out, --recipe and "

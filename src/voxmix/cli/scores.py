@@ -7,7 +7,7 @@ import typer
 
 from voxmix._progress import waiting
 from voxmix.cli.app import emit, emit_json, emit_table, verb
-from voxmix.cli.study import JsonOption, StudyArgument
+from voxmix.cli.study import JsonOption, StudyArgument, open_study
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,11 +44,10 @@ def compare(
     from voxmix.analysis import compare_scores
     from voxmix.report import score_tables, to_csv, to_markdown
     from voxmix.report.score_tables import estimates_table
-    from voxmix.store import Study
 
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other; give one of them")
-    opened = Study.open(study)
+    opened = open_study(study)
     with waiting("comparing"):
         comparison, agreements = compare_scores(opened, tasks=task, level=level)
     if csv is not None:

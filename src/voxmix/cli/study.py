@@ -10,6 +10,7 @@ import typer
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.checks import fitness_value, say_fitness, say_set_aside
+from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,11 +23,83 @@ StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study'
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 
 
-def open_study(root: Path) -> "Study":
-    """Return the study in a folder."""
+_STUDY_FILE = "study.yaml"
+_OTHER_KINDS = {
+    "law": "a fitted law: ask it with predict, plan, path, structure, suggest, or allocate --budget",
+    "allocation": "a mixture that voxmix allocate wrote",
+    "manifest": "a manifest of volumes: start a study from it with voxmix init STUDY --data",
+}
+
+
+def is_study(path: Path) -> bool:
+    """Return whether a path is a study's folder, or its study.yaml."""
+    return path.name == _STUDY_FILE or (path / _STUDY_FILE).exists()
+
+
+def study_file(path: Path) -> Path:
+    """Return the study file of a study named by its folder or its file."""
+    return path if path.name == _STUDY_FILE else path / _STUDY_FILE
+
+
+def check_kind(path: Path, *, wanted: str) -> None:
+    """Refuse a path that cannot be what a verb wants, and say what it is.
+
+    Raises:
+        InputError: no such path, a folder, or a file of another kind.
+    """
+    if not path.exists():
+        raise InputError(f"no such file or folder: {path}; give {wanted}")
+    if path.is_dir() or not path.is_file():
+        raise InputError(f"{path} is {_what(path)}; give {wanted}")
+
+
+def _what(path: Path) -> str:
+    """Return what a path is, in words, from its name and the first lines."""
+    if not path.is_dir():
+        return _what_file(path)
+    if (path / "card.json").is_file():
+        return "the folder of a finished run or an export"
+    if (path / "index.json").is_file():
+        return "a folder of prepared volumes"
+    return f"a folder without {_STUDY_FILE}"
+
+
+def _what_file(path: Path) -> str:
+    from voxmix._io import read_json
+
+    if not path.is_file():
+        return "no ordinary file"
+    if path.suffix.lower() in (".csv", ".tsv", ".parquet"):
+        return "a table: fit a law to it with voxmix fit"
+    if path.suffix.lower() == ".html":
+        return "a report"
+    try:
+        value = read_json(path)
+    except InputError:
+        return "a file that is no study"
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return _OTHER_KINDS.get(str(kind), "a JSON file of another kind")
+
+
+def open_study(root: Path, *, check: bool = True) -> "Study":
+    """Return the study in a folder, or of a study.yaml, its settings checked against each other.
+
+    Raises:
+        InputError: it is none, which says what it is instead; or its study file cannot be used or cannot work.
+    """
+    from voxmix.analysis import check_study
     from voxmix.store import Study
 
-    return Study.open(root)
+    if not root.exists():
+        raise InputError(
+            f"no such study: {root}; make one with: voxmix init {shlex.quote(str(root))} --data DIR"
+        )
+    if not is_study(root):
+        raise InputError(f"{root} is {_what(root)}; give the folder of a study (voxmix init makes one)")
+    study = Study.open(root)
+    if check:
+        check_study(study)
+    return study
 
 
 @verb
@@ -204,10 +277,16 @@ def report(
 
 @verb
 def status(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """Say what is done, what is out of date and what comes next."""
-    from voxmix.analysis import finetuning_counts, study_fitness, study_status
+    """Show what is done, what is out of date and what comes next. Exit code 2 if study.yaml cannot work.
 
-    opened = open_study(study)
+    Example:
+
+      voxmix status mystudy
+    """
+    from voxmix.analysis import finetuning_counts, study_fitness, study_problems, study_status
+
+    opened = open_study(study, check=False)
+    problems = study_problems(opened)
     steps = study_status(opened)
     finished, unfinished = finetuning_counts(opened)
     following = next((step for step in steps if not step.done), None)
@@ -220,12 +299,17 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
                 "next": command,
                 "finetuning": {"finished": finished, "unfinished": unfinished},
                 "fitness": fitness_value(fitness),
+                "problems": list(problems),
             }
         )
+        if problems:
+            raise typer.Exit(InputError.exit_code)
         return
     rows = [[step.name, "done" if step.done else "to do", step.detail] for step in steps]
     emit_table("Study", ["step", "state", "detail"], rows)
     say_fitness(fitness)
+    if problems:
+        raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
     emit(f"\nnext: {command}  (or all that is left: voxmix study run {study})" if command else "\nall done")
     if finished or unfinished:
         emit(f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {study}")

@@ -201,6 +201,7 @@ def audit(
       voxmix audit pretraining.csv --against downstream.csv --json
     """
     from voxmix.analysis.preparing import read_recipe
+    from voxmix.cli.study import is_study, open_study
     from voxmix.store import checked, cores
     from voxmix.store.presets import preset
     from voxmix.volumes import Recipe
@@ -208,11 +209,10 @@ def audit(
     from voxmix.volumes.sheets import write_sheets
     from voxmix.volumes.sources import read_source
 
-    if (source / "study.yaml").exists():
+    if is_study(source):
         from voxmix.experiment import read_manifest, study_recipe
-        from voxmix.store import Study
 
-        study = Study.open(source)
+        study = open_study(source)
         found = read_manifest(study.source, study.config.data)
         chosen, crop = study_recipe(study), study.config.model.crop
     else:

@@ -36,6 +36,7 @@ def _run_all(study: "Study", *, as_json: bool) -> None:
     from voxmix import analysis
 
     preparation = prepare_volumes(study)
+    analysis.check_study(study)
     if not as_json:
         show_preparation(preparation)
     train_runs(study, analysis.proxy_runs(study), "training proxies")

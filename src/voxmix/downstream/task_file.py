@@ -5,12 +5,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
-from voxmix.store import checked
+from voxmix.store import checked, parse_yaml
 
 TASKS_FILE = "tasks.yaml"
 
@@ -29,11 +27,11 @@ def read_tasks(path: Path | None) -> dict[str, Task]:
     if path is None or not path.exists():
         return tasks
     try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {error}; mend the line it names") from None
-    if not isinstance(rows, dict):
-        raise InputError(f"{path} should map names of tasks to their settings, found {type(rows).__name__}")
+        rows = parse_yaml(
+            path.read_text(encoding="utf-8-sig"), where=str(path), holds="map names of tasks to settings"
+        )
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} cannot be read as UTF-8 text: {error}; give a YAML file of tasks") from None
     for name, row in rows.items():
         if not isinstance(row, dict):
             raise InputError(f"{path}: task {name!r} should hold settings (key: value), found {row!r}")

@@ -9,6 +9,7 @@ from voxmix.store.config import (
     PhantomSettings,
     StudyConfig,
     checked,
+    parse_yaml,
 )
 from voxmix.store.provenance import cores, provenance
 from voxmix.store.runs import RunResult, is_finished, measurements, read_run
@@ -27,6 +28,7 @@ __all__ = [
     "cores",
     "is_finished",
     "measurements",
+    "parse_yaml",
     "presets",
     "provenance",
     "read_run",

@@ -1,6 +1,7 @@
 """The study file: one readable YAML that holds every setting of a study."""
 
 import difflib
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -11,7 +12,14 @@ import yaml
 
 from voxmix._io import write_text
 from voxmix.compute import ComputeSettings
-from voxmix.design import EvaluationSettings, ModelSettings, StudyDesign, TrainingSettings, check_budget
+from voxmix.design import (
+    LATER,
+    EvaluationSettings,
+    ModelSettings,
+    StudyDesign,
+    TrainingSettings,
+    check_budget,
+)
 from voxmix.errors import InputError
 
 STUDY_FORMAT = 1
@@ -82,7 +90,8 @@ class FitSettings:
     Their defaults are what ``auto`` chose by held-out runs in both studies that were made, and joint fits ranked
     measured mixtures better (NOTEBOOK.md, 2026-11-22 and 2026-11-24). ``repetition`` lets repeats of the volumes that exist
     lose their worth: a rate R, "fitted", or "per-domain". ``keep_outliers`` fits losses too that no noise explains;
-    by default they are named and set aside.
+    by default they are named and set aside. ``rho`` is one CES exponent for all targets, or one per target (the
+    diversity law).
     """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
@@ -93,7 +102,8 @@ class FitSettings:
     diversity_method: Literal["two-stage", "joint"] = "joint"
     diversity_loss: Literal["mse", "relative-huber", "log"] = "relative-huber"
     repetition: float | Literal["fitted", "per-domain"] | None = None
-    keep_outliers: bool = False
+    keep_outliers: bool = field(default=False, metadata=LATER)
+    rho: Literal["shared", "per-target"] = field(default="shared", metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in ("max_exponent", "max_transfer"):
@@ -109,12 +119,22 @@ class FitSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AllocationSettings:
-    """The budget to allocate, and the strategies that are trained at it and compared, with how many seeds."""
+    """The budget to allocate, and the strategies that are trained at it and compared, with how many seeds.
+
+    ``min_weight``, ``max_weight``, ``fixed``, ``max_epochs`` and ``no_worse_than`` limit what a law may choose, and
+    ``tolerance`` says what counts as near-optimal: see :func:`voxmix.allocation.allocate`. The guesses (uniform,
+    data-proportional) stay as they are.
+    """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
 
     budget: int
     min_weight: float = 0.05
+    max_weight: dict[str, float] = field(default_factory=dict, metadata=LATER)
+    fixed: dict[str, float] = field(default_factory=dict, metadata=LATER)
+    max_epochs: float | None = field(default=None, metadata=LATER)
+    no_worse_than: Literal["uniform", "data-proportional"] | None = field(default=None, metadata=LATER)
+    tolerance: float = field(default=0.01, metadata=LATER)
     strategies: tuple[str, ...] = STRATEGIES
     seeds: int = 2
 
@@ -127,6 +147,23 @@ class AllocationSettings:
             raise InputError(f"unknown strategies {unknown}; choose from {list(STRATEGIES)}")
         if self.seeds < 1:
             raise InputError(f"seeds must be at least 1, got {self.seeds}; 2 or more show the noise")
+        if not self.strategies:
+            raise InputError(f"strategies is empty; name at least one of {list(STRATEGIES)}")
+        if not 0 < self.tolerance < 1:
+            raise InputError(f"tolerance must lie between 0 and 1, got {self.tolerance}; the default is 0.01")
+        if self.max_epochs is not None and not 0 < self.max_epochs < math.inf:
+            raise InputError(f"max_epochs must be above 0, got {self.max_epochs}; leave it out for no limit")
+
+    def limits(self) -> dict[str, Any]:
+        """Return what limits a law's choice, as options of :func:`voxmix.allocation.allocate`."""
+        return {
+            "min_weight": self.min_weight,
+            "max_weight": self.max_weight or None,
+            "fixed": self.fixed or None,
+            "max_epochs": self.max_epochs,
+            "no_worse_than": self.no_worse_than,
+            "tolerance": self.tolerance,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +205,7 @@ _COMMENTS = {
     "evaluation": "Fixed crops and fixed masks on which every run is measured.",
     "design": "Proxy runs: every domain alone and the uniform mixture, at each budget (in budget_unit).",
     "fit": "The laws: bounds, resamples for intervals. repetition: null, a rate R, fitted or per-domain.",
-    "allocation": "The budget to allocate (volume draws), the least share of a domain, what to compare.",
+    "allocation": "The budget to allocate (volume draws), what limits a law's mixture (shares, epochs), what to compare.",
     "compute": "How a run is computed; nothing here changes what it is. trackers: tensorboard, mlflow, wandb.",
     "workers": "Runs at the same time; null uses every core, or every GPU.",
 }
@@ -232,18 +269,60 @@ def read_config(path: Path) -> StudyConfig:
             a value that cannot be used; every problem is listed.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(
             f"{path.parent} is not a study: it has no {path.name}; make one with: voxmix init"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {error}; mend the line it names") from None
-    if not isinstance(values, dict):
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save it again as UTF-8") from None
+    except OSError as error:
         raise InputError(
-            f"{path} should hold settings (key: value), found {type(values).__name__}; see voxmix init"
-        )
-    return parse_config(values, where=str(path))
+            f"{path} cannot be read ({error.strerror}); make a study with: voxmix init"
+        ) from None
+    return parse_config(parse_yaml(text, where=str(path)), where=str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses what a settings file never needs and what hides mistakes: a key given twice, and aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(
+                problem="an alias (*name) is not read here; write the value out",
+                problem_mark=event.start_mark,
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {name!r} is given twice; keep one", problem_mark=key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, *, where: str, holds: str = "hold settings (key: value)") -> dict[str, Any]:
+    """Return the settings of a YAML text; ``where`` names its origin in errors, ``holds`` what it should do.
+
+    Raises:
+        InputError: not YAML, a key given twice, an alias, nested too deep, or no settings at all.
+    """
+    try:
+        values = _Loader(text).get_single_data()
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{where} is not YAML: {error}; mend the line it names") from None
+    except RecursionError:
+        raise InputError(f"{where} is nested too deep; settings are key: value, two levels") from None
+    if not isinstance(values, dict):
+        found = "nothing" if values is None else type(values).__name__
+        raise InputError(f"{where} should {holds}, found {found}; mend it, or delete it and begin anew")
+    return values
 
 
 def parse_config(values: dict[str, Any], *, where: str) -> StudyConfig:
@@ -259,11 +338,46 @@ def checked(kind: type[T], values: dict[str, Any], *, where: str) -> T:
     """
     from pydantic import TypeAdapter, ValidationError
 
+    lines = _not_finite(values)
     try:
-        return TypeAdapter(kind).validate_python(values)
+        found = TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        lines = [_explain(kind, problem) for problem in error.errors(include_url=False)]
+        lines += [_explain(kind, problem) for problem in error.errors(include_url=False)]
+    else:
+        lines += _taken_for_numbers(found, values)
+    if lines:
         raise InputError(f"{where} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines)) from None
+    return found
+
+
+def _not_finite(values: Any, place: str = "") -> list[str]:
+    """Return a line for each number that is no number: .nan and .inf pass every comparison or none."""
+    if isinstance(values, dict):
+        return [line for k, v in values.items() for line in _not_finite(v, f"{place}.{k}".lstrip("."))]
+    if isinstance(values, list | tuple):
+        return [line for v in values for line in _not_finite(v, place)]
+    bad = isinstance(values, float) and not math.isfinite(values)
+    return [f"{place}: {values} is not a finite number"] if bad else []
+
+
+def _taken_for_numbers(found: Any, values: Any, place: str = "") -> list[str]:
+    """Return a line for each yes or no (true, false) that was read as 1 or 0."""
+    if is_dataclass(found) and isinstance(values, dict):
+        return [
+            line
+            for key, value in values.items()
+            for line in _taken_for_numbers(getattr(found, key), value, f"{place}.{key}".lstrip("."))
+        ]
+    if isinstance(found, dict) and isinstance(values, dict):
+        return [
+            line
+            for key, value in values.items()
+            for line in _taken_for_numbers(found.get(key), value, f"{place}.{key}".lstrip("."))
+        ]
+    if isinstance(found, tuple) and isinstance(values, list | tuple):
+        return [line for f, v in zip(found, values, strict=True) for line in _taken_for_numbers(f, v, place)]
+    wrong = isinstance(values, bool) and not isinstance(found, bool)
+    return [f"{place}: should be a number, got {str(values).lower()}"] if wrong else []
 
 
 def _explain(kind: type, problem: Any) -> str:
