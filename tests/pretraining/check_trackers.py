@@ -14,6 +14,7 @@ from pathlib import Path
 
 SCRIPT = """
 import json
+import socket
 from pathlib import Path
 from voxmix.design import RunSpec
 from voxmix.mixture import Mixture
@@ -40,6 +41,8 @@ assert history == [(1, 0.5), (2, 0.25)], history
 offline = sorted((folder / "wandb").glob("offline-run-*"))
 assert len(offline) == 2, offline
 assert all(list(path.glob("*.wandb")) for path in offline)
+host = socket.gethostname().encode()
+assert not [path for path in folder.rglob("*") if path.is_file() and host in path.read_bytes()]
 print("MLflow and W&B: the same run after a stop, every step, the losses per target")
 """
 

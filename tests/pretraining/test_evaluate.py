@@ -23,6 +23,17 @@ def test_the_set_is_deterministic_and_survives_its_file(
     assert not torch.equal(different.order, evaluation.order)
 
 
+def test_a_set_has_the_same_bytes_whenever_it_is_saved(evaluation, tmp_path):
+    path = tmp_path / "set.safetensors"
+    written = set()
+    for _ in range(20):
+        evaluation.save(path)
+        written.add(path.read_bytes())
+    assert len(written) == 1
+    EvaluationSet.load(path).save(path)
+    assert {path.read_bytes()} == written
+
+
 def test_crops_are_cut_from_validation_volumes_alone(evaluation, cache):
     for row in range(len(evaluation.crops)):
         name = evaluation.domains[evaluation.domain[row]]

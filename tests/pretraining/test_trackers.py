@@ -1,6 +1,7 @@
 """TensorBoard beside every run; MLflow and W&B as plug-ins that may fail without harm."""
 
 import json
+import socket
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,17 @@ def test_tensorboard_shows_every_step_and_the_losses_per_target(finished, metric
     for target in losses:
         ((_, value),) = shown[f"validation/{target}"]
         assert value == pytest.approx(losses[target]["loss"], rel=1e-6)
+
+
+def test_no_file_of_a_run_names_the_machine(spec, cache, evaluation, tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "ward-7-scanner")
+    folder = tmp_path / spec.run_id
+    train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert any(path.name.startswith("events.out.tfevents.") for path in files)
+    for path in files:
+        assert "ward-7" not in path.name
+        assert b"ward-7" not in path.read_bytes()
 
 
 def test_a_resumed_run_has_every_step_once(spec, cache, evaluation, tmp_path, monkeypatch):
@@ -124,12 +136,15 @@ def test_wandb_stays_offline_in_the_run_s_folder(spec, tmp_path, monkeypatch):
         started.update(options)
         return run
 
-    monkeypatch.setattr(trackers, "require", lambda name, extra: SimpleNamespace(init=init))
+    settings = SimpleNamespace(model_fields={"host": 0, "x_disable_meta": 0, "console": 0})
+    library = SimpleNamespace(init=init, Settings=settings)
+    monkeypatch.setattr(trackers, "require", lambda name, extra: library)
     opened = Trackers.open(["wandb"], spec=spec, folder=tmp_path, steps_done=3)
     opened.log(4, {"loss": 0.5})
     opened.finish({"CT": 0.25})
     opened.close()
     assert (started["mode"], started["id"], started["dir"]) == ("offline", spec.run_id, str(tmp_path))
+    assert started["settings"] == {"host": "voxmix", "x_disable_meta": True}
     assert logged == [(4, {"loss": 0.5}), "end"]
     assert summary == {"validation/CT": 0.25}
 

@@ -141,7 +141,7 @@ class EvaluationSet:
             "made_from": self.made_from,
         }
         with naming_full_disk(path.parent), atomic_path(path) as temporary:
-            temporary.write_bytes(safetensors.torch.save(tensors, metadata=header))
+            temporary.write_bytes(_in_one_order(safetensors.torch.save(tensors, metadata=header)))
 
     @classmethod
     def load(cls, path: Path) -> "EvaluationSet":
@@ -164,6 +164,14 @@ class EvaluationSet:
             made_from=header["made_from"],
             **tensors,
         )
+
+
+def _in_one_order(stored: bytes) -> bytes:
+    """Return a safetensors file with its header sorted: the library orders metadata anew in every process."""
+    size = int.from_bytes(stored[:8], "little")
+    header = canonical_json(json.loads(stored[8 : 8 + size])).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + stored[8 + size :]
 
 
 def foreground_of(array: np.ndarray) -> np.ndarray:

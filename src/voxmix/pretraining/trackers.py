@@ -6,18 +6,32 @@ warning. None needs a network: W&B writes offline files for ``wandb sync``, MLfl
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
 
 from voxmix._optional import require
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, VoxmixWarning
 
+_NAMELESS = "voxmix"  # where a library wants the name of the machine
 PLUG_INS = (
     "voxmix.trackers"  # group of entry points: name = "package.module:function(spec, folder, steps_done)"
 )
+
+
+_WANDB_SAYS = {
+    "host": _NAMELESS,
+    "username": _NAMELESS,
+    "x_disable_meta": True,  # host, user, program and its path
+    "x_disable_machine_info": True,
+    "disable_git": True,
+    "disable_code": True,
+}
+"""What W&B would write of the machine and its user by itself, left out."""
 
 
 @runtime_checkable
@@ -34,6 +48,18 @@ class Tracker(Protocol):
         """Close without a result: the run was stopped."""
 
 
+@contextmanager
+def _without_host_name() -> Iterator[None]:
+    """Let TensorBoard, which names its files by the machine, see a name that says nothing."""
+    event_file_writer: Any = require("tensorboard.summary.writer.event_file_writer", extra="train")
+    plain = event_file_writer.socket
+    event_file_writer.socket = SimpleNamespace(gethostname=lambda: _NAMELESS)
+    try:
+        yield
+    finally:
+        event_file_writer.socket = plain
+
+
 class TensorBoard:
     """Event files in the run's folder: ``tensorboard --logdir STUDY/runs``."""
 
@@ -41,7 +67,8 @@ class TensorBoard:
         require("tensorboard", extra="train")
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=steps_done + 1 if steps_done else None)
+        with _without_host_name():
+            self._writer = SummaryWriter(str(folder), purge_step=steps_done + 1 if steps_done else None)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write one point per figure."""
@@ -100,6 +127,7 @@ class Wandb:
 
     def __init__(self, spec: RunSpec, folder: Path, steps_done: int) -> None:
         wandb: Any = require("wandb", extra="wandb")
+        known = getattr(getattr(wandb, "Settings", None), "model_fields", {})
         self._run = wandb.init(
             project="voxmix",
             id=spec.run_id,
@@ -108,6 +136,7 @@ class Wandb:
             config=flat_settings(spec),
             mode="offline",
             reinit="create_new",
+            settings={name: value for name, value in _WANDB_SAYS.items() if name in known},
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
