@@ -81,6 +81,16 @@ def test_a_label_map_with_such_a_name_is_left_out(tmp_path: Path) -> None:
     assert manifest.set_aside[0].reason.startswith("label map: its name")
 
 
+def test_a_subject_with_such_a_name_is_set_aside() -> None:
+    good, bad = (
+        VolumeRecord(path=Path(f"{name}.nii"), domain="CT", subject=subject)
+        for name, subject in (("a", "p1"), ("b", "p\x0b2"))
+    )
+    manifest = Manifest(records=(good, bad))
+    assert manifest.records == (good,)
+    assert manifest.set_aside[0].reason.startswith("the name of its subject holds a line break or a control")
+
+
 def test_nothing_left_says_why() -> None:
     record = VolumeRecord(path=Path(os.fsdecode(b"/d\xe9/a.nii")), domain="CT", subject="p")
     with pytest.raises(InputError, match=r"no volume is left: .*not UTF-8 text; rename it"):

@@ -248,9 +248,11 @@ def _with_good_names(records: tuple[VolumeRecord, ...]) -> tuple[list[VolumeReco
     kept: list[VolumeRecord] = []
     aside: list[SetAside] = []
     for record in records:
-        fault = name_fault(f"{record.path}{record.subject}")
+        fault = name_fault(str(record.path))
+        reason = f"its name, or that of a folder above it, {fault}; rename it"
+        if not fault and (fault := name_fault(record.subject)):
+            reason = f"the name of its subject {fault}; give another"
         if fault:
-            reason = f"its name, or that of a folder above it, {fault}; rename it"
             aside.append(SetAside(path=record.path, domain=record.domain, reason=reason))
             continue
         if record.label is not None and (fault := name_fault(str(record.label))):
