@@ -12,6 +12,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from voxmix.volumes.dicom import list_series
+from voxmix.volumes.dicom_images import tell_apart
 from voxmix.volumes.read import read_volume
 from voxmix.volumes.volume import SeveralVolumesError, UnreadableVolumeError, Volume
 
@@ -413,3 +414,34 @@ def test_places_that_are_very_near_each_other(tmp_path: Path) -> None:
         lambda image, k: {"ImagePositionPatient": [0, 0, 0.05 * k], "PixelSpacing": [0.05, 0.05]},
     )
     assert image_of(read_volume(folder)) == 0
+
+
+NAMES = (
+    "TemporalPositionIdentifier", "EchoTime", "InversionTime", "AcquisitionNumber", "SeriesNumber", "TriggerTime",
+    "ContentTime", "FrameReferenceTime", "SliceThickness", "InstanceNumber",
+)  # fmt: skip
+
+
+def test_whatever_headers_say_images_are_not_mixed() -> None:
+    """Each element is missing, constant, that of the image, that of the slice, or noise: 200 draws of all of them."""
+    rng = np.random.default_rng(0)
+    read = 0
+    for _ in range(200):
+        count, places = int(rng.integers(1, 5)), int(rng.integers(8, 14))
+        files = [(i, k) for i in range(count) for k in range(places)]
+        files = [files[i] for i in rng.permutation(len(files))][: len(files) - int(rng.integers(0, 2))]
+        tells: list[dict[str, object]] = [{"frame": 0} for _ in files]
+        for name in NAMES:
+            kinds = ("image", "none") if name in NAMES[:2] else ("image", "none", "slice", "noise", "counted")
+            kind, noise, order = rng.choice(kinds), rng.permutation(3 * len(files)), rng.permutation(count)
+            for tell, (i, k), number in zip(tells, files, noise, strict=False):
+                values = {"image": order[i], "slice": k, "noise": number, "counted": order[i] * places + k}
+                if kind != "none":
+                    tell[name] = int(values[kind])
+        try:
+            images = tell_apart(tells, np.array([k for _, k in files]))
+        except UnreadableVolumeError:
+            continue
+        read += 1
+        assert images.notes or all(len({files[n][0] for n in image}) == 1 for image in images.members)
+    assert read > 100

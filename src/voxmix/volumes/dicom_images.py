@@ -104,7 +104,7 @@ def _by_order(
     """Return the first, second, ... slice of every place, if the values prove that these are images.
 
     The proof: one image after the other (all that is first comes before all that is second, and the places follow
-    each other in the same order), or one place after the other.
+    each other in the same order), or one place after the other; or the same parts of every place's own cycle.
     """
     at_place: dict[int, list[int]] = defaultdict(list)
     for index in members:
@@ -120,9 +120,18 @@ def _by_order(
     ordered.sort()
     images = list(zip(*ordered, strict=True))
     by_image = _one_after_another(images) and all(list(image) == sorted(image) for image in images)
-    if not (row.anyhow or by_image or _one_after_another(ordered)):
+    in_cycles = row.cyclic and len(images) > 2 and _repeat(ordered)
+    if not (by_image or in_cycles or _one_after_another(ordered)):
         return None
     return list(zip(*columns, strict=True))
+
+
+def _repeat(columns: Sequence[Sequence[Value]]) -> bool:
+    """Return whether the values of every place divide its own span in the same way, to half a step."""
+    numbers = np.array([[value[0][1] for value in column] for column in columns])
+    first, last = numbers[:, :1], numbers[:, -1:]
+    parts = (numbers - first) / np.maximum(last - first, 1e-9)
+    return bool(np.ptp(parts, axis=0).max() < np.diff(np.median(parts, axis=0)).min() / 2)
 
 
 def _one_after_another(groups: Sequence[Sequence[Value]]) -> bool:

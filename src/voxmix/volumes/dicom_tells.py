@@ -65,14 +65,15 @@ class Row:
     """One thing that may tell images apart.
 
     ``certain`` things never vary within one image. ``counts`` says that the order of the values at one place tells
-    too where the values of different places differ (times, numbers); ``anyhow`` that this needs no further proof.
+    too where the values of different places differ (times, numbers); ``cyclic`` that they count within a cycle, a
+    heartbeat, which may be longer at one place than at another.
     """
 
     words: str
     value: Callable[[Mapping[str, Any]], Value]
     certain: bool = False
     counts: bool = False
-    anyhow: bool = False
+    cyclic: bool = False
 
 
 def _elements(*names: str) -> Callable[[Mapping[str, Any]], Value]:
@@ -179,7 +180,7 @@ ROWS = (
         words="trigger time",
         value=_elements("NominalCardiacTriggerDelayTime|ActualCardiacTriggerDelayTime|TriggerTime"),
         counts=True,
-        anyhow=True,
+        cyclic=True,
     ),
     Row(words="acquisition time", value=_acquired, counts=True),
     Row(words="content time", value=_elements("ContentTime"), counts=True),
