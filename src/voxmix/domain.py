@@ -6,22 +6,25 @@ from dataclasses import dataclass
 from voxmix.errors import InputError
 
 _FORBIDDEN = set('/\\:*?"<>|\0')
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp")
+"""Kinds of characters that cannot be seen, or steer the text around them."""
 _MAX_NAME = 64
 
 
 def check_domain_name(name: str) -> str:
-    """Return ``name`` if it can name a domain, a folder and a column.
+    """Return ``name`` in its one spelling (composed letters) if it can name a domain, a folder and a column.
 
     Raises:
-        InputError: empty, longer than 64 characters, or with a character that no folder can hold.
+        InputError: empty, longer than 64 characters, or with a character that no folder can hold or nobody can see.
     """
     if not name or name != name.strip() or name.startswith("."):
         raise InputError(
             f"domain name {name!r} is empty or starts with a space or dot; give a name such as ABD-CT"
         )
+    name = unicodedata.normalize("NFC", name)
     if len(name) > _MAX_NAME:
         raise InputError(f"domain name {name!r} has {len(name)} characters; use at most {_MAX_NAME}")
-    bad = sorted({c for c in name if c in _FORBIDDEN or unicodedata.category(c) == "Cc"})
+    bad = sorted({c for c in name if c in _FORBIDDEN or (c != " " and unicodedata.category(c) in _UNSEEN)})
     if bad:
         raise InputError(f"domain name {name!r} holds {bad}; use letters, digits, '-' and '_'")
     return name
@@ -41,7 +44,7 @@ class Domain:
     description: str = ""
 
     def __post_init__(self) -> None:
-        check_domain_name(self.name)
+        object.__setattr__(self, "name", check_domain_name(self.name))
 
 
 PAPER_DOMAINS: tuple[Domain, ...] = (

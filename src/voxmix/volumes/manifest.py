@@ -1,6 +1,8 @@
 """Manifest: which file shows which subject in which domain, and on which side of the split."""
 
 import hashlib
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -21,7 +23,7 @@ class VolumeRecord:
     """One image file (or folder of one DICOM series), and its label map if there is one.
 
     ``subject`` is one person, whatever the domain: records of one subject always lie on one side of
-    the split. ``split`` is "" until :meth:`Manifest.split`. ``volume`` chooses one of a 4D file, from 0,
+    the split. It is kept as :func:`one_name` spells it. ``split`` is "" until :meth:`Manifest.split`. ``volume`` chooses one of a 4D file, from 0,
     ``label_volume`` one of a 4D label map (several readers, several structures). ``series`` chooses one DICOM series of a folder by :func:`voxmix.volumes.dicom.series_name`. ``affine`` (16
     numbers, row by row, voxel index to RAS mm) stands in for a header's that is wrong. ``category`` is the class
     of the subject for classification, "" where none is known.
@@ -39,8 +41,9 @@ class VolumeRecord:
     category: str = ""
 
     def __post_init__(self) -> None:
-        check_domain_name(self.domain)
-        if not self.subject.strip():
+        object.__setattr__(self, "domain", check_domain_name(self.domain))
+        object.__setattr__(self, "subject", one_name(self.subject))
+        if not self.subject:
             raise InputError(f"{self.path} has no subject; name the person or animal it shows")
         for name, chosen in (("volume", self.volume), ("label_volume", self.label_volume)):
             if chosen is not None and chosen < 0:
@@ -67,7 +70,8 @@ class SetAside:
 class Manifest:
     """The volumes of a study, in a fixed order (domain, then path), and the files that were set aside.
 
-    A file whose name can stand in no table is set aside here, before any work is done on it.
+    A file whose name can stand in no table is set aside here, before any work is done on it. ``notes`` say what was
+    assumed about all of them, without names.
 
     Raises:
         InputError: no record at all, or one file that stands twice.
@@ -75,6 +79,7 @@ class Manifest:
 
     records: tuple[VolumeRecord, ...]
     set_aside: tuple[SetAside, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.records:
@@ -138,13 +143,14 @@ class Manifest:
         Raises:
             InputError: a name that this manifest does not have.
         """
-        wanted = set(domains)
+        wanted = {unicodedata.normalize("NFC", name) for name in domains}
         unknown = sorted(wanted - set(self.domains))
         if unknown:
             raise InputError(f"no such domain: {unknown}; this manifest has {list(self.domains)}")
         return Manifest(
             records=tuple(r for r in self.records if r.domain in wanted),
             set_aside=tuple(s for s in self.set_aside if s.domain in wanted),
+            notes=self.notes,
         )
 
     def split(self, *, seed: int, fraction: float = 0.2, like: "Manifest | None" = None) -> "Manifest":
@@ -237,6 +243,16 @@ class Manifest:
                     f"domain {empty[0]} has no {side} subject; add subjects to it or leave it out"
                 )
         return self
+
+
+def one_name(name: str) -> str:
+    """Return a name in its one spelling: composed letters, plain spaces and none around it, no invisible characters.
+
+    >>> one_name("Mu\u0308ller\u00a0") == "M\u00fcller"
+    True
+    """
+    composed = unicodedata.normalize("NFC", re.sub(r"[^\S ]+", " ", name))
+    return "".join(c for c in composed if unicodedata.category(c) != "Cf").strip()
 
 
 def _uniform(seed: int, subject: str) -> float:
