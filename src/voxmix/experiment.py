@@ -47,6 +47,7 @@ def start_study(
     preset: str | None = None,
     domains: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
+    subject_pattern: str | None = None,
 ) -> StartedStudy:
     """Look at the volumes and write the study file with every setting in it.
 
@@ -67,6 +68,10 @@ def start_study(
     seen: tuple[Fields, ...] = ()
     proposal: Proposal | None = None
     if data is None:
+        if subject_pattern:
+            raise InputError(
+                "--subject-pattern is for volumes of yours; every phantom is a person of its own"
+            )
         if exclude:
             raise InputError("--exclude is for volumes of yours; of phantoms name those to make: --domain")
         counts = presets.phantom_counts(domains or ())
@@ -77,6 +82,7 @@ def start_study(
             path=os.path.relpath(data.resolve(), root.resolve()),
             domains=tuple(domains or ()),
             exclude=tuple(exclude or ()),
+            subject_pattern=subject_pattern or "",
         )
         manifest = _readable_manifest(data, settings)
         names = manifest.domains
@@ -139,10 +145,12 @@ def read_manifest(path: Path, settings: DataSettings) -> Manifest:
 
 
 def _read_wanted(path: Path, settings: DataSettings) -> Manifest:
+    from voxmix.volumes.persons import join
     from voxmix.volumes.sources import read_source
 
     manifest, _ = read_source(path, exclude=settings.exclude)
-    return manifest.select(settings.domains) if settings.domains else manifest
+    chosen = manifest.select(settings.domains) if settings.domains else manifest
+    return join(chosen, settings.subject_pattern) if settings.subject_pattern else chosen
 
 
 def make_phantoms(study: Study, *, progress: ProgressCallback = silent) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.store import checked, parse_yaml
+from voxmix.volumes.persons import join
 from voxmix.volumes.prepare import Preparation, prepare
 from voxmix.volumes.recipe import Recipe, spell_out
 from voxmix.volumes.sources import read_source
@@ -40,12 +41,14 @@ def prepare_source(
     fraction: float = 0.2,
     workers: int = 1,
     codec: str = "npy",
+    subject_pattern: str | None = None,
     progress: ProgressCallback = silent,
     tell: Callable[[Space], None] | None = None,
 ) -> Preparation:
     """Return the cache in ``root`` of a manifest or a folder of volumes; see :func:`voxmix.volumes.prepare.prepare`.
 
-    A split that the manifest has is kept, else subjects are held out by ``seed`` and ``fraction``.
+    A split that the manifest has is kept, else subjects are held out by ``seed`` and ``fraction``; ``subject_pattern``
+    joins sessions to persons first (:func:`voxmix.volumes.persons.join`).
 
     Raises:
         InputError: what was given cannot be used, or ``root`` holds other things than a cache.
@@ -54,6 +57,8 @@ def prepare_source(
         raise InputError(f"{root} is not empty and no cache; choose a new folder for the prepared volumes")
     chosen = Recipe() if recipe is None else read_recipe(recipe)
     manifest, _ = read_source(source)
+    if subject_pattern is not None:
+        manifest = join(manifest, subject_pattern)
     return prepare(
         manifest.split(seed=seed, fraction=fraction),
         recipe=chosen,

@@ -75,7 +75,11 @@ def counts_of(findings: Sequence["Finding"]) -> dict[str, int]:
 
 
 def say_set_aside(found: "Manifest") -> None:
-    """Say on stderr which files a manifest leaves out, and why: the first of them."""
+    """Say on stderr which files a manifest leaves out, and why: the first of them; and who may be one person."""
+    from voxmix.volumes.persons import remarks
+
+    for remark in remarks(found):
+        note(remark)
     for aside in found.set_aside[:_SHOWN]:
         note(f"set aside {aside.path}: {aside.reason}")
     if len(found.set_aside) > _SHOWN:

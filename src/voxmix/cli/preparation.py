@@ -16,7 +16,7 @@ from voxmix.cli.checks import (
     say_fitness,
 )
 from voxmix.cli.study import JsonOption, is_study, open_study
-from voxmix.cli.volumes import prepare_outside_study, tell_space
+from voxmix.cli.volumes import SubjectPatternOption, prepare_outside_study, tell_space
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def _say_what_was_odd(preparation: "Preparation", *, crop: int | None = None) ->
         note(f"set aside {aside.path}: {aside.reason}")
     for path, remark in preparation.notes:
         note(f"{path}: {remark}")
+    for remark in preparation.remarks:
+        note(remark)
     fitness = preparation.cache.fitness(crop=crop)
     say_findings(preparation.findings, fitness)
     say_fitness(fitness, where="study.yaml" if crop else "a study or recipe file")
@@ -82,6 +84,7 @@ def prepare(
         str | None,
         typer.Option(help="Without a study: how arrays are stored, npy or blosc2 (half the size)."),
     ] = None,
+    subject_pattern: SubjectPatternOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn files into arrays that training reads fast; files that cannot be used are set aside.
@@ -98,10 +101,10 @@ def prepare(
       voxmix prepare manifest.csv --codec blosc2 --out prepared     (half the disk; for slow disks and networks)
     """
     if is_study(source):
-        if out is not None or recipe is not None or codec is not None:
+        if any(given is not None for given in (out, recipe, codec, subject_pattern)):
             raise InputError(
-                f"{source} is a study: recipe, codec and cache are its own (study.yaml); leave --out, --recipe and "
-                "--codec out"
+                f"{source} is a study: recipe, codec, cache and data.subject_pattern are its own (study.yaml); leave "
+                "--out, --recipe, --codec and --subject-pattern out"
             )
         opened = open_study(source)
         with opened.lock():
@@ -115,6 +118,7 @@ def prepare(
             seed=seed,
             workers=workers,
             codec=codec or "npy",
+            subject_pattern=subject_pattern,
         )
         _say_what_was_odd(preparation)
     if as_json:

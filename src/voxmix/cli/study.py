@@ -115,6 +115,10 @@ def init(
     ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this domain out; repeat for more.")] = None,
+    subject_pattern: Annotated[
+        str | None,
+        typer.Option(help="Regular expression that finds the person in a subject's name: joins sessions."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a study: look at the volumes and write a study file to edit.
@@ -133,7 +137,15 @@ def init(
     """
     from voxmix.experiment import start_study
 
-    begun = start_study(study, data=data, phantoms=phantoms, preset=preset, domains=domain, exclude=exclude)
+    begun = start_study(
+        study,
+        data=data,
+        phantoms=phantoms,
+        preset=preset,
+        domains=domain,
+        exclude=exclude,
+        subject_pattern=subject_pattern,
+    )
     started, manifest = begun.study, begun.manifest
     if data is not None and data.is_dir():
         from voxmix.volumes.sources import detect_layout

@@ -24,6 +24,13 @@ LayoutOption = Annotated[
         "detected when left out."
     ),
 ]
+SubjectPatternOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression that finds the person in a subject's name (its first group, else all that it "
+        "matches): joins sessions to persons, such as 'sub-\\d+'."
+    ),
+]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes; every core when left out.")]
 _FEW = 5
 
@@ -58,6 +65,7 @@ def manifest(
         Path | None,
         typer.Option(help="A manifest whose subjects keep their side: an earlier one, or pretraining's."),
     ] = None,
+    subject_pattern: SubjectPatternOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,6 +80,8 @@ def manifest(
 
       voxmix manifest amos22/ BraTS2023/ -o pool.csv       (several public sets, layouts detected)
 
+      voxmix manifest scans/ --subject-pattern 'pat\\d+' -o manifest.csv       (pat01_1, pat01_2: one person)
+
       voxmix manifest Dataset007_Kidney --rename Kidney-CT=ABD-CT -o kidney.csv --like pool.csv
     """
     from voxmix.store import cores
@@ -83,6 +93,7 @@ def manifest(
     found, layouts = read_sources(sources, layout=layout, rename=names, exclude=exclude or ())
     if domain:
         found = found.select(domain)
+    found = _joined(found, subject_pattern)
     with progress_bar("reading headers", unit="files") as progress:
         found = take_apart(found, times=times, workers=workers or cores(), progress=progress)
     if split:
@@ -133,6 +144,8 @@ def _renames(given: Sequence[str]) -> dict[str, str]:
 
 
 def _manifest_value(found: "Manifest", *, layouts: Sequence[str], out: Path | None) -> dict[str, Any]:
+    from voxmix.volumes.persons import remarks
+
     return {
         "layouts": list(layouts),
         "manifest": None if out is None else str(out),
@@ -145,6 +158,7 @@ def _manifest_value(found: "Manifest", *, layouts: Sequence[str], out: Path | No
             }
             for name in found.domains
         },
+        "notes": list(remarks(found)),
         "set_aside": [{"path": str(s.path), "domain": s.domain, "reason": s.reason} for s in found.set_aside],
     }
 
@@ -185,6 +199,7 @@ def audit(
         Path | None, typer.Option(help="Write contact sheets (PNG) and audit.html into this folder.")
     ] = None,
     layout: LayoutOption = None,
+    subject_pattern: SubjectPatternOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -206,6 +221,7 @@ def audit(
     from voxmix.store.presets import preset
     from voxmix.volumes import Recipe
     from voxmix.volumes.audit import audit as look
+    from voxmix.volumes.persons import remarks
     from voxmix.volumes.sheets import write_sheets
     from voxmix.volumes.sources import read_source
 
@@ -213,17 +229,19 @@ def audit(
         from voxmix.experiment import read_manifest, study_recipe
 
         study = open_study(source)
+        if subject_pattern is not None:
+            raise InputError(f"{source} is a study: set data.subject_pattern in its study.yaml")
         found = read_manifest(study.source, study.config.data)
         chosen, crop = study_recipe(study), study.config.model.crop
     else:
-        found, _ = read_source(source, layout=layout)
+        found = _joined(read_source(source, layout=layout)[0], subject_pattern)
         start = preset("small")
         chosen, crop = checked(Recipe, start.recipe, where="the preset"), start.model.crop
     if recipe is not None:
         chosen = read_recipe(recipe)
         crop = min(chosen.min_shape)
     say_set_aside(found)
-    others = [read_source(other)[0] for other in against or ()]
+    others = [_joined(read_source(other)[0], subject_pattern, missing_ok=True) for other in against or ()]
     with progress_bar("auditing", unit="files") as progress:
         result = look(
             found,
@@ -236,7 +254,7 @@ def audit(
         )
     written = write_sheets(result, sheets) if sheets is not None else ()
     if as_json:
-        emit_json(_audit_value(result, written))
+        emit_json({**_audit_value(result, written), "notes": list(remarks(found))})
     else:
         _show_audit(result, chosen)
         for path in written:
@@ -244,6 +262,12 @@ def audit(
                 emit(f"\nlook at: {path}  (shows patients: keep it with the data)")
     if result.counts().get("leak"):
         raise typer.Exit(1)
+
+
+def _joined(found: "Manifest", pattern: str | None, *, missing_ok: bool = False) -> "Manifest":
+    from voxmix.volumes.persons import join
+
+    return found if pattern is None else join(found, pattern, missing_ok=missing_ok)
 
 
 def _audit_value(result: "Audit", written: Sequence[Path]) -> dict[str, Any]:
@@ -296,6 +320,7 @@ def prepare_outside_study(
     seed: int,
     workers: int | None,
     codec: str,
+    subject_pattern: str | None = None,
 ) -> "Preparation":
     """Prepare a manifest or a folder into a cache of its own."""
     from voxmix.analysis.preparing import prepare_source
@@ -315,6 +340,7 @@ def prepare_outside_study(
             fraction=validation,
             workers=workers or cores(),
             codec=codec,
+            subject_pattern=subject_pattern,
             progress=progress,
             tell=tell_space,
         )

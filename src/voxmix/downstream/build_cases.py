@@ -73,6 +73,7 @@ def build_cases(
     cases, notes, reasons = checked_cases(task, preparation.cache, hidden_parts, classes)
     if surplus:
         notes.append(f"{surplus} subjects are more than the split asks for and were left out")
+    notes += sources.notes
     notes += sorted({f"{n} files: {what}" for what, n in Counter(n for _, n in preparation.notes).items()})
     counted = Counter([*(aside.reason for aside in asides), *reasons])
     found = CaseSet(

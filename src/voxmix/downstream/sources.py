@@ -11,6 +11,7 @@ from voxmix.errors import InputError
 from voxmix.volumes.archives import below
 from voxmix.volumes.layouts import split_suffix
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
+from voxmix.volumes.persons import join, propose_persons
 from voxmix.volumes.public_sets import read_layout, read_synbrain
 from voxmix.volumes.stacks import part_sizes, stack_classes
 from voxmix.volumes.tables import read_csv
@@ -25,12 +26,13 @@ class Sources:
     """The labeled images of a task, in the order of their paths.
 
     ``records`` carry the task's domain, and the class as ``category`` in classification. ``parts`` gives the
-    official part by subject; empty where the data set has none.
+    official part by subject; empty where the data set has none. ``notes`` say who was taken for one person.
     """
 
     records: tuple[VolumeRecord, ...]
     parts: Mapping[str, Part]
     set_aside: tuple[SetAside, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_sources(task: Task, data: Path) -> Sources:
@@ -41,6 +43,7 @@ def read_sources(task: Task, data: Path) -> Sources:
     """
     parts: dict[str, Part] = {}
     lost: list[SetAside] = []
+    notes: tuple[str, ...] = ()
     if task.layout == "medmnist":
         records, parts = _medmnist(task, data)
     else:
@@ -48,6 +51,7 @@ def read_sources(task: Task, data: Path) -> Sources:
         source = task.source or task.domain
         records = list(manifest.select([source]).records)
         lost = [aside for aside in manifest.set_aside if aside.domain == source]
+        notes = manifest.notes
     if task.table is not None:
         records, more = _join(task, records, task.table, data if data.is_dir() else data.parent)
         lost += more
@@ -64,10 +68,20 @@ def read_sources(task: Task, data: Path) -> Sources:
     if not records:
         why = f"; {len(lost)} files set aside, first because: {lost[0].reason}" if lost else ""
         raise InputError(f"task {task.name} has no labeled image in {data}{why}")
+    found = Manifest(records=tuple(replace(r, domain=task.domain, split="") for r in records), notes=notes)
+    if task.subject_pattern and parts:
+        raise InputError(
+            f"task {task.name} has a subject_pattern and its data set an official split; leave subject_pattern out"
+        )
+    if task.subject_pattern:
+        found = join(found, task.subject_pattern)
+    proposal = None if parts else propose_persons(found)
+    words = () if proposal is None else (proposal.words(remedy="subject_pattern: {rule} in the task's row"),)
     return Sources(
-        records=tuple(replace(record, domain=task.domain, split="") for record in records),
+        records=found.records,
         parts=parts,
-        set_aside=tuple(lost),
+        set_aside=(*lost, *found.set_aside),
+        notes=(*found.notes, *words),
     )
 
 

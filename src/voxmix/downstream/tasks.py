@@ -51,6 +51,8 @@ class Task:
             in a row (the paper's table 7).
         score_background: whether scores include the background (table 7).
         table: where the classes stand, for classification.
+        subject_pattern: regular expression whose first group, or whole match, is the person in a subject's name: joins
+            sessions of one person, who is then in one part of the split.
         keep_frame: the image's own frame tells something (what lies in its middle), so it is not cropped to its
             foreground as volumes for pretraining are.
         zoom: volumes have no size in mm: they are resampled to fill the encoder's crop, and keep their frame.
@@ -79,6 +81,7 @@ class Task:
     samples: int = 2
     score_background: bool = False
     table: ClassTable | None = None
+    subject_pattern: str = ""
     keep_frame: bool = False
     zoom: bool = False
     intensity: IntensityRule | None = None
@@ -126,8 +129,9 @@ class Task:
         value = asdict(self)
         for name in ("data", "choice", "settings"):
             del value[name]
-        if self.label_volume is None:
-            del value["label_volume"]
+        for name in ("label_volume", "subject_pattern"):
+            if value[name] in (None, ""):  # Of a later voxmix: in the digest only where it is used.
+                del value[name]
         return value
 
     @property

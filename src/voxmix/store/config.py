@@ -45,7 +45,8 @@ class DataSettings:
     ``path`` is a folder with a folder per domain, or a CSV manifest; relative to the study's folder.
     ``domains`` keeps only the named ones (empty: all), ``exclude`` leaves the named ones out. ``phantoms`` asks for made
     volumes instead. ``codec`` is how prepared arrays are stored: npy, or blosc2 at half the size. ``accept_blank`` trains
-    on domains that are nearly all padding or one value, too.
+    on domains that are nearly all padding or one value, too. ``subject_pattern`` joins sessions to persons: a regular
+    expression whose first group, or whole match, is the person in a subject's name.
 
     Raises:
         InputError: both or none of the two sources given, or a fraction that is not between 0 and 1.
@@ -61,6 +62,7 @@ class DataSettings:
     codec: Literal["npy", "blosc2"] = "npy"
     exclude: tuple[str, ...] = ()
     accept_blank: bool = False
+    subject_pattern: str = ""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.phantoms is None):
@@ -76,8 +78,9 @@ class DataSettings:
         """Return what decides which volumes are prepared; settings of a later voxmix only where they are used."""
         values = asdict(self)
         del values["accept_blank"]
-        if not values["exclude"]:
-            del values["exclude"]
+        for name in ("exclude", "subject_pattern"):
+            if not values[name]:
+                del values[name]
         return values
 
 

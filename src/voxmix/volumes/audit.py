@@ -3,7 +3,7 @@
 Every file is read once; what is found is judged against the other files of its domain.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,13 @@ from voxmix.errors import InputError
 from voxmix.volumes.fitness import Fitness, complaints_of, judge_fills
 from voxmix.volumes.intensity import SOFT_TISSUE_WINDOW, rule_from_name
 from voxmix.volumes.manifest import Manifest
+from voxmix.volumes.persons import propose
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.survey import Survey, survey_all
 
 Kind = Literal[
     "leak",
+    "person",
     "unreadable",
     "modality",
     "offset",
@@ -91,6 +93,7 @@ def audit(
 
     - leak: a subject, or the same content, in training and in validation; or in training on one side and held
       out in another manifest, or in one that has no split (only of a manifest that is split);
+    - person: its subject looks like one of several sessions of a person (:mod:`voxmix.volumes.persons`);
     - unreadable: the reason for which preparing would set it aside;
     - modality: a CT without air or without a range of HU, an MR or PET with values as low as air in CT;
     - offset, saturated, blank (with a ``recipe``): HU + 1024 where its rule is for HU; over a fifth of the voxels
@@ -116,6 +119,7 @@ def audit(
     findings = (
         *_leaks(surveys[:own]),
         *(finding for group in groups for finding in _leaks_between(surveys[:own], group)),
+        *_persons(surveys[:own]),
         *judge(surveys[:own]),
     )
     fills = [(s.record.domain, s.fill) for s in surveys[:own] if not s.reason]
@@ -125,7 +129,7 @@ def audit(
 
 def judge_prepared(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
     """Return what is odd about volumes that were prepared: leaks by content, then as :func:`judge`."""
-    return (*_leaks(surveys), *judge(surveys))
+    return (*_leaks(surveys), *_persons(surveys), *judge(surveys))
 
 
 def judge(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
@@ -200,6 +204,27 @@ def _conflict(here: str, there: set[str]) -> str | None:
 
 def _side(split: str) -> str:
     return {"train": "in training", "": "without a split"}.get(split, f"in {split}")
+
+
+def _persons(surveys: Sequence[Survey]) -> Iterator[Finding]:
+    by_domain: dict[str, set[str]] = defaultdict(set)
+    for s in surveys:
+        by_domain[s.record.domain].add(s.record.subject)
+    found = propose(by_domain.values())
+    if found is None:
+        return
+    sides: dict[str, set[str]] = defaultdict(set)
+    for s in surveys:
+        if s.record.subject in found.persons:
+            sides[found.persons[s.record.subject]].add(s.record.split)
+    counts = Counter(found.persons.values())
+    for s in surveys:
+        person = found.persons.get(s.record.subject)
+        if person is not None:
+            torn = ", who stands in training and in validation" if len(sides[person]) > 1 else ""
+            yield _find(
+                "person", s, f"by its name one of {counts[person]} sessions or images of one person{torn}"
+            )
 
 
 def _unreadable(surveys: Sequence[Survey]) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from voxmix.errors import InputError
 from voxmix.volumes.dicom_sniff import DICOM_SUFFIXES, begins_as_dicom
 from voxmix.volumes.dicom_split import set_pieces_aside, without_loose_slices
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
+from voxmix.volumes.persons import join_standards
 
 IMAGE_SUFFIXES = (
     ".nii.gz", ".nii", ".hdr", ".hdr.gz", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz",
@@ -93,7 +94,7 @@ def read_folder(folder: Path, *, exclude: Collection[str] = ()) -> Manifest:
             f"domain {empty[0].name} has no volumes ({empty[0]}){_first_reason(set_aside)}; {_NO_VOLUMES}; add some"
         )
     set_aside.extend(SetAside(path=path, domain=path.name, reason=NO_VOLUMES) for path in empty)
-    return Manifest(records=tuple(records), set_aside=tuple(set_aside))
+    return join_standards(Manifest(records=tuple(records), set_aside=tuple(set_aside)))
 
 
 def _first_reason(set_aside: list[SetAside]) -> str:

@@ -6,6 +6,7 @@ joined. Everything else is a guess: it is named with a rule to paste, and nobody
 """
 
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 
-MAX_PATTERN, MAX_NAME = 300, 255
+MAX_PATTERN, MAX_NAME = 300, 100
 _MAX_REPEATS = 4
 _CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]")
 """An escaped character, or a class of characters: what a repeat inside them looks like is none."""
@@ -26,7 +27,9 @@ STANDARDS: tuple[tuple[str, re.Pattern[str]], ...] = (
 """Published ways of naming sessions: the first group is the person."""
 
 _SEP = r"[-_. ]"
-_SESSION_WORDS = "ses|sess|session|visit|tp|timepoint|time|day|week|month|year|wk|mo|followup|follow-up|fu|rescan|m"
+_SESSION_WORDS = (
+    "ses|sess|session|visit|tp|timepoint|time|day|week|month|year|wk|mo|followup|follow-up|fu|rescan|m"
+)
 _OTHER_WORDS = (
     "baseline|bl|followup|follow-up|fu|pre|post|preop|postop|before|after|early|late|arterial|venous|portal|delayed|"
     "native|repeat|rescan|retest|left|right|lt|rt|l|r"
@@ -58,7 +61,7 @@ _ROWS = (
     _Row(ending=rf"{_SEP}{_DATE}", person=_NUMBERED),
     _Row(ending=rf"{_SEP}(?:{_OTHER_WORDS})\d{{0,2}}"),
     _Row(ending=rf"{_SEP}(?:{_MODALITIES.lower()})"),
-    _Row(ending=rf"{_SEP}\d{{1,3}}", person=_NUMBERED, most=12),
+    _Row(ending=r"[-_ ]\d{1,3}", person=_NUMBERED, most=12),
     _Row(ending=rf"{_SEP}?[a-f]", person=_NUMBERED, most=6),
 )
 _DATE_OR_UID = re.compile(rf"{_DATE}|[\d.]*\.[\d.]*\.[\d.]*\.[\d.]*")
@@ -81,12 +84,24 @@ class Proposal:
         """How many subjects each person has, ascending."""
         return tuple(sorted(Counter(self.persons.values()).values()))
 
-    def words(self) -> str:
-        """Say what was found, without a name."""
+    def words(self, *, remedy: str = "", example: bool = False) -> str:
+        """Say what was found and how to join them; with ``example`` two subjects are named (for the terminal only).
+
+        ``remedy`` holds {rule} where the pattern belongs.
+        """
         sizes = self.sizes
         each = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
-        what = f"{len(self.persons)} subjects look like {len(sizes)} persons"
-        return f"{what} with {each} sessions or images each"
+        what = (
+            f"{len(self.persons)} subjects look like {len(sizes)} persons with {each} sessions or images each"
+        )
+        if example:
+            first = min(self.persons)
+            others = sorted(s for s, who in self.persons.items() if who == self.persons[first])
+            what += f", for example {others[0]} and {others[1]}"
+        if not self.pattern:
+            return f"{what}; if they are, name the persons in the subject column of a table"
+        rule = remedy.format(rule=shlex.quote(self.pattern)) if remedy else ""
+        return f"{what}; if they are, join them: {rule}" if rule else what
 
 
 def join_standards(manifest: Manifest) -> Manifest:
@@ -116,7 +131,7 @@ def compile_pattern(pattern: str) -> Callable[[str], str | None]:
     Raises:
         InputError: no regular expression, one that may take for ever, or one that matches nothing in particular.
     """
-    wrong = f"subject pattern {pattern!r}"
+    wrong = f"subject pattern '{pattern}'"
     advice = r"give a regular expression that matches the person in a subject's name, such as 'sub-\d+'"
     if not pattern or len(pattern) > MAX_PATTERN:
         raise InputError(f"{wrong} is empty or longer than {MAX_PATTERN} characters; {advice}")
@@ -133,7 +148,9 @@ def compile_pattern(pattern: str) -> Callable[[str], str | None]:
 
     def person(subject: str) -> str | None:
         head, slash, name = subject.rpartition("/")
-        match = compiled.search(name[:MAX_NAME])
+        match = (
+            compiled.search(name) if len(name) <= MAX_NAME else None
+        )  # A slow pattern gets short names only.
         if match is None:
             return None
         found = next((group for group in match.groups() if group), match[0]) if compiled.groups else match[0]
@@ -167,37 +184,39 @@ def _takes_for_ever(pattern: str) -> bool:
     return re.search(r"\\[1-9]|\(\?P=", pattern) is not None
 
 
-def join(manifest: Manifest, pattern: str) -> Manifest:
+def join(manifest: Manifest, pattern: str, *, missing_ok: bool = False) -> Manifest:
     """Return the manifest with the subjects that a pattern matches called by what it finds in them.
 
+    Sessions that become one person and stand on both sides of a split are found by the audit, and refused by
+    :meth:`Manifest.split`.
+
     Raises:
-        InputError: as :func:`compile_pattern`; no subject matches, all become one person, or sessions that become
-            one person stand on both sides of a split that the manifest has.
+        InputError: as :func:`compile_pattern`; no subject matches (unless ``missing_ok``), or all become one person.
     """
     person = compile_pattern(pattern)
     subjects = {record.subject for record in manifest.records}
     persons = {subject: found for subject in subjects if (found := person(subject)) is not None}
+    if not persons and missing_ok:
+        return manifest
     if not persons:
         raise InputError(
-            f"subject pattern {pattern!r} matches none of {len(subjects)} subjects, such as {min(subjects)!r}; it is "
+            f"subject pattern '{pattern}' matches none of {len(subjects)} subjects, such as {min(subjects)!r}; it is "
             "looked for in their names"
         )
     joined = {persons.get(subject, subject) for subject in subjects}
     if len(joined) == 1 and len(subjects) > 1:
         raise InputError(
-            f"subject pattern {pattern!r} makes one person of all {len(subjects)} subjects, {joined.pop()!r}; match what "
+            f"subject pattern '{pattern}' makes one person of all {len(subjects)} subjects, {joined.pop()!r}; match what "
             "differs from person to person"
         )
     notes = [
-        f"{len(subjects)} subjects are {len(joined)} persons by the pattern {pattern!r}"
-        + (f"; {len(subjects) - len(persons)} do not match and stay as they are" * (len(persons) < len(subjects)))
+        f"{len(subjects)} subjects are {len(joined)} persons by the pattern '{pattern}'"
+        + (
+            f"; {len(subjects) - len(persons)} do not match and stay as they are"
+            * (len(persons) < len(subjects))
+        )
     ]
-    found = replace(_renamed(manifest, persons), notes=(*manifest.notes, *notes))
-    try:
-        found.sides()
-    except InputError as error:
-        raise InputError(f"with the subject pattern, {error}; or take the split out of the table") from None
-    return found
+    return replace(_renamed(manifest, persons), notes=(*manifest.notes, *notes))
 
 
 def _renamed(manifest: Manifest, persons: Mapping[str, str]) -> Manifest:
@@ -216,7 +235,9 @@ def propose(groups: Iterable[Iterable[str]]) -> Proposal | None:
     everybody = sorted(set().union(*listed)) if listed else []
     wanted: dict[str, str] = {}
     for group in (*listed, everybody):
-        wanted.update({subject: person for subject, person in _persons(group).items() if subject not in wanted})
+        wanted.update(
+            {subject: person for subject, person in _persons(group).items() if subject not in wanted}
+        )
     if not wanted:
         return None
     counts = Counter(wanted.values())
@@ -227,6 +248,15 @@ def propose(groups: Iterable[Iterable[str]]) -> Proposal | None:
 def propose_persons(manifest: Manifest) -> Proposal | None:
     """Return :func:`propose` of the subjects of each domain of a manifest."""
     return propose(manifest.subjects(domain) for domain in manifest.domains)
+
+
+FLAG = "--subject-pattern {rule} (in study.yaml, under data: subject_pattern: {rule})"
+
+
+def remarks(manifest: Manifest) -> tuple[str, ...]:
+    """Return what the terminal says of the persons of a manifest: what was joined, and what looks like it should be."""
+    proposal = propose_persons(manifest)
+    return (*manifest.notes, *(() if proposal is None else (proposal.words(remedy=FLAG, example=True),)))
 
 
 def _persons(subjects: Iterable[str]) -> dict[str, str]:
@@ -265,7 +295,11 @@ def _by_row(names: list[str], row: _Row) -> dict[str, str]:
             groups[name].append(name)
     several = {who for who, members in groups.items() if len(members) > 1}
     few = min(row.most, 2 * len(groups))
-    if not several or len(groups) < 2 or (row.most < 1000 and len(endings) > few):
+    if len(groups) < 2:  # One person alone: only beside others, and where the first visit has the bare name.
+        (who,) = groups or ("",)
+        if who not in names or len(names) <= len(groups[who]) or not re.search(r"\d", who):
+            return {}
+    if not several or (row.most < 1000 and len(endings) > few):
         return {}
     return {name: who for name, who in found.items() if who in several}
 
@@ -274,11 +308,9 @@ def _rule(wanted: Mapping[str, str], everybody: Iterable[str]) -> str:
     """Return a simple pattern that gives exactly these persons and leaves all others as they are, "" if none does."""
     names = {subject.rpartition("/")[2]: person.rpartition("/")[2] for subject, person in wanted.items()}
     exact = {subject: wanted.get(subject, subject) for subject in everybody}
-    kinds: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for person in sorted(set(names.values())):
-        kinds[_signature(person)].append(person)
-    plain = "|".join(dict.fromkeys(_merged(members) for members in kinds.values()))
-    candidates = (plain, rf"^(?:{plain})(?=[-_. ])", rf"^(?:{plain})(?=[-_. ]|[A-Za-z]|$)", f"^(?:{plain})")
+    plain = _merged(names.values())
+    ending = _merged(name.removeprefix(person) for name, person in names.items() if name != person)
+    candidates = (plain, rf"^(?:{plain})(?=[-_. ])", f"^(?:{plain})", f"^(?:{plain})(?={ending})")
     for pattern in candidates:
         try:
             find = compile_pattern(pattern)
@@ -298,14 +330,16 @@ def _parts(name: str) -> list[str]:
     return re.findall(r"\d+|[^\W\d_]+|[\W_]", name)
 
 
-def _merged(names: list[str]) -> str:
-    """Return one pattern for names of one signature: digits as digits, letters as they are where all agree."""
-    columns = zip(*map(_parts, names), strict=True)
-    return "".join(_column(sorted(set(column))) for column in columns)
+def _merged(names: Iterable[str]) -> str:
+    """Return one pattern for names: digits as digits, letters as they are where all names of one kind agree."""
+    kinds: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
+    for name in sorted(set(names)):
+        kinds[_signature(name)].append(_parts(name))
+    merged = ["".join(_column(sorted(set(c))) for c in zip(*rows, strict=True)) for rows in kinds.values()]
+    return "|".join(dict.fromkeys(merged))
 
 
 def _column(parts: list[str]) -> str:
     if parts[0].isdigit():
         return r"\d+"
     return re.escape(parts[0]).replace(r"\-", "-") if len(parts) == 1 else "[A-Za-z]+"
-

@@ -18,6 +18,7 @@ from voxmix.volumes.beside import claim_salt, keep_names, write_set_aside
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
 from voxmix.volumes.outcome import Outcome, prepare_record
+from voxmix.volumes.persons import remarks
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.storage import check_codec
 from voxmix.volumes.survey import Survey
@@ -42,6 +43,7 @@ class Preparation:
     kept: int
     notes: tuple[tuple[Path, str], ...] = ()
     findings: tuple[Finding, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 _Make = Callable[[VolumeRecord], Outcome]
@@ -116,6 +118,7 @@ def prepare(
         notes=tuple(
             (r.path, note) for r, o in zip(manifest.records, outcomes, strict=True) for note in o.notes
         ),
+        remarks=remarks(manifest),
         findings=judge_prepared(_surveys(manifest.records, outcomes, {record for _, record in shown})),
     )
 

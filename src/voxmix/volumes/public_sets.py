@@ -10,6 +10,7 @@ from voxmix.errors import InputError
 from voxmix.volumes.archives import existing, gather, read_bids, read_decathlon, read_nnssl, read_nnunet
 from voxmix.volumes.layouts import read_folder, split_suffix
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
+from voxmix.volumes.persons import join_standards
 from voxmix.volumes.stacks import PARTS, part_sizes, stack_classes
 
 _AMOS_LAST_CT, _AMOS_LAST_MR = 500, 600
@@ -221,7 +222,7 @@ def read_layout(name: str, root: Path) -> Manifest:
     if not root.is_dir():
         raise InputError(f"no such folder: {root}; give the folder into which the data set was unpacked")
     try:
-        return LAYOUTS[name](root)
+        return join_standards(LAYOUTS[name](root))
     except InputError as error:
         if "no volumes found" in str(error):
             raise InputError(

@@ -69,7 +69,7 @@ def _without(
         raise InputError(f"every domain is excluded: {list(manifest.domains)}; leave one in")
     aside = tuple(item for item in manifest.set_aside if item.domain not in exclude)
     records = tuple(record for record in manifest.records if record.domain not in exclude)
-    return Manifest(records=records, set_aside=aside), found, frozenset(manifest.domains)
+    return replace(manifest, records=records, set_aside=aside), found, frozenset(manifest.domains)
 
 
 def detect_layout(root: Path) -> str:
@@ -137,6 +137,7 @@ def read_sources(
     joined = Manifest(
         records=tuple(record for manifest in manifests for record in manifest.records),
         set_aside=tuple(item for manifest in manifests for item in manifest.set_aside),
+        notes=tuple(item for manifest in manifests for item in manifest.notes),
     )
     return rename_domains(joined, rename or {}), found
 
@@ -169,7 +170,8 @@ def rename_domains(manifest: Manifest, names: Mapping[str, str]) -> Manifest:
     def renamed(record: VolumeRecord) -> VolumeRecord:
         return replace(record, domain=names.get(record.domain, record.domain))
 
-    return Manifest(
+    return replace(
+        manifest,
         records=tuple(map(renamed, manifest.records)),
         set_aside=tuple(replace(s, domain=names.get(s.domain, s.domain)) for s in manifest.set_aside),
     )

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,7 @@ def read_manifest_json(path: Path) -> Manifest:
             (_text_row(row, path) for row in _list(value, "set_aside", path)), start=1
         )
     )
-    return Manifest(records=manifest.records, set_aside=(*aside, *manifest.set_aside))
+    return replace(manifest, set_aside=(*aside, *manifest.set_aside))
 
 
 def _list(value: dict[str, Any], key: str, path: Path) -> list[Any]:
