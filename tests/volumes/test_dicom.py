@@ -24,6 +24,7 @@ from pydicom.uid import (
 
 from voxmix.volumes import Manifest, Recipe, VolumeRecord
 from voxmix.volumes.dicom import list_series, series_name
+from voxmix.volumes.fields import see_fields
 from voxmix.volumes.parts import take_apart
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.read import read_volume
@@ -442,3 +443,13 @@ def test_time_stamps_with_fractions_and_zones() -> None:
     assert _moment("20200102", "030405.25") == datetime(2020, 1, 2, 3, 4, 5)
     assert _moment(None, "", "20200102030405.000000+0100") == datetime(2020, 1, 2, 3, 4, 5)
     assert _moment("20200102", "0304") - _moment("20200102", "03") == timedelta(minutes=4)
+
+
+def test_the_field_of_view_is_known_from_headers_alone(tmp_path: Path, voxels: np.ndarray) -> None:
+    write_series(tmp_path / "s", voxels)
+    read = read_volume(tmp_path / "s")
+    voxel_mm = np.linalg.norm(read.affine[:3, :3], axis=0)
+    record = VolumeRecord(path=tmp_path / "s", domain="A-CT", subject="s")
+    (seen,) = see_fields(Manifest(records=(record,)))
+    np.testing.assert_allclose(seen.median, np.sort(read.data.shape * voxel_mm))
+    assert seen.voxel_mm == pytest.approx(np.prod(voxel_mm) ** (1 / 3))

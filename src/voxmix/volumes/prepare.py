@@ -262,7 +262,7 @@ def _check_sides(
                 )
                 raise InputError(
                     f"domain {domain} has no readable {side} volume: {why}; mend or add files, "
-                    "or leave the domain out"
+                    f"or leave the domain out (in study.yaml, under data: exclude: [{domain}])"
                 )
 
 
