@@ -62,6 +62,14 @@ def test_both_files_of_a_pair_are_read_and_are_its_content(
             look(path)
 
 
+def test_a_header_takes_no_voxels_of_another(tmp_path: Path, voxels: np.ndarray) -> None:
+    save_pair(tmp_path, voxels, "a.hdr", "a.img")
+    (tmp_path / "A.HDR").write_bytes((tmp_path / "a.hdr").read_bytes())
+    with pytest.raises(UnreadableVolumeError, match="no such file"):
+        read_volume(tmp_path / "A.HDR")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.hdr").data, voxels)
+
+
 def test_a_pair_may_be_named_by_its_voxels(tmp_path: Path, voxels: np.ndarray) -> None:
     header = save_pair(tmp_path, voxels, "a.HDR", "a.img.gz")
     np.testing.assert_array_equal(read_volume(tmp_path / "a.img.gz").data, voxels)

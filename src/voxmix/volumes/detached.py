@@ -58,10 +58,12 @@ def pair_voxels(path: Path, head: Head) -> Path | None:
 def partner(path: Path, ends: tuple[str, ...]) -> Path | None:
     """Return the file beside one of a pair with the same stem and the first of ``ends`` that there is, in any case."""
     found = _beside(path, ends)
-    if found is None:
-        same = {name.lower(): path.with_name(name) for name in sorted(os.listdir(path.parent))}
-        found = next((same[name] for end in ends if (name := _stem(path).lower() + end) in same), None)
-    return found
+    if found is not None:
+        return found
+    stem, other_half = _stem(path).lower(), PAIR_VOXELS if ends[0] in PAIR_HEADERS else PAIR_HEADERS
+    same = {name.lower(): path.with_name(name) for name in sorted(os.listdir(path.parent))}
+    found_any = (same[stem + end] for end in ends if stem + end in same)
+    return next((file for file in found_any if _beside(file, other_half) in (None, path)), None)
 
 
 def _beside(path: Path, ends: tuple[str, ...]) -> Path | None:
