@@ -123,9 +123,12 @@ def _inside(path: Path, given: str) -> Path:
     target = path.parent / given
     folder = os.path.realpath(path.parent)
     if not Path(os.path.realpath(target)).is_relative_to(folder):
-        inside = Path(os.path.abspath(target)).is_relative_to(os.path.abspath(path.parent))
-        if not (inside and path.is_symlink()):
+        if not Path(os.path.abspath(target)).is_relative_to(os.path.abspath(path.parent)):
             raise UnreadableVolumeError("its header names a data file outside its own folder")
+        if not path.is_symlink():
+            raise UnreadableVolumeError(
+                "its data file is a link that leads outside its own folder; copy it there"
+            )
     if not target.exists():
         slashes = "; write its folders with /" if "\\" in given else ""
         raise UnreadableVolumeError(f"the data file that its header names does not exist{slashes}")
