@@ -4,6 +4,7 @@ import csv
 import errno
 import hashlib
 import json
+import math
 import os
 import shlex
 import tempfile
@@ -111,26 +112,73 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the parsed JSON of a file.
+    """Return the parsed JSON of a file: UTF-8 with or without a mark, finite numbers, not nested without end.
 
     Raises:
-        InputError: the file is missing, cannot be read, is not JSON, or is JSON that no voxmix writes: nested too
-            deep, a number of thousands of digits.
+        InputError: no such file, a folder, unreadable, or not JSON; says which.
     """
+    give = "give the file that voxmix wrote"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no plain file'}; {give}")
+        text = path.read_text(encoding="utf-8-sig")
+        if not text.strip():
+            raise InputError(f"{path} is empty; {give}")
+        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        if "\\ud" in text.lower():
+            canonical_json(value).encode()  # half a character cannot be written, nor shown
     except FileNotFoundError:
         raise InputError(f"no such file: {path}; check the path") from None
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); give the file that voxmix wrote"
-        ) from None
+        raise InputError(f"{path} cannot be read ({error.strerror}); {give}") from None
     except RecursionError:
-        raise InputError(f"{path} is JSON nested too deep; give the file that voxmix wrote") from None
-    except (
-        ValueError
-    ) as error:  # also UnicodeDecodeError, JSONDecodeError, and numbers of thousands of digits
-        raise InputError(f"{path} is not JSON ({error}); give the file that voxmix wrote") from None
+        raise InputError(f"{path} is not JSON that voxmix wrote (nested too deep); {give}") from None
+    except InputError:
+        raise
+    except ValueError as error:  # not JSON, not UTF-8, a number beyond all bounds
+        raise InputError(f"{path} is not JSON ({error}); {give}") from None
+    return value
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file.
+
+    Raises:
+        InputError: as :func:`read_json`, or another kind of value.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(
+            f"{path} should hold a JSON object, found {type(value).__name__}; give the file that voxmix wrote"
+        )
+    return value
+
+
+_MOST_DIGITS = 30
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:_MOST_DIGITS]} is not a finite number")
+    return number
+
+
+@contextmanager
+def naming_damage(path: Path, *, remedy: str) -> Iterator[None]:
+    """Turn what a value of the wrong form raises while it is taken apart into a sentence that names its file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}; {remedy}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); {remedy}") from None
 
 
 def read_table_text(path: Path, *, give: str) -> str:

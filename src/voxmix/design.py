@@ -231,6 +231,8 @@ class RunSpec:
         Raises:
             InputError: another format, or a part that is missing or not known.
         """
+        if not isinstance(value, dict):
+            raise InputError(f"run spec should be a mapping, found {type(value).__name__}")
         if value.get("format") != RUN_FORMAT:
             raise InputError(f"run spec has format {value.get('format')!r}, this voxmix reads {RUN_FORMAT}")
         try:
@@ -244,7 +246,7 @@ class RunSpec:
                 cache=value["cache"],
                 budget_unit=value.get("budget_unit", "draws"),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(
                 f"run spec is damaged or of a later voxmix ({error}); delete the run's folder, it will be made again"
             ) from None

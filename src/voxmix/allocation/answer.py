@@ -156,7 +156,7 @@ class Allocation:
             )
         try:
             return _read(value)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(
                 f"the allocation is damaged ({type(error).__name__}: {error}); allocate again"
             ) from None
@@ -168,7 +168,9 @@ class Allocation:
     @classmethod
     def load(cls, path: str | Path) -> "Allocation":
         """Return the allocation of a JSON file."""
-        return cls.from_dict(_io.read_versioned(Path(path), kind="allocation", version=FORMAT))
+        value = _io.read_versioned(Path(path), kind="allocation", version=FORMAT)
+        with _io.naming_damage(Path(path), remedy="allocate again"):
+            return cls.from_dict(value)
 
 
 def _read(value: dict[str, Any]) -> Allocation:

@@ -146,11 +146,11 @@ def _encoders(study: "Study", init: str, domain: str) -> list[Path | None]:
 
 
 def _show(runs: tuple["PlannedRun", ...], *, as_json: bool) -> None:
-    from voxmix._io import read_json
+    from voxmix._io import read_mapping
     from voxmix.downstream.inference import mean_score
     from voxmix.store.runs import RUN_RESULT
 
-    results = [read_json(run.folder / RUN_RESULT) for run in runs]
+    results = [read_mapping(run.folder / RUN_RESULT) for run in runs]
     if as_json:
         emit_json({"results": [str(run.folder / RUN_RESULT) for run in runs]})
         return

@@ -136,7 +136,7 @@ def _export_encoder(
 def _export_mixture(
     path: Path, study: "Study | None", output: Path | None, *, loader: Any, strategy: str | None
 ) -> dict[str, Any]:
-    from voxmix._io import read_json
+    from voxmix._io import read_mapping
     from voxmix.analysis import exported_mixture, exported_strategy, study_cache
     from voxmix.mixture import Mixture
     from voxmix.volumes.feeds import write_feed
@@ -148,7 +148,7 @@ def _export_mixture(
     budget = study.config.allocation.budget
     if _is_run(path):
         _refuse(strategy, "a run has one mixture, so --strategy has no effect")
-        card = read_json(path / _CARD_FILE)
+        card = read_mapping(path / _CARD_FILE)
         mixture, budget = Mixture.from_dict(card["mixture"]), card["budget"]
     else:
         with waiting("choosing the mixture"):

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from voxmix import __version__
-from voxmix._io import digest, naming_full_disk, read_json, write_json
+from voxmix._io import digest, naming_full_disk, read_mapping, write_json
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import ComputeSettings, Device
 from voxmix.downstream.cases import CaseSet
@@ -117,7 +117,7 @@ def _check(spec: FinetuneSpec, cases: CaseSet, encoder: PretrainedEncoder | None
     if (spec.checkpoint is None) != (encoder is None):
         raise InputError(f"initialization {spec.init} needs {'no ' if encoder else 'an '}encoder")
     path = folder / SPEC_FILE
-    if path.exists() and read_json(path).get("run_id") != spec.run_id:
+    if path.exists() and read_mapping(path).get("run_id") != spec.run_id:
         raise InputError(
             f"{folder} holds a run with other settings than those asked for; delete the folder to start again, or "
             "give the changed task a name of its own"

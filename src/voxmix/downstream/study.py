@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from voxmix._io import digest, naming_full_disk, read_json
+from voxmix._io import digest, naming_full_disk, read_mapping
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import Device
@@ -168,7 +168,7 @@ def pending_runs(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
         InputError: a finished run is of another protocol, so it may not stand beside the others.
     """
     for run in runs:
-        if is_finished(run.folder) and read_json(run.folder / RUN_RESULT).get("run_id") != run.spec.run_id:
+        if is_finished(run.folder) and read_mapping(run.folder / RUN_RESULT).get("run_id") != run.spec.run_id:
             raise InputError(
                 f"{run.folder} was finetuned with other settings, cases or weights than asked for now; delete it to "
                 "make it again, or give the changed task a name of its own (like: does that)"

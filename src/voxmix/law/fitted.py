@@ -296,4 +296,6 @@ class FittedLaw:
         Raises:
             InputError: no such file, another kind of file, or another format version.
         """
-        return cls.from_dict(_io.read_versioned(Path(path), kind="law", version=FORMAT))
+        value = _io.read_versioned(Path(path), kind="law", version=FORMAT)
+        with _io.naming_damage(Path(path), remedy="fit it again"):
+            return cls.from_dict(value)

@@ -167,7 +167,7 @@ def law_from_dict(value: dict[str, Any]) -> FittedLaw:
         )
     try:
         return _read(value)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"the law is damaged ({type(error).__name__}: {error}); fit it again") from None

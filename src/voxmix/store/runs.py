@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from voxmix._io import read_versioned
+from voxmix._io import naming_damage, read_versioned
 from voxmix.design import RunSpec
 from voxmix.errors import InputError
 from voxmix.measurement import MeasurementTable
@@ -62,25 +62,35 @@ def read_run(folder: Path) -> RunResult:
     """
     path = folder / RUN_RESULT
     value = read_versioned(path, kind="run", version=RESULT_FORMAT)
-    try:
+    with naming_damage(path, remedy="delete its folder, the run will be made again"):
         result = RunResult(
             spec=RunSpec.from_dict(value["spec"]),
-            losses=value["losses"],
-            draws=value["draws"],
-            unique_volumes=value["unique_volumes"],
-            volumes=value["volumes"],
+            losses={str(target): _figures(item) for target, item in value["losses"].items()},
+            draws={name: _count(item) for name, item in value["draws"].items()},
+            unique_volumes={name: _count(item) for name, item in value["unique_volumes"].items()},
+            volumes={name: _count(item) for name, item in value["volumes"].items()},
             seconds=float(value["seconds"]),
             details={key: value[key] for key in value.keys() - {"spec", "losses", "draws", "unique_volumes"}},
         )
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged ({error!r}); delete its folder, the run will be made again"
-        ) from None
     if result.run_id != folder.name:
         raise InputError(
             f"{path} is of run {result.run_id}, not {folder.name}; delete the folder, it was edited"
         )
     return result
+
+
+def _figures(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of one target; loss and loss_se are numbers or None."""
+    for name in ("loss", "loss_se"):
+        if not isinstance(item[name], int | float | None) or isinstance(item[name], bool):
+            raise TypeError(f"{name} is {item[name]!r}")
+    return dict(item)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{value!r} is no count")
+    return value
 
 
 def measurements(results: Iterable[RunResult], domains: tuple[str, ...]) -> MeasurementTable:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxmix._io import digest, naming_full_disk, read_json, write_json
+from voxmix._io import digest, naming_damage, naming_full_disk, read_json, read_mapping, write_json
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, StudyBusyError
 from voxmix.store.config import StudyConfig, read_config, write_config
@@ -131,7 +131,8 @@ class Study:
             if is_finished(path.parent):
                 continue
             try:
-                spec = RunSpec.from_dict(read_json(path))
+                with naming_damage(path, remedy="delete its folder"):
+                    spec = RunSpec.from_dict(read_json(path))
             except InputError:
                 found.append(path.parent)
                 continue
@@ -158,7 +159,16 @@ class Study:
 
     def _made(self) -> dict[str, str]:
         path = self.root / _MADE
-        return read_json(path) if path.exists() else {}
+        if not path.exists():
+            return {}
+        remedy = "delete it: finished runs stay, and the steps are checked against them again"
+        try:
+            made = read_mapping(path)
+        except InputError as error:
+            raise InputError(f"{error}, or {remedy}") from None
+        if not all(isinstance(value, str) for value in made.values()):
+            raise InputError(f"{path} is damaged (it should map steps to digests); {remedy}")
+        return made
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -190,5 +200,5 @@ class Study:
 def _holder(path: Path) -> str:
     try:
         return f"pid {json.loads(path.read_text(encoding='utf-8'))['pid']}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return "pid unknown"

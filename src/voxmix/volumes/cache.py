@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, UInt
 
-from voxmix._io import canonical_json, digest, read_versioned
+from voxmix._io import canonical_json, digest, naming_damage, read_versioned
 from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes.fill import Fill
 from voxmix.volumes.fitness import Fitness, judge_fills
@@ -69,9 +69,13 @@ class PreparedVolume:
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "PreparedVolume":
         """Return the volume written by :meth:`as_dict`."""
+        texts = ("key", "domain", "subject", "split", "file", "category")
+        if not all(isinstance(value.get(name, ""), str) for name in texts):
+            raise TypeError(f"a volume whose {', '.join(texts)} are not all texts")
         box = value.get("box")
+        x, y, z = (int(edge) for edge in value["shape"])
         plain = {
-            "shape": tuple(value["shape"]),
+            "shape": (x, y, z),
             "fill": Fill.from_dict(value.get("fill")),
             "box": None if box is None else (tuple(box[0]), tuple(box[1])),
         }
@@ -105,15 +109,15 @@ class PreparedCache:
         if not (root / INDEX).exists():
             raise InputError(f"no prepared volumes in {root}; run prepare first")
         value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
-        cache = cls(
-            root=root,
-            volumes=tuple(PreparedVolume.from_dict(item) for item in value["volumes"]),
-            recipe=Recipe.from_dict(value["recipe"]),
-            set_aside=tuple(value["set_aside"]),
-        )
-        if all("box" in item for item in value["volumes"]):
-            return cache
-        return replace(cache, volumes=tuple(cache._with_box(volume) for volume in cache.volumes))
+        with naming_damage(root / INDEX, remedy="prepare again: finished volumes are kept"):
+            cache = cls(
+                root=root,
+                volumes=tuple(PreparedVolume.from_dict(item) for item in value["volumes"]),
+                recipe=Recipe.from_dict(value["recipe"]),
+                set_aside=tuple(_aside_of(item) for item in value["set_aside"]),
+            )
+            boxed = all("box" in item for item in value["volumes"])
+        return cache if boxed else replace(cache, volumes=tuple(cache._with_box(v) for v in cache.volumes))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the index as JSON-like data."""
@@ -207,6 +211,10 @@ class PreparedCache:
 
     def _damaged(self, file: str) -> VoxmixError:
         return VoxmixError(f"{file} is missing or damaged in {self.root}; prepare again to make it anew")
+
+
+def _aside_of(item: dict[str, Any]) -> dict[str, str]:
+    return {**item, "domain": str(item["domain"]), "reason": str(item["reason"])}
 
 
 def volume_key(file: str, recipe: str) -> str:
