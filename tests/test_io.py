@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from voxmix._io import atomic_path, canonical_json, digest, naming_full_disk, read_versioned, write_json
+from voxmix._io import (
+    atomic_path,
+    canonical_json,
+    digest,
+    naming_full_disk,
+    read_json,
+    read_versioned,
+    write_json,
+)
 from voxmix.errors import InputError, VoxmixError
 
 
@@ -60,3 +68,27 @@ def test_a_full_disk_is_named(code: int, words: str, tmp_path: Path) -> None:
         raise OSError("63480 requested and 12224 written")  # what numpy.save raises on a full disk
     with pytest.raises(FileNotFoundError), naming_full_disk(tmp_path):
         raise FileNotFoundError(errno.ENOENT, "other errors pass")
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "is empty"),
+        (b"[" * 100_000, "nested too deep"),
+        (b"9" * 5000, "5000 digits"),
+        (b"1e400", "not a finite number"),
+        (b"NaN", "not a finite number"),
+        (b'"\xe9"', "not JSON"),
+        (b'"\\ud800"', "not JSON"),
+        (b"{,}", "not JSON"),
+    ],
+)
+def test_no_bytes_give_a_traceback(raw: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=words):
+        read_json(path)
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(path) == {"a": 1}
+    with pytest.raises(InputError, match="is a folder"):
+        read_json(tmp_path)
