@@ -192,3 +192,14 @@ def test_the_named_extras_exist():
     extras = project["optional-dependencies"]
     for name, library in (("train", "tensorboard"), ("mlflow", "mlflow"), ("wandb", "wandb")):
         assert any(requirement.startswith(library) for requirement in extras[name])
+
+
+def test_a_tracker_that_cannot_open_its_file_is_left_out(spec, tmp_path):
+    (tmp_path / "run").write_text("a file where the folder of events should be")
+    with pytest.warns(VoxmixWarning, match="tracker tensorboard failed and is left out") as said:
+        opened = Trackers.open(
+            ("tensorboard", "tensorboard"), spec=spec, folder=tmp_path / "run", steps_done=0
+        )
+    assert len(said) == 1
+    opened.log(1, {"loss": 1.0})
+    opened.finish({"CT": 1.0})

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from voxmix._optional import require
 from voxmix.design import RunSpec
-from voxmix.errors import InputError, VoxmixWarning
+from voxmix.errors import InputError, MissingDependencyError, VoxmixWarning
 
 _NAMELESS = "voxmix"  # where a library wants the name of the machine
 PLUG_INS = (
@@ -179,7 +179,7 @@ class Trackers:
 
     @classmethod
     def open(cls, names: Sequence[str], *, spec: RunSpec, folder: Path, steps_done: int) -> "Trackers":
-        """Start or go on with the named trackers.
+        """Start or go on with the named trackers; one that cannot start is left out with a warning.
 
         Raises:
             InputError: no tracker of that name is built in or installed.
@@ -192,8 +192,16 @@ class Trackers:
                 f"unknown trackers {unknown}; choose from {sorted({*BUILT_IN, *installed})}, or install a "
                 f"package with an entry point of group {PLUG_INS}"
             )
-        makers = {name: BUILT_IN.get(name) or installed[name].load() for name in names}
-        return cls({name: make(spec, folder, steps_done) for name, make in makers.items()})
+        opened: dict[str, Tracker] = {}
+        for name in dict.fromkeys(names):
+            try:
+                make = BUILT_IN.get(name) or installed[name].load()
+                opened[name] = make(spec, folder, steps_done)
+            except MissingDependencyError:
+                raise
+            except Exception as error:
+                _warn_of_failure(name, error)
+        return cls(opened)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Pass the figures of one step on."""
@@ -213,11 +221,15 @@ class Trackers:
         for name, tracker in list(self._trackers.items()):
             try:
                 do(tracker)
-            except Exception as error:  # a library or a server of others must not end a training
+            except Exception as error:
                 del self._trackers[name]
-                warnings.warn(
-                    f"tracker {name} failed and is left out from here ({error!r}); the run's metrics.jsonl is "
-                    "complete",
-                    VoxmixWarning,
-                    stacklevel=3,
-                )
+                _warn_of_failure(name, error)
+
+
+def _warn_of_failure(name: str, error: Exception) -> None:
+    """Say that a tracker is left out: a library, a disk or a server of others must not end a training."""
+    warnings.warn(
+        f"tracker {name} failed and is left out from here ({error!r}); the run's metrics.jsonl is complete",
+        VoxmixWarning,
+        stacklevel=4,
+    )
