@@ -6,7 +6,7 @@ STUDY ?= demo-study
 override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-srun test-light peers bench-volumes bench-pretraining fuzz bench-law coverage paired-tests bench-model \
+.PHONY: help setup demo test test-slow test-gpu test-srun test-light peers bench-volumes bench-pretraining fuzz bench-law coverage outliers paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint constraints clean
 .DEFAULT_GOAL := help
 
@@ -84,6 +84,9 @@ bench-law: peers  ## The law and the allocation against their peers: takes long;
 
 coverage: setup  ## Coverage of the law's intervals on 300 simulated worlds: takes long
 	$(BIN)/python benchmarks/law_coverage.py --worlds 300
+
+outliers: setup  ## How often right losses are called odd, and wrong ones found: minutes; TABLES names more tables
+	$(BIN)/python benchmarks/law_outliers.py --worlds 500 $(TABLES)
 
 paired-tests: setup  ## How often tests between initializations are wrong, on made-up scores: a minute
 	$(BIN)/python benchmarks/paired_tests.py

@@ -32,11 +32,13 @@ _END = np.log(2.0)  # beyond the end of a curve, where noise or a rise would lea
 _STEP = np.log(8.0)  # beyond the end of a curve, where a step would lead
 _STEEPEST = 3.0  # exponent of a step over far-apart budgets; the laws go to 2
 _ONE_WITNESS = 0.5  # the end of a curve is accused by its one neighbour, which may be the odd one itself
-_ALONE = np.log(3.0)  # of a whole cell beyond its curve
-_OTHERS = np.log(10.0)  # beyond all other losses of the target
+_ALONE = np.log(3.0)  # a whole cell beyond its curve
+_OTHERS = np.log(10.0)  # beyond all other losses of the target; beyond many, _ALONE is enough
+_MANY = 20
 _SPREADS = 6.0  # times the noise of one seed, on top of every factor
 _NAMED = 3  # odd losses that a sentence names
 _MAD = 1.4826  # median absolute deviation of a normal to its standard deviation
+_UNKNOWN = 0.15  # noise where neither twins nor curves of three budgets tell it
 _FEW = 6  # values that a median needs
 
 
@@ -170,7 +172,8 @@ def _noise(
         share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
         away = y[1:-1] - (1 - share) * y[:-2] - share * y[2:]
         lines[j] += (np.abs(away) / np.sqrt(1 + share**2 + (1 - share) ** 2)).tolist()
-    found = np.zeros(len(table.domains))
+    told = any(twins.values()) or any(lines.values())
+    found = np.full(len(table.domains), 0.0 if told else _UNKNOWN)
     for gaps in (twins, lines):
         pool = [gap for values in gaps.values() for gap in values]
         for j in range(len(found)):
@@ -281,4 +284,5 @@ def _by_others(rest: Float[np.ndarray, " cell"]) -> _Allowed:
     """Return what all other losses of the target allow, for a mixture that was run at one budget only."""
     if len(rest) < _FEW:
         return _Allowed(-np.inf, np.inf, 0.0, 0.0, 0.0)
-    return _Allowed(float(rest.min()), float(rest.max()), _OTHERS, _OTHERS, float(np.median(rest)))
+    beyond = _OTHERS if len(rest) < _MANY else _ALONE
+    return _Allowed(float(rest.min()), float(rest.max()), beyond, beyond, float(np.median(rest)))
