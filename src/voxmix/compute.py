@@ -1,5 +1,6 @@
 """How a run is computed, as opposed to what it computes: nothing here enters a run's id."""
 
+import os
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +22,8 @@ class ComputeSettings:
         compile: let ``torch.compile`` fuse the network; pays for long runs, needs a C++ compiler on a CPU.
         loaders: threads that read crops ahead; 0 reads in the training thread. One pays where files lie on a slow or
             distant disk.
+        threads: threads of a CPU that each process computes with. None: the cores, shared out among the processes that run
+            at once, at most ``OMP_NUM_THREADS`` where that is set.
         checkpoint_seconds: time between states written to disk.
         pictures: keep a picture of every domain's reconstruction in the run's folder; it shows slices of volumes.
         trackers: what else follows the losses: ``tensorboard``, ``mlflow``, ``wandb``, or a plug-in.
@@ -38,6 +41,7 @@ class ComputeSettings:
     micro_batch: int | None = None
     compile: bool = False
     loaders: int = 0
+    threads: int | None = None
     checkpoint_seconds: float = 60.0
     pictures: bool = True
     trackers: tuple[str, ...] = ("tensorboard",)
@@ -51,8 +55,28 @@ class ComputeSettings:
             raise InputError(
                 f"micro_batch must be at least 1 draw, got {self.micro_batch}; leave it out for whole batches"
             )
+        if self.threads is not None and self.threads < 1:
+            raise InputError(
+                f"threads must be at least 1, got {self.threads}; leave it out to share the cores out"
+            )
+
+    def threads_of_each(self, processes: int, *, cores: int) -> int:
+        """Return the threads of each of so many processes that compute at once on so many cores.
+
+        More threads than free cores wait for each other at every product: on a busy machine a run with two is many times
+        slower than with one.
+        """
+        if self.threads is not None:
+            return self.threads
+        return max(1, min(cores // processes, _asked_threads() or cores))
 
     @property
     def processes(self) -> int:
         """How many processes share a batch."""
         return self.devices * self.nodes
+
+
+def _asked_threads() -> int | None:
+    """Return what ``OMP_NUM_THREADS`` says (a number, or one per level of nesting); None where it says nothing."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else None

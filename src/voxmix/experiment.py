@@ -288,7 +288,7 @@ def train_pending(
         evaluation_path=study.evaluation_path,
         compute=study.config.compute,
         workers=at_once,
-        threads=max(1, cores() // (at_once * study.config.compute.devices)),
+        threads=study.config.compute.threads_of_each(at_once * study.config.compute.devices, cores=cores()),
         progress=lambda done, _: progress(finished + done, total),
     )
     progress(total - sum(failed.spec.budget for failed in failures), total)

@@ -346,3 +346,16 @@ def test_the_rate_warms_up_in_fixed_steps_and_ends_near_zero():
         assert np.all(np.diff(rates[:11]) > 0)
         assert np.all(np.diff(rates[10:]) < 0)
         assert 0 < rates[-1] < 1e-3
+
+
+def test_threads_of_the_settings_are_used_and_change_no_name(
+    finished, spec, cache, evaluation, tmp_path, same_run
+):
+    folder, before = tmp_path / spec.run_id, torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        train(spec, cache=cache, evaluation=evaluation, folder=folder, compute=ComputeSettings(threads=1))
+    finally:
+        torch.set_num_threads(before)
+    assert read_run(folder).details["computed"]["threads"] == 1
+    assert same_run(folder, finished)

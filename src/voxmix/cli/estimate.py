@@ -66,7 +66,7 @@ def estimate(
     )  # runs share the one device that is not here
     measured = None
     if tflops is None:
-        threads = max(1, cores() // (at_once * compute.devices))
+        threads = compute.threads_of_each(at_once * compute.devices, cores=cores())
         with waiting("making a few steps"):
             measured = probe(specs[0], compute=compute, threads=threads, seconds=seconds)
     found = estimate_runs(
@@ -129,7 +129,7 @@ def _show(found: "Estimate", measured: "Probe | None", *, tflops: float | None) 
     elif tflops is not None:
         emit(f"no probe: {tflops:g} TFLOP/s taken as given")
     emit(f"disk: {size_text(found.disk_bytes)} for weights, and states of runs under way")
-    emit(f"in all: {_time(found.seconds)} with {found.at_once} run(s) at a time")
+    emit(f"in all: {_time(found.seconds)} with {found.at_once} run(s) at a time{_threads(measured)}")
     if measured is not None:
         _warn(found, measured)
 
@@ -143,6 +143,12 @@ def _warn(found: "Estimate", measured: "Probe") -> None:
             f"{size_text(measured.installed_bytes)}; set compute.micro_batch, lower workers, crop or width, or use a "
             "GPU with more memory"
         )
+
+
+def _threads(measured: "Probe | None") -> str:
+    if measured is None or measured.on_gpu:
+        return ""
+    return f", {measured.threads} thread(s) each (compute.threads, --threads, OMP_NUM_THREADS)"
 
 
 def _operations(count: float) -> str:

@@ -42,6 +42,10 @@ class ComputeFlags:
     loaders: Annotated[
         int | None, typer.Option("--loaders", help="Threads per run that read crops ahead; 0: none.")
     ] = None
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", help="Threads of a CPU per run; the cores shared out if left out."),
+    ] = None
     trackers: Annotated[
         list[str] | None, typer.Option("--tracker", help="tensorboard, mlflow, wandb; repeat for more.")
     ] = None

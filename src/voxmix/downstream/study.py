@@ -204,7 +204,7 @@ def finetune_pending(
     root = downstream_dir(study, pending[0].spec.protocol.task.name) / "cases"
     shared = _Shared(
         cases=open_cases(pending[0].spec.protocol.task, root),
-        threads=max(1, cores() // workers),
+        threads=compute.threads_of_each(workers, cores=cores()),
         device=compute.device,
         checkpoint_seconds=compute.checkpoint_seconds,
         surface=surface,

@@ -70,6 +70,7 @@ def train(
         return
     check_belongs(spec, cache=cache, evaluation=evaluation, folder=folder)
     plan_run(spec, budget_in_draws(spec), cache=cache)  # refuses before anything is written
+    threads = threads or compute.threads
     if threads is not None:
         torch.set_num_threads(threads)
     fabric = launch_fabric(compute, precision=spec.training.precision, device_index=device_index)
