@@ -4,6 +4,7 @@ import warnings
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,13 @@ def read_header(file: Path) -> Any:
                 _check_deflated(file)
         except pydicom.errors.InvalidDicomError:
             pass  # Without the 128 bytes in front, as old programs write.
-        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_wanted(), force=True)
+
+
+@lru_cache(maxsize=1)
+def _wanted() -> list[Any]:
+    tag = require("pydicom", extra="imaging").tag.Tag
+    return [tag(element) for element in _TAGS]
 
 
 def _check_deflated(file: Path) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 Part = tuple[bool, float, str]
@@ -197,18 +198,27 @@ def tells_of(
 
     ``skip`` are the dimensions that count places (:func:`place_dimensions`).
     """
-    tells = {name: header.get(name) for name in KEYWORDS if name in header}
+    present = header.keys()
+    tells = {name: header[tag].value for name, tag in _tags().items() if tag in present}
     for name, (group, creator, element) in _PRIVATE.items():
-        try:
-            tells[name] = _plain(header.private_block(group, creator)[element].value)
-        except (KeyError, AttributeError):
-            continue
+        if (group << 16) + 0x1000 + element in present:
+            try:
+                tells[name] = _plain(header.private_block(group, creator)[element].value)
+            except (KeyError, AttributeError):
+                continue
     for holder in (shared, frame):
         _gather(holder, tells, depth=3)
     if "DimensionIndexValues" in tells:
         values = _list(tells["DimensionIndexValues"])
         tells["DimensionIndexValues"] = [value for place, value in enumerate(values) if place not in skip]
     return {**tells, "frame": frame_number}
+
+
+@lru_cache(maxsize=1)
+def _tags() -> dict[str, int]:
+    from pydicom.datadict import tag_for_keyword
+
+    return {name: tag for name in KEYWORDS if (tag := tag_for_keyword(name)) is not None}
 
 
 def place_dimensions(header: Any) -> tuple[int, ...]:
