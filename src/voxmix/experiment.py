@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,17 +139,29 @@ def propose_for(manifest: Manifest, start: presets.Preset) -> tuple[tuple[Fields
     return seen, proposal
 
 
-def read_manifest(path: Path, settings: DataSettings) -> Manifest:
-    """Return the volumes of a folder in any known layout or of a table, of the wanted domains, split by subject."""
-    found = _read_wanted(path, settings)
+def read_manifest(path: Path, settings: DataSettings, *, rules: Iterable[str] = ()) -> Manifest:
+    """Return the volumes of a folder in any known layout or of a table, of the wanted domains, split by subject.
+
+    Raises:
+        InputError: ``rules``, the domains that a recipe names, hold one that is not there.
+    """
+    found = _read_wanted(path, settings, rules)
     return found.split(seed=settings.split_seed, fraction=settings.validation_fraction)
 
 
-def _read_wanted(path: Path, settings: DataSettings) -> Manifest:
+def _read_wanted(path: Path, settings: DataSettings, rules: Iterable[str] = ()) -> Manifest:
     from voxmix.volumes.persons import join
     from voxmix.volumes.sources import read_source
 
     manifest, _ = read_source(path, exclude=settings.exclude)
+    there = {*manifest.domains, *(item.domain for item in manifest.set_aside), *settings.exclude}
+    unknown = [name for name in rules if name not in there]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], manifest.domains, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the domains are {', '.join(manifest.domains)}"
+        raise InputError(
+            f"recipe.intensity names {unknown[0]!r}, which none of the volumes belongs to; {hint}"
+        )
     chosen = manifest.select(settings.domains) if settings.domains else manifest
     return join(chosen, settings.subject_pattern) if settings.subject_pattern else chosen
 
@@ -199,9 +212,10 @@ def prepare_study(
         raise InputError(
             f"the study's volumes are not at {source}; mend data.path in {study.root / 'study.yaml'}"
         )
+    recipe = study_recipe(study)
     preparation = prepare(
-        read_manifest(source, study.config.data),
-        recipe=study_recipe(study),
+        read_manifest(source, study.config.data, rules=recipe.intensity),
+        recipe=recipe,
         root=study.cache_dir,
         source=source,
         workers=workers_of(study),

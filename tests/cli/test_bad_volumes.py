@@ -181,3 +181,13 @@ def test_spacing_and_crop_of_a_new_study_fit_its_fields(volumes: Path, tmp_path:
     assert "Fields of view in mm" in text
     done = voxmix("prepare", "s", "--json", cwd=tmp_path)
     assert all(item["padding"] <= 0.5 for item in json.loads(done.stdout)["fitness"])
+
+
+def test_a_rule_for_a_misspelt_domain_is_named_before_anything_is_made(volumes: Path, tmp_path: Path) -> None:
+    assert voxmix("init", "s", "--data", str(volumes), cwd=tmp_path).returncode == 0
+    path = tmp_path / "s" / "study.yaml"
+    path.write_text(path.read_text().replace("ABD-CT:", "ABD-CTT:"))
+    done = voxmix("prepare", "s", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean 'ABD-CT'" in done.stderr
+    assert not (tmp_path / "s" / "cache" / "index.json").exists()

@@ -92,7 +92,7 @@ def open_study(root: Path, *, check: bool = True) -> "Study":
 
     if not root.exists():
         raise InputError(
-            f"no such study: {root}; make one with: voxmix init {shlex.quote(str(root))} --data DIR"
+            f"{root} is not a study, and there is no such folder; make one with: voxmix init {shlex.quote(str(root))} --data DIR"
         )
     if not is_study(root):
         raise InputError(f"{root} is {_what(root)}; give the folder of a study (voxmix init makes one)")
