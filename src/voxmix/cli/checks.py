@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from voxmix.volumes import Manifest
     from voxmix.volumes.audit import Finding
     from voxmix.volumes.fitness import Fitness
+    from voxmix.volumes.manifest import SetAside
 
 _SHOWN = 20
+_NAMED = 3
 FITNESS_HEADERS = ["padding", "one value", "at 0", "at 1"]
 
 
@@ -80,7 +82,20 @@ def say_set_aside(found: "Manifest") -> None:
 
     for remark in remarks(found):
         note(remark)
-    for aside in found.set_aside[:_SHOWN]:
-        note(f"set aside {aside.path}: {aside.reason}")
-    if len(found.set_aside) > _SHOWN:
-        note(f"and {len(found.set_aside) - _SHOWN} more set aside (all of them in a .json manifest)")
+    say_aside(found.set_aside)
+
+
+def say_aside(items: Sequence["SetAside"]) -> None:
+    """Name on stderr what was set aside: a few files of one domain and reason each, many in one line."""
+    groups: dict[tuple[str, str], list[SetAside]] = {}
+    for item in items:
+        groups.setdefault((item.domain, item.reason), []).append(item)
+    for (domain, reason), found in list(groups.items())[:_SHOWN]:
+        said = "not used as a label:" if found[0].is_label else "set aside"
+        if len(found) <= _NAMED:
+            for item in found:
+                note(f"{said} {item.path}: {reason}")
+        else:
+            note(f"{said} {len(found)} files of {domain}, first {found[0].path}: {reason}")
+    if len(groups) > _SHOWN:
+        note(f"and {len(groups) - _SHOWN} more reasons to set files aside (all of them in a .json manifest)")

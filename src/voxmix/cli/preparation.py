@@ -12,6 +12,7 @@ from voxmix.cli.checks import (
     counts_of,
     fitness_cells,
     fitness_value,
+    say_aside,
     say_findings,
     say_fitness,
 )
@@ -39,8 +40,7 @@ def prepare_volumes(study: "Study") -> "Preparation":
 
 
 def _say_what_was_odd(preparation: "Preparation", *, crop: int | None = None) -> None:
-    for aside in preparation.set_aside:
-        note(f"set aside {aside.path}: {aside.reason}")
+    say_aside(preparation.set_aside)
     for path, remark in preparation.notes:
         note(f"{path}: {remark}")
     for remark in preparation.remarks:
@@ -53,7 +53,7 @@ def _say_what_was_odd(preparation: "Preparation", *, crop: int | None = None) ->
 def show_preparation(preparation: "Preparation") -> None:
     """Print how many volumes each domain has, and medians of what they consist of."""
     train, held_out = preparation.cache.counts("train"), preparation.cache.counts("validation")
-    aside = [item.domain for item in preparation.set_aside]
+    aside = [item.domain for item in preparation.set_aside if not item.is_label]
     fitness = {item.domain: item for item in preparation.cache.fitness()}
     rows = [
         [name, str(train[name]), str(held_out[name]), str(aside.count(name)), *fitness_cells(fitness[name])]

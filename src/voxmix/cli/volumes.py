@@ -20,7 +20,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value i
 LayoutOption = Annotated[
     str | None,
     typer.Option(
-        help="folder, bids, nnunet, decathlon, nnssl, amos, brats, hecktor, bhsd, oasis, medmnist or synbrain; "
+        help="folder, bids, nnunet, decathlon, nnssl, amos, brats, hecktor, bhsd, totalsegmentator, oasis, medmnist or "
+        "synbrain; "
         "detected when left out."
     ),
 ]
@@ -101,7 +102,9 @@ def manifest(
         try:
             found = found.split(seed=seed, fraction=validation, like=known)
         except InputError as error:
-            raise InputError(f"{error}; or list the volumes without a split: --no-split") from None
+            raise InputError(
+                f"{error} (--exclude); or list the volumes without a split: --no-split"
+            ) from None
     if out is not None:
         _say_who_moved(found, out)
         write_table(found, out)
@@ -165,7 +168,8 @@ def _manifest_value(found: "Manifest", *, layouts: Sequence[str], out: Path | No
 
 def _show_manifest(found: "Manifest") -> None:
     train, held_out = found.counts("train"), found.counts("validation")
-    aside = [item.domain for item in found.set_aside]
+    aside = [item.domain for item in found.set_aside if not item.is_label]
+    others = [item.domain for item in found.set_aside if item.is_label]
     rows = [
         [
             name,
@@ -175,10 +179,13 @@ def _show_manifest(found: "Manifest") -> None:
             str(train[name]),
             str(held_out[name]),
             str(aside.count(name)),
+            str(others.count(name)),
         ]
         for name, count in found.counts().items()
     ]
-    headers = ["domain", "volumes", "subjects", "with labels", "training", "validation", "set aside"]
+    headers = [
+        "domain", "volumes", "subjects", "with labels", "training", "validation", "set aside", "other labels",
+    ]  # fmt: skip
     emit_table("Volumes", headers, rows)
 
 

@@ -45,7 +45,9 @@ def build_cases(
         VoxmixError: the disk is full or cannot be written.
     """
     sources = read_sources(task, data)
-    recipe = replace(recipe, intensity={task.domain: task.intensity or recipe.rule(task.domain)})
+    # A task names its images itself: shapes of few values (AdrenalMNIST3D, VesselMNIST3D) are what it asks for.
+    rule = task.intensity or recipe.rule(task.domain)
+    recipe = replace(recipe, intensity={task.domain: rule}, masks=(task.domain,))
     if task.zoom:
         sources = _filling(task, sources, crop, recipe)
     if task.zoom or task.keep_frame:

@@ -1,19 +1,21 @@
 """Generic archives that name their own files: BIDS, nnU-Net raw, Decathlon JSON, nnssl JSON."""
 
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxmix._io import read_json
 from voxmix.domain import check_domain_name
-from voxmix.errors import InputError
-from voxmix.volumes.layouts import split_suffix
+from voxmix.errors import InputError, VoxmixWarning
+from voxmix.volumes.layouts import NOT_THERE, is_junk, one_per_name, split_suffix, volumes_in, walk
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
+from voxmix.volumes.pairing import File, pair, without_channel
 
 _BIDS_FOLDERS = ("anat", "pet", "ct")
-_BIDS_NAMES = {"T1w": "T1", "T2w": "T2", "pet": "PET", "ct": "CT"}
 
 
 def safe_name(text: str) -> str:
@@ -22,16 +24,24 @@ def safe_name(text: str) -> str:
 
 
 def below(root: Path, given: str) -> Path:
-    """Return a path that an archive names, which must stay below its folder.
+    """Return a path that an archive names, which must stay below its folder; an absolute path into it is one.
 
     Raises:
-        InputError: it is absolute or leads out of the folder.
+        InputError: it leads out of the folder.
     """
-    folder = Path(os.path.abspath(root))
-    target = Path(os.path.normpath(folder / given))
-    if Path(given).is_absolute() or not target.is_relative_to(folder):
+    target, inside = _anywhere(root, given)
+    if not inside and Path(_slashes(given)).is_absolute():
+        real = Path(os.path.realpath(root))  # The list may name the folder that a link leads to.
+        inside = target.is_relative_to(real)
+        target = Path(os.path.abspath(root)) / target.relative_to(real) if inside else target
+    if not inside or re.match(r"[A-Za-z]:", given):
         raise InputError(f"{root} lists a file outside itself: {given}; correct the list")
     return target
+
+
+def _slashes(given: str) -> str:
+    """Return a path with the slashes of this system; a list from Windows has the others."""
+    return given if os.sep == "\\" else given.replace("\\", "/")
 
 
 def gather(records: Iterator[VolumeRecord | SetAside]) -> Manifest:
@@ -42,10 +52,14 @@ def gather(records: Iterator[VolumeRecord | SetAside]) -> Manifest:
         if isinstance(item, SetAside):
             lost.append(item)
         elif not item.path.exists():
-            lost.append(SetAside(path=item.path, domain=item.domain, reason="no such file"))
+            reason = NOT_THERE if item.path.is_symlink() else "no such file"
+            lost.append(SetAside(path=item.path, domain=item.domain, reason=reason))
         else:
             kept.append(item)
     return Manifest(records=tuple(kept), set_aside=tuple(lost))
+
+
+NO_LABEL = "label map: no such file"
 
 
 def existing(path: Path) -> Path | None:
@@ -53,70 +67,209 @@ def existing(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
+_SCANS = {"T1w": "T1", "T2w": "T2", "FLAIR": "FLAIR", "PDw": "PD", "T2starw": "T2STAR", "inplaneT1": "T1",
+          "inplaneT2": "T2", "PDT2": "PDT2", "angio": "ANGIO", "pet": "PET", "ct": "CT"}  # fmt: skip
+"""BIDS suffixes of scans, and their domains. All others are maps, masks or parts of a multi-part acquisition."""
+
+
 def read_bids(root: Path) -> Manifest:
     """Return the images of ``sub-*/[ses-*/]{anat,pet,ct}``, one domain per suffix (T1, T2, FLAIR, PET, ...).
 
-    Derivatives and source data are passed over. The subject is ``sub-<label>``, whatever the session.
+    Derivatives and source data are passed over. The subject is ``sub-<label>``, whatever the session. Quantitative maps,
+    parts of an acquisition (MP2RAGE inversions), phase, real and imaginary parts, and masks are set aside.
     """
+    return gather(
+        item
+        for folder in sorted(root.glob("sub-*"))
+        for place, names in walk(folder)
+        if place.name in _BIDS_FOLDERS
+        for item in _bids_folder(place, names, subject=folder.name)
+    )
 
-    def records() -> Iterator[VolumeRecord]:
-        for path in sorted(root.glob("sub-*/**/*.nii*")):
-            stem, suffix = split_suffix(path.name)
-            if suffix and path.parent.name in _BIDS_FOLDERS:
-                name = stem.rsplit("_", 1)[-1]
-                subject = path.relative_to(root).parts[0]
-                yield VolumeRecord(path=path, domain=safe_name(_BIDS_NAMES.get(name, name)), subject=subject)
 
-    return gather(records())
+def _bids_folder(place: Path, names: Sequence[str], *, subject: str) -> Iterator[VolumeRecord | SetAside]:
+    chosen, lost = one_per_name(place, names)
+    found = pair([File(path=path, stem=stem) for stem, path in chosen.items()])
+    for path, reason in (*lost, *found.others):
+        yield SetAside(path=path, domain=_bids_domain(split_suffix(path.name)[0]), reason=reason)
+    for image in found.images:
+        domain, reason = _bids_domain(image.stem), _no_bids_scan(image.stem)
+        if reason:
+            yield SetAside(path=image.path, domain=domain, reason=reason)
+        else:
+            label = found.labels.get(image.path)
+            yield VolumeRecord(path=image.path, domain=domain, subject=subject, label=label)
+
+
+def _bids_domain(stem: str) -> str:
+    suffix = stem.rsplit("_", 1)[-1]
+    return safe_name(_SCANS.get(suffix, suffix))
+
+
+def _no_bids_scan(stem: str) -> str:
+    """Return why a file is no scan, or "" for one."""
+    entities = stem.split("_")
+    part = next((entity.removeprefix("part-") for entity in entities if entity.startswith("part-")), "mag")
+    if part != "mag":
+        return "phase, real or imaginary part: only magnitudes are scans"
+    if entities[-1] not in _SCANS:
+        return "a map, or one part of an acquisition: no scan (T1w, T2w, FLAIR, PDw, T2starw, angio, pet and ct are)"
+    return ""
+
+
+_NNUNET_PARTS = (
+    ("imagesTr", "labelsTr"),
+    ("imagesVa", "labelsVa"),
+    ("imagesVal", "labelsVal"),
+    ("imagesTs", "labelsTs"),
+)
 
 
 def read_nnunet(root: Path) -> Manifest:
     """Return the images of one nnU-Net raw data set, a domain ``<name>-<channel>`` per channel.
 
-    ``imagesTr/<case>_<channel>.*`` with ``labelsTr/<case>.*``; ``imagesTs`` has no labels.
-    """
-    described = _object(root / "dataset.json")
-    channels: Mapping[str, str] = described.get("channel_names") or described.get("modality") or {}
-    ending = described.get("file_ending", ".nii.gz")
-    name = described.get("name") or root.name.split("_", 1)[-1]
+    ``imagesTr/<case>_<channel>.*`` with ``labelsTr/<case>.*``; ``imagesTs`` has no labels. Files count whatever their
+    format is, also where ``file_ending`` names another. With the ``dataset`` key the list itself names the files, which
+    may lie elsewhere, as in nnU-Net; a warning says so.
 
-    def records() -> Iterator[VolumeRecord]:
-        for images, labels in (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs")):
-            for path in sorted((root / images).glob(f"*{ending}")):
-                case, _, channel = path.name.removesuffix(ending).rpartition("_")
-                if not channel.isdecimal():
-                    continue
-                label = root / labels / f"{case}{ending}"
-                domain = safe_name(f"{name}-{channels.get(str(int(channel)), channel)}")
-                yield VolumeRecord(path=path, domain=domain, subject=case, label=existing(label))
+    Warns:
+        VoxmixWarning: the list names files outside the data set's folder.
+    """
+    described = _object(root / "dataset.json") if (root / "dataset.json").is_file() else {}
+    channels = _channels(described)
+    name = str(described.get("name") or re.sub(r"^(Dataset|Task)\d+_", "", root.resolve().name))
+
+    def domain(channel: str) -> str:
+        return safe_name(f"{name}-{channels.get(int(channel), channel)}")
+
+    if isinstance(described.get("dataset"), dict):
+        return gather(_nnunet_listed(root, described["dataset"], domain))
+
+    def records() -> Iterator[VolumeRecord | SetAside]:
+        for images, labels in _NNUNET_PARTS:
+            chosen, lost = volumes_in(root / images)
+            maps, lost_maps = volumes_in(root / labels)
+            for path, reason in (*lost, *lost_maps):
+                yield SetAside(path=path, domain=domain("0000"), reason=reason)
+            numbered = any(without_channel(stem) != stem for stem in chosen)
+            for stem, path in chosen.items():
+                case, channel = without_channel(stem), stem[-4:]
+                if case == stem or (case not in maps and stem in maps):
+                    if numbered and stem not in maps:
+                        reason = "its name ends in no number of a channel (_0000)"
+                        yield SetAside(path=path, domain=domain("0000"), reason=reason)
+                        continue
+                    case, channel = stem, "0000"
+                yield VolumeRecord(path=path, domain=domain(channel), subject=case, label=maps.get(case))
 
     return gather(records())
+
+
+def _nnunet_listed(
+    root: Path, listed: Mapping[str, Any], domain: Callable[[str], str]
+) -> Iterator[VolumeRecord | SetAside]:
+    outside = 0
+    for case, entry in listed.items():
+        label, inside = None, True
+        if isinstance(entry.get("label"), str):
+            label, inside = _anywhere(root, entry["label"])
+        outside += not inside
+        if label is not None and not label.exists():
+            yield SetAside(path=label, domain=domain("0000"), reason=NO_LABEL)
+        for index, given in enumerate(entry["images"]):
+            path, inside = _anywhere(root, given)
+            outside += not inside
+            yield VolumeRecord(
+                path=path,
+                domain=domain(f"{index:04d}"),
+                subject=case,
+                label=None if label is None else existing(label),
+            )
+    if outside:
+        warnings.warn(
+            f"the list of {root} (dataset.json, key dataset) names {outside} files outside its folder, as nnU-Net allows; "
+            "they are used",
+            VoxmixWarning,
+            stacklevel=2,
+        )
+
+
+def _anywhere(root: Path, given: str) -> tuple[Path, bool]:
+    """Return a path that a list names, and whether it lies in the list's folder."""
+    folder = Path(os.path.abspath(root))
+    target = Path(os.path.normpath(folder / _slashes(given)))
+    return target, target.is_relative_to(folder)
+
+
+def _channels(described: Mapping[str, Any]) -> dict[int, str]:
+    """Return the number of each channel and its name: ``{"0": "CT"}``, ``{"CT": 0}`` or ``["CT"]``."""
+    given = described.get("channel_names") or described.get("modality") or {}
+    pairs = enumerate(given) if isinstance(given, list) else given.items() if isinstance(given, dict) else ()
+    found: dict[int, str] = {}
+    for key, value in pairs:
+        number, name = (key, value) if _is_number(key) else (value, key)
+        if not _is_number(number):
+            raise InputError(
+                f'the channels of dataset.json are {given!r}; give them as {{"0": "CT"}}, a name per number'
+            )
+        found[int(number)] = str(name)
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and value.isdecimal() and len(value) < 5)
 
 
 def read_decathlon(root: Path) -> Manifest:
     """Return the images of one Medical Segmentation Decathlon task, by its ``dataset.json``.
 
     A domain ``<name>-<modality>`` per modality; where there are several, images are 4D and each record
-    names its volume.
+    names its volume. Entries are names of files, or objects with an image (one, or a list with one per modality) and,
+    if there is one, a label.
     """
     described = _object(root / "dataset.json")
-    modality: Mapping[str, str] = described.get("modality", {"0": ""})
+    modality = _channels(described) or {0: ""}
+    name = described.get("name") or root.resolve().name
 
-    def records() -> Iterator[VolumeRecord]:
-        for entry in [*described.get("training", []), *described.get("test", [])]:
-            given = entry if isinstance(entry, str) else entry["image"]
-            label = None if isinstance(entry, str) else existing(below(root, entry["label"]))
-            path = below(root, given)
-            for index, kind in modality.items():
-                yield VolumeRecord(
-                    path=path,
-                    domain=safe_name(f"{described.get('name', root.name)}-{kind}"),
-                    subject=split_suffix(path.name)[0],
-                    label=label,
-                    volume=int(index) if len(modality) > 1 else None,
-                )
+    def records() -> Iterator[VolumeRecord | SetAside]:
+        for key in ("training", "validation", "test", "testing"):
+            for entry in described.get(key) or []:
+                yield from _decathlon_entry(root, entry, name, modality)
 
-    return gather(records())
+    found = gather(records())
+    taken = [*(record.path for record in found.records), *(item.path for item in found.set_aside)]
+    listed = {os.path.abspath(path) for path in taken}
+    domain = safe_name(f"{name}-{next(iter(modality.values()))}")
+    more = [
+        SetAside(path=path, domain=domain, reason="not in the data set's list (dataset.json)")
+        for part in ("imagesTr", "imagesTs")
+        for path in volumes_in(root / part)[0].values()
+        if os.path.abspath(path) not in listed
+    ]
+    return replace(found, set_aside=(*found.set_aside, *more))
+
+
+def _decathlon_entry(
+    root: Path, entry: Any, name: Any, modality: Mapping[int, str]
+) -> Iterator[VolumeRecord | SetAside]:
+    given, label = (entry["image"], entry.get("label")) if isinstance(entry, dict) else (entry, None)
+    labeled = below(root, label) if isinstance(label, str) else None
+    files = [below(root, text) for text in (given if isinstance(given, list) else [given])]
+    for index, kind in modality.items():
+        path = files[index] if len(files) > 1 else files[0]
+        domain, stem = safe_name(f"{name}-{kind}"), split_suffix(path.name)[0]
+        if is_junk(path.name):
+            yield SetAside(path=path, domain=domain, reason="a file that a system left, no volume")
+            continue
+        if labeled is not None and not labeled.exists():
+            yield SetAside(path=labeled, domain=domain, reason=NO_LABEL)
+        yield VolumeRecord(
+            path=path,
+            domain=domain,
+            subject=without_channel(split_suffix(files[0].name)[0]) if len(files) > 1 else stem,
+            label=None if labeled is None else existing(labeled),
+            volume=index if len(modality) > 1 and len(files) == 1 else None,
+        )
 
 
 def read_nnssl(root: Path) -> Manifest:
@@ -149,7 +302,28 @@ def _nnssl_record(root: Path, image: Mapping[str, Any], *, subject: str) -> Volu
 
 
 def _object(path: Path) -> dict[str, Any]:
-    value = read_json(path)
+    value = read_list(path)
     if not isinstance(value, dict):
         raise InputError(f"{path} should hold a JSON object; give the data set's own file")
     return value
+
+
+def read_list(path: Path) -> Any:
+    """Return the JSON of a data set's own list, also with a byte-order mark or a comma after the last item.
+
+    Raises:
+        InputError: no such file, or not JSON.
+    """
+    try:
+        raw = path.read_bytes()
+        text = raw.decode(json.detect_encoding(raw))
+        # Texts are matched first, so that a comma in one is left alone.
+        return json.loads(re.sub(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', lambda found: found[1] or "", text))
+    except FileNotFoundError:
+        raise InputError(
+            f"no such file: {path}; give the folder into which the data set was unpacked"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give the data set's own file") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); mend it, or write a CSV of the volumes") from None

@@ -16,6 +16,7 @@ from voxmix.errors import InputError
 from voxmix.volumes.fitness import Fitness, complaints_of, judge_fills
 from voxmix.volumes.intensity import SOFT_TISSUE_WINDOW, rule_from_name
 from voxmix.volumes.manifest import Manifest
+from voxmix.volumes.masks import NO_SCAN
 from voxmix.volumes.persons import propose
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.survey import Survey, survey_all
@@ -24,6 +25,7 @@ Kind = Literal[
     "leak",
     "person",
     "unreadable",
+    "mask",
     "modality",
     "offset",
     "saturated",
@@ -95,6 +97,7 @@ def audit(
       out in another manifest, or in one that has no split (only of a manifest that is split);
     - person: its subject looks like one of several sessions of a person (:mod:`voxmix.volumes.persons`);
     - unreadable: the reason for which preparing would set it aside;
+    - mask: a label map among the scans, by its voxels (its values are not compared with those of scans);
     - modality: a CT without air or without a range of HU, an MR or PET with values as low as air in CT;
     - offset, saturated, blank (with a ``recipe``): HU + 1024 where its rule is for HU; over a fifth of the voxels
       above its rule's range; nearly all voxels one value. Padding is said by domain: :attr:`Audit.fitness`;
@@ -136,6 +139,7 @@ def judge(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
     """Return what is odd about files beside the others of their domain, worst kind first; leaks are apart."""
     return (
         *_unreadable(surveys),
+        *(_find("mask", s, NO_SCAN) for s in surveys if s.label_map),
         *_by_domain(surveys, _modality),
         *_poor(surveys),
         *_duplicates(surveys),
@@ -263,9 +267,13 @@ def _duplicates(surveys: Sequence[Survey]) -> Iterator[Finding]:
 def _by_domain(
     surveys: Sequence[Survey], judge_group: Callable[[str, Sequence[Survey]], Iterator[Finding]]
 ) -> Iterator[Finding]:
-    """Yield what is odd among the readable files of each domain."""
+    """Yield what is odd among the readable scans of each domain."""
     for domain in sorted({s.record.domain for s in surveys}):
-        group = [s for s in surveys if s.record.domain == domain and not s.reason and any(s.spacing_mm)]
+        group = [
+            s
+            for s in surveys
+            if s.record.domain == domain and not (s.reason or s.label_map) and any(s.spacing_mm)
+        ]
         if group:
             yield from judge_group(domain, group)
 

@@ -65,6 +65,11 @@ class SetAside:
     reason: str
     digest: str = ""
 
+    @property
+    def is_label(self) -> bool:
+        """Whether the file is a label map or the like by its place or name: no scan was lost."""
+        return self.reason.startswith(("label map", "probability map", "no such label"))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:

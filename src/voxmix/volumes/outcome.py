@@ -15,6 +15,7 @@ from voxmix.volumes.fill import Fill, measure_fill, with_file
 from voxmix.volumes.geometry import Box, Geometry, Shape
 from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.manifest import VolumeRecord
+from voxmix.volumes.masks import NO_SCAN, is_label_map
 from voxmix.volumes.read import read_labels, read_record
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.storage import SUFFIXES, Codec, codec_of, read_array, write_array
@@ -56,14 +57,21 @@ def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: C
         stored = _finished(target)
         if stored is None:
             volume = read_record(record, max_voxels=recipe.max_voxels)
+            label_map = _check_scan(volume.data, record, recipe)
             array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
             notes = volume.notes
             made = with_file(measure_fill(array, geometry), volume, geometry, recipe.rule(record.domain))
-            about = {"geometry": geometry.as_dict(), "notes": list(notes), "fill": made.as_dict()}
+            about = {
+                "geometry": geometry.as_dict(),
+                "notes": list(notes),
+                "fill": made.as_dict(),
+                "label_map": label_map,
+            }
             fill: Fill | None = made
             checksum = _save(target, array, about, codec=codec)
         else:
             geometry, notes = Geometry.from_dict(stored["geometry"]), tuple(stored["notes"])
+            _check_stored(stored, target, record, recipe)
             fill, checksum = _known_fill(target, stored, geometry), stored["checksum"]
     except UnreadableVolumeError as error:
         return Outcome(digest=content, reason=str(error))
@@ -96,6 +104,29 @@ def _known_fill(path: Path, stored: dict[str, Any], geometry: Geometry) -> Fill 
         return None  # Damaged: not known. voxmix cache verify says so.
     write_json(path.with_suffix(".json"), {**stored, "fill": fill.as_dict()})
     return fill
+
+
+def _check_scan(data: Shaped[np.ndarray, "x y z"], record: VolumeRecord, recipe: Recipe) -> bool:
+    """Return whether a volume is a label map, in a domain where it may be.
+
+    Raises:
+        UnreadableVolumeError: it is one, and the recipe does not name its domain in ``masks``.
+    """
+    found = is_label_map(data)
+    if found and record.domain not in recipe.masks:
+        raise UnreadableVolumeError(NO_SCAN)
+    return found
+
+
+def _check_stored(stored: dict[str, Any], path: Path, record: VolumeRecord, recipe: Recipe) -> None:
+    """Check a finished volume in the same way; one that was made before label maps were told is read once more."""
+    if record.domain in recipe.masks:
+        return
+    if "label_map" not in stored:
+        stored["label_map"] = is_label_map(read_record(record, max_voxels=recipe.max_voxels).data)
+        write_json(path.with_suffix(".json"), stored)
+    if stored["label_map"]:
+        raise UnreadableVolumeError(NO_SCAN)
 
 
 def _prepare_label(

@@ -2,14 +2,26 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from voxmix.errors import InputError
-from voxmix.volumes.archives import existing, gather, read_bids, read_decathlon, read_nnssl, read_nnunet
-from voxmix.volumes.layouts import read_folder, split_suffix
+from voxmix.volumes.archives import gather, read_bids, read_decathlon, read_nnssl, read_nnunet
+from voxmix.volumes.layouts import (
+    PAIR_HEADERS,
+    domain_folders,
+    is_junk,
+    one_per_name,
+    read_folder,
+    split_suffix,
+    volumes_in,
+    walk,
+)
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
+from voxmix.volumes.masks import is_label_folder
+from voxmix.volumes.pairing import File, pair
 from voxmix.volumes.persons import join_standards
 from voxmix.volumes.stacks import PARTS, part_sizes, stack_classes
 
@@ -29,8 +41,13 @@ def read_amos(root: Path) -> Manifest:
 
     def records() -> Iterator[VolumeRecord | SetAside]:
         for images, labels in (("imagesTr", "labelsTr"), ("imagesVa", "labelsVa"), ("imagesTs", "labelsTs")):
-            for path in sorted((root / images).glob("amos_*.nii.gz")):
-                number = int(re.sub(r"\D", "", split_suffix(path.name)[0]) or 0)
+            chosen, lost = volumes_in(root / images)
+            maps, _ = volumes_in(root / labels)
+            yield from _lost(lost, "ABD")
+            for stem, path in chosen.items():
+                if not stem.startswith("amos_"):
+                    continue
+                number = int(re.sub(r"\D", "", stem)[:9] or 0)
                 if not 1 <= number <= _AMOS_LAST_MR:
                     reason = "AMOS id above 600: its modality is not known"
                     yield SetAside(path=path, domain="ABD", reason=reason)
@@ -39,10 +56,14 @@ def read_amos(root: Path) -> Manifest:
                     path=path,
                     domain="ABD-CT" if number <= _AMOS_LAST_CT else "ABD-MRI",
                     subject=f"amos_{number:04d}",
-                    label=existing(root / labels / path.name),
+                    label=maps.get(stem),
                 )
 
     return gather(records())
+
+
+def _lost(items: Iterable[tuple[Path, str]], domain: str) -> Iterator[SetAside]:
+    yield from (SetAside(path=path, domain=domain, reason=reason) for path, reason in items)
 
 
 def read_brats(root: Path) -> Manifest:
@@ -51,18 +72,21 @@ def read_brats(root: Path) -> Manifest:
     The subject is the five-digit number: ``-000`` and ``-001`` are visits of one person.
     """
 
-    def records() -> Iterator[VolumeRecord]:
-        for folder in sorted(root.glob("**/BraTS-*-*-*")):
-            for contrast, domain in _BRATS.items():
-                yield from (
-                    VolumeRecord(
+    def records() -> Iterator[VolumeRecord | SetAside]:
+        for folder, names in walk(root):
+            if not fnmatchcase(folder.name, "BraTS-*-*-*"):
+                continue
+            chosen, lost = one_per_name(folder, names)
+            yield from _lost(lost, "BRAIN-T1")
+            for stem, path in chosen.items():
+                contrast = stem.rsplit("-", 1)[-1]
+                if contrast in _BRATS:
+                    yield VolumeRecord(
                         path=path,
-                        domain=domain,
+                        domain=_BRATS[contrast],
                         subject=folder.name.rsplit("-", 1)[0],
-                        label=existing(folder / f"{folder.name}-seg.nii.gz"),
+                        label=chosen.get(f"{folder.name}-seg"),
                     )
-                    for path in sorted(folder.glob(f"*-{contrast}.nii.gz"))
-                )
 
     return gather(records())
 
@@ -76,17 +100,19 @@ def read_hecktor(root: Path) -> Manifest:
 
     def records() -> Iterator[VolumeRecord | SetAside]:
         seen: set[tuple[str, str]] = set()
-        for path in sorted(root.glob("**/*__*.nii.gz")):
-            subject, _, kind = split_suffix(path.name)[0].partition("__")
-            if kind not in _HECKTOR:
-                continue
-            domain = _HECKTOR[kind]
-            if (subject, kind) in seen:
-                yield SetAside(path=path, domain=domain, reason="the same patient stands in another task")
-                continue
-            seen.add((subject, kind))
-            label = existing(path.parent / f"{subject}.nii.gz")
-            yield VolumeRecord(path=path, domain=domain, subject=subject, label=label)
+        for folder, names in walk(root):
+            chosen, lost = one_per_name(folder, names)
+            yield from _lost(lost, "HN-CT")
+            for stem, path in chosen.items():
+                subject, _, kind = stem.partition("__")
+                if kind not in _HECKTOR:
+                    continue
+                domain = _HECKTOR[kind]
+                if (subject, kind) in seen:
+                    yield SetAside(path=path, domain=domain, reason="the same patient stands in another task")
+                    continue
+                seen.add((subject, kind))
+                yield VolumeRecord(path=path, domain=domain, subject=subject, label=chosen.get(subject))
 
     return gather(records())
 
@@ -94,11 +120,66 @@ def read_hecktor(root: Path) -> Manifest:
 def read_bhsd(root: Path) -> Manifest:
     """Return BHSD: head CT with five kinds of hemorrhage (1 EDH, 2 IPH, 3 IVH, 4 SAH, 5 SDH)."""
 
-    def records() -> Iterator[VolumeRecord]:
+    def records() -> Iterator[VolumeRecord | SetAside]:
         folder = root if (root / "images").is_dir() else root / "label_192"
-        for path in sorted((folder / "images").glob("*.nii.gz")):
-            label = existing(folder / "ground truths" / path.name)
-            yield VolumeRecord(path=path, domain="HEAD-CT", subject=split_suffix(path.name)[0], label=label)
+        chosen, lost = volumes_in(folder / "images")
+        maps, _ = volumes_in(folder / "ground truths")
+        yield from _lost(lost, "HEAD-CT")
+        for stem, path in chosen.items():
+            yield VolumeRecord(path=path, domain="HEAD-CT", subject=stem, label=maps.get(stem))
+
+    return gather(records())
+
+
+_TOTALSEG = {"ct": "TOTALSEGMENTATOR-CT", "mri": "TOTALSEGMENTATOR-MR", "mr": "TOTALSEGMENTATOR-MR"}
+
+
+def is_totalsegmentator(root: Path) -> bool:
+    """Return whether nearly every folder is a subject's: ``ct`` or ``mri`` beside a folder of segmentations."""
+    folders = domain_folders(root)
+    return bool(folders) and sum(map(_is_segmented, folders)) >= 0.8 * len(folders)
+
+
+def _is_segmented(folder: Path) -> bool:
+    named = any(
+        split_suffix(path.name)[0].lower() in _TOTALSEG for path in folder.iterdir() if not is_junk(path.name)
+    )
+    return named and any(is_label_folder(path.name) for path in folder.iterdir() if path.is_dir())
+
+
+def read_totalsegmentator(root: Path) -> Manifest:
+    """Return TotalSegmentator's data set, or what its tool leaves: ``<subject>/{ct,mri}.nii.gz``, ``segmentations/``.
+
+    CT and MR are a domain each. Segmentations are a file per structure: no label map of the image, and set aside. One
+    label map beside the image (all structures in one) is its label.
+    """
+
+    def records() -> Iterator[VolumeRecord | SetAside]:
+        for folder in domain_folders(root):
+            files: list[File] = []
+            lost: list[tuple[Path, str]] = []
+            for place, names in walk(folder):
+                chosen, more = one_per_name(place, names)
+                within = place.relative_to(folder).parts
+                files += [File(path=path, stem=stem, within=within) for stem, path in chosen.items()]
+                lost += more
+            found = pair(files)
+            scans = [image for image in found.images if not image.within and image.stem.lower() in _TOTALSEG]
+            domain = _TOTALSEG[scans[0].stem.lower()] if scans else _TOTALSEG["ct"]
+            yield from _lost([*lost, *found.others], domain)
+            for image in found.images:
+                if image not in scans:
+                    reason = "not called ct or mri, as TotalSegmentator's images are"
+                    yield SetAside(path=image.path, domain=domain, reason=reason)
+                    continue
+                yield VolumeRecord(
+                    path=image.path,
+                    domain=_TOTALSEG[image.stem.lower()],
+                    subject=folder.name,
+                    label=found.labels.get(image.path),
+                )
+            if not scans:
+                yield SetAside(path=folder, domain=domain, reason="a folder without ct or mri")
 
     return gather(records())
 
@@ -113,7 +194,12 @@ def read_oasis(root: Path) -> Manifest:
     ratings = _oasis_table(root)
 
     def records() -> Iterator[VolumeRecord]:
-        for path in sorted(root.glob("**/OAS1_*_MR*/PROCESSED/MPRAGE/SUBJ_111/*.hdr")):
+        for path in sorted(root.glob("**/OAS1_*_MR*/PROCESSED/MPRAGE/SUBJ_111/*")):
+            if (
+                any(map(is_junk, path.relative_to(root).parts))
+                or split_suffix(path.name)[1] not in PAIR_HEADERS
+            ):
+                continue
             index = next(i for i, part in enumerate(path.parts) if re.fullmatch(r"OAS1_\d+_MR\d", part))
             session = path.parts[index]
             beside = Path(*path.parts[: index + 1]) / f"{session}.txt"
@@ -175,7 +261,7 @@ def read_medmnist(root: Path) -> Manifest:
     """
 
     def records() -> Iterator[VolumeRecord]:
-        for path in sorted(root.glob("*mnist3d*.npz")):
+        for path in sorted(path for path in root.glob("*mnist3d*.npz") if not is_junk(path.name)):
             stem = split_suffix(path.name)[0]
             classes = stack_classes(path)
             index = 0
@@ -204,6 +290,7 @@ LAYOUTS: dict[str, Callable[[Path], Manifest]] = {
     "brats": read_brats,
     "hecktor": read_hecktor,
     "bhsd": read_bhsd,
+    "totalsegmentator": read_totalsegmentator,
     "oasis": read_oasis,
     "medmnist": read_medmnist,
     "synbrain": read_synbrain,
@@ -229,7 +316,7 @@ def read_layout(name: str, root: Path) -> Manifest:
                 f"no volumes of layout {name!r} in {root}; give the data set's own folder"
             ) from None
         raise
-    except (KeyError, AttributeError, TypeError) as error:  # A JSON list of another shape.
+    except (KeyError, AttributeError, TypeError, IndexError) as error:  # A JSON list of another shape.
         raise InputError(
             f"the list of files in {root} is not as layout {name!r} has it ({type(error).__name__}: {error}); mend "
             "it, name another layout, or write a CSV"

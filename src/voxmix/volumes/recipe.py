@@ -18,7 +18,8 @@ class Recipe:
 
     ``spacing_mm`` is the edge of the cubic voxel (default 1.5, of the field); ``min_shape`` the least
     number of voxels per axis (the paper's patch, 96); ``intensity`` gives rules by domain, and a domain
-    without one is judged by its name. ``max_voxels`` bounds memory: larger volumes are set aside.
+    without one is judged by its name. ``max_voxels`` bounds memory: larger volumes are set aside. Volumes of few
+    values in pieces are label maps and set aside, except in the domains of ``masks``.
 
     Raises:
         InputError: a spacing or size that is not above 0.
@@ -31,6 +32,7 @@ class Recipe:
     crop_foreground: bool = True
     intensity: Mapping[str, IntensityRule] = field(default_factory=dict)
     max_voxels: int = 2**29
+    masks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.05 <= self.spacing_mm <= 50:
@@ -38,6 +40,7 @@ class Recipe:
                 f"spacing_mm must lie from 0.05 to 50, got {self.spacing_mm}; the default is 1.5"
             )
         object.__setattr__(self, "min_shape", tuple(self.min_shape))
+        object.__setattr__(self, "masks", tuple(self.masks))
         if len(self.min_shape) != 3 or min(self.min_shape) < 1:
             raise InputError(f"min_shape needs three sizes of at least 1, got {self.min_shape}")
         if self.max_voxels < 1:
@@ -56,6 +59,7 @@ class Recipe:
             crop_foreground=self.crop_foreground,
             intensity=rules,
             max_voxels=self.max_voxels,
+            masks=self.masks,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,6 +71,7 @@ class Recipe:
             "crop_foreground": self.crop_foreground,
             "intensity": {domain: rule.as_dict() for domain, rule in sorted(self.intensity.items())},
             "max_voxels": self.max_voxels,
+            **({"masks": list(self.masks)} if self.masks else {}),
         }
 
     @classmethod
@@ -78,6 +83,7 @@ class Recipe:
             crop_foreground=value["crop_foreground"],
             intensity={domain: IntensityRule(**rule) for domain, rule in value["intensity"].items()},
             max_voxels=value["max_voxels"],
+            masks=tuple(value.get("masks", ())),
         )
 
     @property

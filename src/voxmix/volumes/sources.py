@@ -1,16 +1,16 @@
 """Sources: what a user names as volumes (a table, a folder in any known layout, several of them) to one manifest."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxmix._io import read_json
 from voxmix.errors import InputError
-from voxmix.volumes.layouts import domain_folders, read_folder
+from voxmix.volumes.archives import read_list
+from voxmix.volumes.layouts import domain_folders, is_junk, read_folder, volumes_in
 from voxmix.volumes.manifest import Manifest, VolumeRecord
-from voxmix.volumes.public_sets import read_layout
+from voxmix.volumes.pairing import without_channel
+from voxmix.volumes.public_sets import is_totalsegmentator, read_layout
 from voxmix.volumes.tables import read_table
 
 _TABLES = (".csv", ".tsv", ".json")
@@ -83,32 +83,40 @@ def detect_layout(root: Path) -> str:
     names = {path.name for path in root.iterdir()}
     if "imagesTr" in names or "imagesVa" in names:
         return _with_images_tr(root)
+    if (root / "dataset.json").is_file():
+        described = read_list(root / "dataset.json")
+        if isinstance(described, dict) and isinstance(described.get("dataset"), dict):
+            return "nnunet"
+        if isinstance(described, dict) and isinstance(described.get("training"), list):
+            return "decathlon"
     for layout, pattern in _SIGNS:
-        if any(True for glob in pattern for _ in root.glob(glob)):
+        if any(True for glob in pattern for path in root.glob(glob) if not is_junk(path.name)):
             return layout
-    return "folder"
+    return "totalsegmentator" if is_totalsegmentator(root) else "folder"
 
 
 _SIGNS = (
     ("medmnist", ("*mnist3d*.npz",)),
     ("bhsd", ("label_192/images", "ground truths")),
     ("oasis", ("OAS1_*_MR?", "disc*/OAS1_*_MR?", "*/disc*/OAS1_*_MR?")),
-    ("brats", ("BraTS-*-*-*/BraTS-*.nii.gz", "*/BraTS-*-*-*/BraTS-*.nii.gz")),
-    ("hecktor", ("Task */*/*__[CP]T.nii.gz", "*/*__[CP]T.nii.gz", "*/Task */*/*__[CP]T.nii.gz")),
+    ("brats", ("BraTS-*-*-*/BraTS-*.nii*", "*/BraTS-*-*-*/BraTS-*.nii*")),
+    ("hecktor", ("Task */*/*__[CP]T.nii*", "*/*__[CP]T.nii*", "*/Task */*/*__[CP]T.nii*")),
     ("bids", ("dataset_description.json", "sub-*/anat", "sub-*/ses-*/anat", "sub-*/pet")),
 )
 
 
 def _with_images_tr(root: Path) -> str:
-    if any(root.glob("images*/amos_*.nii.gz")):
+    if any(root.glob("images*/amos_*.nii*")):
         return "amos"
-    described = read_json(root / "dataset.json") if (root / "dataset.json").is_file() else {}
+    described = read_list(root / "dataset.json") if (root / "dataset.json").is_file() else {}
     known = described if isinstance(described, dict) else {}
-    # nnU-Net numbers channels with four digits behind the case's name, also where its list leaves them out.
-    numbered = any(re.search(r"_\d{4}\.[a-z.]+$", path.name) for path in (root / "imagesTr").glob("*"))
-    if "channel_names" in known or (numbered and "modality" in known):
+    if "channel_names" in known or "dataset" in known or "training" not in known:
         return "nnunet"
-    return "decathlon" if "training" in known else "nnunet"
+    # nnU-Net numbers channels with four digits behind the case's name, also where its list leaves them out. A case of
+    # Decathlon may end in four digits too: then its label map is called the same.
+    images, labels = set(volumes_in(root / "imagesTr")[0]), set(volumes_in(root / "labelsTr")[0])
+    numbered = [stem for stem in images if without_channel(stem) != stem and stem not in labels]
+    return "nnunet" if numbered and "modality" in known else "decathlon"
 
 
 def read_sources(

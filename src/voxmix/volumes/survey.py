@@ -16,6 +16,7 @@ from voxmix.volumes.fill import Fill, measure_fill, percentiles_of, sampled, wit
 from voxmix.volumes.geometry import nearest_ras, resample
 from voxmix.volumes.labels import compare_grids
 from voxmix.volumes.manifest import VolumeRecord
+from voxmix.volumes.masks import is_label_map
 from voxmix.volumes.read import read_labels, read_record
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.transform import prepare_volume
@@ -34,6 +35,7 @@ class Survey:
     that are not 0, in the image's own unit. ``views`` are its middle slices: axial, coronal, sagittal. ``reason``
     says why a file cannot be read, ``label_reason`` why its label map cannot be used or what is odd about it. ``fill``
     is what it consists of after a recipe, None where none was given.
+    ``label_map`` says that the file is a label map itself, no scan.
     """
 
     record: VolumeRecord
@@ -41,6 +43,7 @@ class Survey:
     voxels: str = ""
     reason: str = ""
     label_reason: str = ""
+    label_map: bool = False
     spacing_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     low: float = 0.0
     middle: float = 0.0
@@ -105,6 +108,7 @@ def survey_file(record: VolumeRecord, *, recipe: Recipe | None = None, pictures:
         digest=digest,
         voxels=_voxel_digest(data),
         label_reason=_label_reason(record, volume),
+        label_map=is_label_map(volume.data),
         spacing_mm=spacing_mm,
         low=low,
         middle=middle,
