@@ -151,3 +151,17 @@ def test_a_step_is_made_only_from_its_inputs(study: Study) -> None:
     assert study.is_made("fit", "a")
     assert not study.is_made("fit", "b")
     assert study.is_made("allocate", "b")
+
+
+def test_finished_runs_of_other_volumes_are_counted(study: Study) -> None:
+    old, new = (proxy_specs(study.config, DOMAINS, cache=cache)[:2] for cache in ("old", "new"))
+    for spec in (*old, new[0]):
+        folder = study.run_dir(spec)
+        folder.mkdir(parents=True)
+        (folder / "spec.json").write_text(json.dumps(spec.as_dict()))
+        (folder / "result.json").write_text("{}")
+    (study.run_dir(new[1])).mkdir()
+    (study.run_dir(new[1]) / "spec.json").write_text(json.dumps(new[1].as_dict()))
+    assert (study.of_other_volumes("new"), study.of_other_volumes("old")) == (2, 1)
+    (study.run_dir(old[0]) / "spec.json").write_text("{")
+    assert study.of_other_volumes("new") == 1

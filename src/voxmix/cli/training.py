@@ -114,6 +114,12 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
         )
     if not pending:
         return
+    others = study.of_other_volumes(pending[0].cache)
+    if others:
+        note(
+            f"{others} finished run(s) are of other prepared volumes, or of a voxmix whose losses counted padding; they are "
+            "kept and not used"
+        )
     with progress_bar(label, unit=pending[0].budget_unit) as progress:
         failed = train_pending(study, specs, progress=progress)
     if failed:

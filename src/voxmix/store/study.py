@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +143,15 @@ class Study:
             ):
                 found.append(path.parent)
         return tuple(found)
+
+    def of_other_volumes(self, cache: str) -> int:
+        """Return how many finished runs are of other prepared volumes than those of the digest ``cache``."""
+        found = 0
+        for path in self.runs_dir.glob("*/spec.json"):
+            with suppress(InputError):  # damaged: whoever reads the run says so
+                spec = read_json(path) if is_finished(path.parent) else None
+                found += isinstance(spec, dict) and spec.get("cache") != cache
+        return found
 
     @property
     def preparation_inputs(self) -> str:
