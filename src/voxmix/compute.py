@@ -38,6 +38,7 @@ class ComputeSettings:
     devices: int = 1
     nodes: int = 1
     strategy: Literal["ddp", "fsdp"] = "ddp"
+    """How several devices share a batch: ddp or fsdp."""
     micro_batch: int | None = None
     compile: bool = False
     loaders: int = 0

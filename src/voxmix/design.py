@@ -50,16 +50,27 @@ class ModelSettings:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     name: Literal["mae", "unetr"] = "mae"
+    """mae: the encoder sees visible patches only, fast. unetr: the paper's network, many times the cost."""
     crop: int = 96
+    """Edge of the cube that a run sees of a volume, in voxels; a multiple of patch."""
     patch: int = 16
+    """Edge of a patch (one token), in voxels."""
     width: int = 768
+    """Width of the encoder; a multiple of heads."""
     depth: int = 12
+    """Layers of the encoder."""
     heads: int = 12
+    """Attention heads of the encoder."""
     mlp_ratio: float = 4.0
+    """Width of the hidden layer of each block, in units of width."""
     decoder_width: int = 384
+    """Width of the decoder of mae; a multiple of decoder_heads."""
     decoder_depth: int = 4
+    """Layers of the decoder of mae."""
     decoder_heads: int = 12
+    """Attention heads of the decoder of mae."""
     mask_ratio: float = 0.75
+    """Share of the patches that is hidden and predicted."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -101,21 +112,37 @@ class TrainingSettings:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     learning_rate: float = 1e-4
+    """Peak learning rate of AdamW."""
     batch_size: int = 8
+    """Volume draws per step."""
     weight_decay: float = 0.05
+    """Weight decay of AdamW."""
     beta1: float = 0.9
+    """Decay of the mean of gradients."""
     beta2: float = 0.95
+    """Decay of the mean of squared gradients."""
     warmup_steps: int = 50
+    """Steps over which the learning rate rises; the same for every budget."""
     clip_norm: float = 1.0
+    """Largest norm of a step's gradient."""
     scale: float = 0.1
+    """Intensities are multiplied by a factor within 1 ± scale."""
     scale_probability: float = 0.5
+    """Share of draws whose intensities are scaled."""
     contrast: float = 0.2
+    """Intensities are raised to a power within exp(± contrast)."""
     contrast_probability: float = 0.2
+    """Share of draws whose contrast is changed."""
     noise: float = 0.02
+    """Standard deviation of the noise that is added, in units of [0, 1]."""
     noise_probability: float = 0.2
+    """Share of draws that noise is added to."""
     schedule: Literal["cosine", "trunk"] = field(default="cosine", metadata=LATER)
+    """cosine: half a cosine over each run. trunk: runs that differ in budget alone share their first part."""
     cooldown: float = field(default=0.2, metadata=LATER)
+    """With trunk: the last share of steps, over which the learning rate falls to 0."""
     precision: Precision = field(default="32-true", metadata=LATER)
+    """Number format of the network: 32-true, bf16-mixed, 16-mixed or bf16-true."""
 
     def __post_init__(self) -> None:
         _at_least(self, "batch_size", 1)
@@ -172,7 +199,9 @@ class EvaluationSettings:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     crops_per_domain: int = 64
+    """Held-out crops on which each run's loss is measured, per domain."""
     seed: int = 20260509
+    """Decides which crops and masks these are."""
 
     def __post_init__(self) -> None:
         _at_least(self, "crops_per_domain", 1)
@@ -289,9 +318,13 @@ class StudyDesign:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     budgets: tuple[int, ...] = (500, 1000, 2000, 4000)
+    """Budgets of the proxy runs, rising, in budget_unit."""
     seeds: int = 1
+    """Seeds of each pure run (one domain alone)."""
     anchor_seeds: int = 2
+    """Seeds of each anchor (the uniform mixture); with 0 the diversity law cannot be fitted."""
     budget_unit: BudgetUnit = "draws"
+    """draws, flops or seconds of each run."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "budgets", tuple(check_budget(b) for b in self.budgets))

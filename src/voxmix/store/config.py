@@ -35,7 +35,9 @@ class PhantomSettings:
     __pydantic_config__: ClassVar[Any] = _FORBID
 
     counts: dict[str, int]
+    """Domain to number of volumes, one per subject."""
     seed: int = 0
+    """Decides what the phantoms look like."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,14 +57,22 @@ class DataSettings:
     __pydantic_config__: ClassVar[Any] = _FORBID
 
     path: str | None = None
+    """A folder of volumes in a known layout, or a manifest (CSV or JSON), relative to the study's folder."""
     phantoms: PhantomSettings | None = None
     domains: tuple[str, ...] = ()
+    """Use only these domains; empty: all."""
     validation_fraction: float = 0.2
+    """Share of subjects that is held out."""
     split_seed: int = 0
+    """Decides who is held out."""
     codec: Literal["npy", "blosc2"] = "npy"
+    """How prepared arrays are stored: npy, or blosc2 at half the size."""
     exclude: tuple[str, ...] = ()
+    """Leave these domains out."""
     accept_blank: bool = False
+    """Train on domains that are nearly all padding or one value, too."""
     subject_pattern: str = ""
+    """A regular expression that joins sessions: its first group, or whole match, is the person in a subject's name."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.phantoms is None):
@@ -100,13 +110,21 @@ class FitSettings:
     __pydantic_config__: ClassVar[Any] = _FORBID
 
     max_exponent: float = 2.0
+    """Upper bound of the exponent beta."""
     max_transfer: float = 1.0
+    """Upper bound of transfers; the paper's is 1."""
     bootstrap: int = 200
+    """Resamples for the intervals; 0 gives none."""
     diversity_method: Literal["two-stage", "joint"] = "joint"
+    """How the diversity law is fitted: two-stage or joint."""
     diversity_loss: Literal["mse", "relative-huber", "log"] = "relative-huber"
+    """Loss of that fit: mse, relative-huber or log."""
     repetition: float | Literal["fitted", "per-domain"] | None = None
+    """null counts every draw in full; a rate R, fitted or per-domain lets repeats count less."""
     keep_outliers: bool = field(default=False, metadata=LATER)
+    """Fit losses that no noise explains, too; they are named either way."""
     rho: Literal["shared", "per-target"] = field(default="shared", metadata=LATER)
+    """One CES exponent for all targets (shared), or one each (per-target), in the diversity law."""
 
     def __post_init__(self) -> None:
         for name in ("max_exponent", "max_transfer"):
@@ -132,14 +150,23 @@ class AllocationSettings:
     __pydantic_config__: ClassVar[Any] = _FORBID
 
     budget: int
+    """Volume draws to allocate, and to train the strategies at."""
     min_weight: float = 0.05
+    """Least share of any domain."""
     max_weight: dict[str, float] = field(default_factory=dict, metadata=LATER)
+    """Domain to largest share."""
     fixed: dict[str, float] = field(default_factory=dict, metadata=LATER)
+    """Domain to share that it gets exactly."""
     max_epochs: float | None = field(default=None, metadata=LATER)
+    """Largest number of times each volume may be drawn."""
     no_worse_than: Literal["uniform", "data-proportional"] | None = field(default=None, metadata=LATER)
+    """uniform or data-proportional: no target may be predicted worse than under it."""
     tolerance: float = field(default=0.01, metadata=LATER)
+    """Relative predicted loss that counts as near-optimal."""
     strategies: tuple[str, ...] = STRATEGIES
+    """Mixtures to train and compare."""
     seeds: int = 2
+    """Seeds of each of them."""
 
     def __post_init__(self) -> None:
         check_budget(self.budget)
@@ -176,6 +203,7 @@ class StudyConfig:
     __pydantic_config__: ClassVar[Any] = _FORBID
 
     name: str
+    """Title of the report."""
     data: DataSettings
     allocation: AllocationSettings
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -186,7 +214,9 @@ class StudyConfig:
     fit: FitSettings = field(default_factory=FitSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     workers: int | None = None
+    """Runs, or volumes to prepare, at the same time; null: every GPU or core."""
     format: int = STUDY_FORMAT
+    """Version of this file; voxmix writes it."""
 
     def __post_init__(self) -> None:
         if self.format != STUDY_FORMAT:

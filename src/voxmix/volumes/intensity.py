@@ -26,8 +26,11 @@ class IntensityRule:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     kind: Literal["window", "zscore", "percentile"]
+    """window: values in the image's unit. zscore: standard deviations from the mean of the voxels that are not 0. percentile: percentiles of these voxels."""
     low: float
+    """What becomes 0."""
     high: float
+    """What becomes 1."""
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):

@@ -28,11 +28,17 @@ class Recipe:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     spacing_mm: float = 1.5
+    """Edge of the cubic voxels."""
     min_shape: tuple[int, int, int] = (96, 96, 96)
+    """Least number of voxels per axis; smaller volumes are padded."""
     crop_foreground: bool = True
+    """Cut empty margins away."""
     intensity: Mapping[str, IntensityRule] = field(default_factory=dict)
+    """Domain to rule, by name (`HN-CT: bone`) or in numbers (`{kind: window, low: -175, high: 250}`; kinds window, zscore, percentile)."""
     max_voxels: int = 2**29
+    """Larger volumes are set aside."""
     masks: tuple[str, ...] = ()
+    """Domains whose volumes may be masks (a few whole values); elsewhere such volumes are set aside."""
 
     def __post_init__(self) -> None:
         if not 0.05 <= self.spacing_mm <= 50:

@@ -1,0 +1,162 @@
+"""Write docs/reference/command-line.md and study-file.md from the code: make reference."""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """Return field to its text: the one below it in the class's source, else that of the docstring's list."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for line, below in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(line, ast.AnnAssign)
+            and isinstance(line.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+            and isinstance(below.value.value, str)
+        ):
+            found[line.target.id] = " ".join(below.value.value.split())
+    listed = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2].split("\n\n")[0]
+    for entry in re.split(r"\n(?=    \w)", listed.rstrip()):
+        name, _, text = entry.partition(": ")
+        if text:
+            plain = " ".join(text.split()).replace("``", "`").replace("None", "null")
+            found.setdefault(name.strip(), plain[0].upper() + plain[1:])
+    return found
+
+
+def study_file() -> str:
+    """Return the page of every key of study.yaml."""
+    from voxmix.store.config import StudyConfig
+    from voxmix.volumes.recipe import Recipe
+
+    lines = [
+        "# study.yaml, key by key",
+        "",
+        "`voxmix init` writes every setting of a study to `study.yaml`. Edit it, then run `voxmix study run`: what the edit",
+        "changes is made again, what it does not change is kept. An unknown key is an error that names the nearest known one.",
+        "",
+        "This page is made from the code by `make reference`; a test compares the two.",
+    ]
+    lines += _section(StudyConfig, "")
+    lines += _section(Recipe, "recipe.")
+    return "\n".join(lines) + "\n"
+
+
+def _section(kind: type, path: str) -> list[str]:
+    hints, texts = get_type_hints(kind), meanings(kind)
+    rows: list[str] = []
+    below: list[str] = []
+    for item in fields(kind):
+        inner = next((h for h in (hints[item.name], *get_args(hints[item.name])) if is_dataclass(h)), None)
+        if item.name == "recipe":
+            continue
+        if inner is not None:
+            by_domain = get_origin(hints[item.name]) is Mapping
+            below += _section(inner, f"{path}{item.name}.{'<domain>.' if by_domain else ''}")
+            continue
+        rows.append(f"| `{item.name}` | {_default(item)} | {_cell(texts.get(item.name, ''))} |")
+    title = path.rstrip(".")
+    head = [f"## `{title}`" if title else "## Top level", "", f"{_first_sentence(kind)}", ""]
+    return ["", *head, "| key | default | meaning |", "|---|---|---|", *rows, *below]
+
+
+def _first_sentence(kind: type) -> str:
+    return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
+
+
+def _default(item: Any) -> str:
+    if item.default is not MISSING:
+        value = item.default
+    elif item.default_factory is not MISSING:
+        value = item.default_factory()
+    else:
+        return "required"
+    value = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+    return f"`{text}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def command_line() -> str:
+    """Return the page of every verb and its options."""
+    from typer.main import get_command
+
+    from voxmix.cli import app
+
+    lines = [
+        "# The command line, verb by verb",
+        "",
+        "`voxmix VERB --help` shows the same. Results go to standard output, progress and notes to standard error. A verb ends",
+        "with 0, with 2 where what was given cannot be used, with 1 where something failed, and with 130 after Ctrl-C.",
+        "",
+        "This page is made from the code by `make reference`; a test compares the two.",
+    ]
+    for name, command in _verbs(get_command(app), "voxmix"):
+        lines += ["", f"## {name}", "", *_help(command), ""]
+        lines += ["| argument or option | meaning |", "|---|---|"]
+        lines += [f"| {_names(p)} | {_cell(_meaning(p))} |" for p in command.params if p.name != "help"]
+    return "\n".join(lines) + "\n"
+
+
+def _verbs(group: Any, path: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, command in group.commands.items():
+        inner = f"{path} {name}"
+        found += _verbs(command, inner) if hasattr(command, "commands") else [(inner, command)]
+    return found
+
+
+def _help(command: Any) -> list[str]:
+    shown: list[str] = []
+    for part in inspect.cleandoc(command.help or "").split("\n\n"):
+        line = part.strip()
+        if not line.startswith("voxmix "):
+            shown += [" ".join(line.split()), ""]
+            continue
+        code, _, remark = line.partition("  ")
+        remark = remark.strip().removeprefix("(").removesuffix(")")
+        example = f"{code}  # {remark}" if remark else code
+        shown = (
+            [*shown[:-2], example, "```", ""]
+            if shown[-2:] == ["```", ""]
+            else [*shown, "```", example, "```", ""]
+        )
+    return shown[:-1]
+
+
+def _names(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.metavar or parameter.name.upper()}`"
+    names = "/".join([*parameter.opts, *parameter.secondary_opts])
+    return f"`{names}`"
+
+
+def _meaning(parameter: Any) -> str:
+    text = str(getattr(parameter, "help", "") or "")
+    default = parameter.default
+    if parameter.param_type_name == "argument" or default is None or default is False or default in ((), []):
+        return text
+    return f"{text} Default: {default}."
+
+
+PAGES = {"study-file.md": study_file, "command-line.md": command_line}
+
+if __name__ == "__main__":
+    for page, text in PAGES.items():
+        (REFERENCE / page).write_text(text(), encoding="utf-8")
