@@ -97,7 +97,7 @@ def controls_table(comparison: Comparison) -> Table | None:
         comparison,
         name="controls",
         title="Controls: what is left when the encoder is frozen, permuted or cut off",
-        note="Where a control costs nothing, the encoder did nothing for the score; where it is not told apart, that is open.",
+        note="Where a control costs nothing, the encoder did nothing for the score; where the difference is not significant, the test is inconclusive.",
     )
 
 

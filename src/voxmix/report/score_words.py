@@ -33,8 +33,8 @@ def _task_sentence(comparison: Comparison, task: str) -> str:
         return f"{task}: {tied[0]} reached {name}; nothing to compare it with."
     if all(np.isnan(d.test.p) for d in comparison.differences if d.task == task):
         return (
-            f"{task}: {tied[0]} has the highest {name}, from one seed: the luck of a seed is not known, so nothing is "
-            "ranked. Two more seeds would tell."
+            f"{task}: {tied[0]} has the highest {name}, from only one seed: seed noise is unknown, so nothing is "
+            "ranked; run two more seeds."
         )
     others = [e.init for e in main if e.init not in tied]
     if not others:
@@ -55,7 +55,7 @@ def _tally(items: Sequence[Difference]) -> str:
         gains = [d.test.difference if d.first == name else -d.test.difference for d in own if d.apart]
         better, worse = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
         parts.append(f"{name} better on {better} and worse on {worse} of {len(own)} tasks")
-    return f"Told apart from scratch: {listing(parts)}; on the other tasks that is not known."
+    return f"Told apart from scratch: {listing(parts)}; on the other tasks the difference is not significant."
 
 
 def control_sentences(comparison: Comparison) -> list[str]:
@@ -125,7 +125,7 @@ def agreement_sentences(item: ProxyAgreement) -> list[str]:
         found.append("Whether the proxy predicts the scores stays open.")
     if item.told_apart:
         found.append(
-            f"Of the {item.told_apart} pairs that the scores tell apart, {item.right} have the order of their losses."
+            f"Of the {item.told_apart} pairs that the scores tell apart, {item.right} are ordered as their proxy losses predict."
         )
     else:
         found.append("The scores tell no pair of encoders apart, so there is no order to predict.")
