@@ -7,7 +7,7 @@ override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
 .PHONY: help setup demo test test-slow test-gpu test-srun test-light peers bench-volumes bench-pretraining fuzz bench-law coverage outliers paired-tests bench-model \
-	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint constraints clean
+	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint reference constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -111,6 +111,9 @@ lint: setup  ## Style, layers and types
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+reference: setup  ## Write the reference pages of the command line and of study.yaml from the code
+	$(BIN)/python docs/make_reference.py
 
 constraints:  ## Resolve the newest versions and pin them
 	$(PYTHON) -m venv --clear $(VENV)-pin
