@@ -1,6 +1,5 @@
 """Files on disk: atomic writes, canonical JSON, digests."""
 
-import csv
 import errno
 import hashlib
 import json
@@ -9,7 +8,7 @@ import os
 import shlex
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -179,56 +178,6 @@ def naming_damage(path: Path, *, remedy: str) -> Iterator[None]:
         raise InputError(f"{path} is damaged: {error}; {remedy}") from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); {remedy}") from None
-
-
-def read_table_text(path: Path, *, give: str) -> str:
-    """Return the text of a table; ``give`` says in errors what the file should be.
-
-    Raises:
-        InputError: no such file, a folder, unreadable, or not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}; give {give}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; give {give}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give {give}") from None
-
-
-def read_csv_rows(
-    path: Path, *, columns: Sequence[str], give: str, any_case: bool = False
-) -> list[dict[str, str]]:
-    """Return the rows of a CSV (comma, semicolon or tab; UTF-8) as texts without spaces around them.
-
-    ``columns`` must be there, ``give`` says in errors what the file should be; with ``any_case`` the names of columns
-    are read in lower case.
-
-    Raises:
-        InputError: no such file, unreadable, not UTF-8, no table, a column missing, or no row.
-    """
-    text = read_table_text(path, give=give)
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    try:
-        names = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = [name.lower() for name in names] if any_case else names
-        missing = [name for name in columns if name not in reader.fieldnames]
-        if missing:
-            raise InputError(f"{path} lacks the columns {missing}; give {give}; found {reader.fieldnames}")
-        rows = [
-            {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
-            for row in reader
-        ]
-    except csv.Error as error:
-        raise InputError(f"{path} is not a table: {error}; save it as CSV (UTF-8)") from None
-    if not rows:
-        raise InputError(f"{path} has no rows; add a line for each volume")
-    return rows
 
 
 def read_versioned(path: Path, *, kind: str, version: int) -> dict[str, Any]:

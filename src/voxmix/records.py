@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from voxmix._io import read_table_text
+from voxmix._csv import read_table_text
 from voxmix._optional import require
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import Mixture, check_domains
@@ -47,7 +47,7 @@ def read_csv_records(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: no such file, not UTF-8, no header, or a row with more cells than the header.
     """
-    lines = read_table_text(path, give="a CSV or Parquet file").splitlines()
+    lines = read_table_text(path, give="a CSV or Parquet file").split("\n")
     if not lines or not lines[0].strip():
         raise InputError(f"{path} has no header line; the first line names the columns {list(REQUIRED)}")
     delimiter = max(",;\t", key=lines[0].count)

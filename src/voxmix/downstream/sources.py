@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from voxmix._io import read_csv_rows
+from voxmix._csv import read_csv_rows
 from voxmix.downstream.tasks import ClassTable, Task
 from voxmix.errors import InputError
 from voxmix.volumes.archives import below
@@ -173,7 +173,7 @@ def _names(record: VolumeRecord, folder: Path) -> Iterator[str]:
 def _rows(path: Path, table: ClassTable) -> Iterator[tuple[str, str]]:
     give = f"a CSV with the columns {table.id} and {table.value}, which give the class of every case"
     seen: dict[str, str] = {}
-    for row in read_csv_rows(path, columns=(table.id, table.value), give=give):
+    for row in read_csv_rows(path, columns=(table.id, table.value), give=give).rows:
         name, value = row[table.id], row[table.value]
         if seen.setdefault(name, value) != value:
             raise InputError(f"{path} gives {name} two classes: {seen[name]!r} and {value!r}; keep one row")

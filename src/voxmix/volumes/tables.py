@@ -2,11 +2,14 @@
 
 import csv
 import os
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from voxmix._io import atomic_path, naming_full_disk, read_csv_rows, read_versioned, write_json
+from voxmix._csv import read_csv_rows
+from voxmix._io import atomic_path, naming_full_disk, read_versioned, write_json
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, Split, VolumeRecord
 
@@ -41,23 +44,32 @@ def read_csv(path: Path) -> Manifest:
         InputError: no such file, columns missing, a cell empty, a relative path that leaves the
             folder, an unknown split, or not one file that exists.
     """
-    rows = read_csv_rows(path, columns=_COLUMNS[:3], give=_GIVE, any_case=True)
-    return _from_rows(rows, path, unit="line", first=2)
+    table = read_csv_rows(path, columns=_COLUMNS[:3], give=_GIVE, any_case=True)
+    found = _from_rows(table.rows, path, places=[f"line {line}" for line in table.lines])
+    return replace(found, notes=(*table.notes, *found.notes))
 
 
-def _from_rows(rows: list[dict[str, str]], path: Path, *, unit: str, first: int) -> Manifest:
+def _from_rows(rows: Sequence[dict[str, str]], path: Path, *, places: Sequence[str]) -> Manifest:
     records: list[VolumeRecord] = []
     set_aside: list[SetAside] = []
-    for number, row in enumerate(rows, start=first):
-        place = f"{unit} {number}"
+    seen: dict[tuple[Path, str, str], str] = {}
+    slashed = 0
+    for place, row in zip(places, rows, strict=True):
         for column in ("path", "domain", "subject"):
             if not row[column]:
                 raise InputError(f"{place} of {path} has no {column}; fill it or remove it")
         image = _resolve(row["path"], table=path, line=place)
         label = _resolve(row["label"], table=path, line=place) if row.get("label") else None
         if not os.path.exists(image):  # False, not an error, for names that no disk can hold.
-            set_aside.append(SetAside(path=image, domain=row["domain"], reason="no such file"))
+            reason = NOT_HERE if _of_windows(row["path"]) else "no such file"
+            set_aside.append(SetAside(path=image, domain=row["domain"], reason=reason))
             continue
+        slashed += "\\" in row["path"] and "\\" not in str(image)
+        what = (image, row.get("series", ""), row.get("volume", ""))
+        if seen.setdefault(what, place) != place:
+            raise InputError(
+                f"{image} stands 2 times, in {seen[what]} and {place} of {path}; list every volume once"
+            )
         if label is not None and not os.path.exists(label):
             set_aside.append(SetAside(path=label, domain=row["domain"], reason="no such label file"))
             label = None
@@ -77,15 +89,24 @@ def _from_rows(rows: list[dict[str, str]], path: Path, *, unit: str, first: int)
             )
         )
     if not records:
-        raise InputError(
-            f"none of the {len(rows)} files of {path} exists; relative paths start at {path.parent}"
-        )
-    return Manifest(records=tuple(records), set_aside=tuple(set_aside))
+        here = f"relative paths start at {path.parent}"
+        if all(aside.reason == NOT_HERE for aside in set_aside):
+            here = f"each is {NOT_HERE}: give them as they are here, or relative to {path.parent}"
+        raise InputError(f"none of the {len(rows)} files of {path} exists; {here}")
+    notes = (f"{slashed} paths of {path} were read with / in place of \\",) if slashed else ()
+    return Manifest(records=tuple(records), set_aside=tuple(set_aside), notes=notes)
+
+
+NOT_HERE = "a path of Windows, not of this machine"
+
+
+def _of_windows(cell: str) -> bool:
+    return os.name != "nt" and PureWindowsPath(cell).drive != ""
 
 
 def _resolve(cell: str, *, table: Path, line: str) -> Path:
     given = Path(cell)
-    if given.is_absolute():
+    if given.is_absolute() or _of_windows(cell):
         return given
     folder = Path(os.path.abspath(table.parent))
     target = Path(os.path.normpath(folder / given))
@@ -93,7 +114,11 @@ def _resolve(cell: str, *, table: Path, line: str) -> Path:
         raise InputError(
             f"{line} of {table} points outside the table's folder: {cell}; give the full path instead"
         )
-    return target
+    if "\\" in cell and not os.path.exists(target):  # As Windows writes it; a name here may hold a backslash.
+        return _resolve(cell.replace("\\", "/"), table=table, line=line)
+    # A name is spelled with composed letters or not, as the system that wrote it likes.
+    spelled = (Path(unicodedata.normalize(form, str(target))) for form in ("NFC", "NFD"))
+    return target if os.path.exists(target) else next(filter(os.path.exists, spelled), target)
 
 
 def _split(cell: str, *, table: Path, line: str) -> Split:
@@ -103,9 +128,13 @@ def _split(cell: str, *, table: Path, line: str) -> Split:
         "training": "train",
         "validation": "validation",
         "val": "validation",
+        "valid": "validation",
     }
     if cell.lower() not in names:
-        raise InputError(f"{line} of {table} has split {cell!r}; use one of {list(SPLITS)} or none")
+        raise InputError(
+            f"{line} of {table} has split {cell!r}; use one of {list(SPLITS)} or none, and leave out what is kept for a "
+            "test"
+        )
     return names[cell.lower()]
 
 
@@ -181,7 +210,7 @@ def read_manifest_json(path: Path) -> Manifest:
     """
     value = read_versioned(path, kind=KIND, version=FORMAT)
     rows = [_text_row(row, path) for row in _list(value, "volumes", path)]
-    manifest = _from_rows(rows, path, unit="volume", first=1)
+    manifest = _from_rows(rows, path, places=[f"volume {number}" for number in range(1, len(rows) + 1)])
     aside = tuple(
         SetAside(
             path=_resolve(row.get("path", ""), table=path, line=f"set_aside {number}"),

@@ -1,0 +1,139 @@
+"""Tables of texts as people and spreadsheets write them: CSV with any of the usual separators and encodings."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxmix.errors import InputError
+
+_SEPARATORS = ",;\t|"
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_OTHERS = (
+    (b"PK\x03\x04", "a spreadsheet or zip"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet (xls)"),
+    (b"\x1f\x8b", "packed (gzip)"),
+    (b"PAR1", "a Parquet file"),
+)
+_SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CsvTable:
+    """Rows of a table as texts by column, the line of the file in which each begins, and what was assumed."""
+
+    rows: tuple[dict[str, str], ...]
+    lines: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_table_text(path: Path, *, give: str) -> str:
+    """Return the text of a table, lines ended by a line feed; ``give`` says in errors what the file should be.
+
+    UTF-8, UTF-16, or else Windows-1252, as old spreadsheets write it.
+
+    Raises:
+        InputError: no such file, a folder, unreadable, or no text.
+    """
+    return _read_text(path, give=give)[0]
+
+
+def _read_text(path: Path, *, give: str) -> tuple[str, tuple[str, ...]]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}; give {give}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; give {give}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give {give}") from None
+    other = next((what for start, what in _OTHERS if data.startswith(start)), None)
+    if other is not None:
+        raise InputError(f"{path} is {other}, no text; save the table as CSV (UTF-8)")
+    notes: tuple[str, ...] = ()
+    try:
+        text = data.decode(next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8"))
+    except UnicodeDecodeError:
+        try:
+            text = data.decode("cp1252")
+        except UnicodeDecodeError:
+            text = "\0"
+        notes = (f"{path} is not UTF-8 text: it was read as Windows-1252, so look at names with accents",)
+    if "\0" in text:
+        raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), notes
+
+
+def read_csv_rows(path: Path, *, columns: Sequence[str], give: str, any_case: bool = False) -> CsvTable:
+    """Return the rows of a table (comma, semicolon, tab or bar) as texts without spaces around them.
+
+    ``columns`` must be there, ``give`` says in errors what the file should be; with ``any_case`` the names of columns
+    are read in lower case. Lines without a word are passed over, and so are lines that begin with # and stand before
+    the header or have one cell.
+
+    Raises:
+        InputError: no such file, unreadable, no text, no table, a column missing or there twice, a row with more
+            cells than the header, or no row.
+    """
+    text, notes = _read_text(path, give=give)
+    lines = text.split("\n")
+    start = next((n for n, line in enumerate(lines) if _is_header(line)), len(lines))
+    named = next((m[1] for line in lines[:start] if (m := _SEP_LINE.fullmatch(line.strip(" ")))), None)
+    header = lines[start] if start < len(lines) else ""
+    separator = named or max(_SEPARATORS, key=header.count)
+    try:
+        found = list(_cells("\n".join(lines[start:]), separator, first=start + 1))
+    except csv.Error as error:
+        raise InputError(f"{path} is not a table: {error}; save it as CSV (UTF-8)") from None
+    names = [name.lower() if any_case else name for name in (found[0][1] if found else [])]
+    _check_names(names, columns, path=path, give=give)
+    for line, cells in found[1:]:
+        if any(cells[len(names) :]):
+            raise InputError(
+                f"line {line} of {path} has {len(cells)} cells, its header {len(names)}; put quotes around a cell that "
+                f"holds {separator!r}"
+            )
+    kept = [
+        (line, cells) for line, cells in found[1:] if not (cells[0].startswith("#") and not any(cells[1:]))
+    ]
+    if not kept:
+        raise InputError(f"{path} has no rows; add a line for each volume")
+    return CsvTable(
+        rows=tuple(
+            {name: cells[n] if n < len(cells) else "" for n, name in enumerate(names) if name}
+            for _, cells in kept
+        ),
+        lines=tuple(line for line, _ in kept),
+        notes=notes,
+    )
+
+
+def _is_header(line: str) -> bool:
+    """Return whether a line holds a word, and is neither a comment nor a spreadsheet's ``sep=;``."""
+    bare = line.strip().strip(_SEPARATORS + '" ')
+    return bool(bare) and not bare.startswith("#") and not _SEP_LINE.fullmatch(line.strip(" "))
+
+
+def _cells(text: str, separator: str, *, first: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line in which each row that holds a word begins, from ``first``, and its cells."""
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
+    )
+    before = 0
+    for cells in reader:
+        line, before = first + before, reader.line_num
+        stripped = [cell.strip() for cell in cells]
+        if any(stripped):
+            yield line, stripped
+
+
+def _check_names(names: list[str], columns: Sequence[str], *, path: Path, give: str) -> None:
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise InputError(f"{path} lacks the columns {missing}; give {give}; found {[n for n in names if n]}")
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} has the column {twice!r} twice; keep one")
