@@ -109,8 +109,8 @@ GOOD = Fill(size=(40, 40, 40), padding=0.1, commonest=0.3, value=0.0, at_low=0.3
         ({"padding": 0.76}, "X-MR", Z_SCORE, None, False),  # a phantom's head in the demo
         ({"padding": 0.85, "size": (20, 20, 24)}, "X-MR", Z_SCORE, "padding", False),
         ({"padding": 0.985, "size": (9, 9, 12)}, "X-MR", Z_SCORE, "padding", True),
-        ({"commonest": 0.8, "at_low": 0.8}, "X-CT", SOFT_TISSUE_WINDOW, None, False),  # air about a neck
-        ({"commonest": 0.9, "at_low": 0.9}, "X-CT", SOFT_TISSUE_WINDOW, "blank", False),
+        ({"commonest": 0.85, "at_low": 0.85}, "X-CT", SOFT_TISSUE_WINDOW, None, False),  # air about a neck
+        ({"commonest": 0.92, "at_low": 0.92}, "X-CT", SOFT_TISSUE_WINDOW, "blank", False),
         ({"commonest": 0.97, "at_low": 0.97}, "X-CT", SOFT_TISSUE_WINDOW, "blank", True),
         ({"commonest": 0.97, "value": 0.4, "at_low": 0.0}, "X-PET", Z_SCORE, "blank", True),
         ({"commonest": 0.94, "at_low": 0.94}, "X-PET", WINDOW, None, False),  # SUV below the window
@@ -222,6 +222,15 @@ def test_preparing_measures_and_a_cache_of_an_earlier_voxmix_is_measured_from_it
     (complaint,) = again.cache.fitness()[0].complaints
     assert complaint.kind == "saturated"
     assert "HN-CT: {kind: window, low: 849, high: 1274}" in complaint.remedy
+
+
+def test_a_rule_that_fits_the_offset_ends_the_complaint(manifest: Manifest, tmp_path: Path) -> None:
+    rule = IntensityRule(kind="window", low=849, high=1274)
+    recipe = Recipe(spacing_mm=1.0, min_shape=(24, 24, 24), intensity={"HN-CT": rule})
+    made = prepare(manifest, recipe=recipe, root=tmp_path / "cache")
+    assert [c for item in made.cache.fitness() for c in item.complaints] == []
+    assert [f for f in made.findings if f.domain == "HN-CT"] == []
+    assert [f for f in audit(manifest, recipe=recipe).findings if f.domain == "HN-CT"] == []
 
 
 def test_a_damaged_array_of_an_earlier_cache_does_not_stop_preparing(

@@ -13,6 +13,7 @@ import numpy as np
 
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
+from voxmix.volumes.fill import in_hu
 from voxmix.volumes.fitness import Fitness, complaints_of, judge_fills
 from voxmix.volumes.intensity import SOFT_TISSUE_WINDOW, rule_from_name
 from voxmix.volumes.manifest import Manifest
@@ -311,15 +312,22 @@ def _modality(domain: str, group: Sequence[Survey]) -> Iterator[Finding]:
     for s in group:
         if s.fill is not None and s.fill.offset:
             continue  # Said with the window that fits it.
+        # A rule that is given for another unit than HU is an answer to what would be asked here.
+        expects_hu = is_ct if s.rule is None else in_hu(s.rule)
+        if is_ct and not expects_hu:
+            continue
         if is_ct and s.low > _AIR_HU and s.high - s.low > _LEAST_HU_RANGE and s.low >= 0:
             yield _find(
                 "modality", s, f"a CT whose lowest values are {s.low:.0f}: is the offset of 1024 HU missing?"
             )
         elif is_ct and s.high - s.low <= 256:
             yield _find(
-                "modality", s, f"a CT whose values span {s.high - s.low:.0f}: not HU, or already windowed"
+                "modality",
+                s,
+                f"a CT whose values span {s.high - s.low:.0f}: not HU, or already windowed; give its domain a rule "
+                "that fits, for example {kind: percentile, low: 0.5, high: 99.5}",
             )
-        elif not is_ct and s.low < _AIR_HU:
+        elif not expects_hu and s.low < _AIR_HU:
             yield _find("modality", s, f"values as low as {s.low:.0f}: is this a CT?")
 
 

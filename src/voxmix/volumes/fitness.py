@@ -20,9 +20,9 @@ phantoms of the demo have at most 76%, domains of whole heads and trunks at 4 mm
 _MANY = 0.25
 """Share of a domain's volumes from which on padding is the domain's, not a few volumes'."""
 
-MUCH_ONE_VALUE, HOPELESS_ONE_VALUE = 0.85, 0.95
-"""Share of the commonest value. Air around a neck is 66% of the field, around a limb up to 66%, with the fields' corners
-80%; volumes beyond are nearly blank."""
+MUCH_ONE_VALUE, HOPELESS_ONE_VALUE = 0.9, 0.95
+"""Share of the commonest value. Air around a neck or a limb is up to 66% of the field, with the corners outside the
+scanner's field up to 85%; volumes beyond are nearly blank."""
 
 HOPELESS_SPARSE = 0.99
 """The same where most of the field is rightly dark: PET, whose window may begin above the background."""

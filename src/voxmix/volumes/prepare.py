@@ -119,21 +119,31 @@ def prepare(
             (r.path, note) for r, o in zip(manifest.records, outcomes, strict=True) for note in o.notes
         ),
         remarks=remarks(manifest),
-        findings=judge_prepared(_surveys(manifest.records, outcomes, {record for _, record in shown})),
+        findings=judge_prepared(
+            _surveys(manifest.records, outcomes, {record for _, record in shown}, recipe)
+        ),
     )
 
 
 def _surveys(
-    records: tuple[VolumeRecord, ...], outcomes: list[Outcome], kept: set[VolumeRecord]
+    records: tuple[VolumeRecord, ...], outcomes: list[Outcome], kept: set[VolumeRecord], recipe: Recipe
 ) -> tuple[Survey, ...]:
     """Return what was seen of the volumes that are kept; equal arrays stand for equal voxels."""
     return tuple(
-        _survey(record, outcome) for record, outcome in zip(records, outcomes, strict=True) if record in kept
+        _survey(record, outcome, recipe)
+        for record, outcome in zip(records, outcomes, strict=True)
+        if record in kept
     )
 
 
-def _survey(record: VolumeRecord, outcome: Outcome) -> Survey:
-    seen = Survey(record=record, digest=outcome.digest, voxels=outcome.checksum, fill=outcome.fill)
+def _survey(record: VolumeRecord, outcome: Outcome, recipe: Recipe) -> Survey:
+    seen = Survey(
+        record=record,
+        digest=outcome.digest,
+        voxels=outcome.checksum,
+        fill=outcome.fill,
+        rule=recipe.rule(record.domain),
+    )
     if outcome.fill is None or outcome.fill.percentiles is None or outcome.fill.voxel_mm is None:
         return seen
     low, middle, high = outcome.fill.percentiles

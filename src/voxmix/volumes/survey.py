@@ -14,6 +14,7 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.volumes.content import record_digest
 from voxmix.volumes.fill import Fill, measure_fill, percentiles_of, sampled, with_file
 from voxmix.volumes.geometry import nearest_ras, resample
+from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.labels import compare_grids
 from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.masks import is_label_map
@@ -34,7 +35,7 @@ class Survey:
     converted or compressed anew. ``low``, ``middle``, ``high`` are the 1st, 50th and 99th percentile of the voxels
     that are not 0, in the image's own unit. ``views`` are its middle slices: axial, coronal, sagittal. ``reason``
     says why a file cannot be read, ``label_reason`` why its label map cannot be used or what is odd about it. ``fill``
-    is what it consists of after a recipe, None where none was given.
+    is what it consists of after a recipe and ``rule`` that recipe's rule for it, None where none was given.
     ``label_map`` says that the file is a label map itself, no scan.
     """
 
@@ -50,6 +51,7 @@ class Survey:
     high: float = 0.0
     views: UInt8[np.ndarray, "row column"] | None = None
     fill: Fill | None = None
+    rule: IntensityRule | None = None
 
     @property
     def name(self) -> str:
@@ -115,6 +117,7 @@ def survey_file(record: VolumeRecord, *, recipe: Recipe | None = None, pictures:
         high=high,
         views=_views(data, spacing_mm, low, high) if pictures else None,
         fill=fill,
+        rule=None if recipe is None else recipe.rule(record.domain),
     )
 
 
