@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, Recipe
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.public_sets import read_layout
@@ -186,6 +186,195 @@ def test_decathlon_names_the_volume_of_4d_files(tmp_path: Path) -> None:
         read_layout("decathlon", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ('{"channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}', {"X-CT": 2}),
+        ('\ufeff{"channel_names": {"0": "CT"}}', {"X-CT": 2}),
+        ('{"channel_names": {"0": "CT",}, "labels": {"a, }": [1, 2,],},}', {"X-CT": 2}),
+        ('{"channel_names": {"CT": 0}}', {"X-CT": 2}),
+        ('{"channel_names": {"CT": "0"}}', {"X-CT": 2}),
+        ('{"channel_names": ["CT"]}', {"X-CT": 2}),
+        ('{"labels": {"background": 0, "liver": [1, 2], "ignore": 3}}', {"X-0000": 2}),
+        ("", {"X-0000": 2}),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".NII.GZ", ".nrrd"])
+def test_nnunet_lists_as_people_write_them(
+    tmp_path: Path, text: str, counts: dict[str, int], suffix: str
+) -> None:
+    root = tmp_path / "Dataset001_X"
+    for case in ("ct_0003", "scan_2024_0000"):
+        touch(
+            root,
+            f"imagesTr/{case}_0000{suffix}",
+            f"labelsTr/{case}{suffix}",
+            f"imagesTr/._{case}_0000{suffix}",
+        )
+    touch(root, "__MACOSX/imagesTr/._a_0000.nii.gz", "imagesTr/Thumbs.db", "imagesTr/@eaDir/x_0000.nii.gz")
+    if text:
+        (root / "dataset.json").write_text(text, encoding="utf-8")
+    manifest, layout = read_sources([root])
+    assert (layout, manifest.counts(), manifest.set_aside) == (("nnunet",), counts, ())
+    assert {r.subject for r in manifest.records} == {"ct_0003", "scan_2024_0000"}
+    assert all(r.label is not None for r in manifest.records)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"dataset\.json is not JSON"),
+        ("[" * 100_000, r"dataset\.json is not JSON"),
+        ('{"numTraining": ' + "9" * 5000 + "}", r"dataset\.json is not JSON"),
+        ('{"channel_names": {"CT": "MR"}}', "a name per number"),
+        ('{"dataset": {"a": {"label": "x"}}}', "not as layout 'nnunet' has it"),
+        ('{"dataset": {"a": 3}}', "not as layout 'nnunet' has it"),
+        ('{"dataset": {}}', "no volumes of layout 'nnunet'"),
+    ],
+)
+def test_nnunet_lists_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_sources([tmp_path])
+
+
+def test_nnunet_list_of_files_elsewhere_is_followed_and_said(tmp_path: Path) -> None:
+    touch(tmp_path, "far/a.nii.gz", "far/a_l.nii.gz", "set/b.nii.gz")
+    listed = {
+        "a": {"images": ["../far/a.nii.gz"], "label": "../far/a_l.nii.gz"},
+        "b": {"images": ["b.nii.gz"], "label": "gone.nii.gz"},
+    }
+    write_json(
+        tmp_path / "set" / "dataset.json", {"channel_names": {"0": "CT"}, "name": "S", "dataset": listed}
+    )
+    with pytest.warns(VoxmixWarning, match=r"names 2 files outside its folder"):
+        manifest, layout = read_sources([tmp_path / "set"])
+    assert layout == ("nnunet",)
+    assert found(manifest) == {("S-CT", "a", "a.nii.gz", "a_l.nii.gz"), ("S-CT", "b", "b.nii.gz", None)}
+    assert [(s.path.name, s.reason) for s in manifest.set_aside] == [
+        ("gone.nii.gz", "label map: no such file")
+    ]
+
+
+def test_decathlon_lists_as_people_write_them(tmp_path: Path) -> None:
+    root = tmp_path / "Task"
+    touch(root, *(f"imagesTr/{name}.nii.gz" for name in "abcdex"), "imagesTs/t.nii.gz", "labelsTr/a.nii.gz")
+    touch(root, "imagesTr/._a.nii.gz", "labelsTr/b.nii.gz")
+    (tmp_path / "link").symlink_to(root)
+    training = [
+        {"image": str(root / "imagesTr/a.nii.gz"), "label": str(root / "labelsTr/a.nii.gz")},
+        {"image": ".\\imagesTr\\b.nii.gz", "label": ".\\labelsTr\\b.nii.gz"},
+        {"image": "imagesTr/c.nii.gz"},
+        {"image": "imagesTr/d.nii.gz", "label": "labelsTr/d.nii.gz"},
+        "imagesTr/e.nii.gz",
+        "imagesTr/._a.nii.gz",
+    ]
+    described = {
+        "name": "T",
+        "modality": {"0": "CT"},
+        "training": training,
+        "test": [{"image": "imagesTs/t.nii.gz"}],
+    }
+    write_json(root / "dataset.json", described)
+    for place in (root, tmp_path / "link"):
+        manifest = read_layout("decathlon", place)
+        assert {r.path.name: r.label is not None for r in manifest.records} == {
+            f"{name}.nii.gz": name in "ab" for name in "abcdet"
+        }
+        assert {s.path.name: s.reason for s in manifest.set_aside} == {
+            "d.nii.gz": "label map: no such file",
+            "._a.nii.gz": "a file that a system left, no volume",
+            "x.nii.gz": "not in the data set's list (dataset.json)",
+        }
+    for outside in ("../x.nii.gz", "/etc/x.nii.gz", "C:\\data\\x.nii.gz", "imagesTr\\..\\..\\x.nii.gz"):
+        write_json(root / "dataset.json", {**described, "training": [outside]})
+        with pytest.raises(InputError, match="outside itself"):
+            read_layout("decathlon", root)
+
+
+def test_a_decathlon_case_may_end_in_four_digits(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/lung_2024.nii.gz", "labelsTr/lung_2024.nii.gz")
+    training = [{"image": "./imagesTr/lung_2024.nii.gz", "label": "./labelsTr/lung_2024.nii.gz"}]
+    write_json(tmp_path / "dataset.json", {"name": "L", "modality": {"0": "CT"}, "training": training})
+    assert detect_layout(tmp_path) == "decathlon"
+
+
+def test_bids_takes_scans_alone(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *(f"sub-01/anat/sub-01_{name}" for name in (
+            "T1w.NII.GZ", "part-mag_T2w.nii", "part-phase_T2w.nii", "part-imag_T2w.nii", "inv-1_MP2RAGE.nii.gz",
+            "UNIT1.nii.gz", "T1map.nii.gz", "T1w_seg.nii.gz", "mod-T1w_defacemask.nii.gz", "label-GM_probseg.nii.gz",
+            "PDw.nii.gz",
+        )),
+        "sub-01/anat/._sub-01_T1w.nii.gz", "sub-01/ses-1/pet/sub-01_ses-1_pet.nii.gz", "sub-01/func/sub-01_bold.nii.gz",
+        "__MACOSX/sub-02/anat/._sub-02_T1w.nii.gz", "sourcedata/sub-03/anat/sub-03_T1w.nii.gz",
+    )  # fmt: skip
+    (tmp_path / "sub-01" / "anat" / "sub-01_FLAIR.nii.gz").symlink_to("../../.git/annex/objects/x")
+    manifest, layout = read_sources([tmp_path])
+    assert layout == ("bids",)
+    assert found(manifest) == {
+        ("T1", "sub-01", "sub-01_T1w.NII.GZ", "sub-01_T1w_seg.nii.gz"),
+        ("T2", "sub-01", "sub-01_part-mag_T2w.nii", None),
+        ("PD", "sub-01", "sub-01_PDw.nii.gz", None),
+        ("PET", "sub-01", "sub-01_ses-1_pet.nii.gz", None),
+    }
+    assert len(manifest.set_aside) == 8
+    link = next(s for s in manifest.set_aside if "FLAIR" in s.path.name)
+    assert link.reason.startswith("a link to a file that is not there")
+
+
+def test_totalsegmentator(tmp_path: Path) -> None:
+    for n in range(3):
+        touch(tmp_path, *(f"s{n}/segmentations/{name}.nii.gz" for name in ("liver", "spleen")))
+        touch(tmp_path, f"s{n}/{'mri' if n == 2 else 'ct'}.nii.gz", "meta.csv")
+    touch(tmp_path, "s0/combined_labels.nii.gz", "s0/pet.nii.gz", "s1/segmentation.nii.gz")
+    manifest, layout = read_sources([tmp_path])
+    assert layout == ("totalsegmentator",)
+    assert found(manifest) == {
+        ("TOTALSEGMENTATOR-CT", "s0", "ct.nii.gz", None),
+        ("TOTALSEGMENTATOR-CT", "s1", "ct.nii.gz", None),
+        ("TOTALSEGMENTATOR-MR", "s2", "mri.nii.gz", None),
+    }
+    assert sum(s.is_label for s in manifest.set_aside) == 8
+    assert [s.path.name for s in manifest.set_aside if not s.is_label] == ["pet.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    "layout", ["amos", "brats", "hecktor", "bhsd", "oasis", "medmnist", "folder", "bids", "nnunet"]
+)
+def test_what_systems_leave_is_never_an_image(tmp_path: Path, layout: str) -> None:
+    files, _ = LAID_OUT[layout]
+    if layout != "medmnist":
+        touch(tmp_path, *files)
+        before = {r.path for r in read_layout(layout, tmp_path).records}
+    for name in files:
+        place, file = Path(name).parent, Path(name).name
+        left = (
+            place / f"._{file}",
+            place / "@eaDir" / file,
+            Path("__MACOSX") / place / f"._{file}",
+            place / "Thumbs.db",
+        )
+        touch(tmp_path, *map(str, left))
+    if layout == "medmnist":
+        with pytest.raises(InputError, match="no volumes of layout"):
+            read_layout(layout, tmp_path)
+    else:
+        assert {r.path for r in read_layout(layout, tmp_path).records} == before
+
+
+def test_one_image_in_two_formats_is_taken_once(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"MR/p1/brain.{suffix}" for suffix in ("mgz", "nii.gz", "nii")), "MR/p2/brain.mgz")
+    manifest = read_layout("folder", tmp_path)
+    assert [r.path.name for r in manifest.records] == ["brain.nii.gz", "brain.mgz"]
+    assert sorted(s.reason.split(" of ")[0] for s in manifest.set_aside) == [
+        ".mgz beside a .nii.gz",
+        ".nii beside a .nii.gz",
+    ]
+
+
 def test_nnssl_variables_and_subjects_of_several_data_sets(tmp_path: Path) -> None:
     root = touch(tmp_path / "Dataset1_X", "a.nii.gz", "b.nii.gz").resolve()
 
@@ -277,6 +466,7 @@ LAID_OUT: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "bhsd": (("label_192/images/a.nii.gz",), {}),
     "oasis": (("disc1/OAS1_0001_MR1/PROCESSED/MPRAGE/SUBJ_111/x.hdr",), {}),
     "medmnist": (("organmnist3d_64.npz",), {}),
+    "totalsegmentator": (("s1/ct.nii.gz", "s1/segmentations/liver.nii.gz"), {}),
     "bids": (("sub-01/anat/sub-01_T1w.nii.gz",), {"dataset_description.json": {"Name": "x"}}),
     "nnunet": (
         ("imagesTr/b_1_0000.nii.gz", "labelsTr/b_1.nii.gz"),

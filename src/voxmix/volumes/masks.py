@@ -66,7 +66,7 @@ def read_name(stem: str) -> Name:
     while found and (found[-1] in _LABELS or found[-1].endswith("seg")):
         found.pop()
         kind = "label map"
-    if not kind and found and found[0] in _FIRST:
+    if found and found[0] in _FIRST:
         found, kind = found[1:], "label map"
     return Name(kind=kind, rest=" ".join([*found, *numbers]))
 

@@ -107,8 +107,10 @@ def _fits(
         found = by_name.get((one.home, name), [])
         if found:
             return found
-    begins = [image for image in near if " ".join(words(image.stem)).startswith(rest)]
-    return begins if alone and len(near) == 1 else []
+    if not alone or len(near) != 1:
+        return []
+    counted = rest.isdecimal() and bool(one.home)  # Segmentation_1 in the folder of one scan.
+    return near if counted or " ".join(words(near[0].stem)).startswith(rest) else []
 
 
 def _chosen(image: File, candidates: list[File]) -> File | None:
