@@ -116,7 +116,7 @@ GOOD = Fill(size=(40, 40, 40), padding=0.1, commonest=0.3, value=0.0, at_low=0.3
         ({"commonest": 0.94, "at_low": 0.94}, "X-PET", WINDOW, None, False),  # SUV below the window
         ({"commonest": 0.97, "at_low": 0.97}, "X-PET", WINDOW, "blank", False),
         ({"commonest": 0.995, "at_low": 0.995}, "X-PET", WINDOW, "blank", True),
-        ({"at_high": 0.15}, "X-CT", SOFT_TISSUE_WINDOW, None, False),  # a skull in a brain window
+        ({"at_high": 0.15}, "X-CT", SOFT_TISSUE_WINDOW, None, False),  # a skull in a narrow window
         ({"at_high": 0.28, "at_low": 0.0}, "X-CT", SOFT_TISSUE_WINDOW, "saturated", False),
         ({"at_high": 0.28, "offset": 1024.0}, "X-CT", SOFT_TISSUE_WINDOW, "offset", False),
     ],

@@ -106,8 +106,9 @@ def see_fields(manifest: Manifest) -> tuple[Fields, ...]:
 
 
 def _see(domain: str, records: Sequence[VolumeRecord]) -> Fields:
-    folders = [record for record in records if record.path.is_dir()]
-    chosen = _spread(folders, _SAMPLE_DICOM) if folders else _spread(records, _SAMPLE)
+    chosen = _spread(records, _SAMPLE)
+    if any(record.path.is_dir() for record in chosen):
+        chosen = _spread(records, _SAMPLE_DICOM)
     grids = [grid for record in chosen if (grid := _grid(record)) is not None]
     if not grids:
         return Fields(domain=domain)

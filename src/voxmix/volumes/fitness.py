@@ -28,8 +28,7 @@ HOPELESS_SPARSE = 0.99
 """The same where most of the field is rightly dark: PET, whose window may begin above the background."""
 
 MUCH_HIGH = 0.2
-"""Share at 1. Bone is up to 8% of the CTs at hand, a skull in the brain window about 15%; with an offset it is 25% and
-more."""
+"""Share at 1. Bone is up to 8% of the CTs at hand; with an offset it is 25% and more."""
 
 ValueKind = Literal["offset", "saturated", "blank"]
 Kind = Literal["padding"] | ValueKind
