@@ -123,9 +123,7 @@ def read_json(path: Path) -> Any:
         text = path.read_text(encoding="utf-8-sig")
         if not text.strip():
             raise InputError(f"{path} is empty; {give}")
-        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
-        if "\\ud" in text.lower():
-            canonical_json(value).encode()  # half a character cannot be written, nor shown
+        return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}; check the path") from None
     except OSError as error:
@@ -136,7 +134,6 @@ def read_json(path: Path) -> Any:
         raise
     except ValueError as error:  # not JSON, not UTF-8, a number beyond all bounds
         raise InputError(f"{path} is not JSON ({error}); {give}") from None
-    return value
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

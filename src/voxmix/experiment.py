@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from voxmix.pretraining import EvaluationSet
     from voxmix.pretraining.many import FailedRun
     from voxmix.volumes import Manifest, Preparation, PreparedCache, Recipe
+    from voxmix.volumes.beside import Names
     from voxmix.volumes.fields import Fields, Proposal
     from voxmix.volumes.upkeep import Space
 
@@ -218,6 +219,7 @@ def prepare_study(
         recipe=recipe,
         root=study.cache_dir,
         source=source,
+        names=names_of(study),
         workers=workers_of(study),
         codec=study.config.data.codec,
         progress=progress,
@@ -225,6 +227,16 @@ def prepare_study(
     )
     study.mark_made("prepare", study.preparation_inputs)
     return preparation
+
+
+def names_of(study: Study) -> Names:
+    """Return where the names behind the study's pseudonyms are kept: in the study, or where ``data.names`` says."""
+    from voxmix.volumes.beside import Names
+
+    told = study.config.data.names
+    return (
+        Names(folder=study.private_dir) if told is None else Names.shared(study.root / told, owner=study.root)
+    )
 
 
 def workers_of(study: Study) -> int:

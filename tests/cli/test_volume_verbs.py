@@ -71,11 +71,11 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
     done = voxmix("prepare", "pool.csv", "--recipe", "recipe.yaml", "-o", "cache", cwd=tmp_path)
     assert "on the disk" in done.stderr
     assert "broken.nii.gz: its first bytes" in done.stderr.replace("\n", " ")
-    aside = (tmp_path / "pool.set-aside.csv").read_text()
+    aside = (tmp_path / "cache.private" / "set-aside.csv").read_text()
     assert "Doe8/broken.nii.gz,KNEE-MR," in aside
-    names = json.loads((tmp_path / "pool.subjects.json").read_text())
+    names = json.loads((tmp_path / "cache.private" / "subjects.json").read_text())
     assert sorted(names["subjects"].values()) == [f"Doe{i}" for i in range(6)]
-    assert (tmp_path / "pool.subjects.json").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "cache.private" / "subjects.json").stat().st_mode & 0o077 == 0
     for path in (tmp_path / "cache").rglob("*"):
         assert path.is_dir() or b"Doe" not in path.read_bytes()
         assert not path.is_file() or names["salt"].encode() not in path.read_bytes()
@@ -105,7 +105,8 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
 def test_a_damaged_cache_is_found_mended_and_pruned(pool: Path, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("spacing_mm: 3\nmin_shape: [8, 8, 8]\n")
     voxmix("prepare", "pool", "--recipe", "r.yaml", "--out", "cache", cwd=tmp_path)
-    assert (pool / "voxmix-subjects.json").exists()
+    assert (tmp_path / "cache.private" / "subjects.json").exists()
+    assert not (pool / "voxmix-subjects.json").exists()
     assert "all whole" in voxmix("cache", "verify", "cache", cwd=tmp_path).stdout
     array = next((tmp_path / "cache" / "volumes").glob("*.npy"))
     array.write_bytes(array.read_bytes()[:-1] + b"x")

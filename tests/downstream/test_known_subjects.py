@@ -1,4 +1,4 @@
-"""Whom pretraining has seen is known by the map beside its data; without the map nothing is assumed."""
+"""Whom pretraining has seen is known by the study's map; without the map nothing is assumed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +10,11 @@ from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
 from voxmix.volumes import Manifest, Recipe
-from voxmix.volumes.beside import map_path
+from voxmix.volumes.beside import Names
 from voxmix.volumes.prepare import prepare
 
 
-def test_the_map_beside_the_data_tells_who_was_pretrained_on(
+def test_the_map_tells_who_was_pretrained_on(
     dataset: Path, build: Callable[..., CaseSet], task: Task, recipe: Recipe, tmp_path: Path
 ) -> None:
     pretrained = prepare(
@@ -22,20 +22,21 @@ def test_the_map_beside_the_data_tells_who_was_pretrained_on(
         recipe=recipe,
         root=tmp_path / "pretraining",
         source=dataset,
+        names=(names := Names(folder=tmp_path / "private")),
     ).cache
     assert not (pretrained.root / "salt").exists()
     trained = {volume.subject for volume in pretrained.select("CT", "train")}
     assert trained
-    cases = build(task, dataset, pretrained=pretrained, pretrained_source=dataset)
+    cases = build(task, dataset, pretrained=pretrained, pretrained_source=dataset, pretrained_names=names)
     held_out = {c.volume.subject for part in ("validation", "test") for c in cases.part(part)}
     everyone = held_out | {c.volume.subject for c in cases.part("train")}
     assert trained <= everyone  # The same people have the same names in both.
     assert not trained & held_out
     assert not list(tmp_path.glob("cases*/salt"))
-    map_path(dataset).unlink()
+    names.map_path.unlink()
     for _ in range(2):
         with pytest.raises(InputError, match="nobody can tell whom the encoders were pretrained on"):
-            build(task, dataset, pretrained=pretrained, pretrained_source=dataset)
+            build(task, dataset, pretrained=pretrained, pretrained_source=dataset, pretrained_names=names)
         # The second time there is a map again, of another cache with another secret.
         manifest = Manifest.from_folder(dataset).split(seed=3)
         prepare(
@@ -43,4 +44,5 @@ def test_the_map_beside_the_data_tells_who_was_pretrained_on(
             recipe=recipe,
             root=tmp_path / "other",
             source=dataset,
+            names=names,
         )

@@ -1,4 +1,4 @@
-"""Names and the secret behind pseudonyms lie beside the data, survive new caches, and stay out of the cache."""
+"""Names and the secret behind pseudonyms lie in a private folder, survive new caches, and stay out of the cache."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, Recipe
-from voxmix.volumes.beside import claim_salt, map_path, read_map, salt_of, set_aside_path
+from voxmix.volumes.beside import Names, claim_salt, earlier_map_path, read_map, salt_of
 from voxmix.volumes.cache import subject_digest
 from voxmix.volumes.prepare import prepare
 
@@ -32,33 +32,84 @@ def opened(data: Path) -> Manifest:
     return Manifest.from_folder(data).split(seed=0)
 
 
-def test_the_map_tells_who_and_which_file(data: Path, tmp_path: Path) -> None:
-    cache = prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data).cache
+def names(tmp_path: Path) -> Names:
+    return Names(folder=tmp_path / "private")
+
+
+def test_the_map_tells_who_and_which_file_and_nothing_is_written_beside_the_data(
+    data: Path, tmp_path: Path
+) -> None:
+    before = sorted(data.rglob("*"))
+    cache = prepare(
+        opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path)
+    ).cache
     assert not (tmp_path / "cache" / "salt").exists()
-    names = read_map(data)
-    assert names is not None
+    found = read_map(names(tmp_path).map_path)
+    assert found is not None
     for volume in cache.volumes:
-        person = names.subjects[volume.subject]
-        assert subject_digest(names.salt, person) == volume.subject
-        assert names.volumes[volume.key] == f"MR/{person}/a.nii.gz"
-    assert not (data / "voxmix-set-aside.csv").exists()
+        person = found.subjects[volume.subject]
+        assert subject_digest(found.salt, person) == volume.subject
+        assert found.volumes[volume.key] == f"MR/{person}/a.nii.gz"
+    assert sorted(data.rglob("*")) == before
+    assert (tmp_path / "private").stat().st_mode & 0o077 == 0
+    assert names(tmp_path).map_path.stat().st_mode & 0o077 == 0
+    assert not names(tmp_path).set_aside_path.exists()
+    assert salt_of(cache, names(tmp_path)) == found.salt
 
 
-def test_caches_of_the_same_data_know_a_person_by_the_same_name(data: Path, tmp_path: Path) -> None:
-    one = prepare(opened(data), recipe=RECIPE, root=tmp_path / "one", source=data).cache
+def test_caches_that_keep_their_names_in_one_folder_know_a_person_by_the_same_name(
+    data: Path, tmp_path: Path
+) -> None:
     coarse = Recipe(spacing_mm=2.0, min_shape=(4, 4, 4), intensity=RECIPE.intensity)
-    two = prepare(opened(data), recipe=coarse, root=tmp_path / "two", source=data).cache
-    assert {v.subject for v in one.volumes} == {v.subject for v in two.volumes}
-    names = read_map(data)
-    assert names is not None
-    assert len(names.subjects) == 4
-    assert len(names.volumes) == 8
+    caches = [
+        prepare(
+            opened(data),
+            recipe=recipe,
+            root=tmp_path / name,
+            source=data,
+            names=Names.shared(tmp_path / "names", owner=tmp_path / name),
+        ).cache
+        for name, recipe in (("one", RECIPE), ("two", coarse))
+    ]
+    assert {v.subject for v in caches[0].volumes} == {v.subject for v in caches[1].volumes}
+    assert len(list((tmp_path / "names").glob("*.subjects.json"))) == 2  # and none replaces the other's
+    apart = prepare(
+        opened(data), recipe=RECIPE, root=tmp_path / "c", source=data, names=names(tmp_path)
+    ).cache
+    assert {v.subject for v in apart.volumes}.isdisjoint(v.subject for v in caches[0].volumes)
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_the_map_that_an_earlier_version_left_beside_the_data_is_read_and_left_as_it_is(
+    data: Path, tmp_path: Path, table: bool
+) -> None:
+    source = data
+    if table:
+        source = tmp_path / "list.csv"
+        opened(data).write_csv(source)
+    before = prepare(
+        opened(data), recipe=RECIPE, root=tmp_path / "cache", source=source, names=names(tmp_path)
+    ).cache
+    old = earlier_map_path(source)
+    names(tmp_path).map_path.rename(old)
+    written = old.read_bytes()
+    assert salt_of(before, names(tmp_path), source) == json.loads(written)["salt"]
+    assert salt_of(before, names(tmp_path)) is None
+    after = prepare(
+        opened(data), recipe=RECIPE, root=tmp_path / "cache", source=source, names=names(tmp_path)
+    )
+    assert after.cache == before
+    assert after.made == 0
+    assert old.read_bytes() == written
+    found = read_map(names(tmp_path).map_path)
+    assert found is not None
+    assert found.salt == json.loads(written)["salt"]
 
 
 def test_an_older_cache_hands_its_secret_over(data: Path, tmp_path: Path) -> None:
     before = prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache").cache
     assert (tmp_path / "cache" / "salt").exists()
-    after = prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data)
+    after = prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path))
     assert after.cache == before
     assert after.made == 0
     assert not (tmp_path / "cache" / "salt").exists()
@@ -75,8 +126,10 @@ def test_a_folder_that_cannot_be_written_is_said_and_the_secret_stays(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("voxmix.volumes.beside.write_json", refuse)
-    with pytest.warns(VoxmixWarning, match="could not be written beside the data"):
-        cache = prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data).cache
+    with pytest.warns(VoxmixWarning, match="could not be written to"):
+        cache = prepare(
+            opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path)
+        ).cache
     assert len(cache.volumes) == 4
     assert (tmp_path / "cache" / "salt").stat().st_mode & 0o077 == 0
 
@@ -85,31 +138,51 @@ def test_the_list_of_set_aside_files_follows_the_last_run(data: Path, tmp_path: 
     broken = data / "MR" / "Doe9" / "b.nii.gz"
     broken.parent.mkdir()
     broken.write_bytes(b"no")
-    prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data)
-    rows = set_aside_path(data).read_text().splitlines()
+    prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path))
+    rows = names(tmp_path).set_aside_path.read_text().splitlines()
     assert rows[0] == "path,domain,reason"
     assert [row.split(",")[:2] for row in rows[1:]] == [["MR/Doe9/b.nii.gz", "MR"]]
     broken.unlink()
-    prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data)
-    assert not set_aside_path(data).exists()
+    prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path))
+    assert not names(tmp_path).set_aside_path.exists()
 
 
-def test_a_table_has_its_own_map(data: Path, tmp_path: Path) -> None:
-    table = tmp_path / "lists" / "my.table.csv"
-    table.parent.mkdir()
-    opened(data).write_csv(table)
-    assert map_path(table).name == "my.table.subjects.json"
-    prepare(Manifest.from_csv(table).split(seed=0), recipe=RECIPE, root=tmp_path / "c", source=table)
-    assert len(json.loads(map_path(table).read_text())["subjects"]) == 4
-    assert not map_path(data).exists()
-    map_path(table).write_text("{}")
-    with pytest.raises(InputError, match="should hold a voxmix subject map"):
-        prepare(Manifest.from_csv(table).split(seed=0), recipe=RECIPE, root=tmp_path / "c", source=table)
+def test_no_link_is_followed_when_names_are_written(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "private").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is a link"):
+        prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path))
+    assert not list((tmp_path / "elsewhere").iterdir())
+    (tmp_path / "private").unlink()
+    (tmp_path / "private").mkdir()
+    (tmp_path / "precious").write_text("")
+    names(tmp_path).set_aside_path.symlink_to(tmp_path / "precious")
+    (data / "MR" / "Doe8").mkdir()
+    (data / "MR" / "Doe8" / "b.nii.gz").write_bytes(b"no")
+    prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path))
+    assert (tmp_path / "precious").read_text() == ""
+    assert "Doe8" in names(tmp_path).set_aside_path.read_text()
+
+
+def test_names_do_not_lie_in_what_is_passed_on(data: Path, tmp_path: Path) -> None:
+    inside = Names(folder=tmp_path / "cache" / "names")
+    with pytest.raises(InputError, match="lies in the cache"):
+        prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=inside)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "", '{"kind": "subject map", "format": 1, "salt": 3}'])
+def test_a_damaged_map_is_named(data: Path, tmp_path: Path, text: str) -> None:
+    names(tmp_path).open_folder()
+    names(tmp_path).map_path.write_text(text)
+    with pytest.raises(InputError, match=r"subjects\.json"):
+        prepare(opened(data), recipe=RECIPE, root=tmp_path / "c", source=data, names=names(tmp_path))
 
 
 def test_a_secret_that_is_given_is_kept_nowhere(data: Path, tmp_path: Path) -> None:
-    one = prepare(opened(data), recipe=RECIPE, root=tmp_path / "one", source=data).cache
-    secret = salt_of(one, data)
+    one = prepare(
+        opened(data), recipe=RECIPE, root=tmp_path / "one", source=data, names=names(tmp_path)
+    ).cache
+    secret = salt_of(one, names(tmp_path))
     assert secret is not None
     two = prepare(opened(data), recipe=RECIPE, root=tmp_path / "two", salt=secret).cache
     assert two.volumes == one.volumes
@@ -118,23 +191,10 @@ def test_a_secret_that_is_given_is_kept_nowhere(data: Path, tmp_path: Path) -> N
         assert path.is_dir() or secret.encode() not in path.read_bytes()
 
 
-def test_two_caches_that_start_together_agree_on_the_secret(data: Path, tmp_path: Path) -> None:
-    first = claim_salt(tmp_path / "one", data)
-    assert claim_salt(tmp_path / "two", data) == first
-    assert map_path(data).stat().st_mode & 0o077 == 0
-    assert [p.name for p in data.iterdir() if p.is_file()] == [map_path(data).name]
-    cache = prepare(opened(data), recipe=RECIPE, root=tmp_path / "two", source=data).cache
-    assert salt_of(cache, data) == first
-    assert salt_of(cache, None) is None
-
-
-def test_a_read_only_folder_is_left_alone_even_by_root(data: Path, tmp_path: Path) -> None:
-    (data / "MR" / "Doe9.nii").write_bytes(b"no")
-    data.chmod(0o555)
-    try:
-        with pytest.warns(VoxmixWarning, match=r"beside the data \(the folder is read-only\)"):
-            cache = prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data).cache
-        assert [p.name for p in data.iterdir()] == ["MR"]
-        assert salt_of(cache, data) == (tmp_path / "cache" / "salt").read_text()
-    finally:
-        data.chmod(0o755)
+def test_a_secret_is_claimed_from_the_nearest_place(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "salt").write_text("a" * 32)
+    assert claim_salt(tmp_path / "one", names(tmp_path), data) == "a" * 32
+    fresh = claim_salt(tmp_path / "two", names(tmp_path), data)
+    assert len(fresh) == 32
+    assert fresh != claim_salt(tmp_path / "two", names(tmp_path), data)

@@ -14,7 +14,7 @@ import pytest
 from voxmix._io import as_argument, digest, json_text, name_fault, printable, read_json, write_json
 from voxmix.errors import InputError
 from voxmix.volumes import Manifest, Recipe, VolumeRecord
-from voxmix.volumes.beside import set_aside_path
+from voxmix.volumes.beside import Names
 from voxmix.volumes.layouts import read_folder
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.tables import read_table, write_table
@@ -52,10 +52,16 @@ def test_names_are_set_aside_at_the_start_and_the_rest_is_prepared(data: Path, t
     }
     assert {os.fsencode(r.path.relative_to(data / "X-CT")) for r in manifest.records} == set(FINE)
     recipe = Recipe(spacing_mm=1.0, min_shape=(8, 8, 8))
-    done = prepare(manifest.split(seed=0, fraction=0.3), recipe=recipe, root=tmp_path / "cache", source=data)
+    done = prepare(
+        manifest.split(seed=0, fraction=0.3),
+        recipe=recipe,
+        root=tmp_path / "cache",
+        source=data,
+        names=(kept := Names(folder=tmp_path / "private")),
+    )
     assert len(done.cache.volumes) == len(FINE)
     assert len(done.set_aside) == len(FAULTS)
-    with set_aside_path(data).open(encoding="utf-8", newline="") as stream:
+    with kept.set_aside_path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(FAULTS)
     assert "X-CT/p3/caf\\udce9.nii.gz" in [row["path"] for row in rows]

@@ -1,4 +1,4 @@
-"""Identifiers planted in every tag, name and path: no byte that voxmix writes holds one, but beside the data."""
+"""Identifiers planted in every tag, name and path: no byte that voxmix writes holds one, but in the private folder."""
 
 import json
 from collections.abc import Iterator
@@ -114,14 +114,16 @@ def test_no_identifier_reaches_what_is_written(
     assert len(held["set_aside"]) == 3
     written = {p for p in set(tmp_path.rglob("*")) - before if p.is_file()}
     beside = {p for p in written if p.is_relative_to(data.parent)}
-    assert {p.name for p in beside} == {
-        f"{WORD}_manifest.json",
-        f"{WORD}_manifest.subjects.json",
-        f"{WORD}_manifest.set-aside.csv",
+    assert beside == {table}
+    private = {
+        tmp_path / folder / name
+        for folder in ("cache.private", "study/private")
+        for name in ("subjects.json", "set-aside.csv")
     }
-    for path in beside - {table}:
+    for path in private:
         assert path.stat().st_mode & 0o077 == 0
-    elsewhere = written - beside - {tmp_path / "r.yaml"}
+        assert path.parent.stat().st_mode & 0o077 == 0
+    elsewhere = written - beside - private - {tmp_path / "r.yaml"}
     assert len(elsewhere) > 20
     texts = [prepared.encode(), listed.encode()]
     for path in elsewhere:
@@ -130,7 +132,7 @@ def test_no_identifier_reaches_what_is_written(
         content = path.read_bytes()
         lines = content.split(b"\n") if path == study else [content]
         texts += [line for line in lines if not line.startswith(b"  path: ")]
-    salt = json.loads((data.parent / f"{WORD}_manifest.subjects.json").read_text())["salt"]
+    salts = [json.loads(path.read_text())["salt"] for path in private if path.suffix == ".json"]
     for text in texts:
-        for secret in (WORD, "Jane", DAY, UID, salt):
+        for secret in (WORD, "Jane", DAY, UID, *salts):
             assert secret.lower().encode() not in text.lower()

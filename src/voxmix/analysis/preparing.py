@@ -6,6 +6,7 @@ from pathlib import Path
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.store import checked, parse_yaml
+from voxmix.volumes.beside import Names
 from voxmix.volumes.persons import join
 from voxmix.volumes.prepare import Preparation, prepare
 from voxmix.volumes.recipe import Recipe, spell_out
@@ -42,13 +43,15 @@ def prepare_source(
     workers: int = 1,
     codec: str = "npy",
     subject_pattern: str | None = None,
+    names: Path | None = None,
     progress: ProgressCallback = silent,
     tell: Callable[[Space], None] | None = None,
 ) -> Preparation:
     """Return the cache in ``root`` of a manifest or a folder of volumes; see :func:`voxmix.volumes.prepare.prepare`.
 
     A split that the manifest has is kept, else subjects are held out by ``seed`` and ``fraction``; ``subject_pattern``
-    joins sessions to persons first (:func:`voxmix.volumes.persons.join`).
+    joins sessions to persons first (:func:`voxmix.volumes.persons.join`). ``names`` is the folder for who is who; left
+    out, it lies beside ``root`` (:mod:`voxmix.volumes.beside`).
 
     Raises:
         InputError: what was given cannot be used, or ``root`` holds other things than a cache.
@@ -64,6 +67,7 @@ def prepare_source(
         recipe=chosen,
         root=root,
         source=source,
+        names=Names.beside(root) if names is None else Names.shared(names, owner=root),
         workers=workers,
         codec=codec,
         progress=progress,

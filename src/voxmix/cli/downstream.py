@@ -116,9 +116,12 @@ def _recipe(study: "Study") -> Any:
 def _cases(study: "Study", task: "Task", data: Path | None) -> "CaseSet":
     from voxmix.analysis import study_cache
     from voxmix.downstream.study import study_cases
+    from voxmix.experiment import names_of
 
     with progress_bar(f"preparing cases of {task.name}", unit="images") as progress:
-        cases, asides = study_cases(study, task, data=data, cache=study_cache(study), progress=progress)
+        cases, asides = study_cases(
+            study, task, data=data, cache=study_cache(study), names=names_of(study), progress=progress
+        )
     for aside in asides:
         note(f"set aside {aside.path}: {aside.reason}")
     for reason, count in cases.set_aside.items():

@@ -85,6 +85,12 @@ def prepare(
         typer.Option(help="Without a study: how arrays are stored, npy or blosc2 (half the size)."),
     ] = None,
     subject_pattern: SubjectPatternOption = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            help="Without a study: the folder for who is who and what was set aside; CACHE.private if left out."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn files into arrays that training reads fast; files that cannot be used are set aside.
@@ -101,10 +107,10 @@ def prepare(
       voxmix prepare manifest.csv --codec blosc2 --out prepared     (half the disk; for slow disks and networks)
     """
     if is_study(source):
-        if any(given is not None for given in (out, recipe, codec, subject_pattern)):
+        if any(given is not None for given in (out, recipe, codec, subject_pattern, names)):
             raise InputError(
-                f"{source} is a study: recipe, codec, cache and data.subject_pattern are its own (study.yaml); leave "
-                "--out, --recipe, --codec and --subject-pattern out"
+                f"{source} is a study: recipe, codec, cache, data.subject_pattern and data.names are its own (study.yaml); "
+                "leave --out, --recipe, --codec, --subject-pattern and --names out"
             )
         opened = open_study(source)
         with opened.lock():
@@ -119,6 +125,7 @@ def prepare(
             workers=workers,
             codec=codec or "npy",
             subject_pattern=subject_pattern,
+            names=names,
         )
         _say_what_was_odd(preparation)
     if as_json:

@@ -328,6 +328,7 @@ def prepare_outside_study(
     workers: int | None,
     codec: str,
     subject_pattern: str | None = None,
+    names: Path | None = None,
 ) -> "Preparation":
     """Prepare a manifest or a folder into a cache of its own."""
     from voxmix.analysis.preparing import prepare_source
@@ -348,6 +349,7 @@ def prepare_outside_study(
             workers=workers or cores(),
             codec=codec,
             subject_pattern=subject_pattern,
+            names=names,
             progress=progress,
             tell=tell_space,
         )

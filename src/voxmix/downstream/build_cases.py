@@ -12,7 +12,7 @@ from voxmix.downstream.sources import PARTS, Sources, read_sources
 from voxmix.downstream.split import check_official, split_subjects
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
-from voxmix.volumes.beside import new_salt, salt_of
+from voxmix.volumes.beside import Names, new_salt, salt_of
 from voxmix.volumes.cache import PreparedCache, subject_digest, volume_key
 from voxmix.volumes.content import record_digest
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
@@ -30,6 +30,7 @@ def build_cases(
     crop: int,
     pretrained: PreparedCache | None = None,
     pretrained_source: Path | None = None,
+    pretrained_names: Names | None = None,
     workers: int = 1,
     progress: ProgressCallback = silent,
 ) -> tuple[CaseSet, tuple[SetAside, ...]]:
@@ -37,7 +38,7 @@ def build_cases(
 
     ``pretrained`` holds the volumes of the study whose encoders will be finetuned: none of its training
     subjects, and no file of theirs under another name, is in validation or test. ``pretrained_source`` is where the
-    study's volumes lie, with the map of its subjects beside them.
+    study's volumes lie, ``pretrained_names`` where the map of its subjects does.
 
     Raises:
         InputError: too few cases for the split, none that pretraining has not seen, a part without a usable
@@ -52,7 +53,7 @@ def build_cases(
         sources = _filling(task, sources, crop, recipe)
     if task.zoom or task.keep_frame:
         recipe = replace(recipe, crop_foreground=False)
-    salt = _salt_of(pretrained, pretrained_source)
+    salt = _salt_of(pretrained, pretrained_names, pretrained_source)
     people = {record.subject: subject_digest(salt, record.subject) for record in sources.records}
     known = _pretrained_on(sources, people, recipe, pretrained)
     if sources.parts:
@@ -92,7 +93,7 @@ def build_cases(
     return found, tuple(asides)
 
 
-def _salt_of(pretrained: PreparedCache | None, source: Path | None) -> str:
+def _salt_of(pretrained: PreparedCache | None, names: Names | None, source: Path | None) -> str:
     """Return the secret that names subjects as the study's cache does, so that one person is known in both.
 
     Raises:
@@ -100,11 +101,11 @@ def _salt_of(pretrained: PreparedCache | None, source: Path | None) -> str:
     """
     if pretrained is None:
         return new_salt()
-    found = salt_of(pretrained, source)
+    found = salt_of(pretrained, names, source)
     if found is None:
         raise InputError(
-            "the map of the study's subjects is no longer beside its volumes, or is that of others, so nobody can tell whom the encoders "
-            "were pretrained on; put it back, or prepare the study again: voxmix prepare"
+            "the map of the study's subjects (private/subjects.json of the study) is gone, or is that of others, so "
+            "nobody can tell whom the encoders were pretrained on; put it back, or prepare the study again: voxmix prepare"
         )
     return found
 

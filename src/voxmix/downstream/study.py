@@ -27,6 +27,7 @@ from voxmix.errors import InputError, VoxmixError
 from voxmix.pretraining.interchange import load_encoder
 from voxmix.store import Study, checked, cores, is_finished
 from voxmix.store.runs import RUN_RESULT
+from voxmix.volumes.beside import Names
 from voxmix.volumes.cache import PreparedCache
 from voxmix.volumes.manifest import SetAside
 from voxmix.volumes.recipe import Recipe
@@ -67,11 +68,13 @@ def study_cases(
     *,
     data: Path | None,
     cache: PreparedCache,
+    names: Names | None = None,
     progress: ProgressCallback = silent,
 ) -> tuple[CaseSet, tuple[SetAside, ...]]:
     """Return the cases of a task, prepared once for the study's recipe and split by subject.
 
-    ``data`` stands in for the task's own; without either, cases prepared before are used.
+    ``data`` stands in for the task's own; without either, cases prepared before are used. ``names`` is where the map of
+    the study's subjects lies.
 
     Raises:
         InputError: no data given and none prepared; or what :func:`voxmix.downstream.build_cases.build_cases` refuses.
@@ -101,6 +104,7 @@ def study_cases(
             crop=crop,
             pretrained=cache,
             pretrained_source=study.source,
+            pretrained_names=names,
             workers=study.config.workers or cores(),
             progress=progress,
         )

@@ -49,6 +49,7 @@ class DataSettings:
     volumes instead. ``codec`` is how prepared arrays are stored: npy, or blosc2 at half the size. ``accept_blank`` trains
     on domains that are nearly all padding or one value, too. ``subject_pattern`` joins sessions to persons: a regular
     expression whose first group, or whole match, is the person in a subject's name.
+    ``names`` is the folder for who is who and what was set aside; the study's own ``private`` if left out.
 
     Raises:
         InputError: both or none of the two sources given, or a fraction that is not between 0 and 1.
@@ -73,6 +74,8 @@ class DataSettings:
     """Train on domains that are nearly all padding or one value, too."""
     subject_pattern: str = ""
     """A regular expression that joins sessions: its first group, or whole match, is the person in a subject's name."""
+    names: str | None = None
+    """The folder for who is who and what was set aside; the study\'s own folder private if left out."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.phantoms is None):
@@ -87,7 +90,7 @@ class DataSettings:
     def identity(self) -> dict[str, Any]:
         """Return what decides which volumes are prepared; settings of a later voxmix only where they are used."""
         values = asdict(self)
-        del values["accept_blank"]
+        del values["accept_blank"], values["names"]
         for name in ("exclude", "subject_pattern"):
             if not values[name]:
                 del values[name]

@@ -22,7 +22,7 @@ class Study:
     """A folder and its settings.
 
     ``study.yaml`` is the user's; all else is made by voxmix and can be made again: ``cache/``
-    (prepared volumes), ``evaluation.safetensors`` (fixed crops and masks), ``runs/<id>/``, ``laws/``,
+    (prepared volumes), ``private/`` (who is who), ``evaluation.safetensors`` (fixed crops and masks), ``runs/<id>/``, ``laws/``,
     ``allocations/``, ``downstream/``, ``measurements.csv`` and ``report.html``.
     """
 
@@ -59,6 +59,11 @@ class Study:
     def cache_dir(self) -> Path:
         """Where prepared volumes lie."""
         return self.root / "cache"
+
+    @property
+    def private_dir(self) -> Path:
+        """Who stands behind the pseudonyms, and which files were set aside; nothing of it is ever passed on."""
+        return self.root / "private"
 
     @property
     def phantoms_dir(self) -> Path:

@@ -7,7 +7,7 @@
     <root>/labels/<key>.npy    label map on the same grid
 
 Nothing in it holds a path or a header's text. Subjects stand in the index only as salted digests; the salt and the
-map lie beside the data (:mod:`voxmix.volumes.beside`). Where no map can be kept, the salt is ``<root>/salt``: who has
+map lie elsewhere (:mod:`voxmix.volumes.beside`). Where no map can be kept, the salt is ``<root>/salt``: who has
 it and a list of names can find out which names are in the cache, so leave it out when the rest is passed on.
 """
 

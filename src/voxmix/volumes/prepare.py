@@ -14,7 +14,7 @@ from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
 from voxmix.volumes.audit import Finding, judge_prepared
-from voxmix.volumes.beside import claim_salt, keep_names, write_set_aside
+from voxmix.volumes.beside import Names, claim_salt, keep_names, write_set_aside
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
 from voxmix.volumes.outcome import Outcome, prepare_record
@@ -55,6 +55,7 @@ def prepare(
     recipe: Recipe,
     root: Path,
     source: Path | None = None,
+    names: Names | None = None,
     salt: str | None = None,
     workers: int = 1,
     codec: str = "npy",
@@ -69,9 +70,10 @@ def prepare(
     bytes were met before in the same domain, or on the other side of the split, and one on which a worker
     process dies.
 
-    ``source`` is the folder or table the manifest came from: the map from pseudonyms to subjects and the list of
-    files that were set aside are kept beside it (:mod:`voxmix.volumes.beside`). Without it there is no map, and
-    the secret of the pseudonyms stays in the cache. A ``salt`` that is given is used and kept nowhere: that of
+    ``names`` is where the map from pseudonyms to subjects and the list of files that were set aside are kept
+    (:mod:`voxmix.volumes.beside`). Without it there is no map, and the secret of the pseudonyms stays in the cache.
+    ``source`` is the folder or table the manifest came from: paths in the map are relative to it, and nothing is
+    written there. A ``salt`` that is given is used and kept nowhere: that of
     another cache makes one person known in both (:func:`voxmix.volumes.beside.salt_of`). ``tell`` hears, before
     anything is made, what the disk needs and has.
 
@@ -84,6 +86,11 @@ def prepare(
     """
     if any(not record.split for record in manifest.records):
         raise InputError("the manifest is not split; use manifest.split(seed=...) before preparing")
+    if names is not None and names.folder.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"{names.folder} lies in the cache, which is passed on; name another folder for who is who "
+            "(data.names, --names)"
+        )
     recipe = recipe.resolved(manifest.domains)
     make = partial(prepare_record, recipe=recipe, root=root, codec=check_codec(codec))
     with naming_full_disk(root):
@@ -94,11 +101,11 @@ def prepare(
         if tell is not None:
             tell(space)
         _warn_of_space(space, root)
-        secret = salt or claim_salt(root, source)
+        secret = salt or claim_salt(root, names, source)
         outcomes = _run(manifest.records, make, workers=workers, progress=progress)
         volumes, set_aside, shown = _collect(manifest, outcomes, salt=secret, recipe=recipe)
-        if source is not None:
-            write_set_aside(set_aside, source)
+        if names is not None:
+            write_set_aside(set_aside, names, source)
         _check_sides(manifest, volumes, set_aside)
         cache = PreparedCache(
             root=root,
@@ -107,7 +114,7 @@ def prepare(
             set_aside=tuple({"domain": s.domain, "digest": s.digest, "reason": s.reason} for s in set_aside),
         )
         if salt is None:
-            keep_names(root, source, salt=secret, shown=shown)
+            keep_names(root, names, source, salt=secret, shown=shown)
         write_json(root / INDEX, cache.as_dict())
     done = [outcome for outcome in outcomes if outcome.key]
     return Preparation(
