@@ -75,7 +75,7 @@ class DataSettings:
     subject_pattern: str = ""
     """A regular expression that joins sessions: its first group, or whole match, is the person in a subject's name."""
     names: str | None = None
-    """The folder for who is who and what was set aside; the study\'s own folder private if left out."""
+    """The folder for who is who and what was set aside; the study's own folder private if left out."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.phantoms is None):
