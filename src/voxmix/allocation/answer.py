@@ -210,5 +210,5 @@ def _read(value: dict[str, Any]) -> Allocation:
         },
         told_apart=dict(value["told_apart"]),
         notes=tuple(value["notes"]),
-        together=value.get("together"),  # unknown to allocations made before 2026-11-28
+        together=None if value.get("together") is None else float(value["together"]),  # unknown to allocations made before 2026-11-28
     )
