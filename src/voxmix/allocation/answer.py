@@ -182,6 +182,7 @@ def _read(value: dict[str, Any]) -> Allocation:
     def by_target(item: dict[str, Any]) -> np.ndarray:
         return np.array([item[t] for t in targets], dtype=np.float64)
 
+    together = value.get("together")  # unknown to allocations made before 2026-11-28
     return Allocation(
         domains=domains,
         targets=targets,
@@ -210,5 +211,5 @@ def _read(value: dict[str, Any]) -> Allocation:
         },
         told_apart=dict(value["told_apart"]),
         notes=tuple(value["notes"]),
-        together=None if value.get("together") is None else float(value["together"]),  # unknown to allocations made before 2026-11-28
+        together=None if together is None else float(together),
     )
