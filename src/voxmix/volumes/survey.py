@@ -36,7 +36,7 @@ class Survey:
     that are not 0, in the image's own unit. ``views`` are its middle slices: axial, coronal, sagittal. ``reason``
     says why a file cannot be read, ``label_reason`` why its label map cannot be used or what is odd about it. ``fill``
     is what it consists of after a recipe and ``rule`` that recipe's rule for it, None where none was given.
-    ``label_map`` says that the file is a label map itself, no scan.
+    ``label_map`` says that the file is a label map itself, no scan, and the recipe does not want it.
     """
 
     record: VolumeRecord
@@ -98,7 +98,9 @@ def survey_file(record: VolumeRecord, *, recipe: Recipe | None = None, pictures:
     try:
         digest = record_digest(record)
         volume = read_record(record)
-        fill = None if recipe is None else _fill(volume, recipe, record.domain)
+        told = recipe is not None and record.domain in recipe.masks
+        label_map = not told and is_label_map(volume.data)
+        fill = None if recipe is None or label_map else _fill(volume, recipe, record.domain)
     except UnreadableVolumeError as error:
         return Survey(record=record, digest=digest, reason=str(error))
     except MemoryError:
@@ -110,7 +112,7 @@ def survey_file(record: VolumeRecord, *, recipe: Recipe | None = None, pictures:
         digest=digest,
         voxels=_voxel_digest(data),
         label_reason=_label_reason(record, volume),
-        label_map=is_label_map(volume.data),
+        label_map=label_map,
         spacing_mm=spacing_mm,
         low=low,
         middle=middle,
