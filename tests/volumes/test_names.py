@@ -90,7 +90,7 @@ def test_a_label_map_with_such_a_name_is_left_out(tmp_path: Path) -> None:
 def test_a_subject_with_such_a_name_is_set_aside() -> None:
     good, bad = (
         VolumeRecord(path=Path(f"{name}.nii"), domain="CT", subject=subject)
-        for name, subject in (("a", "p1"), ("b", "p\x0b2"))
+        for name, subject in (("a", "p1"), ("b", "p\x012"))
     )
     manifest = Manifest(records=(good, bad))
     assert manifest.records == (good,)
