@@ -219,13 +219,14 @@ def _fields_value(begun: "StartedStudy") -> dict[str, Any]:
 
 def fit_study(root: Path, *, as_json: bool) -> None:
     """Fit the laws of a study to its proxy runs."""
-    from voxmix.analysis import fit_laws, report_content
+    from voxmix.analysis import fit_laws, report_content, study_fitness
     from voxmix.law.doubt import doubts_of
 
     opened = open_study(root)
     with opened.lock():
         with progress_bar("fitting", unit="laws") as progress:
             laws = fit_laws(opened, progress=progress)
+        say_fitness(study_fitness(opened))
         if as_json:
             emit_json({name: law.to_dict() for name, law in laws.items()})
             return
@@ -239,13 +240,14 @@ def fit_study(root: Path, *, as_json: bool) -> None:
 
 def allocate_study(root: Path, *, as_json: bool) -> None:
     """Find the mixture of every strategy of a study at its budget."""
-    from voxmix.analysis import allocate_strategies, report_content
+    from voxmix.analysis import allocate_strategies, report_content, study_fitness
     from voxmix.mixture import Mixture
 
     opened = open_study(root)
     with opened.lock():
         with waiting("allocating"):
             found = allocate_strategies(opened)
+        say_fitness(study_fitness(opened))
         if as_json:
             emit_json(
                 {
