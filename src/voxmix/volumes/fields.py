@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -131,7 +130,7 @@ def sorted_edges(shape: Sequence[int], voxel_mm: Sequence[float]) -> Edges:
 
 def _grid(record: VolumeRecord) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
     """Return (shape, voxel size in mm) of a record's volume, or None where that is not said or makes no sense."""
-    grid = _dicom_grid(record) if record.path.is_dir() else _stored_grid(record.path)
+    grid = _dicom_grid(record) if record.path.is_dir() else claimed_grid(record.path)
     if grid is None or len(grid[0]) < 3:
         return None
     shape, voxel_mm = grid[0][:3], tuple(grid[1][:3])
@@ -139,15 +138,6 @@ def _grid(record: VolumeRecord) -> tuple[tuple[int, ...], tuple[float, ...]] | N
         voxel_mm = tuple(np.linalg.norm(np.array(record.affine).reshape(4, 4)[:3, :3], axis=0).tolist())
     usable = len(voxel_mm) == 3 and min(shape) >= 1 and all(0 < mm < np.inf for mm in voxel_mm)
     return (shape, voxel_mm) if usable else None
-
-
-def _stored_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
-    if path.suffix != ".npy":
-        return claimed_grid(path)
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False).shape, (1.0, 1.0, 1.0)
-    except (OSError, ValueError, EOFError):
-        return None
 
 
 def _dicom_grid(record: VolumeRecord) -> tuple[tuple[int, ...], tuple[float, ...]] | None:

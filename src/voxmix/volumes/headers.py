@@ -12,13 +12,14 @@ from voxmix.volumes.kinds import look
 from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
 from voxmix.volumes.nifti import KINDS as NIFTI
 from voxmix.volumes.nifti import open_image, place
+from voxmix.volumes.stacks import array_header
 from voxmix.volumes.volume import UnreadableVolumeError
 
 
 def claimed_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
     """Return (shape, voxel size in mm along its first three axes) by a file's header.
 
-    None for formats whose header says neither (DICOM, NumPy) and for headers that cannot be read: whoever
+    None for formats whose header says neither (DICOM, npz) and for headers that cannot be read: whoever
     reads the file in its turn says what is wrong with it.
     """
     if path.is_dir() or is_dicom(path) or split_suffix(path.name)[1] == ZIP_SUFFIX:
@@ -35,6 +36,9 @@ def claimed_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None
             data_files(path)  # Refuses a header that leads out of its folder, before it is followed.
             reader = open_header(path, head)
             shape, voxel_mm = reader.GetSize(), np.abs(reader.GetSpacing()[:3]).tolist()
+        elif head.kind == "npy":
+            with path.open("rb") as stream:
+                shape, voxel_mm = array_header(stream)[0], (1.0, 1.0, 1.0)
         else:
             return None
         return tuple(int(size) for size in shape), tuple(float(edge) for edge in voxel_mm)

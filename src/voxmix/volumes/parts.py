@@ -3,18 +3,15 @@
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from dataclasses import replace
-from pathlib import Path
 
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.volumes.dicom import list_series
 from voxmix.volumes.headers import claimed_grid
-from voxmix.volumes.kinds import look
 from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 from voxmix.volumes.read import MAX_VOXELS
-from voxmix.volumes.stacks import array_header
 from voxmix.volumes.volume import check_regular, spatial_shape
 from voxmix.volumes.zipped import list_zip
 
@@ -95,13 +92,6 @@ def _parts(record: VolumeRecord, times: str) -> Iterator[VolumeRecord]:
 def _volumes(record: VolumeRecord) -> int:
     """Return how many volumes a file of another format than DICOM holds, by its header."""
     grid = claimed_grid(record.path)
-    shape = grid[0] if grid else _array_shape(record.path)
+    shape = grid[0] if grid else ()
     spatial = spatial_shape(shape)
     return spatial[3] if len(spatial) == 4 and spatial[3] <= _MOST else 1
-
-
-def _array_shape(path: Path) -> tuple[int, ...]:
-    if look(path).kind != "npy":
-        return ()
-    with path.open("rb") as stream:
-        return array_header(stream)[0]
