@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from voxmix.volumes.content import content_digest
 from voxmix.volumes.detached import data_files
 from voxmix.volumes.headers import claimed_grid
+from voxmix.volumes.layouts import read_folder
 from voxmix.volumes.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
 
@@ -60,6 +61,30 @@ def test_both_files_of_a_pair_are_read_and_are_its_content(
     for look in (read_volume, content_digest):
         with pytest.raises(UnreadableVolumeError, match=r"the voxels \(.img\) of this header"):
             look(path)
+
+
+def test_nothing_of_a_folder_vanishes_without_a_word(tmp_path: Path, voxels: np.ndarray) -> None:
+    good = tmp_path / "X-MR"
+    for number, (header, image) in enumerate(PAIRS):
+        (good / f"p{number}").mkdir(parents=True)
+        save_pair(good / f"p{number}", voxels, header, image)
+    (good / "spm").mkdir()
+    nibabel.Spm99AnalyzeImage(voxels, AFFINE).to_filename(good / "spm" / "a.hdr")
+    odd = good / "odd"
+    (odd / "scan.nii.gz").mkdir(parents=True)
+    nibabel.Nifti1Image(voxels, AFFINE).to_filename(odd / "scan.nii.gz" / "in.nii")
+    lonely = ("a.img", "B.IMG", "c.img.gz")
+    packed = ("d.nrrd.gz", "e.mha.gz", "f.nii.lz4", "g.hdr.bz2", "h.NII.ZST", "i.nii.gz.gz", "j.mat")
+    for name in (*lonely, *packed):
+        (odd / name).write_bytes(b"here")
+    found = read_folder(tmp_path)
+    assert [str(record.path.relative_to(good)) for record in found.records] == sorted(
+        ["odd/scan.nii.gz/in.nii", "spm/a.hdr", *(f"p{k}/{header}" for k, (header, _) in enumerate(PAIRS))]
+    )
+    reasons = {item.path.name: item.reason for item in found.set_aside}
+    assert reasons.keys() == {*lonely, *packed}
+    assert {reasons[name] for name in lonely} == {"voxels (.img) without their header (.hdr)"}
+    assert all(reasons[name].endswith("are not read") for name in packed)
 
 
 def test_a_header_takes_no_voxels_of_another(tmp_path: Path, voxels: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from voxmix.volumes.pairing import File, pair, without_channel
 from voxmix.volumes.persons import join_standards
 
 IMAGE_SUFFIXES = (
-    ".nii.gz", ".nii", ".hdr", ".hdr.gz", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz",
+    ".nii.gz", ".nii", ".hdr", ".hdr.gz", ".mgz", ".mgh", ".mgh.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz",
 )  # fmt: skip
 """Suffixes of files that hold a volume. Of a pair (.hdr/.img, .mhd/.raw) the header stands for both."""
 
@@ -27,8 +27,11 @@ ZIP_SUFFIX = ".zip"
 """A zip holds the DICOM files of one scan, as archives and PACS export them."""
 
 UNREAD_SUFFIXES = (
-    ".mnc", ".par", ".rec", ".nii.bz2", ".nii.zst", ".nii.xz", ".b2nd", ".tar", ".tar.gz", ".tgz", ".7z", ".rar",
-    ".dcm.gz", ".dcm.bz2", ".vtk", ".tif", ".tiff", ".gipl", ".mat", ".h5", ".hdf5", ".pt", ".pkl",
+    *(held + packed
+      for held in (".nii", ".hdr", ".img", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".dcm", ".nii.gz")
+      for packed in (".gz", ".bz2", ".xz", ".zst", ".lz4", ".z")
+      if held + packed not in (*IMAGE_SUFFIXES, *PAIR_VOXELS)),
+    ".mnc", ".par", ".rec", ".b2nd", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".vtk", ".tif", ".tiff", ".gipl", ".mat", ".h5", ".hdf5", ".pt", ".pkl",
 )  # fmt: skip
 """Suffixes of files that may hold volumes and are not read: such a file is set aside, not passed over."""
 _OTHER_SUFFIXES = (
@@ -227,8 +230,9 @@ def _names_modality(domain: str) -> bool:
 def _unread_files(place: Path, names: list[str]) -> Iterator[tuple[Path, str]]:
     """Yield the files of a folder that may hold a volume and are not read, with the reason: many of one kind as one."""
     by_reason: dict[str, list[Path]] = {}
+    beside = {name.lower() for name in names}
     for name in names:
-        reason = _unread(name, names)
+        reason = _unread(name.lower(), beside)
         if reason and not is_dicom(place / name):
             by_reason.setdefault(reason, []).append(place / name)
     for reason, paths in by_reason.items():
@@ -238,13 +242,18 @@ def _unread_files(place: Path, names: list[str]) -> Iterator[tuple[Path, str]]:
             yield from ((path, reason) for path in paths)
 
 
-def _unread(name: str, names: list[str]) -> str:
-    """Return why a file that may hold a volume is not read, or "" for all others."""
-    lower = name.lower()
-    stem = next((lower.removesuffix(end) for end in PAIR_VOXELS if lower.endswith(end)), None)
-    if stem is not None and not {other.lower() for other in names} & {stem + end for end in PAIR_HEADERS}:
+def _unread(name: str, beside: set[str]) -> str:
+    """Return why a file that may hold a volume is not read, or "" for all others; all names in small letters."""
+
+    def has_header(ending: str) -> bool:
+        return not {name.removesuffix(ending) + end for end in PAIR_HEADERS}.isdisjoint(beside)
+
+    voxels = next((end for end in PAIR_VOXELS if name.endswith(end)), None)
+    if voxels is not None and not has_header(voxels):
         return "voxels (.img) without their header (.hdr)"
-    unread = next((suffix for suffix in UNREAD_SUFFIXES if lower.endswith(suffix)), "")
+    if name.endswith(".mat") and has_header(".mat"):
+        return ""  # SPM's axes of an Analyze image.
+    unread = next((suffix for suffix in UNREAD_SUFFIXES if name.endswith(suffix)), "")
     return f"files that end in {unread} are not read" if unread else ""
 
 
