@@ -215,6 +215,42 @@ def test_a_card_of_another_network_is_refused_by_names_and_shapes(run, tmp_path)
         load_encoder(copied(run, tmp_path / "newer", format=9))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"crop": 10**9},
+        {"crop": 16 * 10**8},
+        {"width": 12 * 10**6},
+        {"depth": 10**9},
+        {"mlp_ratio": 1e12},
+        {"crop": -32},
+        {"crop": "many"},
+        {"width": True},
+        {"depth": None},
+        {"crop": float("1e300")},
+        {"patch": 0},
+    ],
+)
+def test_a_card_of_absurd_sizes_is_refused_before_a_network_is_built(run, tmp_path, changes, monkeypatch):
+    def build(settings):
+        raise AssertionError(f"built {settings}")
+
+    monkeypatch.setattr(interchange, "Encoder", build)
+    encoder = read_card(run)["encoder"]
+    with pytest.raises(InputError, match="copy"):
+        load_encoder(copied(run, tmp_path / "copy", encoder={**encoder, **changes}))
+
+
+@pytest.mark.parametrize("head", [b"", b"\xff" * 8, (10**12).to_bytes(8, "little") + b"{}", b"{}"])
+def test_a_damaged_head_of_the_weights_is_named(run, tmp_path, head):
+    copy = copied(run, tmp_path / "copy")
+    (copy / "weights.safetensors").write_bytes(head)
+    card = {**read_card(run), "weights_sha256": file_digest(copy / "weights.safetensors")}
+    (copy / "card.json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match="is not safetensors"):
+        load_encoder(copy)
+
+
 def test_nothing_is_unpickled(run, tmp_path):
     bomb = tmp_path / "bomb.pt"
     with zipfile.ZipFile(bomb, "w") as archive:

@@ -10,7 +10,7 @@ from torch import Tensor
 from voxmix._io import atomic_path, file_digest, naming_full_disk, write_json, write_text
 from voxmix.errors import InputError
 from voxmix.pretraining.hub_readme import readme
-from voxmix.pretraining.interchange import load_encoder
+from voxmix.pretraining.interchange import load_encoder, read_tensors
 from voxmix.pretraining.weight_names import ENCODER, MonaiLine, bare, to_monai, to_timm
 from voxmix.store.cards import CARD_FILE, checked_weights, read_card
 
@@ -77,7 +77,7 @@ def _adapters(run: Path) -> dict[str, Tensor]:
     kept = run / EXPORTED_ADAPTERS if card["kind"] == "encoder" else checked_weights(run, card)
     if not kept.is_file():
         raise InputError(f"no such file: {kept}; copy the whole folder")
-    tensors = safetensors.torch.load_file(kept)
+    tensors = read_tensors(kept)
     return {name: tensor for name, tensor in tensors.items() if name.startswith("adapter.")}
 
 

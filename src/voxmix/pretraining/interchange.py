@@ -14,9 +14,11 @@ from voxmix.design import ModelSettings
 from voxmix.errors import InputError
 from voxmix.pretraining.model import Encoder
 from voxmix.pretraining.weight_names import ENCODER, UNUSED, from_monai, from_timm, prefixed
+from voxmix.store import checked
 from voxmix.store.cards import checked_weights, read_card
 
 _KERNEL = f"{ENCODER}patch_embedding.patch_embeddings.weight"
+_MOST_TIMES = 64
 _POSITIONS = f"{ENCODER}patch_embedding.position_embeddings"
 
 
@@ -41,17 +43,45 @@ def load_encoder(path: Path) -> PretrainedEncoder:
     """
     card = read_card(path)
     file = checked_weights(path, card)
+    settings = encoder_settings(card)
+    tensors = read_tensors(file)
+    _check_size(settings, tensors)
+    weights = _under_our_names(tensors, card)
+    with torch.device("meta"):
+        expected = prefixed(Encoder(settings).state_dict())
+    check_fits(weights, expected)
+    return PretrainedEncoder(weights=weights, card=card)
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file.
+
+    Raises:
+        InputError: the file is damaged, or of another kind.
+    """
     try:
-        tensors = safetensors.torch.load_file(file)
-    except safetensors.SafetensorError as error:
+        return safetensors.torch.load_file(file)
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{file} is not safetensors ({error}); give the file that voxmix wrote, not a renamed pickle"
         ) from None
-    weights = _under_our_names(tensors, card)
-    with torch.device("meta"):
-        expected = prefixed(Encoder(encoder_settings(card)).state_dict())
-    check_fits(weights, expected)
-    return PretrainedEncoder(weights=weights, card=card)
+
+
+def _check_size(settings: ModelSettings, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a card whose network is far larger than its weights, before memory is asked for it.
+
+    A network that is nearly as large goes on, so that :func:`check_fits` can name what differs.
+    """
+    tokens, width = (settings.crop // settings.patch) ** 3, settings.width
+    layer = width * (4.0 * width + 2.0 * width * settings.mlp_ratio)
+    described = tokens * width + settings.depth * layer + width * settings.patch**3
+    held = sum(tensor.numel() for tensor in tensors.values())
+    if described > _MOST_TIMES * held:
+        raise InputError(
+            f"the card describes an encoder of {described:.3g} numbers (crop {settings.crop}, patch {settings.patch}, "
+            f"width {width}, depth {settings.depth}), its weights hold {held:,}; the card was edited or is of other "
+            "weights, copy both again"
+        )
 
 
 def encoder_settings(card: Mapping[str, Any]) -> ModelSettings:
@@ -60,12 +90,15 @@ def encoder_settings(card: Mapping[str, Any]) -> ModelSettings:
     Raises:
         InputError: the card's settings are incomplete or cannot be used.
     """
-    try:
-        return ModelSettings(**card["encoder"])
-    except TypeError as error:
+    given = card["encoder"]
+    if not isinstance(given, dict):
         raise InputError(
-            f"the card's encoder settings cannot be used ({error}); copy the card again"
-        ) from None
+            f"the card's encoder settings cannot be used (found {type(given).__name__}); copy the card again"
+        )
+    try:
+        return checked(ModelSettings, given, where="the card's encoder settings")
+    except InputError as error:
+        raise InputError(f"{error}\ncopy the card again") from None
 
 
 def _under_our_names(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> dict[str, Tensor]:
