@@ -130,7 +130,7 @@ def test_case13_names_and_packing(tmp_path: Path) -> None:
     before = content_digest(headers[0])
     (folder / "upperA" / "SCAN.IMG").write_bytes((folder / "upperB" / "SCAN.IMG").read_bytes())
     assert content_digest(headers[0]) != before
-    assert sum(error > 12 for error in errors.values()) <= 1  # SCAN_SEG.NII.GZ, where it counts as an image
+    assert max(errors.values()) < 12
 
 
 def test_case23_other_formats(tmp_path: Path) -> None:
