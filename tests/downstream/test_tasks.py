@@ -77,7 +77,7 @@ def test_a_row_of_ones_own(tmp_path: Path) -> None:
         ("liver: {kind: segmentation, domian: ABD-CT}", "did you mean 'domain'"),
         ("liver: {kind: segmentation, domain: ABD-CT, classes: {liver: 6, kidney: 2}}", "background"),
         ("liver: {kind: segmentation, domain: ABD-CT, classes: {background: 0, a: 1, b: 1}}", "two classes"),
-        ("liver: {kind: segmentation, domain: ABD-CT, classes: {background: 0, a: 300}}", "0 to 255"),
+        ("liver: {kind: segmentation, domain: ABD-CT, classes: {background: 0, a: 70000}}", "0 to 65535"),
         ("liver: {like: lung}", "unknown"),
         ("liver: 3", "settings"),
         ("- 1", "map names"),

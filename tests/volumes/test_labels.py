@@ -16,7 +16,7 @@ from voxmix.volumes import IntensityRule, Manifest, Recipe, VolumeRecord
 from voxmix.volumes.inverse import find_prepared, write_prediction
 from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.prepare import prepare
-from voxmix.volumes.read import read_volume
+from voxmix.volumes.read import read_labels, read_volume
 from voxmix.volumes.tables import read_table, write_table
 from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
@@ -297,3 +297,30 @@ def test_one_of_several_label_maps_in_a_file_is_chosen(tmp_path: Path) -> None:
     assert set(prepared("3")[1]) == {"label map: volume 3 was asked for, the file has 3 (from 0)"}
     with pytest.raises(InputError, match="has label_volume '-1'; give which one of a 4D file, from 0"):
         prepared("-1")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([-1.0, 0, 1], "the lowest is -1; if it marks what is unknown, .* the task's `ignore`"),
+        ([0.0, 0.4, 0.9], "are they probabilities"),
+        ([0.0, 1.4, 2], "not whole numbers from 0 to 65535$"),
+        ([0.0, 1, np.inf], "not whole numbers from 0 to 65535$"),
+        ([0.0, 1, 70000], "not whole numbers from 0 to 65535$"),
+        ([np.nan, np.nan, np.nan], "not whole numbers from 0 to 65535$"),
+    ],
+)
+def test_values_that_are_no_labels_are_refused_with_words(
+    tmp_path: Path, values: list[float], said: str
+) -> None:
+    np.save(tmp_path / "a.npy", np.resize(np.array(values), (3, 3, 3)))
+    with pytest.raises(UnreadableVolumeError, match=said):
+        read_labels(tmp_path / "a.npy")
+
+
+def test_nan_is_background_and_said(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.resize(np.array([np.nan, 1.00003, 2035]), (3, 3, 3)))
+    found = read_labels(tmp_path / "a.npy")
+    assert found.data.dtype == np.uint16
+    assert sorted(np.unique(found.data)) == [0, 1, 2035]
+    assert "label map: 33.3% of its voxels are NaN, taken as 0" in found.notes

@@ -54,12 +54,21 @@ def show_preparation(preparation: "Preparation") -> None:
     """Print how many volumes each domain has, and medians of what they consist of."""
     train, held_out = preparation.cache.counts("train"), preparation.cache.counts("validation")
     aside = [item.domain for item in preparation.set_aside if not item.is_label]
+    labels = [item.domain for item in preparation.set_aside if item.is_label]
     fitness = {item.domain: item for item in preparation.cache.fitness()}
     rows = [
-        [name, str(train[name]), str(held_out[name]), str(aside.count(name)), *fitness_cells(fitness[name])]
+        [
+            name,
+            str(train[name]),
+            str(held_out[name]),
+            str(aside.count(name)),
+            *([str(labels.count(name))] if labels else []),
+            *fitness_cells(fitness[name]),
+        ]
         for name in train
     ]
-    emit_table("Prepared volumes", ["domain", "training", "validation", "set aside", *FITNESS_HEADERS], rows)
+    lost = ["set aside", *(["label maps not used"] if labels else [])]
+    emit_table("Prepared volumes", ["domain", "training", "validation", *lost, *FITNESS_HEADERS], rows)
 
 
 @verb
@@ -135,7 +144,14 @@ def prepare(
                 "training": cache.counts("train"),
                 "validation": cache.counts("validation"),
                 "set_aside": [
-                    {"domain": item.domain, "reason": item.reason} for item in preparation.set_aside
+                    {"domain": item.domain, "reason": item.reason}
+                    for item in preparation.set_aside
+                    if not item.is_label
+                ],
+                "label_maps_not_used": [
+                    {"domain": item.domain, "reason": item.reason}
+                    for item in preparation.set_aside
+                    if item.is_label
                 ],
                 "findings": counts_of(preparation.findings),
                 "fitness": fitness_value(cache.fitness()),

@@ -9,7 +9,7 @@ from jaxtyping import Float16, Shaped
 
 from voxmix._io import digest, read_versioned, write_json
 from voxmix.downstream.sources import PARTS, Part
-from voxmix.downstream.tasks import Task
+from voxmix.downstream.tasks import IGNORED, MAX_LABEL, Task
 from voxmix.errors import InputError
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 
@@ -71,11 +71,13 @@ class CaseSet:
 
 
 def label_table(task: Task) -> Shaped[np.ndarray, " value"]:
-    """Return what every value of a label map becomes (uint8, 256 entries)."""
-    table = np.zeros(256, dtype=np.uint8)
+    """Return what every value of a label map becomes (uint8): a class, or its code where classes overlap."""
+    table = np.zeros(MAX_LABEL + 1, dtype=np.uint8)
+    codes = task.codes
     for number, values in enumerate(task.classes.values()):
         for value in values:
-            table[int(value)] = int(value) if task.regions else number
+            table[int(value)] = codes[int(value)] if task.regions else number
+    table[list(task.ignore)] = IGNORED
     for old, new in task.older_labels.items():
         table[old] = table[new]
     return table

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from voxmix._optional import require
 from voxmix.downstream.cases import Case, CaseSet
 from voxmix.downstream.metrics import classification_scores, segmentation_scores
 from voxmix.downstream.protocol import Protocol
+from voxmix.downstream.tasks import IGNORED
 from voxmix.downstream.transforms import centered, to_regions
 
 
@@ -62,12 +63,22 @@ def predict(
 
 
 def reference_labels(cases: CaseSet, case: Case, protocol: Protocol) -> Shaped[np.ndarray, "..."]:
-    """Return what a prediction of the case is held against: its label map, or with regions one mask each."""
+    """Return what a prediction of the case is held against: its label map, or with regions one mask each.
+
+    What is ignored is background here; :func:`ignored_voxels` says where it is.
+    """
     labels: np.ndarray = np.ascontiguousarray(cases.labels(case))
+    if protocol.task.ignore:
+        labels = np.where(labels == IGNORED, 0, labels).astype(labels.dtype)
     if not protocol.task.regions:
         return labels
     masks: np.ndarray = to_regions(torch.from_numpy(labels)[None], protocol)[0].to(torch.uint8).numpy()
     return masks
+
+
+def ignored_voxels(cases: CaseSet, case: Case) -> Bool[np.ndarray, "x y z"] | None:
+    """Return where nobody knows the label of a case, None where the task ignores nothing."""
+    return np.asarray(cases.labels(case)) == IGNORED if cases.task.ignore else None
 
 
 def score(
@@ -86,6 +97,7 @@ def score(
         sigmoid=task.regions,
         surface=surface,
         background=task.score_background,
+        ignored=ignored_voxels(cases, case),
     )
     return {**row, "scores": scores}
 

@@ -5,7 +5,7 @@ from jaxtyping import Shaped
 
 from voxmix.downstream.cases import Case, label_table
 from voxmix.downstream.sources import Part
-from voxmix.downstream.tasks import Task
+from voxmix.downstream.tasks import IGNORED, MAX_LABEL, Task
 from voxmix.errors import InputError
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.manifest import VolumeRecord
@@ -55,7 +55,8 @@ def checked_cases(
     cases: list[Case] = []
     reasons: list[str] = []
     empty = older = 0
-    voxels = np.zeros(256, dtype=np.int64)
+    voxels = np.zeros(MAX_LABEL + 1, dtype=np.int64)
+    table = label_table(task)
     for volume in cache.volumes:
         part = parts[volume.subject]
         if task.kind == "classification":
@@ -69,7 +70,7 @@ def checked_cases(
         if reason:
             reasons.append(reason)
             continue
-        empty += not np.any(label_table(task)[values])
+        empty += not np.any(np.isin(table[values], (0, IGNORED), invert=True))
         older += any(int(value) in task.older_labels for value in values)
         if part == "train":
             voxels[values] += counts
@@ -87,9 +88,9 @@ def _label_values(
     if stored is None:
         return nothing, nothing, "its label map cannot be used"
     values, counts = np.unique(np.asarray(stored), return_counts=True)
-    known = {0, *task.older_labels, *(int(v) for group in task.classes.values() for v in group)}
+    known = {0, *task.ignore, *task.older_labels, *(int(v) for group in task.classes.values() for v in group)}
     unknown = sorted(int(v) for v in values if int(v) not in known)
-    if unknown and (task.unlisted == "refuse" or max(unknown) > 255):
+    if unknown and task.unlisted == "refuse":
         return nothing, nothing, f"label map with values of no class: {unknown}"
     for old, new in task.older_labels.items():
         if old in values and new in values:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from voxmix._optional import require
 from voxmix.downstream.protocol import Protocol
+from voxmix.downstream.tasks import IGNORED
 from voxmix.downstream.transforms import to_regions
 
 
@@ -19,6 +21,8 @@ def build_loss(protocol: Protocol) -> Callable[[Tensor, Tensor], Tensor]:
     if protocol.task.kind == "classification":
         return nn.functional.cross_entropy
     losses = require("monai.losses", extra="train")
+    if protocol.task.ignore:
+        return _where_known(protocol, losses.DiceLoss())
     if not protocol.task.regions:
         softmax = losses.DiceCELoss(to_onehot_y=True, softmax=True)
         return lambda logits, labels: softmax(logits, labels.unsqueeze(1))
@@ -31,3 +35,28 @@ def build_loss(protocol: Protocol) -> Callable[[Tensor, Tensor], Tensor]:
         return total
 
     return overlapping
+
+
+def _where_known(
+    protocol: Protocol, dice: Callable[[Tensor, Tensor], Tensor]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the same sum of Dice and cross-entropy, over the voxels that are not ignored alone."""
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        known = (labels != IGNORED).unsqueeze(1)
+        count = known.sum().clamp(min=1)
+        if protocol.task.regions:
+            wanted = to_regions(labels, protocol)
+            found = logits.sigmoid()
+            entropy = nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(
+                dim=1
+            )
+        else:
+            classes = torch.where(known[:, 0], labels, 0).long()
+            wanted = nn.functional.one_hot(classes, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+            found = logits.softmax(dim=1)
+            entropy = nn.functional.cross_entropy(logits, classes, reduction="none")
+        total: Tensor = dice(found * known, wanted * known) + (entropy * known[:, 0]).sum() / count
+        return total
+
+    return loss

@@ -30,6 +30,7 @@ def segmentation_scores(
     surface: bool = False,
     *,
     background: bool = False,
+    ignored: Array | None = None,
 ) -> Scores:
     """Return Dice, and if wanted the average symmetric surface distance, of every class of one case.
 
@@ -44,6 +45,7 @@ def segmentation_scores(
         sigmoid: whether classes may overlap, each with its mask.
         surface: whether to measure surface distances, which takes longer.
         background: whether label 0 is scored too, as the paper does for AMOS (table 7).
+        ignored: voxels (x, y, z) that nobody knows: they are of no class, in neither.
 
     Returns:
         ``{"dice": {class: value or None}}``, with ``"surface_distance_mm"`` beside it if wanted.
@@ -59,6 +61,9 @@ def segmentation_scores(
             f"prediction has shape {tuple(predicted.shape[1:])}, reference {tuple(given.shape[1:])}; "
             "score them on one grid"
         )
+    if ignored is not None:
+        known = ~torch.as_tensor(ignored, dtype=torch.bool)
+        predicted, given = predicted & known, given & known
     if not sigmoid and not background:
         names, predicted, given = names[1:], predicted[1:], given[1:]
     in_prediction, in_reference = (masks.flatten(1).any(dim=1) for masks in (predicted, given))

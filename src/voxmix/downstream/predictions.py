@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8, UInt16
 
 from voxmix._io import atomic_path
 from voxmix.downstream.cases import CaseSet
@@ -94,19 +94,23 @@ def save_montage(folder: Path, slices: Sequence[PredictedSlice], *, classes: Seq
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 
-def file_values(task: Task) -> UInt8[np.ndarray, " label"]:
+def file_values(task: Task) -> UInt8[np.ndarray, " label"] | UInt16[np.ndarray, " label"]:
     """Return the value in the data set's own label maps of labels 0, 1, ... of :func:`label_map`.
 
     Of regions that lie in each other, the value that a region has and those after it have not.
     """
     groups = [[int(value) for value in values] for values in task.classes.values()]
     if not task.regions:
-        return np.array([group[0] for group in groups], dtype=np.uint8)
+        return _small([group[0] for group in groups])
     own = []
     for number, group in enumerate(groups):
         later = {value for other in groups[number + 1 :] for value in other}
         own.append(next((value for value in group if value not in later), group[0]))
-    return np.array([0, *own], dtype=np.uint8)
+    return _small([0, *own])
+
+
+def _small(values: list[int]) -> UInt8[np.ndarray, " label"] | UInt16[np.ndarray, " label"]:
+    return np.array(values, dtype=np.uint8 if max(values) <= 255 else np.uint16)
 
 
 @dataclass(kw_only=True, slots=True)

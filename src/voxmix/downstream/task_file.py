@@ -41,7 +41,7 @@ def read_tasks(path: Path | None) -> dict[str, Task]:
 
 def _row(name: str, row: Mapping[str, Any], tasks: Mapping[str, Task], path: Path) -> Task:
     values = {
-        key: _listed(value) if key == "classes" else value for key, value in row.items() if key != "like"
+        key: _FORMS[key](value) if key in _FORMS else value for key, value in row.items() if key != "like"
     }
     start: dict[str, Any] = {}
     if "like" in row:
@@ -62,6 +62,13 @@ def _listed(classes: Any) -> Any:
     if not isinstance(classes, dict):
         return classes
     return {name: value if isinstance(value, list) else [value] for name, value in classes.items()}
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+_FORMS = {"classes": _listed, "ignore": _several}
 
 
 def find_task(name: str, path: Path | None) -> Task:

@@ -9,6 +9,12 @@ from voxmix.volumes.intensity import IntensityRule
 
 Kind = Literal["segmentation", "classification"]
 
+MAX_LABEL = 65535
+"""Highest value of a label map (FreeSurfer's tables go to 14175)."""
+
+IGNORED = 255
+"""What a voxel that nobody knows is in the label maps that a network sees."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassTable:
@@ -46,6 +52,8 @@ class Task:
         label_volume: which volume of 4D label maps holds the labels, from 0.
         unlisted: what to do with a case whose label map has a value of no class: ``refuse`` sets the case
             aside, ``background`` counts the value as background.
+        ignore: values in the label maps that say nobody knows: such voxels count in no loss and no score (nnU-Net's
+            ignore label).
         split: subjects for training, validation and test, as numbers or as shares.
         pos, neg, samples: crops centered on a labeled voxel, and on background, in this proportion; crops per case
             in a row (the paper's table 7).
@@ -75,6 +83,7 @@ class Task:
     older_labels: dict[int, int] = field(default_factory=dict)
     label_volume: int | None = None
     unlisted: Literal["refuse", "background"] = "refuse"
+    ignore: tuple[int, ...] = ()
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     pos: float = 1.0
     neg: float = 1.0
@@ -101,8 +110,8 @@ class Task:
             raise InputError(f"task {self.name}: samples must be at least 1, got {self.samples}")
         if self.kind == "segmentation":
             self._check_label_values()
-        elif self.regions:
-            raise InputError(f"task {self.name}: regions are for segmentation; leave them out")
+        elif self.regions or self.ignore:
+            raise InputError(f"task {self.name}: regions and ignore are for segmentation; leave them out")
 
     def _check_label_values(self) -> None:
         if len(self.classes) < (1 if self.regions else 2):
@@ -110,8 +119,19 @@ class Task:
                 f"task {self.name} names {len(self.classes)} classes; name the background and more"
             )
         values = [value for group in self.classes.values() for value in group]
-        if any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v < 256 for v in values):
-            raise InputError(f"task {self.name}: label values are whole numbers from 0 to 255, got {values}")
+        numbers = [*values, *self.ignore, *self.older_labels, *self.older_labels.values()]
+        if any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= MAX_LABEL for v in numbers):
+            raise InputError(
+                f"task {self.name}: label values are whole numbers from 0 to {MAX_LABEL}, got {numbers}"
+            )
+        if 0 in self.ignore or set(self.ignore) & set(values):
+            raise InputError(
+                f"task {self.name}: ignore {list(self.ignore)} holds 0 or a value of a class; a value is one or the other"
+            )
+        if len(set(values)) >= IGNORED or len(self.classes) >= IGNORED:
+            raise InputError(
+                f"task {self.name} has {len(set(values))} label values; use at most {IGNORED - 1}"
+            )
         if self.regions:
             if 0 in values:
                 raise InputError(f"task {self.name}: value 0 is what lies in no region; take it out")
@@ -129,10 +149,17 @@ class Task:
         value = asdict(self)
         for name in ("data", "choice", "settings"):
             del value[name]
-        for name in ("label_volume", "subject_pattern"):
-            if value[name] in (None, ""):  # Of a later voxmix: in the digest only where it is used.
+        for name in ("label_volume", "subject_pattern", "ignore"):
+            if value[name] in (None, "", (), []):  # Of a later voxmix: in the digest only where it is used.
                 del value[name]
         return value
+
+    @property
+    def codes(self) -> dict[int, int]:
+        """What the values of overlapping classes are in the label maps that a network sees: themselves where they fit."""
+        values = sorted({int(value) for group in self.classes.values() for value in group})
+        fits = not values or max(values) < IGNORED
+        return {value: value if fits else number for number, value in enumerate(values, start=1)}
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from voxmix._optional import require
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.protocol import Protocol
+from voxmix.downstream.tasks import IGNORED
 from voxmix.errors import InputError
 from voxmix.pretraining.sampling import counted_uniforms, volume_order
 
@@ -63,7 +64,8 @@ class CropSource:
         if self.protocol.task.kind == "classification":
             return centered(self.cases.image(case), self.protocol.model.crop), np.zeros(0), np.zeros(0)
         labels = np.asarray(self.cases.labels(case))
-        return np.asarray(self.cases.image(case)), labels, np.flatnonzero(labels)
+        inside = np.flatnonzero((labels > 0) & (labels != IGNORED))
+        return np.asarray(self.cases.image(case)), labels, inside
 
     def batch(
         self, start: int, stop: int
@@ -166,7 +168,8 @@ def to_regions(
 ) -> Float[Tensor, "draw region x y z"]:
     """Return one mask per overlapping class; after cropping, as cropping needs one label per voxel."""
     masks = []
+    codes = protocol.task.codes
     for values in protocol.task.classes.values():
-        wanted = torch.tensor([int(v) for v in values], device=labels.device, dtype=labels.dtype)
+        wanted = torch.tensor([codes[int(v)] for v in values], device=labels.device, dtype=labels.dtype)
         masks.append(torch.isin(labels, wanted))
     return torch.stack(masks, dim=1).float()

@@ -118,17 +118,26 @@ def rule_from_name(domain: str) -> IntensityRule:
     """Return the rule for a domain by its name: a preset, else by a word in it (CT, MR, T1, PET, ...).
 
     Warns:
-        VoxmixWarning: no modality is named; the percentile rule is used.
+        VoxmixWarning: no modality is named, and the percentile rule is used; or several of different rules, and the
+            first of CT, MR and PET is used.
     """
     if domain in PRESETS:
         return PRESETS[domain]
     words = re.split(r"[^0-9A-Z]+", domain.upper())
-    for pattern, rule in _BY_WORD:
-        if any(pattern.fullmatch(word) for word in words):
-            return rule
+    found = [rule for pattern, rule in _BY_WORD if any(pattern.fullmatch(word) for word in words)]
+    if len(set(found)) == 1:
+        return found[0]
+    if found:
+        warnings.warn(
+            f"domain {domain} names CT and another modality: it takes the soft-tissue window of CT; if its volumes are "
+            f'no CT, write in the recipe: intensity: {{"{domain}": z-score}}, else {{"{domain}": soft-tissue}}',
+            VoxmixWarning,
+            stacklevel=2,
+        )
+        return found[0]
     warnings.warn(
         f"domain {domain} names no modality: its intensities are scaled by percentiles 0.5 to 99.5 of each "
-        "volume; name a rule for it in the recipe if it has a unit",
+        f'volume; if it is CT, write in the recipe: intensity: {{"{domain}": soft-tissue}}, for MR or PET z-score',
         VoxmixWarning,
         stacklevel=2,
     )

@@ -85,7 +85,7 @@ def read_volume(
 def read_labels(path: Path, *, volume: int | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
     """Return a label map as whole numbers in the smallest unsigned type that holds them.
 
-    ``volume`` chooses one of a 4D map, from 0.
+    ``volume`` chooses one of a 4D map, from 0. NaN, as some programs write for the background, is 0, with a note.
 
     Raises:
         UnreadableVolumeError: as for images, or values that are not whole numbers from 0 to 65535.
@@ -95,14 +95,26 @@ def read_labels(path: Path, *, volume: int | None = None, max_voxels: int = MAX_
     except SeveralVolumesError as error:
         advice = "choose one by label_volume, in the table or the task"
         raise SeveralVolumesError(error.what, advice=advice) from None
-    data = read.data
-    if not np.all(np.isfinite(data)) or data.min() < 0 or data.max() > 65535:
-        raise UnreadableVolumeError("label values are not whole numbers from 0 to 65535")
+    data, notes = read.data, read.notes
+    unknown = np.isnan(data)
+    if unknown.any() and not unknown.all():
+        data = np.where(unknown, 0, data)
+        notes = (*notes, f"label map: {unknown.mean():.1%} of its voxels are NaN, taken as 0")
+    wrong = "label values are not whole numbers from 0 to 65535"
+    low, high = data.min(), data.max()
+    if low < 0:
+        raise UnreadableVolumeError(
+            f"{wrong}, the lowest is {low:g}; if it marks what is unknown, write a number above 0 there and name it as "
+            "the task's `ignore`"
+        )
+    if not np.isfinite(low) or not np.isfinite(high) or high > 65535:
+        raise UnreadableVolumeError(wrong)
     whole = np.rint(data)
     if data.dtype.kind == "f" and np.abs(data - whole).max() > 1e-3:
-        raise UnreadableVolumeError("label values are not whole numbers from 0 to 65535")
-    small = np.uint8 if whole.max() <= 255 else np.uint16
-    return Volume(data=whole.astype(small), affine=read.affine, notes=read.notes)
+        cut = "; are they probabilities? cut them at 0.5" if high <= 1 else ""
+        raise UnreadableVolumeError(wrong + cut)
+    small = np.uint8 if high <= 255 else np.uint16
+    return Volume(data=whole.astype(small), affine=read.affine, notes=notes)
 
 
 def _read(path: Path, *, volume: int | None, series: str, max_voxels: int, dtype: Any) -> Volume:
