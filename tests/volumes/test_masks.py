@@ -203,7 +203,7 @@ def test_prepare_sets_label_maps_aside_unless_told_and_audit_names_them(tmp_path
     assert Recipe.from_dict(told.as_dict()) == told
     assert "mask" not in audit(manifest, recipe=told, crop=8, pictures=False).counts()
     judged = audit(manifest, recipe=recipe, crop=8, pictures=False)
-    assert [(f.domain, f.measured) for f in judged.fitness] == [("MR", 4)]
+    assert [(f.domain, f.volumes) for f in judged.fitness] == [("MR", 4)]
     root = tmp_path / "cache"
     assert len(prepare(manifest, recipe=told, root=root).cache.volumes) == 8
     # Also of what lies finished in the cache, and of a cache that was made before label maps were told.

@@ -126,7 +126,7 @@ def audit(
         *_persons(surveys[:own]),
         *judge(surveys[:own]),
     )
-    fills = [(s.record.domain, s.fill) for s in surveys[:own] if not s.reason]
+    fills = [(s.record.domain, s.fill) for s in surveys[:own] if not (s.reason or s.label_map)]
     fitness = () if recipe is None else judge_fills(fills, recipe=recipe, crop=crop)
     return Audit(findings=findings, surveys=surveys[:own], fitness=fitness)
 

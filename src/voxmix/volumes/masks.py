@@ -100,6 +100,9 @@ _ABOVE = 0.29
 _INSIDE = 0.25
 _SAMPLE = 1 << 20
 _BLOCK = 1 << 23
+_SLICES = 16
+_ENOUGH = 1000
+_NOISY = 0.2
 
 
 NO_SCAN = "a label map, not a scan: few values, in pieces (a recipe's masks names domains where that is as it should be)"
@@ -113,8 +116,8 @@ def is_label_map(data: Shaped[np.ndarray, "x y z"]) -> bool:
     the next level. A scan that is saturated by a window has equal neighbors at its two ends alone. Planes that repeat
     the one before (an image enlarged by nearest neighbor) count once.
     """
-    sample = data.ravel()[:: max(1, data.size // _SAMPLE)]
-    if len(np.unique(sample)) > _MOST:
+    seen, often = np.unique(data.ravel()[:: max(1, data.size // _SAMPLE)], return_counts=True)
+    if len(seen) > _MOST or (len(seen) > _SOME and _is_noisy(data, seen[np.argmax(often)])):
         return False
     values, ranks, counts = _ranked(data)
     if len(values) <= FEW or len(values) > _MOST:
@@ -122,6 +125,19 @@ def is_label_map(data: Shaped[np.ndarray, "x y z"]) -> bool:
     equal, inside, next_rank = _texture(ranks, len(values), int(np.argmax(counts)))
     few = len(values) <= _SOME and bool(np.all(values == np.rint(values)))
     return (few and equal >= _STILL) or (equal - next_rank >= _ABOVE and inside >= _INSIDE)
+
+
+def _is_noisy(data: Shaped[np.ndarray, "x y z"], common: np.generic) -> bool:
+    """Return whether so few neighbors are equal in some slices that the rest need not be looked at."""
+    slices = data[:, :, :: max(1, data.shape[2] // _SLICES)]
+    equal = pairs = 0
+    for axis in range(2):
+        along = np.moveaxis(slices, axis, 0)
+        same = along[:-1] == along[1:]
+        background = int((same & (along[1:] == common)).sum())
+        equal += int(same.sum()) - background
+        pairs += same.size - background
+    return pairs >= _ENOUGH and equal < _NOISY * pairs
 
 
 def _ranked(
