@@ -145,3 +145,13 @@ def test_rules_may_be_named_in_a_recipe() -> None:
     assert set(RULES) == {"soft-tissue", "bone", "brain", "lung", "z-score", "percentile"}
     with pytest.raises(InputError, match=r"intensity of A: no rule is called 'bnoe'; choose one of"):
         spell_out({"intensity": {"A": "bnoe"}})
+
+
+@pytest.mark.parametrize("domain", ["PET-CT", "CT_MR", "HN-PETCT CT PET"])
+def test_names_of_two_modalities_get_a_word_and_the_line_to_paste(domain: str) -> None:
+    with pytest.warns(VoxmixWarning, match=f'intensity: {{"{domain}": z-score}}'):
+        assert rule_from_name(domain) == SOFT_TISSUE_WINDOW
+
+
+def test_names_of_modalities_that_share_a_rule_get_none() -> None:
+    assert rule_from_name("PET-MR") == rule_from_name("BRAIN-MR-T1") == Z_SCORE

@@ -324,3 +324,14 @@ def test_nan_is_background_and_said(tmp_path: Path) -> None:
     assert found.data.dtype == np.uint16
     assert sorted(np.unique(found.data)) == [0, 1, 2035]
     assert "label map: 33.3% of its voxels are NaN, taken as 0" in found.notes
+
+
+def test_nan_in_a_label_map_is_said_when_preparing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        folder = tmp_path / "D" / str(number)
+        folder.mkdir(parents=True)
+        np.save(folder / "a.npy", rng.uniform(size=(9, 9, 9)).astype(np.float32))
+        np.save(folder / "a_seg.npy", np.resize(np.array([np.nan, 1]), (9, 9, 9)))
+    done = prepare(Manifest.from_folder(tmp_path).split(seed=0), recipe=RECIPE, root=tmp_path / "cache")
+    assert sum("NaN, taken as 0" in note for _, note in done.notes) == 2

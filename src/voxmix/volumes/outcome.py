@@ -143,6 +143,7 @@ def _prepare_label(
         if stored is None:
             labels = read_labels(record.label, volume=record.label_volume, max_voxels=recipe.max_voxels)
             array, notes = prepare_labels(labels, geometry)
+            notes = (*(note for note in labels.notes if note.startswith("label map")), *notes)
             _save(target, array, {"notes": list(notes)}, codec=codec)
         else:
             notes = tuple(stored["notes"])
