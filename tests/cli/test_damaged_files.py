@@ -1,5 +1,7 @@
 """Whatever stands in the place of a state file: no verb answers with a traceback."""
 
+import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from voxmix.cli import app
+from voxmix.store import Study
 
 DAMAGES: dict[str, bytes | None] = {
     "empty": b"",
@@ -40,9 +43,8 @@ FILES = {
     "spec": "runs/*/spec.json",
 }
 VERBS = ("status", "fit", "allocate", "compare")
-_STOPPING = {(file, kind) for file in ("steps.json", "index") for kind in DAMAGES} - {
-    ("steps.json", "object")
-}
+_PLAIN = {("steps.json", "object"), ("steps.json", "half a character")}  # steps that nobody knows: begin anew
+_STOPPING = {(file, kind) for file in ("steps.json", "index") for kind in DAMAGES} - _PLAIN
 
 
 def damage(path: Path, what: bytes | None) -> None:
@@ -91,3 +93,42 @@ def test_a_report_names_what_is_damaged(finished_study: Path, file: str, kind: s
     path = min(finished_study.glob(FILES[file]))
     damage(path, DAMAGES[kind])
     answer("report", str(finished_study), "--no-pictures", "--json")
+
+
+def test_laws_and_mixtures_that_are_gone_or_damaged_are_made_anew_and_are_the_same(
+    finished_study: Path,
+) -> None:
+    law, mixture = (finished_study / FILES[name] for name in ("law", "allocation"))
+    before = json.loads(law.read_text())["transfer"], json.loads(mixture.read_text())["weights"]
+    for kind in (b"{", None):
+        for path in (law, mixture):
+            path.unlink() if kind is None else path.write_bytes(kind)
+        assert "voxmix fit" in answer("report", str(finished_study), "--json")
+        assert "fitted again now" in answer("fit", str(finished_study), "--json")
+        assert "voxmix allocate" in answer("status", str(finished_study), "--json")
+        assert "found again now" in answer("allocate", str(finished_study), "--json")
+        assert (json.loads(law.read_text())["transfer"], json.loads(mixture.read_text())["weights"]) == before
+
+
+def test_a_study_that_nobody_may_write_to_is_shown(finished_study: Path) -> None:
+    """Root may write everywhere, so the folder stands in for it: no verb that only looks makes or changes a file."""
+    before = {path: path.stat().st_mtime_ns for path in finished_study.rglob("*")}
+    for verb in ("status", "compare", "structure"):
+        answer(verb, str(finished_study), "--json")
+    assert {path: path.stat().st_mtime_ns for path in finished_study.rglob("*")} == before
+
+
+@pytest.mark.parametrize("verb", ["fit", "allocate"])
+def test_two_verbs_at_the_same_time(finished_study: Path, verb: str) -> None:
+    with Study.open(finished_study).lock():
+        done = CliRunner().invoke(app, [verb, str(finished_study)])
+        assert done.exit_code == 1
+        assert "another voxmix process" in done.output.replace("\n", " ")
+        assert CliRunner().invoke(app, ["status", str(finished_study)]).exit_code == 0
+
+
+def test_hints_quote_paths(finished_study: Path) -> None:
+    moved = finished_study.rename(finished_study.with_name("my study; rm -rf"))
+    (moved / "report.html").unlink()
+    done = CliRunner().invoke(app, ["status", str(moved), "--json"])
+    assert shlex.split(json.loads(done.stdout)["next"]) == ["voxmix", "report", str(moved)]

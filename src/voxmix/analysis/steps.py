@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from voxmix._io import as_argument, digest
+from voxmix._io import as_argument, digest, naming_full_disk
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec, identity
 from voxmix.errors import InputError, StepPendingError, VoxmixWarning
@@ -102,7 +102,10 @@ def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, 
     table = proxy_table(study)
     wanted = laws_wanted(study)
     if study.is_made("fit", fit_inputs(study)):
-        return read_laws(study)
+        try:
+            return read_laws(study)
+        except InputError as error:
+            warnings.warn(f"{error}: they are fitted again now", VoxmixWarning, stacklevel=2)
     settings = study.config.fit
     laws: dict[str, FittedLaw] = {}
     for done, name in enumerate(wanted):
@@ -126,7 +129,8 @@ def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, 
     differing = disagreement_sentence(laws)
     for name, law in laws.items():
         told = replace(law, notes=(*law.notes, differing)) if differing and law.law != NAIVE else law
-        told.save(study.law_path(name))
+        with naming_full_disk(study.law_path(name)):
+            told.save(study.law_path(name))
         laws[name] = told
     study.mark_made("fit", fit_inputs(study))
     progress(len(wanted), len(wanted))
@@ -138,6 +142,7 @@ def read_laws(study: Study) -> dict[str, FittedLaw]:
 
     Raises:
         StepPendingError: none yet, or the study has changed since; names the command.
+        InputError: the file of a law is gone or damaged.
     """
     from voxmix.law import FittedLaw
 
@@ -145,7 +150,12 @@ def read_laws(study: Study) -> dict[str, FittedLaw]:
         raise StepPendingError(
             f"no law is fitted to the study as it is now; first: voxmix fit {as_argument(study.root)}"
         )
-    return {name: FittedLaw.load(study.law_path(name)) for name in laws_wanted(study)}
+    try:
+        return {name: FittedLaw.load(study.law_path(name)) for name in laws_wanted(study)}
+    except InputError as error:
+        raise InputError(
+            f"a law of the study cannot be read ({error}); voxmix fit {as_argument(study.root)} makes all anew"
+        ) from None
 
 
 def allocate_strategies(study: Study) -> dict[str, Allocation | Mixture]:
@@ -153,7 +163,10 @@ def allocate_strategies(study: Study) -> dict[str, Allocation | Mixture]:
     from voxmix.allocation import allocate
 
     if study.is_made("allocate", allocation_inputs(study)):
-        return read_allocations(study)
+        try:
+            return read_allocations(study)
+        except InputError as error:
+            warnings.warn(f"{error}: they are found again now", VoxmixWarning, stacklevel=2)
     laws = read_laws(study)
     settings = study.config.allocation
     volumes = study_cache(study).counts("train")
@@ -161,7 +174,8 @@ def allocate_strategies(study: Study) -> dict[str, Allocation | Mixture]:
         if strategy in _LAW_OF_STRATEGY:
             law = laws[_LAW_OF_STRATEGY[strategy]]
             found = allocate(law, budget=settings.budget, volumes=volumes, **settings.limits())
-            found.save(study.allocation_path(strategy))
+            with naming_full_disk(study.allocation_path(strategy)):
+                found.save(study.allocation_path(strategy))
     study.mark_made("allocate", allocation_inputs(study))
     return read_allocations(study)
 
@@ -197,6 +211,7 @@ def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
 
     Raises:
         StepPendingError: none yet, or the study has changed since; names the command.
+        InputError: the file of an allocation is gone or damaged.
     """
     from voxmix.allocation import Allocation
 
@@ -209,10 +224,15 @@ def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
         "uniform": Mixture.uniform(cache.domains),
         "data-proportional": Mixture.from_counts(cache.counts("train")),
     }
-    return {
-        name: fixed[name] if name in fixed else Allocation.load(study.allocation_path(name))
-        for name in strategies_wanted(study)
-    }
+    try:
+        return {
+            name: fixed[name] if name in fixed else Allocation.load(study.allocation_path(name))
+            for name in strategies_wanted(study)
+        }
+    except InputError as error:
+        raise InputError(
+            f"a mixture of the study cannot be read ({error}); voxmix allocate {as_argument(study.root)} finds all anew"
+        ) from None
 
 
 def check_runs(study: Study) -> tuple[RunSpec, ...]:

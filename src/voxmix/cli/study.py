@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxmix._io import as_argument
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.checks import fitness_value, say_fitness, say_set_aside
@@ -158,7 +159,7 @@ def init(
         emit_json({"study": str(study), "volumes": counts, **_fields_value(begun)})
         return
     _show_fields(begun, counts)
-    emit(f"\nWrote {started.root / 'study.yaml'}: read it, then: voxmix study run {study}")
+    emit(f"\nWrote {started.root / 'study.yaml'}: read it, then: voxmix study run {as_argument(study)}")
 
 
 def _show_fields(begun: "StartedStudy", counts: "Mapping[str, int]") -> None:
@@ -304,7 +305,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     steps = study_status(opened)
     finished, unfinished = finetuning_counts(opened)
     following = next((step for step in steps if not step.done), None)
-    command = f"voxmix {following.name} {study}" if following else None
+    command = f"voxmix {following.name} {as_argument(study)}" if following else None
     fitness = study_fitness(opened)
     if as_json:
         emit_json(
@@ -324,9 +325,15 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     say_fitness(fitness)
     if problems:
         raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
-    emit(f"\nnext: {command}  (or all that is left: voxmix study run {study})" if command else "\nall done")
+    emit(
+        f"\nnext: {command}  (or all that is left: voxmix study run {as_argument(study)})"
+        if command
+        else "\nall done"
+    )
     if finished or unfinished:
-        emit(f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {study}")
+        emit(
+            f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {as_argument(study)}"
+        )
 
 
 def show(content: "ReportContent", only: tuple[str, ...] | None = None, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxmix._io import as_argument
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
 from voxmix.cli.checks import FITNESS_HEADERS, complaint_lines, fitness_cells, fitness_value, say_set_aside
@@ -116,7 +117,7 @@ def manifest(
         return
     _show_manifest(found)
     if out is not None:
-        emit(f"\nWrote {out}. Next: voxmix audit {out}")
+        emit(f"\nWrote {out}. Next: voxmix audit {as_argument(out)}")
     else:
         emit("\nNothing was written: give --out manifest.csv")
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxmix._io import as_argument
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, verb
 from voxmix.cli.preparation import prepare_volumes, show_preparation
@@ -77,7 +78,9 @@ def demo(
     if (study / "study.yaml").exists():
         opened = Study.open(study)
         if opened.config.data.phantoms is None:
-            raise InputError(f"{study} is a study of your own; go on with: voxmix study run {study}")
+            raise InputError(
+                f"{study} is a study of your own; go on with: voxmix study run {as_argument(study)}"
+            )
     else:
         opened = start_study(study, data=None, phantoms=True).study
     opened = flags.applied_to(opened)
