@@ -9,7 +9,7 @@ from voxmix.domain import check_domain_name
 from voxmix.errors import InputError
 from voxmix.volumes.audit import audit
 from voxmix.volumes.manifest import Manifest, VolumeRecord, one_name
-from voxmix.volumes.persons import compile_pattern, join, propose, propose_persons, remarks
+from voxmix.volumes.persons import compile_pattern, join, propose, propose_persons, remarks, session_names
 
 FOUR, TWO = range(1, 5), range(1, 3)
 PEOPLE = ("smith", "jones", "meyer")
@@ -203,3 +203,16 @@ def test_domains_have_one_spelling_and_hide_nothing() -> None:
         with pytest.raises(InputError, match="domain name"):
             check_domain_name(f"ABD{mark}-CT")
     assert check_domain_name("my domain") == "my domain"
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/d/CT/sub-01_ses-2_T1w.nii.gz", ("sub-01_ses-2_T1w",)),
+        ("/d/imagesTr/OAS1_0001_MR2_0000.nii.gz", ("OAS1_0001_MR2_0000", "OAS1_0001_MR2")),
+        ("/d/CT/sub-01_ses-2/ct.nii.gz", ("sub-01_ses-2",)),
+        ("/d/CT/case_001.nii.gz", ()),
+    ],
+)
+def test_what_older_caches_called_a_session_is_known(path: str, names: tuple[str, ...]) -> None:
+    assert session_names(VolumeRecord(path=Path(path), domain="CT", subject="x")) == names

@@ -16,6 +16,7 @@ from voxmix.volumes.beside import Names, new_salt, salt_of
 from voxmix.volumes.cache import PreparedCache, subject_digest, volume_key
 from voxmix.volumes.content import record_digest
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
+from voxmix.volumes.persons import session_names
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.volume import UnreadableVolumeError
@@ -55,7 +56,7 @@ def build_cases(
         recipe = replace(recipe, crop_foreground=False)
     salt = _salt_of(pretrained, pretrained_names, pretrained_source)
     people = {record.subject: subject_digest(salt, record.subject) for record in sources.records}
-    known = _pretrained_on(sources, people, recipe, pretrained)
+    known = _pretrained_on(sources, people, recipe, pretrained, salt=salt)
     if sources.parts:
         parts = dict(sources.parts)
         check_official(parts, known)
@@ -111,15 +112,20 @@ def _salt_of(pretrained: PreparedCache | None, names: Names | None, source: Path
 
 
 def _pretrained_on(
-    sources: Sources, people: dict[str, str], recipe: Recipe, pretrained: PreparedCache | None
+    sources: Sources, people: dict[str, str], recipe: Recipe, pretrained: PreparedCache | None, *, salt: str
 ) -> Set[str]:
-    """Return the subjects that encoders of the study were trained on: by name, or by a file of theirs."""
+    """Return the subjects that encoders of the study were trained on: by name, or by a file of theirs.
+
+    An older cache may know a person by the names of sessions.
+    """
     train = [volume for volume in pretrained.volumes if volume.split == "train"] if pretrained else []
     names, keys = {volume.subject for volume in train}, {volume.key for volume in train}
     return {
         record.subject
         for record in sources.records
-        if people[record.subject] in names or (keys and _key(record, recipe) in keys)
+        if people[record.subject] in names
+        or any(subject_digest(salt, name) in names for name in session_names(record))
+        or (keys and _key(record, recipe) in keys)
     }
 
 

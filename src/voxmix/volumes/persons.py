@@ -123,6 +123,13 @@ def join_standards(manifest: Manifest) -> Manifest:
     return replace(_renamed(manifest, persons), notes=(*manifest.notes, *notes)) if persons else manifest
 
 
+def session_names(record: VolumeRecord) -> tuple[str, ...]:
+    """Return the names of sessions that a standard joins, in a file's or folder's name: once they were subjects."""
+    stem = record.path.name.split(".")[0]
+    names = dict.fromkeys((stem, re.sub(r"_\d{4}$", "", stem), record.path.parent.name))
+    return tuple(name for name in names if any(pattern.fullmatch(name) for _, pattern in STANDARDS))
+
+
 def compile_pattern(pattern: str) -> Callable[[str], str | None]:
     """Return the function from a subject to its person: the first group, else the whole match; None without a match.
 
