@@ -84,8 +84,8 @@ def made_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             crop=16, patch=8, width=12, depth=1, heads=1, decoder_width=12, decoder_depth=1, decoder_heads=1
         ),
         training=TrainingSettings(batch_size=4, warmup_steps=1),
-        design=StudyDesign(budgets=(100, 200, 400, 800)),
-        fit=FitSettings(bootstrap=4),
+        design=StudyDesign(budgets=(100, 200, 400, 800), anchor_seeds=0),
+        fit=FitSettings(bootstrap=0),
         allocation=AllocationSettings(budget=2000, seeds=1),
     )
     study = Study.create(root, config)
