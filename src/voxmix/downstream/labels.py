@@ -56,7 +56,7 @@ def checked_cases(
     reasons: list[str] = []
     empty = older = 0
     voxels = np.zeros(MAX_LABEL + 1, dtype=np.int64)
-    table = label_table(task)
+    table = label_table(task) if task.kind == "segmentation" else np.zeros(0, dtype=np.uint8)
     for volume in cache.volumes:
         part = parts[volume.subject]
         if task.kind == "classification":
