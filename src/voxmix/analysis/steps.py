@@ -44,6 +44,20 @@ def proxy_runs(study: Study) -> tuple[RunSpec, ...]:
     return proxy_specs(study.config, cache.domains, cache=cache.digest)
 
 
+def other_volumes_sentence(study: Study) -> str:
+    """Return how many finished runs are not the study's because they are of other volumes, in words; "" where none are."""
+    try:
+        others = study.of_other_volumes(study_cache(study).digest)
+    except StepPendingError:
+        return ""
+    return (
+        f"{others} finished run(s) are of other prepared volumes, or of a voxmix whose losses counted padding; they are "
+        "kept and not used"
+        if others
+        else ""
+    )
+
+
 def proxy_table(study: Study) -> MeasurementTable:
     """Return what the finished proxy runs measured.
 
@@ -53,8 +67,10 @@ def proxy_table(study: Study) -> MeasurementTable:
     specs = proxy_runs(study)
     pending = study.pending(specs)
     if pending:
+        others = other_volumes_sentence(study)
+        why = f" ({others})" if others else ""
         raise StepPendingError(
-            f"{len(pending)} of {len(specs)} proxy runs are not done; first: voxmix run {as_argument(study.root)}"
+            f"{len(pending)} of {len(specs)} proxy runs are not done{why}; first: voxmix run {as_argument(study.root)}"
         )
     return measurements(study.results(specs), study_cache(study).domains)
 

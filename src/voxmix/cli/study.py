@@ -279,9 +279,11 @@ def report(
 
       voxmix report mystudy --no-pictures
     """
-    from voxmix.analysis import make_report
+    from voxmix.analysis import make_report, other_volumes_sentence
 
     opened = open_study(study)
+    if others := other_volumes_sentence(opened):
+        note(others)
     with opened.lock(), waiting("writing the report"):
         make_report(opened, pictures=pictures)
     if as_json:
@@ -298,7 +300,13 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
 
       voxmix status mystudy
     """
-    from voxmix.analysis import finetuning_counts, study_fitness, study_problems, study_status
+    from voxmix.analysis import (
+        finetuning_counts,
+        other_volumes_sentence,
+        study_fitness,
+        study_problems,
+        study_status,
+    )
 
     opened = open_study(study, check=False)
     problems = study_problems(opened)
@@ -307,6 +315,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     following = next((step for step in steps if not step.done), None)
     command = f"voxmix {following.name} {as_argument(study)}" if following else None
     fitness = study_fitness(opened)
+    others = other_volumes_sentence(opened)
     if as_json:
         emit_json(
             {
@@ -315,6 +324,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
                 "finetuning": {"finished": finished, "unfinished": unfinished},
                 "fitness": fitness_value(fitness),
                 "problems": list(problems),
+                "notes": [others] if others else [],
             }
         )
         if problems:
@@ -323,6 +333,8 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     rows = [[step.name, "done" if step.done else "to do", step.detail] for step in steps]
     emit_table("Study", ["step", "state", "detail"], rows)
     say_fitness(fitness)
+    if others:
+        note(others)
     if problems:
         raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
     emit(

@@ -100,6 +100,7 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
     Raises:
         VoxmixError: a run failed; the others are kept.
     """
+    from voxmix.analysis import other_volumes_sentence
     from voxmix.experiment import check_fitness, train_pending
 
     pending = study.pending(specs)
@@ -114,12 +115,8 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
         )
     if not pending:
         return
-    others = study.of_other_volumes(pending[0].cache)
-    if others:
-        note(
-            f"{others} finished run(s) are of other prepared volumes, or of a voxmix whose losses counted padding; they are "
-            "kept and not used"
-        )
+    if others := other_volumes_sentence(study):
+        note(others)
     with progress_bar(label, unit=pending[0].budget_unit) as progress:
         failed = train_pending(study, specs, progress=progress)
     if failed:
