@@ -200,10 +200,14 @@ def test_what_is_neither_run_nor_study_is_not_exported(tmp_path: Path) -> None:
 def test_nothing_written_names_a_subject_or_a_path(finished: Path) -> None:
     subjects = [path.name for path in (finished / "phantoms").glob("*/*") if path.is_dir()]
     assert subjects
+    private = finished / "private"
+    assert private.stat().st_mode & 0o077 == 0  # who is who is kept, closed to others, in this one place
+    assert (private / ".gitignore").read_text() == "*\n"
+    assert all(name in (private / "subjects.json").read_text() for name in subjects)
     for path in finished.rglob("*"):
         if (
             path.is_file()
-            and "phantoms" not in path.relative_to(finished).parts
+            and not {"phantoms", "private"} & set(path.relative_to(finished).parts)
             and path.name != "study.yaml"
         ):
             content = path.read_bytes()

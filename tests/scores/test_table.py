@@ -99,7 +99,7 @@ def test_one_run_twice_is_refused(make_segmentation, tmp_path: Path, write_resul
         (lambda v: v["cases"][0]["scores"]["dice"].update(knee=0.5), "class 'knee' is none of"),
         (lambda v: v.update(control="magic"), "control 'magic'"),
         (lambda v: v.update(seed=1.5), "seed is 1.5, expected a whole number"),
-        (lambda v: v.update(seed=float("inf")), "damaged"),
+        (lambda v: v.update(seed=float("inf")), "Infinity is not a finite number"),
         (lambda v: v.update(kind="detection"), "neither segmentation nor classification"),
     ],
 )

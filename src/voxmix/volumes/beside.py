@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxmix._io import ESCAPED, atomic_path, digest, naming_damage, read_versioned, write_json
+from voxmix._io import ESCAPED, atomic_path, digest, naming_damage, read_versioned, write_json, write_text
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.manifest import SetAside, VolumeRecord
@@ -73,6 +73,9 @@ class Names:
         if not self.folder.is_dir():
             self.folder.mkdir(parents=True)
             self.folder.chmod(0o700)
+            write_text(
+                self.folder / ".gitignore", "*\n"
+            )  # a study under version control keeps its names out of it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
