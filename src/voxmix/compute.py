@@ -11,7 +11,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComputeSettings:
-    """Devices, memory and watching of a run. Other values give the same run, but for rounding.
+    """Devices, memory and watching of a run. These settings do not change results beyond rounding.
 
     Attributes:
         device: ``auto`` takes a GPU where there is one.

@@ -48,8 +48,8 @@ NAMED = {
     "flat": "losses of MR do not fall",
     "accuracy": "as scores do",
     "perfect": "fall faster than any exponent up to 2",
-    "floor": "not identified|the pure runs allow any",
-    "tokens": "not identified|the pure runs allow any",
+    "floor": "not identified|the pure runs leave the",
+    "tokens": "not identified|the pure runs leave the",
 }
 """What the words of fit hold. Tables of a clean law are held to the truth as well."""
 

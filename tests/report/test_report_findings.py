@@ -108,7 +108,7 @@ def test_a_seed_that_lacks_a_target_does_not_count() -> None:
 def test_a_difference_within_the_noise_is_worded_so() -> None:
     text = _verdict(_content({"uniform": [1.00, 1.04], "transfer-aware": [1.01, 1.05], "bad": [2.0, 2.02]}))
     assert "uniform had the lowest mean loss" in text
-    assert "cannot be told apart from transfer-aware" in text
+    assert "is not significantly better than transfer-aware" in text
     assert "bad is worse by more than noise" in text
 
 

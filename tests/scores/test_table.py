@@ -83,7 +83,7 @@ def test_one_run_twice_is_refused(make_segmentation, tmp_path: Path, write_resul
     root = write_results(tmp_path / "d", [make_segmentation("scratch")])
     (root / "organs" / "scratch" / "seed-1").rename(root / "organs" / "scratch" / "seed-1-copy")
     write_results(root, [make_segmentation("scratch")])
-    with pytest.raises(InputError, match="seed 1 stands twice"):
+    with pytest.raises(InputError, match="seed 1 occurs twice"):
         ScoreTable.read(root)
 
 
@@ -93,7 +93,7 @@ def test_one_run_twice_is_refused(make_segmentation, tmp_path: Path, write_resul
         (lambda v: v.update(format=9), "format version 9"),
         (lambda v: v.pop("cases"), "damaged"),
         (lambda v: v.update(cases=[]), "no case was scored"),
-        (lambda v: v["cases"].append(v["cases"][0]), "a case stands twice"),
+        (lambda v: v["cases"].append(v["cases"][0]), "a case occurs twice"),
         (lambda v: v["cases"][0]["scores"]["dice"].update(liver=1.2), "class liver: 1.2 is no score"),
         (lambda v: v["cases"][0]["scores"]["dice"].update(liver="x"), "damaged"),
         (lambda v: v["cases"][0]["scores"]["dice"].update(knee=0.5), "class 'knee' is none of"),

@@ -44,7 +44,7 @@ def allocate(
 
     Args:
         law: a fitted law; with bootstrap draws the weights get intervals.
-        budget: volume draws, above 0; may lie outside the fitted budgets (``notes`` say so). With ``cost``
+        budget: volume draws, above 0; may lie outside the fitted budgets (``notes`` name it). With ``cost``
             it is money, in units of a draw of cost 1.
         min_weight: least share of any domain; the paper's 0.05.
         max_weight: largest share per domain.
@@ -250,7 +250,7 @@ def _notes(
     unseen = [name for i, name in enumerate(law.domains) if not np.any(law.quality.weights[:, i] > 0)]
     if unseen and len(law.quality.weights):
         notes.append(
-            f"no run was trained on any {' or '.join(unseen)}: what a share of it is worth is not known and counts as 0"
+            f"no run was trained on any {' or '.join(unseen)}: the worth of its share is not known and counts as 0"
         )
     moving = np.broadcast_to((law.amplitude > 0) | (law.parameters.budget_amplitude > 0), len(law.targets))
     flat = [name for name, moves in zip(law.targets, moving, strict=True) if not moves]
@@ -262,11 +262,11 @@ def _notes(
     for name, share in told.items():
         if 1 - _TELL < share < _TELL:
             notes.append(
-                f"the runs cannot tell this mixture from {name}: it wins in {share:.0%} of the bootstrap draws"
+                f"the runs do not show whether this mixture or {name} is better: it wins in {share:.0%} of the bootstrap draws"
             )
     if gap > 1e-5 * abs(value):
         notes.append(
-            f"the proven gap is {gap / abs(value):.1e} of the objective: better than this is possible"
+            f"not proven optimal: up to {100 * gap / abs(value):.2g}% of the objective may be gained"
         )
     return tuple(notes)
 

@@ -21,8 +21,8 @@ _SHARP = 1e-13  # near a kink a weight leaves its bound as the square root of th
 class Path:
     """Allocations along one axis.
 
-    ``axis`` is "budget" or "min_weight"; ``kinks`` are its values at which a domain comes to rest on
-    min_weight or leaves it: between them the curves are smooth.
+    ``axis`` is "budget" or "min_weight"; ``kinks`` are its values at which a domain reaches
+    min_weight or rises above it: between them the curves are smooth.
     """
 
     domains: tuple[str, ...]

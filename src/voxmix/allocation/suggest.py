@@ -1,6 +1,6 @@
 """suggest(): which next proxy runs would improve the decision most per draw.
 
-The bootstrap draws stand for what the law may be. A run is worth what its losses are expected to lower the
+The bootstrap draws are what the law may be. A run is worth what its losses are expected to lower the
 objective of the mixture that is chosen after seeing them: the expected value of sample information, by
 regression of each candidate mixture's objective on the losses the run would give (Strong, Oakley, Brennan
 and Breeze 2015).

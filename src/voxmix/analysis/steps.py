@@ -104,7 +104,7 @@ def laws_wanted(study: Study) -> tuple[str, ...]:
 
 
 def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, FittedLaw]:
-    """Fit every law of the study to its proxy runs and keep them; nothing is fitted again in vain.
+    """Fit every law of the study to its proxy runs and keep them; skip fits that are up to date.
 
     Where the laws disagree tenfold on a transfer, the notes of those with transfer say so.
 

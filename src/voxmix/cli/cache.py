@@ -27,7 +27,7 @@ def _open(root: Path) -> "PreparedCache":
 
 @verb
 def cache_list(cache: CacheArgument, as_json: JsonOption = False) -> None:
-    """Say what a cache holds: volumes, sides, labels and bytes per domain, the rule of each, what was set aside.
+    """List what a cache holds per domain: volumes, sides, labels, bytes, intensity rule; and what was set aside.
 
     Example:
 
@@ -89,7 +89,7 @@ def cache_list(cache: CacheArgument, as_json: JsonOption = False) -> None:
 def cache_verify(
     cache: CacheArgument,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Remove damaged files, so that preparing makes them anew.")
+        bool, typer.Option("--remove", help="Remove damaged files, so that preparing makes them again.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -160,7 +160,7 @@ def cache_restore(
     series: Annotated[str, typer.Option(help="Which DICOM series of a folder, as a manifest names it.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Write what a model says on prepared voxels as NIfTI in the original file's geometry.
+    """Write a model's prediction on prepared voxels as NIfTI in the original file's geometry.
 
     Whole numbers go by nearest neighbor, other values by linear interpolation.
 

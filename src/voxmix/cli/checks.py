@@ -28,12 +28,12 @@ def fitness_cells(fitness: "Fitness | None") -> list[str]:
 
 
 def complaint_lines(fitness: Iterable["Fitness"], *, where: str = "study.yaml") -> list[str]:
-    """Return one sentence per complaint, with the line that mends it and the file to put it in."""
+    """Return one sentence per complaint, with the line that fixes it and the file to put it in."""
     return [f"{c.message}. In {where}, {c.remedy}" for item in fitness for c in item.complaints]
 
 
 def say_fitness(fitness: Iterable["Fitness"], *, where: str = "study.yaml") -> None:
-    """Say on stderr what is wrong with what was prepared, and how it is mended."""
+    """Say on stderr what is wrong with the prepared volumes, and how to fix it."""
     for line in complaint_lines(fitness, where=where):
         note(line)
 

@@ -1,6 +1,6 @@
 """The verbs that ask a fitted law for a decision: plan, path, structure, suggest."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,9 @@ from voxmix.cli.app import emit, emit_json, emit_table, verb
 from voxmix.cli.law import LawArgument, LawName, PairOption, load_law, pairs
 from voxmix.cli.study import JsonOption
 from voxmix.errors import InputError
+
+if TYPE_CHECKING:
+    from voxmix.allocation import Path
 
 _SHOWN_POINTS = 12
 
@@ -105,7 +108,17 @@ def path(
     if found.axis == "budget" and (beyond := fitted.beyond(float(found.values[-1]))):
         emit(f"- the last {beyond}")
     for at, name in found.kinks:
-        emit(f"- {name} comes to rest on min_weight, or leaves it, at {found.axis} {_axis_text(at)}")
+        how = "rises above" if _leaves(found, at, name) else "reaches"
+        emit(f"- {name} {how} min_weight at {found.axis} {_axis_text(at)}")
+
+
+def _leaves(found: "Path", at: float, name: str) -> bool:
+    """Return whether a domain's weight is above min_weight after a kink, rather than before it."""
+    k = next(i for i, value in enumerate(found.values) if value > at)
+    before, after = found.weights[k - 1 : k + 1, found.domains.index(name)].tolist()
+    if found.axis == "min_weight":
+        before, after = before - float(found.values[k - 1]), after - float(found.values[k])
+    return bool(after > before)
 
 
 def _axis_text(value: float) -> str:
@@ -124,7 +137,7 @@ def structure(
     law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which domains are hubs, islands or easy, and how far each target's budget is amplified by the others.
+    """Show which domains are hubs, islands or easy, and how far the others amplify each target's budget.
 
     Example:
 
@@ -172,7 +185,7 @@ def suggest(
     law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Name the next proxy runs that would improve the decision most per draw.
+    """List the next proxy runs that would improve the decision most per draw.
 
     The law must have been fitted with --bootstrap 50 or more.
 
@@ -196,5 +209,5 @@ def suggest(
         ]
         for item in found[:_SHOWN_POINTS]
     ]
-    headers = ["train on", "draws", "expected gain", "gain per draw", "of all that could be gained"]
-    emit_table("Runs that would tell most", headers, rows)
+    headers = ["train on", "draws", "expected gain", "gain per draw", "share of the possible gain"]
+    emit_table("Most informative next runs", headers, rows)

@@ -27,7 +27,7 @@ def estimate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what the runs that are left will cost: operations, memory, disk and time.
+    """Estimate what the unfinished runs will cost: operations, memory, disk and time.
 
     Time and peak memory come from a few steps of the real training loop on this machine's device, with the study's
     settings on random volumes. For a device that is not here give --tflops, the rate it would sustain (a third of

@@ -28,7 +28,7 @@ def export(
         ),
     ] = None,
     names: Annotated[
-        Literal["monai-unetr", "monai-vit", "timm"], typer.Option(help="Whose names the weights get.")
+        Literal["monai-unetr", "monai-vit", "timm"], typer.Option(help="Naming scheme of the weights.")
     ] = "monai-unetr",
     monai: Annotated[
         Literal["1.3", "1.4", "1.5", "1.6"],
@@ -49,7 +49,7 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hand an encoder or a mixture to other tools.
+    """Write an encoder or a mixture for other tools.
 
     An encoder becomes a folder that a model hub takes: model.safetensors, card.json with the preprocessing,
     config.json, and a README.md with lines that load it. A mixture (--mixture-for) becomes weights, a list of samples

@@ -256,7 +256,7 @@ def allocate(
     max_weight: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE at most; repeat.")] = None,
     fix: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE exactly; repeat.")] = None,
     volumes: Annotated[PairOption, typer.Option(help="DOMAIN=N volumes that exist; repeat.")] = None,
-    max_epochs: Annotated[float | None, typer.Option(help="Draw each volume at most so many times.")] = None,
+    max_epochs: Annotated[float | None, typer.Option(help="Most draws of each volume.")] = None,
     cost: Annotated[PairOption, typer.Option(help="DOMAIN=PRICE of a draw, 1 elsewhere; repeat.")] = None,
     target_weight: Annotated[
         PairOption, typer.Option(help="DOMAIN=W importance of a target; repeat.")

@@ -27,7 +27,7 @@ def compare(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the initializations that were finetuned: scores, intervals, and which can be told apart.
+    """Compare the finetuned initializations: scores, intervals, and which differ significantly.
 
     Differences are tested over the same cases and seeds and corrected for their number. Runs of one task under
     different protocols are refused; what is missing or unfinished is named.

@@ -195,7 +195,7 @@ def _show_fields(begun: "StartedStudy", counts: "Mapping[str, int]") -> None:
     if proposal.misfits and len(proposal.misfits) < len(begun.fields):
         flags = " ".join(f"--exclude {shlex.quote(name)}" for name in proposal.misfits)
         note(
-            f"{', '.join(proposal.misfits)}: too small a field beside the others, so most of a crop is padding; leave "
+            f"{', '.join(proposal.misfits)}: too small a field of view for the common crop, so most of a crop is padding; leave "
             f"out: voxmix init ... {flags} (or data.exclude in study.yaml)"
         )
 

@@ -111,7 +111,7 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
         note(
             f"{len(left)} run(s) were begun with settings that {study.root / 'study.yaml'} no longer has "
             f"({', '.join(path.name for path in left[:3])}{', ...' if len(left) > 3 else ''}); they are kept: "
-            "restore the settings to go on with them, or delete their folders"
+            "restore the settings to continue them, or delete their folders"
         )
     if not pending:
         return
@@ -146,8 +146,8 @@ def run(
 ) -> None:
     """Train the proxy runs that are pending, as many at a time as there are cores; Ctrl-C loses nothing.
 
-    Flags say how runs are computed, for this time; study.yaml's part compute says it for good. None of them
-    changes what a run is: a study may go on with others.
+    Flags override study.yaml's compute for this command. They change speed and memory, not results; a study may
+    continue with other flags.
 
     Examples:
 
@@ -177,7 +177,7 @@ def pretrain(
     flags: ComputeFlags,
     as_json: JsonOption = False,
 ) -> None:
-    """Train every strategy's mixture at the allocated budget and set measured beside predicted losses.
+    """Train every strategy's mixture at the allocated budget; compare measured with predicted losses.
 
     Flags as of voxmix run.
 

@@ -48,7 +48,7 @@ def manifest(
     ] = None,
     layout: LayoutOption = None,
     rename: Annotated[
-        list[str] | None, typer.Option(help="OLD=NEW: call a domain so; repeat for more, or to join two.")
+        list[str] | None, typer.Option(help="OLD=NEW: rename a domain; repeat for more, or to join two.")
     ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
     exclude: Annotated[
@@ -59,7 +59,7 @@ def manifest(
         str, typer.Option(help="Of 4D files and series: each volume, the first, the middle, or none.")
     ] = "each",
     split: Annotated[
-        bool, typer.Option("--split/--no-split", help="Hold subjects out, or leave that.")
+        bool, typer.Option("--split/--no-split", help="Hold subjects out for validation, or none.")
     ] = True,
     validation: Annotated[float, typer.Option(help="Share of subjects to hold out.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Decides who is held out.")] = 0,
@@ -74,7 +74,7 @@ def manifest(
     """List volumes with domain, subject and side of the split, from folders as data sets unpack.
 
     Whole subjects are held out; adding files moves nobody. The table names your files and subjects: it belongs
-    beside the data.
+    with the data.
 
     Examples:
 
@@ -123,7 +123,7 @@ def manifest(
 
 
 def _say_who_moved(found: "Manifest", out: Path) -> None:
-    """Say how many subjects stand on another side than in the manifest that is about to be replaced."""
+    """Say how many subjects are on another side than in the manifest that is about to be replaced."""
     from voxmix.volumes.tables import read_table
 
     if not out.exists():
@@ -211,7 +211,7 @@ def audit(
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find what is odd about volumes before hours are spent on them. Exit code 1 when there is a leak.
+    """Find faults in volumes before you spend hours on them. Exit code 1 when there is a leak.
 
     Leaks across the split by subject or identical content, also against another manifest; duplicates; files that
     cannot be read; a CT that is not in HU, values and voxel sizes far from the domain's; volumes that preparing would

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @verb
 @takes_compute_flags
 def study_run(study: StudyArgument, flags: ComputeFlags, as_json: JsonOption = False) -> None:
-    """Do every step that is left, in order: prepare, run, fit, allocate, pretrain, report.
+    """Run every step that is not finished, in order: prepare, run, fit, allocate, pretrain, report.
 
     Flags as of voxmix run.
 
@@ -58,13 +58,13 @@ def _run_all(study: "Study", *, as_json: bool) -> None:
 @takes_compute_flags
 def demo(
     study: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="A new folder, or the demo to go on with.")
+        Path, typer.Argument(metavar="STUDY", help="A new folder; an existing demo is resumed.")
     ] = Path("demo-study"),
     *,
     flags: ComputeFlags,
     as_json: JsonOption = False,
 ) -> None:
-    """The whole method on phantom volumes, in minutes: nothing is downloaded.
+    """Run the whole method on phantom volumes, in minutes; nothing is downloaded.
 
     Flags as of voxmix run.
 
@@ -79,7 +79,7 @@ def demo(
         opened = Study.open(study)
         if opened.config.data.phantoms is None:
             raise InputError(
-                f"{study} is a study of your own; go on with: voxmix study run {as_argument(study)}"
+                f"{study} is a study of your own; continue it with: voxmix study run {as_argument(study)}"
             )
     else:
         opened = start_study(study, data=None, phantoms=True).study

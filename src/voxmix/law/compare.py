@@ -1,4 +1,4 @@
-"""compare(): which law of the family predicts best what it has not seen."""
+"""compare(): which law of the family predicts held-out runs best."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -147,12 +147,12 @@ def _choice(found: tuple[Candidate, ...], mixed: bool, largest: float) -> dict[s
     best = min(able, key=lambda item: item.score)
     simple = next((c for c in able if c.score * _BETTER <= best.score), best)
     others = [c for c in found if c is not simple and np.isfinite(c.score)]
-    reason = f"{simple.name} errs by {simple.score:.1%} on what it has not seen; " + ", ".join(
+    reason = f"{simple.name} has {simple.score:.1%} mean error on held-out runs; " + ", ".join(
         f"{c.name} {c.score:.1%}" for c in others
     )
     if not mixed:
         reason += (
             f". No run of a mixture: the worth of variety (rho) cannot be known; a run of the uniform mixture at "
-            f"{largest:,.0f} draws would tell most"
+            f"{largest:,.0f} draws is the most informative"
         )
     return {"chosen": simple, "reason": reason}

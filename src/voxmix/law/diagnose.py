@@ -1,4 +1,4 @@
-"""What a law has not seen: held-out budgets and mixtures."""
+"""Held-out budgets and mixtures: the runs that a law was not fitted to."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -12,7 +12,7 @@ from voxmix.law.fitted import FittedLaw, ParameterStatus
 WIDE = 10.0  # a number whose interval spans more than this factor is not told by the runs
 _NAMED = 2  # messages of one kind that are shown whole
 _LISTED = 6  # names of one kind that are listed
-_LEAST = 0.05  # a transfer below this is next to nothing, whatever its digits
+_LEAST = 0.05  # a transfer below this is almost nothing, whatever its digits
 _SHOWN = 3
 
 
@@ -72,7 +72,7 @@ def _place(item: ParameterStatus) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Disagreement:
-    """One transfer that two laws, fitted to the same runs, tell apart by more than a factor of ``WIDE``."""
+    """One transfer that two laws, fitted to the same runs, set apart by more than a factor of ``WIDE``."""
 
     source: str
     target: str
@@ -94,7 +94,7 @@ class Disagreement:
 def disagreements(laws: Mapping[str, FittedLaw]) -> tuple[Disagreement, ...]:
     """Return the transfers on which laws disagree by more than a factor of ``WIDE``, the largest ratio first.
 
-    Laws without transfer have no say. Values that are all below 0.05 agree: the source is worth next to nothing.
+    Laws without transfer have no say. Values that are all below 0.05 agree: the source is worth almost nothing.
     """
     able = {name: law for name, law in laws.items() if law.law != forms.NAIVE}
     found = []

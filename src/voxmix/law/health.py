@@ -68,7 +68,7 @@ def _curve(cells: Cells, law: LawParameters, options: FitOptions, j: int, name: 
         )
         return [state(p, "not identified", what) for p in ("irreducible_loss", "amplitude", "exponent")]
     if options.method == "two-stage" and count < 3:
-        what = f"two budgets of {name} cannot tell its irreducible loss, which is held at 0; " + _more(
+        what = f"two budgets of {name} do not determine its irreducible loss, which is held at 0; " + _more(
             most, name
         )
         return [
@@ -135,19 +135,19 @@ def _pair(
         state = "at bound"
         message = (
             f"{source} helps {target} at least as much as the bound {options.max_transfer:g} allows; "
-            "raise max_transfer, or see whether the curve of the target fits"
+            "raise max_transfer, or check whether the curve of the target fits"
         )
     elif tau < _EDGE:
         state = "at bound"
         message = (
-            f"{source} helps {target} next to nothing: its losses lie far above the curve of {target}; "
-            f"nothing to do, unless larger budgets of {source} are cheap"
+            f"{source} gives {target} almost nothing: its losses lie far above the curve of {target}; "
+            f"no action needed, unless larger budgets of {source} are cheap"
         )
     elif len(rows) and law.irreducible_loss[j] >= 0 and _levels_off(cells, law, i, j):
         state = "not identified"
         message = (
-            f"losses of {target} after {source} level off above the irreducible loss of {target}, so no one "
-            "transfer holds at all budgets; trust mixture runs over this number"
+            f"trained on {source}, the loss on {target} levels off above the irreducible loss of {target}, so no "
+            "single transfer fits all budgets; rely on mixture runs"
         )
     return ParameterStatus(
         parameter="transfer",

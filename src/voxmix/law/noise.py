@@ -3,7 +3,7 @@
 Noise is relative: losses of small and large budgets scatter by the same share of themselves. It is judged by a
 joint fit of the log losses, whatever the law's own method and loss. Least squares of the plain losses follows the
 large losses and leaves too much at the small ones (11% too much variance in simulated worlds, where log losses
-leave 4% too little), and in a two-stage fit the error of a target's own curve stands in all its pairs again.
+leave 4% too little), and in a two-stage fit the error of a target's own curve is in all its pairs again.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """Losses that no noise explains: rows far from their twins in seed and from their own curve over budgets.
 
 The rule assumes no law, so a law that does not hold makes no outlier. It is robust: medians, the worst row first, and
-everything judged anew without it. In log loss, after each seed's own effect over all runs is taken out:
+everything judged again without it. In log loss, after each seed's own effect over all runs is taken out:
 
 - *Curve*: the same mixture and target at the nearest budgets below and above. A loss between them is never odd, so
   steps, plateaus and steep curves are left alone. At the ends of a curve the losses of the two nearest budgets are
@@ -44,7 +44,7 @@ _FEW = 6  # values that a median needs
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlier:
-    """A loss that no noise explains: where it stands, and about what its twins and its curve lead one to expect.
+    """A loss that no noise explains: where it is, and about what its twins and its curve predict.
 
     ``expected`` is None for a loss of exactly 0, which no run can have.
     """
@@ -59,7 +59,7 @@ class Outlier:
 
     @property
     def sentence(self) -> str:
-        """Where the loss stands and what was expected."""
+        """Where the loss is and what was expected."""
         here = f"run {self.run} (seed {self.seed}, {self.budget:,.0f} draws of {self.mixture}) on {self.target}: "
         if self.expected is None:
             return here + "a loss of exactly 0, which no run can have"
@@ -185,7 +185,7 @@ def _noise(
 def _odd_of_target(
     table: MeasurementTable, mixture: np.ndarray, value: np.ndarray, usable: np.ndarray, noise: float
 ) -> list[tuple[int, float]]:
-    """Return the odd rows of one target with the log loss that was expected: the worst first, then all anew."""
+    """Return the odd rows of one target with the log loss that was expected: the worst first, then all again."""
     by_mixture: dict[int, list[_Cell]] = defaultdict(list)
     for (m, budget, _), rows in _cells(table, mixture, usable):
         by_mixture[m].append((budget, rows))

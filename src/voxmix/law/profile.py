@@ -1,4 +1,4 @@
-"""Profile likelihood: how far a number of the law may be from its best value, the others fitted anew.
+"""Profile likelihood: how far a number of the law may be from its best value, with the others fitted again.
 
 Gaussian errors whose size relative to the loss is known from the whole fit (:mod:`voxmix.law.noise`), because
 the runs of one target alone, four budgets for three numbers, cannot judge it. A value is refused where twice the
@@ -38,7 +38,7 @@ class Profile:
         parameter, target, source: what was held; ``source`` for transfers only.
         values, fall: the values tried and the fall at each; 0 at the best.
         low, high: ends of the values that are not refused at ``level``.
-        bounded: whether both ends lie inside the range that was tried; else the runs do not bound the number.
+        bounded: whether both ends lie inside the range that was tried; else the runs do not constrain the number.
     """
 
     parameter: str
@@ -62,7 +62,7 @@ def profile(
     """Return the profile likelihood of a number of a law's curve, or of a transfer.
 
     Of "irreducible_loss", "amplitude" or "exponent" over the target's own pure runs; of "transfer" over these and
-    the pure runs of ``source`` together, the curve fitted anew at every transfer. Runs of mixtures have no part in
+    the pure runs of ``source`` together, the curve fitted again at every transfer. Runs of mixtures have no part in
     it: it says what pure runs tell.
 
     Raises:
@@ -119,9 +119,9 @@ def own_curve_intervals(
 
 
 def with_profiles(law: FittedLaw) -> FittedLaw:
-    """Return the law with "not identified" on exponents and transfers that its pure runs do not bound.
+    """Return the law with "not identified" on exponents and transfers that its pure runs do not constrain.
 
-    Two-stage fits only: a joint fit has runs of mixtures to tell the same numbers.
+    Two-stage fits only: a joint fit also has runs of mixtures for the same numbers.
     """
     if law.method != "two-stage" or law.law == SHARED or len(law.domains) > MOST_PROFILED:
         return law
@@ -143,7 +143,7 @@ def _judged(law: FittedLaw, item: ParameterStatus) -> ParameterStatus:
         item,
         state="not identified",
         message=(
-            f"the pure runs allow any {what} from {found.low:.2g} to {found.high:.2g}; add a budget above "
+            f"the pure runs leave the {what} between {found.low:.2g} and {found.high:.2g}; add a budget above "
             f"{law.budget_range[1]:,.0f} draws of {trained}"
         ),
     )

@@ -40,7 +40,7 @@ class Freedom:
 
     @property
     def border(self) -> str:
-        """How the number beside the targets' own blocks is shared: "held" where there is none."""
+        """How the number outside the targets' own blocks is shared: "held" where there is none."""
         return "shared" if self.one_exponent else self.rho
 
 
@@ -184,7 +184,7 @@ class _Problem:
         return columns, by_rho
 
     def border(self, theta: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the number beside the blocks (draw, target), and its bounds."""
+        """Return the number outside the blocks (draw, target), and its bounds."""
         if self.free.one_exponent:
             return theta[..., 2], self.low[..., 2], self.high[..., 2]
         return rho, np.full_like(rho, MIN_RHO), np.ones_like(rho)
@@ -192,7 +192,7 @@ class _Problem:
     def with_border(
         self, theta: np.ndarray, rho: np.ndarray, moved: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return theta and rho with the number beside the blocks at a new place."""
+        """Return theta and rho with the number outside the blocks at a new place."""
         if self.free.one_exponent:
             theta = theta.copy()
             theta[..., 2] = moved
@@ -285,7 +285,7 @@ def _step(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a damped Gauss-Newton step on the numbers that are not pressed against a bound.
 
-    ``border_at`` is the number beside the blocks and its bounds.
+    ``border_at`` is the number outside the blocks and its bounds.
     """
     mode, (at, low, high) = problem.free.border, border_at
     if problem.kind == "relative-huber":

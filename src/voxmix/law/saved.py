@@ -29,7 +29,7 @@ def plain(value: Any) -> Any:
 
 
 def numbers(value: Any, missing: float = np.nan) -> np.ndarray:
-    """Return the array of nested lists where null stands for ``missing``."""
+    """Return the array of nested lists where null means ``missing``."""
     array = np.array(value, dtype=np.float64)
     return np.where(np.isnan(array), missing, array)
 

@@ -17,7 +17,7 @@ from voxmix.law.forms import LawParameters
 from voxmix.law.refine import MIN_RHO, Freedom, refine
 
 _RHO_GRID = 24
-_RARE_EXPONENT = 0.3  # stands in where one budget alone tells nothing; the status says so
+_RARE_EXPONENT = 0.3  # used where one budget alone shows nothing; the status reports it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Wild cluster bootstrap: refit losses whose noise was drawn anew, cell by cell.
+"""Wild cluster bootstrap: refit losses whose noise was drawn again, cell by cell.
 
 All losses of one run come from one trained network, so part of the noise of a cell (mixture, budget) is common
 to all its targets: the weights of a cell are drawn together for the share of variance that the residuals have

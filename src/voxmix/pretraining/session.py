@@ -37,7 +37,7 @@ class Session:
     """A run in the middle of its training.
 
     Attributes:
-        draws: budget in draws; None while it is a time and its trunk goes on.
+        draws: budget in draws; None until a time budget is converted to draws.
         plan: domain and volume of every draw, or of the trunk's first ones while ``draws`` is None.
         model: the network; ``network`` is the same as Fabric calls it.
         steps_done: whole batches behind it.

@@ -24,7 +24,7 @@ PREFERRED = (
 """Which strategy is the answer when a study does not say: the best law of the family first."""
 
 LAW_ORDER = ("diversity", "transfer", "budget-diversity", "budget", "shared-exponent", "naive")
-"""The laws in the order in which they are listed; the first there is stands in figures without an answer."""
+"""The laws in the order in which they are listed; the first is shown in figures without an answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,7 @@ class DomainSummary:
 
     ``padding`` is the median share of padding of its prepared volumes; of the voxels that exist, ``one_value``,
     ``at_low`` and ``at_high`` are the median shares of the commonest value, at 0 and at 1. None where not measured.
-    ``complaints`` says in plain sentences what is wrong with that, and how it is mended.
+    ``complaints`` says in plain sentences what is wrong with that, and how to fix it.
     """
 
     name: str
@@ -106,7 +106,7 @@ class ReportContent:
         runs: finished runs.
         comparison: scores of finetuned encoders, compared.
         agreements: how well proxy losses order those scores.
-        montages: predictions beside their references.
+        montages: predictions next to their references.
         no_comparison: why there is no comparison although there are scores, in one sentence.
         facts: heading to (name to value): versions, machine, digests, settings.
         warnings: reasons to doubt a result, in plain sentences.

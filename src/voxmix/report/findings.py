@@ -67,13 +67,13 @@ class Ranking:
 
     @property
     def tied(self) -> tuple[str, ...]:
-        """The best strategy and those that cannot be told apart from it."""
+        """The best strategy and those that are tied with it."""
         return tuple(name for name, apart in zip(self.strategies, self.apart, strict=True) if not apart)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Forecast:
-    """One law's predictions beside the measured losses at one budget.
+    """One law's predictions and the measured losses at one budget.
 
     Attributes:
         predicted, measured: (strategy, target); NaN where not measured.

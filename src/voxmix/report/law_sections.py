@@ -53,7 +53,7 @@ def curves_section(content: ReportContent) -> Section:
             blocks.append(Block(heading="Losses that no noise explains", shown=(odd,)))
         messages = tuple(words.sentence(message) for message in doubts_of(content.laws[law].problems()))
         if messages:
-            blocks.append(Block(heading="What these runs cannot tell", bullets=messages))
+            blocks.append(Block(heading="What these runs do not show", bullets=messages))
     return Section(name=name, title=title, blocks=tuple(blocks))
 
 

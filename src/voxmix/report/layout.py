@@ -10,7 +10,7 @@ from voxmix.report.table import Table
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Swatch:
-    """One entry of a legend: a square of its color, or the ``glyph`` that stands in the figure."""
+    """One entry of a legend: a square of its color, or the ``glyph`` that is in the figure."""
 
     label: str
     color: str
@@ -29,8 +29,8 @@ class PictureRow:
 class Block:
     """A figure of one or more drawings with its caption, legend and tables; any part may be empty.
 
-    ``lead`` is the one sentence that stands large.
-    ``shown`` are tables that stand open; ``tables`` wait folded below the figure.
+    ``lead`` is the one sentence in large type.
+    ``shown`` are open tables; ``tables`` are folded below the figure.
     """
 
     heading: str = ""

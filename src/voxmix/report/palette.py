@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B8A800", "#7A7A7A")
 """Okabe and Ito (2008), safe for color-blind readers; their yellow is darkened and their black is gray,
-so that both stand on a white and on a dark page."""
+so that both can be seen on a white and on a dark page."""
 
 _DARKER = ("#00406B", "#8F6200", "#005C43", "#803800", "#2B6C92", "#8A4470", "#6B6200", "#454545")
 _HATCHES = ("", "///", "...", "xxx")
@@ -35,7 +35,7 @@ class Mark:
 
 
 def domain_marks(domains: Sequence[str]) -> dict[str, Mark]:
-    """Return one mark per domain, by its place; after 8 the colors darken, after 16 hatches tell apart."""
+    """Return one mark per domain, by its place; after 8 the colors darken, after 16 hatches differ."""
     colors = (*OKABE_ITO, *_DARKER)
     return {
         name: Mark(

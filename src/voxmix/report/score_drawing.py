@@ -44,7 +44,7 @@ def draw_scores(data: ScoresData, *, number: int) -> Drawing:
 
 
 def draw_gains(data: GainsData) -> Drawing:
-    """Return what every initialization gains over the base per task; filled marks are told apart from it."""
+    """Return what every initialization gains over the base per task; filled marks differ significantly from it."""
     tasks, marks = tuple(dict.fromkeys(data.tasks)), strategy_marks(data.inits)
     unique = tuple(dict.fromkeys(data.inits))
     short = dict(zip(unique, short_names(unique), strict=True))
@@ -89,7 +89,7 @@ def draw_gains(data: GainsData) -> Drawing:
             figure,
             name="gains",
             title=f"Gain over {data.base} per task and initialization",
-            description="Lines are intervals; a filled mark is told apart from the base after correction for all "
+            description="Lines are intervals; a filled mark differs significantly from the base after correction for all "
             "comparisons, a hollow one is not.",
         )
 

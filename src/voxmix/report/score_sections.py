@@ -41,7 +41,7 @@ def _summary(comparison: Comparison) -> Block:
     return Block(
         sentences=tuple(words.score_sentences(comparison)),
         drawings=(draw_gains(gains),) if gains else (),
-        caption=f"Gain over {gains.base}. Filled: told apart from it after correction for all comparisons; hollow: not. "
+        caption=f"Gain over {gains.base}. Filled: differs significantly after correction for all comparisons; hollow: does not. "
         f"Lines: {comparison.level:.0%} interval over cases and seeds, each comparison by itself."
         if gains
         else "",
@@ -60,7 +60,7 @@ def _by_task(comparison: Comparison) -> Block:
             draw_scores(scores_data(comparison, task=task), number=i) for i, task in enumerate(tasks)
         ),
         caption=f"Dots: seeds. Bars: their mean. Bands: {comparison.level:.0%} interval over cases; the cases are the same "
-        "for every initialization, so bands that overlap may still belong to scores that can be told apart.",
+        "for every initialization, so bands that overlap may still belong to scores that differ significantly.",
         tables=(
             score_tables.spread_table(comparison),
             *([distances] if distances else []),
@@ -96,7 +96,7 @@ def _agreement(item: ProxyAgreement, comparison: Comparison, *, number: int) -> 
             Swatch(label=name, color=mark.color, glyph=glyph(mark.marker))
             for name, mark in strategy_marks(item.inits).items()
         ),
-        caption="If the proxy ordered the encoders rightly, marks would fall from left to right. Lines: interval over cases.",
+        caption="If the proxy ordered the encoders correctly, marks would fall from left to right. Lines: interval over cases.",
         tables=(score_tables.agreement_table(item),),
     )
 

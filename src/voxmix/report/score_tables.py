@@ -26,7 +26,7 @@ def scores_table(comparison: Comparison) -> Table:
         name="scores",
         title="Scores on the test cases",
         note=f"Means over seeds, with the {comparison.level:.0%} interval over cases (bootstrap). Best: the highest and "
-        "all that are tied with it, that is, cannot be told apart from it.",
+        "all that are tied with it (their difference is not significant).",
     )
 
 
@@ -68,7 +68,7 @@ def _wide(comparison: Comparison, metrics: Iterable[Metric], *, name: str, title
 
 
 def best_text(comparison: Comparison, task: str) -> str:
-    """Return who is best on a task with those tied with it, or that all are: they cannot be told apart."""
+    """Return who is best on a task with those tied with it, or that all are tied."""
     tied = comparison.best(task)
     count = len([e for e in comparison.estimates if e.task == task and e.metric.main and e.control is None])
     if not tied or count < 2:

@@ -1,4 +1,4 @@
-"""Plain sentences about finetuning scores: who is best and how sure that is, what is missing, what a proxy foretold."""
+"""Plain sentences about finetuning scores: who is best and how sure that is, what is missing, what a proxy predicted."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _MOST_NAMED = 12
 
 
 def score_sentences(comparison: Comparison) -> list[str]:
-    """Return what pretraining did on each task, and over all tasks how often it was told apart from none."""
+    """Return what pretraining did on each task, and over all tasks how often it differed significantly from scratch."""
     found = [sentence for task in comparison.table.tasks if (sentence := _task_sentence(comparison, task))]
     against = [d for d in comparison.differences if _BASE in (d.first, d.second)]
     if against and len(comparison.table.tasks) > 1:
@@ -38,9 +38,10 @@ def _task_sentence(comparison: Comparison, task: str) -> str:
         )
     others = [e.init for e in main if e.init not in tied]
     if not others:
-        few = " Two seeds tell little; a third would." if max(len(e.seeds) for e in main) == 2 else ""
+        few = " Two seeds show little; run a third." if max(len(e.seeds) for e in main) == 2 else ""
         return (
-            f"{task}: the {len(main)} initializations cannot be told apart (highest: {tied[0]}, {name}).{few}"
+            f"{task}: the {len(main)} initializations are tied, no difference is significant (highest: "
+            f"{tied[0]}, {name}).{few}"
         )
     if len(tied) == 1:
         return f"{task}: {tied[0]} is best, {name}, apart from all others."
@@ -55,19 +56,19 @@ def _tally(items: Sequence[Difference]) -> str:
         gains = [d.test.difference if d.first == name else -d.test.difference for d in own if d.apart]
         better, worse = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
         parts.append(f"{name} better on {better} and worse on {worse} of {len(own)} tasks")
-    return f"Told apart from scratch: {listing(parts)}; on the other tasks the difference is not significant."
+    return f"Significantly different from scratch: {listing(parts)}; on the other tasks the difference is not significant."
 
 
 def control_sentences(comparison: Comparison) -> list[str]:
-    """Return what the controls say: whether the encoder had any part in the score."""
+    """Return what the controls show: whether the encoder contributed to the score."""
     found = []
     for item in comparison.control_differences:
         if np.isnan(item.corrected):
-            how = "one seed does not tell whether that is noise"
+            how = "with one seed it is unknown whether that is noise"
         elif item.apart:
             how = "more than noise"
         else:
-            how = "which noise could make: that the encoder takes part in the score is not shown"
+            how = "not significant: the test does not show that the encoder contributes to the score"
         sign = percent_text(item.test.difference, signed=True).removesuffix("%")
         found.append(f"{item.task}: {item.first} differs from {item.second} by {sign} points, {how}.")
     return found
@@ -116,19 +117,22 @@ def agreement_sentences(item: ProxyAgreement) -> list[str]:
     ]
     if not item.decidable:
         found.append(
-            f"That decides nothing: with {count} encoders even perfect agreement comes about by chance in "
+            f"That is inconclusive: with {count} encoders even perfect agreement occurs by chance in "
             f"{percent_text(item.least_p)} of cases."
         )
     elif item.p <= 1 - item.level and item.low > 0:
         found.append("The order of the proxy losses predicts that of the scores better than chance.")
     else:
-        found.append("Whether the proxy predicts the scores stays open.")
+        found.append("It is not shown that the proxy predicts the scores.")
     if item.told_apart:
         found.append(
-            f"Of the {item.told_apart} pairs that the scores tell apart, {item.right} are ordered as their proxy losses predict."
+            f"Of the {item.told_apart} pairs whose scores differ significantly, {item.right} are ordered as their proxy losses "
+            "predict."
         )
     else:
-        found.append("The scores tell no pair of encoders apart, so there is no order to predict.")
+        found.append(
+            "No pair of encoders has significantly different scores, so there is no order to predict."
+        )
     return found
 
 

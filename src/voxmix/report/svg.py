@@ -52,7 +52,7 @@ class Drawing:
 
     Attributes:
         name: identifier, unique in a page; every id inside ``svg`` begins with it.
-        svg: the ``<svg>`` element, safe to stand in HTML; colors of text and lines are CSS variables.
+        svg: the ``<svg>`` element, safe to put into HTML; colors of text and lines are CSS variables.
         width: natural width in SVG units.
         title, description: what a reader without eyes hears.
     """

@@ -30,7 +30,7 @@ class Column:
 
     @property
     def full_name(self) -> str:
-        """The heading where every column stands alone, as in CSV."""
+        """The heading where every column has its own, as in CSV."""
         return f"{self.name}, {self.end}" if self.end in ("low", "high") else self.name
 
 

@@ -93,7 +93,7 @@ def sureness_sentences(item: Allocation, data: AnswerData) -> list[str]:
 
 
 def verdict_sentences(data: MeansData, *, answer: str | None, unmeasured: Sequence[str] = ()) -> list[str]:
-    """Return which strategy won when measured, and whether the noise of the seeds lets one say so."""
+    """Return which strategy won when measured, and whether the difference exceeds the noise of the seeds."""
     ranking = data.ranking
     best, count = ranking.strategies[0], len(ranking.strategies)
     seeds = (
@@ -112,8 +112,8 @@ def verdict_sentences(data: MeansData, *, answer: str | None, unmeasured: Sequen
     found = [start + f"{best} had the lowest mean loss, {number_text(float(ranking.means[0]))}."]
     if not np.isfinite(ranking.noise):
         found.append(
-            "With one seed each the noise is not known, so no strategy can be called better than another; "
-            "a second seed would tell."
+            "With one seed each the noise is not known, so no strategy is shown to be better than another; "
+            "train a second seed."
         )
     else:
         found += _noise_sentences(data)
@@ -140,7 +140,7 @@ def _noise_sentences(data: MeansData) -> list[str]:
             f"{noise}, and every other strategy is worse by more than the {margin} that noise could make."
         ]
     found = [
-        f"It cannot be told apart from {listing(tied)}: {noise[0].lower()}{noise[1:]}, "
+        f"It is not significantly better than {listing(tied)}: {noise[0].lower()}{noise[1:]}, "
         f"and differences below {margin} may be noise."
     ]
     if worse:
@@ -180,8 +180,8 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
         bad = law.problems()
         if bad:
             found.append(
-                f"{len(bad)} of {len(law.status)} parameters of the law {law_name} are at a bound or cannot be "
-                "told from these runs; they are listed with the scaling curves."
+                f"{len(bad)} of {len(law.status)} parameters of the law {law_name} are at a bound or not "
+                "identified by these runs; they are listed with the scaling curves."
             )
         found += [sentence(note) for note in law.notes]
         if law.outliers:
@@ -212,8 +212,8 @@ def _outside(answer: AnswerData) -> list[str]:
         return []
     names = listing([answer.domains[i] for i in out])
     return [
-        f"The share of {names} lies outside its own interval: mixtures from resampled runs seldom look like "
-        "this one, so the runs do not settle it."
+        f"The share of {names} lies outside its own interval: refits to resampled runs rarely give this "
+        "share, so treat it as unsettled."
     ]
 
 

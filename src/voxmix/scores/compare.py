@@ -1,4 +1,4 @@
-"""Comparison: the scores of every initialization with intervals, and which of them can be told apart."""
+"""Comparison: the scores of every initialization with intervals, and which of them differ significantly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -88,7 +88,7 @@ class Comparison:
         return tuple(dict.fromkeys(item.metric for item in self.estimates if item.task == task))
 
     def best(self, task: str) -> tuple[str, ...]:
-        """Return the initialization with the best main score, then those that cannot be told apart from it."""
+        """Return the initialization with the best main score, then those that are tied with it."""
         main = [
             e
             for e in self.estimates
@@ -100,7 +100,7 @@ class Comparison:
         return (first.init, *(e.init for e in others if not self.apart(task, first.init, e.init)))
 
     def apart(self, task: str, first: str, second: str) -> bool:
-        """Return whether two initializations can be told apart on a task."""
+        """Return whether two initializations differ significantly on a task."""
         pair = {first, second}
         return any(d.apart for d in self.differences if d.task == task and {d.first, d.second} == pair)
 

@@ -31,7 +31,7 @@ class ProxyAgreement:
         low, high: its interval, from resampling subjects and seeds of every task.
         p: share of relabelings of the initializations, the same in all tasks, with a mean as high (one-sided).
         least_p: the smallest p that so few initializations can give.
-        right, told_apart: of the pairs that the scores tell apart, how many have the order of the losses.
+        right, told_apart: of the pairs whose scores differ significantly, how many have the order of the losses.
     """
 
     measure: str

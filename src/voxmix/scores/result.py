@@ -113,7 +113,7 @@ def _result(value: dict[str, Any]) -> DownstreamResult:
     cases = tuple(read(item, classes) for item in value["cases"])
     names = [item.case for item in cases]
     if not names or len(set(names)) < len(names):
-        raise InputError("a case stands twice" if names else "no case was scored")
+        raise InputError("a case occurs twice" if names else "no case was scored")
     return DownstreamResult(
         task=str(value["task"]),
         kind=kind,

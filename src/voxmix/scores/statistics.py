@@ -1,7 +1,7 @@
 """Intervals and tests over subjects and seeds: bootstrap, crossed analysis of variance, Holm.
 
 A finetuning run has two sources of chance: which patients are in the test set, and the seed (weights, crops,
-order). A run's seed moves all of its cases together, so a test over cases alone takes the luck of a seed for an
+order). A run's seed moves all of its cases together, so a test over cases alone takes the noise of a seed for an
 effect. With three seeds Wilcoxon's test calls 17% to 64% of equals different where seeds matter, and a bootstrap
 over cases and seeds 10% to 21%; 5% are promised (``make paired-tests``). Radiology has met the same with readers
 in place of seeds: cases and seeds are crossed random factors, and the test here is the one of its multi-reader
@@ -65,7 +65,7 @@ def bootstrap_interval(
 def resampled(
     subjects: Float[np.ndarray, "subject case"], resamples: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "sample case"]:
-    """Return how often every case stands in each bootstrap resample of the subjects."""
+    """Return how often every case is in each bootstrap resample of the subjects."""
     count = len(subjects)
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
     return np.asarray(drawn @ subjects, dtype=np.float64)

@@ -14,7 +14,7 @@ ORDER = ("scratch", "single", "uniform", "data-proportional", "transfer-naive", 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ScoreTable:
-    """Finished runs that can stand in one table; equal protocol for every initialization of a task.
+    """Finished runs that fit into one table; equal protocol for every initialization of a task.
 
     Attributes:
         results: finished runs, by task, initialization, control and seed.
@@ -51,7 +51,7 @@ class ScoreTable:
         A result that cannot be read is set aside with the reason; a run without a result is unfinished.
 
         Raises:
-            InputError: a task that was asked for has no folder; runs that cannot stand in one table.
+            InputError: a task that was asked for has no folder; runs that do not fit into one table.
         """
         there = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
         wanted = set(tasks) if tasks is not None else there
@@ -137,5 +137,5 @@ def _check_comparable(runs: tuple[DownstreamResult, ...]) -> None:
     for run in runs:
         key = (run.init, run.control, run.seed)
         if key in seen:
-            raise InputError(f"task {run.task}: {run.name}, seed {run.seed} stands twice; keep one result")
+            raise InputError(f"task {run.task}: {run.name}, seed {run.seed} occurs twice; keep one result")
         seen.add(key)

@@ -235,15 +235,15 @@ class StudyConfig:
 _COMMENTS = {
     "name": "A voxmix study. Edit, then run `voxmix study run` on this folder: it makes again what changed.",
     "data": "`path` is a folder per domain or a CSV manifest; whole subjects are held out, by `split_seed`.",
-    "recipe": "From files to arrays: RAS, isotropic spacing in mm, intensities to [0, 1] by a rule a domain.",
+    "recipe": "From files to arrays: RAS, isotropic spacing in mm, intensities to [0, 1], one rule per domain.",
     "model": "The masked autoencoder; crop and patch are edges in voxels.",
     "training": "Optimization and light augmentation. schedule: cosine, or trunk (one trunk serves every budget).",
     "evaluation": "Fixed crops and fixed masks on which every run is measured.",
     "design": "Proxy runs: every domain alone and the uniform mixture, at each budget (in budget_unit).",
     "fit": "The laws: bounds, resamples for intervals. repetition: null, a rate R, fitted or per-domain.",
     "allocation": "The budget to allocate (volume draws), what limits a law's mixture (shares, epochs), what to compare.",
-    "compute": "How a run is computed; nothing here changes what it is. trackers: tensorboard, mlflow, wandb.",
-    "workers": "Runs at the same time; null uses every core, or every GPU.",
+    "compute": "Speed and memory; does not change results beyond rounding. trackers: tensorboard, mlflow, wandb.",
+    "workers": "Runs at the same time, and processes of prepare; null uses every core, or every GPU.",
 }
 _ORDER = (
     "name",
@@ -352,12 +352,12 @@ def parse_yaml(text: str, *, where: str, holds: str = "hold settings (key: value
     try:
         values = _Loader(text).get_single_data()
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{where} is not YAML: {error}; mend the line it names") from None
+        raise InputError(f"{where} is not YAML: {error}; fix the line it names") from None
     except RecursionError:
         raise InputError(f"{where} is nested too deep; settings are key: value, two levels") from None
     if not isinstance(values, dict):
         found = "nothing" if values is None else type(values).__name__
-        raise InputError(f"{where} should {holds}, found {found}; mend it, or delete it and begin anew")
+        raise InputError(f"{where} should {holds}, found {found}; fix it, or delete it and start again")
     return values
 
 
