@@ -211,7 +211,7 @@ def prepare_study(
     source = study.source
     if not source.exists():
         raise InputError(
-            f"the study's volumes are not at {source}; mend data.path in {study.root / 'study.yaml'}"
+            f"the study's volumes are not at {source}; fix data.path in {study.root / 'study.yaml'}"
         )
     recipe = study_recipe(study)
     preparation = prepare(
@@ -263,7 +263,7 @@ def check_fitness(study: Study) -> None:
     """Refuse to train where nearly nothing of a domain was prepared, unless the study accepts it.
 
     Raises:
-        InputError: names the domains, what is wrong and the lines of the study file that mend it.
+        InputError: names the domains, what is wrong and the lines of the study file that fix it.
     """
     from voxmix.volumes import PreparedCache
     from voxmix.volumes.fitness import refuse_hopeless

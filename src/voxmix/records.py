@@ -67,7 +67,7 @@ def read_csv_records(path: Path) -> list[dict[str, Any]]:
     for number, cells in enumerate(rows, start=1):
         if len(cells) > len(head) and any(cell.strip() for cell in cells[len(head) :]):
             raise InputError(
-                f"row {number} of {path} has more cells than the header has columns; mend that line"
+                f"row {number} of {path} has more cells than the header has columns; fix that line"
             )
         record = dict(zip(head, cells, strict=False))
         records.append({name: _number_text(name, cell, delimiter, number) for name, cell in record.items()})

@@ -135,7 +135,9 @@ def test_a_leak_into_downstream_is_exit_code_1_and_like_keeps_sides(pool: Path, 
     )
     assert found["counts"] == {"leak": 12}
     moved = voxmix("manifest", "pool", "-o", "down.csv", "--seed", "7", cwd=tmp_path)
-    assert "change sides against the down.csv that was there; --like down.csv keeps them" in moved.stderr
+    assert (
+        "change sides compared with the earlier down.csv; --like down.csv keeps their sides" in moved.stderr
+    )
     voxmix("manifest", "pool", "-o", "down.csv", "--like", "pool.csv", "--seed", "7", cwd=tmp_path)
     assert (tmp_path / "down.csv").read_text() == (tmp_path / "pool.csv").read_text()
     voxmix("audit", "pool.csv", "--against", "down.csv", cwd=tmp_path)

@@ -74,7 +74,7 @@ def _recommend(content: ReportContent) -> ReportContent:
     """Return the content with the law's mixture as the answer, unless it was measured worse than another.
 
     A prediction that a measurement contradicts is no answer: then the answer is the first strategy, in the
-    order of preference, that cannot be told apart from the best that was measured.
+    order of preference, that is tied with the best that was measured.
     """
     from voxmix.report.content import PREFERRED
     from voxmix.report.findings import measured, rank_strategies

@@ -170,7 +170,7 @@ def read_laws(study: Study) -> dict[str, FittedLaw]:
         return {name: FittedLaw.load(study.law_path(name)) for name in laws_wanted(study)}
     except InputError as error:
         raise InputError(
-            f"a law of the study cannot be read ({error}); voxmix fit {as_argument(study.root)} makes all anew"
+            f"a law of the study cannot be read ({error}); voxmix fit {as_argument(study.root)} fits all again"
         ) from None
 
 
@@ -247,7 +247,7 @@ def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
         }
     except InputError as error:
         raise InputError(
-            f"a mixture of the study cannot be read ({error}); voxmix allocate {as_argument(study.root)} finds all anew"
+            f"a mixture of the study cannot be read ({error}); voxmix allocate {as_argument(study.root)} makes all again"
         ) from None
 
 

@@ -74,8 +74,8 @@ def path(
 ) -> None:
     """Follow the best mixture over a range of budgets, or of min_weight at one budget.
 
-    Several --budget follow the budget; one --budget with several --min-weight follows min_weight; without either,
-    budgets from the smallest fitted to a hundred times the largest.
+    Several --budget: the path over budgets. One --budget and several --min-weight: the path over min_weight.
+    Neither: budgets from the smallest fitted to a hundred times the largest.
 
     Examples:
 

@@ -53,7 +53,7 @@ def finetune(
 ) -> None:
     """Finetune encoders on a clinical task: one protocol for every initialization, scored on unseen subjects.
 
-    Encoders that a strategy asks for are pretrained first. Ctrl-C loses nothing.
+    Encoders that are missing are pretrained first. Ctrl-C loses nothing.
 
     Examples:
 
@@ -141,7 +141,7 @@ def _encoders(study: "Study", init: str, domain: str) -> list[Path | None]:
     if init == "scratch":
         return [None]
     if is_checkpoint(init):
-        note(f"{init}: whose volumes it was pretrained on is not known here, so leakage cannot be ruled out")
+        note(f"{init}: the volumes it was pretrained on are not known here, so leakage cannot be ruled out")
         return [Path(init)]
     specs = encoder_runs(study, init, domain=domain)
     train_runs(study, specs, f"pretraining {init}")

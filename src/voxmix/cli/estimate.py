@@ -19,20 +19,19 @@ if TYPE_CHECKING:
 def estimate(
     study: StudyArgument,
     seconds: Annotated[
-        float, typer.Option(help="How long the probe may take steps; it makes two at least.")
+        float, typer.Option(help="Time limit of the probe; it runs at least two steps.")
     ] = 5.0,
     tflops: Annotated[
         float | None,
-        typer.Option(help="No probe: the rate in TFLOP/s that a device which is not here would sustain."),
+        typer.Option(help="No probe: the rate in TFLOP/s that another device sustains."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Estimate what the unfinished runs will cost: operations, memory, disk and time.
 
     Time and peak memory come from a few steps of the real training loop on this machine's device, with the study's
-    settings on random volumes. For a device that is not here give --tflops, the rate it would sustain (a third of
-    its peak is a fair guess); no step is made then. Memory is counted from what autograd keeps of a draw: libraries
-    and workspaces come on top.
+    settings on random volumes. For another device give --tflops, the rate it sustains (a third of its peak is a
+    fair guess); then no step is run. Memory is what autograd keeps of a draw, without libraries and workspaces.
 
     Examples:
 

@@ -30,7 +30,7 @@ LawArgument = Annotated[
 ]
 LawName = Annotated[
     str | None,
-    typer.Option("--law", help="Which law of a study; the one that its report goes by, if left out."),
+    typer.Option("--law", help="Which law of a study; the law of its report if left out."),
 ]
 PairOption = list[str] | None
 
@@ -48,7 +48,7 @@ _FIT_KEYS = {
 
 
 def load_law(path: Path, name: str | None = None) -> "FittedLaw":
-    """Return the law of a file, or of a study: the one called ``name``, else the one that its report goes by.
+    """Return the law of a file, or of a study: the one called ``name``, else the law of its report.
 
     Raises:
         InputError: neither a law nor a study with such a law; says what was given.
@@ -144,16 +144,14 @@ def fit(
     ] = None,
     rho: Annotated[str | None, typer.Option(help="shared or per-target, for the diversity laws.")] = None,
     holdout_budget: Annotated[
-        str | None, typer.Option(help="Keep a budget (a number, or largest) from the fit and predict it.")
+        str | None, typer.Option(help="Hold a budget (a number, or largest) out of the fit and predict it.")
     ] = None,
     repetition: Annotated[
         str | None,
-        typer.Option(
-            help="Let repeats of the volumes that exist count less: a rate R, fitted or per-domain."
-        ),
+        typer.Option(help="Count repeated draws of a volume less: a rate R, fitted or per-domain."),
     ] = None,
     keep_outliers: Annotated[
-        bool, typer.Option("--keep-outliers", help="Fit losses too that no noise explains; they are named.")
+        bool, typer.Option("--keep-outliers", help="Also fit losses that no noise explains; they are named.")
     ] = False,
     bootstrap: Annotated[int | None, typer.Option(help="Resamples for the intervals; 0 for none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
@@ -275,8 +273,8 @@ def allocate(
 ) -> None:
     """Find the best mixture for a budget, with a proof of optimality.
 
-    On a study, for every strategy as its study.yaml says, and kept; with options, what its laws would give with
-    these changed, and not kept. On a law, for one budget.
+    A study: one mixture per strategy by the settings in study.yaml, saved; with options, the mixtures under these
+    options, shown but not saved. A law: the mixture for one budget.
 
     Examples:
 
@@ -348,7 +346,7 @@ def _allocate_study(path: Path, given: dict[str, Any], *, output: Path | None, a
     where = (
         f"; to keep {' and '.join(keys)}, write it below allocation: in {study_file(path)}" if keys else ""
     )
-    note(f"not kept, and not what the study's runs and report go by{where}")
+    note(f"not saved: the study's runs and report do not use it{where}")
 
 
 _OPTION = {"fixed": "fix", "target_weights": "target_weight"}

@@ -104,8 +104,8 @@ def prepare(
 ) -> None:
     """Turn files into arrays that training reads fast; files that cannot be used are set aside.
 
-    RAS axes, cubic voxels, intensities to [0, 1] by the domain's rule, foreground, padding. What is finished is
-    never made again: stop it at any moment and give the same command.
+    RAS axes, cubic voxels, intensities to [0, 1] by the domain's rule, foreground, padding. Finished
+    volumes are never made again: stop it at any moment and give the same command again.
 
     Examples:
 

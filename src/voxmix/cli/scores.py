@@ -29,7 +29,7 @@ def compare(
 ) -> None:
     """Compare the finetuned initializations: scores, intervals, and which differ significantly.
 
-    Differences are tested over the same cases and seeds and corrected for their number. Runs of one task under
+    Differences are tested over the same cases and seeds, and corrected for the number of comparisons. Runs of one task under
     different protocols are refused; what is missing or unfinished is named.
 
     Examples:

@@ -272,8 +272,8 @@ def report(
 ) -> None:
     """Write report.html: one file with the answer, its figures, and a table behind each.
 
-    It holds no path and no name of a subject, but slices of held-out volumes: leave them out with
-    --no-pictures before you pass it on, where they may not be shown.
+    It holds no path and no subject name, but it shows slices of held-out volumes. If these may not be shown, give
+    --no-pictures before you pass the report on.
 
     Example:
 
@@ -338,7 +338,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     if problems:
         raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
     emit(
-        f"\nnext: {command}  (or all that is left: voxmix study run {as_argument(study)})"
+        f"\nnext: {command}  (or every remaining step: voxmix study run {as_argument(study)})"
         if command
         else "\nall done"
     )

@@ -129,7 +129,7 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
             note(f"run {named}{more} failed: {reason}")
         raise VoxmixError(
             f"{len(failed)} of {len(pending)} runs failed (see above); the others are kept. "
-            "Mend the cause and give the same command again"
+            "Fix the cause and give the same command again"
         )
 
 
@@ -144,7 +144,7 @@ def run(
     flags: ComputeFlags,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the proxy runs that are pending, as many at a time as there are cores; Ctrl-C loses nothing.
+    """Train the pending proxy runs, as many at a time as there are cores; Ctrl-C loses nothing.
 
     Flags override study.yaml's compute for this command. They change speed and memory, not results; a study may
     continue with other flags.

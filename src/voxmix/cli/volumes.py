@@ -53,7 +53,7 @@ def manifest(
     domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="Leave this domain out, whatever is wrong with it; repeat for more."),
+        typer.Option(help="Leave this domain out, even if it has faults; repeat for more."),
     ] = None,
     times: Annotated[
         str, typer.Option(help="Of 4D files and series: each volume, the first, the middle, or none.")
@@ -134,7 +134,7 @@ def _say_who_moved(found: "Manifest", out: Path) -> None:
         return
     moved = sum(before.get(subject, side) != side for subject, side in found.sides().items())
     if moved:
-        note(f"{moved} subjects change sides against the {out} that was there; --like {out} keeps them")
+        note(f"{moved} subjects change sides compared with the earlier {out}; --like {out} keeps their sides")
 
 
 def _renames(given: Sequence[str]) -> dict[str, str]:

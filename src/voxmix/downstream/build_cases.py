@@ -162,5 +162,5 @@ def _check_parts(found: CaseSet) -> None:
         if not found.part(part):
             why = "; ".join(f"{count} because {reason}" for reason, count in found.set_aside.items())
             raise InputError(
-                f"task {found.task.name} has no usable {part} case; set aside: {why or 'none'}; mend or add cases"
+                f"task {found.task.name} has no usable {part} case; set aside: {why or 'none'}; fix or add cases"
             )

@@ -169,7 +169,7 @@ def pending_runs(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
     """Return the runs without a result.
 
     Raises:
-        InputError: a finished run is of another protocol, so it may not stand beside the others.
+        InputError: a finished run is of another protocol, so it cannot be compared with the others.
     """
     for run in runs:
         if is_finished(run.folder) and read_mapping(run.folder / RUN_RESULT).get("run_id") != run.spec.run_id:

@@ -18,11 +18,11 @@ _SKIPPED = (
 
 
 class MetricsLog:
-    """Collects steps on the device and writes them in groups; a resumed run goes on where its state stands.
+    """Collects steps on the device and writes them in groups; a resumed run goes on from its state.
 
     Of several processes one ``writes``; all watch the loss, whose ``mean`` over them they take together in
-    :meth:`flush`, and so stop together. With ``scaled`` gradients (fp16) a step whose norm is not finite was skipped and is no failure. ``follow`` is given
-    every row that was written.
+    :meth:`flush`, and so stop together. With ``scaled`` gradients (fp16) a step whose norm is not finite was skipped
+    and is no failure. ``follow`` is a callback for each written row.
     """
 
     def __init__(

@@ -326,4 +326,4 @@ def read_list(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give the data set's own file") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); mend it, or write a CSV of the volumes") from None
+        raise InputError(f"{path} is not JSON ({error}); fix it, or write a CSV of the volumes") from None

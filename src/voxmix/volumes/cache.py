@@ -169,7 +169,7 @@ class PreparedCache:
         """Return the voxels in [0, 1], read-only: a memory map, or decompressed where stored by blosc2.
 
         Raises:
-            VoxmixError: the file is gone or damaged; preparing again mends it.
+            VoxmixError: the file is gone or damaged; preparing again makes it.
         """
         return self._read(volume.file, volume.shape)
 
@@ -177,7 +177,7 @@ class PreparedCache:
         """Return the volume's file, for reading windows of it; ``mapped`` where files stay in the page cache.
 
         Raises:
-            VoxmixError: the file is gone or damaged; preparing again mends it.
+            VoxmixError: the file is gone or damaged; preparing again makes it.
         """
         array = open_array(self.root / volume.file, mapped=mapped)
         if array.shape != volume.shape:
@@ -210,7 +210,7 @@ class PreparedCache:
         return array
 
     def _damaged(self, file: str) -> VoxmixError:
-        return VoxmixError(f"{file} is missing or damaged in {self.root}; prepare again to make it anew")
+        return VoxmixError(f"{file} is missing or damaged in {self.root}; prepare again to make it")
 
 
 def _aside_of(item: dict[str, Any]) -> dict[str, str]:

@@ -74,7 +74,7 @@ def write_feed(
 
     ``mixture.json`` (weights, and draws per domain at ``budget``), ``samples.csv`` (every training volume of the
     cache with its domain and weight; files relative to the cache, no subject) and ``feed_<loader>.py``, a script
-    of a page that needs the loader's library and NumPy, not voxmix: run it to see realized beside wanted shares,
+    of a page that needs the loader's library and NumPy, not voxmix: run it to compare realized and wanted shares,
     import it to train.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Fitness: whether what was prepared of a domain is worth training on, in words, with the lines that would mend it."""
+"""Fitness: whether what was prepared of a domain is worth training on, in words, with the lines that would fix it."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ Kind = Literal["padding"] | ValueKind
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Complaint:
-    """What is wrong with what was prepared: of which kind, whether hopeless, one sentence, and how it is mended.
+    """What is wrong with what was prepared: of which kind, whether hopeless, one sentence, and how to fix it.
 
     ``remedy`` names the place in study.yaml (or in a recipe file) and the line to put there, in backticks.
     """
@@ -225,7 +225,7 @@ def refuse_hopeless(fitness: Sequence[Fitness]) -> None:
     """Refuse to train on domains of which nearly nothing was prepared.
 
     Raises:
-        InputError: names each domain, what is wrong and the lines that mend it.
+        InputError: names each domain, what is wrong and the lines that fix it.
     """
     found = [complaint for domain in fitness for complaint in domain.complaints if complaint.hopeless]
     if found:

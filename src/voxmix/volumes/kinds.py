@@ -32,7 +32,7 @@ _FOREIGN = (
     ),
     (b"/annex/objects", "a git-annex pointer stands in its place; fetch the file itself (git annex get)"),
     (b"<", "it is a text such as a web page by its bytes; was the download refused?"),
-    (b"\0\5\x16\7", "it is what a Mac keeps beside a file, not the file itself"),
+    (b"\0\5\x16\7", "it is what a Mac keeps next to a file, not the file itself"),
 )
 _NOT_READ = "its first bytes are of no kind that is read; is the name right, is the file whole?"
 

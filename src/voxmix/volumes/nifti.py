@@ -113,7 +113,7 @@ def _image_class(nibabel: Any, head: Head, *, is_pair: bool) -> Any:
     if head.kind == "nifti2":
         return nibabel.Nifti2Pair if is_pair else nibabel.Nifti2Image
     if not is_pair:
-        raise UnreadableVolumeError("its header is that of a pair (Analyze); name it .hdr, beside its .img")
+        raise UnreadableVolumeError("its header is that of a pair (Analyze); name it .hdr, next to its .img")
     return nibabel.Spm2AnalyzeImage
 
 

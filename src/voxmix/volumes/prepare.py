@@ -73,9 +73,8 @@ def prepare(
     ``names`` is where the map from pseudonyms to subjects and the list of files that were set aside are kept
     (:mod:`voxmix.volumes.beside`). Without it there is no map, and the secret of the pseudonyms stays in the cache.
     ``source`` is the folder or table the manifest came from: paths in the map are relative to it, and nothing is
-    written there. A ``salt`` that is given is used and kept nowhere: that of
-    another cache makes one person known in both (:func:`voxmix.volumes.beside.salt_of`). ``tell`` hears, before
-    anything is made, what the disk needs and has.
+    written there. Pass another cache's ``salt`` (:func:`voxmix.volumes.beside.salt_of`) to give a person the same
+    pseudonym in both; it is not stored. ``tell`` is called with what the disk needs and has, before anything is made.
 
     ``codec`` is how arrays are stored: ``npy``, or ``blosc2`` at half the size. The voxels are the same bits; what is
     finished in the other form is packed or unpacked, not made again (the old files stay until pruned).
@@ -278,7 +277,7 @@ def _check_sides(
                     f"{len(lost)} files set aside, first because: {lost[0].reason}" if lost else "it had none"
                 )
                 raise InputError(
-                    f"domain {domain} has no readable {side} volume: {why}; mend or add files, "
+                    f"domain {domain} has no readable {side} volume: {why}; fix or add files, "
                     f"or leave the domain out (in study.yaml, under data: exclude: [{domain}])"
                 )
 

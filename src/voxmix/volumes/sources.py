@@ -156,7 +156,7 @@ def _apart(paths: Sequence[Path], manifests: Sequence[Manifest]) -> Iterator[Man
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
-            f"two sources are called {twice[0]!r}: their subjects could not be told apart; rename one folder, or "
+            f"two sources are called {twice[0]!r}: their subjects could not be distinguished; rename one folder, or "
             "make a manifest of each and join the tables"
         )
     for name, manifest in zip(names, manifests, strict=True):

@@ -2,7 +2,7 @@
 
 A crop of a large volume does not need whole planes: npy files are read through a memory map that lives as long as the
 crop, or row by row with positioned reads; of small ones all planes of the crop come in one read. blosc2 files are stored in
-blocks of 32^3 voxels, so that a crop decompresses few voxels beside its own.
+blocks of 32^3 voxels, so that a crop decompresses few voxels besides its own.
 """
 
 import contextlib
@@ -273,5 +273,5 @@ def _decoded(opened: Any, window: tuple[slice, slice, slice]) -> np.ndarray:
 
 def _damaged(path: Path) -> VoxmixError:
     return VoxmixError(
-        f"{path.parent.name}/{path.name} is missing or damaged in {path.parent.parent}; prepare again to make it anew"
+        f"{path.parent.name}/{path.name} is missing or damaged in {path.parent.parent}; prepare again to make it"
     )

@@ -57,7 +57,7 @@ def usage(cache: PreparedCache) -> tuple[Usage, ...]:
 def verify(cache: PreparedCache, *, progress: ProgressCallback = silent) -> tuple[tuple[str, str], ...]:
     """Return (file, what is wrong) for every file that is missing or whose bytes changed since it was made.
 
-    Preparing again makes anew what is missing; :func:`remove_damaged` takes the rest out of the way.
+    Preparing again makes what is missing; :func:`remove_damaged` takes the rest out of the way.
     """
     wrong: list[tuple[str, str]] = []
     progress(0, len(cache.volumes))
@@ -80,7 +80,7 @@ def _problem(root: Path, array: str) -> str:
 
 
 def remove_damaged(cache: PreparedCache) -> tuple[str, ...]:
-    """Remove the files that :func:`verify` finds, with their side files; preparing makes them anew."""
+    """Remove the files that :func:`verify` finds, with their side files; preparing makes them again."""
     damaged = tuple(file for file, _ in verify(cache))
     remove_files(cache, damaged)
     return damaged
