@@ -149,6 +149,24 @@ def test_the_lines_to_paste_are_lines_that_a_study_file_takes() -> None:
     assert yaml.safe_load(exclude) == {"exclude": ["X-MR"]}
 
 
+@pytest.mark.parametrize(
+    ("size", "voxel_mm", "spacing"),
+    [
+        ((6, 6, 6), (1.0, 1.0, 1.0), "0.8"),  # 24 mm
+        ((1, 50, 50), (0.6, 0.6, 0.4), None),  # three slices: nothing that they hold fills a crop
+        ((1, 10, 10), (0.4, 0.4, 0.4), "0.2"),
+        ((2, 2, 2), (1.0, 1.0, 1.0), None),  # eight voxels per edge
+    ],
+)
+def test_no_spacing_is_proposed_that_the_voxels_do_not_bear(
+    size: tuple[int, int, int], voxel_mm: tuple[float, float, float], spacing: str | None
+) -> None:
+    found = fitness_of(replace(GOOD, padding=0.97, size=size, voxel_mm=voxel_mm))
+    lines = re.findall("`(.*?)`", found.complaints[0].remedy)
+    expected = [f"spacing_mm: {spacing}", "min_shape: [32, 32, 32]"] if spacing else []
+    assert lines == [*expected, "exclude: [X-MR]"]
+
+
 def test_one_bad_volume_of_many_is_no_complaint_of_the_domain() -> None:
     bad = replace(GOOD, padding=0.99, commonest=0.99, at_high=0.9, offset=1024.0)
     recipe = Recipe(spacing_mm=4, min_shape=(40, 40, 40), intensity={"X-CT": SOFT_TISSUE_WINDOW})
@@ -293,6 +311,8 @@ def test_spacing_and_crop_fit_the_fields() -> None:
     assert proposal_of(*coarse, fields("C", 20, 0.5)) == (4.0, 32, 40, ("C",))
     assert proposal_of(fields("A", 30, 0.5), fields("B", 25, 0.5)) == (0.8, 32, 32, ())
     assert proposal_of(Fields(domain="A"), Fields(domain="B")) == (4.0, 32, 40, ())  # nothing known
+    # Micro-CT has spacings of its own.
+    assert proposal_of(fields("A", 1.28, 0.02), fields("B", 2, 0.02)) == (0.05, 32, 32, ())
 
 
 def test_a_proposal_keeps_its_promise() -> None:

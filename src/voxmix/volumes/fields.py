@@ -15,7 +15,10 @@ Edges = tuple[float, float, float]
 GOOD_PADDING = 0.5
 """At most half of a volume as large as a crop may be padding, for the median volume of every domain."""
 
-SPACINGS_MM = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0)
+SPACINGS_MM = (
+    *(0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8),
+    *(1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0),
+)
 _LEAST_PATCHES = 3
 """Per edge of a crop: 27 patches, of which the encoder sees 6 or 7."""
 
@@ -69,8 +72,8 @@ class Proposal:
             return "the preset's: at least half of the median field of every domain fills a volume"
         if self.misfits and set(self.misfits) >= set(self.padding):
             return (
-                f"the finest and smallest that make sense: every domain has fewer voxels than {_LEAST_PATCHES} patches per "
-                "edge; a smaller model.patch would allow smaller crops"
+                f"the finest and smallest that make sense ({self.floor_mm:g} mm, {_LEAST_PATCHES} patches per edge): the "
+                "median field of no domain fills half a crop; a smaller model.patch would allow smaller crops"
             )
         others = f", but for {', '.join(self.misfits)}" if self.misfits else ""
         return (
@@ -85,15 +88,18 @@ def padded_share(edges: Edges, *, spacing_mm: float, least: int) -> float:
     return float(1 - np.prod(size) / np.prod(np.maximum(size, least)))
 
 
-def smaller_spacing(sizes: Sequence[Edges], *, crop: int, below: float) -> float:
-    """Return the coarsest usual spacing at which the median field fills half a crop; the finest where none does."""
+def smaller_spacing(sizes: Sequence[Edges], *, crop: int, below: float, floor: float = 0.0) -> float | None:
+    """Return the coarsest usual spacing at which the median field fills half a crop; None where none does.
+
+    It lies under ``below`` and not under ``floor``, both in mm.
+    """
     fitting = [
         s
         for s in SPACINGS_MM
-        if s < below
+        if floor <= s < below
         and float(np.median([padded_share(e, spacing_mm=s, least=crop) for e in sizes])) <= GOOD_PADDING
     ]
-    return max(fitting, default=SPACINGS_MM[0])
+    return max(fitting, default=None)
 
 
 def see_fields(manifest: Manifest) -> tuple[Fields, ...]:
@@ -210,8 +216,8 @@ def fields_text(fields: Sequence[Fields]) -> str:
 
 
 def size_text(edges: Edges) -> str:
-    """Return the edges of a field: "140 x 320 x 366"."""
-    return " x ".join(f"{edge:.0f}" for edge in edges)
+    """Return the edges of a field: "140 x 320 x 366", "1.3 x 8 x 12"."""
+    return " x ".join(f"{edge:.0f}" if edge > 9.5 else f"{edge:.2g}" for edge in edges)
 
 
 def _fits(fields: Fields, choice: tuple[float, int, int]) -> bool:

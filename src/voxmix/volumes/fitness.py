@@ -30,6 +30,9 @@ HOPELESS_SPARSE = 0.99
 MUCH_HIGH = 0.2
 """Share at 1. Bone is up to 8% of the CTs at hand; with an offset it is 25% and more."""
 
+_FINER = 2
+"""A spacing is not proposed where it is finer than the volumes' own voxels by more: the rest would be made up."""
+
 ValueKind = Literal["offset", "saturated", "blank"]
 Kind = Literal["padding"] | ValueKind
 
@@ -124,12 +127,11 @@ def share_text(share: float) -> str:
 
 
 def _padding(fitness: Fitness, fills: Sequence[Fill], recipe: Recipe, crop: int) -> Complaint | None:
-    small = [_edges(fill, recipe.spacing_mm) for fill in fills if fill.padding > MUCH_PADDING]
+    padded = [fill for fill in fills if fill.padding > MUCH_PADDING]
+    small = [_edges(fill, recipe.spacing_mm) for fill in padded]
     if len(small) < _MANY * len(fills) or not small:
         return None
     x, y, z = np.median(small, axis=0).tolist()
-    spacing = smaller_spacing(small, crop=crop, below=recipe.spacing_mm)
-    better = float(np.median([padded_share(size, spacing_mm=spacing, least=crop) for size in small]))
     share = fitness.padding or 0.0
     return Complaint(
         kind="padding",
@@ -140,11 +142,22 @@ def _padding(fitness: Fitness, fills: Sequence[Fill], recipe: Recipe, crop: int)
             f"padding (median {share_text(share)}): what they show, {size_text((x, y, z))} mm, is small for "
             f"{min(recipe.min_shape)} voxels of {recipe.spacing_mm:g} mm"
         ),
-        remedy=(
-            f"under recipe: `spacing_mm: {spacing:g}` and `min_shape: [{crop}, {crop}, {crop}]` "
-            f"({better:.0%} padding; the spacing is that of all domains), "
-            f"or under data: `exclude: [{fitness.domain}]`"
-        ),
+        remedy=_unpadded(fitness.domain, padded, small, recipe, crop),
+    )
+
+
+def _unpadded(domain: str, padded: Sequence[Fill], sizes: Sequence[Edges], recipe: Recipe, crop: int) -> str:
+    """Return the lines for a spacing that the volumes fill and their own voxels bear, or that leave the domain out."""
+    exclude = f"under data: `exclude: [{domain}]`"
+    own = [np.prod(fill.voxel_mm) ** (1 / 3) for fill in padded if fill.voxel_mm is not None]
+    floor = 0.99 * float(np.median(own)) / _FINER if own else 0.0  # voxels of 1.0001 mm bear 0.5 mm
+    spacing = smaller_spacing(sizes, crop=crop, below=recipe.spacing_mm, floor=floor)
+    if spacing is None:
+        return f"{exclude} (no spacing that its voxels bear makes it fill half of {crop} voxels per edge)"
+    better = float(np.median([padded_share(size, spacing_mm=spacing, least=crop) for size in sizes]))
+    return (
+        f"under recipe: `spacing_mm: {spacing:g}` and `min_shape: [{crop}, {crop}, {crop}]` "
+        f"({better:.0%} padding; the spacing is that of all domains), or {exclude}"
     )
 
 
