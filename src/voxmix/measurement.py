@@ -132,7 +132,7 @@ class MeasurementTable:
             for column in ("budget", "seed", "weights"):
                 if not np.array_equal(getattr(self, column)[start], getattr(self, column)[row]):
                     raise InputError(
-                        f"row {row + 1}, column {column}: run {key[0]!r} stands with another {column} in row "
+                        f"row {row + 1}, column {column}: run {key[0]!r} has another {column} in row "
                         f"{start + 1}; a run has one mixture, budget and seed, so name different runs apart"
                     )
 
@@ -224,7 +224,7 @@ class MeasurementTable:
         """Return the table of records with the keys of the tidy format.
 
         ``run, seed, budget, target, loss`` and either ``source`` or one ``weight:<domain>`` per domain;
-        optional ``loss_se`` and ``volumes:<domain>``. A row that stands twice, with the same loss, counts
+        optional ``loss_se`` and ``volumes:<domain>``. A row that occurs twice, with the same loss, counts
         once. Without ``domains`` they are those of the weight columns, then the sources, as first met.
 
         Raises:

@@ -14,7 +14,7 @@ _SUM_TOLERANCE = 1e-6
 
 
 def check_domains(domains: Iterable[str]) -> tuple[str, ...]:
-    """Return the names as a tuple after checking each, and that none stands twice."""
+    """Return the names as a tuple after checking each, and that none occurs twice."""
     names = tuple(check_domain_name(name) for name in domains)
     if not names:
         raise InputError("no domains given; name at least one")

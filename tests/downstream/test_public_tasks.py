@@ -91,7 +91,7 @@ def test_hecktor_takes_the_ct_and_its_label(tmp_path: Path, build: Build, write_
         write_image(tmp_path / f"d/Task 2/{name}/{name}__CT.nii.gz", image)
     cases = build(BY_NAME["hecktor"], tmp_path / "d")
     assert len(cases.cases) == 4
-    assert cases.set_aside == {"the same patient stands in another task": 4}
+    assert cases.set_aside == {"the same patient is in another task": 4}
     assert {case.volume.domain for case in cases.cases} == {"HN-CT"}
 
 

@@ -185,13 +185,11 @@ def test_another_manifest_must_not_share_what_is_trained_on(root: Path) -> None:
     assert "leak" not in audit(own, [safe]).counts()
     subject = audit(own, [records((5, "a", "validation"))]).findings
     assert [(f.kind, f.path.parent.name) for f in subject] == [("leak", "p0")]
-    assert subject[0].message == "its subject stands in training here and in validation in the other set"
+    assert subject[0].message == "its subject is in training here and in validation in the other set"
     content = audit(own, [safe, records((1, "z", "validation"))]).findings
     assert [(f.kind, f.path.parent.name) for f in content] == [("leak", "p1")]
     unsplit = audit(own, [records((2, "z", ""))]).findings
-    assert (
-        unsplit[0].message == "the same content stands in training here and without a split in the other set"
-    )
+    assert unsplit[0].message == "the same content is in training here and without a split in the other set"
 
 
 def test_a_label_map_on_another_grid_is_said(root: Path) -> None:

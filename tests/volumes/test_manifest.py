@@ -123,7 +123,7 @@ def test_csv_is_relative_to_itself_and_counts_missing_files(tmp_path: Path) -> N
         ("path,domain,subject\na.nii,,p1\n", "line 2 .* has no domain"),
         ("path,domain,subject\n../other/a.nii,CT,p1\n", "points outside the table's folder"),
         ("path,domain,subject\nsub/../../a.nii,CT,p1\n", "points outside the table's folder"),
-        ("path,domain,subject\na.nii,CT,p1\na.nii,MR,p1\n", "stands 2 times"),
+        ("path,domain,subject\na.nii,CT,p1\na.nii,MR,p1\n", "occurs 2 times"),
         ("path,domain,subject,split\na.nii,CT,p1,test\n", "has split 'test'"),
         ("path,domain,subject\nb.nii,CT,p1\n", "none of the 1 files"),
     ],
@@ -150,7 +150,7 @@ def test_given_split_is_kept_and_a_leak_refused(tmp_path: Path) -> None:
     (tmp_path / "leak.csv").write_text(
         "path,domain,subject,split\na.nii,CT,p1,val\nb.nii,CT,p2,train\nc.nii,MR,p1,train\n"
     )
-    with pytest.raises(InputError, match=r"'p1' stands in training and in validation|one subject"):
+    with pytest.raises(InputError, match=r"'p1' is in training and in validation|one subject"):
         Manifest.from_csv(tmp_path / "leak.csv").split(seed=5)
 
 

@@ -173,12 +173,12 @@ def test_the_audit_names_persons_and_finds_leaks_of_joined_ones(tmp_path: Path) 
     found = audit(manifest, pictures=False)
     told = [finding.message for finding in found.findings if finding.kind == "person"]
     assert len(told) == 8
-    assert sum("stands in training and in validation" in message for message in told) == 2
+    assert sum("is in training and in validation" in message for message in told) == 2
     assert not any("pat" in message for message in told)
     after = audit(join(manifest, r"pat\d+"), pictures=False)
     assert after.counts()["leak"] == 2
     assert "person" not in after.counts()
-    with pytest.raises(InputError, match="stands in training and in validation"):
+    with pytest.raises(InputError, match="is in training and in validation"):
         join(manifest, r"pat\d+").split(seed=0)
 
 

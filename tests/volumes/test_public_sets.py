@@ -370,8 +370,8 @@ def test_one_image_in_two_formats_is_taken_once(tmp_path: Path) -> None:
     manifest = read_layout("folder", tmp_path)
     assert [r.path.name for r in manifest.records] == ["brain.nii.gz", "brain.mgz"]
     assert sorted(s.reason.split(" of ")[0] for s in manifest.set_aside) == [
-        ".mgz beside a .nii.gz",
-        ".nii beside a .nii.gz",
+        ".mgz next to a .nii.gz",
+        ".nii next to a .nii.gz",
     ]
 
 

@@ -101,7 +101,7 @@ def test_sides_are_read_in_any_case(folder: Path) -> None:
         (PLAIN.replace("p1", "Doe, A"), "line 3 of .* has 4 cells, its header 3; put quotes"),
         (PLAIN.replace("a/1", "../../1"), "line 3 of .* points outside"),
         (PLAIN.replace("a/1", "..\\..\\1"), "line 3 of .* points outside"),
-        (PLAIN.replace("a/1", "./a/0"), "stands 2 times, in line 2 and line 3 of"),
+        (PLAIN.replace("a/1", "./a/0"), "occurs 2 times, in line 2 and line 3 of"),
         (PLAIN.replace("p1", '"p1'), "is not a table"),
         (HEAD + ",domain\na/0.nii,CT,p0,MR\n", "has the column 'domain' twice"),
         (HEAD + "\n,,\n", "has no rows"),

@@ -138,7 +138,7 @@ class Task:
             return
         if len(set(values)) != len(values):
             raise InputError(
-                f"task {self.name}: a label value stands in two classes; use regions: true to overlap"
+                f"task {self.name}: a label value is in two classes; use regions: true to overlap"
             )
         first = next(iter(self.classes.values()))
         if 0 not in first:

@@ -53,7 +53,7 @@ class MetricsLog:
         lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
         if len(lines) < steps:
             raise InputError(
-                f"{self.path} has {len(lines)} steps, its run's state stands at {steps}; the file was "
+                f"{self.path} has {len(lines)} steps, its run's state is at {steps}; the file was "
                 "changed, delete the run's folder and the run starts again"
             )
         if steps:

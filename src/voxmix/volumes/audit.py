@@ -92,7 +92,7 @@ def audit(
     workers: int = 1,
     progress: ProgressCallback = silent,
 ) -> Audit:
-    """Return what is odd about a manifest, also beside ``others``: see :class:`Finding` for the kinds.
+    """Return what is odd about a manifest, also compared with ``others``: see :class:`Finding` for the kinds.
 
     - leak: a subject, or the same content, in training and in validation; or in training on one side and held
       out in another manifest, or in one that has no split (only of a manifest that is split);
@@ -108,8 +108,8 @@ def audit(
     - label: a label map that cannot be used, or lies on another grid than its image.
 
     Content is the same when the bytes are, or when the voxels are after reading: a copy that was converted to
-    another format or compressed anew is found too. ``pictures`` keeps views for contact sheets; ``crop`` is the
-    edge of the model's crop in voxels, for what would mend the padding.
+    another format or compressed again is found too. ``pictures`` keeps views for contact sheets; ``crop`` is the
+    edge of the model's crop in voxels, for what would fix the padding.
     """
     recipe = None if recipe is None else recipe.resolved(manifest.domains)
     own = len(manifest.records)
@@ -137,7 +137,7 @@ def judge_prepared(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
 
 
 def judge(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
-    """Return what is odd about files beside the others of their domain, worst kind first; leaks are apart."""
+    """Return what is odd about files compared with the others of their domain, worst kind first; leaks are apart."""
     return (
         *_unreadable(surveys),
         *(_find("mask", s, NO_SCAN) for s in surveys if s.label_map),
@@ -175,9 +175,9 @@ def _leaks(surveys: Sequence[Survey]) -> Iterator[Finding]:
                 by_content[content].add(s.record.split)
     for s in surveys:
         if len(by_subject[s.record.subject]) > 1:
-            yield _find("leak", s, "its subject stands in training and in validation")
+            yield _find("leak", s, "its subject is in training and in validation")
         elif any(len(by_content[content]) > 1 for content in _contents(s)):
-            yield _find("leak", s, "the same content stands in training and in validation")
+            yield _find("leak", s, "the same content is in training and in validation")
 
 
 def _leaks_between(surveys: Sequence[Survey], others: Sequence[Survey]) -> Iterator[Finding]:
@@ -191,14 +191,12 @@ def _leaks_between(surveys: Sequence[Survey], others: Sequence[Survey]) -> Itera
         here = s.record.split
         there = _conflict(here, by_subject.get(s.record.subject, set()))
         if there is not None:
-            yield _find(
-                "leak", s, f"its subject stands {_side(here)} here and {_side(there)} in the other set"
-            )
+            yield _find("leak", s, f"its subject is {_side(here)} here and {_side(there)} in the other set")
             continue
         there = _conflict(here, {side for content in _contents(s) for side in by_content.get(content, ())})
         if there is not None:
             yield _find(
-                "leak", s, f"the same content stands {_side(here)} here and {_side(there)} in the other set"
+                "leak", s, f"the same content is {_side(here)} here and {_side(there)} in the other set"
             )
 
 
@@ -226,7 +224,7 @@ def _persons(surveys: Sequence[Survey]) -> Iterator[Finding]:
     for s in surveys:
         person = found.persons.get(s.record.subject)
         if person is not None:
-            torn = ", who stands in training and in validation" if len(sides[person]) > 1 else ""
+            torn = ", who is in training and in validation" if len(sides[person]) > 1 else ""
             yield _find(
                 "person", s, f"by its name one of {counts[person]} sessions or images of one person{torn}"
             )

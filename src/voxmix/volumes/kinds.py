@@ -28,9 +28,9 @@ _FOREIGN = (
     (b"\x89HDF", "it is HDF5 by its bytes, which is not read; convert it to NIfTI"),
     (
         b"version https://git-lfs",
-        "a Git LFS pointer stands in its place; fetch the file itself (git lfs pull)",
+        "a Git LFS pointer is in its place; fetch the file itself (git lfs pull)",
     ),
-    (b"/annex/objects", "a git-annex pointer stands in its place; fetch the file itself (git annex get)"),
+    (b"/annex/objects", "a git-annex pointer is in its place; fetch the file itself (git annex get)"),
     (b"<", "it is a text such as a web page by its bytes; was the download refused?"),
     (b"\0\5\x16\7", "it is what a Mac keeps next to a file, not the file itself"),
 )

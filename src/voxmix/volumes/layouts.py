@@ -187,7 +187,10 @@ def one_per_name(
         elif stem in chosen:
             taken = split_suffix(chosen[stem].name)[1]
             lost.append(
-                (path, f"{suffix} beside a {taken} of the same name, which is used: list both if they differ")
+                (
+                    path,
+                    f"{suffix} next to a {taken} of the same name, which is used: list both if they differ",
+                )
             )
         else:
             chosen[stem] = path

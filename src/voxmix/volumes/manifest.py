@@ -79,7 +79,7 @@ class Manifest:
     assumed about all of them, without names.
 
     Raises:
-        InputError: no record at all, or one file that stands twice.
+        InputError: no record at all, or one file that occurs twice.
     """
 
     records: tuple[VolumeRecord, ...]
@@ -98,7 +98,7 @@ class Manifest:
         files = Counter((record.path, record.series, record.volume) for record in records)
         for (path, _, _), count in files.items():
             if count > 1:
-                raise InputError(f"{path} stands {count} times; list every volume once")
+                raise InputError(f"{path} occurs {count} times; list every volume once")
         ordered = tuple(sorted(records, key=lambda r: (r.domain, str(r.path), r.series, r.volume or 0)))
         object.__setattr__(self, "records", ordered)
 
@@ -209,7 +209,7 @@ class Manifest:
         for record in self.records:
             if record.split and sides.setdefault(record.subject, record.split) != record.split:
                 raise InputError(
-                    f"subject {record.subject!r} stands in training and in validation ({record.domain}); "
+                    f"subject {record.subject!r} is in training and in validation ({record.domain}); "
                     "put all volumes of one subject on one side"
                 )
         return sides

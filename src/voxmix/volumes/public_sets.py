@@ -109,7 +109,7 @@ def read_hecktor(root: Path) -> Manifest:
                     continue
                 domain = _HECKTOR[kind]
                 if (subject, kind) in seen:
-                    yield SetAside(path=path, domain=domain, reason="the same patient stands in another task")
+                    yield SetAside(path=path, domain=domain, reason="the same patient is in another task")
                     continue
                 seen.add((subject, kind))
                 yield VolumeRecord(path=path, domain=domain, subject=subject, label=chosen.get(subject))
@@ -318,6 +318,6 @@ def read_layout(name: str, root: Path) -> Manifest:
         raise
     except (KeyError, AttributeError, TypeError, IndexError) as error:  # A JSON list of another shape.
         raise InputError(
-            f"the list of files in {root} is not as layout {name!r} has it ({type(error).__name__}: {error}); mend "
+            f"the list of files in {root} is not as layout {name!r} has it ({type(error).__name__}: {error}); fix "
             "it, name another layout, or write a CSV"
         ) from None

@@ -68,7 +68,7 @@ def _from_rows(rows: Sequence[dict[str, str]], path: Path, *, places: Sequence[s
         what = (image, row.get("series", ""), row.get("volume", ""))
         if seen.setdefault(what, place) != place:
             raise InputError(
-                f"{image} stands 2 times, in {seen[what]} and {place} of {path}; list every volume once"
+                f"{image} occurs 2 times, in {seen[what]} and {place} of {path}; list every volume once"
             )
         if label is not None and not os.path.exists(label):
             set_aside.append(SetAside(path=label, domain=row["domain"], reason="no such label file"))
