@@ -1,6 +1,7 @@
 """fit, allocate and predict on a table of their own: the truth comes back, mistakes are named."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,28 @@ def test_path_meets_allocate(law: Path) -> None:
     assert [value["weights"][name][1] for name in DOMAINS] == pytest.approx(
         [json.loads(out)["weights"][name] for name in DOMAINS], abs=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("axis", "given", "expected"),
+    [
+        ("budget", ("--budget", "10000", "--budget", "10000000"), "rises above"),
+        ("min_weight", ("--budget", "4000", *(f"--min-weight={n / 50}" for n in range(16))), "reaches"),
+    ],
+)
+def test_path_tells_whether_a_domain_reaches_the_least_share_or_rises_above_it(
+    law: Path, axis: str, given: tuple[str, ...], expected: str
+) -> None:
+    code, out, _ = call("path", str(law), *given)
+    assert code == 0
+    ((name, how, at),) = re.findall(rf"- (\S+) (.+) the least share at {axis} ([\d.,]+)", out)
+    assert how == expected
+    excess = []
+    for value in (float(at.replace(",", "")) * factor for factor in (0.97, 1.03)):
+        least, budget = (value, 4000) if axis == "min_weight" else (0.05, round(value))
+        options = ("--budget", str(budget), "--min-weight", str(least), "--json")
+        excess.append(json.loads(call("allocate", str(law), *options)[1])["weights"][name] - least)
+    assert (excess[1] > excess[0]) == (how == "rises above")
 
 
 def test_structure_means_leave_the_diagonal_out(law: Path) -> None:

@@ -109,12 +109,12 @@ def path(
         emit(f"- the last {beyond}")
     for at, name in found.kinks:
         how = "rises above" if _leaves(found, at, name) else "reaches"
-        emit(f"- {name} {how} min_weight at {found.axis} {_axis_text(at)}")
+        emit(f"- {name} {how} the least share at {found.axis} {_axis_text(at)}")
 
 
 def _leaves(found: "Path", at: float, name: str) -> bool:
     """Return whether a domain's weight is above min_weight after a kink, rather than before it."""
-    k = next(i for i, value in enumerate(found.values) if value > at)
+    k = min(max(int(found.values.searchsorted(at, side="right")), 1), len(found.values) - 1)
     before, after = found.weights[k - 1 : k + 1, found.domains.index(name)].tolist()
     if found.axis == "min_weight":
         before, after = before - float(found.values[k - 1]), after - float(found.values[k])
