@@ -298,3 +298,46 @@ def test_a_unetr_trains_on_padded_volumes(padded_spec, padded, evaluation_settin
     found = EvaluationSet.build(padded, model=spec.model, evaluation=evaluation_settings)
     train(spec, cache=padded, evaluation=found, folder=tmp_path / spec.run_id, threads=1)
     assert all(row["loss"] > 0 for row in metrics(tmp_path / spec.run_id))
+
+
+@pytest.mark.parametrize("name", ["mae", "unetr"])
+def test_a_training_loss_is_that_of_a_loop_over_draws_patches_and_voxels(name, padded, padded_spec):
+    from lightning_fabric import Fabric
+
+    from voxmix.pretraining.batches import Batches, Piece, plan_run
+    from voxmix.pretraining.build import build_model
+
+    spec = replace(padded_spec, model=replace(padded_spec.model, name=name))
+    plan = plan_run(spec, spec.budget, cache=padded)
+    batches = Batches(spec, plan, cache=padded, fabric=Fabric(accelerator="cpu", devices=1), rows=8)
+    batch = batches.read(Piece(first=16, last=24, weight=1.0))
+    drawn = draw_parameters(16, 24, model=spec.model, training=spec.training, seed=spec.seed)
+    network = build_model(spec.model, domains=2, seed=3)
+    predicted, truth = network(batch.crops, batch.visible, batch.masked, batch.domain)
+    predicted.retain_grad()
+    loss = batch.loss(predicted, truth)
+    loss.backward()
+    errors = (predicted.detach() - truth).square().numpy()
+    per_draw, padding = [], 0
+    for row, number in enumerate(range(16, 24)):
+        volume = padded.select(plan.domains[plan.domain[number]], "train")[plan.volume[number]]
+        window = []  # of every axis: whether each of its voxels in the crop exists
+        for axis, (first, size) in enumerate(zip(*volume.box, strict=True)):
+            line = np.array([first <= voxel < first + size for voxel in range(20)])
+            held = [line[corner : corner + 16].sum() for corner in range(5)]
+            best = [corner for corner in range(5) if held[corner] == max(held)]
+            corner = best[int(drawn.corner[row, axis] * len(best))]
+            window.append(line[corner : corner + 16])
+        found = []
+        for place, hidden in enumerate(batch.masked[row].tolist()):
+            block = np.array(np.unravel_index(hidden, (4, 4, 4))) * 4
+            for number_in_patch, voxel in enumerate(itertools.product(range(4), repeat=3)):
+                if all(line[a + b] for line, a, b in zip(window, block, voxel, strict=True)):
+                    found.append(errors[row, place, number_in_patch])
+                else:
+                    padding += 1
+                    assert predicted.grad[row, place, number_in_patch] == 0
+        per_draw.append(np.mean(found))
+    batches.close()
+    assert padding > 1000
+    assert loss.item() == pytest.approx(np.mean(per_draw), rel=1e-5)
