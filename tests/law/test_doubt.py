@@ -72,7 +72,7 @@ def test_many_doubts_of_a_kind_are_one_line_that_counts_them():
     ]
     found = doubts_of([*many, *few])
     assert len(found) == 3
-    assert found[0].startswith("30 transfers are not identified: about S0. The same of S1 to T, ")
+    assert found[0].startswith("30 transfers are not identified: about S0. The same holds for S1 to T, ")
     assert found[0].endswith(" and 23 more")
     assert found[1:] == ("steep T0", "steep T1")
     assert doubts_of([few[0], replace(few[0], parameter="amplitude")]) == ("steep T0",)

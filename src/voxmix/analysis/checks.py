@@ -102,7 +102,7 @@ def _budgets(study: Study) -> Iterable[str]:
     budgets = study.config.design.budgets
     if len(budgets) < 2:
         yield (
-            f"design.budgets has one budget ({budgets[0]}), which tells nothing of how losses fall; give three or "
+            f"design.budgets has one budget ({budgets[0]}), which shows nothing about how losses fall; give three or "
             "more, e.g. [500, 1000, 2000, 4000]"
         )
 

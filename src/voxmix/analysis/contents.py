@@ -87,7 +87,7 @@ def _recommend(content: ReportContent) -> ReportContent:
         return content
     chosen = next((name for name in PREFERRED if name in tied), tied[0])
     note = (
-        f"{chosen} is the answer because it was measured so: the mixture of the law, {favorite}, was trained too "
+        f"{chosen} is the answer because of the measurements: the mixture of the law, {favorite}, was trained too "
         "and was worse by more than the seeds' noise"
     )
     return replace(content, recommended=chosen, notes=(*content.notes, note))

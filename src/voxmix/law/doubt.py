@@ -37,7 +37,7 @@ def with_widths(law: FittedLaw, level: float = 0.9) -> FittedLaw:
         if item.source is not None:
             what = f"transfer from {item.source} to {item.target}"
             more = f"add runs of {item.source}, or of mixtures with more of it"
-        message = f"the runs allow any {what} from {low:.2g} to {high:.2g} ({level:.0%} interval); {more}"
+        message = f"the runs leave the {what} between {low:.2g} and {high:.2g} ({level:.0%} interval); {more}"
         return replace(item, state="not identified", message=message)
 
     return replace(law, status=tuple(judged(item) for item in law.status))
@@ -61,7 +61,7 @@ def doubts_of(problems: Sequence[ParameterStatus]) -> tuple[str, ...]:
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         noun = f"{parameter.replace('_', ' ').replace('loss', 'losse')}s"
         found.append(
-            f"{len(messages)} {noun} are {state}: {first}. The same of {', '.join(names[:_LISTED])}{more}"
+            f"{len(messages)} {noun} are {state}: {first}. The same holds for {', '.join(names[:_LISTED])}{more}"
         )
     return tuple(found)
 

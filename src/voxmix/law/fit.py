@@ -176,7 +176,7 @@ def _fittable(
     budgets = np.unique(cells.budget)
     if len(budgets) < 2:
         raise InputError(
-            f"all runs have one budget ({budgets[0]:g} draws), which tells nothing of how losses fall; "
+            f"all runs have one budget ({budgets[0]:g} draws), which shows nothing about how losses fall; "
             "add pure runs at two more budgets at least"
         )
     own = np.array([len(cells.pure(int(o), j)) > 0 for j, o in enumerate(cells.own)])

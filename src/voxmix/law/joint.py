@@ -117,7 +117,7 @@ def _budget_forms(
 ) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
     if not cells.mixed.any():
         raise InputError(
-            f"the {options.law} law needs runs of mixtures: pure runs alone cannot tell what a share of the budget "
+            f"the {options.law} law needs runs of mixtures: pure runs alone do not show what a share of the budget "
             "is worth; add a run of the uniform mixture at two budgets, or fit another law"
         )
     variety = options.rho if options.law == forms.BUDGET_DIVERSITY else "held"

@@ -146,5 +146,5 @@ def _copies(table: MeasurementTable) -> list[str]:
     first = copies[0]
     return [
         f"{sum(len(names) - 1 for names in copies):,} of {len(runs):,} runs have the same losses as another to the last "
-        f"digit ({first[1]} as {first[0]}): a copy tells nothing new, so leave it out"
+        f"digit ({first[1]} as {first[0]}): a copy adds nothing new, so leave it out"
     ]

@@ -104,7 +104,7 @@ def outlier_sentence(odd: Sequence[Outlier], *, kept: bool) -> str:
     verb = done.replace("are ", "is ", 1).replace("them)", "it)") if len(odd) == 1 else done
     return (
         f"{what} that no noise of the seeds explains {verb}: "
-        f"{'; '.join(item.sentence for item in shown)}{more}. See whether that run diverged"
+        f"{'; '.join(item.sentence for item in shown)}{more}. Check whether that run diverged"
     )
 
 
