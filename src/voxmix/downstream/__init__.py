@@ -1,4 +1,4 @@
 """Finetuning on clinical tasks under one protocol, and its scores. Needs torch and MONAI.
 
-What stands on disk, ``result.json`` of every run, is read without torch by :mod:`voxmix.scores`.
+What is on disk, ``result.json`` of every run, is read without torch by :mod:`voxmix.scores`.
 """

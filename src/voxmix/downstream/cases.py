@@ -112,7 +112,7 @@ def open_cases(task: Task, root: Path) -> CaseSet:
 
 
 def save_cases(found: CaseSet) -> None:
-    """Write what :func:`open_cases` reads, beside the prepared volumes."""
+    """Write what :func:`open_cases` reads, next to the prepared volumes."""
     write_json(found.cache.root / CASES_FILE, _as_dict(found))
 
 

@@ -1,4 +1,4 @@
-"""Predictions to look at: NIfTI over the original image, and slices beside image and reference for the report.
+"""Predictions to look at: NIfTI over the original image, and slices next to image and reference for the report.
 
 A slice shows a patient: it is kept only where pictures are allowed. Neither holds a name: a case is known by the
 digest of its image.

@@ -23,7 +23,7 @@ _HEAD_BYTES = 65  # the SHA-256 of what follows, in hexadecimal digits, and a li
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write the state of a run atomically; the one before stays beside it until the new one is verified.
+    """Write the state of a run atomically; the one before is kept until the new one is verified.
 
     Where the disk is full, the one before makes room once; the newest good state is never given up.
 

@@ -1,4 +1,4 @@
-"""A run in the middle of its training: what it holds, where it stands, and its state on disk."""
+"""A run in the middle of its training: what it holds, how far it is, and its state on disk."""
 
 import shutil
 import time

@@ -1,4 +1,4 @@
-"""The card beside a run's or an exported encoder's weights: what they are, opened without torch."""
+"""The card next to a run's or an exported encoder's weights: what they are, opened without torch."""
 
 from pathlib import Path
 from typing import Any

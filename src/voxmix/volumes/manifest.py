@@ -75,7 +75,7 @@ class SetAside:
 class Manifest:
     """The volumes of a study, in a fixed order (domain, then path), and the files that were set aside.
 
-    A file whose name can stand in no table is set aside here, before any work is done on it. ``notes`` say what was
+    A file whose name fits into no table is set aside here, before any work is done on it. ``notes`` say what was
     assumed about all of them, without names.
 
     Raises:
@@ -203,7 +203,7 @@ class Manifest:
         """Return subject to side, of the subjects that have one.
 
         Raises:
-            InputError: a subject stands on both.
+            InputError: a subject is on both.
         """
         sides: dict[str, Split] = {}
         for record in self.records:

@@ -1,7 +1,7 @@
 """Persons behind subjects: names that tell sessions of one person apart, and the rule that joins them.
 
 A subject is one person. Archives often name sessions instead (``pat08_1``, ``sub-01_ses-2``, ``OAS1_0001_MR2``), and
-then one person may stand on both sides of the split. Two public standards say what their names mean: those are
+then one person may be on both sides of the split. Two public standards say what their names mean: those are
 joined. Everything else is a guess: it is named with a rule to paste, and nobody is joined without it.
 """
 
@@ -133,7 +133,7 @@ def session_names(record: VolumeRecord) -> tuple[str, ...]:
 def compile_pattern(pattern: str) -> Callable[[str], str | None]:
     """Return the function from a subject to its person: the first group, else the whole match; None without a match.
 
-    What stands before the last "/" of a subject (the source, where a manifest has several) is kept.
+    What is before the last "/" of a subject (the source, where a manifest has several) is kept.
 
     Raises:
         InputError: no regular expression, one that may take for ever, or one that matches nothing in particular.
@@ -194,7 +194,7 @@ def _takes_for_ever(pattern: str) -> bool:
 def join(manifest: Manifest, pattern: str, *, missing_ok: bool = False) -> Manifest:
     """Return the manifest with the subjects that a pattern matches called by what it finds in them.
 
-    Sessions that become one person and stand on both sides of a split are found by the audit, and refused by
+    Sessions that become one person and are on both sides of a split are found by the audit, and refused by
     :meth:`Manifest.split`.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Contact sheets: every file of an audit as three small slices, to be looked at beside the findings.
+"""Contact sheets: every file of an audit as three small slices, to be looked at next to the findings.
 
-They show patients, so they belong beside the data. Files stand under the short names of their content; which path
+They show patients, so they belong with the data. Files are listed under the short names of their content; which path
 that is, the terminal and ``--json`` say.
 """
 
@@ -37,7 +37,7 @@ th { border-bottom: 1px solid; } code { font-size: .9em; } img { max-width: 100%
 </style></head><body>
 <h1>What the audit found</h1>
 <p>{{ files }} volumes in {{ domains | length }} domains; {{ count }} findings.
-<span class="note">These pictures show patients: keep the page with the data. Files stand under short names of their
+<span class="note">These pictures show patients: keep the page with the data. Files are listed under short names of their
 content; <code>voxmix audit --json</code> gives the path of each.</span></p>
 {% if fitness %}<h2>What preparing makes of it</h2>
 <p class="note">Medians by domain: the share of padding, and of the voxels that exist the shares of the commonest value, at 0

@@ -29,7 +29,7 @@ class SeveralVolumesError(UnreadableVolumeError):
 class Volume:
     """Voxels as stored (scaled to their unit) and the affine from voxel index to RAS+ millimeters.
 
-    ``notes`` says what was assumed or mended, e.g. that the file has no geometry.
+    ``notes`` says what was assumed or corrected, e.g. that the file has no geometry.
     """
 
     data: Shaped[np.ndarray, "x y z"]

@@ -1,6 +1,6 @@
 """Crops of prepared volumes, drawn by a mixture with MONAI's DistributedWeightedRandomSampler.
 
-    python feed_monai.py CACHE [DRAWS]      prints realized beside wanted shares, over two ranks
+    python feed_monai.py CACHE [DRAWS]      prints realized and wanted shares, over two ranks
 
 In training, on every rank: ``build_loader(cache, crop=96, draws_per_rank=10_000, batch_size=8, rank=rank,
 world_size=world)``; call ``loader.sampler.set_epoch(epoch)`` before each epoch. MONAI deals the volumes out to the

@@ -12,7 +12,7 @@
 
 3. Train with ``-tr MixtureMAETrainer``. Validation stays as it is.
 
-    python feed_nnssl.py pretrain_data.json [DRAWS]     checks the names and prints realized beside wanted shares
+    python feed_nnssl.py pretrain_data.json [DRAWS]     checks the names and prints realized and wanted shares
 
 nnssl draws images with replacement and patches at random, so shares are met on average.
 """

@@ -1,7 +1,7 @@
 """Prepared volumes from MosaicML streaming: one Stream per domain, mixed by proportion.
 
     python feed_streaming.py pack CACHE STREAMS       writes STREAMS/<domain>/ (MDS)
-    python feed_streaming.py draw STREAMS [DRAWS]     prints realized beside wanted shares
+    python feed_streaming.py draw STREAMS [DRAWS]     prints realized and wanted shares
 
 In training: ``build_dataset(streams, draws=100_000, batch_size=8)``. Proportions are met over a whole epoch of ``draws``
 samples: a run that stops in the middle of one has seen them only roughly.

@@ -1,6 +1,6 @@
 """Crops of prepared volumes, drawn by a mixture with PyTorch's WeightedRandomSampler.
 
-    python feed_torch.py CACHE [DRAWS]      prints realized beside wanted shares
+    python feed_torch.py CACHE [DRAWS]      prints realized and wanted shares
 
 In training: ``for crops, domains in build_loader(cache, crop=96, draws=100_000, batch_size=8, seed=0)``. Every draw
 is random, with replacement: shares differ from the mixture's by about sqrt(w * (1 - w) / draws). Without replacement

@@ -1,7 +1,7 @@
 """Prepared volumes from WebDataset shards, one set of shards per domain, mixed by RandomMix.
 
     python feed_webdataset.py pack CACHE SHARDS       writes SHARDS/<domain>/<number>.tar
-    python feed_webdataset.py draw SHARDS [DRAWS]     prints realized beside wanted shares
+    python feed_webdataset.py draw SHARDS [DRAWS]     prints realized and wanted shares
 
 In training: ``build_stream(shards)`` gives (volume, domain) without end. Every domain's stream repeats: RandomMix would
 otherwise go on with the domains that are left when the smallest is used up, and the mixture would be lost.
