@@ -1,5 +1,7 @@
 """Images that share a DICOM series and its places are never mixed: each is read whole, or the reason is said."""
 
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from voxmix.volumes import Manifest
 from voxmix.volumes.dicom import list_series
 from voxmix.volumes.dicom_images import tell_apart
 from voxmix.volumes.read import read_volume
@@ -445,3 +448,18 @@ def test_whatever_headers_say_images_are_not_mixed() -> None:
         read += 1
         assert images.notes or all(len({files[n][0] for n in image}) == 1 for image in images.members)
     assert read > 100
+
+
+def test_dicom_files_whose_names_are_no_utf8_are_read(tmp_path: Path) -> None:
+    folder = write(tmp_path / "MR" / "one", 1, lambda image, k: {})
+    for number, file in enumerate(sorted(folder.iterdir())):
+        file.rename(os.fsdecode(os.fsencode(folder) + b"/M\xfcller%d.dcm" % number))
+    np.testing.assert_array_equal(read_volume(folder).data, BASE)
+
+
+def test_a_copy_in_a_folder_with_such_a_name_costs_no_subject(tmp_path: Path) -> None:
+    first = write(tmp_path / "MR" / "one", 1, lambda image, k: {})
+    shutil.copytree(first, os.fsdecode(os.fsencode(tmp_path / "MR") + b"/a\xfc/x"))
+    found = Manifest.from_folder(tmp_path)
+    assert [record.subject for record in found.records] == ["one"]
+    assert len(found.set_aside) == 1

@@ -66,6 +66,12 @@ def _decoded(part: Slice) -> Shaped[np.ndarray, "..."]:
 
 
 def _by_gdcm(file: Path) -> Shaped[np.ndarray, "..."]:
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:  # SimpleITK ends the whole process at a name that is no UTF-8.
+        with temporary_folder() as folder:
+            (folder / "0").symlink_to(file.absolute())
+            return _by_gdcm(folder / "0")
     itk = require("SimpleITK", extra="imaging")
     itk.ProcessObject.SetGlobalWarningDisplay(False)
     try:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from voxmix._io import name_fault
 from voxmix.volumes.dicom_copies import have_equal_voxels, identity, once
 from voxmix.volumes.dicom_headers import Slice, files_of, read_header, read_headers, slices_of
 from voxmix.volumes.dicom_stack import check_even, stack_of
@@ -21,6 +22,8 @@ def set_pieces_aside(records: list[VolumeRecord], set_aside: list[SetAside]) -> 
     """
     by_uid: dict[str, list[VolumeRecord]] = defaultdict(list)
     for record in records:
+        if name_fault(str(record.path)):
+            continue  # Set aside for its name by the manifest: no other folder is a copy of it.
         if record.path.is_dir() and (uid := _first_uid(record.path)):
             by_uid[uid].append(record)
     reasons: dict[Path, str] = {}

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def read_itk(path: Path, head: Head, *, volume: int | None, max_voxels: int, dty
     check_shape(shape, max_voxels=max_voxels, volume=volume)
     # Text encodings and all depths take a byte per voxel at least.
     check_bytes(holder, int(np.prod(shape, dtype=np.int64)), packed=True)
+    if head.kind == "meta":
+        _check_packed(path, head, holder, reader)
     image = _with_ended_text(reader, path, head, holder) if _is_text(path, head) else reader.Execute()
     data = np.ascontiguousarray(pick(itk.GetArrayFromImage(image).T, volume), dtype=dtype)
     rank = image.GetDimension()
@@ -81,6 +84,29 @@ def read_itk(path: Path, head: Head, *, volume: int | None, max_voxels: int, dty
     affine[:3, 3] = image.GetOrigin()[:3]
     affine = _LPS_TO_RAS @ affine
     return Volume(data=data, affine=affine, notes=_notes(path, head, affine))
+
+
+def _check_packed(path: Path, head: Head, holder: Path, reader: Any) -> None:
+    """Refuse packed voxels of a MetaImage that cannot be unpacked: SimpleITK gives whatever is in memory then."""
+    lines = header_lines(path, head)
+    if not any(re.match(rb"\s*CompressedData\s*[=:]\s*[Tt1]", line) for line in lines):
+        return
+    itk = require("SimpleITK", extra="imaging")
+    start = len(b"\n".join(lines)) + 1 if holder == path else 0
+    if start and not any(re.match(rb"\s*CompressedDataSize\s*[=:]", line) for line in lines):
+        raise UnreadableVolumeError("its header lacks CompressedDataSize, without which it is not unpacked")
+    size = itk.GetArrayViewFromImage(itk.Image([1, 1], reader.GetPixelID())).itemsize
+    wanted = int(np.prod(reader.GetSize(), dtype=np.int64)) * size
+    unpacker, count = zlib.decompressobj(wbits=47), 0
+    with holder.open("rb") as stream:
+        stream.seek(start)
+        while count < wanted and (part := stream.read(1 << 16)):
+            try:
+                count += len(unpacker.decompress(part))
+            except zlib.error:
+                raise UnreadableVolumeError("damaged: it cannot be unpacked") from None
+    if count < wanted:
+        raise UnreadableVolumeError("truncated or damaged: the file ends too early")
 
 
 def _is_text(path: Path, head: Head) -> bool:

@@ -3,7 +3,7 @@
 import gzip
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,16 +51,40 @@ def read_nifti(path: Path, head: Head, *, volume: int | None, max_voxels: int, d
         affine, notes = place(image, head)
         chosen = image.voxels[:, :, :, volume] if len(spatial_shape(shape)) > 3 else image.voxels
         data = np.asarray(chosen, dtype=dtype)
+        for packed in image.packed:
+            _check_sum(packed)
     return Volume(data=data.reshape(data.shape[:3]), affine=affine, notes=notes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """A file of nibabel: its header, the voxels before they are read, and the affine where nibabel decides it."""
+    """A file of nibabel: its header, the voxels before they are read, and the affine where nibabel decides it.
+
+    ``packed`` are the open files that gzip packs.
+    """
 
     header: Any
     voxels: Any
     affine: _Affine | None
+    packed: Sequence[gzip.GzipFile] = ()
+
+
+def _check_sum(packed: gzip.GzipFile) -> None:
+    """Read on to the end, where gzip keeps the checksum of what was read; nibabel stops before it.
+
+    A file that ends within the checksum, or holds more than gzip behind it, has all its voxels.
+
+    Raises:
+        UnreadableVolumeError: the checksum differs.
+    """
+    try:
+        while packed.read(1 << 20):
+            pass
+    except EOFError:
+        return
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped file" not in str(error):
+            raise UnreadableVolumeError("damaged: it cannot be unpacked") from None
 
 
 @contextmanager
@@ -76,20 +100,27 @@ def open_image(path: Path, head: Head) -> Iterator[Opened]:
     with ExitStack() as stack:
         stack.enter_context(_silent(nibabel))
 
+        packed: list[gzip.GzipFile] = []
+
         def stream(file: Path) -> Any:
-            return stack.enter_context(gzip.open(file) if is_packed(file) else file.open("rb"))
+            if not is_packed(file):
+                return stack.enter_context(file.open("rb"))
+            packed.append(stack.enter_context(gzip.open(file)))
+            return packed[-1]
 
         if head.kind in ("nifti", "nifti2"):
             header = kind.header_class.from_fileobj(stream(path))
-            yield Opened(
-                header=header, voxels=kind.ImageArrayProxy(stream(voxels or path), header), affine=None
-            )
+            voxels_held = kind.ImageArrayProxy(stream(voxels or path), header)
+            yield Opened(header=header, voxels=voxels_held, affine=None, packed=packed)
             return
         files = {"image": stream(voxels or path), "header": stream(path)}
         files["mat"] = stream(side[0]) if side else io.BytesIO()
         image = kind.from_file_map({name: nibabel.FileHolder(fileobj=file) for name, file in files.items()})
         yield Opened(
-            header=image.header, voxels=image.dataobj, affine=np.array(image.affine, dtype=np.float64)
+            header=image.header,
+            voxels=image.dataobj,
+            affine=np.array(image.affine, dtype=np.float64),
+            packed=packed,
         )
 
 

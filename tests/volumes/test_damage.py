@@ -1,0 +1,50 @@
+"""Damage that the libraries below do not notice: packed voxels that are not what was packed."""
+
+import zlib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from voxmix.volumes.read import read_volume
+from voxmix.volumes.volume import UnreadableVolumeError
+
+VOXELS = np.random.default_rng(3).integers(0, 900, (9, 8, 7)).astype(np.int16)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image, nibabel.MGHImage])
+def test_a_wrong_checksum_is_told(tmp_path: Path, kind: type) -> None:
+    path = tmp_path / ("a.mgz" if kind is nibabel.MGHImage else "a.nii.gz")
+    nibabel.save(kind(VOXELS, np.diag([2.0, 2, 3, 1])), path)
+    whole = path.read_bytes()
+    for after in (b"", b"\0" * 512, b"left behind"):
+        path.write_bytes(whole + after)
+        np.testing.assert_array_equal(read_volume(path).data, VOXELS)
+    path.write_bytes(whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:])
+    with pytest.raises(UnreadableVolumeError, match="damaged: it cannot be unpacked"):
+        read_volume(path)
+
+
+def meta(path: Path, stored: bytes, size: str) -> Path:
+    header = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = True\n"
+        f"{size}ElementSpacing = 2 2 3\nDimSize = 9 8 7\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    )
+    path.write_bytes(header.encode() + stored)
+    return path
+
+
+def test_a_packed_metaimage_that_cannot_be_unpacked_is_refused(tmp_path: Path) -> None:
+    packed = zlib.compress(VOXELS.tobytes(order="F"))
+    size = f"CompressedDataSize = {len(packed)}\n"
+    np.testing.assert_array_equal(read_volume(meta(tmp_path / "a.mha", packed, size)).data, VOXELS)
+    middle = len(packed) // 2
+    broken = packed[:middle] + bytes([packed[middle] ^ 0x55]) + packed[middle + 1 :]
+    with pytest.raises(UnreadableVolumeError, match="damaged"):
+        read_volume(meta(tmp_path / "b.mha", broken, size))
+    short = zlib.compress(VOXELS.tobytes(order="F")[:-200])
+    with pytest.raises(UnreadableVolumeError, match="ends too early"):
+        read_volume(meta(tmp_path / "c.mha", short, f"CompressedDataSize = {len(short)}\n"))
+    with pytest.raises(UnreadableVolumeError, match="lacks CompressedDataSize"):
+        read_volume(meta(tmp_path / "d.mha", packed, ""))
