@@ -48,3 +48,26 @@ def test_a_packed_metaimage_that_cannot_be_unpacked_is_refused(tmp_path: Path) -
         read_volume(meta(tmp_path / "c.mha", short, f"CompressedDataSize = {len(short)}\n"))
     with pytest.raises(UnreadableVolumeError, match="lacks CompressedDataSize"):
         read_volume(meta(tmp_path / "d.mha", packed, ""))
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"), [("mm", False), ("millimeters", False), ("", False), ("cm", True), ("m", True)]
+)
+def test_nrrd_units_that_are_not_read_are_said(tmp_path: Path, unit: str, said: bool) -> None:
+    header = (
+        "NRRD0005\ntype: short\ndimension: 3\nsizes: 9 8 7\nencoding: raw\nendian: little\nspace: LPS\n"
+        f'space directions: (2,0,0) (0,2,0) (0,0,3)\nspace origin: (0,0,0)\nspace units: "{unit}" "{unit}" "{unit}"\n\n'
+    )
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(header.encode() + VOXELS.tobytes(order="F"))
+    assert bool(read_volume(path).notes) is said
+
+
+def test_voxels_of_a_type_that_is_not_read_are_named_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    nibabel.save(nibabel.Nifti1Image(VOXELS, np.eye(4)), path)
+    data = bytearray(path.read_bytes())
+    data[70:72] = b"\1\0"
+    path.write_bytes(data)
+    with pytest.raises(UnreadableVolumeError, match="voxels of a type"):
+        read_volume(path)

@@ -463,3 +463,12 @@ def test_a_copy_in_a_folder_with_such_a_name_costs_no_subject(tmp_path: Path) ->
     found = Manifest.from_folder(tmp_path)
     assert [record.subject for record in found.records] == ["one"]
     assert len(found.set_aside) == 1
+
+
+def test_values_that_are_not_in_the_lowest_bits_are_refused(tmp_path: Path) -> None:
+    tags = {"BitsStored": 12, "HighBit": 15}
+    with pytest.raises(UnreadableVolumeError, match="HighBit 15, expected 11"):
+        read_volume(write(tmp_path / "high", 1, lambda image, k: tags))
+    np.testing.assert_array_equal(
+        read_volume(write(tmp_path / "low", 1, lambda image, k: {**tags, "HighBit": 11})).data, BASE
+    )

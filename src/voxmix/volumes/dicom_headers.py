@@ -18,7 +18,7 @@ from voxmix.volumes.volume import UnreadableVolumeError
 
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns", "SamplesPerPixel",
-    "PhotometricInterpretation", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "PhotometricInterpretation", "BitsStored", "HighBit", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "DimensionIndexSequence", *SUV_TAGS, *KEYWORDS, *PRIVATE_TAGS,
 )  # fmt: skip
@@ -149,6 +149,10 @@ def slices_of(file: Path, header: Any) -> list[Slice]:
         raise UnreadableVolumeError("color image (numbers of a palette); give a gray one")
     if header.get("ModalityLUTSequence"):
         raise UnreadableVolumeError("DICOM whose values are given by a lookup table; give them as numbers")
+    if int(header.get("HighBit") or 0) > (lowest := int(header.get("BitsStored") or 64) - 1):
+        raise UnreadableVolumeError(
+            f"DICOM whose values are not in the lowest bits (HighBit {header.HighBit}, expected {lowest}); convert it anew"
+        )
     if "MOSAIC" in (header.get("ImageType") or ()):
         raise UnreadableVolumeError("Siemens mosaic: one picture holds all slices; convert it with dcm2niix")
     count = int(header.get("NumberOfFrames", 1) or 1)

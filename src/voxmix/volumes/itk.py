@@ -145,7 +145,11 @@ def _notes(path: Path, head: Head, affine: Float[np.ndarray, "4 4"]) -> tuple[st
     turned = head.kind == "meta" and any(
         re.match(rb"\s*Element(Spacing|Size)\s*[=:].*-", line) for line in lines
     )
+    other_unit = head.kind == "nrrd" and any(
+        re.match(rb'space units: *"(?!mm|millimet)[^"]', line, re.IGNORECASE) for line in lines
+    )
     return (
         *((f"the header has {lacks}",) if lacks else ()),
+        *(("the header's unit of length is not mm: its numbers were taken as mm",) if other_unit else ()),
         *(("a negative voxel size in the header turns its axis around",) if turned else ()),
     )

@@ -162,6 +162,8 @@ def _reason(error: Exception) -> str:
         return "truncated or damaged: the file ends too early"
     if re.search(r"crc|decompress|zlib|gzip|invalid (block|stored|distance|code)|data error", text):
         return "damaged: it cannot be unpacked"
+    if re.search(r"not (recognized|supported|available)", text):
+        return "voxels of a type, or packed in a way, that is not read"
     return f"cannot be read ({type(error).__name__})"
 
 
