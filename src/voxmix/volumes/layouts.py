@@ -11,7 +11,7 @@ from voxmix.errors import InputError
 from voxmix.volumes.dicom_sniff import DICOM_SUFFIXES, begins_as_dicom
 from voxmix.volumes.dicom_split import set_pieces_aside, without_loose_slices
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
-from voxmix.volumes.masks import is_image_folder, is_label_folder, word_set
+from voxmix.volumes.masks import is_image_folder, is_label_folder, is_shelf, word_set
 from voxmix.volumes.pairing import File, pair, without_channel
 from voxmix.volumes.persons import join_standards
 
@@ -159,12 +159,13 @@ def _is_slice(name: str) -> bool:
 
 
 def _subject(within: tuple[str, ...], stem: str) -> str:
-    """Return the first folder that names more than images or labels, else the file's name."""
-    if not within or not (is_image_folder(within[0]) or is_label_folder(within[0])):
-        return within[0] if within else stem
-    if len(within) > 1:
-        return within[1]
-    return without_channel(stem) if within[0].lower().startswith("images") else stem
+    """Return the first folder that names more than images, labels, a modality or a side of a split, else the file's name."""
+    while within and (is_image_folder(within[0]) or is_label_folder(within[0]) or is_shelf(within[0])):
+        channels = within[0].lower().startswith("images")
+        within = within[1:]
+        if not within:
+            return without_channel(stem) if channels else stem
+    return within[0] if within else stem
 
 
 def one_per_name(

@@ -26,11 +26,15 @@ _FIRST = word_set("seg segm segmentation segmentations label labels mask masks m
 """The same where they come first: segmentation-12, label0001, mask_liver."""
 
 _PROBABLE = word_set("probseg probs prob probability probabilities posterior posteriors pve softmax")
+_OF = r"((averaged|training|train|testing|test|validation|val|ct|mri?|pet|raw|all|auto|manual|expert)[ _-])*"
 _LABEL_FOLDERS = re.compile(
-    r"(seg|segm|segs|segmentations?|labels?|label[ _-]?maps?|labels?(tr|ts|va|val)|masks?|gt|ground[ _-]?truths?|rois?|"
-    r"annotations?|contours?|delineations?)"
+    _OF + r"(segs?|segms?|segmentations?|labels?|label[ _-]?maps?|labels?(tr|ts|va|val|pr)|masks?|gt|rois?|"
+    r"ground[ _-]?truths?|annotations?|contours?|delineations?|structures?|predictions?|predicted|preds?|infer(tr|ts))"
+    r"([ _-](pred|gt|final|original))?"
 )
-_IMAGE_FOLDERS = re.compile(r"(images?(tr|ts|va|val)?|imgs?|scans?|volumes?|vols?)")
+_IMAGE_FOLDERS = re.compile(_OF + r"(images?(tr|ts|va|val)?|imgs?|scans?|volumes?|vols?)")
+_KINDS = re.compile(r"ct|cta|mri?|pet|cbct|t1w?|t2w?|flair|raw|raw[ _-]?data|derivatives|nifti")
+_SIDES = re.compile(r"(train|training|valid|val|validation|test|testing)([ _-]?(data|set))?")
 _IMAGE_WORDS = word_set("image images img imaging scan volume vol data")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
@@ -66,7 +70,7 @@ def read_name(stem: str) -> Name:
     while found and (found[-1] in _LABELS or found[-1].endswith("seg")):
         found.pop()
         kind = "label map"
-    if found and found[0] in _FIRST:
+    if found and found[0] in _FIRST and found[1:2] != ["free"]:
         found, kind = found[1:], "label map"
     return Name(kind=kind, rest=" ".join([*found, *numbers]))
 
@@ -77,8 +81,18 @@ def is_label_folder(name: str) -> bool:
 
 
 def is_image_folder(name: str) -> bool:
-    """Return whether a folder of this name holds images of many subjects: images, imagesTr, img, scans."""
+    """Return whether a folder of this name holds images of many subjects: images, imagesTr, img, CT_scans."""
     return _IMAGE_FOLDERS.fullmatch(name.lower()) is not None
+
+
+def is_shelf(name: str) -> bool:
+    """Return whether a folder of this name, directly in a domain, holds many subjects: CT, training, rawdata."""
+    return is_kind_folder(name) or _SIDES.fullmatch(name.lower()) is not None
+
+
+def is_kind_folder(name: str) -> bool:
+    """Return whether it is one whose subjects another folder may hold too: CT beside GT, rawdata beside derivatives."""
+    return _KINDS.fullmatch(name.lower()) is not None
 
 
 def plain(stem: str) -> str:

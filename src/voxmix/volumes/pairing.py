@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxmix.volumes.masks import is_image_folder, is_label_folder, plain, read_name, words
+from voxmix.volumes.masks import is_image_folder, is_kind_folder, is_label_folder, plain, read_name, words
 
 NO_IMAGE = "label map without its image"
 NO_ONE_IMAGE = "label map: no scan, and not clearly the label map of one image"
+DERIVED = "tissue map or deformation of SPM or CAT: no scan"
+_SPM = re.compile(r"(?:s?m?w?r?[cp][0-6]|i?y_|u_rc1)(\D.*)")
 PROBABILITY = "probability map: no scan, and no label map"
 
 
@@ -23,8 +25,9 @@ class File:
 
     @property
     def home(self) -> tuple[str, ...]:
-        """The folders on the way without those that only say images or labels."""
-        return tuple(name for name in self.within if not (is_image_folder(name) or is_label_folder(name)))
+        """The folders on the way without those that only say images or labels, or CT beside GT."""
+        said = tuple(name for name in self.within if not (is_image_folder(name) or is_label_folder(name)))
+        return said[1:] if said and said[0] == self.within[0] and is_kind_folder(said[0]) else said
 
     @property
     def kind(self) -> str:
@@ -50,7 +53,7 @@ def pair(files: Sequence[File]) -> Pairing:
     label map beside the only image and its name holds nothing else than the beginning of the image's. Of several that
     fit, ``<image>_seg`` is taken; without one, none is.
     """
-    images = [f for f in files if not f.kind]
+    images, derived = _without_derived([f for f in files if not f.kind])
     maps = [f for f in files if f.kind == "label map"]
     by_name: dict[tuple[tuple[str, ...], str], list[File]] = defaultdict(list)
     at: dict[tuple[str, ...], list[File]] = defaultdict(list)
@@ -77,10 +80,24 @@ def pair(files: Sequence[File]) -> Pairing:
     used = set(labels.values())
     people = {image.home[:1] for image in images}
     others = [(f.path, PROBABILITY) for f in files if f.kind == "probability map"]
+    others += [(f.path, DERIVED) for f in derived]
     others += [
         (f.path, NO_ONE_IMAGE if f.home[:1] in people else NO_IMAGE) for f in maps if f.path not in used
     ]
     return Pairing(images=tuple(images), labels=labels, others=tuple(others))
+
+
+def _without_derived(images: list[File]) -> tuple[list[File], list[File]]:
+    """Return images, and the tissue maps and deformations of SPM and CAT (c1T1, mwp2T1, y_T1) of images beside them."""
+    stems: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for image in images:
+        stems[image.home[:1]].add(image.stem)
+
+    def derived(image: File) -> bool:
+        match = _SPM.fullmatch(image.stem)
+        return match is not None and match[1] in stems[image.home[:1]]
+
+    return [f for f in images if not derived(f)], [f for f in images if derived(f)]
 
 
 def without_channel(stem: str) -> str:
@@ -105,8 +122,8 @@ def _fits(
         names.insert(0, " ".join(words(one.stem)))
     for name in names:
         found = by_name.get((one.home, name), [])
-        if found:
-            return found
+        if found:  # Channels lie in one folder; the same name in two is no one image.
+            return found if len({image.path.parent for image in found}) == 1 else []
     if not alone or len(near) != 1:
         return []
     counted = rest.isdecimal() and bool(one.home)  # Segmentation_1 in the folder of one scan.

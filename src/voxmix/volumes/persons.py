@@ -22,7 +22,7 @@ _CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]")
 
 STANDARDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("BIDS", re.compile(r"(sub-[0-9A-Za-z]+)_ses-[0-9A-Za-z]+(?:_.*)?")),
-    ("OASIS", re.compile(r"(OAS\d_\d{4,5})_MR\d+(?:_.*)?")),
+    ("OASIS", re.compile(r"(OAS\d_?\d{4,5})_(?:MR\d+|[0-9A-Za-z]+_d\d{4})(?:_.*)?")),
 )
 """Published ways of naming sessions: the first group is the person."""
 
@@ -32,12 +32,13 @@ _SESSION_WORDS = (
 )
 _OTHER_WORDS = (
     "baseline|bl|followup|follow-up|fu|pre|post|preop|postop|before|after|early|late|arterial|venous|portal|delayed|"
-    "native|repeat|rescan|retest|left|right|lt|rt|l|r"
+    "native|repeat|rescan|retest|left|right|lt|rt|l|r|insp|exp|inspiration|expiration|inhale|exhale|ibhct|ebhct|"
+    "ax|axial|sag|sagittal|cor|coronal|contrast|plain|nc|ce|до|после"
 )
 _MODALITIES = (
     "T1|T1w|T1c|T1ce|T1gd|T1n|T2|T2w|T2f|FLAIR|PD|PDw|DWI|ADC|SWI|CT|CTA|PET|PT|MR|MRI|CBCT|INV1|INV2"
 )
-_DATE = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d"
+_DATE = r"(?:(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d|[0-3]\d[-_.][01]\d[-_.](?:19|20)\d\d)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +60,11 @@ _ROWS = (
     _Row(ending=rf"{_SEP}(?:{_SESSION_WORDS}){_SEP}?\d{{1,4}}(?:{_SEP}.*)?"),
     _Row(ending=rf"{_SEP}(?:mr|ct|pet|t|v|s|scan|exam|study|acq|run){_SEP}?\d{{1,3}}", person=_NUMBERED),
     _Row(ending=rf"{_SEP}{_DATE}", person=_NUMBERED),
+    _Row(ending=rf"{_SEP}i\d{{2,8}}", person=_NUMBERED),
     _Row(ending=rf"{_SEP}(?:{_OTHER_WORDS})\d{{0,2}}"),
     _Row(ending=rf"{_SEP}(?:{_MODALITIES.lower()})"),
     _Row(ending=r"[-_ ]\d{1,3}", person=_NUMBERED, most=12),
-    _Row(ending=rf"{_SEP}?[a-f]", person=_NUMBERED, most=6),
+    _Row(ending=rf"{_SEP}?[a-flr]", person=_NUMBERED, most=6),
 )
 _DATE_OR_UID = re.compile(rf"{_DATE}|[\d.]*\.[\d.]*\.[\d.]*\.[\d.]*")
 _MODALITY = re.compile(rf"(?:.*{_SEP})?(?:{_MODALITIES.lower()}|3d|2d|\dt)")

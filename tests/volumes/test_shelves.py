@@ -1,0 +1,78 @@
+"""Folders inside a domain that hold many subjects, maps derived from an image, and more names of sessions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from voxmix.volumes.layouts import read_folder
+from voxmix.volumes.persons import STANDARDS, propose
+
+
+def _domain(root: Path, names: Sequence[str]) -> Path:
+    for name in names:
+        path = root / "ABD-CT" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("CT/{s}.nii.gz", "GT/{s}.nii.gz"),
+        ("CT_images/{s}.nii.gz", "CT_masks/{s}.nii.gz"),
+        ("averaged-training-images/{s}.nii.gz", "averaged-training-labels/{s}.nii.gz"),
+        ("training/{s}/image.nii.gz", "training/{s}/label.nii.gz"),
+        ("rawdata/{s}/{s}_ct.nii.gz", "derivatives/{s}/{s}_seg.nii.gz"),
+    ],
+)
+def test_a_folder_of_many_subjects_is_no_subject(tmp_path: Path, image: str, label: str) -> None:
+    people = ("p1", "p2", "p3")
+    root = _domain(tmp_path, [name.format(s=who) for who in people for name in (image, label)])
+    manifest = read_folder(root)
+    assert {record.subject for record in manifest.records} == set(people)
+    for record in manifest.records:
+        assert record.label == root / "ABD-CT" / label.format(s=record.subject)
+
+
+def test_predictions_and_structures_are_label_maps(tmp_path: Path) -> None:
+    folders = ("predictions", "labelsPr", "labelsTs_pred", "inferTs", "structures")
+    root = _domain(tmp_path, ["imagesTs/p1_0000.nii.gz", *(f"{folder}/p1.nii.gz" for folder in folders)])
+    assert [record.path.name for record in read_folder(root).records] == ["p1_0000.nii.gz"]
+
+
+def test_the_label_map_of_one_side_is_not_given_to_its_namesake_on_the_other(tmp_path: Path) -> None:
+    root = _domain(tmp_path, ["training/1/image.nii.gz", "training/1/label.nii.gz", "test/1/image.nii.gz"])
+    labels = {record.path.parent.parent.name: record.label for record in read_folder(root).records}
+    assert labels["test"] is None
+    assert labels["training"] is not None
+    root = _domain(tmp_path / "b", ["imagesTr/1.nii.gz", "imagesTs/1.nii.gz", "labelsTr/1.nii.gz"])
+    assert all(record.label is None for record in read_folder(root).records)
+
+
+def test_tissue_maps_of_spm_are_no_scans(tmp_path: Path) -> None:
+    kept = ("T1", "mT1", "c1_left", "p01")
+    maps = ("c1T1", "rc2T1", "mwc3T1", "y_T1", "iy_T1", "mri/p0T1", "mri/mwp1T1")
+    root = _domain(tmp_path, [f"s1/{name}.nii" for name in (*kept, *maps)])
+    manifest = read_folder(root)
+    assert {record.path.stem for record in manifest.records} == set(kept)
+    assert len(manifest.set_aside) == len(maps)
+
+
+def test_label_free_is_a_word_of_its_own(tmp_path: Path) -> None:
+    assert len(read_folder(_domain(tmp_path, ["label-free_p1.nii.gz"])).records) == 1
+
+
+@pytest.mark.parametrize(
+    "endings", [("_I123", "_I456"), ("_02.01.2019", "_04.03.2020"), ("L", "R"), ("_insp", "_exp")]
+)
+def test_more_names_of_sessions(endings: tuple[str, str]) -> None:
+    proposal = propose([[f"pat{i:02d}{ending}" for i in range(1, 5) for ending in endings]])
+    assert proposal is not None
+    assert len(set(proposal.persons.values())) == 4
+
+
+def test_sessions_of_oasis_3() -> None:
+    found = [pattern.fullmatch("OAS30001_MR_d0129") for _, pattern in STANDARDS]
+    assert [match[1] for match in found if match] == ["OAS30001"]
