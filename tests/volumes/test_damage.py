@@ -1,5 +1,6 @@
 """Damage that the libraries below do not notice: packed voxels that are not what was packed."""
 
+import bz2
 import zlib
 from pathlib import Path
 
@@ -70,4 +71,11 @@ def test_voxels_of_a_type_that_is_not_read_are_named_so(tmp_path: Path) -> None:
     data[70:72] = b"\1\0"
     path.write_bytes(data)
     with pytest.raises(UnreadableVolumeError, match="voxels of a type"):
+        read_volume(path)
+
+
+def test_what_is_packed_otherwise_is_named_by_path_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.bz2"
+    path.write_bytes(bz2.compress(b"voxels"))
+    with pytest.raises(UnreadableVolumeError, match="packed by bzip2"):
         read_volume(path)

@@ -87,6 +87,11 @@ def _kind(start: bytes, path: Path) -> Kind:
     return "meta" if split_suffix(path.name)[1] in (".mha", ".mhd") else "other"
 
 
+def is_foreign(head: Head) -> bool:
+    """Return whether bytes that no reader knows are those of a packing or of a stand-in."""
+    return any(head.start.startswith(magic) for magic, _ in _FOREIGN if magic != b"<")
+
+
 def refuse_foreign(head: Head) -> None:
     """Say what a file of no kind that is read seems to be.
 

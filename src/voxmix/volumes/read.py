@@ -14,7 +14,7 @@ from voxmix.volumes.detached import header_of
 from voxmix.volumes.dicom import read_dicom
 from voxmix.volumes.itk import KINDS as ITK
 from voxmix.volumes.itk import read_itk
-from voxmix.volumes.kinds import Head, look, refuse_foreign
+from voxmix.volumes.kinds import Head, is_foreign, look, refuse_foreign
 from voxmix.volumes.layouts import ZIP_SUFFIX, is_dicom, split_suffix
 from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.nifti import KINDS as NIFTI
@@ -149,7 +149,7 @@ def _dispatch(path: Path, *, volume: int | None, series: str, max_voxels: int, d
         raise UnreadableVolumeError("a DICOM series was asked for, and this is no DICOM")
     path = header_of(path)
     head = look(path)
-    if head.kind == "other" and suffix:
+    if head.kind == "other" and (suffix or is_foreign(head)):
         refuse_foreign(head)
     reader: Callable[..., Volume] = _READERS.get(head.kind, read_itk)
     return reader(path, head, volume=volume, max_voxels=max_voxels, dtype=dtype)
