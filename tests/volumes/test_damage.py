@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from voxmix.volumes.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
@@ -78,4 +79,13 @@ def test_what_is_packed_otherwise_is_named_by_path_too(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.bz2"
     path.write_bytes(bz2.compress(b"voxels"))
     with pytest.raises(UnreadableVolumeError, match="packed by bzip2"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd"])
+def test_voxels_that_are_cut_off_are_called_so(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), False)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UnreadableVolumeError, match="truncated or damaged"):
         read_volume(path)

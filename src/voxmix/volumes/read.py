@@ -158,10 +158,14 @@ def _dispatch(path: Path, *, volume: int | None, series: str, max_voxels: int, d
 def _reason(error: Exception) -> str:
     """Return what an error of a reader means, without its text: that may hold a path or a name."""
     text = str(error).lower()
-    if re.search(r"end of file|eof|expected \d+ bytes|not enough|too short|incomplete|truncat", text):
+    if re.search(
+        r"end of file|eof|expected \d+ bytes|not enough|too short|incomplete|truncat|fread got only", text
+    ):
         return "truncated or damaged: the file ends too early"
     if re.search(r"crc|decompress|zlib|gzip|invalid (block|stored|distance|code)|data error", text):
         return "damaged: it cannot be unpacked"
+    if re.search(r"metaimageio\(.*file cannot be read", text):
+        return "truncated or damaged: its voxels cannot be read"
     if re.search(r"not (recognized|supported|available)", text):
         return "voxels of a type, or packed in a way, that is not read"
     return f"cannot be read ({type(error).__name__})"
