@@ -227,8 +227,8 @@ def test_nnunet_lists_as_people_write_them(
         ("[" * 100_000, r"dataset\.json is not JSON"),
         ('{"numTraining": ' + "9" * 5000 + "}", r"dataset\.json is not JSON"),
         ('{"channel_names": {"CT": "MR"}}', "a name per number"),
-        ('{"dataset": {"a": {"label": "x"}}}', "not as layout 'nnunet' has it"),
-        ('{"dataset": {"a": 3}}', "not as layout 'nnunet' has it"),
+        ('{"dataset": {"a": {"label": "x"}}}', "does not name its images"),
+        ('{"dataset": {"a": 3}}', "does not name its images"),
         ('{"dataset": {}}', "no volumes of layout 'nnunet'"),
     ],
 )

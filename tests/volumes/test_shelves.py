@@ -1,10 +1,13 @@
 """Folders inside a domain that hold many subjects, maps derived from an image, and more names of sessions."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from voxmix.errors import InputError
+from voxmix.volumes.archives import NO_NAMES, read_decathlon, read_nnunet
 from voxmix.volumes.layouts import read_folder
 from voxmix.volumes.persons import STANDARDS, propose
 
@@ -76,3 +79,38 @@ def test_more_names_of_sessions(endings: tuple[str, str]) -> None:
 def test_sessions_of_oasis_3() -> None:
     found = [pattern.fullmatch("OAS30001_MR_d0129") for _, pattern in STANDARDS]
     assert [match[1] for match in found if match] == ["OAS30001"]
+
+
+@pytest.mark.parametrize(
+    "names", [("{s}",), ("{s}_t1", "{s}_t1ce", "{s}_flair"), ("func/{s}_bold", "dwi/{s}_dwi")]
+)
+def test_a_folder_per_subject_is_asked_about_where_files_repeat_its_name(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for who in ("p1", "p2", "p3"):
+        for name in names:
+            path = tmp_path / who / f"{name.format(s=who)}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    with pytest.raises(InputError, match="folder per subject"):
+        read_folder(tmp_path)
+
+
+def test_entries_that_name_no_image_do_not_stop_a_list(tmp_path: Path) -> None:
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "imagesTr" / "a.nii.gz").write_bytes(b"")
+    good = {"image": "imagesTr/a.nii.gz"}
+    odd = [5, None, [], {"image": 5}, {"image": ""}, {"label": "x.nii.gz"}, {"image": ["a", 7]}]
+    listed = {"name": "x", "modality": {"0": "CT"}, "training": [good, *odd, {"image": "y" * 5000}]}
+    (tmp_path / "dataset.json").write_text(json.dumps(listed))
+    manifest = read_decathlon(tmp_path)
+    assert len(manifest.records) == 1
+    assert [item.reason for item in manifest.set_aside].count(NO_NAMES) == len(odd)
+    listed = {
+        "channel_names": {"0": "CT"},
+        "dataset": {"a": {"images": "imagesTr/a.nii.gz"}, "b": 5, "c": {}},
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(listed))
+    manifest = read_nnunet(tmp_path)
+    assert len(manifest.records) == 1
+    assert [item.reason for item in manifest.set_aside] == [NO_NAMES, NO_NAMES]

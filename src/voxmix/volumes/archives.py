@@ -51,20 +51,25 @@ def gather(records: Iterator[VolumeRecord | SetAside]) -> Manifest:
     for item in records:
         if isinstance(item, SetAside):
             lost.append(item)
-        elif not item.path.exists():
-            reason = NOT_THERE if item.path.is_symlink() else "no such file"
+        elif not os.path.exists(item.path):
+            reason = NOT_THERE if os.path.islink(item.path) else "no such file"
             lost.append(SetAside(path=item.path, domain=item.domain, reason=reason))
         else:
             kept.append(item)
+    if lost and not kept:
+        raise InputError(
+            f"no volumes that can be used: {len(lost)} set aside, first because: {lost[0].reason}"
+        )
     return Manifest(records=tuple(kept), set_aside=tuple(lost))
 
 
+NO_NAMES = "an entry of dataset.json that does not name its images"
 NO_LABEL = "label map: no such file"
 
 
 def existing(path: Path) -> Path | None:
     """Return the path of a label map if there is one."""
-    return path if path.exists() else None
+    return path if os.path.exists(path) else None
 
 
 _SCANS = {"T1w": "T1", "T2w": "T2", "FLAIR": "FLAIR", "PDw": "PD", "T2starw": "T2STAR", "inplaneT1": "T1",
@@ -171,12 +176,16 @@ def _nnunet_listed(
     outside = 0
     for case, entry in listed.items():
         label, inside = None, True
+        texts = _texts(entry.get("images")) if isinstance(entry, dict) else []
+        if not texts:
+            yield SetAside(path=root / "dataset.json", domain=domain("0000"), reason=NO_NAMES)
+            continue
         if isinstance(entry.get("label"), str):
             label, inside = _anywhere(root, entry["label"])
         outside += not inside
-        if label is not None and not label.exists():
+        if label is not None and existing(label) is None:
             yield SetAside(path=label, domain=domain("0000"), reason=NO_LABEL)
-        for index, given in enumerate(entry["images"]):
+        for index, given in enumerate(texts):
             path, inside = _anywhere(root, given)
             outside += not inside
             yield VolumeRecord(
@@ -192,6 +201,12 @@ def _nnunet_listed(
             VoxmixWarning,
             stacklevel=2,
         )
+
+
+def _texts(given: Any) -> list[str]:
+    """Return the names of files that an entry gives, one or a list; none where anything else stands among them."""
+    texts = given if isinstance(given, list) else [given]
+    return texts if all(isinstance(text, str) and text for text in texts) else []
 
 
 def _anywhere(root: Path, given: str) -> tuple[Path, bool]:
@@ -252,16 +267,21 @@ def read_decathlon(root: Path) -> Manifest:
 def _decathlon_entry(
     root: Path, entry: Any, name: Any, modality: Mapping[int, str]
 ) -> Iterator[VolumeRecord | SetAside]:
-    given, label = (entry["image"], entry.get("label")) if isinstance(entry, dict) else (entry, None)
+    given, label = (entry.get("image"), entry.get("label")) if isinstance(entry, dict) else (entry, None)
+    texts = _texts(given)
+    if not texts or 1 < len(texts) < len(modality):
+        domain = safe_name(f"{name}-{next(iter(modality.values()))}")
+        yield SetAside(path=root / "dataset.json", domain=domain, reason=NO_NAMES)
+        return
     labeled = below(root, label) if isinstance(label, str) else None
-    files = [below(root, text) for text in (given if isinstance(given, list) else [given])]
+    files = [below(root, text) for text in texts]
     for index, kind in modality.items():
         path = files[index] if len(files) > 1 else files[0]
         domain, stem = safe_name(f"{name}-{kind}"), split_suffix(path.name)[0]
         if is_junk(path.name):
             yield SetAside(path=path, domain=domain, reason="a file that a system left, no volume")
             continue
-        if labeled is not None and not labeled.exists():
+        if labeled is not None and existing(labeled) is None:
             yield SetAside(path=labeled, domain=domain, reason=NO_LABEL)
         yield VolumeRecord(
             path=path,

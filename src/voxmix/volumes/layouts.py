@@ -48,7 +48,7 @@ _JUNK = frozenset(
 
 _PLAIN = word_set(
     "ct cbct mr mri pet pt us t1 t1w t1n t1c t1ce t1gd t2 t2w t2f t2star pd flair dwi adc swi image images img imaging "
-    "scan volume vol data orig norm nu brain anat dicom dcm series input suv"
+    "scan volume vol data orig norm nu brain anat func fmap perf dicom dcm series input suv"
 )
 """Words that name no one: a file called so is one of a subject's, not a subject."""
 
@@ -210,7 +210,9 @@ def _refuse_subjects(folder: Path, records: list[VolumeRecord]) -> None:
     for record in records:
         subjects.setdefault(record.domain, set()).add(record.subject)
     shared, count = Counter(map(frozenset, subjects.values())).most_common(1)[0]
-    plain_names = [name for name, found in subjects.items() if all(map(_is_plain, found))]
+    plain_names = [
+        name for name, found in subjects.items() if all(_is_plain(one.removeprefix(name)) for one in found)
+    ]
     alike = count if len(shared) == 1 and len(subjects) > 2 else 0
     many = max(alike, len(plain_names))
     if len(subjects) < 2 or many < _NEARLY_ALL * len(subjects) or all(map(_names_modality, subjects)):
@@ -224,7 +226,7 @@ def _refuse_subjects(folder: Path, records: list[VolumeRecord]) -> None:
 
 
 def _is_plain(subject: str) -> bool:
-    return all(word in _PLAIN for word in re.split(r"[\W_]+", subject.lower()))
+    return all(not word or word in _PLAIN for word in re.split(r"[\W_]+", subject.lower()))
 
 
 def _names_modality(domain: str) -> bool:
