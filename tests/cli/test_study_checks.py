@@ -1,6 +1,7 @@
 """What cannot work in a study is said before anything is computed; options and arguments of the wrong kind get a sentence."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from voxmix.errors import InputError
 from voxmix.store import Study
 from voxmix.store.config import parse_yaml, read_config, write_config
 from voxmix.store.presets import preset
+
+
+LIGHT = find_spec("torch") is None
 
 
 @pytest.fixture
@@ -75,6 +79,8 @@ def test_what_cannot_work_is_said_by_every_verb(study: Path, section: str, value
         ["prepare"],
     ):
         code, told = voxmix(*verb, study)
+        if LIGHT and "is not installed" in told:
+            continue
         assert code == 2
         assert says in told, verb
     assert not (study / "runs").exists()
@@ -192,6 +198,8 @@ def test_what_is_no_study_gets_a_sentence(tmp_path: Path, verb: list, kind: str)
     code, told = voxmix(*verb, path)
     assert code in (1, 2)
     assert "error:" in told
+    if LIGHT and "is not installed" in told:
+        pytest.skip("this verb asks for torch first, and torch is not installed")
     assert str(path.name) in told.replace("\n", "")
 
 
