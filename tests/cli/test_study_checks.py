@@ -14,7 +14,6 @@ from voxmix.store import Study
 from voxmix.store.config import parse_yaml, read_config, write_config
 from voxmix.store.presets import preset
 
-
 LIGHT = find_spec("torch") is None
 
 

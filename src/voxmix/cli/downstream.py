@@ -63,6 +63,9 @@ def finetune(
 
       voxmix finetune mystudy --task my-organs --init transfer-aware --frozen
     """
+    from voxmix._optional import require
+
+    require("torch", extra="train")
     from voxmix.downstream import study as downstream
 
     opened = open_study(study)
