@@ -186,6 +186,14 @@ def test_other_units_of_losses_budgets_and_seeds_are_named():
         domains=table.domains, run=table.run, target=table.target, budget=budget, **columns
     )
     assert "D1 was trained alone at 1 to 5 draws" in said(thousands)
+    few = np.isin(table.run, table.run[0])
+    budget = np.where(few, table.budget * 1000, table.budget)
+    one_run = MeasurementTable(
+        domains=table.domains, run=table.run, target=table.target, budget=budget, **columns
+    )
+    assert f"no run lies between 5,000 and 800,000 draws: if the budgets of {table.run[0]} are" in said(
+        one_run
+    )
 
 
 def test_swapped_targets_and_copied_runs_are_named():

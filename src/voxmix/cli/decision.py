@@ -21,7 +21,7 @@ def plan(
     loss: Annotated[list[str], typer.Option(help="DOMAIN=LOSS to reach; repeat.")],
     min_weight: Annotated[float, typer.Option(help="Least share of any domain.")] = 0.05,
     max_weight: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE at most; repeat.")] = None,
-    fix: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE exactly; repeat.")] = None,
+    fix: Annotated[PairOption, typer.Option("--fix", "--fixed", help="DOMAIN=SHARE exactly; repeat.")] = None,
     cost: Annotated[PairOption, typer.Option(help="DOMAIN=PRICE of a draw, 1 elsewhere; repeat.")] = None,
     law_name: LawName = None,
     as_json: JsonOption = False,

@@ -252,7 +252,7 @@ def allocate(
     budget: Annotated[int | None, typer.Option(help="Volume draws to allocate.")] = None,
     min_weight: Annotated[float | None, typer.Option(help="Least share of any domain; default 0.05.")] = None,
     max_weight: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE at most; repeat.")] = None,
-    fix: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE exactly; repeat.")] = None,
+    fix: Annotated[PairOption, typer.Option("--fix", "--fixed", help="DOMAIN=SHARE exactly; repeat.")] = None,
     volumes: Annotated[PairOption, typer.Option(help="DOMAIN=N volumes that exist; repeat.")] = None,
     max_epochs: Annotated[float | None, typer.Option(help="Most draws of each volume.")] = None,
     cost: Annotated[PairOption, typer.Option(help="DOMAIN=PRICE of a draw, 1 elsewhere; repeat.")] = None,

@@ -15,6 +15,7 @@ from voxmix.measurement import MeasurementTable
 
 _LOUD = 30.0  # targets of one study differ tenfold
 _UNITS = 20.0  # budgets of one source against all others
+_GAP = 30.0  # between one budget and the next; grids of budgets step by 2 to 10
 _EPOCHS = 10.0  # draws; a run takes hundreds
 _SWAPPED = 1.2  # each of two domains beats the other's own data by so much, at every budget
 _SEEDS = 3.0
@@ -26,6 +27,7 @@ def oddities(table: MeasurementTable, cells: Cells) -> tuple[str, ...]:
     return (
         *_rising(cells),
         *_units_of_budgets(table),
+        *_gap_in_budgets(table),
         *_units_of_losses(cells),
         *_seeds(table),
         *_swapped(cells),
@@ -68,6 +70,20 @@ def _units_of_budgets(table: MeasurementTable) -> list[str]:
                 "thousands, epochs or steps, write volume draws everywhere"
             )
     return found if len(ranges) > 2 else found[:1]
+
+
+def _gap_in_budgets(table: MeasurementTable) -> list[str]:
+    budgets = np.unique(table.budget)
+    ratio = budgets[1:] / budgets[:-1]
+    if not len(ratio) or ratio.max() < _GAP:
+        return []
+    at = int(ratio.argmax())
+    names = dict.fromkeys(run for run, b in zip(table.run, table.budget, strict=True) if b > budgets[at])
+    shown = ", ".join(list(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return [
+        f"no run lies between {budgets[at]:,.0f} and {budgets[at + 1]:,.0f} draws: if the budgets of {shown} are in another "
+        "unit, bring all to one"
+    ]
 
 
 def _units_of_losses(cells: Cells) -> list[str]:
