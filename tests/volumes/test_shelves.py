@@ -114,3 +114,16 @@ def test_entries_that_name_no_image_do_not_stop_a_list(tmp_path: Path) -> None:
     manifest = read_nnunet(tmp_path)
     assert len(manifest.records) == 1
     assert [item.reason for item in manifest.set_aside] == [NO_NAMES, NO_NAMES]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [("images", "labels"), ("CT", "GT"), ("scans", "Segmentations")]
+)
+def test_label_maps_in_a_folder_of_their_own_are_no_domain(tmp_path: Path, images: str, labels: str) -> None:
+    for folder in (images, labels):
+        (tmp_path / folder).mkdir()
+        for who in ("a", "b"):
+            (tmp_path / folder / f"{who}.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=f"{labels} is called as folders of label maps are"):
+        read_folder(tmp_path)
+    assert read_folder(tmp_path, exclude=[labels]).domains == (images,)

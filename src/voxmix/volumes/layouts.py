@@ -106,6 +106,7 @@ def read_folder(folder: Path, *, exclude: Collection[str] = ()) -> Manifest:
         loose = sum(1 for path in folder.iterdir() if split_suffix(path.name)[1])
         found = f"{loose} volumes lie in it directly" if loose else "it has no folders"
         raise InputError(f"no domains in {folder}: {found}; make one folder per domain, such as ABD-CT")
+    _refuse_label_folders(folder, domains)
     records: list[VolumeRecord] = []
     set_aside: list[SetAside] = []
     empty: list[Path] = []
@@ -121,6 +122,17 @@ def read_folder(folder: Path, *, exclude: Collection[str] = ()) -> Manifest:
     _refuse_subjects(folder, records)
     set_aside.extend(SetAside(path=path, domain=path.name, reason=NO_VOLUMES) for path in empty)
     return join_standards(Manifest(records=tuple(records), set_aside=tuple(set_aside)))
+
+
+def _refuse_label_folders(folder: Path, domains: list[Path]) -> None:
+    """Ask about folders that are called as label maps are: they belong to the images of a domain, and are none."""
+    labels = [path.name for path in domains if is_label_folder(path.name)]
+    if labels:
+        raise InputError(
+            f"{folder} should hold a folder per domain, and {labels[0]} is called as folders of label maps are; put images "
+            f"and label maps below one folder that is named after their domain (ABD-CT/images, ABD-CT/labels), or leave "
+            f"it out: --exclude {shlex.quote(labels[0])}"
+        )
 
 
 def _first_reason(set_aside: list[SetAside]) -> str:
