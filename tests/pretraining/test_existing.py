@@ -306,10 +306,13 @@ def test_a_training_loss_is_that_of_a_loop_over_draws_patches_and_voxels(name, p
 
     from voxmix.pretraining.batches import Batches, Piece, plan_run
     from voxmix.pretraining.build import build_model
+    from voxmix.pretraining.devices import cluster_environment
 
     spec = replace(padded_spec, model=replace(padded_spec.model, name=name))
     plan = plan_run(spec, spec.budget, cache=padded)
-    batches = Batches(spec, plan, cache=padded, fabric=Fabric(accelerator="cpu", devices=1), rows=8)
+    alone = cluster_environment(ComputeSettings())
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[alone])
+    batches = Batches(spec, plan, cache=padded, fabric=fabric, rows=8)
     batch = batches.read(Piece(first=16, last=24, weight=1.0))
     drawn = draw_parameters(16, 24, model=spec.model, training=spec.training, seed=spec.seed)
     network = build_model(spec.model, domains=2, seed=3)
