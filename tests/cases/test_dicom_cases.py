@@ -1,7 +1,6 @@
 """Every verdict that the headers of the shared DICOM cases state, on the files that their generators write."""
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +11,7 @@ from voxmix.volumes.dicom import list_series
 from voxmix.volumes.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 pytestmark = pytest.mark.shared
-
-
-def make(name: str, folder: Path) -> Path:
-    """Write the files of one generator, and return the folder."""
-    found = sorted(CASES.glob(f"{name}_*.py"))
-    if not found:
-        pytest.skip("the shared cases (../shared/cases) are not on this machine")
-    sys.path.insert(0, str(CASES))
-    try:
-        spec = importlib.util.spec_from_file_location(found[0].stem, found[0])
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.write(folder)
-    finally:
-        sys.path.remove(str(CASES))
-    return folder
 
 
 def check(volume: Volume, *, gain: float = 1.0, offset: float = 0.0, within: float = 0.51) -> None:
@@ -45,44 +25,46 @@ def subjects(folder: Path) -> set[str]:
     return {record.subject for record in Manifest.from_folder(folder).records} - {"good0", "good1", "good2"}
 
 
-def test_case01_names_with_dots(tmp_path: Path) -> None:
-    folder = make("case01", tmp_path)
+def test_case01_names_with_dots(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case01", tmp_path)
     assert subjects(folder) == {"uid", "ge", "ct", "dicom", "plain", "upper"}
     for name in subjects(folder):
         check(read_volume(folder / "MADE-CT" / name))
 
 
-def test_case02_exported_twice(tmp_path: Path) -> None:
-    folder = make("case02", tmp_path)
+def test_case02_exported_twice(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case02", tmp_path)
     for name in ("twice", "some"):
         assert [count for _, count in list_series(folder / "MADE-CT" / name)] == [1]
         check(read_volume(folder / "MADE-CT" / name))
 
 
-def test_case03_instance_numbers_restart(tmp_path: Path) -> None:
-    folder = make("case03", tmp_path)
+def test_case03_instance_numbers_restart(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case03", tmp_path)
     for name in ("two", "names"):
         assert [count for _, count in list_series(folder / "MADE-MR" / name)] == [2]
         for volume in (0, 1):
             check(read_volume(folder / "MADE-MR" / name, volume=volume), offset=300 + 500 * volume)
 
 
-def test_case05_rescale_differs(tmp_path: Path) -> None:
-    folder = make("case05", tmp_path)
+def test_case05_rescale_differs(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case05", tmp_path)
     for name in ("MADE-MR/classic", "MADE-MR/enhanced", "MADE-PET/pet"):
         check(read_volume(folder / name), offset=300, within=1.1)
 
 
-def test_case06_polarity_is_not_mixed_without_a_word(tmp_path: Path) -> None:
-    folder = make("case06", tmp_path) / "MADE-NM"
+def test_case06_polarity_is_not_mixed_without_a_word(
+    write_case: Callable[[str, Path], Path], tmp_path: Path
+) -> None:
+    folder = write_case("case06", tmp_path) / "MADE-NM"
     first, second = read_volume(folder / "monochrome1"), read_volume(folder / "monochrome2")
     check(first, offset=300)
     check(second, offset=301)
     assert any("MONOCHROME1" in note for note in first.notes)
 
 
-def test_case08_suv(tmp_path: Path) -> None:
-    folder = make("case08", tmp_path) / "MADE-PET"
+def test_case08_suv(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case08", tmp_path) / "MADE-PET"
     names = {path.name for path in folder.iterdir()} - {"good0", "good1"}
     assert len(names) == 9
     for name in names:
@@ -91,15 +73,15 @@ def test_case08_suv(tmp_path: Path) -> None:
         assert "into SUV" in volume.notes[0]
 
 
-def test_case09_compressed_and_monochrome1(tmp_path: Path) -> None:
-    folder = make("case09", tmp_path) / "MADE-CT"
+def test_case09_compressed_and_monochrome1(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case09", tmp_path) / "MADE-CT"
     for path in folder.iterdir():
         if path.name not in ("good0", "good1"):
             check(read_volume(path))
 
 
-def test_case10_irregular_stacks(tmp_path: Path) -> None:
-    folder = make("case10", tmp_path) / "MADE-CT"
+def test_case10_irregular_stacks(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case10", tmp_path) / "MADE-CT"
     for name in ("rounding", "ends", "shuffled", "reversed", "tilt", "jitter"):
         check(read_volume(folder / name), within=1.1)
     assert len(list_series(folder / "scout2")) == 2
@@ -113,8 +95,8 @@ def test_case10_irregular_stacks(tmp_path: Path) -> None:
             read_volume(folder / name)
 
 
-def test_case11_odd_files(tmp_path: Path) -> None:
-    folder = make("case11", tmp_path)
+def test_case11_odd_files(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case11", tmp_path)
     for name in ("nopreamble", "extra", "report"):
         check(read_volume(folder / "MADE-CT" / name))
     assert {"nopreamble", "extra", "report"} <= subjects(folder)

@@ -1,7 +1,5 @@
 """Every verdict that the headers of the shared cases of masks, nnU-Net, Decathlon and BIDS state."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,32 +11,15 @@ from voxmix.volumes.audit import audit
 from voxmix.volumes.prepare import prepare
 from voxmix.volumes.sources import read_source
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 pytestmark = pytest.mark.shared
 RECIPE = Recipe(spacing_mm=4.0, min_shape=(8, 8, 8))
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[[str], Path]:
+def write(write_case: Callable[[str, Path], Path], tmp_path: Path) -> Callable[[str], Path]:
     """Return the function from the number of a case to a folder with its files."""
 
-    def made(name: str) -> Path:
-        found = sorted(CASES.glob(f"{name}_*.py"))
-        if not found:
-            pytest.skip("the shared cases (../shared/cases) are not on this machine")
-        sys.path.insert(0, str(CASES))
-        try:
-            spec = importlib.util.spec_from_file_location(found[0].stem, found[0])
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            module.write(tmp_path / "in")
-        finally:
-            sys.path.remove(str(CASES))
-        return tmp_path / "in"
-
-    return made
+    return lambda name: write_case(name, tmp_path / "in")
 
 
 def test_case14_no_mask_becomes_a_scan(write: Callable[[str], Path], tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """Every verdict that the headers of the shared cases of formats and names state, on the files of their generators."""
 
-import importlib.util
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -17,7 +16,6 @@ from voxmix.volumes.prepare import Preparation, prepare
 from voxmix.volumes.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume, axes_in_words
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 LOW, HIGH = -500.0, 500.0
 RECIPE = Recipe(
     spacing_mm=2.0,
@@ -26,24 +24,6 @@ RECIPE = Recipe(
     intensity={"MADE-CT": IntensityRule(kind="window", low=LOW, high=HIGH)},
 )
 pytestmark = pytest.mark.shared
-
-
-def make(name: str, folder: Path) -> Path:
-    """Write the files of one generator, and return the folder of its domain."""
-    found = sorted(CASES.glob(f"{name}_*.py"))
-    if not found:
-        pytest.skip("the shared cases (../shared/cases) are not on this machine")
-    sys.path.insert(0, str(CASES))
-    try:
-        spec = importlib.util.spec_from_file_location(found[0].stem, found[0])
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.write(folder)
-    finally:
-        sys.path.remove(str(CASES))
-    return folder / "MADE-CT"
 
 
 def field_on(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
@@ -75,8 +55,8 @@ def prepared(folder: Path, root: Path) -> tuple[Preparation, dict[str, float]]:
     return done, {volume.key: error for volume, error in zip(done.cache.volumes, errors, strict=True)}
 
 
-def test_case12_headers(tmp_path: Path) -> None:
-    folder = make("case12", tmp_path / "data")
+def test_case12_headers(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case12", tmp_path / "data") / "MADE-CT"
     odd = {"nan", "infs", "noforms", "vector5"}
     for path in sorted(folder.glob("*.nii.gz")):
         name = path.name.removesuffix(".nii.gz")
@@ -102,8 +82,8 @@ def test_case12_headers(tmp_path: Path) -> None:
     assert thin == ["3 slices of 0.4 mm become 1 of 2 mm; the rest of the array is padding"]
 
 
-def test_case13_names_and_packing(tmp_path: Path) -> None:
-    folder = make("case13", tmp_path / "data")
+def test_case13_names_and_packing(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case13", tmp_path / "data") / "MADE-CT"
     done, errors = prepared(folder, tmp_path / "cache")
     lost = {os.fsencode(item.path.name): item.reason for item in done.set_aside}
     assert b"caf\xe9.nii.gz" in lost
@@ -133,8 +113,8 @@ def test_case13_names_and_packing(tmp_path: Path) -> None:
     assert max(errors.values()) < 12
 
 
-def test_case23_other_formats(tmp_path: Path) -> None:
-    folder = make("case23", tmp_path / "data")
+def test_case23_other_formats(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
+    folder = write_case("case23", tmp_path / "data") / "MADE-CT"
     whole = (
         "nrrd_ras",
         "nhdr_gz",

@@ -1,7 +1,6 @@
 """Every verdict that the headers of the shared cases of tables, label maps, tasks and persons state."""
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,29 +15,15 @@ from voxmix.volumes.sources import read_source
 from voxmix.volumes.tables import NOT_HERE, read_table
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 pytestmark = pytest.mark.shared
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(write_case: Callable[[str, Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the files of the generators of this module."""
-    if not CASES.is_dir():
-        pytest.skip("the shared cases (../shared/cases) are not on this machine")
     root = tmp_path_factory.mktemp("cases")
-    sys.path.insert(0, str(CASES))
-    try:
-        for name in ("case17", "case18", "case22", "case26"):
-            path = next(CASES.glob(f"{name}_*.py"))
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            (root / name).mkdir()
-            module.write(root / name)
-    finally:
-        sys.path.remove(str(CASES))
+    for name in ("case17", "case18", "case22", "case26"):
+        write_case(name, root / name)
     return root
 
 

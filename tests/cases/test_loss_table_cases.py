@@ -1,9 +1,8 @@
 """Every table of losses of the shared case 20: right, or named, or refused in words; never a traceback."""
 
-import importlib.util
 import json
 import re
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from typer.testing import CliRunner
 
 from voxmix.cli import app
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 pytestmark = pytest.mark.shared
 
 TAU = np.array([[1, 0.3, 0.1], [0.5, 1, 0.2], [0.15, 0.4, 1.0]])
@@ -64,22 +62,8 @@ def call(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = CASES / "case20_tables_of_losses.py"
-    if not source.is_file():
-        pytest.skip("the shared cases (../shared/cases) are not on this machine")
-    folder = tmp_path_factory.mktemp("case20")
-    sys.path.insert(0, str(CASES))
-    try:
-        spec = importlib.util.spec_from_file_location(source.stem, source)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.write(folder)
-    finally:
-        sys.path.remove(str(CASES))
-    return folder
+def tables(write_case: Callable[[str, Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_case("case20", tmp_path_factory.mktemp("case20"))
 
 
 def test_every_table_has_a_verdict(tables: Path) -> None:
