@@ -45,7 +45,7 @@ def main() -> None:
     for what in ("one loss", "one run, all targets", "all seeds of a cell"):
         for seeds in (1, 2, 3):
             rng = np.random.default_rng(2)
-            cells = [power(rng, what, factor, seeds, options.worlds // 5) for factor in FACTORS]
+            cells = [power(rng, what, factor, seeds, max(1, options.worlds // 5)) for factor in FACTORS]
             print(
                 f"| {what}, {seeds} seeds | "
                 + " | ".join(f"{hit:.0%}, {extra}" for hit, extra in cells)

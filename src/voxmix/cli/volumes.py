@@ -338,7 +338,7 @@ def prepare_outside_study(
     if out is None:
         raise InputError(
             f"{source} is no study: give --out CACHE, the folder for its prepared volumes (or make a study: "
-            f"voxmix init STUDY --data {source})"
+            f"voxmix init STUDY --data {as_argument(source)})"
         )
     with progress_bar("preparing", unit="volumes") as progress:
         return prepare_source(
