@@ -153,6 +153,38 @@ def test_a_limit_in_the_study_file_is_what_its_laws_are_allocated_with(study: Pa
     }
 
 
+def test_options_of_allocate_on_a_study_are_tried_and_its_keys_are_kept(finished_study: Path) -> None:
+    before = {path: path.read_bytes() for path in (finished_study / "allocations").iterdir()}
+    code, told = voxmix(
+        "allocate", finished_study, "--max-weight", "HN-CT=0.2", "--min-weight", "0.1", "--json"
+    )
+    assert code == 0
+    tried = json.loads(told[told.index("{") : told.rindex("}") + 1])
+    assert set(tried) == {
+        "transfer-naive",
+        "transfer-aware",
+    }  # this study has no anchors, so no diversity law
+    assert all(item["weights"]["HN-CT"] <= 0.2 + 1e-9 for item in tried.values())
+    assert {path: path.read_bytes() for path in before} == before
+    changed(finished_study, "allocation", max_weight={"HN-CT": 0.2}, min_weight=0.1)
+    code, told = voxmix("allocate", finished_study, "--json")
+    assert code == 0
+    kept = json.loads(told[told.index("{") : told.rindex("}") + 1])
+    for name, item in tried.items():
+        assert kept[name]["weights"] == item["weights"]
+    assert before != {path: path.read_bytes() for path in before}
+
+
+def test_a_study_answers_where_a_law_is_asked_for(finished_study: Path) -> None:
+    for name in ("naive", "transfer"):
+        by_study = voxmix("structure", finished_study, "--law", name, "--json")
+        assert by_study == voxmix("structure", finished_study / "laws" / f"{name}.json", "--json")
+        assert by_study[0] == 0
+    code, told = voxmix("path", finished_study, "--law", "none")
+    assert code == 2
+    assert "its laws are naive, transfer" in told
+
+
 @pytest.mark.parametrize(
     "verb",
     [

@@ -94,13 +94,13 @@ def plan(
     budget = _least(lambda n: best(n)[0])
     if budget is None:
         raise InputError(
-            f"no budget up to {_LARGEST:g} draws reaches {dict(loss)} under these limits; ask for less, or "
+            f"no budget up to {_LARGEST:g} draws reaches {_in_words(loss)} under these limits; ask for less, or "
             "loosen them"
         )
     weights = best(budget)[1]
     if budget > _ABSURD * law.budget_range[1]:
         raise InputError(
-            f"{dict(loss)} would take about {budget:.0e} draws by this law, {budget / law.budget_range[1]:.0e} times the "
+            f"{_in_words(loss)} would take about {budget:.0e} draws by this law, {budget / law.budget_range[1]:.0e} times the "
             f"largest fitted budget ({law.budget_range[1]:,.0f}): no run tells how losses fall so far out, so this is no "
             "plan; ask for higher losses, or add runs at larger budgets and fit again"
         )
@@ -134,3 +134,7 @@ def _least(ratio: object) -> float | None:
         middle = (low + high) / 2
         low, high = (low, middle) if ratio(float(np.exp(middle))) <= 1 else (middle, high)
     return float(np.exp(high))
+
+
+def _in_words(loss: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} at {value:g}" for name, value in loss.items())
