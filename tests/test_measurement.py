@@ -121,6 +121,15 @@ def test_files_that_are_no_table_are_refused(tmp_path, content):
         MeasurementTable.read(tmp_path / "none.csv")
 
 
+def test_a_table_of_a_spreadsheet_is_read_as_it_writes_it_and_what_is_assumed_is_said(tmp_path):
+    lines = ["sep=;", HEADER.replace(",", ";"), "a;0;500;Schädel;Schädel;0,05"]
+    (tmp_path / "t.csv").write_bytes("\r\n".join(lines).encode("cp1252"))
+    with pytest.warns(VoxmixWarning, match="read as Windows-1252"):
+        table = MeasurementTable.read(tmp_path / "t.csv")
+    assert table.domains == ("Schädel",)
+    assert table.loss.tolist() == [0.05]
+
+
 def test_select_and_concatenate_are_inverse(tmp_path):
     table = MeasurementTable.read(written(tmp_path, [HEADER, *ROWS]))
     half = table.run[0] == np.array(table.run)

@@ -30,18 +30,18 @@ class CsvTable:
     notes: tuple[str, ...] = ()
 
 
-def read_table_text(path: Path, *, give: str) -> str:
-    """Return the text of a table, lines ended by a line feed; ``give`` says in errors what the file should be.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CsvCells:
+    """The header and the rows below it, blank ones too, each with its line of the file; and what was assumed."""
 
-    UTF-8, UTF-16, or else Windows-1252, as old spreadsheets write it.
-
-    Raises:
-        InputError: no such file, a folder, unreadable, or no text.
-    """
-    return _read_text(path, give=give)[0]
+    names: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+    separator: str
+    notes: tuple[str, ...] = ()
 
 
 def _read_text(path: Path, *, give: str) -> tuple[str, tuple[str, ...]]:
+    """Return a file's text, lines ended by a line feed, and what was assumed: UTF-8, UTF-16, or else Windows-1252."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -61,7 +61,9 @@ def _read_text(path: Path, *, give: str) -> tuple[str, tuple[str, ...]]:
             text = data.decode("cp1252")
         except UnicodeDecodeError:
             text = "\0"
-        notes = (f"{path} is not UTF-8 text: it was read as Windows-1252, so look at names with accents",)
+        notes = (
+            f"{path.name} is not UTF-8 text: it was read as Windows-1252, so look at names with accents",
+        )
     if "\0" in text:
         raise InputError(f"{path} is not UTF-8 text; save the table as CSV (UTF-8)")
     return text.replace("\r\n", "\n").replace("\r", "\n"), notes
@@ -78,6 +80,44 @@ def read_csv_rows(path: Path, *, columns: Sequence[str], give: str, any_case: bo
         InputError: no such file, unreadable, no text, no table, a column missing or there twice, a row with more
             cells than the header, or no row.
     """
+    found = read_csv_cells(path, give=give)
+    names = [name.lower() if any_case else name for name in found.names]
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise InputError(f"{path} lacks the columns {missing}; give {give}; found {[n for n in names if n]}")
+    check_once(names, path=path)
+    for line, cells in found.rows:
+        if any(cells[len(names) :]):
+            raise InputError(
+                f"line {line} of {path} has {len(cells)} cells, its header {len(names)}; put quotes around a cell that "
+                f"holds {found.separator!r}"
+            )
+    kept = [
+        (line, cells)
+        for line, cells in found.rows
+        if any(cells) and not (cells[0].startswith("#") and not any(cells[1:]))
+    ]
+    if not kept:
+        raise InputError(f"{path} has no rows; add a line for each volume")
+    return CsvTable(
+        rows=tuple(
+            {name: cells[n] if n < len(cells) else "" for n, name in enumerate(names) if name}
+            for _, cells in kept
+        ),
+        lines=tuple(line for line, _ in kept),
+        notes=found.notes,
+    )
+
+
+def read_csv_cells(path: Path, *, give: str) -> CsvCells:
+    """Return the cells of a table (comma, semicolon, tab or bar) as texts without spaces around them.
+
+    The header is the first line that holds a word and is no comment; an empty file has none. ``give`` says in errors
+    what the file should be.
+
+    Raises:
+        InputError: no such file, unreadable, no text, or quotes that do not end.
+    """
     text, notes = _read_text(path, give=give)
     lines = text.split("\n")
     start = next((n for n, line in enumerate(lines) if _is_header(line)), len(lines))
@@ -88,27 +128,19 @@ def read_csv_rows(path: Path, *, columns: Sequence[str], give: str, any_case: bo
         found = list(_cells("\n".join(lines[start:]), separator, first=start + 1))
     except csv.Error as error:
         raise InputError(f"{path} is not a table: {error}; save it as CSV (UTF-8)") from None
-    names = [name.lower() if any_case else name for name in (found[0][1] if found else [])]
-    _check_names(names, columns, path=path, give=give)
-    for line, cells in found[1:]:
-        if any(cells[len(names) :]):
-            raise InputError(
-                f"line {line} of {path} has {len(cells)} cells, its header {len(names)}; put quotes around a cell that "
-                f"holds {separator!r}"
-            )
-    kept = [
-        (line, cells) for line, cells in found[1:] if not (cells[0].startswith("#") and not any(cells[1:]))
-    ]
-    if not kept:
-        raise InputError(f"{path} has no rows; add a line for each volume")
-    return CsvTable(
-        rows=tuple(
-            {name: cells[n] if n < len(cells) else "" for n, name in enumerate(names) if name}
-            for _, cells in kept
-        ),
-        lines=tuple(line for line, _ in kept),
-        notes=notes,
-    )
+    names = found[0][1] if found else ()
+    return CsvCells(names=names, rows=tuple(found[1:]), separator=separator, notes=notes)
+
+
+def check_once(names: Sequence[str], *, path: Path) -> None:
+    """Check that no column of a table has the name of another.
+
+    Raises:
+        InputError: names the first that has.
+    """
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} has the column {twice!r} twice; keep one")
 
 
 def _is_header(line: str) -> bool:
@@ -117,23 +149,12 @@ def _is_header(line: str) -> bool:
     return bool(bare) and not bare.startswith("#") and not _SEP_LINE.fullmatch(line.strip(" "))
 
 
-def _cells(text: str, separator: str, *, first: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line in which each row that holds a word begins, from ``first``, and its cells."""
+def _cells(text: str, separator: str, *, first: int) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield the line in which each row begins, from ``first``, and its cells."""
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
     )
     before = 0
     for cells in reader:
         line, before = first + before, reader.line_num
-        stripped = [cell.strip() for cell in cells]
-        if any(stripped):
-            yield line, stripped
-
-
-def _check_names(names: list[str], columns: Sequence[str], *, path: Path, give: str) -> None:
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise InputError(f"{path} lacks the columns {missing}; give {give}; found {[n for n in names if n]}")
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"{path} has the column {twice!r} twice; keep one")
+        yield line, tuple(cell.strip() for cell in cells)

@@ -1,6 +1,5 @@
 """Records of a table of losses: from CSV, Parquet or plain rows to checked columns."""
 
-import csv
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from voxmix._csv import read_table_text
+from voxmix._csv import check_once, read_csv_cells
 from voxmix._optional import require
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import Mixture, check_domains
@@ -42,35 +41,33 @@ def read_parquet_records(path: Path) -> list[dict[str, Any]]:
 
 
 def read_csv_records(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a CSV file (comma, semicolon or tab; UTF-8) as records of texts.
+    """Return the rows of a CSV file (:func:`voxmix._csv.read_csv_cells`) as records of texts, blank rows too.
 
     Raises:
-        InputError: no such file, not UTF-8, no header, or a row with more cells than the header.
+        InputError: no such file, no text, no header, or a row with more cells than the header.
+
+    Warns:
+        VoxmixWarning: it is not UTF-8 text; says what it was read as.
     """
-    lines = read_table_text(path, give="a CSV or Parquet file").split("\n")
-    if not lines or not lines[0].strip():
+    table = read_csv_cells(path, give="a CSV or Parquet file")
+    head = table.names
+    if not head:
         raise InputError(f"{path} has no header line; the first line names the columns {list(REQUIRED)}")
-    delimiter = max(",;\t", key=lines[0].count)
-    try:
-        head, *rows = csv.reader(lines, delimiter=delimiter, strict=True)
-    except csv.Error as error:
-        raise InputError(f"{path} is not a CSV table ({error}); save it again as CSV UTF-8") from None
-    head = [name.strip() for name in head]
     if not {name.casefold() for name in head} & {*REQUIRED, "source"}:
         raise InputError(
             f"{path} is not a table of losses: its first line names none of the columns {list(REQUIRED)}"
         )
-    twice = [name for name in dict.fromkeys(head) if name and head.count(name) > 1]
-    if twice:
-        raise InputError(f"{path} has the column {twice[0]!r} twice; keep one")
+    check_once(head, path=path)
+    for note in table.notes:
+        warnings.warn(note, VoxmixWarning, stacklevel=2)
     records: list[dict[str, Any]] = []
-    for number, cells in enumerate(rows, start=1):
-        if len(cells) > len(head) and any(cell.strip() for cell in cells[len(head) :]):
+    for number, (_, cells) in enumerate(table.rows, start=1):
+        if any(cells[len(head) :]):
             raise InputError(
                 f"row {number} of {path} has more cells than the header has columns; fix that line"
             )
-        record = dict(zip(head, cells, strict=False))
-        records.append({name: _number_text(name, cell, delimiter, number) for name, cell in record.items()})
+        record = zip(head, cells, strict=False)
+        records.append({name: _number_text(name, cell, table.separator, number) for name, cell in record})
     return records
 
 
