@@ -136,6 +136,10 @@ def test_a_table_and_the_files_must_meet(dataset: Path, build: Build) -> None:
         "table.csv has a row for a file that is not there": 1,
         "class '2' is none of ['ill', 'well']": 1,
     }
+    (dataset / "table.csv").write_bytes("\n".join(["who,state,größe", *rows[1:]]).encode("cp1252"))
+    told = build(kinds, dataset).notes
+    assert [note for note in told if "read as Windows-1252" in note]
+    assert str(dataset) not in " ".join(told)
     (dataset / "table.csv").write_text("who,state\np1,0\np1,1\n")
     with pytest.raises(InputError, match="p1 two classes"):
         build(kinds, dataset)

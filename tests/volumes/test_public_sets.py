@@ -111,6 +111,10 @@ def test_oasis_orientation_is_put_right(tmp_path: Path) -> None:
     )
     manifest = read_layout("oasis", tmp_path)
     assert [r.category for r in manifest.records] == ["CDR=0", "CDR>0", ""]
+    (tmp_path / "oasis_cross-sectional.csv").write_bytes(  # Saved by an old spreadsheet.
+        "ID;Größe;CDR\nOAS1_0001_MR1;1;0\nOAS1_0001_MR2;1;2\nOAS1_0002_MR1;1;\n".encode("cp1252")
+    )
+    assert read_layout("oasis", tmp_path) == manifest
     assert manifest.subjects("BRAIN-T1") == ("OAS1_0001", "OAS1_0002")
     assert len(manifest.records) == 3
     recipe = Recipe(
@@ -456,6 +460,15 @@ def test_synbrain_classes_are_folders_of_one_domain(tmp_path: Path) -> None:
     }
     assert [(s.domain, s.reason) for s in manifest.set_aside] == [
         ("BRAIN-PET", "files that end in .mnc are not read")
+    ]
+
+
+def test_sessions_of_synbrain_that_a_standard_joins_are_said(tmp_path: Path) -> None:
+    touch(tmp_path, "AD/sub-1_ses-1.nii.gz", "CN/sub-1_ses-2.nii.gz", "CN/s3.nii.gz")
+    manifest = read_layout("synbrain", tmp_path)
+    assert manifest.subjects("BRAIN-PET") == ("s3", "sub-1")
+    assert [note.split(":")[0] for note in manifest.notes] == [
+        "2 subjects are sessions of 1 persons by the names of BIDS"
     ]
 
 

@@ -13,6 +13,7 @@ from voxmix.volumes.layouts import split_suffix
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 from voxmix.volumes.persons import join, propose_persons
 from voxmix.volumes.public_sets import read_layout, read_synbrain
+from voxmix.volumes.sources import rename_domains
 from voxmix.volumes.stacks import part_sizes, stack_classes
 from voxmix.volumes.tables import read_csv
 
@@ -53,8 +54,9 @@ def read_sources(task: Task, data: Path) -> Sources:
         lost = [aside for aside in manifest.set_aside if aside.domain == source]
         notes = manifest.notes
     if task.table is not None:
-        records, more = _join(task, records, task.table, data if data.is_dir() else data.parent)
+        records, more, told = _join(task, records, task.table, data if data.is_dir() else data.parent)
         lost += more
+        notes = (*notes, *told)
     if task.kind == "segmentation":
         lost += [_aside(task, r.path, "no label map") for r in records if r.label is None]
         records = [
@@ -99,10 +101,7 @@ def _manifest(task: Task, data: Path) -> Manifest:
     if task.layout == "class-folders":
         found = read_synbrain(data)
         source = task.source or task.domain
-        return Manifest(
-            records=tuple(replace(record, domain=source) for record in found.records),
-            set_aside=tuple(replace(aside, domain=source) for aside in found.set_aside),
-        )
+        return rename_domains(found, dict.fromkeys(found.domains, source))
     return read_layout(task.layout, data)
 
 
@@ -129,13 +128,13 @@ def _medmnist(task: Task, data: Path) -> tuple[list[VolumeRecord], dict[str, Par
 
 def _join(
     task: Task, records: list[VolumeRecord], table: ClassTable, folder: Path
-) -> tuple[list[VolumeRecord], list[SetAside]]:
-    """Return the records with their class from the table; both kinds of mismatch are set aside.
+) -> tuple[list[VolumeRecord], list[SetAside], tuple[str, ...]]:
+    """Return the records with their class from the table, what is set aside as it matches none, and notes on the table.
 
     A row names its case by the file's path below the folder, the file's name with or without its suffix, a
     folder on the way to it, or the subject, in this order.
     """
-    classes = dict(_rows(below(folder, table.file), table))
+    classes, notes = _classes(below(folder, table.file), table)
     joined: list[VolumeRecord] = []
     lost: list[SetAside] = []
     used: set[str] = set()
@@ -154,7 +153,7 @@ def _join(
         for name in classes
         if name not in used
     ]
-    return joined, lost
+    return joined, lost, notes
 
 
 def _names(record: VolumeRecord, folder: Path) -> Iterator[str]:
@@ -170,12 +169,13 @@ def _names(record: VolumeRecord, folder: Path) -> Iterator[str]:
     yield record.subject
 
 
-def _rows(path: Path, table: ClassTable) -> Iterator[tuple[str, str]]:
+def _classes(path: Path, table: ClassTable) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return name to class as the rows of a table have it, and what was assumed of the table."""
     give = f"a CSV with the columns {table.id} and {table.value}, which give the class of every case"
     seen: dict[str, str] = {}
-    for row in read_csv_rows(path, columns=(table.id, table.value), give=give).rows:
+    found = read_csv_rows(path, columns=(table.id, table.value), give=give)
+    for row in found.rows:
         name, value = row[table.id], row[table.value]
         if seen.setdefault(name, value) != value:
             raise InputError(f"{path} gives {name} two classes: {seen[name]!r} and {value!r}; keep one row")
-        if name:
-            yield name, value
+    return {name: value for name, value in seen.items() if name}, found.notes

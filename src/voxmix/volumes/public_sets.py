@@ -1,12 +1,12 @@
 """The public data sets of the paper, as they unpack, with their traps."""
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from voxmix._csv import read_csv_rows
 from voxmix.errors import InputError
 from voxmix.volumes.archives import gather, read_bids, read_decathlon, read_nnssl, read_nnunet
 from voxmix.volumes.layouts import (
@@ -218,8 +218,10 @@ def read_oasis(root: Path) -> Manifest:
 def _oasis_table(root: Path) -> dict[str, str]:
     """Return session to class, from the table of all sessions where there is one."""
     for path in sorted(root.glob("oasis_cross-sectional*.csv")):
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return {row.get("ID", ""): _dementia(row.get("CDR", "")) for row in csv.DictReader(stream)}
+        table = read_csv_rows(
+            path, columns=("ID", "CDR"), give="the table of OASIS-1 as its publisher has it"
+        )
+        return {row["ID"]: _dementia(row["CDR"]) for row in table.rows}
     return {}
 
 
@@ -232,9 +234,9 @@ def _oasis_rating(path: Path) -> str:
     return _dementia(match[1]) if match else ""
 
 
-def _dementia(rating: str | None) -> str:
+def _dementia(rating: str) -> str:
     try:
-        return "CDR>0" if float(rating or "") > 0 else "CDR=0"
+        return "CDR>0" if float(rating) > 0 else "CDR=0"
     except ValueError:
         return ""
 
@@ -246,7 +248,8 @@ def read_synbrain(root: Path) -> Manifest:
     subject of one name in two classes counts as one person, so that no split can part it.
     """
     found = read_folder(root)
-    return Manifest(
+    return replace(
+        found,
         records=tuple(replace(r, domain="BRAIN-PET", category=r.domain) for r in found.records),
         set_aside=tuple(replace(s, domain="BRAIN-PET") for s in found.set_aside),
     )

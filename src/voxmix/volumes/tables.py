@@ -93,7 +93,7 @@ def _from_rows(rows: Sequence[dict[str, str]], path: Path, *, places: Sequence[s
         if all(aside.reason == NOT_HERE for aside in set_aside):
             here = f"each is {NOT_HERE}: give them as they are here, or relative to {path.parent}"
         raise InputError(f"none of the {len(rows)} files of {path} exists; {here}")
-    notes = (f"{slashed} paths of {path} were read with / in place of \\",) if slashed else ()
+    notes = (f"{slashed} paths of {path.name} were read with / in place of \\",) if slashed else ()
     return Manifest(records=tuple(records), set_aside=tuple(set_aside), notes=notes)
 
 
