@@ -90,7 +90,7 @@ def open_cases(task: Task, root: Path) -> CaseSet:
         InputError: none there, damaged, or of a task that was changed since.
     """
     value = read_versioned(root / CASES_FILE, kind=_KIND, version=_FORMAT)
-    if value["task"] != digest(task.as_dict()):
+    if value.get("task") != digest(task.as_dict()):
         raise InputError(f"the cases in {root} are of task {task.name} as it was before; prepare them again")
     cache = PreparedCache.open(root)
     volumes = {volume.key: volume for volume in cache.volumes}

@@ -11,8 +11,7 @@ from voxmix.volumes.contract import check_preprocessing
 from voxmix.volumes.recipe import Recipe
 
 SCRATCH = "scratch"
-PAPER_INITS = (SCRATCH, "single", "data-proportional", "transfer-aware")
-"""The initializations that the paper's table 3 compares."""
+"""The initialization without a checkpoint."""
 
 _ENCODER = ("crop", "patch", "width", "depth", "heads", "mlp_ratio")
 

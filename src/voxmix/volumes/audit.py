@@ -165,14 +165,19 @@ def _contents(survey: Survey) -> tuple[str, ...]:
     return tuple(digest for digest in (survey.digest, survey.voxels) if digest)
 
 
-def _leaks(surveys: Sequence[Survey]) -> Iterator[Finding]:
-    by_subject: dict[str, set[str]] = defaultdict(set)
-    by_content: dict[str, set[str]] = defaultdict(set)
+def _sides(surveys: Sequence[Survey]) -> tuple[defaultdict[str, set[str]], defaultdict[str, set[str]]]:
+    """Return the sides on which each subject, and each content, is."""
+    by_subject: defaultdict[str, set[str]] = defaultdict(set)
+    by_content: defaultdict[str, set[str]] = defaultdict(set)
     for s in surveys:
-        if s.record.split:
-            by_subject[s.record.subject].add(s.record.split)
-            for content in _contents(s):
-                by_content[content].add(s.record.split)
+        by_subject[s.record.subject].add(s.record.split)
+        for content in _contents(s):
+            by_content[content].add(s.record.split)
+    return by_subject, by_content
+
+
+def _leaks(surveys: Sequence[Survey]) -> Iterator[Finding]:
+    by_subject, by_content = _sides([s for s in surveys if s.record.split])
     for s in surveys:
         if len(by_subject[s.record.subject]) > 1:
             yield _find("leak", s, "its subject is in training and in validation")
@@ -181,19 +186,14 @@ def _leaks(surveys: Sequence[Survey]) -> Iterator[Finding]:
 
 
 def _leaks_between(surveys: Sequence[Survey], others: Sequence[Survey]) -> Iterator[Finding]:
-    by_subject: dict[str, set[str]] = defaultdict(set)
-    by_content: dict[str, set[str]] = defaultdict(set)
-    for s in others:
-        by_subject[s.record.subject].add(s.record.split)
-        for content in _contents(s):
-            by_content[content].add(s.record.split)
+    by_subject, by_content = _sides(others)
     for s in surveys:
         here = s.record.split
-        there = _conflict(here, by_subject.get(s.record.subject, set()))
+        there = _conflict(here, by_subject[s.record.subject])
         if there is not None:
             yield _find("leak", s, f"its subject is {_side(here)} here and {_side(there)} in the other set")
             continue
-        there = _conflict(here, {side for content in _contents(s) for side in by_content.get(content, ())})
+        there = _conflict(here, {side for content in _contents(s) for side in by_content[content]})
         if there is not None:
             yield _find(
                 "leak", s, f"the same content is {_side(here)} here and {_side(there)} in the other set"
@@ -314,7 +314,7 @@ def _modality(domain: str, group: Sequence[Survey]) -> Iterator[Finding]:
         expects_hu = is_ct if s.rule is None else in_hu(s.rule)
         if is_ct and not expects_hu:
             continue
-        if is_ct and s.low > _AIR_HU and s.high - s.low > _LEAST_HU_RANGE and s.low >= 0:
+        if is_ct and s.low >= 0 and s.high - s.low > _LEAST_HU_RANGE:
             yield _find(
                 "modality", s, f"a CT whose lowest values are {s.low:.0f}: is the offset of 1024 HU missing?"
             )

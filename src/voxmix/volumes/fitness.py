@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from voxmix.errors import InputError
-from voxmix.volumes.fields import Edges, padded_share, size_text, smaller_spacing
+from voxmix.volumes.fields import Edges, padded_share, size_text, smaller_spacing, sorted_edges
 from voxmix.volumes.fill import OFFSET, Fill, in_hu
 from voxmix.volumes.intensity import IntensityRule, is_sparse
 from voxmix.volumes.recipe import Recipe
@@ -128,7 +128,7 @@ def share_text(share: float) -> str:
 
 def _padding(fitness: Fitness, fills: Sequence[Fill], recipe: Recipe, crop: int) -> Complaint | None:
     padded = [fill for fill in fills if fill.padding > MUCH_PADDING]
-    small = [_edges(fill, recipe.spacing_mm) for fill in padded]
+    small = [sorted_edges(fill.size, (recipe.spacing_mm,) * 3) for fill in padded]
     if len(small) < _MANY * len(fills) or not small:
         return None
     x, y, z = np.median(small, axis=0).tolist()
@@ -159,11 +159,6 @@ def _unpadded(domain: str, padded: Sequence[Fill], sizes: Sequence[Edges], recip
         f"under recipe: `spacing_mm: {spacing:g}` and `min_shape: [{crop}, {crop}, {crop}]` "
         f"({better:.0%} padding; the spacing is that of all domains), or {exclude}"
     )
-
-
-def _edges(fill: Fill, spacing_mm: float) -> Edges:
-    x, y, z = sorted(n * spacing_mm for n in fill.size)
-    return x, y, z
 
 
 def _offset(fitness: Fitness, fills: Sequence[Fill], rule: IntensityRule) -> Complaint | None:

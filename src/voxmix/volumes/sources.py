@@ -90,7 +90,7 @@ def detect_layout(root: Path) -> str:
         if isinstance(described, dict) and isinstance(described.get("training"), list):
             return "decathlon"
     for layout, pattern in _SIGNS:
-        if any(True for glob in pattern for path in root.glob(glob) if not is_junk(path.name)):
+        if any(not is_junk(path.name) for glob in pattern for path in root.glob(glob)):
             return layout
     return "totalsegmentator" if is_totalsegmentator(root) else "folder"
 
