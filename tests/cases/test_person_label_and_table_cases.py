@@ -9,7 +9,7 @@ import pytest
 from voxmix.errors import InputError
 from voxmix.volumes.labels import compare_grids
 from voxmix.volumes.manifest import Manifest
-from voxmix.volumes.persons import propose_persons, remarks
+from voxmix.volumes.person_proposals import propose_persons, remarks
 from voxmix.volumes.read import read_labels, read_volume
 from voxmix.volumes.sources import read_source
 from voxmix.volumes.tables import NOT_HERE, read_table

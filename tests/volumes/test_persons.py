@@ -9,7 +9,8 @@ from voxmix.domain import check_domain_name
 from voxmix.errors import InputError
 from voxmix.volumes.audit import audit
 from voxmix.volumes.manifest import Manifest, VolumeRecord, one_name
-from voxmix.volumes.persons import compile_pattern, join, propose, propose_persons, remarks, session_names
+from voxmix.volumes.person_proposals import propose, propose_persons, remarks
+from voxmix.volumes.persons import compile_pattern, join, session_names
 
 FOUR, TWO = range(1, 5), range(1, 3)
 PEOPLE = ("smith", "jones", "meyer")

@@ -9,7 +9,8 @@ import pytest
 from voxmix.errors import InputError
 from voxmix.volumes.archives import NO_NAMES, read_decathlon, read_nnunet
 from voxmix.volumes.layouts import read_folder
-from voxmix.volumes.persons import STANDARDS, propose
+from voxmix.volumes.person_proposals import propose
+from voxmix.volumes.persons import STANDARDS
 
 
 def _domain(root: Path, names: Sequence[str]) -> Path:

@@ -148,7 +148,7 @@ def _renames(given: Sequence[str]) -> dict[str, str]:
 
 
 def _manifest_value(found: "Manifest", *, layouts: Sequence[str], out: Path | None) -> dict[str, Any]:
-    from voxmix.volumes.persons import remarks
+    from voxmix.volumes.person_proposals import remarks
 
     return {
         "layouts": list(layouts),
@@ -229,7 +229,7 @@ def audit(
     from voxmix.store.presets import preset
     from voxmix.volumes import Recipe
     from voxmix.volumes.audit import audit as look
-    from voxmix.volumes.persons import remarks
+    from voxmix.volumes.person_proposals import remarks
     from voxmix.volumes.sheets import write_sheets
     from voxmix.volumes.sources import read_source
 

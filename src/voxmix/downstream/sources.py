@@ -11,7 +11,8 @@ from voxmix.errors import InputError
 from voxmix.volumes.archives import below
 from voxmix.volumes.layouts import split_suffix
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
-from voxmix.volumes.persons import join, propose_persons
+from voxmix.volumes.person_proposals import propose_persons
+from voxmix.volumes.persons import join
 from voxmix.volumes.public_sets import read_layout, read_synbrain
 from voxmix.volumes.sources import rename_domains
 from voxmix.volumes.stacks import part_sizes, stack_classes

@@ -18,7 +18,7 @@ from voxmix.volumes.fitness import Fitness, complaints_of, judge_fills
 from voxmix.volumes.intensity import SOFT_TISSUE_WINDOW, rule_from_name
 from voxmix.volumes.manifest import Manifest
 from voxmix.volumes.masks import NO_SCAN
-from voxmix.volumes.persons import propose
+from voxmix.volumes.person_proposals import propose
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.survey import Survey, survey_all
 
@@ -96,7 +96,7 @@ def audit(
 
     - leak: a subject, or the same content, in training and in validation; or in training on one side and held
       out in another manifest, or in one that has no split (only of a manifest that is split);
-    - person: its subject looks like one of several sessions of a person (:mod:`voxmix.volumes.persons`);
+    - person: its subject looks like one of several sessions of a person (:mod:`voxmix.volumes.sessions`);
     - unreadable: the reason for which preparing would set it aside;
     - mask: a label map among the scans, by its voxels (its values are not compared with those of scans);
     - modality: a CT without air or without a range of HU, an MR or PET with values as low as air in CT;

@@ -18,7 +18,7 @@ from voxmix.volumes.beside import Names, claim_salt, keep_names, write_set_aside
 from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume, subject_digest
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
 from voxmix.volumes.outcome import Outcome, prepare_record
-from voxmix.volumes.persons import remarks
+from voxmix.volumes.person_proposals import remarks
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.storage import check_codec
 from voxmix.volumes.survey import Survey
