@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 
+from voxmix._io import read_versioned, write_json
 from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
 from voxmix.volumes.prepare import prepare
@@ -138,6 +141,7 @@ def test_half_written_volume_is_made_anew(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
+from typing import Any
 from voxmix.volumes import Manifest, Recipe
 from voxmix.volumes.prepare import prepare
 
@@ -371,6 +375,26 @@ def test_damaged_cache_is_named_and_mended(tmp_path: Path) -> None:
 def test_open_refuses_what_is_not_a_cache(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no prepared volumes"):
         PreparedCache.open(tmp_path)
+
+
+def test_an_index_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(open_study(write_study(tmp_path / "data")), recipe=RECIPE, root=tmp_path / "cache")
+    reads: list[Path] = []
+
+    def counted(path: Path, **kwargs: Any) -> dict[str, Any]:
+        reads.append(path)
+        return read_versioned(path, **kwargs)
+
+    monkeypatch.setattr("voxmix.volumes.cache.read_versioned", counted)
+    first = PreparedCache.open(tmp_path / "cache")
+    assert PreparedCache.open(tmp_path / "cache") == first
+    assert len(reads) == 1
+    less = replace(first, volumes=first.volumes[1:])
+    write_json(tmp_path / "cache" / "index.json", less.as_dict())
+    assert PreparedCache.open(tmp_path / "cache").volumes == less.volumes
+    (tmp_path / "cache" / "index.json").write_text("{")
+    with pytest.raises(InputError, match="is not JSON"):
+        PreparedCache.open(tmp_path / "cache")
 
 
 def test_too_large_at_the_wanted_spacing_is_set_aside(tmp_path: Path) -> None:
