@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from voxmix.downstream.cases import CaseSet, open_cases
+from voxmix.downstream.cases import CASES_FILE, CaseSet, open_cases
 from voxmix.downstream.split import split_sizes, split_subjects
 from voxmix.downstream.tasks import ClassTable, Task
 from voxmix.errors import InputError
@@ -115,6 +115,20 @@ def test_a_part_that_loses_all_its_cases_is_refused(dataset: Path, task: Task, b
         ).to_filename(path)
     with pytest.raises(InputError, match=r"values of no class: \[9\]"):
         build(task, dataset)
+
+
+@pytest.mark.parametrize(
+    "change", [{"task": None}, {"cases": 3}, {"cases": [{"volume": "gone"}]}, {"notes": None}]
+)
+def test_cases_that_are_damaged_are_named(
+    task: Task, dataset: Path, build: Build, change: dict[str, object]
+) -> None:
+    path = build(task, dataset).cache.root / CASES_FILE
+    value = json.loads(path.read_text())
+    kept = {**value, **change}
+    path.write_text(json.dumps({name: item for name, item in kept.items() if item is not None}))
+    with pytest.raises(InputError, match=r"prepare (them )?again"):
+        open_cases(task, path.parent)
 
 
 def test_a_table_and_the_files_must_meet(dataset: Path, build: Build) -> None:

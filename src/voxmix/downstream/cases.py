@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, Shaped
 
-from voxmix._io import digest, read_versioned, write_json
+from voxmix._io import digest, naming_damage, read_versioned, write_json
 from voxmix.downstream.sources import PARTS, Part
 from voxmix.downstream.tasks import IGNORED, MAX_LABEL, Task
 from voxmix.errors import InputError
@@ -94,7 +94,7 @@ def open_cases(task: Task, root: Path) -> CaseSet:
         raise InputError(f"the cases in {root} are of task {task.name} as it was before; prepare them again")
     cache = PreparedCache.open(root)
     volumes = {volume.key: volume for volume in cache.volumes}
-    try:
+    with naming_damage(root / CASES_FILE, remedy="delete it and prepare again"):
         return CaseSet(
             task=task,
             cache=cache,
@@ -107,8 +107,6 @@ def open_cases(task: Task, root: Path) -> CaseSet:
             set_aside=value["set_aside"],
             overlap=value["overlap"],
         )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{root / CASES_FILE} is damaged ({error!r}); delete it and prepare again") from None
 
 
 def save_cases(found: CaseSet) -> None:

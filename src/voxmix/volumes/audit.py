@@ -3,6 +3,7 @@
 Every file is read once; what is found is judged against the other files of its domain.
 """
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -302,8 +303,6 @@ def _odd_values(domain: str, group: Sequence[Survey]) -> Iterator[Finding]:
 
 
 def _modality(domain: str, group: Sequence[Survey]) -> Iterator[Finding]:
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # A name without a modality is said when the recipe is made.
         is_ct = rule_from_name(domain) == SOFT_TISSUE_WINDOW

@@ -229,7 +229,7 @@ def _refuse_subjects(folder: Path, records: list[VolumeRecord]) -> None:
     many = max(alike, len(plain_names))
     if len(subjects) < 2 or many < _NEARLY_ALL * len(subjects) or all(map(_names_modality, subjects)):
         return
-    names = sorted(set().union(*(subjects[name] for name in (plain_names if plain_names else subjects))))
+    names = sorted(set().union(*(subjects[name] for name in (plain_names or subjects))))
     raise InputError(
         f"{many} of the {len(subjects)} folders of {folder} hold what one subject would ({', '.join(names[:4])}): is "
         f"this a folder per subject? A folder per domain is expected, with the subjects in it. Say which domain it is: "
