@@ -15,7 +15,7 @@ from voxmix.store import checked
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe, VolumeRecord
 from voxmix.volumes.audit import audit
 from voxmix.volumes.fields import GOOD_PADDING, Fields, padded_share, propose, see_fields
-from voxmix.volumes.fill import Fill, find_offset, measure_fill, with_file
+from voxmix.volumes.fill import Fill, find_offset, measure_volume
 from voxmix.volumes.fitness import Fitness, judge_fills, refuse_hopeless
 from voxmix.volumes.intensity import SOFT_TISSUE_WINDOW, Z_SCORE
 from voxmix.volumes.phantoms import write_phantoms
@@ -31,7 +31,7 @@ def fill_of(data: np.ndarray, rule: IntensityRule, *, least: int = 1, spacing: f
     recipe = Recipe(spacing_mm=spacing, min_shape=(least,) * 3, intensity={"X": rule}, crop_foreground=False)
     volume = Volume(data=data.astype(np.float32), affine=np.eye(4))
     array, geometry = prepare_volume(volume, recipe=recipe, domain="X")
-    return with_file(measure_fill(array, geometry), volume, geometry, rule)
+    return measure_volume(array, geometry, volume=volume, rule=rule)
 
 
 def ct(seed: int, *, air: float = 0.3, shape: tuple[int, int, int] = (24, 24, 24)) -> np.ndarray:

@@ -84,12 +84,14 @@ def measure_fill(array: Float16[np.ndarray, "x y z"], geometry: Geometry) -> Fil
     )
 
 
-def with_file(fill: Fill, volume: Volume, geometry: Geometry, rule: IntensityRule) -> Fill:
-    """Return the fill with what the file says: percentiles of its values, voxel size, offset of HU."""
+def measure_volume(
+    array: Float16[np.ndarray, "x y z"], geometry: Geometry, *, volume: Volume, rule: IntensityRule
+) -> Fill:
+    """Return :func:`measure_fill` with what the file says: percentiles of its values, voxel size, offset of HU."""
     sample = sampled(volume.data)
     x, y, z = np.linalg.norm(geometry.ras_affine[:3, :3], axis=0).tolist()
     return replace(
-        fill,
+        measure_fill(array, geometry),
         percentiles=percentiles_of(sample, volume.data),
         voxel_mm=(x, y, z),
         offset=find_offset(sample, rule),

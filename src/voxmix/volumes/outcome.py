@@ -11,7 +11,7 @@ from voxmix._io import atomic_path, digest, file_digest, read_json, write_json
 from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes.cache import volume_key
 from voxmix.volumes.content import content_digest, record_digest
-from voxmix.volumes.fill import Fill, measure_fill, with_file
+from voxmix.volumes.fill import Fill, measure_fill, measure_volume
 from voxmix.volumes.geometry import Box, Geometry, Shape
 from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.manifest import VolumeRecord
@@ -60,7 +60,7 @@ def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: C
             label_map = _check_scan(volume.data, record, recipe)
             array, geometry = prepare_volume(volume, recipe=recipe, domain=record.domain)
             notes = volume.notes
-            made = with_file(measure_fill(array, geometry), volume, geometry, recipe.rule(record.domain))
+            made = measure_volume(array, geometry, volume=volume, rule=recipe.rule(record.domain))
             about = {
                 "geometry": geometry.as_dict(),
                 "notes": list(notes),

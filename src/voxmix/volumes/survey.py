@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.volumes.content import record_digest
-from voxmix.volumes.fill import Fill, measure_fill, percentiles_of, sampled, with_file
+from voxmix.volumes.fill import Fill, measure_volume, percentiles_of, sampled
 from voxmix.volumes.geometry import nearest_ras, resample
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.labels import compare_grids
@@ -125,7 +125,7 @@ def survey_file(record: VolumeRecord, *, recipe: Recipe | None = None, pictures:
 
 def _fill(volume: Volume, recipe: Recipe, domain: str) -> Fill:
     array, geometry = prepare_volume(volume, recipe=recipe, domain=domain)
-    return with_file(measure_fill(array, geometry), volume, geometry, recipe.rule(domain))
+    return measure_volume(array, geometry, volume=volume, rule=recipe.rule(domain))
 
 
 def _in_ras(volume: Volume) -> tuple[Float[np.ndarray, "x y z"], tuple[float, float, float]]:
