@@ -53,18 +53,34 @@ def emit_json(value: Any) -> None:
 
 
 def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout: the first column left, the others right."""
+    """Print a table on stdout: the first column left, the others right; nothing is cut where it is narrow."""
     from rich.console import Console
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
-    table = Table(title=escape(printable(title)), title_justify="left", title_style="bold", show_edge=False)
-    for index, header in enumerate(headers):
-        table.add_column(escape(header), justify="left" if index == 0 else "right", no_wrap=index == 0)
-    for row in rows:
-        table.add_row(*(escape(printable(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    unbounded = console.options.update_width(10_000)
+
+    def build(headers: Sequence[str], *, narrow: bool) -> tuple[Table, Measurement]:
+        table = Table(
+            title=escape(printable(title)),
+            title_justify="left",
+            title_style="bold",
+            show_edge=False,
+            pad_edge=not narrow,
+        )
+        for index, header in enumerate(headers):
+            table.add_column(escape(header), justify="left" if index == 0 else "right", no_wrap=index == 0)
+        for row in rows:
+            table.add_row(*(escape(printable(cell)) for cell in row))
+        return table, Measurement.get(console, unbounded, table)
+
+    table, measured = build(headers, narrow=False)
+    if measured.maximum > console.width:
+        table, measured = build([header.replace(" ", "\n") for header in headers], narrow=True)
+        console.width = max(console.width, measured.minimum)
+    console.print(table)
 
 
 def emit(message: str) -> None:

@@ -34,6 +34,11 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top; }
 th { border-bottom: 1px solid; } code { font-size: .9em; } img { max-width: 100%; display: block; margin: .5rem 0 1.5rem; }
 .note { opacity: .75; } .group td { border-top: 1px solid #8884; } .number { text-align: right; } td:not(:last-child) { white-space: nowrap; }
+@media (max-width: 45rem) {
+  body { margin: 1rem auto; } th, td { padding-right: .4rem; }
+  .findings tr, .findings td { display: block; } .findings th, .findings td:empty { display: none; }
+  .findings .group td { border-top: 0; } .findings tr.group { border-top: 1px solid #8884; } .findings td { overflow-wrap: anywhere; }
+}
 </style></head><body>
 <h1>What the audit found</h1>
 <p>{{ files }} volumes in {{ domains | length }} domains; {{ count }} findings.
@@ -49,7 +54,7 @@ and at 1.</p>
 <br>In a study or recipe file, {% for part in c.remedy.split("`") %}{% if loop.index0 % 2 %}<code>{{ part }}</code>{% else %}{{ part }}{% endif %}{% endfor %}.</p>
 {% endfor %}{% endfor %}{% endif %}
 {% if groups %}<h2>Findings</h2>
-<table><tr><th>kind</th><th>domain</th><th>volumes</th><th>file</th><th>what</th></tr>
+<table class="findings"><tr><th>kind</th><th>domain</th><th>volumes</th><th>file</th><th>what</th></tr>
 {% for g in groups %}{% for f in g.first %}<tr{% if loop.first %} class="group"{% endif %}>
 <td>{% if loop.first %}{{ g.kind }}{% endif %}</td><td>{% if loop.first %}{{ g.domain }}{% endif %}</td>
 <td>{% if loop.first %}{{ g.count }} of {{ g.volumes }}{% endif %}</td><td><code>{{ f.name }}</code></td><td>{{ f.message }}</td></tr>
