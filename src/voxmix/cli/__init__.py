@@ -6,6 +6,7 @@ import typer
 
 from voxmix import __version__
 from voxmix.cli import (
+    allocation,
     cache,
     decision,
     downstream,
@@ -43,7 +44,7 @@ _VERBS = (
     estimate.estimate,
     training.run,
     law.fit,
-    law.allocate,
+    allocation.allocate,
     training.pretrain,
     downstream.finetune,
     scores.compare,

@@ -8,6 +8,7 @@ import typer
 
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
+from voxmix.cli.arguments import JsonOption
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 CacheArgument = Annotated[
     Path, typer.Argument(metavar="CACHE", help="A cache's folder, or the study that has one.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 
 
 def _open(root: Path) -> "PreparedCache":

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxmix.cli.app import emit, emit_json, emit_table, verb
-from voxmix.cli.law import LawArgument, LawName, PairOption, load_law, pairs
-from voxmix.cli.study import JsonOption
+from voxmix.cli.arguments import JsonOption, LawArgument, LawName, PairOption, load_law, pairs
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import typer
 
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.study import JsonOption, StudyArgument, open_study
+from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
 from voxmix.cli.training import train_runs
 from voxmix.errors import InputError, VoxmixError
 

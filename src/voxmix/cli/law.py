@@ -1,38 +1,27 @@
-"""The verbs of the law: fit, allocate and predict, on a study or on a table and a law of their own."""
+"""The verbs fit and predict: the law of a study, or of a table and a file of their own."""
 
-import math
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from voxmix._progress import waiting
-from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.study import (
+from voxmix._progress import progress_bar, waiting
+from voxmix.cli.app import emit, emit_json, emit_table, verb
+from voxmix.cli.arguments import (
     JsonOption,
-    allocate_study,
+    LawArgument,
+    LawName,
     check_kind,
-    fit_study,
     is_study,
+    load_law,
     open_study,
+    pairs,
     study_file,
 )
+from voxmix.cli.checks import say_fitness
+from voxmix.cli.study import show
 from voxmix.errors import InputError
-
-if TYPE_CHECKING:
-    from voxmix.law import FittedLaw
-
-LawArgument = Annotated[
-    Path,
-    typer.Argument(metavar="LAW|STUDY", help="A law that fit wrote (JSON), or a study with fitted laws."),
-]
-LawName = Annotated[
-    str | None,
-    typer.Option("--law", help="Which law of a study; the law of its report if left out."),
-]
-PairOption = list[str] | None
 
 _FIT_KEYS = {
     "method": "diversity_method",
@@ -45,34 +34,6 @@ _FIT_KEYS = {
     "bootstrap": "bootstrap",
 }
 """Option of fit to the key below ``fit:`` in study.yaml; the others are not settings of a study."""
-
-
-def load_law(path: Path, name: str | None = None) -> "FittedLaw":
-    """Return the law of a file, or of a study: the one called ``name``, else the law of its report.
-
-    Raises:
-        InputError: neither a law nor a study with such a law; says what was given.
-        StepPendingError: the study has no law yet; names the command.
-    """
-    from voxmix.law import FittedLaw
-
-    if not is_study(path):
-        if name is not None:
-            raise InputError(
-                f"--law {name} chooses among the laws of a study, and {path} is none; leave it out"
-            )
-        check_kind(path, wanted="a law that voxmix fit wrote (JSON), or a study")
-        return FittedLaw.load(path)
-    from voxmix.analysis import read_laws, report_content
-
-    study = open_study(path)
-    laws = read_laws(study)
-    if name is None:
-        name = report_content(study).answer_law or next(reversed(laws))
-        note(f"the {name} law of {path}; another one of {', '.join(laws)}: --law")
-    if name not in laws:
-        raise InputError(f"{path} has no law {name!r}; its laws are {', '.join(laws)}")
-    return laws[name]
 
 
 def _refuse_fit_options(study: Path, given: dict[str, Any]) -> None:
@@ -97,29 +58,6 @@ def _refuse_fit_options(study: Path, given: dict[str, Any]) -> None:
 
 def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def pairs(given: Sequence[str] | None, *, option: str) -> dict[str, float]:
-    """Return domain to number from texts such as ``ABD-CT=0.4``.
-
-    Raises:
-        InputError: a text without ``=``, something that is no number, or a domain twice.
-    """
-    found: dict[str, float] = {}
-    for text in given or ():
-        name, separator, value = text.rpartition("=")
-        if not separator or not name:
-            raise InputError(f"{option} {text!r} should be DOMAIN=NUMBER, e.g. {option} ABD-CT=0.4")
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise InputError(f"{option} {text!r}: {value!r} is not a number; give a finite one")
-        if name in found:
-            raise InputError(f"{option} names {name} twice; give every domain once")
-        found[name] = number
-    return found
 
 
 @verb
@@ -183,10 +121,9 @@ def fit(
     }
     if is_study(path):
         _refuse_fit_options(path, {"output": output, **options})
-        fit_study(path, as_json=as_json)
+        _fit_study(path, as_json=as_json)
         return
     check_kind(path, wanted="a study, or a table of losses (CSV or Parquet)")
-    from voxmix._progress import progress_bar
     from voxmix.law import fit as fit_table
     from voxmix.measurement import MeasurementTable
 
@@ -244,134 +181,25 @@ def _show_law(law: Any) -> None:
         emit(f"- {message}")
 
 
-@verb
-def allocate(
-    path: Annotated[
-        Path, typer.Argument(metavar="STUDY|LAW", help="A study, or a law that fit wrote (JSON).")
-    ],
-    budget: Annotated[int | None, typer.Option(help="Volume draws to allocate.")] = None,
-    min_weight: Annotated[float | None, typer.Option(help="Least share of any domain; default 0.05.")] = None,
-    max_weight: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE at most; repeat.")] = None,
-    fix: Annotated[PairOption, typer.Option("--fix", "--fixed", help="DOMAIN=SHARE exactly; repeat.")] = None,
-    volumes: Annotated[PairOption, typer.Option(help="DOMAIN=N volumes that exist; repeat.")] = None,
-    max_epochs: Annotated[float | None, typer.Option(help="Most draws of each volume.")] = None,
-    cost: Annotated[PairOption, typer.Option(help="DOMAIN=PRICE of a draw, 1 elsewhere; repeat.")] = None,
-    target_weight: Annotated[
-        PairOption, typer.Option(help="DOMAIN=W importance of a target; repeat.")
-    ] = None,
-    objective: Annotated[str | None, typer.Option(help="mean (default), relative or minimax.")] = None,
-    no_worse_than: Annotated[
-        str | None, typer.Option(help="No target worse than under uniform or data-proportional.")
-    ] = None,
-    tolerance: Annotated[
-        float | None, typer.Option(help="Near-optimal means within this; default 0.01.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write the allocation.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Find the best mixture for a budget, with a proof of optimality.
+def _fit_study(root: Path, *, as_json: bool) -> None:
+    """Fit the laws of a study to its proxy runs."""
+    from voxmix.analysis import fit_laws, report_content, study_fitness
+    from voxmix.law.doubt import doubts_of
 
-    A study: one mixture per strategy by the settings in study.yaml, saved; with options, the mixtures under these
-    options, shown but not saved. A law: the mixture for one budget.
-
-    Examples:
-
-      voxmix allocate mystudy
-
-      voxmix allocate mystudy --max-epochs 40
-
-      voxmix allocate law.json --budget 100000 --min-weight 0.02 --max-weight ABD-CT=0.4
-
-      voxmix allocate law.json --budget 100000 --volumes HN-PET=150 --max-epochs 40
-    """
-    single = {
-        "budget": budget,
-        "min_weight": min_weight,
-        "max_epochs": max_epochs,
-        "objective": objective,
-        "no_worse_than": no_worse_than,
-        "tolerance": tolerance,
-    }
-    by_domain = {
-        "max_weight": max_weight,
-        "fixed": fix,
-        "volumes": volumes,
-        "cost": cost,
-        "target_weights": target_weight,
-    }
-    given: dict[str, Any] = {name: value for name, value in single.items() if value is not None}
-    for name, texts in by_domain.items():
-        if texts is not None:
-            given[name] = pairs(texts, option=f"--{_OPTION.get(name, name)}".replace("_", "-"))
-    if is_study(path):
-        _allocate_study(path, given, output=output, as_json=as_json)
-        return
-    from voxmix.allocation import allocate as allocate_law
-
-    law = load_law(path)
-    if budget is None:
-        raise InputError("the budget is missing: give --budget N, the volume draws to allocate")
-    found = allocate_law(law, **given)
-    if output is not None:
-        found.save(output)
-    if as_json:
-        emit_json(found.to_dict())
-        return
-    _show_allocation(found)
-
-
-def _allocate_study(path: Path, given: dict[str, Any], *, output: Path | None, as_json: bool) -> None:
-    """Allocate as the study says and keep it; with options, show what its laws would give with these changed."""
-    if output is not None:
-        raise InputError(
-            f"-o is for a law: {path} is a study and keeps its mixtures in {path / 'allocations'}; leave it out"
-        )
-    if not given:
-        allocate_study(path, as_json=as_json)
-        return
-    from voxmix.analysis import allocations_if
-
-    with waiting("allocating"):
-        found = allocations_if(open_study(path), **given)
-    if as_json:
-        emit_json({name: item.to_dict() for name, item in found.items()})
-    else:
-        for name, item in found.items():
-            emit(f"{name}:")
-            _show_allocation(item)
-            emit("")
-    keys = [name for name in given if name in _KEPT]
-    where = (
-        f"; to keep {' and '.join(keys)}, write it below allocation: in {study_file(path)}" if keys else ""
-    )
-    note(f"not saved: the study's runs and report do not use it{where}")
-
-
-_OPTION = {"fixed": "fix", "target_weights": "target_weight"}
-_KEPT = ("budget", "min_weight", "max_weight", "fixed", "max_epochs", "no_worse_than", "tolerance")
-"""Options of allocate that are keys below ``allocation:`` in study.yaml."""
-
-
-def _show_allocation(found: Any) -> None:
-    rows = []
-    for i, name in enumerate(found.domains):
-        sure = (
-            "–" if found.intervals is None else f"{found.intervals[i, 0]:.1%} to {found.intervals[i, 1]:.1%}"
-        )
-        low, high = found.near_optimal[i]
-        rows.append([name, f"{found.mixture.weights[i]:.1%}", sure, f"{low:.1%} to {high:.1%}"])
-    emit_table(
-        f"Mixture for {found.budget:,.0f} draws under the law {found.law}",
-        ["domain", "share", f"{found.level:.0%} interval", f"near-optimal ({found.tolerance:.1%})"],
-        rows,
-    )
-    emit(f"\npredicted objective {found.objective:.5g}, proven within {found.gap:.2g} of the best possible")
-    for name, baseline in found.baselines.items():
-        emit(f"  {name}: {baseline.objective:.5g}")
-    for remark in found.notes:
-        emit(f"- {remark}")
+    opened = open_study(root)
+    with opened.lock():
+        with progress_bar("fitting", unit="laws") as progress:
+            laws = fit_laws(opened, progress=progress)
+        say_fitness(study_fitness(opened))
+        if as_json:
+            emit_json({name: law.to_dict() for name, law in laws.items()})
+            return
+        with waiting("collecting results"):
+            content = report_content(opened)
+        show(content, ("transfer",), as_json=False)
+        law = laws[content.answer_law or next(iter(laws))]
+        for message in (*law.notes, *doubts_of(law.problems())):
+            emit(f"- {message}")
 
 
 @verb

@@ -7,6 +7,7 @@ import typer
 
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit_json, emit_table, note, verb
+from voxmix.cli.arguments import JsonOption, is_study, open_study
 from voxmix.cli.checks import (
     FITNESS_HEADERS,
     counts_of,
@@ -16,7 +17,6 @@ from voxmix.cli.checks import (
     say_findings,
     say_fitness,
 )
-from voxmix.cli.study import JsonOption, is_study, open_study
 from voxmix.cli.volumes import SubjectPatternOption, prepare_outside_study, tell_space
 from voxmix.errors import InputError
 

@@ -7,7 +7,7 @@ import typer
 
 from voxmix._progress import waiting
 from voxmix.cli.app import emit, emit_json, emit_table, verb
-from voxmix.cli.study import JsonOption, StudyArgument, open_study
+from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A study as its verbs see it: init, status, report, its laws and mixtures, and the tables that every step shows."""
+"""The verbs of a study itself: init, status and report, and the tables that every step shows."""
 
 import shlex
 from dataclasses import asdict
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxmix._io import as_argument
-from voxmix._progress import progress_bar, waiting
+from voxmix._progress import waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
 from voxmix.cli.checks import fitness_value, say_fitness, say_set_aside
 from voxmix.errors import InputError
 
@@ -18,89 +19,6 @@ if TYPE_CHECKING:
 
     from voxmix.experiment import StartedStudy
     from voxmix.report import ReportContent
-    from voxmix.store import Study
-
-StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
-
-
-_STUDY_FILE = "study.yaml"
-_OTHER_KINDS = {
-    "law": "a fitted law: ask it with predict, plan, path, structure, suggest, or allocate --budget",
-    "allocation": "a mixture that voxmix allocate wrote",
-    "manifest": "a manifest of volumes: start a study from it with voxmix init STUDY --data",
-}
-
-
-def is_study(path: Path) -> bool:
-    """Return whether a path is a study's folder, or its study.yaml."""
-    return path.name == _STUDY_FILE or (path / _STUDY_FILE).exists()
-
-
-def study_file(path: Path) -> Path:
-    """Return the study file of a study named by its folder or its file."""
-    return path if path.name == _STUDY_FILE else path / _STUDY_FILE
-
-
-def check_kind(path: Path, *, wanted: str) -> None:
-    """Refuse a path that cannot be what a verb wants, and say what it is.
-
-    Raises:
-        InputError: no such path, a folder, or a file of another kind.
-    """
-    if not path.exists():
-        raise InputError(f"no such file or folder: {path}; give {wanted}")
-    if path.is_dir() or not path.is_file():
-        raise InputError(f"{path} is {_what(path)}; give {wanted}")
-
-
-def _what(path: Path) -> str:
-    """Return what a path is, in words, from its name and the first lines."""
-    if not path.is_dir():
-        return _what_file(path)
-    if (path / "card.json").is_file():
-        return "the folder of a finished run or an export"
-    if (path / "index.json").is_file():
-        return "a folder of prepared volumes"
-    return f"a folder without {_STUDY_FILE}"
-
-
-def _what_file(path: Path) -> str:
-    from voxmix._io import read_json
-
-    if not path.is_file():
-        return "no ordinary file"
-    if path.suffix.lower() in (".csv", ".tsv", ".parquet"):
-        return "a table: fit a law to it with voxmix fit"
-    if path.suffix.lower() == ".html":
-        return "a report"
-    try:
-        value = read_json(path)
-    except InputError:
-        return "a file that is no study"
-    kind = value.get("kind") if isinstance(value, dict) else None
-    return _OTHER_KINDS.get(str(kind), "a JSON file of another kind")
-
-
-def open_study(root: Path, *, check: bool = True) -> "Study":
-    """Return the study in a folder, or of a study.yaml, its settings checked against each other.
-
-    Raises:
-        InputError: it is none, which says what it is instead; or its study file cannot be used or cannot work.
-    """
-    from voxmix.analysis import check_study
-    from voxmix.store import Study
-
-    if not root.exists():
-        raise InputError(
-            f"{root} is not a study, and there is no such folder; make one with: voxmix init {shlex.quote(str(root))} --data DIR"
-        )
-    if not is_study(root):
-        raise InputError(f"{root} is {_what(root)}; give the folder of a study (voxmix init makes one)")
-    study = Study.open(root)
-    if check:
-        check_study(study)
-    return study
 
 
 @verb
@@ -216,50 +134,6 @@ def _fields_value(begun: "StartedStudy") -> dict[str, Any]:
         "spacing_mm": begun.study.config.recipe["spacing_mm"],
         "crop": begun.study.config.model.crop,
     }
-
-
-def fit_study(root: Path, *, as_json: bool) -> None:
-    """Fit the laws of a study to its proxy runs."""
-    from voxmix.analysis import fit_laws, report_content, study_fitness
-    from voxmix.law.doubt import doubts_of
-
-    opened = open_study(root)
-    with opened.lock():
-        with progress_bar("fitting", unit="laws") as progress:
-            laws = fit_laws(opened, progress=progress)
-        say_fitness(study_fitness(opened))
-        if as_json:
-            emit_json({name: law.to_dict() for name, law in laws.items()})
-            return
-        with waiting("collecting results"):
-            content = report_content(opened)
-        show(content, ("transfer",), as_json=False)
-        law = laws[content.answer_law or next(iter(laws))]
-        for message in (*law.notes, *doubts_of(law.problems())):
-            emit(f"- {message}")
-
-
-def allocate_study(root: Path, *, as_json: bool) -> None:
-    """Find the mixture of every strategy of a study at its budget."""
-    from voxmix.analysis import allocate_strategies, report_content, study_fitness
-    from voxmix.mixture import Mixture
-
-    opened = open_study(root)
-    with opened.lock():
-        with waiting("allocating"):
-            found = allocate_strategies(opened)
-        say_fitness(study_fitness(opened))
-        if as_json:
-            emit_json(
-                {
-                    name: {"weights": item.as_dict()} if isinstance(item, Mixture) else item.to_dict()
-                    for name, item in found.items()
-                }
-            )
-            return
-        with waiting("collecting results"):
-            content = report_content(opened)
-        show(content, ("answer",), as_json=False)
 
 
 @verb

@@ -9,7 +9,8 @@ import typer
 
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, note, verb
-from voxmix.cli.study import JsonOption, StudyArgument, open_study, show
+from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
+from voxmix.cli.study import show
 from voxmix.errors import VoxmixError
 
 if TYPE_CHECKING:

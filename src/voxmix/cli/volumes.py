@@ -9,6 +9,7 @@ import typer
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
+from voxmix.cli.arguments import JsonOption, is_study, open_study
 from voxmix.cli.checks import FITNESS_HEADERS, complaint_lines, fitness_cells, fitness_value, say_set_aside
 from voxmix.errors import InputError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from voxmix.volumes.audit import Audit
     from voxmix.volumes.upkeep import Space
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 LayoutOption = Annotated[
     str | None,
     typer.Option(
@@ -224,7 +224,6 @@ def audit(
       voxmix audit pretraining.csv --against downstream.csv --json
     """
     from voxmix.analysis.preparing import read_recipe
-    from voxmix.cli.study import is_study, open_study
     from voxmix.store import checked, cores
     from voxmix.store.presets import preset
     from voxmix.volumes import Recipe

@@ -8,8 +8,9 @@ import typer
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, verb
+from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
 from voxmix.cli.preparation import prepare_volumes, show_preparation
-from voxmix.cli.study import JsonOption, StudyArgument, open_study, show
+from voxmix.cli.study import show
 from voxmix.cli.training import ComputeFlags, takes_compute_flags, train_runs
 from voxmix.errors import InputError
 

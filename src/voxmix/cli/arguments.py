@@ -1,0 +1,157 @@
+"""What verbs are given: a study or a law by its path, told apart by what it is, and pairs of a domain and a number."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voxmix.cli.app import note
+from voxmix.errors import InputError
+
+if TYPE_CHECKING:
+    from voxmix.law import FittedLaw
+    from voxmix.store import Study
+
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
+LawArgument = Annotated[
+    Path,
+    typer.Argument(metavar="LAW|STUDY", help="A law that fit wrote (JSON), or a study with fitted laws."),
+]
+LawName = Annotated[
+    str | None,
+    typer.Option("--law", help="Which law of a study; the law of its report if left out."),
+]
+PairOption = list[str] | None
+
+_STUDY_FILE = "study.yaml"
+_OTHER_KINDS = {
+    "law": "a fitted law: ask it with predict, plan, path, structure, suggest, or allocate --budget",
+    "allocation": "a mixture that voxmix allocate wrote",
+    "manifest": "a manifest of volumes: start a study from it with voxmix init STUDY --data",
+}
+
+
+def is_study(path: Path) -> bool:
+    """Return whether a path is a study's folder, or its study.yaml."""
+    return path.name == _STUDY_FILE or (path / _STUDY_FILE).exists()
+
+
+def study_file(path: Path) -> Path:
+    """Return the study file of a study named by its folder or its file."""
+    return path if path.name == _STUDY_FILE else path / _STUDY_FILE
+
+
+def check_kind(path: Path, *, wanted: str) -> None:
+    """Refuse a path that cannot be what a verb wants, and say what it is.
+
+    Raises:
+        InputError: no such path, a folder, or a file of another kind.
+    """
+    if not path.exists():
+        raise InputError(f"no such file or folder: {path}; give {wanted}")
+    if path.is_dir() or not path.is_file():
+        raise InputError(f"{path} is {_what(path)}; give {wanted}")
+
+
+def _what(path: Path) -> str:
+    """Return what a path is, in words, from its name and the first lines."""
+    if not path.is_dir():
+        return _what_file(path)
+    if (path / "card.json").is_file():
+        return "the folder of a finished run or an export"
+    if (path / "index.json").is_file():
+        return "a folder of prepared volumes"
+    return f"a folder without {_STUDY_FILE}"
+
+
+def _what_file(path: Path) -> str:
+    from voxmix._io import read_json
+
+    if not path.is_file():
+        return "no ordinary file"
+    if path.suffix.lower() in (".csv", ".tsv", ".parquet"):
+        return "a table: fit a law to it with voxmix fit"
+    if path.suffix.lower() == ".html":
+        return "a report"
+    try:
+        value = read_json(path)
+    except InputError:
+        return "a file that is no study"
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return _OTHER_KINDS.get(str(kind), "a JSON file of another kind")
+
+
+def open_study(root: Path, *, check: bool = True) -> "Study":
+    """Return the study in a folder, or of a study.yaml, its settings checked against each other.
+
+    Raises:
+        InputError: it is none, which says what it is instead; or its study file cannot be used or cannot work.
+    """
+    from voxmix.analysis import check_study
+    from voxmix.store import Study
+
+    if not root.exists():
+        raise InputError(
+            f"{root} is not a study, and there is no such folder; make one with: voxmix init {shlex.quote(str(root))} --data DIR"
+        )
+    if not is_study(root):
+        raise InputError(f"{root} is {_what(root)}; give the folder of a study (voxmix init makes one)")
+    study = Study.open(root)
+    if check:
+        check_study(study)
+    return study
+
+
+def load_law(path: Path, name: str | None = None) -> "FittedLaw":
+    """Return the law of a file, or of a study: the one called ``name``, else the law of its report.
+
+    Raises:
+        InputError: neither a law nor a study with such a law; says what was given.
+        StepPendingError: the study has no law yet; names the command.
+    """
+    from voxmix.law import FittedLaw
+
+    if not is_study(path):
+        if name is not None:
+            raise InputError(
+                f"--law {name} chooses among the laws of a study, and {path} is none; leave it out"
+            )
+        check_kind(path, wanted="a law that voxmix fit wrote (JSON), or a study")
+        return FittedLaw.load(path)
+    from voxmix.analysis import read_laws, report_content
+
+    study = open_study(path)
+    laws = read_laws(study)
+    if name is None:
+        name = report_content(study).answer_law or next(reversed(laws))
+        note(f"the {name} law of {path}; another one of {', '.join(laws)}: --law")
+    if name not in laws:
+        raise InputError(f"{path} has no law {name!r}; its laws are {', '.join(laws)}")
+    return laws[name]
+
+
+def pairs(given: Sequence[str] | None, *, option: str) -> dict[str, float]:
+    """Return domain to number from texts such as ``ABD-CT=0.4``.
+
+    Raises:
+        InputError: a text without ``=``, something that is no number, or a domain twice.
+    """
+    found: dict[str, float] = {}
+    for text in given or ():
+        name, separator, value = text.rpartition("=")
+        if not separator or not name:
+            raise InputError(f"{option} {text!r} should be DOMAIN=NUMBER, e.g. {option} ABD-CT=0.4")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(f"{option} {text!r}: {value!r} is not a number; give a finite one")
+        if name in found:
+            raise InputError(f"{option} names {name} twice; give every domain once")
+        found[name] = number
+    return found
