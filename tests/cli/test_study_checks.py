@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from voxmix.cli import app
 from voxmix.errors import InputError
-from voxmix.store import Study
-from voxmix.store.config import parse_yaml, read_config, write_config
+from voxmix.store import Study, parse_yaml
+from voxmix.store.config import read_config, write_config
 from voxmix.store.presets import preset
 
 LIGHT = find_spec("torch") is None

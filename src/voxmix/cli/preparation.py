@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxmix._io import as_argument
 from voxmix._progress import progress_bar
-from voxmix.cli.app import emit_json, emit_table, note, verb
+from voxmix.cli.app import emit_json, emit_table, note, size_text, verb
 from voxmix.cli.arguments import JsonOption, is_study, open_study
 from voxmix.cli.checks import (
     FITNESS_HEADERS,
@@ -17,12 +18,13 @@ from voxmix.cli.checks import (
     say_findings,
     say_fitness,
 )
-from voxmix.cli.volumes import SubjectPatternOption, prepare_outside_study, tell_space
+from voxmix.cli.volumes import SubjectPatternOption
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from voxmix.store import Study
     from voxmix.volumes import Preparation
+    from voxmix.volumes.upkeep import Space
 
 
 def prepare_volumes(study: "Study") -> "Preparation":
@@ -34,7 +36,7 @@ def prepare_volumes(study: "Study") -> "Preparation":
         with progress_bar("making phantoms", unit="volumes") as progress:
             make_phantoms(study, progress=progress)
     with progress_bar("preparing", unit="volumes") as progress:
-        preparation = prepare_study(study, progress=progress, tell=tell_space)
+        preparation = prepare_study(study, progress=progress, tell=_tell_space)
     _say_what_was_odd(preparation, crop=study.config.model.crop)
     return preparation
 
@@ -125,7 +127,7 @@ def prepare(
         with opened.lock():
             preparation = prepare_volumes(opened)
     else:
-        preparation = prepare_outside_study(
+        preparation = _prepare_outside_study(
             source,
             out=out,
             recipe=recipe,
@@ -159,3 +161,45 @@ def prepare(
         )
         return
     show_preparation(preparation)
+
+
+def _tell_space(space: "Space") -> None:
+    """Say on stderr what preparing needs on the disk and what is free."""
+    note(f"needs up to {size_text(space.needed)} more on the disk, {size_text(space.free)} are free")
+
+
+def _prepare_outside_study(
+    source: Path,
+    *,
+    out: Path | None,
+    recipe: Path | None,
+    validation: float,
+    seed: int,
+    workers: int | None,
+    codec: str,
+    subject_pattern: str | None = None,
+    names: Path | None = None,
+) -> "Preparation":
+    """Prepare a manifest or a folder into a cache of its own."""
+    from voxmix.analysis.preparing import prepare_source
+    from voxmix.store import cores
+
+    if out is None:
+        raise InputError(
+            f"{source} is no study: give --out CACHE, the folder for its prepared volumes (or make a study: "
+            f"voxmix init STUDY --data {as_argument(source)})"
+        )
+    with progress_bar("preparing", unit="volumes") as progress:
+        return prepare_source(
+            source,
+            root=out,
+            recipe=recipe,
+            seed=seed,
+            fraction=validation,
+            workers=workers or cores(),
+            codec=codec,
+            subject_pattern=subject_pattern,
+            names=names,
+            progress=progress,
+            tell=_tell_space,
+        )

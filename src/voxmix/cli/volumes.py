@@ -8,15 +8,14 @@ import typer
 
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar
-from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
+from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, is_study, open_study
 from voxmix.cli.checks import FITNESS_HEADERS, complaint_lines, fitness_cells, fitness_value, say_set_aside
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
-    from voxmix.volumes import Manifest, Preparation, Recipe
+    from voxmix.volumes import Manifest, Recipe
     from voxmix.volumes.audit import Audit
-    from voxmix.volumes.upkeep import Space
 
 LayoutOption = Annotated[
     str | None,
@@ -311,45 +310,3 @@ def _show_audit(result: "Audit", recipe: "Recipe") -> None:
             emit(f"\n{line}")
     counted = ", ".join(f"{count} {kind}" for kind, count in result.counts().items())
     emit(f"\n{len(result.surveys)} volumes looked at: {counted or 'nothing odd'}")
-
-
-def tell_space(space: "Space") -> None:
-    """Say on stderr what preparing needs on the disk and what is free."""
-    note(f"needs up to {size_text(space.needed)} more on the disk, {size_text(space.free)} are free")
-
-
-def prepare_outside_study(
-    source: Path,
-    *,
-    out: Path | None,
-    recipe: Path | None,
-    validation: float,
-    seed: int,
-    workers: int | None,
-    codec: str,
-    subject_pattern: str | None = None,
-    names: Path | None = None,
-) -> "Preparation":
-    """Prepare a manifest or a folder into a cache of its own."""
-    from voxmix.analysis.preparing import prepare_source
-    from voxmix.store import cores
-
-    if out is None:
-        raise InputError(
-            f"{source} is no study: give --out CACHE, the folder for its prepared volumes (or make a study: "
-            f"voxmix init STUDY --data {as_argument(source)})"
-        )
-    with progress_bar("preparing", unit="volumes") as progress:
-        return prepare_source(
-            source,
-            root=out,
-            recipe=recipe,
-            seed=seed,
-            fraction=validation,
-            workers=workers or cores(),
-            codec=codec,
-            subject_pattern=subject_pattern,
-            names=names,
-            progress=progress,
-            tell=tell_space,
-        )

@@ -8,11 +8,10 @@ from voxmix.store.config import (
     FitSettings,
     PhantomSettings,
     StudyConfig,
-    checked,
-    parse_yaml,
 )
 from voxmix.store.provenance import cores, provenance
 from voxmix.store.runs import RunResult, is_finished, measurements, read_run
+from voxmix.store.settings import checked, parse_yaml
 from voxmix.store.study import Study
 
 __all__ = [
