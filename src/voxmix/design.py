@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from voxmix._io import digest
@@ -207,7 +208,7 @@ class EvaluationSettings:
         _at_least(self, "crops_per_domain", 1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: its digests are kept
 class RunSpec:
     """One training run: a proxy, a mixture check or the final pretraining, by its numbers alone.
 
@@ -280,12 +281,12 @@ class RunSpec:
                 f"run spec is damaged or of a later voxmix ({error}); delete the run's folder, it will be made again"
             ) from None
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Digest of the spec: same spec, same run."""
         return digest(self.as_dict())
 
-    @property
+    @cached_property
     def trunk_id(self) -> str:
         """Digest of what runs of one trunk have in common: all but budget, cooldown and evaluation."""
         value = self.as_dict()
