@@ -1,5 +1,8 @@
 """Exceptions and warnings. Every message names what was given, what was expected and what to do."""
 
+import difflib
+from collections.abc import Sequence
+
 
 class VoxmixError(Exception):
     """Something failed while doing what was asked. Command-line exit code 1."""
@@ -27,3 +30,9 @@ class MissingDependencyError(VoxmixError, ImportError):
 
 class VoxmixWarning(UserWarning):
     """A result that can be used, with a reason to doubt it."""
+
+
+def did_you_mean(name: str, known: Sequence[str], *, what: str = "the domains are ") -> str:
+    """Return a question after the nearest known name, or else all that are known."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else what + ", ".join(known)

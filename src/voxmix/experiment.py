@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +13,7 @@ from voxmix._io import naming_full_disk
 from voxmix._optional import require
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
-from voxmix.errors import InputError
+from voxmix.errors import InputError, did_you_mean
 from voxmix.store import DataSettings, PhantomSettings, Study, checked, cores, presets
 
 if TYPE_CHECKING:
@@ -158,10 +157,9 @@ def _read_wanted(path: Path, settings: DataSettings, rules: Iterable[str] = ()) 
     there = {*manifest.domains, *(item.domain for item in manifest.set_aside), *settings.exclude}
     unknown = [name for name in rules if name not in there]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], manifest.domains, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the domains are {', '.join(manifest.domains)}"
         raise InputError(
-            f"recipe.intensity names {unknown[0]!r}, which none of the volumes belongs to; {hint}"
+            f"recipe.intensity names {unknown[0]!r}, which none of the volumes belongs to; "
+            f"{did_you_mean(unknown[0], manifest.domains)}"
         )
     chosen = manifest.select(settings.domains) if settings.domains else manifest
     return join(chosen, settings.subject_pattern) if settings.subject_pattern else chosen

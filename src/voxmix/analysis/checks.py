@@ -1,11 +1,10 @@
 """What in a study cannot work, found before anything is computed: names, limits, budgets, sizes."""
 
-import difflib
 from collections.abc import Iterable
 
 from voxmix.analysis.steps import study_cache
 from voxmix.analysis.upcoming import study_domains
-from voxmix.errors import InputError, StepPendingError
+from voxmix.errors import InputError, StepPendingError, did_you_mean
 from voxmix.store import Study, checked
 
 
@@ -64,13 +63,11 @@ def _names(study: Study) -> Iterable[str]:
         "allocation.fixed": config.allocation.fixed,
     }
     for key, shares in named.items():
-        yield from (_unknown(key, name, domains) for name in shares if name not in domains)
-
-
-def _unknown(key: str, name: str, domains: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, domains, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the domains are {', '.join(domains)}"
-    return f"{key} names the unknown domain {name!r}; {hint}"
+        yield from (
+            f"{key} names the unknown domain {name!r}; {did_you_mean(name, domains)}"
+            for name in shares
+            if name not in domains
+        )
 
 
 def _limits(study: Study) -> Iterable[str]:

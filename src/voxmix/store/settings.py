@@ -1,13 +1,12 @@
 """Settings from plain values: YAML without pitfalls, and a dataclass from it, with every problem in a sentence."""
 
-import difflib
 import math
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args
 
 import yaml
 
-from voxmix.errors import InputError
+from voxmix.errors import InputError, did_you_mean
 
 T = TypeVar("T")
 
@@ -108,8 +107,7 @@ def _explain(kind: type, problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] == "unexpected_keyword_argument":
         known = _known_keys(kind, problem["loc"][:-1])
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        hint = did_you_mean(str(problem["loc"][-1]), known, what="known keys: ")
         return f"{place}: unknown key; {hint}"
     if problem["type"] in ("missing", "missing_argument"):
         return f"{place}: missing; add it (voxmix init writes a complete file)"
