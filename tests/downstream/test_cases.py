@@ -98,6 +98,14 @@ def test_fewer_cases_than_parts_are_refused(dataset: Path, task: Task, build: Bu
         build(task, dataset)
 
 
+def test_a_domain_that_the_data_does_not_have_is_refused_with_the_line_that_helps(
+    dataset: Path, task: Task, build: Build
+) -> None:
+    with pytest.raises(InputError, match=r"has no domain HN-PET, but CT; .*`source: CT`"):
+        build(replace(task, domain="HN-PET", source=""), dataset)
+    assert build(replace(task, domain="HN-PET", source="CT"), dataset).cases
+
+
 def test_no_label_at_all_is_refused(dataset: Path, task: Task, build: Build) -> None:
     for path in dataset.glob("**/*_seg.nii.gz"):
         path.unlink()

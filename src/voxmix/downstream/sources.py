@@ -51,6 +51,11 @@ def read_sources(task: Task, data: Path) -> Sources:
     else:
         manifest = _manifest(task, data)
         source = task.source or task.domain
+        if source not in manifest.domains:
+            raise InputError(
+                f"the data of task {task.name} has no domain {source}, but {', '.join(manifest.domains)}; name the one "
+                "to take in the task's row, as in `source: " + manifest.domains[0] + "`"
+            )
         records = list(manifest.select([source]).records)
         lost = [aside for aside in manifest.set_aside if aside.domain == source]
         notes = manifest.notes
