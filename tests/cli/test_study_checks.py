@@ -153,6 +153,13 @@ def test_a_limit_in_the_study_file_is_what_its_laws_are_allocated_with(study: Pa
     }
 
 
+@pytest.mark.parametrize("named", ["", "study.yaml"])
+def test_a_study_keeps_its_mixtures_where_it_says(study: Path, named: str) -> None:
+    code, told = voxmix("allocate", study / named, "-o", "x.json")
+    assert code == 2
+    assert f"keeps its mixtures in {study / 'allocations'};" in told
+
+
 def test_options_of_allocate_on_a_study_are_tried_and_its_keys_are_kept(finished_study: Path) -> None:
     before = {path: path.read_bytes() for path in (finished_study / "allocations").iterdir()}
     code, told = voxmix(

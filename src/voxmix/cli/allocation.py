@@ -95,7 +95,7 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
     """Allocate as the study says and keep it; with options, show what its laws would give with these changed."""
     if output is not None:
         raise InputError(
-            f"-o is for a law: {path} is a study and keeps its mixtures in {path / 'allocations'}; leave it out"
+            f"-o is for a law: {path} is a study and keeps its mixtures in {study_file(path).parent / 'allocations'}; leave it out"
         )
     if not given:
         _allocate_study(path, as_json=as_json)

@@ -1,13 +1,13 @@
 """What verbs are given: a study or a law by its path, told apart by what it is, and pairs of a domain and a number."""
 
 import math
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxmix._io import as_argument
 from voxmix.cli.app import note
 from voxmix.errors import InputError
 
@@ -96,7 +96,7 @@ def open_study(root: Path, *, check: bool = True) -> "Study":
 
     if not root.exists():
         raise InputError(
-            f"{root} is not a study, and there is no such folder; make one with: voxmix init {shlex.quote(str(root))} --data DIR"
+            f"{root} is not a study, and there is no such folder; make one with: voxmix init {as_argument(root)} --data DIR"
         )
     if not is_study(root):
         raise InputError(f"{root} is {_what(root)}; give the folder of a study (voxmix init makes one)")

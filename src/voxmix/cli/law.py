@@ -1,11 +1,11 @@
 """The verbs fit and predict: the law of a study, or of a table and a file of their own."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from voxmix._io import as_argument
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import (
@@ -45,7 +45,7 @@ def _refuse_fit_options(study: Path, given: dict[str, Any]) -> None:
     if kept:
         told.append(f"write {' and '.join(kept)} below fit: in {study_file(study)}")
     if others:
-        table = shlex.quote(str(study_file(study).parent / "measurements.csv"))
+        table = as_argument(study_file(study).parent / "measurements.csv")
         told.append(
             f"{', '.join(others)} is not a setting of a study: fit its table, voxmix fit {table} -o law.json "
             f"{' '.join(others)} ..."
