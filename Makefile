@@ -95,10 +95,10 @@ bench-model: setup  ## Cost of a draw: mae against unetr, memory per volume, tim
 	$(BIN)/python benchmarks/model_cost.py
 
 check-interchange: setup  ## Weights in MONAI 1.3 to 1.6 and timm, mixtures in others' loaders; installs each aside
-	$(BIN)/python tests/pretraining/check_interchange.py
+	$(BIN)/python tests/training/check_interchange.py
 
 check-trackers: setup  ## The tracker plug-ins against the real MLflow and W&B, offline
-	$(BIN)/python tests/pretraining/check_trackers.py
+	$(BIN)/python tests/training/check_trackers.py
 
 downstream-known: setup  ## Finetuning on a known answer: where pretraining must help, and where it cannot
 	$(BIN)/python benchmarks/downstream_known.py $(STUDY)

@@ -15,11 +15,12 @@ import numpy as np
 
 from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, RunSpec
-from voxmix.experiment import evaluation_set, make_phantoms, prepare_study, start_study
+from voxmix.encoders.networks import flops_per_draw
+from voxmix.engines.local import Task, train_many
 from voxmix.mixture import Mixture
-from voxmix.pretraining.build import flops_per_draw
-from voxmix.pretraining.many import Task, train_many
-from voxmix.store import RunResult, Study, read_run
+from voxmix.runs import RunResult, read_run
+from voxmix.study import Study
+from voxmix.study.experiment import evaluation_set, make_phantoms, prepare_study, start_study
 
 DOMAINS = ["ABD-CT", "BRAIN-T1"]
 

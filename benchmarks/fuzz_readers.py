@@ -123,7 +123,7 @@ def is_partner(name: str) -> bool:
 
 def add_files(real: Path, folder: Path) -> None:
     """Copy the volumes of a folder that are small enough to be damaged thousands of times."""
-    from voxmix.volumes.layouts import split_suffix
+    from voxmix.volumes.file_names import split_suffix
 
     for number, path in enumerate(sorted(p for p in real.rglob("*") if p.is_file())):
         suffix = split_suffix(path.name)[1]
@@ -254,10 +254,10 @@ def damage(content: bytes, rng: np.random.Generator) -> bytes:
 def attempt(path: Path) -> None:
     """Do with one file all that voxmix does with it; errors are the caller's."""
     from voxmix.volumes import Manifest, VolumeRecord
-    from voxmix.volumes.content import record_digest
-    from voxmix.volumes.parts import take_apart
-    from voxmix.volumes.read import read_labels, read_volume
-    from voxmix.volumes.sources import read_source
+    from voxmix.volumes.layouts.sources import read_source
+    from voxmix.volumes.reading.content_digest import record_digest
+    from voxmix.volumes.reading.multi_volume_files import take_apart
+    from voxmix.volumes.reading.read import read_labels, read_volume
     from voxmix.volumes.volume import UnreadableVolumeError
 
     if path.suffix in (".csv", ".json"):

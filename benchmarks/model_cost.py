@@ -4,7 +4,7 @@
 
 Every step is forward, loss, backward, clipping and AdamW on random crops, one thread; the two networks of a pair are
 timed in alternation in one process, so that what else the machine does touches both. Memory is counted (what autograd
-keeps, `voxmix.pretraining.footprint`) and measured (growth of a process's peak with the batch). Prints Markdown.
+keeps, `voxmix.cost.footprint`) and measured (growth of a process's peak with the batch). Prints Markdown.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from voxmix._memory import process_peak_bytes
+from voxmix.cost.footprint import footprint
 from voxmix.design import ModelSettings, TrainingSettings
-from voxmix.pretraining.build import build_model, flops_per_draw, parameter_count
-from voxmix.pretraining.footprint import footprint
-from voxmix.pretraining.masking import token_count, visible_count
-from voxmix.pretraining.optimizer import build_optimizer
+from voxmix.encoders.networks import build_model, flops_per_draw, parameter_count
+from voxmix.encoders.patches import token_count, visible_count
+from voxmix.training.optimizer import build_optimizer
 
 DEMO = ModelSettings(
     crop=32, patch=8, width=96, depth=3, heads=3, decoder_width=64, decoder_depth=1, decoder_heads=2

@@ -35,9 +35,9 @@ from monai.transforms import (
 from pretraining_step import BATCH, REGIMES, VOLUMES, random_cache, voxmix_step
 
 from voxmix.design import ModelSettings, TrainingSettings
-from voxmix.pretraining.devices import tune_cpu
-from voxmix.pretraining.masking import patchify
-from voxmix.volumes.cache import PreparedCache
+from voxmix.encoders.patches import patchify
+from voxmix.training.devices import tune_cpu
+from voxmix.volumes.preparing.cache import PreparedCache
 
 
 def monai_step(model: ModelSettings, cache: PreparedCache, folder: Path) -> tuple[Callable[[], None], int]:

@@ -26,13 +26,13 @@ import torch._inductor.config
 
 from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, Precision, RunSpec, TrainingSettings
+from voxmix.encoders.patches import token_count, visible_count
 from voxmix.mixture import Mixture
-from voxmix.pretraining.batches import Batch, Batches, Piece
-from voxmix.pretraining.devices import launch_fabric, tune_cpu
-from voxmix.pretraining.masking import token_count, visible_count
-from voxmix.pretraining.session import Session
-from voxmix.pretraining.train import make_step
-from voxmix.volumes.cache import PreparedCache, PreparedVolume
+from voxmix.training.batches import Batch, Batches, Piece
+from voxmix.training.devices import launch_fabric, tune_cpu
+from voxmix.training.session import Session
+from voxmix.training.train import make_step
+from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
 
 BATCH, VOLUMES = 8, 20

@@ -16,10 +16,11 @@ import numpy as np
 
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec, TrainingSettings
-from voxmix.experiment import evaluation_set, make_phantoms, prepare_study, start_study
+from voxmix.engines.local import Task, train_many
 from voxmix.mixture import Mixture
-from voxmix.pretraining.many import Task, train_many
-from voxmix.store import RunResult, Study, read_run
+from voxmix.runs import RunResult, read_run
+from voxmix.study import Study
+from voxmix.study.experiment import evaluation_set, make_phantoms, prepare_study, start_study
 from voxmix.volumes import PreparedCache
 
 PURE = ("ABD-CT", "BRAIN-T2")

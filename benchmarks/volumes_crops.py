@@ -27,6 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
+from voxmix.volumes.layouts.folder import read_folder
+
 CROP, BATCH = 96, 8
 _WARMING = 150  # batches: by then nearly every page was touched once
 Take = Callable[[], object]
@@ -55,9 +57,9 @@ def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped: bool | None
 
     from voxmix.design import ModelSettings, TrainingSettings
     from voxmix.mixture import Mixture
-    from voxmix.pretraining.crops import CropReader
-    from voxmix.pretraining.loader import CropLoader
-    from voxmix.pretraining.sampling import draw_parameters, plan_draws
+    from voxmix.training.crops import CropReader
+    from voxmix.training.draws import draw_parameters, plan_draws
+    from voxmix.training.loader import CropLoader
     from voxmix.volumes import PreparedCache
 
     cache = PreparedCache.open(root / folder)
@@ -215,17 +217,16 @@ def make_volumes(root: Path, count: int, *, peers: bool) -> None:
     import blosc2
     import nibabel
 
-    from voxmix.volumes import Manifest, Recipe, write_phantoms
-    from voxmix.volumes.cache import INDEX, PreparedCache, PreparedVolume
-    from voxmix.volumes.prepare import prepare
-    from voxmix.volumes.storage import SUFFIXES, write_array
+    from voxmix.phantoms import write_phantoms
+    from voxmix.volumes import Recipe
+    from voxmix.volumes.preparing.cache import INDEX, PreparedCache, PreparedVolume
+    from voxmix.volumes.preparing.prepare import prepare
+    from voxmix.volumes.preparing.storage import SUFFIXES, write_array
 
     write_phantoms(root / "phantoms", counts={"ABD-CT": min(count, 20)}, seed=0)
     for label in (root / "phantoms").rglob("*_seg.nii.gz"):
         label.unlink()
-    made = prepare(
-        Manifest.from_folder(root / "phantoms").split(seed=0), recipe=Recipe(), root=root / "made"
-    ).cache
+    made = prepare(read_folder(root / "phantoms").split(seed=0), recipe=Recipe(), root=root / "made").cache
     for kind in ("npy", "blosc2", "nii", "nnunet", "persistent"):
         (root / kind / ("volumes" if kind in SUFFIXES else "")).mkdir(parents=True)
     listed: dict[str, list[PreparedVolume]] = {"npy": [], "blosc2": []}

@@ -19,6 +19,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from voxmix.volumes.layouts.folder import read_folder
+
 EDGE, CROP, DRAWS = 20, 16, 4000
 
 
@@ -32,10 +34,10 @@ def make_files(root: Path, *, first: int, last: int) -> None:
 
 
 def prepare_all(data: Path, cache: Path) -> dict[str, float]:
-    from voxmix.volumes import Manifest, Recipe
-    from voxmix.volumes.prepare import prepare
+    from voxmix.volumes import Recipe
+    from voxmix.volumes.preparing.prepare import prepare
 
-    manifest = Manifest.from_folder(data).split(seed=0)
+    manifest = read_folder(data).split(seed=0)
     began = time.perf_counter()
     done = prepare(manifest, recipe=Recipe(min_shape=(CROP,) * 3), root=cache)
     return {"prepare_s": time.perf_counter() - began, "made": done.made}
@@ -46,8 +48,8 @@ def draw(data: Path, cache: Path) -> dict[str, float]:
 
     from voxmix.design import ModelSettings, TrainingSettings
     from voxmix.mixture import Mixture
-    from voxmix.pretraining.crops import CropReader
-    from voxmix.pretraining.sampling import draw_parameters, plan_draws
+    from voxmix.training.crops import CropReader
+    from voxmix.training.draws import draw_parameters, plan_draws
     from voxmix.volumes import PreparedCache
 
     torch.set_num_threads(1)

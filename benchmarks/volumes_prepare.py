@@ -19,8 +19,10 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from voxmix.volumes import Manifest, Recipe, VolumeRecord, write_phantoms
-from voxmix.volumes.prepare import prepare
+from voxmix.phantoms import write_phantoms
+from voxmix.volumes import Manifest, Recipe, VolumeRecord
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.preparing.prepare import prepare
 
 KINDS = ("ABD-CT", "BRAIN-T1", "LARGE-CT")
 
@@ -156,7 +158,7 @@ def main() -> None:
             place = root / kind
             place.mkdir()
             (place / kind).symlink_to(root / "data" / kind)
-            manifest = Manifest.from_folder(place).split(seed=0)
+            manifest = read_folder(place).split(seed=0)
             files = [record.path for record in manifest.records]
             theirs, one = [], []
             for _ in range(options.rounds):
@@ -186,7 +188,7 @@ def _copies(files: list[Path], root: Path, times: int) -> tuple[VolumeRecord, ..
             target = root / "CT" / f"{n}-{i}" / "a.nii.gz"
             target.parent.mkdir(parents=True)
             image.to_filename(target)
-    return Manifest.from_folder(root).records
+    return read_folder(root).records
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from voxmix.volumes.phantoms import PROTOCOLS, Phantom, make_phantom
+from voxmix.phantoms.domains import PROTOCOLS, Phantom, make_phantom
 
 SEED = 0
 INDEX = {"ABD-CT": 1, "ABD-MRI": 2, "BRAIN-T1": 4, "BRAIN-T2": 4, "HN-CT": 1, "HN-PET": 1}

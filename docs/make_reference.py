@@ -39,7 +39,7 @@ def meanings(kind: type) -> dict[str, str]:
 
 def study_file() -> str:
     """Return the page of every key of study.yaml."""
-    from voxmix.store.config import StudyConfig
+    from voxmix.study.config import StudyConfig
     from voxmix.volumes.recipe import Recipe
 
     lines = [

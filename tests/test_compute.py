@@ -41,7 +41,7 @@ def test_no_threads_are_refused():
 
 @pytest.mark.parametrize(("limit", "most"), [("max 100000", None), ("50000 100000", 1), ("", None)])
 def test_a_container_s_share_of_the_processors_counts(limit, most, tmp_path, monkeypatch):
-    provenance = import_module("voxmix.store.provenance")
+    provenance = import_module("voxmix.runs.provenance")
     monkeypatch.setattr(provenance, "_GROUP_LIMIT", tmp_path / "missing")
     everything = provenance.cores()
     (tmp_path / "cpu.max").write_text(limit)

@@ -7,7 +7,7 @@ import pytest
 from voxmix import Mixture, RunSpec, StudyDesign
 from voxmix.design import EvaluationSettings, ModelSettings, TrainingSettings
 from voxmix.errors import InputError
-from voxmix.store.presets import preset
+from voxmix.study.presets import preset
 
 SPEC = RunSpec(mixture=Mixture.from_dict({"A": 0.25, "B": 0.75}), budget=100, seed=0, cache="c")
 

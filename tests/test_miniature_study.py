@@ -127,8 +127,8 @@ def test_the_report_is_one_file_that_asks_for_nothing(finished: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["transfer-aware", "diversity-aware"])
 def test_the_path_over_budgets_ends_in_the_answer(finished: Path, answer: str) -> None:
-    from voxmix.analysis.contents import _by_budget, report_content
-    from voxmix.store import Study
+    from voxmix.study import Study
+    from voxmix.study.report_contents import _by_budget, report_content
 
     study = Study.open(finished)
     content = dataclasses.replace(report_content(study), recommended=answer)
@@ -264,9 +264,8 @@ def test_repeats_lose_their_worth_where_the_study_says_so(finished: Path) -> Non
 
 
 def test_a_run_that_diverged_is_named_by_fit_and_report_and_set_aside(finished: Path, tmp_path: Path) -> None:
-    from voxmix.analysis import fit_laws
     from voxmix.errors import VoxmixWarning
-    from voxmix.store import Study
+    from voxmix.study import Study, fit_laws
 
     root = tmp_path / "study"
     shutil.copytree(finished, root)

@@ -19,7 +19,7 @@ _PUBLIC = {
     "FittedLaw": "voxmix.law",
     "allocate": "voxmix.allocation",
     "Allocation": "voxmix.allocation",
-    "Study": "voxmix.store",
+    "Study": "voxmix.study",
     "ScoreTable": "voxmix.scores",
     "compare": "voxmix.scores",
 }

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxmix.volumes import Manifest
-from voxmix.volumes.dicom import list_series
-from voxmix.volumes.read import read_volume
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.reading.dicom.series import list_series
+from voxmix.volumes.reading.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 pytestmark = pytest.mark.shared
@@ -22,7 +22,7 @@ def check(volume: Volume, *, gain: float = 1.0, offset: float = 0.0, within: flo
 
 
 def subjects(folder: Path) -> set[str]:
-    return {record.subject for record in Manifest.from_folder(folder).records} - {"good0", "good1", "good2"}
+    return {record.subject for record in read_folder(folder).records} - {"good0", "good1", "good2"}
 
 
 def test_case01_names_with_dots(write_case: Callable[[str, Path], Path], tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_case11_odd_files(write_case: Callable[[str, Path], Path], tmp_path: Pat
     }.items():
         with pytest.raises(UnreadableVolumeError, match=reason):
             read_volume(folder / "MADE-CT" / name)
-    manifest = Manifest.from_folder(folder)
+    manifest = read_folder(folder)
     assert "nested" not in subjects(folder)
     assert [s.reason for s in manifest.set_aside if s.path.parent.name == "nested"] == [
         "a part of one DICOM series that lies in 2 folders; put its files into one folder"

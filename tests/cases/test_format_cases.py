@@ -10,10 +10,11 @@ import pytest
 import SimpleITK as sitk
 
 from voxmix.volumes import IntensityRule, Manifest, Recipe, VolumeRecord
-from voxmix.volumes.content import content_digest
-from voxmix.volumes.parts import take_apart
-from voxmix.volumes.prepare import Preparation, prepare
-from voxmix.volumes.read import read_volume
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.preparing.prepare import Preparation, prepare
+from voxmix.volumes.reading.content_digest import content_digest
+from voxmix.volumes.reading.multi_volume_files import take_apart
+from voxmix.volumes.reading.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume, axes_in_words
 
 LOW, HIGH = -500.0, 500.0
@@ -40,7 +41,7 @@ def check(volume: Volume, *, within: float = 0.51) -> Volume:
 
 def prepared(folder: Path, root: Path) -> tuple[Preparation, dict[str, float]]:
     """Prepare all of a case; return what came of it and, of every file, how far the inside is from the field."""
-    manifest = take_apart(Manifest.from_folder(folder.parent)).split(seed=0)
+    manifest = take_apart(read_folder(folder.parent)).split(seed=0)
     done = prepare(manifest, recipe=RECIPE, root=root, source=folder.parent)
     errors = []
     for volume in done.cache.volumes:
@@ -103,7 +104,7 @@ def test_case13_names_and_packing(write_case: Callable[[str, Path], Path], tmp_p
     assert content_digest(headers[0]) != content_digest(headers[1])
     for header in headers:
         check(read_volume(header), within=21)
-    found = {os.fsdecode(r.path.relative_to(folder)) for r in Manifest.from_folder(folder.parent).records
+    found = {os.fsdecode(r.path.relative_to(folder)) for r in read_folder(folder.parent).records
              if r.domain == folder.name}  # fmt: skip
     assert {"notgz/scan.nii.gz", "gzasnii/scan.nii", "hdrgz/scan.hdr.gz", "imggz/scan.hdr", "upperA/SCAN.HDR",
             "upperB/SCAN.HDR", "upper1/SCAN.NII.GZ", "upper2/SCAN.NII"} <= found  # fmt: skip

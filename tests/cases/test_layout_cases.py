@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from voxmix.errors import InputError, VoxmixWarning
-from voxmix.volumes import Manifest, Recipe
-from voxmix.volumes.audit import audit
-from voxmix.volumes.prepare import prepare
-from voxmix.volumes.sources import read_source
+from voxmix.volumes import Recipe
+from voxmix.volumes.auditing.audit import audit
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.layouts.sources import read_source
+from voxmix.volumes.manifest_files import read_csv
+from voxmix.volumes.preparing.prepare import prepare
 
 pytestmark = pytest.mark.shared
 RECIPE = Recipe(spacing_mm=4.0, min_shape=(8, 8, 8))
@@ -24,7 +26,7 @@ def write(write_case: Callable[[str, Path], Path], tmp_path: Path) -> Callable[[
 
 def test_case14_no_mask_becomes_a_scan(write: Callable[[str], Path], tmp_path: Path) -> None:
     root = write("case14")
-    manifest = Manifest.from_folder(root)
+    manifest = read_folder(root)
     assert manifest.counts() == {"MADE-CT": 9, "MADE-MR": 3}
     assert {r.path.name: r.label and r.label.name for r in manifest.records} == {
         "ct.nii.gz": None,
@@ -41,7 +43,7 @@ def test_case14_no_mask_becomes_a_scan(write: Callable[[str], Path], tmp_path: P
     table = tmp_path / "in" / "m.csv"
     rows = [f"{path},{path.relative_to(root).parts[0]},p{n}" for n, path in enumerate(masks)]
     table.write_text("\n".join(["path,domain,subject", *rows]) + "\n")
-    found = audit(Manifest.from_csv(table), pictures=False)
+    found = audit(read_csv(table), pictures=False)
     assert found.counts()["mask"] + found.counts().get("unreadable", 0) == len(masks)
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from voxmix.errors import InputError
-from voxmix.volumes.labels import compare_grids
-from voxmix.volumes.manifest import Manifest
-from voxmix.volumes.person_proposals import propose_persons, remarks
-from voxmix.volumes.read import read_labels, read_volume
-from voxmix.volumes.sources import read_source
-from voxmix.volumes.tables import NOT_HERE, read_table
+from voxmix.volumes.grids.labels import compare_grids
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.layouts.person_proposals import propose_persons, remarks
+from voxmix.volumes.layouts.sources import read_source
+from voxmix.volumes.manifest_files import NOT_HERE, read_table
+from voxmix.volumes.reading.read import read_labels, read_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 pytestmark = pytest.mark.shared
@@ -170,7 +170,7 @@ def test_case22_sessions_are_named(made: Path) -> None:
 
 
 def test_case26_sessions_of_one_person_stay_together(made: Path) -> None:
-    found = Manifest.from_folder(made / "case26")
+    found = read_folder(made / "case26")
     assert [len(found.subjects(domain)) for domain in ("MADE-CT", "MADE-MR")] == [6, 6]
     assert len(remarks(found)) == 2
     for seed in range(10):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from voxmix.store.presets import PRESETS
+from voxmix.study.presets import PRESETS
 from voxmix.volumes import Manifest, Recipe
-from voxmix.volumes.audit import Audit, audit
-from voxmix.volumes.fields import propose, see_fields
+from voxmix.volumes.auditing.audit import Audit, audit
+from voxmix.volumes.auditing.fields import propose, see_fields
+from voxmix.volumes.layouts.folder import read_folder
 
 pytestmark = pytest.mark.shared
 SMALL = {"HIPPO-MRT1", "PROSTATE-MR"}
@@ -18,7 +19,7 @@ FEW = 5
 @pytest.fixture(scope="session")
 def manifest(shared_data: Path) -> Manifest:
     """The first few subjects of every domain that has two."""
-    whole = Manifest.from_folder(shared_data / "volumes")
+    whole = read_folder(shared_data / "volumes")
     kept = {d: set(whole.subjects(d)[:FEW]) for d in whole.domains if len(whole.subjects(d)) > 1}
     records = tuple(replace(r, label=None) for r in whole.records if r.subject in kept.get(r.domain, set()))
     return Manifest(records=records).split(seed=0)

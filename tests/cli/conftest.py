@@ -9,11 +9,22 @@ import numpy as np
 import pytest
 
 from voxmix._io import write_json
-from voxmix.analysis import allocate_strategies, check_runs, fit_laws, make_report, proxy_runs, proxy_table
 from voxmix.design import ModelSettings, RunSpec, StudyDesign, TrainingSettings
-from voxmix.store import AllocationSettings, DataSettings, FitSettings, Study, StudyConfig
+from voxmix.study import (
+    AllocationSettings,
+    DataSettings,
+    FitSettings,
+    Study,
+    StudyConfig,
+    allocate_strategies,
+    check_runs,
+    fit_laws,
+    make_report,
+    proxy_runs,
+    proxy_table,
+)
 from voxmix.volumes import PreparedCache, Recipe
-from voxmix.volumes.cache import PreparedVolume
+from voxmix.volumes.preparing.cache import PreparedVolume
 
 DOMAINS = ("ABD-CT", "BRAIN-T1", "HN-CT")
 

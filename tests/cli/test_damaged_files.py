@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from voxmix.cli import app
-from voxmix.store import Study
+from voxmix.study import Study
 
 DAMAGES: dict[str, bytes | None] = {
     "empty": b"",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from voxmix.cli import app
-from voxmix.store import Study
+from voxmix.study import Study
 
 SAID = "are of other prepared volumes, or of a voxmix whose losses counted padding"
 

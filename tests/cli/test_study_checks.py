@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from voxmix.cli import app
 from voxmix.errors import InputError
-from voxmix.store import Study, parse_yaml
-from voxmix.store.config import read_config, write_config
-from voxmix.store.presets import preset
+from voxmix.settings import parse_yaml
+from voxmix.study import Study
+from voxmix.study.config import read_config, write_config
+from voxmix.study.presets import preset
 
 LIGHT = find_spec("torch") is None
 
@@ -26,7 +27,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def _data() -> object:
-    from voxmix.store import DataSettings, PhantomSettings
+    from voxmix.study import DataSettings, PhantomSettings
 
     return DataSettings(phantoms=PhantomSettings(counts={"ABD-CT": 4, "BRAIN-T1": 4, "HN-PET": 4}))
 
@@ -86,9 +87,9 @@ def test_what_cannot_work_is_said_by_every_verb(study: Path, section: str, value
 
 
 def test_a_crop_larger_than_a_prepared_volume_is_said(study: Path, tmp_path: Path) -> None:
-    from voxmix.analysis import study_problems
+    from voxmix.study import study_problems
     from voxmix.volumes import PreparedCache
-    from voxmix.volumes.cache import PreparedVolume
+    from voxmix.volumes.preparing.cache import PreparedVolume
     from voxmix.volumes.recipe import Recipe
 
     opened = Study.open(study)

@@ -24,10 +24,10 @@ from voxmix.downstream.networks import build_network
 from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.tasks import ClassTable, Task
+from voxmix.encoders.interchange import PretrainedEncoder
+from voxmix.encoders.mae import MaskedAutoencoder
 from voxmix.errors import InputError
-from voxmix.pretraining.checkpoint import load_state
-from voxmix.pretraining.interchange import PretrainedEncoder
-from voxmix.pretraining.model import MaskedAutoencoder
+from voxmix.training.checkpoint import load_state
 
 MakeProtocol = Callable[..., Protocol]
 

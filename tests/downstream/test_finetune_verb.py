@@ -47,8 +47,8 @@ def voxmix(*arguments: str) -> Result:
 @pytest.fixture
 def study(dataset: Path, write_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     # One thread: on a busy machine, two that wait for each other take ten times as long.
-    monkeypatch.setattr("voxmix.downstream.study.cores", lambda: 1)
-    monkeypatch.setattr("voxmix.experiment.cores", lambda: 1)
+    monkeypatch.setattr("voxmix.study.finetuning.cores", lambda: 1)
+    monkeypatch.setattr("voxmix.study.experiment.cores", lambda: 1)
     rng = np.random.default_rng(0)
     for number in range(4):
         write_image(

@@ -17,11 +17,12 @@ from voxmix.downstream.finetune import FinetuneSpec, finetune
 from voxmix.downstream.networks import Control
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.tasks import ClassTable, Task
+from voxmix.encoders import load_encoder
 from voxmix.mixture import Mixture
-from voxmix.pretraining import EvaluationSet, load_encoder, train
+from voxmix.training import EvaluationSet, train
 from voxmix.volumes.intensity import IntensityRule
-from voxmix.volumes.layouts import read_folder
-from voxmix.volumes.prepare import prepare
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.recipe import Recipe
 
 DOMAIN = "STRIPES-CT"

@@ -9,16 +9,17 @@ import pytest
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
-from voxmix.volumes import Manifest, Recipe
-from voxmix.volumes.beside import Names
-from voxmix.volumes.prepare import prepare
+from voxmix.volumes import Recipe
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.preparing.private_lists import Names
 
 
 def test_the_map_tells_who_was_pretrained_on(
     dataset: Path, build: Callable[..., CaseSet], task: Task, recipe: Recipe, tmp_path: Path
 ) -> None:
     pretrained = prepare(
-        Manifest.from_folder(dataset).split(seed=3, fraction=0.7),
+        read_folder(dataset).split(seed=3, fraction=0.7),
         recipe=recipe,
         root=tmp_path / "pretraining",
         source=dataset,
@@ -38,7 +39,7 @@ def test_the_map_tells_who_was_pretrained_on(
         with pytest.raises(InputError, match="nobody can tell whom the encoders were pretrained on"):
             build(task, dataset, pretrained=pretrained, pretrained_source=dataset, pretrained_names=names)
         # The second time there is a map again, of another cache with another secret.
-        manifest = Manifest.from_folder(dataset).split(seed=3)
+        manifest = read_folder(dataset).split(seed=3)
         prepare(
             replace(manifest, records=manifest.records[:-1]),
             recipe=recipe,

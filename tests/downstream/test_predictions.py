@@ -19,8 +19,8 @@ from voxmix.downstream.predictions import (
 )
 from voxmix.downstream.task_file import find_task
 from voxmix.downstream.tasks import Task
+from voxmix.encoders.interchange import PretrainedEncoder
 from voxmix.errors import InputError
-from voxmix.pretraining.interchange import PretrainedEncoder
 
 TURNED = np.array([[0, -2.0, 0, 30], [0, 0, 2.0, -8], [-2.0, 0, 0, 5], [0, 0, 0, 1]])
 

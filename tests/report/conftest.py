@@ -12,7 +12,7 @@ from voxmix.law import FittedLaw, fit
 from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
 from voxmix.report import Check, DomainSummary, Picture, ReportContent
-from voxmix.store import RunResult
+from voxmix.runs import RunResult
 
 PAPER = ("ABD-CT", "ABD-MRI", "BRAIN-T1", "BRAIN-T2", "HN-CT", "HN-PET")
 MODALITIES = (("CT", "abdomen"), ("MR", "abdomen"), ("MR", "brain"), ("MR", "brain"), ("CT", "head and neck"))

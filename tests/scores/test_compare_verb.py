@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from voxmix.cli import app
 from voxmix.design import RunSpec
 from voxmix.mixture import Mixture
-from voxmix.store import DataSettings, PhantomSettings, Study, presets
+from voxmix.study import DataSettings, PhantomSettings, Study, presets
 
 runner = CliRunner()
 
@@ -80,8 +80,8 @@ def test_compare_as_json_markdown_and_csv_agree(finetuned: Study, tmp_path: Path
 
 
 def test_proxy_losses_come_from_the_runs_whose_encoders_were_taken(finetuned: Study) -> None:
-    from voxmix.analysis import proxy_losses
     from voxmix.scores import ScoreTable
+    from voxmix.study import proxy_losses
 
     table = ScoreTable.read(finetuned.downstream_dir)
     assert proxy_losses(finetuned, table) == {

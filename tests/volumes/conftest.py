@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from voxmix.volumes import Manifest
+from voxmix.volumes.layouts.folder import read_folder
 
 
 @pytest.fixture(scope="session")
@@ -36,4 +37,4 @@ def manifest(tmp_path: Path) -> Manifest:
         data = np.random.default_rng(i).uniform(20, 90, (10, 11, 12)).astype(np.float32)
         nibabel.Nifti1Image(data, np.eye(4)).to_filename(folder / "a.nii.gz")
         nibabel.Nifti1Image((data > 50).astype(np.uint8), np.eye(4)).to_filename(folder / "a_seg.nii.gz")
-    return Manifest.from_folder(tmp_path / "data").split(seed=0)
+    return read_folder(tmp_path / "data").split(seed=0)

@@ -9,11 +9,12 @@ import pytest
 import SimpleITK as sitk
 
 from voxmix.errors import InputError
+from voxmix.phantoms.domains import write_phantoms
 from voxmix.volumes import Manifest, VolumeRecord
-from voxmix.volumes.audit import Finding, audit, check_split
-from voxmix.volumes.phantoms import write_phantoms
-from voxmix.volumes.sheets import write_sheets
-from voxmix.volumes.survey import survey_file
+from voxmix.volumes.auditing.audit import Finding, audit, check_split
+from voxmix.volumes.auditing.contact_sheets import write_sheets
+from voxmix.volumes.auditing.file_survey import survey_file
+from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.volume import Volume
 
 
@@ -43,7 +44,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def found(root: Path) -> set[tuple[str, str, str]]:
-    result = audit(Manifest.from_folder(root).split(seed=0))
+    result = audit(read_folder(root).split(seed=0))
     return {(f.kind, f.domain, f.path.parent.name) for f in result.findings}
 
 
@@ -99,14 +100,14 @@ def test_leaks_by_subject_and_by_content(root: Path) -> None:
 
 def test_messages_name_nobody(root: Path) -> None:
     (root / "CT" / "p0" / "a.nii.gz").write_bytes(b"broken")
-    for finding in audit(Manifest.from_folder(root)).findings:
+    for finding in audit(read_folder(root)).findings:
         assert str(root) not in finding.message
         assert "p0" not in finding.message
 
 
 def test_workers_make_no_difference(root: Path) -> None:
     (root / "MR" / "p0" / "a.nii.gz").write_bytes(b"broken")
-    manifest = Manifest.from_folder(root)
+    manifest = read_folder(root)
     assert audit(manifest, workers=2).findings == audit(manifest).findings
 
 
@@ -114,7 +115,7 @@ def test_contact_sheets_show_every_file(root: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     odd = write(root / "CT" / "p3" / "a.nii.gz", ct(3), spacing=4.0)
-    result = audit(Manifest.from_folder(root))
+    result = audit(read_folder(root))
     written = write_sheets(result, tmp_path / "sheets")
     assert [p.name for p in written] == ["CT-1.png", "MR-1.png", "audit.html"]
     picture = np.asarray(Image.open(written[0]).convert("RGB")).astype(int)
@@ -131,7 +132,7 @@ def test_contact_sheets_show_every_file(root: Path, tmp_path: Path) -> None:
 
 def test_contact_sheets_name_no_path_and_run_no_script(root: Path, tmp_path: Path) -> None:
     evil = "<script>x"
-    result = audit(Manifest.from_folder(root))
+    result = audit(read_folder(root))
     first = result.surveys[0]
     planted = replace(
         result, findings=(Finding(kind="leak", domain=evil, name=first.name, path=root, message=evil),)
@@ -165,7 +166,7 @@ def test_a_copy_in_another_format_is_found(root: Path) -> None:
     copy = root / "MR" / "p9" / "copy.nrrd"
     copy.parent.mkdir()
     sitk.WriteImage(sitk.ReadImage(str(root / "MR" / "p0" / "a.nii.gz")), str(copy))
-    result = audit(Manifest.from_folder(root))
+    result = audit(read_folder(root))
     assert [(f.kind, f.path) for f in result.findings] == [("duplicate", copy)]
 
 
@@ -194,7 +195,7 @@ def test_another_manifest_must_not_share_what_is_trained_on(root: Path) -> None:
 
 def test_a_label_map_on_another_grid_is_said(root: Path) -> None:
     write(root / "MR" / "p7" / "a_seg.nii.gz", np.eye(4)[:, :, None] * np.ones(4), spacing=2.0)
-    result = audit(Manifest.from_folder(root))
+    result = audit(read_folder(root))
     assert repr(result) == "Audit(18 volumes: 1 label)"
     (finding,) = result.findings
     assert (finding.kind, finding.path.parent.name) == ("label", "p7")
@@ -203,7 +204,7 @@ def test_a_label_map_on_another_grid_is_said(root: Path) -> None:
 
 def test_phantoms_are_in_order(tmp_path: Path) -> None:
     write_phantoms(tmp_path, counts={"ABD-CT": 4, "BRAIN-T1": 4, "HN-PET": 4}, seed=0, matrix=32)
-    assert audit(Manifest.from_folder(tmp_path)).counts() == {}
+    assert audit(read_folder(tmp_path)).counts() == {}
 
 
 def test_splits_of_pretraining_and_downstream_must_agree() -> None:

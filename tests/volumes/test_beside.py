@@ -9,9 +9,11 @@ import pytest
 
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, Recipe
-from voxmix.volumes.beside import Names, claim_salt, earlier_map_path, read_map, salt_of
-from voxmix.volumes.cache import subject_digest
-from voxmix.volumes.prepare import prepare
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.manifest_files import write_csv
+from voxmix.volumes.preparing.cache import subject_digest
+from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.preparing.private_lists import Names, claim_salt, earlier_map_path, read_map, salt_of
 
 RECIPE = Recipe(
     spacing_mm=1.0, min_shape=(4, 4, 4), intensity={"MR": IntensityRule(kind="window", low=0, high=99)}
@@ -29,7 +31,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def opened(data: Path) -> Manifest:
-    return Manifest.from_folder(data).split(seed=0)
+    return read_folder(data).split(seed=0)
 
 
 def names(tmp_path: Path) -> Names:
@@ -86,7 +88,7 @@ def test_the_map_that_an_earlier_version_left_beside_the_data_is_read_and_left_a
     source = data
     if table:
         source = tmp_path / "list.csv"
-        opened(data).write_csv(source)
+        write_csv(opened(data), source)
     before = prepare(
         opened(data), recipe=RECIPE, root=tmp_path / "cache", source=source, names=names(tmp_path)
     ).cache
@@ -125,7 +127,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_the_secret_stays(
     def refuse(path: Path, value: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("voxmix.volumes.beside.write_json", refuse)
+    monkeypatch.setattr("voxmix.volumes.preparing.private_lists.write_json", refuse)
     with pytest.warns(VoxmixWarning, match="could not be written to"):
         cache = prepare(
             opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path)

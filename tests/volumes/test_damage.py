@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from voxmix.volumes.read import read_volume
+from voxmix.volumes.reading.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
 
 VOXELS = np.random.default_rng(3).integers(0, 900, (9, 8, 7)).astype(np.int16)

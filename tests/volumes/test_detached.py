@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from voxmix.volumes.content import content_digest
-from voxmix.volumes.detached import data_files
-from voxmix.volumes.headers import claimed_grid
-from voxmix.volumes.layouts import read_folder
-from voxmix.volumes.read import read_volume
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.reading.content_digest import content_digest
+from voxmix.volumes.reading.detached_voxels import data_files
+from voxmix.volumes.reading.headers import claimed_grid
+from voxmix.volumes.reading.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
 
 AFFINE = np.array([[2.0, 0, 0, -9], [0, 2.0, 0, -8], [0, 0, 2.5, -7], [0, 0, 0, 1]])

@@ -23,11 +23,13 @@ from pydicom.uid import (
 )
 
 from voxmix.volumes import Manifest, Recipe, VolumeRecord
-from voxmix.volumes.dicom import list_series, series_name
-from voxmix.volumes.fields import see_fields
-from voxmix.volumes.parts import take_apart
-from voxmix.volumes.prepare import prepare
-from voxmix.volumes.read import read_volume
+from voxmix.volumes.auditing.fields import see_fields
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.manifest_files import read_csv, write_csv
+from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.reading.dicom.series import list_series, series_name
+from voxmix.volumes.reading.multi_volume_files import take_apart
+from voxmix.volumes.reading.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
 
 SHAPE = (9, 7, 6)
@@ -203,7 +205,7 @@ def test_the_series_of_one_folder_are_prepared_as_different_volumes(
 def test_a_manifest_lists_every_series_and_every_time(tmp_path: Path, voxels: np.ndarray) -> None:
     mix(tmp_path / "CT" / "p1", voxels, a={}, b={"times": 2})
     write_series(tmp_path / "CT" / "p2", voxels)
-    apart = take_apart(Manifest.from_folder(tmp_path))
+    apart = take_apart(read_folder(tmp_path))
     a, b = series_name("1.2.3.0"), series_name("1.2.3.1")
     assert {(r.subject, r.series, r.volume) for r in apart.records} == {
         ("p1", a, None),
@@ -216,8 +218,8 @@ def test_a_manifest_lists_every_series_and_every_time(tmp_path: Path, voxels: np
     assert {(r.series, r.volume) for r in zipped.records} == {(a, None), (b, 0), (b, 1)}
     read = read_volume(packed, series=b, volume=1)
     np.testing.assert_array_equal(read.data, read_volume(tmp_path / "CT" / "p1", series=b, volume=1).data)
-    apart.write_csv(tmp_path / "m.csv")
-    assert Manifest.from_csv(tmp_path / "m.csv") == apart
+    write_csv(apart, tmp_path / "m.csv")
+    assert read_csv(tmp_path / "m.csv") == apart
     assert "1.2.3" not in (tmp_path / "m.csv").read_text()
 
 
@@ -282,7 +284,7 @@ def test_bombs_in_zips_and_deflated_dicom_are_refused(
     with pytest.raises(UnreadableVolumeError, match="cannot be unpacked"):
         read_volume(tmp_path / "text.zip")
 
-    monkeypatch.setattr("voxmix.volumes.dicom_headers._MAX_DEFLATED", 100_000)
+    monkeypatch.setattr("voxmix.volumes.reading.dicom.headers._MAX_DEFLATED", 100_000)
     data = base("1.2.3.9", CTImageStorage, (900, 900))
     data.Modality, data.ImagePositionPatient, data.PixelSpacing = "CT", [0, 0, 0], [1, 1]
     data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
@@ -429,7 +431,7 @@ def test_folders_of_dicom_become_volumes(tmp_path: Path, voxels: np.ndarray) -> 
     for path in (tmp_path / "CT" / "p2").iterdir():
         path.rename(path.with_suffix(""))
     write_enhanced(tmp_path / "CT" / "p3.dcm", voxels, list(range(6)))
-    manifest = Manifest.from_folder(tmp_path)
+    manifest = read_folder(tmp_path)
     assert [(r.subject, r.path.name) for r in manifest.records] == [
         ("p1", "series"),
         ("p2", "p2"),
@@ -438,7 +440,7 @@ def test_folders_of_dicom_become_volumes(tmp_path: Path, voxels: np.ndarray) -> 
 
 
 def test_time_stamps_with_fractions_and_zones() -> None:
-    from voxmix.volumes.suv import _moment
+    from voxmix.volumes.reading.dicom.suv import _moment
 
     assert _moment("20200102", "030405.25") == datetime(2020, 1, 2, 3, 4, 5)
     assert _moment(None, "", "20200102030405.000000+0100") == datetime(2020, 1, 2, 3, 4, 5)

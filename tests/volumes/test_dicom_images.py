@@ -13,10 +13,10 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from voxmix.volumes import Manifest
-from voxmix.volumes.dicom import list_series
-from voxmix.volumes.dicom_images import tell_apart
-from voxmix.volumes.read import read_volume
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.reading.dicom.images import tell_apart
+from voxmix.volumes.reading.dicom.series import list_series
+from voxmix.volumes.reading.read import read_volume
 from voxmix.volumes.volume import SeveralVolumesError, UnreadableVolumeError, Volume
 
 SHAPE = (6, 5, 4)
@@ -460,7 +460,7 @@ def test_dicom_files_whose_names_are_no_utf8_are_read(tmp_path: Path) -> None:
 def test_a_copy_in_a_folder_with_such_a_name_costs_no_subject(tmp_path: Path) -> None:
     first = write(tmp_path / "MR" / "one", 1, lambda image, k: {})
     shutil.copytree(first, os.fsdecode(os.fsencode(tmp_path / "MR") + b"/a\xfc/x"))
-    found = Manifest.from_folder(tmp_path)
+    found = read_folder(tmp_path)
     assert [record.subject for record in found.records] == ["one"]
     assert len(found.set_aside) == 1
 

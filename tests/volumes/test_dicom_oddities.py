@@ -15,10 +15,11 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossl
 
 from voxmix._io import digest
 from voxmix.volumes import Manifest, VolumeRecord
-from voxmix.volumes.content import content_digest, record_digest
-from voxmix.volumes.dicom import list_series
-from voxmix.volumes.parts import take_apart
-from voxmix.volumes.read import read_volume
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.reading.content_digest import content_digest, record_digest
+from voxmix.volumes.reading.dicom.series import list_series
+from voxmix.volumes.reading.multi_volume_files import take_apart
+from voxmix.volumes.reading.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
 
 SHAPE = (6, 5, 8)
@@ -75,7 +76,7 @@ def test_a_folder_is_found_whatever_its_files_are_called(tmp_path: Path, name: s
     for other in ("0README.txt", "0notes", "zz.json", "DICOMDIR"):
         (folder / other).write_text("nothing")
     os.mkfifo(folder / "0pipe")
-    manifest = Manifest.from_folder(tmp_path)
+    manifest = read_folder(tmp_path)
     assert [(r.subject, r.path) for r in manifest.records] == [("p1", folder)]
     assert manifest.set_aside == ()
     np.testing.assert_array_equal(read_volume(folder).data, VOXELS * 2 - 1024)
@@ -88,7 +89,7 @@ def test_packed_slices_are_named_once(tmp_path: Path) -> None:
         (tmp_path / "CT" / "p2" / f"{number}.dcm.gz").write_bytes(b"packed")
     (tmp_path / "CT" / "p3").mkdir()
     (tmp_path / "CT" / "p3" / "all.dcm.gz").write_bytes(b"packed")
-    assert [(s.path.name, s.reason) for s in Manifest.from_folder(tmp_path).set_aside] == [
+    assert [(s.path.name, s.reason) for s in read_folder(tmp_path).set_aside] == [
         ("p2", "20 files: files that end in .dcm.gz are not read"),
         ("all.dcm.gz", "files that end in .dcm.gz are not read"),
     ]
@@ -96,7 +97,7 @@ def test_packed_slices_are_named_once(tmp_path: Path) -> None:
 
 def test_a_file_named_by_its_uid_is_dicom_too(tmp_path: Path) -> None:
     path = next(write(tmp_path / "CT", name="{uid}", heights=[0], NumberOfFrames=2).iterdir())
-    assert [r.path for r in Manifest.from_folder(tmp_path).records] == [path]
+    assert [r.path for r in read_folder(tmp_path).records] == [path]
     with pytest.raises(UnreadableVolumeError, match="DICOM frames without positions"):
         read_volume(path)
 
@@ -111,7 +112,7 @@ def test_files_without_the_128_bytes_in_front(tmp_path: Path, syntax: str) -> No
         del data.file_meta
         pydicom.filewriter.write_dataset(whole, data)
         path.write_bytes(whole.getvalue())
-    assert [r.path for r in Manifest.from_folder(tmp_path).records] == [folder]
+    assert [r.path for r in read_folder(tmp_path).records] == [folder]
     np.testing.assert_array_equal(read_volume(folder).data, VOXELS * 2 - 1024)
 
 
@@ -228,7 +229,7 @@ def test_pieces_of_one_series_in_several_folders_are_set_aside(tmp_path: Path) -
         write(domain / f"sub{name}", heights=heights, SeriesInstanceUID="1.2.5")
         write(domain / "mixed" / name, heights=heights, SeriesInstanceUID="1.2.6")
     write(domain / "mixed" / "A", name="z{n}", SeriesInstanceUID="1.2.7")
-    manifest = Manifest.from_folder(tmp_path)
+    manifest = read_folder(tmp_path)
     assert {s.path.relative_to(domain).parts[0] for s in manifest.set_aside} == {"torn", "subA", "subB"}
     assert {s.reason for s in manifest.set_aside} == {
         "a part of one DICOM series that lies in 2 folders; put its files into one folder"
@@ -253,7 +254,7 @@ def test_a_series_exported_into_two_folders_counts_once(tmp_path: Path) -> None:
         data.SOPInstanceUID = pydicom.dcmread(other).SOPInstanceUID
         data.PixelData = data.PixelData[::-1]
         data.save_as(path)
-    manifest = Manifest.from_folder(tmp_path)
+    manifest = read_folder(tmp_path)
     assert {(r.subject, r.path.name) for r in manifest.records} == {("p1", "first"), ("p3", "p3")}
     assert {s.reason for s in manifest.set_aside} == {
         "a copy of a DICOM series, or of a part of it, that lies in another folder"
@@ -263,7 +264,7 @@ def test_a_series_exported_into_two_folders_counts_once(tmp_path: Path) -> None:
 def test_slices_loose_in_a_domain_are_set_aside_as_one(tmp_path: Path) -> None:
     write(tmp_path / "CT", name="{uid}")
     write(tmp_path / "CT" / "p1")
-    manifest = Manifest.from_folder(tmp_path)
+    manifest = read_folder(tmp_path)
     assert [r.subject for r in manifest.records] == ["p1"]
     assert [(s.path.name, s.reason) for s in manifest.set_aside] == [
         ("CT", "8 DICOM slices lie loose in the folder of a domain; give each scan a folder of its own")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from voxmix.errors import InputError
+from voxmix.export.feeds import feed_script, sample_weights, stream_shares, write_feed
 from voxmix.mixture import Mixture
-from voxmix.volumes.cache import PreparedCache, PreparedVolume
-from voxmix.volumes.feeds import feed_script, sample_weights, stream_shares, write_feed
 from voxmix.volumes.intensity import IntensityRule
+from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
 
 MIXTURE = Mixture.from_dict({"CT": 0.6, "MR": 0.3, "PET": 0.1})

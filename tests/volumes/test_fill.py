@@ -11,17 +11,18 @@ import pytest
 import yaml
 
 from voxmix.errors import InputError
-from voxmix.store import checked
+from voxmix.phantoms.domains import write_phantoms
+from voxmix.settings import checked
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe, VolumeRecord
-from voxmix.volumes.audit import audit
-from voxmix.volumes.fields import GOOD_PADDING, Fields, padded_share, propose, see_fields
-from voxmix.volumes.fill import Fill, find_offset, measure_volume
-from voxmix.volumes.fitness import Fitness, judge_fills, refuse_hopeless
+from voxmix.volumes.auditing.audit import audit
+from voxmix.volumes.auditing.fields import GOOD_PADDING, Fields, padded_share, propose, see_fields
+from voxmix.volumes.auditing.fill import Fill, find_offset, measure_volume
+from voxmix.volumes.auditing.fitness import Fitness, judge_fills, refuse_hopeless
+from voxmix.volumes.grids.transform import prepare_volume
 from voxmix.volumes.intensity import SOFT_TISSUE_WINDOW, Z_SCORE
-from voxmix.volumes.phantoms import write_phantoms
-from voxmix.volumes.prepare import prepare
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.recipe import spell_out
-from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 WINDOW = IntensityRule(kind="window", low=0, high=100)
@@ -59,7 +60,7 @@ def test_shares_are_counted_over_the_voxels_that_exist() -> None:
 def test_counting_slab_by_slab_is_counting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data = np.random.default_rng(0).uniform(-20, 120, (9, 7, 8))
     whole = fill_of(data, WINDOW)
-    monkeypatch.setattr("voxmix.volumes.fill._SLAB", 1)
+    monkeypatch.setattr("voxmix.volumes.auditing.fill._SLAB", 1)
     assert fill_of(data, WINDOW) == whole
 
 
@@ -182,7 +183,7 @@ def test_what_was_not_measured_is_unknown_and_not_zero() -> None:
 def test_phantoms_are_in_order(tmp_path: Path) -> None:
     counts = {"ABD-CT": 2, "ABD-MRI": 2, "BRAIN-T1": 2, "BRAIN-T2": 2, "HN-CT": 2, "HN-PET": 2}
     write_phantoms(tmp_path, counts=counts, seed=0)
-    manifest = Manifest.from_folder(tmp_path)
+    manifest = read_folder(tmp_path)
     for spacing, least in ((7.0, 40), (4.0, 40)):
         found = audit(manifest, recipe=Recipe(spacing_mm=spacing, min_shape=(least,) * 3), pictures=False)
         assert [c.message for item in found.fitness for c in item.complaints] == []
@@ -206,7 +207,7 @@ def manifest(tmp_path: Path) -> Manifest:
             tmp_path / "data" / "KNEE-MR" / f"q{i}" / "a.nii.gz",
             np.random.default_rng(i).gamma(3, 80, (24,) * 3),
         )
-    return Manifest.from_folder(tmp_path / "data").split(seed=0)
+    return read_folder(tmp_path / "data").split(seed=0)
 
 
 def test_preparing_measures_and_a_cache_of_an_earlier_voxmix_is_measured_from_its_arrays(
@@ -330,7 +331,7 @@ def test_headers_alone_say_the_fields(tmp_path: Path) -> None:
         write(tmp_path / "A-MR" / f"p{i:02}" / "a.nii.gz", np.ones((4, 5, 6)) * i, spacing=2.0)
     np.save(tmp_path / "x.npy", np.zeros((7, 8, 9), np.float32))
     table = [
-        *Manifest.from_folder(tmp_path).records,
+        *read_folder(tmp_path).records,
         VolumeRecord(path=tmp_path / "x.npy", domain="B-MR", subject="s"),
         VolumeRecord(path=tmp_path / "gone.nii.gz", domain="C-MR", subject="s"),
     ]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from voxmix.volumes.content import content_digest
-from voxmix.volumes.headers import claimed_grid
 from voxmix.volumes.manifest import Manifest, VolumeRecord
-from voxmix.volumes.parts import take_apart
-from voxmix.volumes.read import read_labels, read_volume
+from voxmix.volumes.reading.content_digest import content_digest
+from voxmix.volumes.reading.headers import claimed_grid
+from voxmix.volumes.reading.multi_volume_files import take_apart
+from voxmix.volumes.reading.read import read_labels, read_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume, axes_in_words
 
 SHAPE = (7, 6, 5)

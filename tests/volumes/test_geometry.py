@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from voxmix.errors import InputError
-from voxmix.volumes.geometry import (
+from voxmix.volumes.grids.geometry import (
     Geometry,
     crop_and_pad,
     foreground_box,
@@ -21,9 +21,9 @@ from voxmix.volumes.geometry import (
     resampled_shape,
     restore,
 )
+from voxmix.volumes.grids.transform import prepare_volume
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.recipe import Recipe
-from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.volume import Volume
 
 IDENTITY_RULE = IntensityRule(kind="window", low=0, high=1)

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from voxmix.errors import InputError
 from voxmix.volumes import IntensityRule, Manifest, Recipe, VolumeRecord
-from voxmix.volumes.inverse import find_prepared, write_prediction
-from voxmix.volumes.labels import prepare_labels
-from voxmix.volumes.prepare import prepare
-from voxmix.volumes.read import read_labels, read_volume
-from voxmix.volumes.tables import read_table, write_table
-from voxmix.volumes.transform import prepare_volume
+from voxmix.volumes.grids.labels import prepare_labels
+from voxmix.volumes.grids.transform import prepare_volume
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.manifest_files import read_table, write_table
+from voxmix.volumes.preparing.inverse import find_prepared, write_prediction
+from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.reading.read import read_labels, read_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 RULE = IntensityRule(kind="window", low=0, high=1)
@@ -333,5 +334,5 @@ def test_nan_in_a_label_map_is_said_when_preparing(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         np.save(folder / "a.npy", rng.uniform(size=(9, 9, 9)).astype(np.float32))
         np.save(folder / "a_seg.npy", np.resize(np.array([np.nan, 1]), (9, 9, 9)))
-    done = prepare(Manifest.from_folder(tmp_path).split(seed=0), recipe=RECIPE, root=tmp_path / "cache")
+    done = prepare(read_folder(tmp_path).split(seed=0), recipe=RECIPE, root=tmp_path / "cache")
     assert sum("NaN, taken as 0" in note for _, note in done.notes) == 2

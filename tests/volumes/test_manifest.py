@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from voxmix.errors import InputError
 from voxmix.volumes import Manifest, VolumeRecord
-from voxmix.volumes.sources import read_source, read_sources
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.layouts.sources import read_source, read_sources
+from voxmix.volumes.manifest_files import read_csv, write_csv
 
 
 def touch(root: Path, *names: str) -> None:
@@ -42,7 +44,7 @@ def test_folder_gives_domain_subject_and_label(tmp_path: Path) -> None:
         "HN-PET/lost_seg.nii.gz",
         ".hidden/x.nii.gz",
     )
-    manifest = Manifest.from_folder(tmp_path)
+    manifest = read_folder(tmp_path)
     found = {
         (r.domain, r.subject, str(r.path.relative_to(tmp_path)), r.label and r.label.name)
         for r in manifest.records
@@ -63,7 +65,7 @@ def test_folder_follows_links_but_not_circles(tmp_path: Path) -> None:
     touch(tmp_path, "store/p1/a.nii", "study/CT/p2/b.nii")
     (tmp_path / "study" / "CT" / "p1").symlink_to(tmp_path / "store" / "p1")
     (tmp_path / "study" / "CT" / "p2" / "again").symlink_to(tmp_path / "study" / "CT")
-    manifest = Manifest.from_folder(tmp_path / "study")
+    manifest = read_folder(tmp_path / "study")
     assert [(r.subject, r.path.name) for r in manifest.records] == [("p1", "a.nii"), ("p2", "b.nii")]
 
 
@@ -79,13 +81,13 @@ def test_folder_follows_links_but_not_circles(tmp_path: Path) -> None:
 def test_folder_refuses(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
     touch(tmp_path, *names)
     with pytest.raises(InputError, match=message):
-        Manifest.from_folder(tmp_path)
+        read_folder(tmp_path)
 
 
 def test_a_hopeless_domain_is_named_and_can_be_excluded(tmp_path: Path) -> None:
     touch(tmp_path, "CT/p1/a.nii.gz", "MR/readme.txt", "PET/p1/a.nii", "x" * 70 + "/p1/a.nii")
     with pytest.raises(InputError, match="at most 64"):
-        Manifest.from_folder(tmp_path)
+        read_folder(tmp_path)
     found, _ = read_source(tmp_path, exclude=["x" * 70])
     assert found.domains == ("CT", "PET")
     assert [(s.domain, s.reason) for s in found.set_aside] == [("MR", "a domain without volumes, left out")]
@@ -93,7 +95,7 @@ def test_a_hopeless_domain_is_named_and_can_be_excluded(tmp_path: Path) -> None:
     assert (less.domains, less.set_aside) == (("CT",), ())
     with pytest.raises(InputError, match=r"no domain 'US' to exclude; there are \['CT', 'MR', 'PET'"):
         read_source(tmp_path, exclude=["US", "x" * 70])
-    found.write_csv(tmp_path / "m.csv")
+    write_csv(found, tmp_path / "m.csv")
     assert read_source(tmp_path / "m.csv", exclude=["CT"])[0].domains == ("PET",)
     with pytest.raises(InputError, match="every domain is excluded"):
         read_source(tmp_path / "m.csv", exclude=["CT", "PET"])
@@ -107,7 +109,7 @@ def test_csv_is_relative_to_itself_and_counts_missing_files(tmp_path: Path) -> N
         f"a.nii.gz;CT;p1;a_l.nii.gz\n{tmp_path}/far/b.nii.gz;CT;p2;\ngone.nii.gz;CT;p3;\n",
         encoding="utf-8",
     )
-    manifest = Manifest.from_csv(table)
+    manifest = read_csv(table)
     assert [(r.path.name, r.subject, r.label is not None) for r in manifest.records] == [
         ("a.nii.gz", "p1", True),
         ("b.nii.gz", "p2", False),
@@ -132,18 +134,18 @@ def test_csv_refuses(tmp_path: Path, text: str, message: str) -> None:
     touch(tmp_path, "a.nii")
     (tmp_path / "m.csv").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        Manifest.from_csv(tmp_path / "m.csv")
+        read_csv(tmp_path / "m.csv")
 
 
 def test_csv_missing() -> None:
     with pytest.raises(InputError, match="no such file"):
-        Manifest.from_csv(Path("nowhere.csv"))
+        read_csv(Path("nowhere.csv"))
 
 
 def test_given_split_is_kept_and_a_leak_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a.nii", "b.nii", "c.nii")
     (tmp_path / "good.csv").write_text("path,domain,subject,split\na.nii,CT,p1,val\nb.nii,CT,p2,train\n")
-    assert sides(Manifest.from_csv(tmp_path / "good.csv").split(seed=5)) == {
+    assert sides(read_csv(tmp_path / "good.csv").split(seed=5)) == {
         "p1": "validation",
         "p2": "train",
     }
@@ -151,7 +153,7 @@ def test_given_split_is_kept_and_a_leak_refused(tmp_path: Path) -> None:
         "path,domain,subject,split\na.nii,CT,p1,val\nb.nii,CT,p2,train\nc.nii,MR,p1,train\n"
     )
     with pytest.raises(InputError, match=r"'p1' is in training and in validation|one subject"):
-        Manifest.from_csv(tmp_path / "leak.csv").split(seed=5)
+        read_csv(tmp_path / "leak.csv").split(seed=5)
 
 
 def test_one_subject_is_refused_with_what_to_do() -> None:
@@ -255,7 +257,7 @@ def test_what_may_be_a_volume_and_is_not_read_is_named(tmp_path: Path) -> None:
         tmp_path,
         *(f"CT/p1/{name}" for name in ("a.nii", "b.img", "c.hdr", "c.img", "d.mnc", "e.tar.gz", "f.txt")),
     )
-    manifest = Manifest.from_folder(tmp_path)
+    manifest = read_folder(tmp_path)
     assert [r.path.name for r in manifest.records] == ["a.nii", "c.hdr"]
     assert {s.path.name: s.reason for s in manifest.set_aside} == {
         "b.img": "voxels (.img) without their header (.hdr)",

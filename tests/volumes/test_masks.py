@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from voxmix.errors import InputError
-from voxmix.volumes import IntensityRule, Manifest, Recipe
-from voxmix.volumes.audit import audit
+from voxmix.volumes import IntensityRule, Recipe
+from voxmix.volumes.auditing.audit import audit
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.layouts.pairing import NO_IMAGE, NO_ONE_IMAGE
 from voxmix.volumes.masks import NO_SCAN, is_label_map, read_name
-from voxmix.volumes.pairing import NO_IMAGE, NO_ONE_IMAGE
-from voxmix.volumes.prepare import prepare
+from voxmix.volumes.preparing.prepare import prepare
 
 SHAPE = (28, 28, 28)
 
@@ -135,7 +136,7 @@ def test_whose_label_map(
     tmp_path: Path, names: tuple[str, ...], labels: dict[str, str], aside: list[str]
 ) -> None:
     touch(tmp_path, *(f"CT/{name}" for name in names))
-    found = Manifest.from_folder(tmp_path)
+    found = read_folder(tmp_path)
     assert {r.path.name: r.label.name for r in found.records if r.label} == labels
     assert [item.reason for item in found.set_aside] == aside
     assert all(item.is_label for item in found.set_aside)
@@ -149,7 +150,7 @@ def test_subjects_of_images_and_labels_are_the_files(tmp_path: Path) -> None:
         "MR/images/p1/t1.nii",
         "MR/images/q.nii",
     )
-    found = Manifest.from_folder(tmp_path)
+    found = read_folder(tmp_path)
     assert (found.subjects("CT"), found.subjects("MR")) == (("a",), ("p1", "q"))
 
 
@@ -166,7 +167,7 @@ def test_subjects_of_images_and_labels_are_the_files(tmp_path: Path) -> None:
 def test_a_folder_per_subject_is_asked_about(tmp_path: Path, names: list[str]) -> None:
     touch(tmp_path, *names)
     with pytest.raises(InputError, match=r"is this a folder per subject\?.*ln -s"):
-        Manifest.from_folder(tmp_path)
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_folder_per_subject_is_asked_about(tmp_path: Path, names: list[str]) -
 )
 def test_domains_that_share_names_are_domains(tmp_path: Path, names: list[str]) -> None:
     touch(tmp_path, *names)
-    assert len(Manifest.from_folder(tmp_path).records) == len(names)
+    assert len(read_folder(tmp_path).records) == len(names)
 
 
 def test_prepare_sets_label_maps_aside_unless_told_and_audit_names_them(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_prepare_sets_label_maps_aside_unless_told_and_audit_names_them(tmp_path
         nibabel.Nifti1Image(regions(1, seed=n).astype(np.uint8), np.eye(4)).to_filename(
             folder / "lesion.nii.gz"
         )
-    manifest = Manifest.from_folder(tmp_path / "in").split(seed=0)
+    manifest = read_folder(tmp_path / "in").split(seed=0)
     found = audit(manifest, pictures=False)
     assert found.counts()["mask"] == 4
     assert {f.path.name for f in found.findings if f.kind == "mask"} == {"lesion.nii.gz"}

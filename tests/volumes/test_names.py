@@ -14,10 +14,10 @@ import pytest
 from voxmix._io import as_argument, digest, json_text, name_fault, printable, read_json, write_json
 from voxmix.errors import InputError
 from voxmix.volumes import Manifest, Recipe, VolumeRecord
-from voxmix.volumes.beside import Names
-from voxmix.volumes.layouts import read_folder
-from voxmix.volumes.prepare import prepare
-from voxmix.volumes.tables import read_table, write_table
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.manifest_files import read_table, write_table
+from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.preparing.private_lists import Names
 
 FAULTS = {
     b"p3/caf\xe9.nii.gz": "is not UTF-8 text",

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from voxmix.errors import InputError
 from voxmix.volumes import Manifest, VolumeRecord
-from voxmix.volumes.parts import take_apart
+from voxmix.volumes.reading.multi_volume_files import take_apart
 
 
 def manifest_of(*paths: Path) -> Manifest:

@@ -7,10 +7,12 @@ import pytest
 
 from voxmix.domain import check_domain_name
 from voxmix.errors import InputError
-from voxmix.volumes.audit import audit
+from voxmix.volumes.auditing.audit import audit
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.layouts.person_proposals import propose, propose_persons, remarks
+from voxmix.volumes.layouts.persons import compile_pattern, join, session_names
 from voxmix.volumes.manifest import Manifest, VolumeRecord, one_name
-from voxmix.volumes.person_proposals import propose, propose_persons, remarks
-from voxmix.volumes.persons import compile_pattern, join, session_names
+from voxmix.volumes.manifest_files import read_csv
 
 FOUR, TWO = range(1, 5), range(1, 3)
 PEOPLE = ("smith", "jones", "meyer")
@@ -85,7 +87,7 @@ def test_images_of_one_person_in_two_domains_are_told() -> None:
 
 
 def test_real_volumes_hold_no_sessions(shared_data: Path) -> None:
-    assert propose_persons(Manifest.from_folder(shared_data / "volumes")) is None
+    assert propose_persons(read_folder(shared_data / "volumes")) is None
 
 
 def test_published_names_are_joined_with_a_note_and_never_split(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_published_names_are_joined_with_a_note_and_never_split(tmp_path: Path) 
             ):
                 (tmp_path / domain).mkdir(exist_ok=True)
                 np.save(tmp_path / domain / f"{name}.npy", np.zeros((2, 2, 2)))
-    found = Manifest.from_folder(tmp_path)
+    found = read_folder(tmp_path)
     assert found.subjects("A-MR") == tuple(f"sub-{n:02d}" for n in range(1, 7))
     assert found.subjects("B-CT") == tuple(f"OAS1_{n:04d}" for n in range(1, 7))
     assert [note.split(" by ")[0] for note in remarks(found)] == ["12 subjects are sessions of 6 persons"] * 2
@@ -109,7 +111,7 @@ def test_published_names_are_joined_with_a_note_and_never_split(tmp_path: Path) 
 def test_a_table_says_who_is_who(tmp_path: Path) -> None:
     (tmp_path / "a.nii").touch()
     (tmp_path / "t.csv").write_text("path,domain,subject\na.nii,ABD-CT,sub-01_ses-1\n")
-    assert Manifest.from_csv(tmp_path / "t.csv").subjects("ABD-CT") == ("sub-01_ses-1",)
+    assert read_csv(tmp_path / "t.csv").subjects("ABD-CT") == ("sub-01_ses-1",)
 
 
 def test_the_person_keeps_the_source_in_front() -> None:

@@ -9,12 +9,13 @@ from scipy import ndimage
 
 from voxmix.domain import PAPER_DOMAINS
 from voxmix.errors import InputError
-from voxmix.volumes import Manifest, Recipe
-from voxmix.volumes.phantom_canvas import Canvas
-from voxmix.volumes.phantom_head import LABELS as BRAIN
-from voxmix.volumes.phantoms import PROTOCOLS, make_phantom, write_phantoms
-from voxmix.volumes.prepare import prepare
-from voxmix.volumes.read import read_labels, read_volume
+from voxmix.phantoms.canvas import Canvas
+from voxmix.phantoms.domains import PROTOCOLS, make_phantom, write_phantoms
+from voxmix.phantoms.head import LABELS as BRAIN
+from voxmix.volumes import Recipe
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.reading.read import read_labels, read_volume
 
 MATRIX = 48
 
@@ -104,7 +105,7 @@ def test_pet_is_smoother_than_ct() -> None:
 
 def test_files_are_real_nifti_on_the_labels_grid(tmp_path: Path) -> None:
     write_phantoms(tmp_path, counts=dict.fromkeys(PROTOCOLS, 2), seed=0, matrix=MATRIX)
-    manifest = Manifest.from_folder(tmp_path)
+    manifest = read_folder(tmp_path)
     assert manifest.counts() == dict.fromkeys(sorted(PROTOCOLS), 2)
     codes, spacings = set(), []
     for record in manifest.records:
@@ -145,9 +146,7 @@ def test_progress_counts_files(tmp_path: Path) -> None:
 def test_prepared_phantoms_keep_their_hounsfield_units(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "data", counts={"ABD-CT": 2}, seed=0, matrix=MATRIX)
     recipe = Recipe(spacing_mm=6.0, min_shape=(16, 16, 16))
-    cache = prepare(
-        Manifest.from_folder(tmp_path / "data").split(seed=0), recipe=recipe, root=tmp_path / "c"
-    ).cache
+    cache = prepare(read_folder(tmp_path / "data").split(seed=0), recipe=recipe, root=tmp_path / "c").cache
     for volume in cache.volumes:
         image, labels = cache.array(volume).astype(np.float32), cache.labels(volume)
         assert labels is not None

@@ -22,7 +22,9 @@ import pytest
 from voxmix._io import read_versioned, write_json
 from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
-from voxmix.volumes.prepare import prepare
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.manifest_files import read_csv
+from voxmix.volumes.preparing.prepare import prepare
 
 RECIPE = Recipe(
     spacing_mm=2.0, min_shape=(12, 12, 12), intensity={"CT": IntensityRule(kind="window", low=0, high=100)}
@@ -49,7 +51,7 @@ def write_study(root: Path, *, subjects: int = 6) -> Path:
 
 
 def open_study(root: Path) -> Manifest:
-    return Manifest.from_folder(root).split(seed=1)
+    return read_folder(root).split(seed=1)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -98,7 +100,7 @@ def test_digest_is_the_same_wherever_data_and_cache_lie(tmp_path: Path) -> None:
 
 
 def test_digest_follows_content_split_and_recipe(tmp_path: Path) -> None:
-    manifest = Manifest.from_folder(write_study(tmp_path / "data"))
+    manifest = read_folder(write_study(tmp_path / "data"))
     digests = [
         prepare(manifest.split(seed=seed), recipe=recipe, root=tmp_path / "cache").cache.digest
         for seed, recipe in ((1, RECIPE), (2, RECIPE), (1, Recipe(spacing_mm=3.0, min_shape=(8, 8, 8))))
@@ -143,13 +145,13 @@ import sys
 from pathlib import Path
 from typing import Any
 from voxmix.volumes import Manifest, Recipe
-from voxmix.volumes.prepare import prepare
+from voxmix.volumes.preparing.prepare import prepare
 
 if __name__ == "__main__":
     def progress(done, total):
         print(done, flush=True)
 
-    manifest = Manifest.from_folder(Path(sys.argv[1])).split(seed=1)
+    manifest = read_folder(Path(sys.argv[1])).split(seed=1)
     prepare(manifest, recipe=Recipe(spacing_mm=2.0), root=Path(sys.argv[2]), workers=2, progress=progress)
 """
 
@@ -226,9 +228,7 @@ def test_identical_files_on_both_sides_leave_training(tmp_path: Path) -> None:
     (root / "leak.nii.gz").write_bytes((root / "CT" / "Doe_Jane_0" / "scan.nii.gz").read_bytes())
     rows += ["data/leak.nii.gz,MR,q1,train", "data/other.nii.gz,MR,q2,val", "data/more.nii.gz,MR,q3,train"]
     (tmp_path / "m.csv").write_text("\n".join(rows))
-    result = prepare(
-        Manifest.from_csv(tmp_path / "m.csv").split(seed=0), recipe=RECIPE, root=tmp_path / "cache"
-    )
+    result = prepare(read_csv(tmp_path / "m.csv").split(seed=0), recipe=RECIPE, root=tmp_path / "cache")
     assert [(s.path.name, s.reason) for s in result.set_aside] == [
         ("leak.nii.gz", "same content as a file on the other side of the split")
     ]
@@ -241,9 +241,7 @@ def test_volumes_of_a_4d_file_are_different_volumes(tmp_path: Path) -> None:
     rows = [f"{i}.nii.gz,CT,p{i},{v}" for i in range(2) for v in (0, 2)]
     (tmp_path / "m.csv").write_text("\n".join(["path,domain,subject,volume", *rows]))
     recipe = Recipe(spacing_mm=1.0, min_shape=(1, 1, 1), crop_foreground=False, intensity=RECIPE.intensity)
-    cache = prepare(
-        Manifest.from_csv(tmp_path / "m.csv").split(seed=0), recipe=recipe, root=tmp_path / "c"
-    ).cache
+    cache = prepare(read_csv(tmp_path / "m.csv").split(seed=0), recipe=recipe, root=tmp_path / "c").cache
     assert cache.counts() == {"CT": 4}
     found = sorted(float(cache.array(v)[0, 0, 0]) for v in cache.volumes)
     wanted = sorted((data[0, 0, 0, v] + i) / 100 for i in range(2) for v in (0, 2))
@@ -256,7 +254,7 @@ def test_one_file_may_belong_to_two_domains(tmp_path: Path) -> None:
         write_volume(tmp_path / "b" / f"{i}.nii.gz", i)
     rows = [f"{d}/{i}.nii.gz,{d.upper()}-MR,p{i}" for d in "ab" for i in range(2)]
     (tmp_path / "m.csv").write_text("\n".join(["path,domain,subject", *rows]))
-    result = prepare(Manifest.from_csv(tmp_path / "m.csv").split(seed=0), recipe=RECIPE, root=tmp_path / "c")
+    result = prepare(read_csv(tmp_path / "m.csv").split(seed=0), recipe=RECIPE, root=tmp_path / "c")
     assert result.cache.counts() == {"A-MR": 2, "B-MR": 2}
     assert result.set_aside == ()
 
@@ -286,9 +284,7 @@ def test_domain_without_a_readable_volume_on_one_side_is_refused(tmp_path: Path)
 
 def test_manifest_must_be_split(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not split"):
-        prepare(
-            Manifest.from_folder(write_study(tmp_path / "d", subjects=2)), recipe=RECIPE, root=tmp_path / "c"
-        )
+        prepare(read_folder(write_study(tmp_path / "d", subjects=2)), recipe=RECIPE, root=tmp_path / "c")
 
 
 def test_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,8 +345,8 @@ def test_a_file_that_kills_its_reader_is_set_aside(tmp_path: Path, monkeypatch: 
         yield
 
     manifest = open_study(write_study(tmp_path / "data", subjects=2))
-    monkeypatch.setattr("voxmix.volumes.prepare.worker_pool", dying_pool)
-    monkeypatch.setattr("voxmix.volumes.prepare._check_workers_start", lambda: None)
+    monkeypatch.setattr("voxmix.volumes.preparing.prepare.worker_pool", dying_pool)
+    monkeypatch.setattr("voxmix.volumes.preparing.prepare._check_workers_start", lambda: None)
     with pytest.raises(InputError, match="first because: the process that read it was killed"):
         prepare(manifest, recipe=RECIPE, root=tmp_path / "cache", workers=2)
 
@@ -385,7 +381,7 @@ def test_an_index_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pyt
         reads.append(path)
         return read_versioned(path, **kwargs)
 
-    monkeypatch.setattr("voxmix.volumes.cache.read_versioned", counted)
+    monkeypatch.setattr("voxmix.volumes.preparing.cache.read_versioned", counted)
     first = PreparedCache.open(tmp_path / "cache")
     assert PreparedCache.open(tmp_path / "cache") == first
     assert len(reads) == 1

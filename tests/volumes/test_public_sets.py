@@ -10,11 +10,11 @@ import pytest
 
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, Recipe
-from voxmix.volumes.prepare import prepare
-from voxmix.volumes.public_sets import read_layout
-from voxmix.volumes.read import read_volume
-from voxmix.volumes.sources import detect_layout, read_sources
-from voxmix.volumes.tables import read_table, write_table
+from voxmix.volumes.layouts.public_sets import read_layout
+from voxmix.volumes.layouts.sources import detect_layout, read_sources
+from voxmix.volumes.manifest_files import read_csv, read_table, write_csv, write_table
+from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.reading.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
 
 
@@ -123,8 +123,8 @@ def test_oasis_orientation_is_put_right(tmp_path: Path) -> None:
         crop_foreground=False,
         intensity={"BRAIN-T1": IntensityRule(kind="window", low=0, high=200)},
     )
-    manifest.write_csv(tmp_path / "table.csv")
-    again = Manifest.from_csv(tmp_path / "table.csv")
+    write_csv(manifest, tmp_path / "table.csv")
+    again = read_csv(tmp_path / "table.csv")
     assert again == manifest
     cache = prepare(again.split(seed=0), recipe=recipe, root=tmp_path / "cache").cache
     volume = cache.volumes[0]
@@ -570,8 +570,8 @@ def test_csv_round_trip(tmp_path: Path) -> None:
     touch(tmp_path, "in/CT/p1/a.nii.gz", "in/CT/p1/a_seg.nii.gz", "in/CT/p2/b.nii.gz", "in/CT/p3/b.nii.gz")
     manifest = read_layout("folder", tmp_path / "in").split(seed=1)
     for table in (tmp_path / "in" / "m.csv", tmp_path / "elsewhere" / "m.csv"):
-        manifest.write_csv(table)
-        assert Manifest.from_csv(table) == manifest
+        write_csv(manifest, table)
+        assert read_csv(table) == manifest
     assert "in/CT" not in (tmp_path / "in" / "m.csv").read_text()
 
 

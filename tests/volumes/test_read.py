@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from voxmix.volumes.content import content_digest
-from voxmix.volumes.read import read_labels, read_volume
+from voxmix.volumes.reading.content_digest import content_digest
+from voxmix.volumes.reading.read import read_labels, read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
 
 AFFINE = np.array([[-1.5, 0.1, 0.0, 40.0], [0.1, 1.4, 0.3, -30.0], [0.0, -0.3, 3.0, 12.0], [0, 0, 0, 1.0]])

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxmix.volumes.geometry import Geometry, restore
+from voxmix.volumes.grids.geometry import Geometry, restore
+from voxmix.volumes.grids.labels import prepare_labels
+from voxmix.volumes.grids.shear import is_sheared, move, straight_grid
+from voxmix.volumes.grids.transform import prepare_volume
 from voxmix.volumes.intensity import IntensityRule
-from voxmix.volumes.labels import prepare_labels
 from voxmix.volumes.recipe import Recipe
-from voxmix.volumes.shear import is_sheared, move, straight_grid
-from voxmix.volumes.transform import prepare_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 
 RECIPE = Recipe(

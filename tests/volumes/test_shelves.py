@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from voxmix.errors import InputError
-from voxmix.volumes.archives import NO_NAMES, read_decathlon, read_nnunet
-from voxmix.volumes.layouts import read_folder
-from voxmix.volumes.person_proposals import propose
-from voxmix.volumes.persons import STANDARDS
+from voxmix.volumes.layouts.archives import NO_NAMES, read_decathlon, read_nnunet
+from voxmix.volumes.layouts.folder import read_folder
+from voxmix.volumes.layouts.person_proposals import propose
+from voxmix.volumes.layouts.persons import STANDARDS
 
 
 def _domain(root: Path, names: Sequence[str]) -> Path:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from voxmix._io import file_digest, read_json
 from voxmix.errors import InputError
-from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe, storage
-from voxmix.volumes.prepare import prepare
-from voxmix.volumes.storage import (
+from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
+from voxmix.volumes.preparing import storage
+from voxmix.volumes.preparing.cache_upkeep import prune, remove_damaged, verify
+from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.preparing.storage import (
     SUFFIXES,
     Codec,
     Scratch,
@@ -23,7 +25,6 @@ from voxmix.volumes.storage import (
     stored_digest,
     write_array,
 )
-from voxmix.volumes.upkeep import prune, remove_damaged, verify
 
 RECIPE = Recipe(
     spacing_mm=1.0, min_shape=(8, 8, 8), intensity={"CT": IntensityRule(kind="window", low=0, high=99)}
@@ -120,8 +121,8 @@ def test_a_script_without_a_main_guard_is_told_so(manifest: Manifest, tmp_path: 
     script.write_text(
         "from pathlib import Path\n"
         "from voxmix.volumes import Manifest, Recipe\n"
-        "from voxmix.volumes.prepare import prepare\n"
-        f"manifest = Manifest.from_folder(Path({str(tmp_path / 'data')!r})).split(seed=0)\n"
+        "from voxmix.volumes.preparing.prepare import prepare\n"
+        f"manifest = read_folder(Path({str(tmp_path / 'data')!r})).split(seed=0)\n"
         f"prepare(manifest, recipe=Recipe(), root=Path({str(tmp_path / 'cache')!r}), workers=2)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)

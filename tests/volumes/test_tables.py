@@ -8,7 +8,7 @@ import pytest
 from voxmix._csv import read_csv_rows
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import Manifest
-from voxmix.volumes.tables import NOT_HERE, read_table
+from voxmix.volumes.manifest_files import NOT_HERE, read_table
 
 HEAD = "path,domain,subject"
 ROWS = ("a/0.nii,CT,p0", "a/1.nii,CT,p1", "a/2.nii,CT,p2")

@@ -8,8 +8,15 @@ import pytest
 
 from voxmix.errors import VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
-from voxmix.volumes.prepare import prepare
-from voxmix.volumes.upkeep import estimate_bytes, prune, remove_damaged, space_needed, usage, verify
+from voxmix.volumes.preparing.cache_upkeep import (
+    estimate_bytes,
+    prune,
+    remove_damaged,
+    space_needed,
+    usage,
+    verify,
+)
+from voxmix.volumes.preparing.prepare import prepare
 
 RECIPE = Recipe(
     spacing_mm=1.0, min_shape=(8, 8, 8), intensity={"CT": IntensityRule(kind="window", low=0, high=99)}

@@ -7,11 +7,11 @@ import pytest
 import SimpleITK as sitk
 
 from voxmix.volumes import Manifest, Recipe, VolumeRecord
+from voxmix.volumes.grids.shear import is_sheared
+from voxmix.volumes.grids.transform import prepare_volume
 from voxmix.volumes.intensity import PERCENTILES
-from voxmix.volumes.parts import take_apart
-from voxmix.volumes.read import read_record, read_volume
-from voxmix.volumes.shear import is_sheared
-from voxmix.volumes.transform import prepare_volume
+from voxmix.volumes.reading.multi_volume_files import take_apart
+from voxmix.volumes.reading.read import read_record, read_volume
 from voxmix.volumes.volume import UnreadableVolumeError
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "reading.md"

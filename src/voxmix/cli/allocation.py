@@ -100,7 +100,7 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
     if not given:
         _allocate_study(path, as_json=as_json)
         return
-    from voxmix.analysis import allocations_if
+    from voxmix.study import allocations_if
 
     with waiting("allocating"):
         found = allocations_if(open_study(path), **given)
@@ -145,8 +145,8 @@ def _show_allocation(found: Any) -> None:
 
 def _allocate_study(root: Path, *, as_json: bool) -> None:
     """Find the mixture of every strategy of a study at its budget."""
-    from voxmix.analysis import allocate_strategies, report_content, study_fitness
     from voxmix.mixture import Mixture
+    from voxmix.study import allocate_strategies, report_content, study_fitness
 
     opened = open_study(root)
     with opened.lock():

@@ -13,7 +13,7 @@ from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from voxmix.law import FittedLaw
-    from voxmix.store import Study
+    from voxmix.study import Study
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
@@ -91,8 +91,7 @@ def open_study(root: Path, *, check: bool = True) -> "Study":
     Raises:
         InputError: it is none, which says what it is instead; or its study file cannot be used or cannot work.
     """
-    from voxmix.analysis import check_study
-    from voxmix.store import Study
+    from voxmix.study import Study, check_study
 
     if not root.exists():
         raise InputError(
@@ -122,7 +121,7 @@ def load_law(path: Path, name: str | None = None) -> "FittedLaw":
             )
         check_kind(path, wanted="a law that voxmix fit wrote (JSON), or a study")
         return FittedLaw.load(path)
-    from voxmix.analysis import read_laws, report_content
+    from voxmix.study import read_laws, report_content
 
     study = open_study(path)
     laws = read_laws(study)

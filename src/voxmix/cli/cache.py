@@ -33,8 +33,8 @@ def cache_list(cache: CacheArgument, as_json: JsonOption = False) -> None:
 
       voxmix cache list mystudy
     """
-    from voxmix.volumes.storage import codec_of
-    from voxmix.volumes.upkeep import usage
+    from voxmix.volumes.preparing.cache_upkeep import usage
+    from voxmix.volumes.preparing.storage import codec_of
 
     opened = _open(cache)
     train, held_out = opened.counts("train"), opened.counts("validation")
@@ -99,7 +99,7 @@ def cache_verify(
 
       voxmix cache verify mystudy --remove
     """
-    from voxmix.volumes.upkeep import remove_files, verify
+    from voxmix.volumes.preparing.cache_upkeep import remove_files, verify
 
     opened = _open(cache)
     with progress_bar("verifying", unit="volumes") as progress:
@@ -135,7 +135,7 @@ def cache_prune(
 
       voxmix cache prune mystudy --dry-run
     """
-    from voxmix.volumes.upkeep import prune
+    from voxmix.volumes.preparing.cache_upkeep import prune
 
     done = prune(_open(cache), dry_run=dry_run)
     if as_json:
@@ -170,8 +170,8 @@ def cache_restore(
 
       voxmix cache restore mystudy predicted.npy --key 0123456789abcdef -o predicted.nii.gz
     """
-    from voxmix.volumes.inverse import find_key, find_prepared, read_prediction, write_prediction
     from voxmix.volumes.manifest import VolumeRecord
+    from voxmix.volumes.preparing.inverse import find_key, find_prepared, read_prediction, write_prediction
 
     opened = _open(cache)
     if key is not None and image is None:

@@ -8,8 +8,8 @@ from voxmix.cli.app import note
 
 if TYPE_CHECKING:
     from voxmix.volumes import Manifest
-    from voxmix.volumes.audit import Finding
-    from voxmix.volumes.fitness import Fitness
+    from voxmix.volumes.auditing.audit import Finding
+    from voxmix.volumes.auditing.fitness import Fitness
     from voxmix.volumes.manifest import SetAside
 
 _SHOWN = 20
@@ -19,7 +19,7 @@ FITNESS_HEADERS = ["padding", "one value", "at 0", "at 1"]
 
 def fitness_cells(fitness: "Fitness | None") -> list[str]:
     """Return the medians of one domain under ``FITNESS_HEADERS``."""
-    from voxmix.volumes.fitness import share_text
+    from voxmix.volumes.auditing.fitness import share_text
 
     if fitness is None:
         return ["-"] * len(FITNESS_HEADERS)
@@ -78,7 +78,7 @@ def counts_of(findings: Sequence["Finding"]) -> dict[str, int]:
 
 def say_set_aside(found: "Manifest") -> None:
     """Say on stderr which files a manifest leaves out, and why: the first of them; and who may be one person."""
-    from voxmix.volumes.person_proposals import remarks
+    from voxmix.volumes.layouts.person_proposals import remarks
 
     for remark in remarks(found):
         note(remark)

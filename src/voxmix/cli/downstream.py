@@ -13,9 +13,9 @@ from voxmix.errors import InputError, VoxmixError
 
 if TYPE_CHECKING:
     from voxmix.downstream.cases import CaseSet
-    from voxmix.downstream.study import PlannedRun
     from voxmix.downstream.tasks import Task
-    from voxmix.store import Study
+    from voxmix.study import Study
+    from voxmix.study.finetuning import PlannedRun
 
 _DEFAULT_INITS = ("scratch", "single", "data-proportional", "transfer-aware")
 
@@ -66,7 +66,7 @@ def finetune(
     from voxmix._optional import require
 
     require("torch", extra="train")
-    from voxmix.downstream import study as downstream
+    from voxmix.study import finetuning as downstream
 
     opened = open_study(study)
     with opened.lock():
@@ -111,15 +111,15 @@ def _control(frozen: bool, control: str | None) -> Any:
 
 
 def _recipe(study: "Study") -> Any:
-    from voxmix.analysis import study_cache
+    from voxmix.study import study_cache
 
     return study_cache(study).recipe
 
 
 def _cases(study: "Study", task: "Task", data: Path | None) -> "CaseSet":
-    from voxmix.analysis import study_cache
-    from voxmix.downstream.study import study_cases
-    from voxmix.experiment import names_of
+    from voxmix.study import study_cache
+    from voxmix.study.experiment import names_of
+    from voxmix.study.finetuning import study_cases
 
     with progress_bar(f"preparing cases of {task.name}", unit="images") as progress:
         cases, asides = study_cases(
@@ -138,8 +138,8 @@ def _cases(study: "Study", task: "Task", data: Path | None) -> "CaseSet":
 
 def _encoders(study: "Study", init: str, domain: str) -> list[Path | None]:
     """Return the folders of an initialization's encoders, pretrained now where they are not yet."""
-    from voxmix.analysis import encoder_runs
     from voxmix.downstream.inits import is_checkpoint
+    from voxmix.study import encoder_runs
 
     if init == "scratch":
         return [None]
@@ -154,7 +154,7 @@ def _encoders(study: "Study", init: str, domain: str) -> list[Path | None]:
 def _show(runs: tuple["PlannedRun", ...], *, as_json: bool) -> None:
     from voxmix._io import read_mapping
     from voxmix.downstream.inference import mean_score
-    from voxmix.store.runs import RUN_RESULT
+    from voxmix.runs.results import RUN_RESULT
 
     results = [read_mapping(run.folder / RUN_RESULT) for run in runs]
     if as_json:

@@ -11,8 +11,8 @@ from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
-    from voxmix.pretraining.estimate import Estimate
-    from voxmix.pretraining.probe import Probe
+    from voxmix.cost.estimate import Estimate
+    from voxmix.cost.probe import Probe
 
 
 @verb
@@ -40,13 +40,13 @@ def estimate(
       voxmix estimate mystudy --tflops 40
     """
     from voxmix._optional import require
-    from voxmix.analysis import runs_left, study_domains
-    from voxmix.experiment import runs_at_once
-    from voxmix.store import cores
+    from voxmix.runs import cores
+    from voxmix.study import runs_left, study_domains
+    from voxmix.study.experiment import runs_at_once
 
     require("torch", extra="train")
-    from voxmix.pretraining.estimate import estimate as estimate_runs
-    from voxmix.pretraining.probe import probe
+    from voxmix.cost.estimate import estimate as estimate_runs
+    from voxmix.cost.probe import probe
 
     opened = open_study(study)
     if tflops is not None and not tflops > 0:

@@ -11,7 +11,7 @@ from voxmix.cli.arguments import JsonOption
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
-    from voxmix.store import Study
+    from voxmix.study import Study
 
 _STUDY_FILE, _CARD_FILE = "study.yaml", "card.json"
 
@@ -83,7 +83,7 @@ def export(
 
 def _study_of(path: Path) -> "Study | None":
     """Return the study that a path is, or that holds the run it is."""
-    from voxmix.store import Study
+    from voxmix.study import Study
 
     if path.name == _STUDY_FILE or (path / _STUDY_FILE).is_file():
         return Study.open(path)
@@ -114,10 +114,10 @@ def _export_encoder(
     **options: Any,
 ) -> dict[str, Any]:
     from voxmix._optional import require
-    from voxmix.analysis import exported_run, exported_strategy
+    from voxmix.study import exported_run, exported_strategy
 
     require("torch", extra="train")
-    from voxmix.pretraining.export import export_encoder
+    from voxmix.export.encoder import export_encoder
 
     run = path
     if not _is_run(path):
@@ -137,9 +137,9 @@ def _export_mixture(
     path: Path, study: "Study | None", output: Path | None, *, loader: Any, strategy: str | None
 ) -> dict[str, Any]:
     from voxmix._io import read_mapping
-    from voxmix.analysis import exported_mixture, exported_strategy, study_cache
+    from voxmix.export.feeds import write_feed
     from voxmix.mixture import Mixture
-    from voxmix.volumes.feeds import write_feed
+    from voxmix.study import exported_mixture, exported_strategy, study_cache
 
     if study is None:
         raise InputError(

@@ -183,8 +183,8 @@ def _show_law(law: Any) -> None:
 
 def _fit_study(root: Path, *, as_json: bool) -> None:
     """Fit the laws of a study to its proxy runs."""
-    from voxmix.analysis import fit_laws, report_content, study_fitness
     from voxmix.law.doubt import doubts_of
+    from voxmix.study import fit_laws, report_content, study_fitness
 
     opened = open_study(root)
     with opened.lock():

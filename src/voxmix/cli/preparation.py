@@ -22,14 +22,14 @@ from voxmix.cli.volumes import SubjectPatternOption
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
-    from voxmix.store import Study
+    from voxmix.study import Study
     from voxmix.volumes import Preparation
-    from voxmix.volumes.upkeep import Space
+    from voxmix.volumes.preparing.cache_upkeep import Space
 
 
 def prepare_volumes(study: "Study") -> "Preparation":
     """Make the phantoms of a study that has them, prepare its volumes, and say what was odd."""
-    from voxmix.experiment import make_phantoms, prepare_study, study_recipe
+    from voxmix.study.experiment import make_phantoms, prepare_study, study_recipe
 
     study_recipe(study)
     if study.config.data.phantoms is not None:
@@ -181,8 +181,8 @@ def _prepare_outside_study(
     names: Path | None = None,
 ) -> "Preparation":
     """Prepare a manifest or a folder into a cache of its own."""
-    from voxmix.analysis.preparing import prepare_source
-    from voxmix.store import cores
+    from voxmix.runs import cores
+    from voxmix.study.preparing import prepare_source
 
     if out is None:
         raise InputError(

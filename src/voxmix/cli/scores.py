@@ -41,9 +41,9 @@ def compare(
       voxmix compare mystudy --csv scores.csv
     """
     from voxmix._io import naming_full_disk, write_text
-    from voxmix.analysis import compare_scores
     from voxmix.report import score_tables, to_csv, to_markdown
     from voxmix.report.score_tables import estimates_table
+    from voxmix.study import compare_scores
 
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other; give one of them")

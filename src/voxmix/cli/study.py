@@ -17,8 +17,8 @@ from voxmix.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from voxmix.experiment import StartedStudy
     from voxmix.report import ReportContent
+    from voxmix.study.experiment import StartedStudy
 
 
 @verb
@@ -54,7 +54,7 @@ def init(
 
       voxmix init mystudy --phantoms
     """
-    from voxmix.experiment import start_study
+    from voxmix.study.experiment import start_study
 
     begun = start_study(
         study,
@@ -67,7 +67,7 @@ def init(
     )
     started, manifest = begun.study, begun.manifest
     if data is not None and data.is_dir():
-        from voxmix.volumes.sources import detect_layout
+        from voxmix.volumes.layouts.sources import detect_layout
 
         note(f"{data}: layout {detect_layout(data)} (detected; another one: voxmix manifest --layout)")
     if manifest is not None:
@@ -86,7 +86,7 @@ def _show_fields(begun: "StartedStudy", counts: "Mapping[str, int]") -> None:
     if proposal is None:
         emit_table("Volumes", ["domain", "volumes"], [[name, str(count)] for name, count in counts.items()])
         return
-    from voxmix.volumes.fields import size_text
+    from voxmix.volumes.auditing.fields import size_text
 
     recipe, crop = begun.study.config.recipe, begun.study.config.model.crop
     spacing, least = recipe["spacing_mm"], min(recipe["min_shape"])
@@ -153,7 +153,7 @@ def report(
 
       voxmix report mystudy --no-pictures
     """
-    from voxmix.analysis import make_report, other_volumes_sentence
+    from voxmix.study import make_report, other_volumes_sentence
 
     opened = open_study(study)
     if others := other_volumes_sentence(opened):
@@ -174,7 +174,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
 
       voxmix status mystudy
     """
-    from voxmix.analysis import (
+    from voxmix.study import (
         finetuning_counts,
         other_volumes_sentence,
         study_fitness,

@@ -15,7 +15,7 @@ from voxmix.errors import VoxmixError
 
 if TYPE_CHECKING:
     from voxmix.design import RunSpec
-    from voxmix.store import Study
+    from voxmix.study import Study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +62,7 @@ class ComputeFlags:
             InputError: a value that cannot be used.
         """
         from voxmix.compute import ComputeSettings
-        from voxmix.store import checked
+        from voxmix.settings import checked
 
         given = {name: value for name, value in asdict(self).items() if value is not None}
         workers = given.pop("workers", study.config.workers)
@@ -101,8 +101,8 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
     Raises:
         VoxmixError: a run failed; the others are kept.
     """
-    from voxmix.analysis import other_volumes_sentence
-    from voxmix.experiment import check_fitness, train_pending
+    from voxmix.study import other_volumes_sentence
+    from voxmix.study.experiment import check_fitness, train_pending
 
     pending = study.pending(specs)
     if pending:
@@ -156,7 +156,7 @@ def run(
 
       voxmix run mystudy --device cuda --devices 4 --tracker tensorboard --tracker mlflow
     """
-    from voxmix.analysis import proxy_runs, proxy_table
+    from voxmix.study import proxy_runs, proxy_table
 
     opened = flags.applied_to(open_study(study))
     with opened.lock():
@@ -186,7 +186,7 @@ def pretrain(
 
       voxmix pretrain mystudy --devices 8 --strategy fsdp --micro-batch 2
     """
-    from voxmix.analysis import check_runs, report_content
+    from voxmix.study import check_runs, report_content
 
     opened = flags.applied_to(open_study(study))
     with opened.lock():

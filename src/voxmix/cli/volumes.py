@@ -15,7 +15,7 @@ from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from voxmix.volumes import Manifest, Recipe
-    from voxmix.volumes.audit import Audit
+    from voxmix.volumes.auditing.audit import Audit
 
 LayoutOption = Annotated[
     str | None,
@@ -85,10 +85,10 @@ def manifest(
 
       voxmix manifest Dataset007_Kidney --rename Kidney-CT=ABD-CT -o kidney.csv --like pool.csv
     """
-    from voxmix.store import cores
-    from voxmix.volumes.parts import take_apart
-    from voxmix.volumes.sources import read_source, read_sources
-    from voxmix.volumes.tables import write_table
+    from voxmix.runs import cores
+    from voxmix.volumes.layouts.sources import read_source, read_sources
+    from voxmix.volumes.manifest_files import write_table
+    from voxmix.volumes.reading.multi_volume_files import take_apart
 
     names = _renames(rename or ())
     found, layouts = read_sources(sources, layout=layout, rename=names, exclude=exclude or ())
@@ -123,7 +123,7 @@ def manifest(
 
 def _say_who_moved(found: "Manifest", out: Path) -> None:
     """Say how many subjects are on another side than in the manifest that is about to be replaced."""
-    from voxmix.volumes.tables import read_table
+    from voxmix.volumes.manifest_files import read_table
 
     if not out.exists():
         return
@@ -147,7 +147,7 @@ def _renames(given: Sequence[str]) -> dict[str, str]:
 
 
 def _manifest_value(found: "Manifest", *, layouts: Sequence[str], out: Path | None) -> dict[str, Any]:
-    from voxmix.volumes.person_proposals import remarks
+    from voxmix.volumes.layouts.person_proposals import remarks
 
     return {
         "layouts": list(layouts),
@@ -222,17 +222,18 @@ def audit(
 
       voxmix audit pretraining.csv --against downstream.csv --json
     """
-    from voxmix.analysis.preparing import read_recipe
-    from voxmix.store import checked, cores
-    from voxmix.store.presets import preset
+    from voxmix.runs import cores
+    from voxmix.settings import checked
+    from voxmix.study.preparing import read_recipe
+    from voxmix.study.presets import preset
     from voxmix.volumes import Recipe
-    from voxmix.volumes.audit import audit as look
-    from voxmix.volumes.person_proposals import remarks
-    from voxmix.volumes.sheets import write_sheets
-    from voxmix.volumes.sources import read_source
+    from voxmix.volumes.auditing.audit import audit as look
+    from voxmix.volumes.auditing.contact_sheets import write_sheets
+    from voxmix.volumes.layouts.person_proposals import remarks
+    from voxmix.volumes.layouts.sources import read_source
 
     if is_study(source):
-        from voxmix.experiment import read_manifest, study_recipe
+        from voxmix.study.experiment import read_manifest, study_recipe
 
         study = open_study(source)
         if subject_pattern is not None:
@@ -271,7 +272,7 @@ def audit(
 
 
 def _joined(found: "Manifest", pattern: str | None, *, missing_ok: bool = False) -> "Manifest":
-    from voxmix.volumes.persons import join
+    from voxmix.volumes.layouts.persons import join
 
     return found if pattern is None else join(found, pattern, missing_ok=missing_ok)
 

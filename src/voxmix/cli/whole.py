@@ -15,7 +15,7 @@ from voxmix.cli.training import ComputeFlags, takes_compute_flags, train_runs
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
-    from voxmix.store import Study
+    from voxmix.study import Study
 
 
 @verb
@@ -35,7 +35,7 @@ def study_run(study: StudyArgument, flags: ComputeFlags, as_json: JsonOption = F
 
 
 def _run_all(study: "Study", *, as_json: bool) -> None:
-    from voxmix import analysis
+    from voxmix.study import analysis
 
     preparation = prepare_volumes(study)
     analysis.check_study(study)
@@ -73,8 +73,8 @@ def demo(
 
       voxmix demo
     """
-    from voxmix.experiment import start_study
-    from voxmix.store import Study
+    from voxmix.study import Study
+    from voxmix.study.experiment import start_study
 
     if (study / "study.yaml").exists():
         opened = Study.open(study)

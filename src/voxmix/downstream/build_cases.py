@@ -12,12 +12,12 @@ from voxmix.downstream.sources import PARTS, Sources, read_sources
 from voxmix.downstream.split import check_official, split_subjects
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
-from voxmix.volumes.beside import Names, new_salt, salt_of
-from voxmix.volumes.cache import PreparedCache, subject_digest, volume_key
-from voxmix.volumes.content import record_digest
+from voxmix.volumes.layouts.persons import session_names
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
-from voxmix.volumes.persons import session_names
-from voxmix.volumes.prepare import prepare
+from voxmix.volumes.preparing.cache import PreparedCache, subject_digest, volume_key
+from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.preparing.private_lists import Names, new_salt, salt_of
+from voxmix.volumes.reading.content_digest import record_digest
 from voxmix.volumes.recipe import Recipe
 from voxmix.volumes.volume import UnreadableVolumeError
 
@@ -138,7 +138,7 @@ def _key(record: VolumeRecord, recipe: Recipe) -> str:
 
 def _filling(task: Task, sources: Sources, crop: int, recipe: Recipe) -> Sources:
     """Return records of volumes without a size in mm, placed so that each fills the encoder's crop."""
-    from voxmix.volumes.stacks import stack_volume
+    from voxmix.volumes.reading.npz_stacks import stack_volume
 
     others = [record.path.name for record in sources.records if record.path.suffix != ".npz"]
     if others:

@@ -11,7 +11,7 @@ from voxmix._io import digest, naming_damage, read_versioned, write_json
 from voxmix.downstream.sources import PARTS, Part
 from voxmix.downstream.tasks import IGNORED, MAX_LABEL, Task
 from voxmix.errors import InputError
-from voxmix.volumes.cache import PreparedCache, PreparedVolume
+from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 
 CASES_FILE, _KIND, _FORMAT = "cases.json", "downstream cases", 1
 

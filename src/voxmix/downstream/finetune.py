@@ -21,17 +21,17 @@ from voxmix.downstream.loss import build_loss
 from voxmix.downstream.networks import Control, build_network, flops_per_crop, initialize
 from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.transforms import CropSource, change
+from voxmix.encoders.interchange import PretrainedEncoder
+from voxmix.encoders.networks import parameter_count
 from voxmix.errors import InputError, VoxmixError
-from voxmix.pretraining.build import parameter_count
-from voxmix.pretraining.checkpoint import STATE_FILE, drop_states, load_state, save_state
-from voxmix.pretraining.devices import launch_fabric
-from voxmix.pretraining.interchange import PretrainedEncoder
-from voxmix.pretraining.interrupt import interrupts_deferred
-from voxmix.pretraining.metrics import MetricsLog
-from voxmix.pretraining.optimizer import build_optimizer, learning_rate
-from voxmix.pretraining.preconditions import SPEC_FILE
-from voxmix.store.provenance import provenance
-from voxmix.store.runs import RUN_RESULT
+from voxmix.runs.provenance import provenance
+from voxmix.runs.results import RUN_RESULT
+from voxmix.training.checkpoint import STATE_FILE, drop_states, load_state, save_state
+from voxmix.training.devices import launch_fabric
+from voxmix.training.interrupt import interrupts_deferred
+from voxmix.training.optimizer import build_optimizer, learning_rate
+from voxmix.training.run_checks import SPEC_FILE
+from voxmix.training.step_log import MetricsLog
 
 RESULT_FORMAT = 1
 METRICS_FILE = "metrics.jsonl"

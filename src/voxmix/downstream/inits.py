@@ -4,10 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from voxmix.design import ModelSettings
+from voxmix.encoders.interchange import PretrainedEncoder, encoder_settings, load_encoder
 from voxmix.errors import InputError
-from voxmix.pretraining.interchange import PretrainedEncoder, encoder_settings, load_encoder
-from voxmix.store.cards import CARD_FILE
-from voxmix.volumes.contract import check_preprocessing
+from voxmix.runs.cards import CARD_FILE
+from voxmix.volumes.preparing.same_preprocessing import check_preprocessing
 from voxmix.volumes.recipe import Recipe
 
 SCRATCH = "scratch"

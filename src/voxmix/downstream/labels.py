@@ -7,8 +7,8 @@ from voxmix.downstream.cases import Case, label_table
 from voxmix.downstream.sources import Part
 from voxmix.downstream.tasks import IGNORED, MAX_LABEL, Task
 from voxmix.errors import InputError
-from voxmix.volumes.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.manifest import VolumeRecord
+from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 
 
 def class_names(task: Task, records: tuple[VolumeRecord, ...]) -> tuple[str, ...]:

@@ -11,11 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from voxmix.design import ModelSettings
 from voxmix.downstream.protocol import Protocol
-from voxmix.pretraining.interchange import load_strict
-from voxmix.pretraining.masking import patchify, token_count
-from voxmix.pretraining.model import Encoder
-from voxmix.pretraining.unetr import Unetr, build_unetr
-from voxmix.pretraining.weight_names import bare
+from voxmix.encoders.interchange import load_strict
+from voxmix.encoders.mae import Encoder
+from voxmix.encoders.patches import patchify, token_count
+from voxmix.encoders.unetr import Unetr, build_unetr
+from voxmix.encoders.weight_names import bare
 
 Control = Literal["frozen", "permuted", "no-tokens"]
 CONTROLS: tuple[Control, ...] = ("frozen", "permuted", "no-tokens")

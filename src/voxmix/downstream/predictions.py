@@ -17,7 +17,7 @@ from voxmix.downstream.inference import CasePrediction, reference_labels
 from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
-from voxmix.volumes.inverse import write_prediction
+from voxmix.volumes.preparing.inverse import write_prediction
 
 MONTAGE, FOLDER = "montage.npz", "predictions"
 _PICTURES = 2

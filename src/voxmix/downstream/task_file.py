@@ -8,7 +8,7 @@ from typing import Any
 from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
-from voxmix.store import checked, parse_yaml
+from voxmix.settings import checked, parse_yaml
 
 TASKS_FILE = "tasks.yaml"
 

@@ -21,7 +21,7 @@ from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.tasks import IGNORED
 from voxmix.errors import InputError
-from voxmix.pretraining.sampling import counted_uniforms, volume_order
+from voxmix.training.draws import counted_uniforms, volume_order
 
 _COLUMNS = 12  # random numbers per draw: kind of center, center, background tries, shift, affine
 _TRIES = 64

@@ -11,8 +11,8 @@ from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
+from voxmix.runs import RunResult
 from voxmix.scores import Comparison, ProxyAgreement
-from voxmix.store import RunResult
 
 PREFERRED = (
     "diversity-aware",

@@ -5,7 +5,7 @@ import numpy as np
 from voxmix.report.content import ReportContent
 from voxmix.report.curves import mixture_label
 from voxmix.report.table import Cell, Column, Table
-from voxmix.store import RunResult
+from voxmix.runs import RunResult
 
 
 def volumes_table(content: ReportContent) -> Table:

@@ -1,7 +1,7 @@
 """From the files of scanners and archives to prepared arrays: manifest, reading, preparing, phantoms.
 
 Names below are loaded when first used: nibabel, SimpleITK and SciPy cost a second to import. The function
-that prepares is ``voxmix.volumes.prepare.prepare``.
+that prepares is ``voxmix.volumes.preparing.prepare.prepare``.
 """
 
 from importlib import import_module
@@ -13,11 +13,10 @@ _PUBLIC = {
     "SetAside": "manifest",
     "IntensityRule": "intensity",
     "Recipe": "recipe",
-    "PreparedCache": "cache",
-    "PreparedVolume": "cache",
-    "Preparation": "prepare",
-    "read_volume": "read",
-    "write_phantoms": "phantoms",
+    "PreparedCache": "preparing.cache",
+    "PreparedVolume": "preparing.cache",
+    "Preparation": "preparing.prepare",
+    "read_volume": "reading.read",
 }
 
 __all__ = list(_PUBLIC)

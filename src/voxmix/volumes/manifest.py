@@ -24,7 +24,7 @@ class VolumeRecord:
 
     ``subject`` is one person, whatever the domain: records of one subject always lie on one side of
     the split. It is kept as :func:`one_name` spells it. ``split`` is "" until :meth:`Manifest.split`. ``volume`` chooses one of a 4D file, from 0,
-    ``label_volume`` one of a 4D label map (several readers, several structures). ``series`` chooses one DICOM series of a folder by :func:`voxmix.volumes.dicom.series_name`. ``affine`` (16
+    ``label_volume`` one of a 4D label map (several readers, several structures). ``series`` chooses one DICOM series of a folder by :func:`voxmix.volumes.reading.dicom.series.series_name`. ``affine`` (16
     numbers, row by row, voxel index to RAS mm) stands in for a header's that is wrong. ``category`` is the class
     of the subject for classification, "" where none is known.
     """
@@ -107,26 +107,6 @@ class Manifest:
         counts = ", ".join(f"{domain} {count}" for domain, count in self.counts().items())
         aside = f"; {len(self.set_aside)} set aside" if self.set_aside else ""
         return f"Manifest({len(self.records)} volumes: {counts}{aside})"
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> "Manifest":
-        """Return the volumes below ``folder/<DOMAIN>/``: see :func:`voxmix.volumes.layouts.read_folder`."""
-        from voxmix.volumes.layouts import read_folder
-
-        return read_folder(folder)
-
-    @classmethod
-    def from_csv(cls, path: Path) -> "Manifest":
-        """Return the volumes of a table: see :func:`voxmix.volumes.tables.read_csv`."""
-        from voxmix.volumes.tables import read_csv
-
-        return read_csv(path)
-
-    def write_csv(self, path: Path) -> None:
-        """Write the table that :meth:`from_csv` reads: see :func:`voxmix.volumes.tables.write_csv`."""
-        from voxmix.volumes.tables import write_csv
-
-        write_csv(self, path)
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Where runs are executed: on this machine, several at a time."""

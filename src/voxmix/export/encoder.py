@@ -1,0 +1,113 @@
+"""A finished run's encoder as a folder for a model hub: weights, card, configuration and a README."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+from torch import Tensor
+
+from voxmix._io import atomic_path, file_digest, naming_full_disk, write_json, write_text
+from voxmix.encoders.interchange import load_encoder, read_tensors
+from voxmix.encoders.weight_names import ENCODER, MonaiLine, bare, to_monai, to_timm
+from voxmix.errors import InputError
+from voxmix.export.hub_readme import readme
+from voxmix.runs.cards import CARD_FILE, checked_weights, read_card
+
+Names = Literal["monai-unetr", "monai-vit", "timm"]
+EXPORTED_WEIGHTS, EXPORTED_ADAPTERS, EXPORTED_CONFIG = (
+    "model.safetensors",
+    "adapters.safetensors",
+    "config.json",
+)
+
+
+def export_encoder(
+    run: Path,
+    folder: Path,
+    *,
+    names: Names = "monai-unetr",
+    line: MonaiLine = "1.6",
+    license: str | None = None,
+) -> dict[str, Any]:
+    """Write a finished run's encoder as a folder that a model hub takes, and return its card.
+
+    ``model.safetensors`` under the asked names; ``adapters.safetensors``, the input adapter of every domain;
+    ``card.json`` (encoder settings, preprocessing, mixture, digest of the weights); ``config.json``; and a
+    ``README.md`` with a hub's YAML header that says how to load the weights and prepare volumes for them.
+    ``run`` may be an exported folder: its weights are written again under other names.
+
+    Args:
+        run: folder of a finished run, or of an earlier export.
+        folder: where to write; files of an earlier export are replaced.
+        names: ``monai-unetr`` (``vit.*``), ``monai-vit`` or ``timm``.
+        line: MONAI's release line for a strict load there; without effect on timm's names.
+        license: identifier for the README's header, such as ``apache-2.0``; none is invented.
+
+    Raises:
+        InputError: the checkpoint is incomplete or was changed, or ``folder`` is ``run``.
+    """
+    if folder.resolve() == run.resolve():
+        raise InputError(f"{folder} is what is exported; choose another folder to write to")
+    weights, card = load_encoder(run)
+    state = to_timm(weights) if names == "timm" else to_monai(weights, line=line)
+    if names == "monai-vit":
+        state = bare(state)
+    written = {
+        **card,
+        "kind": "encoder",
+        "weights": EXPORTED_WEIGHTS,
+        "encoder_prefix": ENCODER if names == "monai-unetr" else "",
+        "names": names,
+        "monai": None if names == "timm" else line,
+    }
+    with naming_full_disk(folder):
+        _write_tensors(folder / EXPORTED_ADAPTERS, _adapters(run))
+        _write_tensors(folder / EXPORTED_WEIGHTS, state)
+        written["weights_sha256"] = file_digest(folder / EXPORTED_WEIGHTS)
+        write_json(folder / EXPORTED_CONFIG, _config(written))
+        write_text(folder / "README.md", readme(written, license=license))
+        write_json(folder / CARD_FILE, written)
+    return written
+
+
+def _adapters(run: Path) -> dict[str, Tensor]:
+    """Return the input adapters of a run or an export: weight (domain, 1, x, y, z) and bias (domain)."""
+    card = read_card(run)
+    kept = run / EXPORTED_ADAPTERS if card["kind"] == "encoder" else checked_weights(run, card)
+    if not kept.is_file():
+        raise InputError(f"no such file: {kept}; copy the whole folder")
+    tensors = read_tensors(kept)
+    return {name: tensor for name, tensor in tensors.items() if name.startswith("adapter.")}
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(whole, metadata={"format": "pt"}))
+
+
+def _config(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the network in the words that hub configurations use."""
+    encoder = card["encoder"]
+    return {
+        "architectures": ["VisionTransformer3D"],
+        "model_type": "vit-3d",
+        "image_size": encoder["crop"],
+        "patch_size": encoder["patch"],
+        "num_channels": 1,
+        "hidden_size": encoder["width"],
+        "num_hidden_layers": encoder["depth"],
+        "num_attention_heads": encoder["heads"],
+        "intermediate_size": round(encoder["width"] * encoder["mlp_ratio"]),
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+        "qkv_bias": False,
+        "weight_names": card["names"],
+        "preprocessing": {
+            "axes": "RAS",
+            "spacing_mm": card["recipe"]["spacing_mm"],
+            "range": [0, 1],
+            "intensity": card["recipe"]["intensity"],
+        },
+    }

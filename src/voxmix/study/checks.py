@@ -1,0 +1,122 @@
+"""What in a study cannot work, found before anything is computed: names, limits, budgets, sizes."""
+
+from collections.abc import Iterable
+
+from voxmix.errors import InputError, StepPendingError, did_you_mean
+from voxmix.settings import checked
+from voxmix.study import Study
+from voxmix.study.steps import study_cache
+from voxmix.study.upcoming import study_domains
+
+
+def check_study(study: Study) -> None:
+    """Check every setting of a study against the others, and against its prepared volumes once it has some.
+
+    Raises:
+        InputError: lists every problem.
+    """
+    problems = study_problems(study)
+    if problems:
+        raise InputError(
+            f"{study.root / 'study.yaml'} cannot work:\n" + "\n".join(f"  - {line}" for line in problems)
+        )
+
+
+def study_problems(study: Study) -> tuple[str, ...]:
+    """Return a sentence for each thing in a study that cannot work; () where nothing is found."""
+    return (*_recipe(study), *_names(study), *_limits(study), *_budgets(study), *_sizes(study))
+
+
+def _recipe(study: Study) -> Iterable[str]:
+    from voxmix.volumes.recipe import Recipe, spell_out
+
+    try:
+        checked(Recipe, spell_out(study.config.recipe), where="recipe")
+    except InputError as error:
+        yield str(error)
+
+
+def _domains(study: Study) -> tuple[str, ...]:
+    """Return the domains as far as they are known: prepared, chosen or made; () before that."""
+    data = study.config.data
+    try:
+        prepared: tuple[str, ...] = study_cache(study).domains
+        return prepared
+    except StepPendingError:
+        chosen = data.domains or (tuple(data.phantoms.counts) if data.phantoms else ())
+    try:
+        return tuple(sorted(chosen)) or study_domains(study)
+    except InputError:
+        return ()
+
+
+def _names(study: Study) -> Iterable[str]:
+    domains, config = _domains(study), study.config
+    if not domains:
+        return
+    if len(domains) < 2:
+        yield f"only one domain ({domains[0]}): a mixture needs two or more"
+    twice = sorted({name for name in config.data.domains if config.data.domains.count(name) > 1})
+    if twice:
+        yield f"data.domains names {', '.join(twice)} twice"
+    named = {
+        "allocation.max_weight": config.allocation.max_weight,
+        "allocation.fixed": config.allocation.fixed,
+    }
+    for key, shares in named.items():
+        yield from (
+            f"{key} names the unknown domain {name!r}; {did_you_mean(name, domains)}"
+            for name in shares
+            if name not in domains
+        )
+
+
+def _limits(study: Study) -> Iterable[str]:
+    from voxmix.allocation.limits import limits
+
+    domains, settings = _domains(study), study.config.allocation
+    if not domains or any(name not in domains for name in (*settings.max_weight, *settings.fixed)):
+        return
+    try:
+        counts = study_cache(study).counts("train")
+    except StepPendingError:
+        counts = {}
+    wanted = settings.limits()
+    try:
+        limits(
+            domains,
+            float(settings.budget),
+            min_weight=settings.min_weight,
+            max_weight=wanted["max_weight"],
+            fixed=wanted["fixed"],
+            volumes=counts,
+            max_epochs=settings.max_epochs if counts else None,
+        )
+    except InputError as error:
+        yield f"allocation: {error}"
+
+
+def _budgets(study: Study) -> Iterable[str]:
+    budgets = study.config.design.budgets
+    if len(budgets) < 2:
+        yield (
+            f"design.budgets has one budget ({budgets[0]}), which shows nothing about how losses fall; give three or "
+            "more, e.g. [500, 1000, 2000, 4000]"
+        )
+
+
+def _sizes(study: Study) -> Iterable[str]:
+    try:
+        volumes = study_cache(study).volumes
+    except StepPendingError:
+        return
+    crop = study.config.model.crop
+    small = [volume for volume in volumes if min(volume.shape) < crop]
+    if small:
+        least = min(min(volume.shape) for volume in small)
+        names = ", ".join(sorted({volume.domain for volume in small}))
+        yield (
+            f"model.crop is {crop} voxels, and {len(small)} of {len(volumes)} prepared volumes ({names}) are smaller, "
+            f"the least edge being {least}; set recipe.min_shape to [{crop}, {crop}, {crop}], which pads them, or "
+            f"model.crop to at most {least}"
+        )

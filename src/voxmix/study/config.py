@@ -1,0 +1,323 @@
+"""The study file: one readable YAML that holds every setting of a study."""
+
+import math
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+
+from voxmix._io import write_text
+from voxmix.compute import ComputeSettings
+from voxmix.design import (
+    LATER,
+    EvaluationSettings,
+    ModelSettings,
+    StudyDesign,
+    TrainingSettings,
+    check_budget,
+)
+from voxmix.errors import InputError
+from voxmix.settings import checked, parse_yaml
+
+STUDY_FORMAT = 1
+STRATEGIES = ("uniform", "data-proportional", "transfer-naive", "transfer-aware", "diversity-aware")
+_FORBID: dict[str, str] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhantomSettings:
+    """How many phantom volumes of each domain to make, and from which seed."""
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    counts: dict[str, int]
+    """Domain to number of volumes, one per subject."""
+    seed: int = 0
+    """Decides what the phantoms look like."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSettings:
+    """Where the volumes come from, and how subjects are held out.
+
+    ``path`` is a folder with a folder per domain, or a CSV manifest; relative to the study's folder.
+    ``domains`` keeps only the named ones (empty: all), ``exclude`` leaves the named ones out. ``phantoms`` asks for made
+    volumes instead. ``codec`` is how prepared arrays are stored: npy, or blosc2 at half the size. ``accept_blank`` trains
+    on domains that are nearly all padding or one value, too. ``subject_pattern`` joins sessions to persons: a regular
+    expression whose first group, or whole match, is the person in a subject's name.
+    ``names`` is the folder for who is who and what was set aside; the study's own ``private`` if left out.
+
+    Raises:
+        InputError: both or none of the two sources given, or a fraction that is not between 0 and 1.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    path: str | None = None
+    """A folder of volumes in a known layout, or a manifest (CSV or JSON), relative to the study's folder."""
+    phantoms: PhantomSettings | None = None
+    domains: tuple[str, ...] = ()
+    """Use only these domains; empty: all."""
+    validation_fraction: float = 0.2
+    """Share of subjects that is held out."""
+    split_seed: int = 0
+    """Decides who is held out."""
+    codec: Literal["npy", "blosc2"] = "npy"
+    """How prepared arrays are stored: npy, or blosc2 at half the size."""
+    exclude: tuple[str, ...] = ()
+    """Leave these domains out."""
+    accept_blank: bool = False
+    """Train on domains that are nearly all padding or one value, too."""
+    subject_pattern: str = ""
+    """A regular expression that joins sessions: its first group, or whole match, is the person in a subject's name."""
+    names: str | None = None
+    """The folder for who is who and what was set aside; the study's own folder private if left out."""
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.phantoms is None):
+            raise InputError(
+                "data needs one of 'path' (your volumes) and 'phantoms' (made ones); give exactly one"
+            )
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(
+                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; e.g. 0.2"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides which volumes are prepared; settings of a later voxmix only where they are used."""
+        values = asdict(self)
+        del values["accept_blank"], values["names"]
+        for name in ("exclude", "subject_pattern"):
+            if not values[name]:
+                del values[name]
+        return values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitSettings:
+    """How the laws are fitted.
+
+    ``max_transfer`` bounds tau (the paper: 1), ``bootstrap`` counts resamples. The naive and the paper's law are
+    fitted in two stages, as the paper does; ``diversity_method`` and ``diversity_loss`` say how the diversity law is.
+    Their defaults are what ``auto`` chose by held-out runs in both studies that were made, and joint fits ranked
+    measured mixtures better (NOTEBOOK.md, 2026-11-22 and 2026-11-24). ``repetition`` lets repeats of the volumes that exist
+    lose their worth: a rate R, "fitted", or "per-domain". ``keep_outliers`` fits losses too that no noise explains;
+    by default they are named and set aside. ``rho`` is one CES exponent for all targets, or one per target (the
+    diversity law).
+    """
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    max_exponent: float = 2.0
+    """Upper bound of the exponent beta."""
+    max_transfer: float = 1.0
+    """Upper bound of transfers; the paper's is 1."""
+    bootstrap: int = 200
+    """Resamples for the intervals; 0 gives none."""
+    diversity_method: Literal["two-stage", "joint"] = "joint"
+    """How the diversity law is fitted: two-stage or joint."""
+    diversity_loss: Literal["mse", "relative-huber", "log"] = "relative-huber"
+    """Loss of that fit: mse, relative-huber or log."""
+    repetition: float | Literal["fitted", "per-domain"] | None = None
+    """null counts every draw in full; a rate R, fitted or per-domain lets repeats count less."""
+    keep_outliers: bool = field(default=False, metadata=LATER)
+    """Fit losses that no noise explains, too; they are named either way."""
+    rho: Literal["shared", "per-target"] = field(default="shared", metadata=LATER)
+    """One CES exponent for all targets (shared), or one each (per-target), in the diversity law."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_exponent", "max_transfer"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.bootstrap < 0:
+            raise InputError(f"bootstrap must be 0 (no intervals) or more, got {self.bootstrap}")
+        if isinstance(self.repetition, float) and not self.repetition > 0:
+            raise InputError(
+                f"repetition must be null, fitted, per-domain or a rate above 0, got {self.repetition}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AllocationSettings:
+    """The budget to allocate, and the strategies that are trained at it and compared, with how many seeds.
+
+    ``min_weight``, ``max_weight``, ``fixed``, ``max_epochs`` and ``no_worse_than`` limit what a law may choose, and
+    ``tolerance`` says what counts as near-optimal: see :func:`voxmix.allocation.allocate`. The guesses (uniform,
+    data-proportional) stay as they are.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    budget: int
+    """Volume draws to allocate, and to train the strategies at."""
+    min_weight: float = 0.05
+    """Least share of any domain."""
+    max_weight: dict[str, float] = field(default_factory=dict, metadata=LATER)
+    """Domain to largest share."""
+    fixed: dict[str, float] = field(default_factory=dict, metadata=LATER)
+    """Domain to share that it gets exactly."""
+    max_epochs: float | None = field(default=None, metadata=LATER)
+    """Largest number of times each volume may be drawn."""
+    no_worse_than: Literal["uniform", "data-proportional"] | None = field(default=None, metadata=LATER)
+    """uniform or data-proportional: no target may be predicted worse than under it."""
+    tolerance: float = field(default=0.01, metadata=LATER)
+    """Relative predicted loss that counts as near-optimal."""
+    strategies: tuple[str, ...] = STRATEGIES
+    """Mixtures to train and compare."""
+    seeds: int = 2
+    """Seeds of each of them."""
+
+    def __post_init__(self) -> None:
+        check_budget(self.budget)
+        if not 0 <= self.min_weight <= 1:
+            raise InputError(f"min_weight must lie in [0, 1], got {self.min_weight}; the paper uses 0.05")
+        unknown = [name for name in self.strategies if name not in STRATEGIES]
+        if unknown:
+            raise InputError(f"unknown strategies {unknown}; choose from {list(STRATEGIES)}")
+        if self.seeds < 1:
+            raise InputError(f"seeds must be at least 1, got {self.seeds}; 2 or more show the noise")
+        if not self.strategies:
+            raise InputError(f"strategies is empty; name at least one of {list(STRATEGIES)}")
+        if not 0 < self.tolerance < 1:
+            raise InputError(f"tolerance must lie between 0 and 1, got {self.tolerance}; the default is 0.01")
+        if self.max_epochs is not None and not 0 < self.max_epochs < math.inf:
+            raise InputError(f"max_epochs must be above 0, got {self.max_epochs}; leave it out for no limit")
+
+    def limits(self) -> dict[str, Any]:
+        """Return what limits a law's choice, as options of :func:`voxmix.allocation.allocate`."""
+        return {
+            "min_weight": self.min_weight,
+            "max_weight": self.max_weight or None,
+            "fixed": self.fixed or None,
+            "max_epochs": self.max_epochs,
+            "no_worse_than": self.no_worse_than,
+            "tolerance": self.tolerance,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyConfig:
+    """Every setting of a study. ``recipe`` is checked where volumes are prepared."""
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    name: str
+    """Title of the report."""
+    data: DataSettings
+    allocation: AllocationSettings
+    recipe: dict[str, Any] = field(default_factory=dict)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    design: StudyDesign = field(default_factory=StudyDesign)
+    fit: FitSettings = field(default_factory=FitSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    workers: int | None = None
+    """Runs, or volumes to prepare, at the same time; null: every GPU or core."""
+    format: int = STUDY_FORMAT
+    """Version of this file; voxmix writes it."""
+
+    def __post_init__(self) -> None:
+        if self.format != STUDY_FORMAT:
+            raise InputError(
+                f"study format {self.format}, this voxmix reads {STUDY_FORMAT}; start again with voxmix init"
+            )
+        if self.workers is not None and self.workers < 1:
+            raise InputError(
+                f"workers must be at least 1, got {self.workers}; leave it out to use every core"
+            )
+
+
+_COMMENTS = {
+    "name": "A voxmix study. Edit, then run `voxmix study run` on this folder: it makes again what changed.",
+    "data": "`path` is a folder per domain or a CSV manifest; whole subjects are held out, by `split_seed`.",
+    "recipe": "From files to arrays: RAS, isotropic spacing in mm, intensities to [0, 1], one rule per domain.",
+    "model": "The masked autoencoder; crop and patch are edges in voxels.",
+    "training": "Optimization and light augmentation. schedule: cosine, or trunk (one trunk serves every budget).",
+    "evaluation": "Fixed crops and fixed masks on which every run is measured.",
+    "design": "Proxy runs: every domain alone and the uniform mixture, at each budget (in budget_unit).",
+    "fit": "The laws: bounds, resamples for intervals. repetition: null, a rate R, fitted or per-domain.",
+    "allocation": "The budget to allocate (volume draws), what limits a law's mixture (shares, epochs), what to compare.",
+    "compute": "Speed and memory; does not change results beyond rounding. trackers: tensorboard, mlflow, wandb.",
+    "workers": "Runs at the same time, and processes of prepare; null uses every core, or every GPU.",
+}
+_ORDER = (
+    "name",
+    "data",
+    "recipe",
+    "model",
+    "training",
+    "evaluation",
+    "design",
+    "fit",
+    "allocation",
+    "compute",
+    "workers",
+    "format",
+)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Mappings one key a line, lists on one line: the form people edit most easily."""
+
+    def represent_list(self, data: Any) -> yaml.SequenceNode:
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
+
+
+def render_config(config: StudyConfig, notes: Mapping[str, str] | None = None) -> str:
+    """Return the study file's text, with a comment above each part; ``notes`` adds one to the parts it names."""
+    values = _plain(asdict(config))
+    values["data"] = {key: item for key, item in values["data"].items() if item is not None}
+    parts = []
+    for key in _ORDER:
+        comment = f"# {_COMMENTS[key]}\n" if key in _COMMENTS else ""
+        comment += "".join(f"# {line}\n" for line in textwrap.wrap((notes or {}).get(key, ""), 110))
+        text = yaml.dump({key: values[key]}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+        parts.append(comment + text)
+    return "\n".join(parts)
+
+
+def write_config(config: StudyConfig, path: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write the study file atomically."""
+    write_text(path, render_config(config, notes))
+
+
+def read_config(path: Path) -> StudyConfig:
+    """Return the settings of a study file.
+
+    Raises:
+        InputError: no such file, not YAML, a key that is not known (the nearest known one is named), or
+            a value that cannot be used; every problem is listed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(
+            f"{path.parent} is not a study: it has no {path.name}; make one with: voxmix init"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save it again as UTF-8") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); make a study with: voxmix init"
+        ) from None
+    return parse_config(parse_yaml(text, where=str(path)), where=str(path))
+
+
+def parse_config(values: dict[str, Any], *, where: str) -> StudyConfig:
+    """Return the settings in ``values``; ``where`` names their origin in errors."""
+    return checked(StudyConfig, values, where=where)

@@ -1,0 +1,218 @@
+"""Study: one folder with one study file, and everything that is made from it."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxmix._io import digest, naming_damage, naming_full_disk, read_json, read_mapping, write_json
+from voxmix.design import RunSpec
+from voxmix.errors import InputError, StudyBusyError
+from voxmix.runs.results import RunResult, is_finished, read_run
+from voxmix.study.config import StudyConfig, read_config, write_config
+
+STUDY_FILE = "study.yaml"
+_MADE = "steps.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """A folder and its settings.
+
+    ``study.yaml`` is the user's; all else is made by voxmix and can be made again: ``cache/``
+    (prepared volumes), ``private/`` (who is who), ``evaluation.safetensors`` (fixed crops and masks), ``runs/<id>/``, ``laws/``,
+    ``allocations/``, ``downstream/``, ``measurements.csv`` and ``report.html``.
+    """
+
+    root: Path
+    config: StudyConfig
+
+    @classmethod
+    def create(cls, root: Path, config: StudyConfig, notes: Mapping[str, str] | None = None) -> "Study":
+        """Make the folder and write its study file, with ``notes`` as comments by part.
+
+        Raises:
+            InputError: the folder is a study already, or is not empty.
+        """
+        path = root / STUDY_FILE
+        if path.exists():
+            raise InputError(f"{root} is a study already; edit {path}, or choose another folder")
+        if root.is_file() or (root.is_dir() and any(root.iterdir())):
+            raise InputError(f"{root} is not an empty folder; choose a new name for the study")
+        with naming_full_disk(root):
+            write_config(config, path, notes)
+        return cls(root=root, config=config)
+
+    @classmethod
+    def open(cls, root: Path) -> "Study":
+        """Return the study of a folder.
+
+        Raises:
+            InputError: the folder is no study, or its study file cannot be used.
+        """
+        root = root.parent if root.name == STUDY_FILE else root
+        return cls(root=root, config=read_config(root / STUDY_FILE))
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where prepared volumes lie."""
+        return self.root / "cache"
+
+    @property
+    def private_dir(self) -> Path:
+        """Who stands behind the pseudonyms, and which files were set aside; nothing of it is ever passed on."""
+        return self.root / "private"
+
+    @property
+    def phantoms_dir(self) -> Path:
+        """Where made volumes lie, when the study has no volumes of the user's."""
+        return self.root / "phantoms"
+
+    @property
+    def source(self) -> Path:
+        """Where the study's volumes lie: the user's folder or table, or the phantoms."""
+        path = self.config.data.path
+        return self.phantoms_dir if path is None else (self.root / path).resolve()
+
+    @property
+    def evaluation_path(self) -> Path:
+        """The fixed crops and masks."""
+        return self.root / "evaluation.safetensors"
+
+    @property
+    def runs_dir(self) -> Path:
+        """One folder per run, named by the digest of its spec."""
+        return self.root / "runs"
+
+    @property
+    def downstream_dir(self) -> Path:
+        """Finetuning runs: ``<task>/<init>[+control]/seed-<s>/``."""
+        return self.root / "downstream"
+
+    @property
+    def measurements_path(self) -> Path:
+        """The table of losses, for other tools."""
+        return self.root / "measurements.csv"
+
+    @property
+    def report_path(self) -> Path:
+        """The report."""
+        return self.root / "report.html"
+
+    def law_path(self, law: str) -> Path:
+        """Where a fitted law is kept."""
+        return self.root / "laws" / f"{law}.json"
+
+    def allocation_path(self, strategy: str) -> Path:
+        """Where a strategy's mixture is kept."""
+        return self.root / "allocations" / f"{strategy}.json"
+
+    def run_dir(self, spec: RunSpec) -> Path:
+        """Where a run is, or will be."""
+        return self.runs_dir / spec.run_id
+
+    def trunk_dir(self, spec: RunSpec) -> Path | None:
+        """Where the trunk that a run shares with others is kept; None without one."""
+        return self.root / "trunks" / spec.trunk_id if spec.training.schedule == "trunk" else None
+
+    def pending(self, specs: tuple[RunSpec, ...]) -> tuple[RunSpec, ...]:
+        """Return the specs, each once, that have no finished run yet."""
+        unique = {spec.run_id: spec for spec in specs}
+        return tuple(spec for spec in unique.values() if not is_finished(self.run_dir(spec)))
+
+    def results(self, specs: tuple[RunSpec, ...]) -> tuple[RunResult, ...]:
+        """Return the finished runs among ``specs``, in their order, each once."""
+        unique = {spec.run_id: spec for spec in specs}
+        return tuple(
+            read_run(self.run_dir(spec)) for spec in unique.values() if is_finished(self.run_dir(spec))
+        )
+
+    def left_behind(self) -> tuple[Path, ...]:
+        """Return folders of runs that were begun, not finished, and have settings which the study no longer has."""
+        config, found = self.config, []
+        for path in sorted(self.runs_dir.glob("*/spec.json")):
+            if is_finished(path.parent):
+                continue
+            try:
+                with naming_damage(path, remedy="delete its folder"):
+                    spec = RunSpec.from_dict(read_json(path))
+            except InputError:
+                found.append(path.parent)
+                continue
+            if (spec.model, spec.training, spec.evaluation) != (
+                config.model,
+                config.training,
+                config.evaluation,
+            ):
+                found.append(path.parent)
+        return tuple(found)
+
+    def of_other_volumes(self, cache: str) -> int:
+        """Return how many finished runs are of other prepared volumes than those of the digest ``cache``."""
+        found = 0
+        for path in self.runs_dir.glob("*/spec.json"):
+            with suppress(InputError):  # damaged: whoever reads the run says so
+                spec = read_json(path) if is_finished(path.parent) else None
+                found += isinstance(spec, dict) and spec.get("cache") != cache
+        return found
+
+    @property
+    def preparation_inputs(self) -> str:
+        """Digest of the settings that decide which volumes are prepared, and how."""
+        return digest({"data": self.config.data.identity(), "recipe": self.config.recipe})
+
+    def is_made(self, step: str, inputs: str) -> bool:
+        """Return whether a step was finished from these inputs (their digest)."""
+        return self._made().get(step) == inputs
+
+    def mark_made(self, step: str, inputs: str) -> None:
+        """Remember that a step is finished and from which inputs."""
+        write_json(self.root / _MADE, {**self._made(), step: inputs})
+
+    def _made(self) -> dict[str, str]:
+        path = self.root / _MADE
+        if not path.exists():
+            return {}
+        remedy = "delete it: finished runs stay, and the steps are checked against them again"
+        try:
+            made = read_mapping(path)
+        except InputError as error:
+            raise InputError(f"{error}, or {remedy}") from None
+        if not all(isinstance(value, str) for value in made.values()):
+            raise InputError(f"{path} is damaged (it should map steps to digests); {remedy}")
+        return made
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study for this process; the lock goes with the process, even when it is killed.
+
+        Raises:
+            StudyBusyError: another process holds it; names the process.
+        """
+        from filelock import FileLock, Timeout
+
+        holder = self.root / ".lock-holder.json"
+        lock = FileLock(self.root / ".lock")
+        with naming_full_disk(self.root):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise StudyBusyError(
+                    f"another voxmix process ({_holder(holder)}) is working on {self.root}; "
+                    "wait for it or stop it, then give the same command again"
+                ) from None
+            holder.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
+        try:
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        return f"pid {json.loads(path.read_text(encoding='utf-8'))['pid']}"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return "pid unknown"

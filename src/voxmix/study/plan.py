@@ -1,0 +1,43 @@
+"""Which runs a study asks for: proxies first, then the mixtures that strategies chose."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from voxmix.design import RunSpec
+from voxmix.mixture import Mixture
+from voxmix.study.config import StudyConfig
+
+
+def _common(config: StudyConfig, cache: str) -> dict[str, Any]:
+    return {
+        "model": config.model,
+        "training": config.training,
+        "evaluation": config.evaluation,
+        "cache": cache,
+    }
+
+
+def proxy_specs(config: StudyConfig, domains: tuple[str, ...], *, cache: str) -> tuple[RunSpec, ...]:
+    """Return the proxy runs of the study's design; ``cache`` is the digest of the prepared volumes."""
+    common = _common(config, cache)
+    return tuple(
+        RunSpec(mixture=mixture, budget=budget, seed=seed, budget_unit=config.design.budget_unit, **common)
+        for mixture, budget, seed in config.design.runs(domains)
+    )
+
+
+def check_specs(
+    config: StudyConfig, mixtures: Mapping[str, Mixture], *, cache: str
+) -> dict[str, tuple[RunSpec, ...]]:
+    """Return, for each strategy, the runs that train its mixture at the allocated budget, one per seed.
+
+    Strategies with the same mixture share their runs: the same spec is the same run.
+    """
+    common = _common(config, cache)
+    return {
+        strategy: tuple(
+            RunSpec(mixture=mixture, budget=config.allocation.budget, seed=seed, **common)
+            for seed in range(config.allocation.seeds)
+        )
+        for strategy, mixture in mixtures.items()
+    }

@@ -1,0 +1,229 @@
+"""What a report shows of a study as it is now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from voxmix.errors import InputError, StepPendingError
+from voxmix.runs import measurements, provenance
+from voxmix.study import Study
+from voxmix.study.scores import compare_scores
+from voxmix.study.steps import checks_by_strategy, proxy_runs, read_allocations, read_laws, study_cache
+
+if TYPE_CHECKING:
+    from voxmix.allocation import Allocation
+    from voxmix.report import DomainSummary, Montage, Picture, ReportContent
+    from voxmix.scores import ScoreTable
+    from voxmix.volumes import PreparedCache
+    from voxmix.volumes.auditing.fitness import Fitness
+
+
+def report_content(study: Study) -> ReportContent:
+    """Return what a report shows of the study as it is now but for finetuning; what is not done yet is left out."""
+    from voxmix.report import Check, ReportContent
+
+    config = study.config
+    parts: dict[str, Any] = {"study": config.name, "budget": config.allocation.budget}
+    parts["min_weight"] = config.allocation.min_weight
+    made = provenance()
+    parts["made"] = made["time"]
+    facts: dict[str, dict[str, str]] = {"Versions": made["versions"], "Machine": {"kind": made["machine"]}}
+    runs: tuple[Any, ...] = ()
+    try:
+        cache = study_cache(study)
+        parts["domains"] = _domain_summaries(study, cache)
+        facts["Data"] = {"prepared volumes": cache.digest, "recipe": cache.recipe.digest}
+        runs = study.results(proxy_runs(study))
+        parts["runs"] = runs
+        if runs:
+            parts["measurements"] = measurements(runs, cache.domains)
+        laws = read_laws(study)
+        parts["laws"] = laws
+        parts["strategies"] = read_allocations(study)
+        checks = {name: study.results(specs) for name, specs in checks_by_strategy(study).items()}
+        parts["checks"] = tuple(
+            Check(
+                strategy=name,
+                budget=result.budget,
+                seed=result.spec.seed,
+                target=target,
+                loss=loss,
+                loss_se=result.losses[target]["loss_se"],
+            )
+            for name, results in checks.items()
+            for result in results
+            for target in cache.domains
+            if (loss := result.losses[target]["loss"]) is not None
+        )
+        unique = {result.run_id: result for results in checks.values() for result in results}
+        runs = (*runs, *(result for key, result in unique.items() if key not in {r.run_id for r in runs}))
+        parts["runs"] = runs
+    except StepPendingError:
+        pass  # the report names what is not there yet, and its command
+    parts["pictures"] = _pictures(study, runs)
+    content = _recommend(ReportContent(facts=facts, **parts))
+    return replace(content, by_budget=_by_budget(study, content))
+
+
+def _recommend(content: ReportContent) -> ReportContent:
+    """Return the content with the law's mixture as the answer, unless it was measured worse than another.
+
+    A prediction that a measurement contradicts is no answer: then the answer is the first strategy, in the
+    order of preference, that is tied with the best that was measured.
+    """
+    from voxmix.report.content import PREFERRED
+    from voxmix.report.findings import measured, rank_strategies
+
+    favorite = content.answer
+    if favorite is None or not content.checks or content.budget is None:
+        return content
+    tied = rank_strategies(measured(content, budget=content.budget)).tied
+    if favorite in tied or not tied:
+        return content
+    chosen = next((name for name in PREFERRED if name in tied), tied[0])
+    note = (
+        f"{chosen} is the answer because of the measurements: the mixture of the law, {favorite}, was trained too "
+        "and was worse by more than the seeds' noise"
+    )
+    return replace(content, recommended=chosen, notes=(*content.notes, note))
+
+
+def _by_budget(study: Study, content: ReportContent) -> tuple[Allocation, ...]:
+    """Return what the law of the answer gives from the smallest budget that was run to the study's own."""
+    from voxmix.allocation import allocate
+
+    if content.answer_law is None or not content.strategies or not content.runs:
+        return ()
+    settings, volumes = study.config.allocation, study_cache(study).counts("train")
+    low = min(run.budget for run in content.runs)
+    budgets = np.unique(np.geomspace(low, max(low, settings.budget), 13).round())
+    law = content.laws[content.answer_law]
+    return tuple(
+        allocate(law, budget=int(budget), volumes=volumes, **settings.limits()) for budget in budgets
+    )
+
+
+def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary, ...]:
+    from voxmix.domain import PAPER_DOMAINS
+    from voxmix.report import DomainSummary
+
+    known = {domain.name: domain for domain in PAPER_DOMAINS}
+    train, held_out = cache.counts("train"), cache.counts("validation")
+    fitness = {item.domain: item for item in cache.fitness(crop=study.config.model.crop)}
+    return tuple(
+        DomainSummary(
+            padding=fitness[name].padding,
+            one_value=fitness[name].commonest,
+            at_low=fitness[name].at_low,
+            at_high=fitness[name].at_high,
+            complaints=_sentences(fitness[name]),
+            name=name,
+            modality=known[name].modality if name in known else "",
+            anatomy=known[name].anatomy if name in known else "",
+            training=train[name],
+            validation=held_out[name],
+            set_aside=Counter(item["reason"] for item in cache.set_aside if item["domain"] == name),
+        )
+        for name in cache.domains
+    )
+
+
+def _sentences(fitness: Fitness) -> tuple[str, ...]:
+    return tuple(
+        f"{complaint.message}. In study.yaml, {complaint.remedy.replace('`', '')}."
+        for complaint in fitness.complaints
+    )
+
+
+def _pictures(study: Study, runs: tuple[Any, ...]) -> tuple[Picture, ...]:
+    """Return the slices of the run with the largest budget and several sources, the last such run."""
+    from voxmix.report import Picture
+
+    mixed = [run for run in runs if run.spec.mixture.source is None]
+    if not mixed:
+        return ()
+    best = max(mixed, key=lambda run: run.budget)
+    path = study.run_dir(best.spec) / "pictures.npz"
+    if not path.exists():
+        return ()
+    with np.load(path, allow_pickle=False) as stored:
+        return tuple(
+            Picture(
+                domain=str(name),
+                original=stored[f"{index}/original"],
+                masked=stored[f"{index}/masked"],
+                reconstructed=stored[f"{index}/reconstructed"],
+            )
+            for index, name in enumerate(stored["domains"])
+        )
+
+
+def _scores(study: Study) -> dict[str, Any]:
+    """Return what the finetuning runs say, or why they cannot be compared."""
+    try:
+        comparison, agreements = compare_scores(study)
+    except StepPendingError:
+        return {}
+    except InputError as error:
+        return {"no_comparison": f"The finetuned encoders cannot be compared: {error}."}
+    montages = (_montage(study, comparison.table, task) for task in comparison.table.tasks)
+    return {
+        "comparison": comparison,
+        "agreements": agreements,
+        "montages": tuple(item for item in montages if item is not None),
+    }
+
+
+def _montage(study: Study, table: ScoreTable, task: str) -> Montage | None:
+    """Return one test case as every initialization predicted it with its first seed; None without pictures."""
+    from voxmix.report import Montage
+
+    found = {}
+    for init in table.inits:
+        runs = table.select(task, init=init)
+        stored = _read_montage(study.downstream_dir / runs[0].folder / "montage.npz") if runs else None
+        if stored is not None:
+            found[init] = stored
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    same = {
+        name: stored
+        for name, stored in found.items()
+        if stored["cases"][0] == first["cases"][0] and stored["0/image"].shape == first["0/image"].shape
+    }
+    return Montage(
+        task=task,
+        case=str(first["cases"][0]),
+        classes=tuple(str(name) for name in first["classes"]),
+        image=first["0/image"],
+        reference=first["0/reference"],
+        predictions={name: stored["0/prediction"] for name, stored in same.items()},
+    )
+
+
+def _read_montage(path: Path) -> dict[str, Any] | None:
+    """Return the first slice of a run's montage; None where there is none, or it is damaged."""
+    names = ("cases", "classes", "0/image", "0/reference", "0/prediction")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None
+
+
+def make_report(study: Study, *, pictures: bool = True) -> ReportContent:
+    """Write the report, with or without slices of volumes, and return what it shows."""
+    from voxmix.report import write_report
+
+    content = replace(report_content(study), **_scores(study))
+    if not pictures:
+        content = replace(content, pictures=(), montages=())
+    write_report(content, study.report_path)
+    return content

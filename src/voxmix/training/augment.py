@@ -1,0 +1,43 @@
+"""Light augmentation of a batch on its device: intensity scale, contrast, noise."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from voxmix.training.draws import DrawParameters, stream
+
+_BANK = 1 << 20
+
+
+def noise_bank(*, voxels: int, device: torch.device) -> Float[Tensor, " number"]:
+    """Return standard normal numbers; a draw's noise is a window of them.
+
+    A fixed bank makes the noise of a draw depend on its number alone, on every device and in every batch,
+    for the price of a copy.
+    """
+    numbers = stream(0, "noise bank").standard_normal(_BANK + voxels, dtype=np.float32)
+    return torch.from_numpy(numbers).to(device)
+
+
+def augment(
+    crops: Float[Tensor, "batch x y z"], parameters: DrawParameters, bank: Float[Tensor, " number"]
+) -> Float[Tensor, "batch x y z"]:
+    """Change the crops in place and return them: ``clip(scale * v ** gamma + noise, 0, 1)``.
+
+    Only the samples that a change was drawn for are touched by it.
+    """
+    device, voxels = crops.device, crops[0].numel()
+    changed = np.flatnonzero(parameters.gamma != 1)
+    if len(changed):
+        rows = torch.from_numpy(changed).to(device)
+        gamma = torch.from_numpy(parameters.gamma[changed].astype(np.float32)).to(device)
+        crops[rows] = crops[rows].clamp_(min=1e-6).pow_(gamma.view(-1, 1, 1, 1))
+    if np.any(parameters.scale != 1):
+        scale = torch.from_numpy(parameters.scale.astype(np.float32)).to(device)
+        crops.mul_(scale.view(-1, 1, 1, 1))
+    for row in np.flatnonzero(parameters.noise):
+        offset = int(parameters.noise_offset[row] * _BANK)
+        window = bank[offset : offset + voxels].view_as(crops[row])
+        crops[row].add_(window, alpha=float(parameters.noise[row]))
+    return crops.clamp_(0, 1)

@@ -1,0 +1,192 @@
+"""Which draws a run makes, how processes share them, and the tensors they become on the device."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from voxmix.compute import ComputeSettings
+from voxmix.design import ModelSettings, RunSpec
+from voxmix.training.augment import augment, noise_bank
+from voxmix.training.crops import CropReader
+from voxmix.training.draws import (
+    DrawParameters,
+    DrawPlan,
+    draw_parameters,
+    plan_draws,
+    plan_trunk,
+)
+from voxmix.training.existing_voxels import existing_in_patches, mean_square_of_existing, settled_masks
+from voxmix.training.loader import CropLoader
+from voxmix.volumes.preparing.cache import PreparedCache
+
+_BATCHES_AHEAD = 8
+_OPEN_DRAWS = 1 << 14  # trunk draws planned at a time while the budget is a time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """Draws ``first`` to ``last`` that one process computes at once; their loss counts ``weight``."""
+
+    first: int
+    last: int
+    weight: float
+
+
+def pieces_of(start: int, stop: int, *, rank: int, world: int, rows: int) -> list[Piece]:
+    """Return what process ``rank`` of ``world`` computes of the draws ``start`` to ``stop``, ``rows`` at a time.
+
+    Gradients are averaged over processes, hence the weight's factor. A process without a row in a small last
+    batch computes one with weight 0, because the others wait for it; and every process has as many pieces.
+    """
+    total = stop - start
+    edges = [start + r * total // world for r in range(world + 1)]
+    mine, end = edges[rank], edges[rank + 1]
+    longest = max(b - a for a, b in pairwise(edges))
+    pieces = []
+    for first in range(mine, mine + longest, rows):
+        last = min(first + rows, end)
+        if first < last:
+            pieces.append(Piece(first=first, last=last, weight=(last - first) * world / total))
+        else:
+            pieces.append(Piece(first=start, last=start + 1, weight=0.0))
+    return pieces
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Batch:
+    """Some draws on the device: augmented crops, seen and masked patches, adapter indices.
+
+    ``exists`` is 1 for the voxels of the masked patches that come from a file, 0 for padding; None where all do.
+    """
+
+    crops: Float[Tensor, "draw x y z"]
+    visible: Int[Tensor, "draw visible"]
+    masked: Int[Tensor, "draw masked"]
+    domain: Int[Tensor, " draw"]
+    exists: Float[Tensor, "draw masked voxel"] | None = None
+
+    def loss(
+        self, predicted: Float[Tensor, "draw masked voxel"], truth: Float[Tensor, "draw masked voxel"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean over draws of the mean squared error over masked voxels that exist."""
+        if self.exists is None:
+            return mse_loss(predicted, truth)
+        return mean_square_of_existing(predicted, truth, self.exists).mean()
+
+
+class Batches:
+    """Reads the draws of a plan; the host's memory is used again for every batch."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        plan: DrawPlan,
+        *,
+        cache: PreparedCache,
+        fabric: Fabric,
+        rows: int,
+        loaders: int = 0,
+    ) -> None:
+        device = fabric.device
+        self._fabric = fabric
+        self._model = spec.model
+        self._reader = CropReader(cache, plan, crop=spec.model.crop)
+        self._loader = CropLoader(
+            self._reader,
+            ParametersAhead(spec, rows=_BATCHES_AHEAD * rows),
+            rows=rows,
+            workers=loaders,
+            # A GPU gets two bytes a voxel; on a CPU the batch itself is augmented, without a further copy.
+            dtype=torch.float32 if device.type == "cpu" else torch.float16,
+            pinned=device.type == "cuda",
+        )
+        self._bank = noise_bank(voxels=spec.model.crop**3, device=device)
+
+    def expect(self, pieces: Iterable[Piece]) -> None:
+        """Let the loaders read these pieces ahead, in the order in which they will be asked for."""
+        self._loader.expect((piece.first, piece.last) for piece in pieces)
+
+    def read(self, piece: Piece) -> Batch:
+        """Return the draws of a piece; valid until the next call."""
+        fabric = self._fabric
+        drawn, host = self._loader.read(piece.first, piece.last)
+        crops = augment(host.to(fabric.device, torch.float32), drawn, self._bank)
+        span = self._reader.span(piece.first, drawn)
+        if span is not None:
+            drawn = _settled(drawn, span, self._model)
+        visible, masked = torch.from_numpy(drawn.visible), torch.from_numpy(drawn.masked)
+        rest = fabric.to_device((visible, masked, self._reader.domains(piece.first, piece.last)))
+        return Batch(
+            crops=crops,
+            visible=rest[0],
+            masked=rest[1],
+            domain=rest[2],
+            exists=None if span is None else self._exists(span, rest[1]),
+        )
+
+    def _exists(
+        self, span: Int[np.ndarray, "draw 2 3"], masked: Int[Tensor, "draw masked"]
+    ) -> Float[Tensor, "draw masked voxel"]:
+        on_device = torch.from_numpy(span).to(masked.device)
+        return existing_in_patches(on_device, masked, crop=self._model.crop, patch=self._model.patch)
+
+    def close(self) -> None:
+        """Let go of what reads ahead."""
+        self._loader.close()
+
+
+def _settled(
+    drawn: DrawParameters, span: Int[np.ndarray, "draw 2 3"], model: ModelSettings
+) -> DrawParameters:
+    """Return the draws with masks that hide something that exists."""
+    seen = drawn.visible.shape[1]
+    order = np.concatenate([drawn.visible, drawn.masked], axis=1)
+    order = settled_masks(order, seen, span, crop=model.crop, patch=model.patch)
+    return replace(drawn, visible=order[:, :seen], masked=order[:, seen:])
+
+
+class ParametersAhead:
+    """Makes the parameters of some batches at once: eight cost little more than one."""
+
+    def __init__(self, spec: RunSpec, *, rows: int) -> None:
+        self._spec, self._rows = spec, rows
+        self._made = (0, self._make(0, 0))  # first draw; replaced as one, because several threads ask
+
+    def __call__(self, start: int, stop: int) -> DrawParameters:
+        """Return the parameters of the draws ``start`` to ``stop``."""
+        first, made = self._made
+        if start < first or stop > first + len(made):
+            first, made = start, self._make(start, max(stop, start + self._rows))
+            self._made = (first, made)
+        return made.part(start - first, stop - first)
+
+    def _make(self, start: int, stop: int) -> DrawParameters:
+        spec = self._spec
+        return draw_parameters(start, stop, seed=spec.seed, model=spec.model, training=spec.training)
+
+
+def plan_run(spec: RunSpec, draws: int | None, *, cache: PreparedCache, least: int = 0) -> DrawPlan:
+    """Return the plan of a run of so many draws; of an open trunk, the draws it needs after ``least``.
+
+    Raises:
+        InputError: a domain with weight has no training volume; the budget is too short for its trunk.
+    """
+    volumes = [len(cache.select(name, "train")) for name in spec.mixture.domains]
+    if draws is None:
+        further = (least // _OPEN_DRAWS + 1) * _OPEN_DRAWS
+        whole = spec.training.steps(further) * spec.training.batch_size
+        return plan_trunk(spec.mixture, draws=whole, seed=spec.seed, volumes=volumes)
+    shared = spec.training.branch_step(draws) * spec.training.batch_size
+    return plan_draws(spec.mixture, budget=draws, seed=spec.seed, volumes=volumes, shared=shared)
+
+
+def rows_at_once(spec: RunSpec, compute: ComputeSettings) -> int:
+    """Return how many draws one process computes at once."""
+    return min(compute.micro_batch or spec.training.batch_size, spec.training.batch_size)

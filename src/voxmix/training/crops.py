@@ -1,0 +1,148 @@
+"""Crops of prepared volumes, copied into a batch that is reused; threads may read the next ones meanwhile."""
+
+import math
+import threading
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from voxmix._memory import installed_bytes
+from voxmix.errors import InputError
+from voxmix.training.draws import DrawParameters, DrawPlan
+from voxmix.training.existing_voxels import box_of, corner_of, span_of
+from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
+from voxmix.volumes.preparing.storage import Scratch, StoredArray
+
+_BYTES_PER_VOXEL = 2
+_CACHED_SHARE = 0.5  # of the memory: files that take more are not counted on to stay in the page cache
+
+
+def check_fits(volumes: Iterable[PreparedVolume], crop: int) -> None:
+    """Check that every volume can hold a crop.
+
+    Raises:
+        InputError: names the smallest volume that cannot.
+    """
+    small = [v for v in volumes if min(v.shape) < crop]
+    if small:
+        worst = min(small, key=lambda v: min(v.shape))
+        raise InputError(
+            f"crop is {crop} voxels, but {len(small)} prepared volumes are smaller, the smallest being "
+            f"{worst.key} of {worst.domain} with shape {tuple(worst.shape)}; set crop to at most "
+            f"{min(worst.shape)}, or prepare again with min_shape {crop}"
+        )
+
+
+class _ThreadMemory(threading.local):
+    """What each thread reads into: bytes of a file, and one crop on its way to float32."""
+
+    def __init__(self) -> None:
+        self.scratch = Scratch()
+        self.crop = torch.empty(0, dtype=torch.float16)
+
+
+class CropReader:
+    """Reads the crops of a plan's draws; several threads may share one reader.
+
+    A volume's file is looked at when it is first drawn. Nothing of a file is held between crops, so the memory of a
+    reader does not grow with the data.
+
+    Args:
+        cache: the prepared volumes.
+        plan: domain and volume of every draw.
+        crop: edge in voxels.
+        mapped: whether files are read through memory maps, and come from the disk in pages of up to 2 MB: faster
+            where they stay in the page cache, slower where every crop comes from the disk. By default, whether the
+            plan's files take less than half of the memory.
+
+    Raises:
+        InputError: a volume is smaller than a crop.
+    """
+
+    def __init__(
+        self, cache: PreparedCache, plan: DrawPlan, *, crop: int, mapped: bool | None = None
+    ) -> None:
+        self.plan = plan
+        self.crop = crop
+        self._cache = cache
+        self._volumes = tuple(
+            tuple(cache.select(name, "train")) if draws else () for name, draws in plan.draws().items()
+        )
+        for volumes in self._volumes:
+            check_fits(volumes, crop)
+        everything = [volume for volumes in self._volumes for volume in volumes]
+        self.padded = any(volume.box for volume in everything)
+        boxes = [(*box_of(volume), volume.shape) for volume in everything]
+        self._boxes = np.array(boxes, dtype=np.int64).reshape(
+            -1, 3, 3
+        )  # first, end and shape of every volume
+        self._begin = np.cumsum([0, *(len(volumes) for volumes in self._volumes)])[:-1]  # of every domain
+        self.mapped = _stay_in_memory(self._volumes) if mapped is None else mapped
+        self._files: dict[tuple[int, int], StoredArray] = {}
+        self._memory = _ThreadMemory()
+
+    def read(
+        self, start: int, parameters: DrawParameters, batch: Float[Tensor, "batch x y z"]
+    ) -> Float[Tensor, "draw x y z"]:
+        """Fill the first rows of ``batch`` with the draws from ``start`` on; return those rows.
+
+        ``batch`` lies in the memory of the CPU and is float16, as the files are (half the bytes on the way to a
+        GPU), or float32.
+
+        Raises:
+            VoxmixError: a file is gone or damaged.
+        """
+        count = len(parameters)
+        memory = self._memory
+        if len(memory.crop) != self.crop:
+            memory.crop = torch.empty((self.crop,) * 3, dtype=torch.float16)
+        plan, rows = self.plan, batch[:count]
+        drawn = zip(
+            *(which[start : start + count].tolist() for which in (plan.domain, plan.volume)), strict=True
+        )
+        files = [self._file(domain, volume) for domain, volume in drawn]
+        corners = self._corners(start, parameters).tolist()
+        for file, (x, y, z), row in zip(files, corners, rows.unbind(), strict=True):
+            window = torch.from_numpy(file.window((x, y, z), self.crop, memory.scratch))
+            if batch.dtype is torch.float16:
+                row.copy_(window)
+            else:  # Rows first, in two bytes, then the cast of one piece: a third faster than both at once.
+                row.copy_(memory.crop.copy_(window))
+        return rows
+
+    def span(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw 2 3"] | None:
+        """Return (first, end) of the voxels of each crop that exist; None where all do, of every crop."""
+        if not self.padded:
+            return None
+        first, end, _ = self._boxes_of(start, len(parameters))
+        span = span_of(self._corners(start, parameters), self.crop, first=first, end=end)
+        return None if (span[:, 0] == 0).all() and (span[:, 1] == self.crop).all() else span
+
+    def _corners(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw 3"]:
+        first, end, shape = self._boxes_of(start, len(parameters))
+        return corner_of(parameters.corner, shape, self.crop, first=first, end=end)
+
+    def _boxes_of(self, start: int, count: int) -> Int[np.ndarray, "3 draw 3"]:
+        """Return of every draw's volume where what exists begins and ends, and its shape."""
+        part = slice(start, start + count)
+        which = self._begin[self.plan.domain[part]] + self.plan.volume[part]
+        return np.moveaxis(self._boxes[which], 1, 0)
+
+    def _file(self, domain: int, volume: int) -> StoredArray:
+        file = self._files.get((domain, volume))
+        if file is None:
+            file = self._cache.stored(self._volumes[domain][volume], mapped=self.mapped)
+            self._files[domain, volume] = file
+        return file
+
+    def domains(self, start: int, stop: int) -> Int[Tensor, " draw"]:
+        """Return the adapter index of the draws ``start`` to ``stop``."""
+        return torch.from_numpy(self.plan.domain[start:stop])
+
+
+def _stay_in_memory(volumes: Iterable[Iterable[PreparedVolume]]) -> bool:
+    size = sum(_BYTES_PER_VOXEL * math.prod(v.shape) for domain in volumes for v in domain)
+    return size < _CACHED_SHARE * (installed_bytes() or 0)

@@ -1,0 +1,84 @@
+"""What a finished run publishes: losses on every target, weights and card, pictures; the result last."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from voxmix import __version__
+from voxmix._io import write_json
+from voxmix.design import RunSpec
+from voxmix.encoders.networks import Autoencoder, flops_per_draw, parameter_count
+from voxmix.runs.provenance import provenance
+from voxmix.training.checkpoint import save_weights
+from voxmix.training.held_out_crops import EvaluationSet
+from voxmix.training.held_out_losses import measure
+from voxmix.training.reconstructions import save_reconstructions
+from voxmix.training.session import Session
+from voxmix.training.trunk import how_computed
+from voxmix.volumes.preparing.cache import PreparedCache
+
+RESULT_FILE = "result.json"
+RESULT_FORMAT = 1
+
+
+def publish(session: Session, model: Autoencoder, *, evaluation: EvaluationSet) -> dict[str, float]:
+    """Measure the model on every target, write everything that a finished run holds, and return the losses."""
+    spec, cache, plan, folder = session.spec, session.cache, session.plan, session.folder
+    model.eval()
+    sources = spec.mixture.domains
+    draws = plan.draws()
+    losses = measure(model, evaluation, adapters=sources, drawn=draws, source=spec.mixture.source)
+    if session.compute.pictures:
+        save_reconstructions(model, evaluation, folder, adapters=sources, drawn=draws)
+    save_weights(folder, model, run_card(spec, model, cache, draws))
+    each, environment = flops_per_draw(spec.model), provenance()
+    result = {
+        "kind": "run",
+        "format": RESULT_FORMAT,
+        "run_id": spec.run_id,
+        "spec": spec.as_dict(),
+        "losses": {target: asdict(loss) for target, loss in losses.items()},
+        "draws": draws,
+        "unique_volumes": plan.unique_volumes(),
+        "repeats": plan.repeats(),
+        "volumes": {name: len(cache.select(name, "train")) for name in cache.domains},
+        "parameters": parameter_count(model),
+        "flops": sum(draws.values()) * each,
+        "seconds": round(session.elapsed(), 3),
+        "shared": {
+            "draws": session.shared_draws,
+            "flops": session.shared_draws * each,
+            "seconds": round(session.shared_seconds, 3),
+        },
+        "adapter": f"{model.adapter_kind} per source domain, identity at the start",
+        "evaluation": evaluation.digest,
+        "computed": {
+            **how_computed(session.compute, session.fabric),
+            "precision": spec.training.precision,
+            "loaders": session.compute.loaders,
+        },
+        "versions": environment["versions"],
+        "machine": environment["machine"],
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "code": __version__,
+    }
+    write_json(folder / RESULT_FILE, result)
+    return {target: loss.loss for target, loss in losses.items()}
+
+
+def run_card(
+    spec: RunSpec, model: Autoencoder, cache: PreparedCache, draws: dict[str, int]
+) -> dict[str, Any]:
+    return {
+        "run_id": spec.run_id,
+        "encoder": asdict(spec.model),
+        "encoder_prefix": model.encoder_prefix,
+        "adapters": list(spec.mixture.domains),
+        "mixture": spec.mixture.as_dict(),
+        "budget": sum(draws.values()),
+        "draws": draws,
+        "seed": spec.seed,
+        "cache": cache.digest,
+        "recipe": cache.recipe.as_dict(),
+        "code": __version__,
+    }

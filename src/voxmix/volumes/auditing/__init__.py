@@ -1,0 +1,1 @@
+"""What is odd about volumes, before hours are spent on them."""

@@ -1,0 +1,1 @@
+"""Axes, voxels and label maps on the prepared grid."""

@@ -1,0 +1,249 @@
+"""A folder per domain: the layout of your own volumes."""
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from voxmix.errors import InputError
+from voxmix.volumes.file_names import (
+    DICOM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    PAIR_HEADERS,
+    PAIR_VOXELS,
+    UNREAD_SUFFIXES,
+    ZIP_SUFFIX,
+    is_junk,
+    split_suffix,
+)
+from voxmix.volumes.layouts.pairing import File, pair, without_channel
+from voxmix.volumes.layouts.persons import join_standards
+from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
+from voxmix.volumes.masks import is_image_folder, is_label_folder, is_shelf, word_set
+from voxmix.volumes.reading.dicom.sniff import is_dicom
+from voxmix.volumes.reading.dicom.torn_series import set_pieces_aside, without_loose_slices
+
+_PLAIN = word_set(
+    "ct cbct mr mri pet pt us t1 t1w t1n t1c t1ce t1gd t2 t2w t2f t2star pd flair dwi adc swi image images img imaging "
+    "scan volume vol data orig norm nu brain anat func fmap perf dicom dcm series input suv"
+)
+"""Words that name no one: a file called so is one of a subject's, not a subject."""
+
+_MANY = 10
+_NEARLY_ALL = 0.8
+NOT_THERE = "a link to a file that is not there: fetch it (git annex get, datalad get)"
+NO_VOLUMES = "a domain without volumes, left out"
+_NO_VOLUMES = "volumes end in " + ", ".join(IMAGE_SUFFIXES) + " or are folders or zips of DICOM files"
+
+
+def domain_folders(folder: Path) -> tuple[Path, ...]:
+    """Return the folders that are domains in the layout of a folder per domain, sorted.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no such folder: {folder}; give a folder that holds one folder per domain")
+    return tuple(sorted(path for path in folder.iterdir() if path.is_dir() and not is_junk(path.name)))
+
+
+def read_folder(folder: Path, *, exclude: Collection[str] = ()) -> Manifest:
+    """Return the volumes below ``folder/<DOMAIN>/``, at any depth; folders named in ``exclude`` are passed over.
+
+    The subject is the first folder below the domain (``images/`` and ``labels/`` aside), else the file's name without
+    its suffix. Label maps, by their names or the folder they lie in, are never images: each is that of one image
+    (:func:`voxmix.volumes.layouts.pairing.pair`) or set aside. A folder with DICOM files is one volume; directly below the
+    domain each DICOM file is one. Files that systems leave are passed over.
+
+    Raises:
+        InputError: no such folder; no domain in it; no domain with a volume; folders that are subjects, not domains.
+    """
+    domains = [path for path in domain_folders(folder) if path.name not in exclude]
+    if not domains and exclude:
+        raise InputError(f"every domain of {folder} is excluded; leave one in")
+    if not domains:
+        loose = sum(1 for path in folder.iterdir() if split_suffix(path.name)[1])
+        found = f"{loose} volumes lie in it directly" if loose else "it has no folders"
+        raise InputError(f"no domains in {folder}: {found}; make one folder per domain, such as ABD-CT")
+    _refuse_label_folders(folder, domains)
+    records: list[VolumeRecord] = []
+    set_aside: list[SetAside] = []
+    empty: list[Path] = []
+    for domain in domains:
+        found_here = set_pieces_aside(_volumes(domain, set_aside), set_aside)
+        if not found_here:
+            empty.append(domain)
+        records.extend(found_here)
+    if not records:
+        raise InputError(
+            f"domain {empty[0].name} has no volumes ({empty[0]}){_first_reason(set_aside)}; {_NO_VOLUMES}; add some"
+        )
+    _refuse_subjects(folder, records)
+    set_aside.extend(SetAside(path=path, domain=path.name, reason=NO_VOLUMES) for path in empty)
+    return join_standards(Manifest(records=tuple(records), set_aside=tuple(set_aside)))
+
+
+def _refuse_label_folders(folder: Path, domains: list[Path]) -> None:
+    """Ask about folders that are called as label maps are: they belong to the images of a domain, and are none."""
+    labels = [path.name for path in domains if is_label_folder(path.name)]
+    if labels:
+        raise InputError(
+            f"{folder} should hold a folder per domain, and {labels[0]} is called as folders of label maps are; put images "
+            f"and label maps below one folder that is named after their domain (ABD-CT/images, ABD-CT/labels), or leave "
+            f"it out: --exclude {shlex.quote(labels[0])}"
+        )
+
+
+def _first_reason(set_aside: list[SetAside]) -> str:
+    return f": {len(set_aside)} files set aside, first because: {set_aside[0].reason}" if set_aside else ""
+
+
+def _volumes(domain: Path, set_aside: list[SetAside]) -> list[VolumeRecord]:
+    records: list[VolumeRecord] = []
+    files: list[File] = []
+    for place, names in walk(domain):
+        within = place.relative_to(domain).parts
+        if within and any(is_dicom(place / name) for name in names):
+            records.append(VolumeRecord(path=place, domain=domain.name, subject=_subject(within, within[0])))
+        loose = [] if within else [name for name in names if is_dicom(place / name)]
+        names = without_loose_slices(place, names, loose, set_aside)
+        names = [name for name in names if not (within and _is_slice(name))]
+        chosen, lost = one_per_name(place, names, loose=loose)
+        files.extend(File(path=path, stem=stem, within=within) for stem, path in chosen.items())
+        set_aside.extend(SetAside(path=path, domain=domain.name, reason=reason) for path, reason in lost)
+    paired = pair(files)
+    set_aside.extend(SetAside(path=path, domain=domain.name, reason=reason) for path, reason in paired.others)
+    records.extend(
+        VolumeRecord(
+            path=image.path,
+            domain=domain.name,
+            subject=_subject(image.within, image.stem),
+            label=paired.labels.get(image.path),
+        )
+        for image in paired.images
+    )
+    return records
+
+
+def _is_slice(name: str) -> bool:
+    return split_suffix(name)[1] in DICOM_SUFFIXES
+
+
+def _subject(within: tuple[str, ...], stem: str) -> str:
+    """Return the first folder that names more than images, labels, a modality or a side of a split, else the file's name."""
+    while within and (is_image_folder(within[0]) or is_label_folder(within[0]) or is_shelf(within[0])):
+        channels = within[0].lower().startswith("images")
+        within = within[1:]
+        if not within:
+            return without_channel(stem) if channels else stem
+    return within[0] if within else stem
+
+
+def one_per_name(
+    folder: Path, names: Iterable[str], *, loose: Collection[str] = ()
+) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
+    """Return stem to path of the volumes among the files of one folder, and what is not used, with the reason.
+
+    Of files that differ in their suffix alone the first in the order of :data:`IMAGE_SUFFIXES` is taken. A link whose
+    file is not there, as git-annex leaves them, is none. Names in ``loose`` are volumes without a suffix.
+    """
+    order = (*IMAGE_SUFFIXES, ZIP_SUFFIX, *DICOM_SUFFIXES, "")
+    listed = sorted(name for name in names if not is_junk(name))
+    chosen: dict[str, Path] = {}
+    lost: list[tuple[Path, str]] = []
+    volumes = [(name, *split_suffix(name)) for name in listed if split_suffix(name)[1] or name in loose]
+    for name, stem, suffix in sorted(volumes, key=lambda item: (order.index(item[2]), item[0])):
+        path = folder / name
+        if not os.path.exists(path):
+            lost.append((path, NOT_THERE))
+        elif stem in chosen:
+            taken = split_suffix(chosen[stem].name)[1]
+            lost.append(
+                (
+                    path,
+                    f"{suffix} next to a {taken} of the same name, which is used: list both if they differ",
+                )
+            )
+        else:
+            chosen[stem] = path
+    lost.extend(_unread_files(folder, listed))
+    return dict(sorted(chosen.items())), lost
+
+
+def volumes_in(folder: Path) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
+    """Return :func:`one_per_name` of the files of a folder; nothing where there is no such folder."""
+    return one_per_name(folder, os.listdir(folder)) if folder.is_dir() else ({}, [])
+
+
+def _refuse_subjects(folder: Path, records: list[VolumeRecord]) -> None:
+    """Refuse a folder per subject: nearly all hold a volume or two that are called by their modality, or alike."""
+    subjects: dict[str, set[str]] = {}
+    for record in records:
+        subjects.setdefault(record.domain, set()).add(record.subject)
+    shared, count = Counter(map(frozenset, subjects.values())).most_common(1)[0]
+    plain_names = [
+        name for name, found in subjects.items() if all(_is_plain(one.removeprefix(name)) for one in found)
+    ]
+    alike = count if len(shared) == 1 and len(subjects) > 2 else 0
+    many = max(alike, len(plain_names))
+    if len(subjects) < 2 or many < _NEARLY_ALL * len(subjects) or all(map(_names_modality, subjects)):
+        return
+    names = sorted(set().union(*(subjects[name] for name in (plain_names or subjects))))
+    raise InputError(
+        f"{many} of the {len(subjects)} folders of {folder} hold what one subject would ({', '.join(names[:4])}): is "
+        f"this a folder per subject? A folder per domain is expected, with the subjects in it. Say which domain it is: "
+        f"mkdir pool && ln -s {shlex.quote(os.path.abspath(folder))} pool/ABD-CT, and give pool"
+    )
+
+
+def _is_plain(subject: str) -> bool:
+    return all(not word or word in _PLAIN for word in re.split(r"[\W_]+", subject.lower()))
+
+
+def _names_modality(domain: str) -> bool:
+    return any(word in _PLAIN for word in re.split(r"[\W_]+", domain.lower()))
+
+
+def _unread_files(place: Path, names: list[str]) -> Iterator[tuple[Path, str]]:
+    """Yield the files of a folder that may hold a volume and are not read, with the reason: many of one kind as one."""
+    by_reason: dict[str, list[Path]] = {}
+    beside = {name.lower() for name in names}
+    for name in names:
+        reason = _unread(name.lower(), beside)
+        if reason and not is_dicom(place / name):
+            by_reason.setdefault(reason, []).append(place / name)
+    for reason, paths in by_reason.items():
+        if len(paths) > _MANY:
+            yield place, f"{len(paths)} files: {reason}"
+        else:
+            yield from ((path, reason) for path in paths)
+
+
+def _unread(name: str, beside: set[str]) -> str:
+    """Return why a file that may hold a volume is not read, or "" for all others; all names in small letters."""
+
+    def has_header(ending: str) -> bool:
+        return not {name.removesuffix(ending) + end for end in PAIR_HEADERS}.isdisjoint(beside)
+
+    voxels = next((end for end in PAIR_VOXELS if name.endswith(end)), None)
+    if voxels is not None and not has_header(voxels):
+        return "voxels (.img) without their header (.hdr)"
+    if name.endswith(".mat") and has_header(".mat"):
+        return ""  # SPM's axes of an Analyze image.
+    unread = next((suffix for suffix in UNREAD_SUFFIXES if name.endswith(suffix)), "")
+    return f"files that end in {unread} are not read" if unread else ""
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield (folder, file names) without what systems leave, sorted, through links to folders but never in circles."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not is_junk(name))
+        yield Path(place), sorted(name for name in names if not is_junk(name))

@@ -1,0 +1,237 @@
+"""The prepared volumes on disk: one float16 array per volume, one index, shared by all processes.
+
+    <root>/index.json          what belongs to the cache, its recipe, what was set aside; written last
+    <root>/volumes/<key>.npy   float16 (x, y, z) in [0, 1]; key = digest of the file's bytes and the recipe
+                               (<key>.b2nd when compressed by blosc2)
+    <root>/volumes/<key>.json  its geometry; an array without this file is not finished
+    <root>/labels/<key>.npy    label map on the same grid
+
+Nothing in it holds a path or a header's text. Subjects stand in the index only as salted digests; the salt and the
+map lie elsewhere (:mod:`voxmix.volumes.preparing.private_lists`). Where no map can be kept, the salt is ``<root>/salt``: who has
+it and a list of names can find out which names are in the cache, so leave it out when the rest is passed on.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float16, UInt
+
+from voxmix._io import canonical_json, digest, naming_damage, read_versioned
+from voxmix.errors import InputError, VoxmixError
+from voxmix.volumes.auditing.fill import Fill
+from voxmix.volumes.auditing.fitness import Fitness, judge_fills
+from voxmix.volumes.grids.geometry import Box, Geometry, Shape
+from voxmix.volumes.manifest import Split
+from voxmix.volumes.preparing.storage import StoredArray, open_array, read_array
+from voxmix.volumes.recipe import Recipe
+
+INDEX = "index.json"
+KIND = "prepared volumes"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedVolume:
+    """One prepared volume: ``shape`` in voxels, ``subject`` a salted digest, files relative to the cache.
+
+    ``category`` is the subject's class for classification, "" where none is known; ``fill`` what its voxels consist
+    of, None in caches of an earlier voxmix until they are prepared again; ``box`` (first voxel, size) what of
+    the array comes from the file, the rest being padding: None where nothing is padded.
+    """
+
+    key: str
+    domain: str
+    subject: str
+    split: Split
+    shape: Shape
+    spacing_mm: float
+    file: str
+    label: str | None = None
+    category: str = ""
+    fill: Fill | None = None
+    box: Box | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the volume as JSON-like data; :meth:`from_dict` is its inverse."""
+        fill = None if self.fill is None else self.fill.as_dict()
+        box = None if self.box is None else [list(part) for part in self.box]
+        return {
+            **{name: getattr(self, name) for name in self.__slots__},
+            "shape": list(self.shape),
+            "fill": fill,
+            "box": box,
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "PreparedVolume":
+        """Return the volume written by :meth:`as_dict`."""
+        texts = ("key", "domain", "subject", "split", "file", "category")
+        if not all(isinstance(value.get(name, ""), str) for name in texts):
+            raise TypeError(f"a volume whose {', '.join(texts)} are not all texts")
+        box = value.get("box")
+        x, y, z = (int(edge) for edge in value["shape"])
+        plain = {
+            "shape": (x, y, z),
+            "fill": Fill.from_dict(value.get("fill")),
+            "box": None if box is None else (tuple(box[0]), tuple(box[1])),
+        }
+        return cls(**{**value, **plain})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedCache:
+    """The volumes of one study, prepared: a root folder and what its index says.
+
+    Every process reads the same files, and none holds more than it reads.
+    """
+
+    root: Path
+    volumes: tuple[PreparedVolume, ...]
+    recipe: Recipe
+    set_aside: tuple[dict[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        """Say what is in it: the volumes themselves would fill pages."""
+        counts = ", ".join(f"{domain} {count}" for domain, count in self.counts().items())
+        return f"PreparedCache({self.root}: {len(self.volumes)} volumes at {self.recipe.spacing_mm:g} mm: {counts})"
+
+    @classmethod
+    def open(cls, root: Path) -> "PreparedCache":
+        """Return the cache that :func:`voxmix.volumes.preparing.prepare.prepare` left in ``root``.
+
+        An index that is as it was is not read once more in one process.
+
+        Raises:
+            InputError: no finished cache there.
+        """
+        if not (root / INDEX).exists():
+            raise InputError(f"no prepared volumes in {root}; run prepare first")
+        now = (root / INDEX).stat()
+        return _opened(root, (now.st_ino, now.st_mtime_ns, now.st_size))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the index as JSON-like data."""
+        return {
+            "kind": KIND,
+            "format": FORMAT,
+            "digest": self.digest,
+            "recipe": self.recipe.as_dict(),
+            "volumes": [volume.as_dict() for volume in self.volumes],
+            "set_aside": list(self.set_aside),
+        }
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, sorted."""
+        return tuple(sorted({volume.domain for volume in self.volumes}))
+
+    @property
+    def digest(self) -> str:
+        """Digest of the volumes' content, their recipe and their split.
+
+        The same files, split and recipe give the same digest on every machine, wherever they lie and
+        whatever the salt. Labels have no part in it: no voxel of an image depends on them. A volume with padding
+        says which of its voxels exist: losses count those alone, which an earlier voxmix did not, so that runs of
+        both are never taken for the same.
+        """
+        return digest(sorted([v.domain, v.key, v.split, *([v.box] if v.box else [])] for v in self.volumes))
+
+    def counts(self, split: Split | None = None) -> dict[str, int]:
+        """Return domain to number of volumes, of one side or (None) of all."""
+        chosen = Counter(v.domain for v in self.volumes if split is None or v.split == split)
+        return {domain: chosen[domain] for domain in self.domains}
+
+    def fitness(self, *, crop: int | None = None) -> tuple[Fitness, ...]:
+        """Return how fit every domain is for training: see :func:`voxmix.volumes.auditing.fitness.judge_fills`."""
+        return judge_fills([(v.domain, v.fill) for v in self.volumes], recipe=self.recipe, crop=crop)
+
+    def select(self, domain: str, split: Split) -> tuple[PreparedVolume, ...]:
+        """Return the volumes of one domain on one side, ordered by key: the order of every machine.
+
+        Raises:
+            InputError: no such domain.
+        """
+        if domain not in self.domains:
+            raise InputError(f"no domain {domain!r} in the cache; it has {list(self.domains)}")
+        return tuple(v for v in self.volumes if v.domain == domain and v.split == split)
+
+    def array(self, volume: PreparedVolume) -> Float16[np.ndarray, "x y z"]:
+        """Return the voxels in [0, 1], read-only: a memory map, or decompressed where stored by blosc2.
+
+        Raises:
+            VoxmixError: the file is gone or damaged; preparing again makes it.
+        """
+        return self._read(volume.file, volume.shape)
+
+    def stored(self, volume: PreparedVolume, *, mapped: bool = False) -> StoredArray:
+        """Return the volume's file, for reading windows of it; ``mapped`` where files stay in the page cache.
+
+        Raises:
+            VoxmixError: the file is gone or damaged; preparing again makes it.
+        """
+        array = open_array(self.root / volume.file, mapped=mapped)
+        if array.shape != volume.shape:
+            raise self._damaged(volume.file)
+        return array
+
+    def labels(self, volume: PreparedVolume) -> UInt[np.ndarray, "x y z"] | None:
+        """Return the label map on the grid of the image, or None."""
+        return None if volume.label is None else self._read(volume.label, volume.shape)
+
+    def geometry(self, volume: PreparedVolume) -> Geometry:
+        """Return what was done to the volume's grid."""
+        path = (self.root / volume.file).with_suffix(".json")
+        try:
+            return Geometry.from_dict(json.loads(path.read_text(encoding="utf-8"))["geometry"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise self._damaged(volume.file) from None
+
+    def _with_box(self, volume: PreparedVolume) -> PreparedVolume:
+        """Return a volume of an index that does not know boxes yet; one without a side file has no padding."""
+        try:
+            return replace(volume, box=self.geometry(volume).box)
+        except VoxmixError:
+            return volume
+
+    def _read(self, file: str, shape: Shape) -> np.ndarray:
+        array = read_array(self.root / file)
+        if array.shape != shape:
+            raise self._damaged(file)
+        return array
+
+    def _damaged(self, file: str) -> VoxmixError:
+        return VoxmixError(f"{file} is missing or damaged in {self.root}; prepare again to make it")
+
+
+@lru_cache(maxsize=4)
+def _opened(root: Path, state: tuple[int, int, int]) -> PreparedCache:
+    """Return the cache of an index in this state; a verb asks for it at each of its steps."""
+    value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
+    with naming_damage(root / INDEX, remedy="prepare again: finished volumes are kept"):
+        cache = PreparedCache(
+            root=root,
+            volumes=tuple(PreparedVolume.from_dict(item) for item in value["volumes"]),
+            recipe=Recipe.from_dict(value["recipe"]),
+            set_aside=tuple(_aside_of(item) for item in value["set_aside"]),
+        )
+        boxed = all("box" in item for item in value["volumes"])
+    return cache if boxed else replace(cache, volumes=tuple(cache._with_box(v) for v in cache.volumes))
+
+
+def _aside_of(item: dict[str, Any]) -> dict[str, str]:
+    return {**item, "domain": str(item["domain"]), "reason": str(item["reason"])}
+
+
+def volume_key(file: str, recipe: str) -> str:
+    """Return the name of a prepared array: digest of the file's bytes and of what the recipe does to it."""
+    return digest({"file": file, "recipe": recipe})
+
+
+def subject_digest(salt: str, subject: str) -> str:
+    """Return the name under which a subject is stored."""
+    return digest(canonical_json([salt, subject]))

@@ -1,0 +1,172 @@
+"""Upkeep of a cache: what it holds, whether it is whole, what is no longer needed, what it will need."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from voxmix._io import read_json
+from voxmix._progress import ProgressCallback, silent
+from voxmix.errors import InputError
+from voxmix.volumes.grids.geometry import resampled_shape
+from voxmix.volumes.manifest import Manifest, VolumeRecord
+from voxmix.volumes.preparing.cache import INDEX, PreparedCache, PreparedVolume
+from voxmix.volumes.preparing.storage import SUFFIXES, stored_digest
+from voxmix.volumes.reading.headers import claimed_grid
+from voxmix.volumes.recipe import Recipe
+
+_BYTES_PER_VOXEL = 2
+_SAMPLE = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What one domain takes: volumes and bytes, label maps included."""
+
+    domain: str
+    volumes: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """Files that no volume of the index needs, and their bytes."""
+
+    files: tuple[str, ...]
+    bytes: int
+
+
+def usage(cache: PreparedCache) -> tuple[Usage, ...]:
+    """Return what every domain of the cache takes on disk."""
+
+    def size(domain: str) -> int:
+        return sum(
+            (cache.root / file).stat().st_size
+            for volume in cache.volumes
+            if volume.domain == domain
+            for file in _files(volume)
+            if (cache.root / file).exists()
+        )
+
+    counts = cache.counts()
+    return tuple(Usage(domain=d, volumes=counts[d], bytes=size(d)) for d in cache.domains)
+
+
+def verify(cache: PreparedCache, *, progress: ProgressCallback = silent) -> tuple[tuple[str, str], ...]:
+    """Return (file, what is wrong) for every file that is missing or whose bytes changed since it was made.
+
+    Preparing again makes what is missing; :func:`remove_damaged` takes the rest out of the way.
+    """
+    wrong: list[tuple[str, str]] = []
+    progress(0, len(cache.volumes))
+    for done, volume in enumerate(cache.volumes, start=1):
+        arrays = [array for array in (volume.file, volume.label) if array is not None]
+        wrong.extend((array, reason) for array in arrays if (reason := _problem(cache.root, array)))
+        progress(done, len(cache.volumes))
+    return tuple(wrong)
+
+
+def _problem(root: Path, array: str) -> str:
+    side = (root / array).with_suffix(".json")
+    if not (root / array).exists():
+        return "missing"
+    try:
+        stored = read_json(side)["checksum"]
+    except (InputError, KeyError, TypeError):
+        return "its checksum is missing"
+    return "" if stored_digest(root / array) == stored else "its bytes changed"
+
+
+def remove_damaged(cache: PreparedCache) -> tuple[str, ...]:
+    """Remove the files that :func:`verify` finds, with their side files; preparing makes them again."""
+    damaged = tuple(file for file, _ in verify(cache))
+    remove_files(cache, damaged)
+    return damaged
+
+
+def remove_files(cache: PreparedCache, files: Iterable[str]) -> None:
+    """Remove arrays of a cache with their side files, side files first: without one an array is unfinished."""
+    for file in files:
+        (cache.root / file).with_suffix(".json").unlink(missing_ok=True)
+        (cache.root / file).unlink(missing_ok=True)
+
+
+def prune(cache: PreparedCache, *, dry_run: bool = False) -> Pruned:
+    """Remove what the index does not name: volumes of other recipes, of files that left the manifest.
+
+    With ``dry_run`` nothing is removed.
+    """
+    needed = {file for volume in cache.volumes for file in _files(volume)}
+    unneeded = [
+        path
+        for folder in ("volumes", "labels")
+        for path in sorted((cache.root / folder).glob("[!.]*"))
+        if path.suffix in (".json", *SUFFIXES.values()) and f"{folder}/{path.name}" not in needed
+    ]
+    size = sum(path.stat().st_size for path in unneeded)
+    if not dry_run:
+        # Side files first: an array without one is unfinished, never wrong.
+        for path in sorted(unneeded, key=lambda path: path.suffix != ".json"):
+            path.unlink(missing_ok=True)
+    return Pruned(files=tuple(str(path.relative_to(cache.root)) for path in unneeded), bytes=size)
+
+
+def _files(volume: PreparedVolume) -> Iterator[str]:
+    for array in (volume.file, volume.label):
+        if array is not None:
+            yield array
+            yield str(Path(array).with_suffix(".json"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Space:
+    """What preparing needs on the disk, at most, and what is free there, in bytes."""
+
+    needed: int
+    free: int
+
+
+def space_needed(manifest: Manifest, *, recipe: Recipe, root: Path) -> Space:
+    """Return about what preparing into ``root`` will still take, at most, and what is free on its disk."""
+    there = sum(path.stat().st_size for folder in ("volumes", "labels") for path in (root / folder).glob("*"))
+    if (root / INDEX).exists():
+        cache = PreparedCache.open(root)
+        if cache.recipe.digest != recipe.digest:  # Arrays of another recipe take no part in this one.
+            there -= sum(item.bytes for item in usage(cache))
+    needed = estimate_bytes(manifest, recipe=recipe) - there
+    return Space(needed=max(0, needed), free=shutil.disk_usage(_existing(root)).free)
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest folder that exists, from a path upwards."""
+    return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+
+
+def estimate_bytes(manifest: Manifest, *, recipe: Recipe) -> int:
+    """Return about how many bytes the prepared images and their label maps will take, at most.
+
+    From the headers of up to ten files per domain, before the foreground is cut out; DICOM folders and files
+    whose header cannot be read count like the mean of the others.
+    """
+    total = 0.0
+    for domain in manifest.domains:
+        records = [record for record in manifest.records if record.domain == domain]
+        chosen = records[:: max(1, len(records) // _SAMPLE)][:_SAMPLE]
+        sizes = [size for record in chosen if (size := _prepared_voxels(record, recipe)) is not None]
+        mean = float(np.mean(sizes)) if sizes else float(np.prod(recipe.min_shape))
+        labels = sum(record.label is not None for record in records)
+        total += mean * (len(records) * _BYTES_PER_VOXEL + labels)
+    return int(total)
+
+
+def _prepared_voxels(record: VolumeRecord, recipe: Recipe) -> int | None:
+    """Return the voxels of a prepared volume by its file's header, or None where that cannot be read."""
+    grid = claimed_grid(record.path)
+    if grid is None or len(grid[0]) < 3 or min(grid[0][:3]) < 1 or not np.all(np.isfinite(grid[1])):
+        return None
+    x, y, z = grid[0][:3]
+    size = resampled_shape((x, y, z), np.array(grid[1], dtype=np.float64), spacing_mm=recipe.spacing_mm)
+    voxels = [max(n, least) for n, least in zip(size, recipe.min_shape, strict=True)]
+    return min(int(np.prod(voxels, dtype=np.int64)), recipe.max_voxels)

@@ -1,0 +1,260 @@
+"""What stays out of a cache: who stands behind its pseudonyms, and the paths of what was set aside.
+
+    of a study:      STUDY/private/subjects.json, STUDY/private/set-aside.csv
+    without a study: <cache>.private/subjects.json, <cache>.private/set-aside.csv, beside the cache
+    where the user says (data.names, --names): DIR/<key>.subjects.json, DIR/<key>.set-aside.csv
+
+A cache holds neither a path nor a name, nor the secret that could test one: those are here, readable by their owner
+only. Nothing is written beside the data. Earlier versions did (``voxmix-subjects.json``, ``<table>.subjects.json``):
+such a map is still read, so that pseudonyms stay as they were.
+"""
+
+import csv
+import secrets
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxmix._io import ESCAPED, atomic_path, digest, naming_damage, read_versioned, write_json, write_text
+from voxmix.errors import InputError, VoxmixWarning
+from voxmix.volumes.manifest import SetAside, VolumeRecord
+from voxmix.volumes.manifest_files import relative_name
+from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
+
+SALT = "salt"
+"""Name of the file in a cache that holds its secret where no map can be kept."""
+
+KIND = "subject map"
+FORMAT = 1
+_MAP, _ASIDE = "subjects.json", "set-aside.csv"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Names:
+    """Where the names behind one cache are kept: a folder, and what its files begin with where others share it."""
+
+    folder: Path
+    key: str = ""
+
+    @classmethod
+    def shared(cls, folder: Path, *, owner: Path) -> "Names":
+        """Return the place of ``owner`` (a study or a cache) in a folder that others may use too."""
+        own = owner.resolve()
+        return cls(folder=folder.resolve(), key=f"{own.name}-{digest(str(own))[:6]}.")
+
+    @classmethod
+    def beside(cls, cache: Path) -> "Names":
+        """Return the place for a cache without a study: next to it, so that it is not passed on with it."""
+        return cls(folder=cache.with_name(f"{cache.name}.private"))
+
+    @property
+    def map_path(self) -> Path:
+        """The subject map."""
+        return self.folder / f"{self.key}{_MAP}"
+
+    @property
+    def set_aside_path(self) -> Path:
+        """The list of files that were set aside."""
+        return self.folder / f"{self.key}{_ASIDE}"
+
+    def open_folder(self) -> None:
+        """Make the folder, closed to others.
+
+        Raises:
+            InputError: it is a link, which could lead anywhere.
+        """
+        if self.folder.is_symlink():
+            raise InputError(
+                f"{self.folder} is a link; names are kept in a folder of their own: remove the link, or say where in "
+                "data.names (--names)"
+            )
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True)
+            self.folder.chmod(0o700)
+            write_text(
+                self.folder / ".gitignore", "*\n"
+            )  # a study under version control keeps its names out of it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubjectMap:
+    """Secret and names behind a cache: ``subjects`` is salted digest to subject, ``volumes`` key to file."""
+
+    salt: str
+    subjects: dict[str, str]
+    volumes: dict[str, str]
+
+
+def earlier_map_path(source: Path) -> Path:
+    """Return where earlier versions kept the map of a manifest file or a folder of volumes."""
+    return source / "voxmix-subjects.json" if source.is_dir() else source.with_suffix(".subjects.json")
+
+
+def read_map(path: Path) -> SubjectMap | None:
+    """Return a subject map, or None where there is none.
+
+    Raises:
+        InputError: the file is there and cannot be used.
+    """
+    with suppress(PermissionError):
+        if not path.exists():
+            return None
+    value = read_versioned(path, kind=KIND, version=FORMAT)
+    with naming_damage(path, remedy="put a good copy back, or delete it: persons get new pseudonyms then"):
+        salt, subjects, volumes = value["salt"], dict(value["subjects"]), dict(value["volumes"])
+        if not isinstance(salt, str) or len(salt) < 32:
+            raise ValueError("no secret")
+    return SubjectMap(salt=salt, subjects=subjects, volumes=volumes)
+
+
+def _earlier_map(source: Path | None) -> SubjectMap | None:
+    """Return the map beside the data; None where there is none, or it is another person's."""
+    if source is None:
+        return None
+    try:
+        with earlier_map_path(source).open("rb"):
+            pass
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    return read_map(earlier_map_path(source))
+
+
+def salt_of(cache: PreparedCache, names: Names | None, source: Path | None = None) -> str | None:
+    """Return the secret of a cache's pseudonyms, or None where nobody knows it any more.
+
+    A map counts when it knows every subject of the cache: its own, or that which an earlier version left beside
+    ``source``, the folder or table that the cache was made from. Else the secret may still lie in the cache.
+    """
+    people = {volume.subject for volume in cache.volumes}
+    for found in (None if names is None else read_map(names.map_path), _earlier_map(source)):
+        if found is not None and people <= found.subjects.keys():
+            return found.salt
+    return _kept(cache.root)
+
+
+def claim_salt(root: Path, names: Names | None, source: Path | None = None) -> str:
+    """Return the secret for a cache in ``root``.
+
+    That of its map, else of the map beside the data, else of the cache, else of another map in the same folder (so
+    that one person has one pseudonym in all of them), else a new one.
+    """
+    found = (None if names is None else read_map(names.map_path)) or _earlier_map(source)
+    if found is not None:
+        return found.salt
+    return _kept(root) or _neighbours(names) or new_salt()
+
+
+def _neighbours(names: Names | None) -> str | None:
+    if names is None or not names.folder.is_dir():
+        return None
+    for path in sorted(names.folder.glob(f"*{_MAP}")):
+        with suppress(InputError):
+            found = read_map(path)
+            if found is not None:
+                return found.salt
+    return None
+
+
+def _kept(root: Path) -> str | None:
+    kept = root / SALT
+    if not kept.is_file():
+        return None
+    salt = kept.read_text(encoding="utf-8", errors="replace").strip()
+    return salt or None
+
+
+def new_salt() -> str:
+    """Return a new secret of 128 bits."""
+    return secrets.token_hex(16)
+
+
+def write_map(found: SubjectMap, names: Names) -> bool:
+    """Write the map, with what an earlier one of the same cache holds; return whether that was possible.
+
+    Warns:
+        VoxmixWarning: the folder cannot be written.
+    """
+    before = read_map(names.map_path)
+    merged = {
+        "salt": found.salt,
+        "subjects": {**(before.subjects if before else {}), **found.subjects},
+        "volumes": {**(before.volumes if before else {}), **found.volumes},
+    }
+    try:
+        names.open_folder()
+        write_json(names.map_path, {"kind": KIND, "format": FORMAT, **merged})
+        names.map_path.chmod(0o600)
+    except OSError as error:
+        warnings.warn(
+            f"the map from pseudonyms to subjects could not be written to {names.folder} ({error.strerror}): nobody "
+            "can tell from the cache who is who, and its secret stays in the cache; leave that out when you pass it on",
+            VoxmixWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def keep_names(
+    root: Path,
+    names: Names | None,
+    source: Path | None,
+    *,
+    salt: str,
+    shown: Iterable[tuple[PreparedVolume, VolumeRecord]],
+) -> None:
+    """Write the map and take the secret out of the cache; without a map it stays there."""
+    kept, pairs = root / SALT, list(shown)
+    if names is not None:
+        found = SubjectMap(
+            salt=salt,
+            subjects={volume.subject: record.subject for volume, record in pairs},
+            volumes={volume.key: _name(record.path, source) for volume, record in pairs},
+        )
+        if write_map(found, names):
+            kept.unlink(missing_ok=True)
+            return
+    if not kept.exists():
+        with atomic_path(kept) as temporary:
+            temporary.write_text(salt, encoding="utf-8")
+        kept.chmod(0o600)
+
+
+def _name(path: Path, source: Path | None) -> str:
+    """Return a path relative to the data's folder."""
+    if source is None:
+        return str(path)
+    return relative_name(path, source if source.is_dir() else source.parent)
+
+
+def write_set_aside(items: Iterable[SetAside], names: Names, source: Path | None) -> Path | None:
+    """Write path, domain and reason of every file that was set aside; None when there is none.
+
+    Warns:
+        VoxmixWarning: the folder cannot be written.
+    """
+    path, rows = names.set_aside_path, list(items)
+    try:
+        if not rows:
+            path.unlink(missing_ok=True)
+            return None
+        names.open_folder()
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors=ESCAPED, newline="") as stream,
+        ):
+            table = csv.writer(stream)
+            table.writerow(["path", "domain", "reason"])
+            table.writerows([_name(s.path, source), s.domain, s.reason] for s in rows)
+        path.chmod(0o600)
+    except OSError as error:
+        warnings.warn(
+            f"the list of files that were set aside could not be written to {names.folder} ({error.strerror}); they "
+            "are named on the terminal",
+            VoxmixWarning,
+            stacklevel=2,
+        )
+        return None
+    return path

@@ -1,0 +1,1 @@
+"""DICOM: folders, zips and enhanced files of one or many series to volumes."""

@@ -1,0 +1,83 @@
+"""The study file: what is written is read back, and every mistake is named."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from voxmix.errors import InputError
+from voxmix.study.config import (
+    AllocationSettings,
+    DataSettings,
+    PhantomSettings,
+    StudyConfig,
+    parse_config,
+    read_config,
+    render_config,
+    write_config,
+)
+from voxmix.study.presets import PRESETS
+
+
+@pytest.fixture
+def config() -> StudyConfig:
+    return StudyConfig(
+        name="sechs Domänen",
+        data=DataSettings(phantoms=PhantomSettings(counts={"A": 3, "B-MR": 4})),
+        allocation=AllocationSettings(budget=100, min_weight=0.01),
+    )
+
+
+def test_what_is_written_is_read_back(config: StudyConfig, tmp_path: Path) -> None:
+    write_config(config, tmp_path / "study.yaml")
+    assert read_config(tmp_path / "study.yaml") == config
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_survive_the_round_trip(name: str, tmp_path: Path) -> None:
+    study = PRESETS[name].study(name="x", data=DataSettings(path="volumes"))
+    assert parse_config(yaml.safe_load(render_config(study)), where="x") == study
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"desing": {}}, ["desing: unknown key", "did you mean 'design'"]),
+        ({"design": {"budgts": [1, 2]}}, ["design.budgts: unknown key", "did you mean 'budgets'"]),
+        ({"allocation": {"budget": 0}}, ["allocation", "at least 1", "got 0"]),
+        ({"allocation": {}}, ["allocation.budget: missing"]),
+        ({"design": {"budgets": [8, 4]}}, ["budgets must rise", "[8, 4]"]),
+        ({"design": {"budgets": [0, 4]}}, ["at least 1, got 0"]),
+        ({"model": {"crop": 33}}, ["crop must be a multiple of patch", "33"]),
+        ({"training": {"learning_rate": "fast"}}, ["training.learning_rate", "'fast'"]),
+        ({"data": {}}, ["data", "exactly one"]),
+        ({"data": {"path": "x", "validation_fraction": 1.5}}, ["validation_fraction", "1.5"]),
+        ({"format": 2}, ["format 2", "reads 1"]),
+        ({"allocation": {"budget": 9, "strategies": ["unifrom"]}}, ["unknown strategies ['unifrom']"]),
+    ],
+)
+def test_mistakes_are_named(config: StudyConfig, change: dict[str, object], words: list[str]) -> None:
+    values = yaml.safe_load(render_config(config)) | change
+    with pytest.raises(InputError) as caught:
+        parse_config(values, where="study.yaml")
+    assert all(word in str(caught.value) for word in ["study.yaml", *words])
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2", "- 1\n- 2\n", "", "\x00"])
+def test_what_is_no_study_file_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"study\.yaml"):
+        read_config(tmp_path / "study.yaml")
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("name: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(InputError, match="not YAML"):
+        read_config(tmp_path / "study.yaml")
+
+
+def test_every_setting_stands_in_the_file(config: StudyConfig) -> None:
+    values = yaml.safe_load(render_config(replace(config, workers=3)))
+    assert values["workers"] == 3
+    assert set(values["training"]) == set(config.training.__slots__)

@@ -1,0 +1,98 @@
+import json
+import re
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from voxmix.design import ModelSettings, RunSpec
+from voxmix.encoders import load_encoder
+from voxmix.encoders.networks import build_model
+from voxmix.encoders.weight_names import from_timm
+from voxmix.errors import InputError
+from voxmix.export.encoder import export_encoder
+from voxmix.mixture import Mixture
+from voxmix.training.checkpoint import save_weights
+from voxmix.training.publish import run_card
+
+STOCK = ModelSettings(
+    crop=32, patch=16, width=24, depth=12, heads=2, decoder_width=12, decoder_depth=1, decoder_heads=2
+)
+
+
+@pytest.fixture(scope="module")
+def run(cache, tmp_path_factory):
+    """The checkpoint of a run at MONAI's depth and patch, as training leaves it."""
+    folder = tmp_path_factory.mktemp("run")
+    spec = RunSpec(mixture=Mixture.from_dict({"CT": 0.5, "MR": 0.5}), budget=8, seed=0, model=STOCK)
+    model = build_model(STOCK, domains=2, seed=0)
+    save_weights(folder, model, run_card(spec, model, cache, {"CT": 4, "MR": 4}))
+    return folder
+
+
+@pytest.mark.parametrize("names", ["monai-unetr", "monai-vit", "timm"])
+def test_an_export_is_loaded_again_whatever_its_names(run, tmp_path, names):
+    original = load_encoder(run).weights
+    card = export_encoder(run, tmp_path / "hub", names=names)
+    again = load_encoder(tmp_path / "hub")
+    assert again.card == card
+    assert all(torch.equal(again.weights[name], original[name]) for name in original)
+    export_encoder(tmp_path / "hub", tmp_path / "other", names="timm")
+    state = safetensors.torch.load_file(tmp_path / "other" / "model.safetensors")
+    assert all(torch.equal(from_timm(state)[name], original[name]) for name in original)
+    adapters = safetensors.torch.load_file(tmp_path / "other" / "adapters.safetensors")
+    assert adapters["adapter.weight"].flatten().tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("names", ["monai-unetr", "monai-vit"])
+def test_the_readme_s_lines_load_the_weights(run, tmp_path, monkeypatch, names):
+    export_encoder(run, tmp_path / "hub", names=names)
+    text = (tmp_path / "hub" / "README.md").read_text()
+    found: dict = {}
+    monkeypatch.chdir(tmp_path / "hub")
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], found)
+    network = found["network"]
+    encoder = network.vit if names == "monai-unetr" else network
+    expected = load_encoder(run).weights["vit.blocks.7.mlp.linear1.weight"]
+    assert torch.equal(encoder.blocks[7].mlp.linear1.weight, expected)
+
+
+def test_the_readme_of_another_depth_builds_our_unetr(cache, model_settings, tmp_path, monkeypatch):
+    spec = RunSpec(mixture=Mixture.pure(("CT", "MR"), "MR"), budget=8, seed=0, model=model_settings)
+    model = build_model(model_settings, domains=2, seed=0)
+    save_weights(tmp_path, model, run_card(spec, model, cache, {"CT": 0, "MR": 8}))
+    export_encoder(tmp_path, tmp_path / "hub")
+    monkeypatch.chdir(tmp_path / "hub")
+    found: dict = {}
+    exec(re.search(r"```python\n(.*?)```", (tmp_path / "hub" / "README.md").read_text(), re.DOTALL)[1], found)
+    kernel = model.encoder.patch_embedding.patch_embeddings.weight
+    assert torch.equal(found["network"].vit.patch_embedding.patch_embeddings.weight, kernel)
+
+
+def test_an_export_says_how_volumes_must_be_prepared(run, tmp_path):
+    card = export_encoder(run, tmp_path / "hub", license="apache-2.0")
+    assert card["recipe"]["spacing_mm"] == 1.5
+    text = (tmp_path / "hub" / "README.md").read_text()
+    assert "| CT | clip to percentiles 0.5 to 99.5 of the non-zero voxels, scale to [0, 1] |" in text
+    assert "| MR | 50.0% | 4 |" in text
+    header = yaml.safe_load(text.split("---")[1])
+    assert header["license"] == "apache-2.0"
+    assert header["library_name"] == "monai"
+    config = json.loads((tmp_path / "hub" / "config.json").read_text())
+    assert (config["image_size"], config["hidden_size"], config["intermediate_size"]) == (32, 24, 96)
+    assert config["preprocessing"]["intensity"]["CT"] == {"kind": "percentile", "low": 0.5, "high": 99.5}
+
+
+def test_no_license_is_invented(run, tmp_path):
+    export_encoder(run, tmp_path / "hub")
+    assert "license" not in yaml.safe_load((tmp_path / "hub" / "README.md").read_text().split("---")[1])
+
+
+def test_exports_that_cannot_be_are_refused(run, tmp_path):
+    with pytest.raises(InputError, match="choose another folder"):
+        export_encoder(run, run)
+    export_encoder(run, tmp_path / "hub")
+    (tmp_path / "hub" / "adapters.safetensors").unlink()
+    with pytest.raises(InputError, match=r"no such file: .*adapters\.safetensors"):
+        export_encoder(tmp_path / "hub", tmp_path / "other")

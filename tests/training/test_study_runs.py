@@ -1,0 +1,162 @@
+"""Runs of a study: trunks, flags, and what a changed study file leaves behind."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from voxmix import _io
+from voxmix.cli import app, whole
+from voxmix.design import StudyDesign
+from voxmix.engines.local import FailedRun
+from voxmix.study import AllocationSettings, DataSettings, Study, StudyConfig, experiment, proxy_runs
+from voxmix.training.checkpoint import save_state
+
+
+@pytest.fixture
+def study(cache, model_settings, training_settings, evaluation_settings, tmp_path):
+    config = StudyConfig(
+        name="small",
+        data=DataSettings(path="volumes"),
+        allocation=AllocationSettings(budget=200),
+        model=model_settings,
+        training=replace(training_settings, schedule="trunk"),
+        evaluation=evaluation_settings,
+        design=StudyDesign(budgets=(60, 100), anchor_seeds=0),
+        workers=2,
+    )
+    made = Study.create(tmp_path / "study", config)
+    shutil.copytree(cache.root, made.cache_dir)
+    _io.write_json(made.cache_dir / "index.json", cache.as_dict())
+    made.mark_made("prepare", made.preparation_inputs)
+    return made
+
+
+def voxmix(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.mark.slow
+def test_a_study_on_trunks_computes_less_and_measures_every_budget(study):
+    done = voxmix("run", study.root, "--loaders", "1", "--micro-batch", "4", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["measurements"] == 4 * 2
+    results = study.results(proxy_runs(study))
+    assert sorted(result.budget for result in results) == [60, 60, 100, 100]
+    shared = {result.budget: result.details["shared"]["draws"] for result in results}
+    assert shared == {60: 0, 100: 8 * study.config.training.branch_step(60)}
+    assert all(result.details["computed"]["micro_batch"] == 4 for result in results)
+    assert len(list((study.root / "trunks").iterdir())) == 2
+    assert all(list(study.run_dir(result.spec).glob("events.out.tfevents.*")) for result in results)
+    again = voxmix("run", study.root, "--json")
+    assert again.exit_code == 0
+    assert study.results(proxy_runs(study)) == results
+
+
+def test_runs_of_a_changed_study_file_are_named_and_kept(study, monkeypatch):
+    specs = proxy_runs(study)
+    begun = study.run_dir(specs[0])
+    _io.write_json(begun / "spec.json", specs[0].as_dict())
+    save_state(begun, {"run_id": specs[0].run_id, "steps": 3})
+    assert study.left_behind() == ()
+    path = study.root / "study.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["training"]["learning_rate"] = 0.001
+    values["training"]["schedule"] = "cosine"
+    path.write_text(yaml.safe_dump(values))
+    changed = Study.open(study.root)
+    assert changed.left_behind() == (begun,)
+    _io.write_json(study.runs_dir / "zz" / "spec.json", {"format": 1})
+    assert changed.left_behind() == (begun, study.runs_dir / "zz")
+    shutil.rmtree(study.runs_dir / "zz")
+    assert {spec.run_id for spec in proxy_runs(changed)}.isdisjoint(spec.run_id for spec in specs)
+    trained = []
+    monkeypatch.setattr(
+        experiment, "train_pending", lambda study, specs, progress: trained.extend(specs) or ()
+    )
+    done = voxmix("run", study.root)
+    said = re.sub(r"\s+", " ", done.stderr)
+    assert f"1 run(s) were begun with settings that {path} no longer has ({begun.name})" in said
+    assert trained == list(proxy_runs(changed))
+    assert (begun / "state.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--device", "gpu"], "device: Input should be 'auto', 'cpu', 'cuda' or 'mps', got 'gpu'"),
+        (["--strategy", "dp"], "strategy: Input should be 'ddp' or 'fsdp', got 'dp'"),
+        (["--devices", "0"], "devices must be at least 1, got 0"),
+        (["--micro-batch", "0"], "micro_batch must be at least 1 draw, got 0"),
+        (["--loaders", "-1"], "loaders must be at least 0, got -1"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "pretrain", "study run"])
+def test_flags_that_cannot_be_used_are_refused(study, verb, flags, words):
+    done = voxmix(*verb.split(), study.root, *flags)
+    assert done.exit_code == 2
+    assert words in re.sub(r"\s+", " ", done.stderr)
+
+
+def test_flags_reach_every_run_and_leave_the_study_file(study, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        experiment, "train_pending", lambda study, specs, progress: asked.append(study.config) or ()
+    )
+    monkeypatch.setattr(whole, "prepare_volumes", lambda study: None)
+    monkeypatch.setattr(whole, "show_preparation", lambda preparation: None)
+    before = (study.root / "study.yaml").read_bytes()
+    flags = (
+        "--device",
+        "cpu",
+        "--devices",
+        "2",
+        "--micro-batch",
+        "4",
+        "--loaders",
+        "1",
+        "--tracker",
+        "mlflow",
+    )
+    for verb in ("run", "study run"):
+        voxmix(*verb.split(), study.root, *flags, "--workers", "3")
+    assert len(asked) == 2
+    for config in asked:
+        found = config.compute
+        assert (found.device, found.devices, found.micro_batch, found.loaders) == ("cpu", 2, 4, 1)
+        assert (found.trackers, config.workers) == (("mlflow",), 3)
+    assert (study.root / "study.yaml").read_bytes() == before
+
+
+def test_runs_that_fail_alike_are_named_once(study, monkeypatch):
+    monkeypatch.setattr(
+        experiment,
+        "train_pending",
+        lambda study, specs, progress: tuple(FailedRun(spec=spec, reason="no such device") for spec in specs),
+    )
+    done = voxmix("run", study.root)
+    assert done.exit_code == 1
+    said = re.sub(r"\s+", " ", done.stderr)
+    assert said.count("no such device") == 1
+    assert "and 1 more failed: no such device" in said
+    assert "4 of 4 runs failed" in said
+
+
+def test_a_study_file_with_unusable_training_is_refused_by_its_place(study):
+    path = study.root / "study.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["training"]["cooldown"] = 1.5
+    values["compute"]["devices"] = 0
+    values["compute"]["tracker"] = ["tensorboard"]
+    values["design"]["budget_unit"] = "epochs"
+    path.write_text(yaml.safe_dump(values))
+    done = voxmix("run", study.root)
+    assert done.exit_code == 2
+    said = re.sub(r"\s+", " ", done.stderr)
+    assert "training: cooldown must lie between 0 and 1, got 1.5" in said
+    assert "design.budget_unit" in said
+    assert "compute.tracker: unknown key; did you mean 'trackers'?" in said
