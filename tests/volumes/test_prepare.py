@@ -144,7 +144,8 @@ KILLED = """
 import sys
 from pathlib import Path
 from typing import Any
-from voxmix.volumes import Manifest, Recipe
+from voxmix.volumes import Recipe
+from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.preparing.prepare import prepare
 
 if __name__ == "__main__":
