@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,13 @@ def test_the_set_is_deterministic_and_survives_its_file(
     different = EvaluationSet.build(cache, model=model_settings, evaluation=seeded)
     assert different.digest != evaluation.digest
     assert not torch.equal(different.order, evaluation.order)
+
+
+def test_a_set_keeps_its_digest_its_masks_and_its_crops(evaluation):
+    # As voxmix made them on 2026-11-28: losses that exist were measured on them. Never edit them here.
+    assert evaluation.digest == "f8abb4d846f08f67"
+    assert hashlib.sha256(evaluation.order.numpy().tobytes()).hexdigest()[:16] == "c861ca0ab2e83096"
+    assert hashlib.sha256(evaluation.crops.numpy().tobytes()).hexdigest()[:16] == "75cdd27d7df33068"
 
 
 def test_a_set_has_the_same_bytes_whenever_it_is_saved(evaluation, tmp_path):
