@@ -253,8 +253,8 @@ def damage(content: bytes, rng: np.random.Generator) -> bytes:
 
 def attempt(path: Path) -> None:
     """Do with one file all that voxmix does with it; errors are the caller's."""
+    from voxmix.datasets.sources import read_source
     from voxmix.volumes import Manifest, VolumeRecord
-    from voxmix.volumes.layouts.sources import read_source
     from voxmix.volumes.reading.content_digest import record_digest
     from voxmix.volumes.reading.multi_volume_files import take_apart
     from voxmix.volumes.reading.read import read_labels, read_volume

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxmix.volumes.layouts.folder import read_folder
+from voxmix.datasets.sets.folder import read_folder
 
 CROP, BATCH = 96, 8
 _WARMING = 150  # batches: by then nearly every page was touched once

@@ -19,7 +19,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from voxmix.volumes.layouts.folder import read_folder
+from voxmix.datasets.sets.folder import read_folder
 
 EDGE, CROP, DRAWS = 20, 16, 4000
 

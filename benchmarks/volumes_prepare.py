@@ -19,9 +19,9 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.phantoms import write_phantoms
 from voxmix.volumes import Manifest, Recipe, VolumeRecord
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.preparing.prepare import prepare
 
 KINDS = ("ABD-CT", "BRAIN-T1", "LARGE-CT")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxmix.volumes.layouts.folder import read_folder
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.volumes.reading.dicom.series import list_series
 from voxmix.volumes.reading.read import read_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume

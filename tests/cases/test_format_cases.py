@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.volumes import IntensityRule, Manifest, Recipe, VolumeRecord
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.preparing.prepare import Preparation, prepare
 from voxmix.volumes.reading.content_digest import content_digest
 from voxmix.volumes.reading.multi_volume_files import take_apart

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from voxmix.datasets.sets.folder import read_folder
+from voxmix.datasets.sources import read_source
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import Recipe
 from voxmix.volumes.auditing.audit import audit
-from voxmix.volumes.layouts.folder import read_folder
-from voxmix.volumes.layouts.sources import read_source
 from voxmix.volumes.manifest_files import read_csv
 from voxmix.volumes.preparing.prepare import prepare
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voxmix.datasets.sets.folder import read_folder
+from voxmix.datasets.sources import read_source
 from voxmix.errors import InputError
 from voxmix.volumes.grids.labels import compare_grids
-from voxmix.volumes.layouts.folder import read_folder
-from voxmix.volumes.layouts.person_proposals import propose_persons, remarks
-from voxmix.volumes.layouts.sources import read_source
 from voxmix.volumes.manifest_files import NOT_HERE, read_table
+from voxmix.volumes.persons.proposals import propose_persons, remarks
 from voxmix.volumes.reading.read import read_labels, read_volume
 from voxmix.volumes.volume import UnreadableVolumeError, Volume
 

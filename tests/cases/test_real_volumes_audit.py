@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.study.presets import PRESETS
 from voxmix.volumes import Manifest, Recipe
 from voxmix.volumes.auditing.audit import Audit, audit
 from voxmix.volumes.auditing.fields import propose, see_fields
-from voxmix.volumes.layouts.folder import read_folder
 
 pytestmark = pytest.mark.shared
 SMALL = {"HIPPO-MRT1", "PROSTATE-MR"}

@@ -9,11 +9,11 @@ import nibabel
 import numpy as np
 import pytest
 
+from voxmix.datasets.sets.folder import read_folder
+from voxmix.datasets.task import ClassTable, Task
 from voxmix.downstream.cases import CASES_FILE, CaseSet, open_cases
 from voxmix.downstream.split import split_sizes, split_subjects
-from voxmix.downstream.tasks import ClassTable, Task
 from voxmix.errors import InputError
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.recipe import Recipe
 

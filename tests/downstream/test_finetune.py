@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from voxmix.datasets.task import ClassTable, Task
 from voxmix.design import ModelSettings
 from voxmix.downstream import finetune as loop
 from voxmix.downstream.cases import CaseSet
@@ -23,7 +24,6 @@ from voxmix.downstream.loss import build_loss
 from voxmix.downstream.networks import build_network
 from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.protocol import Protocol
-from voxmix.downstream.tasks import ClassTable, Task
 from voxmix.encoders.interchange import PretrainedEncoder
 from voxmix.encoders.mae import MaskedAutoencoder
 from voxmix.errors import InputError

@@ -11,17 +11,17 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from voxmix.datasets.sets.folder import read_folder
+from voxmix.datasets.task import ClassTable, Task
 from voxmix.design import EvaluationSettings, ModelSettings, RunSpec, TrainingSettings
 from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.finetune import FinetuneSpec, finetune
 from voxmix.downstream.networks import Control
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
-from voxmix.downstream.tasks import ClassTable, Task
 from voxmix.encoders import load_encoder
 from voxmix.mixture import Mixture
 from voxmix.training import EvaluationSet, train
 from voxmix.volumes.intensity import IntensityRule
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.recipe import Recipe
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from voxmix.datasets.sets.folder import read_folder
+from voxmix.datasets.task import Task
 from voxmix.downstream.cases import CaseSet
-from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
 from voxmix.volumes import Recipe
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.preparing.private_lists import Names
 

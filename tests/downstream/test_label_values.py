@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from voxmix.datasets.task import IGNORED, Task
 from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet, label_table
 from voxmix.downstream.finetune import FinetuneSpec, finetune
@@ -18,7 +19,6 @@ from voxmix.downstream.metrics import segmentation_scores
 from voxmix.downstream.predictions import file_values
 from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.task_file import read_tasks
-from voxmix.downstream.tasks import IGNORED, Task
 from voxmix.downstream.transforms import to_regions
 from voxmix.errors import InputError
 

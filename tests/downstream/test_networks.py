@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from voxmix.datasets.task import Task
 from voxmix.design import ModelSettings
 from voxmix.downstream.networks import EncoderClassifier, build_network, flops_per_crop, initialize, permuted
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
-from voxmix.downstream.tasks import Task
 from voxmix.encoders.mae import MaskedAutoencoder
 from voxmix.errors import InputError
 

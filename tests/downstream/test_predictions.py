@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from voxmix.datasets.task import Task
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.inference import CasePrediction
 from voxmix.downstream.inits import init_name
@@ -18,7 +19,6 @@ from voxmix.downstream.predictions import (
     predicted_slice,
 )
 from voxmix.downstream.task_file import find_task
-from voxmix.downstream.tasks import Task
 from voxmix.encoders.interchange import PretrainedEncoder
 from voxmix.errors import InputError
 

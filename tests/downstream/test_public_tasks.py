@@ -8,10 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from voxmix.datasets.task import Task
 from voxmix.downstream.cases import CaseSet
+from voxmix.downstream.labeled_images import read_sources
 from voxmix.downstream.paper_tasks import PAPER_TASKS
-from voxmix.downstream.sources import read_sources
-from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
 from voxmix.volumes.intensity import IntensityRule
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.volumes import Manifest
-from voxmix.volumes.layouts.folder import read_folder
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError
 from voxmix.phantoms.domains import write_phantoms
 from voxmix.volumes import Manifest, VolumeRecord
 from voxmix.volumes.auditing.audit import Finding, audit, check_split
 from voxmix.volumes.auditing.contact_sheets import write_sheets
 from voxmix.volumes.auditing.file_survey import survey_file
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.volume import Volume
 
 

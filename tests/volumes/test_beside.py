@@ -7,9 +7,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, Recipe
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.manifest_files import write_csv
 from voxmix.volumes.preparing.cache import subject_digest
 from voxmix.volumes.preparing.prepare import prepare

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from voxmix.volumes.layouts.folder import read_folder
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.volumes.reading.content_digest import content_digest
 from voxmix.volumes.reading.detached_voxels import data_files
 from voxmix.volumes.reading.headers import claimed_grid

@@ -22,9 +22,9 @@ from pydicom.uid import (
     PositronEmissionTomographyImageStorage,
 )
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.volumes import Manifest, Recipe, VolumeRecord
 from voxmix.volumes.auditing.fields import see_fields
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.manifest_files import read_csv, write_csv
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.reading.dicom.series import list_series, series_name

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from voxmix.volumes.layouts.folder import read_folder
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.volumes.reading.dicom.images import tell_apart
 from voxmix.volumes.reading.dicom.series import list_series
 from voxmix.volumes.reading.read import read_volume

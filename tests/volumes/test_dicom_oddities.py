@@ -14,8 +14,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
 
 from voxmix._io import digest
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.volumes import Manifest, VolumeRecord
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.reading.content_digest import content_digest, record_digest
 from voxmix.volumes.reading.dicom.series import list_series
 from voxmix.volumes.reading.multi_volume_files import take_apart

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError
 from voxmix.phantoms.domains import write_phantoms
 from voxmix.settings import checked
@@ -20,7 +21,6 @@ from voxmix.volumes.auditing.fill import Fill, find_offset, measure_volume
 from voxmix.volumes.auditing.fitness import Fitness, judge_fills, refuse_hopeless
 from voxmix.volumes.grids.transform import prepare_volume
 from voxmix.volumes.intensity import SOFT_TISSUE_WINDOW, Z_SCORE
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.recipe import spell_out
 from voxmix.volumes.volume import UnreadableVolumeError, Volume

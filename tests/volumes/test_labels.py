@@ -11,11 +11,11 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError
 from voxmix.volumes import IntensityRule, Manifest, Recipe, VolumeRecord
 from voxmix.volumes.grids.labels import prepare_labels
 from voxmix.volumes.grids.transform import prepare_volume
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.manifest_files import read_table, write_table
 from voxmix.volumes.preparing.inverse import find_prepared, write_prediction
 from voxmix.volumes.preparing.prepare import prepare

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voxmix.datasets.sets.folder import read_folder
+from voxmix.datasets.sources import read_source, read_sources
 from voxmix.errors import InputError
 from voxmix.volumes import Manifest, VolumeRecord
-from voxmix.volumes.layouts.folder import read_folder
-from voxmix.volumes.layouts.sources import read_source, read_sources
 from voxmix.volumes.manifest_files import read_csv, write_csv
 
 

@@ -6,11 +6,11 @@ import nibabel
 import numpy as np
 import pytest
 
+from voxmix.datasets.pairing import NO_IMAGE, NO_ONE_IMAGE
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError
 from voxmix.volumes import IntensityRule, Recipe
 from voxmix.volumes.auditing.audit import audit
-from voxmix.volumes.layouts.folder import read_folder
-from voxmix.volumes.layouts.pairing import NO_IMAGE, NO_ONE_IMAGE
 from voxmix.volumes.masks import NO_SCAN, is_label_map, read_name
 from voxmix.volumes.preparing.prepare import prepare
 

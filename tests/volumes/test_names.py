@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from voxmix._io import as_argument, digest, json_text, name_fault, printable, read_json, write_json
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError
 from voxmix.volumes import Manifest, Recipe, VolumeRecord
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.manifest_files import read_table, write_table
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.preparing.private_lists import Names

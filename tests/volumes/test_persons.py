@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.domain import check_domain_name
 from voxmix.errors import InputError
 from voxmix.volumes.auditing.audit import audit
-from voxmix.volumes.layouts.folder import read_folder
-from voxmix.volumes.layouts.person_proposals import propose, propose_persons, remarks
-from voxmix.volumes.layouts.persons import compile_pattern, join, session_names
 from voxmix.volumes.manifest import Manifest, VolumeRecord, one_name
 from voxmix.volumes.manifest_files import read_csv
+from voxmix.volumes.persons.proposals import propose, propose_persons, remarks
+from voxmix.volumes.persons.rules import compile_pattern, join, session_names
 
 FOUR, TWO = range(1, 5), range(1, 3)
 PEOPLE = ("smith", "jones", "meyer")

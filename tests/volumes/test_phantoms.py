@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.domain import PAPER_DOMAINS
 from voxmix.errors import InputError
 from voxmix.phantoms.canvas import Canvas
 from voxmix.phantoms.domains import PROTOCOLS, make_phantom, write_phantoms
 from voxmix.phantoms.head import LABELS as BRAIN
 from voxmix.volumes import Recipe
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.reading.read import read_labels, read_volume
 

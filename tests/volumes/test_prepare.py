@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from voxmix._io import read_versioned, write_json
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
-from voxmix.volumes.layouts.folder import read_folder
 from voxmix.volumes.manifest_files import read_csv
 from voxmix.volumes.preparing.prepare import prepare
 
@@ -145,7 +145,7 @@ import sys
 from pathlib import Path
 from typing import Any
 from voxmix.volumes import Recipe
-from voxmix.volumes.layouts.folder import read_folder
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.volumes.preparing.prepare import prepare
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from voxmix.datasets.sources import detect_layout, read_sources
+from voxmix.datasets.table import read_layout
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, Recipe
-from voxmix.volumes.layouts.public_sets import read_layout
-from voxmix.volumes.layouts.sources import detect_layout, read_sources
 from voxmix.volumes.manifest_files import read_csv, read_table, write_csv, write_table
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.reading.read import read_volume

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from voxmix.datasets.listed import NO_NAMES, read_decathlon, read_nnunet
+from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError
-from voxmix.volumes.layouts.archives import NO_NAMES, read_decathlon, read_nnunet
-from voxmix.volumes.layouts.folder import read_folder
-from voxmix.volumes.layouts.person_proposals import propose
-from voxmix.volumes.layouts.persons import STANDARDS
+from voxmix.volumes.persons.proposals import propose
+from voxmix.volumes.persons.rules import STANDARDS
 
 
 def _domain(root: Path, names: Sequence[str]) -> Path:

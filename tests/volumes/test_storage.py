@@ -121,7 +121,7 @@ def test_a_script_without_a_main_guard_is_told_so(manifest: Manifest, tmp_path: 
     script.write_text(
         "from pathlib import Path\n"
         "from voxmix.volumes import Recipe\n"
-        "from voxmix.volumes.layouts.folder import read_folder\n"
+        "from voxmix.datasets.sets.folder import read_folder\n"
         "from voxmix.volumes.preparing.prepare import prepare\n"
         f"manifest = read_folder(Path({str(tmp_path / 'data')!r})).split(seed=0)\n"
         f"prepare(manifest, recipe=Recipe(), root=Path({str(tmp_path / 'cache')!r}), workers=2)\n"

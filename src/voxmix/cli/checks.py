@@ -78,7 +78,7 @@ def counts_of(findings: Sequence["Finding"]) -> dict[str, int]:
 
 def say_set_aside(found: "Manifest") -> None:
     """Say on stderr which files a manifest leaves out, and why: the first of them; and who may be one person."""
-    from voxmix.volumes.layouts.person_proposals import remarks
+    from voxmix.volumes.persons.proposals import remarks
 
     for remark in remarks(found):
         note(remark)

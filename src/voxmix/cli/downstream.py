@@ -12,8 +12,8 @@ from voxmix.cli.training import train_runs
 from voxmix.errors import InputError, VoxmixError
 
 if TYPE_CHECKING:
+    from voxmix.datasets.task import Task
     from voxmix.downstream.cases import CaseSet
-    from voxmix.downstream.tasks import Task
     from voxmix.study import Study
     from voxmix.study.finetuning import PlannedRun
 

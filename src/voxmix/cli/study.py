@@ -67,7 +67,7 @@ def init(
     )
     started, manifest = begun.study, begun.manifest
     if data is not None and data.is_dir():
-        from voxmix.volumes.layouts.sources import detect_layout
+        from voxmix.datasets.sources import detect_layout
 
         note(f"{data}: layout {detect_layout(data)} (detected; another one: voxmix manifest --layout)")
     if manifest is not None:

@@ -85,8 +85,8 @@ def manifest(
 
       voxmix manifest Dataset007_Kidney --rename Kidney-CT=ABD-CT -o kidney.csv --like pool.csv
     """
+    from voxmix.datasets.sources import read_source, read_sources
     from voxmix.runs import cores
-    from voxmix.volumes.layouts.sources import read_source, read_sources
     from voxmix.volumes.manifest_files import write_table
     from voxmix.volumes.reading.multi_volume_files import take_apart
 
@@ -147,7 +147,7 @@ def _renames(given: Sequence[str]) -> dict[str, str]:
 
 
 def _manifest_value(found: "Manifest", *, layouts: Sequence[str], out: Path | None) -> dict[str, Any]:
-    from voxmix.volumes.layouts.person_proposals import remarks
+    from voxmix.volumes.persons.proposals import remarks
 
     return {
         "layouts": list(layouts),
@@ -222,6 +222,7 @@ def audit(
 
       voxmix audit pretraining.csv --against downstream.csv --json
     """
+    from voxmix.datasets.sources import read_source
     from voxmix.runs import cores
     from voxmix.settings import checked
     from voxmix.study.preparing import read_recipe
@@ -229,8 +230,7 @@ def audit(
     from voxmix.volumes import Recipe
     from voxmix.volumes.auditing.audit import audit as look
     from voxmix.volumes.auditing.contact_sheets import write_sheets
-    from voxmix.volumes.layouts.person_proposals import remarks
-    from voxmix.volumes.layouts.sources import read_source
+    from voxmix.volumes.persons.proposals import remarks
 
     if is_study(source):
         from voxmix.study.experiment import read_manifest, study_recipe
@@ -272,7 +272,7 @@ def audit(
 
 
 def _joined(found: "Manifest", pattern: str | None, *, missing_ok: bool = False) -> "Manifest":
-    from voxmix.volumes.layouts.persons import join
+    from voxmix.volumes.persons.rules import join
 
     return found if pattern is None else join(found, pattern, missing_ok=missing_ok)
 

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from voxmix._optional import require
+from voxmix.datasets.task import IGNORED
 from voxmix.downstream.cases import Case, CaseSet
 from voxmix.downstream.metrics import classification_scores, segmentation_scores
 from voxmix.downstream.protocol import Protocol
-from voxmix.downstream.tasks import IGNORED
 from voxmix.downstream.transforms import centered, to_regions
 
 

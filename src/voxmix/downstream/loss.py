@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from voxmix._optional import require
+from voxmix.datasets.task import IGNORED
 from voxmix.downstream.protocol import Protocol
-from voxmix.downstream.tasks import IGNORED
 from voxmix.downstream.transforms import to_regions
 
 

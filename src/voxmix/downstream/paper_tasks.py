@@ -1,6 +1,6 @@
 """The nine rows of the paper's seven data sets (tables 3, 5 and 7 of arXiv 2605.06859)."""
 
-from voxmix.downstream.tasks import Task
+from voxmix.datasets.task import Task
 from voxmix.volumes.intensity import IntensityRule
 
 _AMOS_ORGANS = (

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8, UInt16
 
 from voxmix._io import atomic_path
+from voxmix.datasets.task import Task
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.inference import CasePrediction, reference_labels
 from voxmix.downstream.protocol import Protocol
-from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
 from voxmix.volumes.preparing.inverse import write_prediction
 

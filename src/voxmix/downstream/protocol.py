@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from voxmix._io import digest
+from voxmix.datasets.task import Task
 from voxmix.design import ModelSettings, TrainingSettings
-from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
 
 PROTOCOL_VERSION = 1

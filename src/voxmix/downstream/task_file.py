@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from voxmix.datasets.task import Task
 from voxmix.downstream.paper_tasks import PAPER_TASKS
-from voxmix.downstream.tasks import Task
 from voxmix.errors import InputError
 from voxmix.settings import checked, parse_yaml
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from voxmix._optional import require
+from voxmix.datasets.task import IGNORED
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.protocol import Protocol
-from voxmix.downstream.tasks import IGNORED
 from voxmix.errors import InputError
 from voxmix.training.draws import counted_uniforms, volume_order
 

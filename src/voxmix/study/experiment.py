@@ -152,8 +152,8 @@ def read_manifest(path: Path, settings: DataSettings, *, rules: Iterable[str] = 
 
 
 def _read_wanted(path: Path, settings: DataSettings, rules: Iterable[str] = ()) -> Manifest:
-    from voxmix.volumes.layouts.persons import join
-    from voxmix.volumes.layouts.sources import read_source
+    from voxmix.datasets.sources import read_source
+    from voxmix.volumes.persons.rules import join
 
     manifest, _ = read_source(path, exclude=settings.exclude)
     there = {*manifest.domains, *(item.domain for item in manifest.set_aside), *settings.exclude}

@@ -14,6 +14,7 @@ from voxmix._io import digest, naming_full_disk, read_mapping
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import Device
+from voxmix.datasets.task import Task
 from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.cases import CASES_FILE, CaseSet, open_cases
 from voxmix.downstream.finetune import FinetuneSpec, finetune
@@ -22,7 +23,6 @@ from voxmix.downstream.networks import Control
 from voxmix.downstream.predictions import PredictionKeeper
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.task_file import TASKS_FILE, find_task
-from voxmix.downstream.tasks import Task
 from voxmix.encoders.interchange import load_encoder
 from voxmix.errors import InputError, VoxmixError
 from voxmix.runs import cores, is_finished

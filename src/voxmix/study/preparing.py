@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from voxmix._progress import ProgressCallback, silent
+from voxmix.datasets.sources import read_source
 from voxmix.errors import InputError
 from voxmix.settings import checked, parse_yaml
-from voxmix.volumes.layouts.persons import join
-from voxmix.volumes.layouts.sources import read_source
+from voxmix.volumes.persons.rules import join
 from voxmix.volumes.preparing.cache_upkeep import Space
 from voxmix.volumes.preparing.prepare import Preparation, prepare
 from voxmix.volumes.preparing.private_lists import Names
@@ -50,7 +50,7 @@ def prepare_source(
     """Return the cache in ``root`` of a manifest or a folder of volumes; see :func:`voxmix.volumes.preparing.prepare.prepare`.
 
     A split that the manifest has is kept, else subjects are held out by ``seed`` and ``fraction``; ``subject_pattern``
-    joins sessions to persons first (:func:`voxmix.volumes.layouts.persons.join`). ``names`` is the folder for who is who; left
+    joins sessions to persons first (:func:`voxmix.volumes.persons.rules.join`). ``names`` is the folder for who is who; left
     out, it lies beside ``root`` (:mod:`voxmix.volumes.preparing.private_lists`).
 
     Raises:

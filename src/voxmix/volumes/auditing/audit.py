@@ -18,9 +18,9 @@ from voxmix.volumes.auditing.file_survey import Survey, survey_all
 from voxmix.volumes.auditing.fill import in_hu
 from voxmix.volumes.auditing.fitness import Fitness, complaints_of, judge_fills
 from voxmix.volumes.intensity import SOFT_TISSUE_WINDOW, rule_from_name
-from voxmix.volumes.layouts.person_proposals import propose
 from voxmix.volumes.manifest import Manifest
 from voxmix.volumes.masks import NO_SCAN
+from voxmix.volumes.persons.proposals import propose
 from voxmix.volumes.recipe import Recipe
 
 Kind = Literal[
@@ -97,7 +97,7 @@ def audit(
 
     - leak: a subject, or the same content, in training and in validation; or in training on one side and held
       out in another manifest, or in one that has no split (only of a manifest that is split);
-    - person: its subject looks like one of several sessions of a person (:mod:`voxmix.volumes.layouts.sessions`);
+    - person: its subject looks like one of several sessions of a person (:mod:`voxmix.volumes.persons.session_names`);
     - unreadable: the reason for which preparing would set it aside;
     - mask: a label map among the scans, by its voxels (its values are not compared with those of scans);
     - modality: a CT without air or without a range of HU, an MR or PET with values as low as air in CT;

@@ -15,8 +15,8 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
 from voxmix.volumes.auditing.audit import Finding, judge_prepared
 from voxmix.volumes.auditing.file_survey import Survey
-from voxmix.volumes.layouts.person_proposals import remarks
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
+from voxmix.volumes.persons.proposals import remarks
 from voxmix.volumes.preparing.cache import INDEX, PreparedCache, PreparedVolume, subject_digest
 from voxmix.volumes.preparing.cache_upkeep import Space, space_needed
 from voxmix.volumes.preparing.prepare_record import Outcome, prepare_record

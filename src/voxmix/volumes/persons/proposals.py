@@ -1,6 +1,6 @@
 """Proposals: which subjects look like sessions of fewer persons, and the rule to paste that would join them.
 
-A guess by names (:mod:`voxmix.volumes.layouts.sessions`): nobody is joined by it.
+A guess by names (:mod:`voxmix.volumes.persons.session_names`): nobody is joined by it.
 """
 
 import re
@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from voxmix.errors import InputError
-from voxmix.volumes.layouts.persons import compile_pattern
-from voxmix.volumes.layouts.sessions import persons_by_names
 from voxmix.volumes.manifest import Manifest
+from voxmix.volumes.persons.rules import compile_pattern
+from voxmix.volumes.persons.session_names import persons_by_names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proposal:
     """Subjects that look like sessions of fewer persons: how many, and the rule that would join them.
 
-    ``pattern`` is a regular expression for :func:`voxmix.volumes.layouts.persons.join`; "" where none was found that joins
+    ``pattern`` is a regular expression for :func:`voxmix.volumes.persons.rules.join`; "" where none was found that joins
     these and no others. ``persons`` maps each of the subjects to the person that it seems to show.
     """
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from voxmix.datasets.pairing import File, pair, without_channel
+from voxmix.datasets.sets.folder import NOT_THERE, one_per_name, volumes_in, walk
 from voxmix.domain import check_domain_name
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes.file_names import is_junk, split_suffix
-from voxmix.volumes.layouts.folder import NOT_THERE, one_per_name, volumes_in, walk
-from voxmix.volumes.layouts.pairing import File, pair, without_channel
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 
 _BIDS_FOLDERS = ("anat", "pet", "ct")

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 from voxmix._csv import read_csv_rows
-from voxmix.downstream.tasks import ClassTable, Task
+from voxmix.datasets.listed import below
+from voxmix.datasets.sources import rename_domains
+from voxmix.datasets.table import read_layout, read_synbrain
+from voxmix.datasets.task import ClassTable, Task
 from voxmix.errors import InputError
 from voxmix.volumes.file_names import split_suffix
-from voxmix.volumes.layouts.archives import below
-from voxmix.volumes.layouts.person_proposals import propose_persons
-from voxmix.volumes.layouts.persons import join
-from voxmix.volumes.layouts.public_sets import read_layout, read_synbrain
-from voxmix.volumes.layouts.sources import rename_domains
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 from voxmix.volumes.manifest_files import read_csv
+from voxmix.volumes.persons.proposals import propose_persons
+from voxmix.volumes.persons.rules import join
 from voxmix.volumes.reading.npz_stacks import part_sizes, stack_classes
 
 Part = Literal["train", "validation", "test"]

@@ -2,7 +2,7 @@
 
 A subject is one person. Archives often name sessions instead (``pat08_1``, ``sub-01_ses-2``, ``OAS1_0001_MR2``), and
 then one person may be on both sides of the split. Two public standards say what their names mean: those are
-joined. Everything else is a guess (:mod:`voxmix.volumes.layouts.person_proposals`): it is named with a rule to paste, and
+joined. Everything else is a guess (:mod:`voxmix.volumes.persons.proposals`): it is named with a rule to paste, and
 nobody is joined without it.
 """
 

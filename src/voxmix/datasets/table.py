@@ -7,14 +7,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from voxmix._csv import read_csv_rows
+from voxmix.datasets.listed import gather, read_bids, read_decathlon, read_nnssl, read_nnunet
+from voxmix.datasets.pairing import File, pair
+from voxmix.datasets.sets.folder import domain_folders, one_per_name, read_folder, volumes_in, walk
 from voxmix.errors import InputError
 from voxmix.volumes.file_names import PAIR_HEADERS, is_junk, split_suffix
-from voxmix.volumes.layouts.archives import gather, read_bids, read_decathlon, read_nnssl, read_nnunet
-from voxmix.volumes.layouts.folder import domain_folders, one_per_name, read_folder, volumes_in, walk
-from voxmix.volumes.layouts.pairing import File, pair
-from voxmix.volumes.layouts.persons import join_standards
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 from voxmix.volumes.masks import is_label_folder
+from voxmix.volumes.persons.rules import join_standards
 from voxmix.volumes.reading.npz_stacks import PARTS, part_sizes, stack_classes
 
 _AMOS_LAST_CT, _AMOS_LAST_MR = 500, 600

@@ -43,7 +43,7 @@ class Task:
             being the background, 0. Classification: what the table, the folder or the file says. Empty for
             classification: every value that is found, sorted.
         class_count: number of classes to find where ``classes`` is empty; 0 for any.
-        layout: how the data set's files lie: a name of :data:`voxmix.volumes.layouts.public_sets.LAYOUTS`, ``csv`` or
+        layout: how the data set's files lie: a name of :data:`voxmix.datasets.table.LAYOUTS`, ``csv`` or
             ``class-folders`` (a folder per class).
         data: the data set's folder (or CSV); relative to the file that holds the row.
         source: name that the layout gives to the images to take, where it is not ``domain``.

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from voxmix.datasets.pairing import File, pair, without_channel
 from voxmix.errors import InputError
 from voxmix.volumes.file_names import (
     DICOM_SUFFIXES,
@@ -18,10 +19,9 @@ from voxmix.volumes.file_names import (
     is_junk,
     split_suffix,
 )
-from voxmix.volumes.layouts.pairing import File, pair, without_channel
-from voxmix.volumes.layouts.persons import join_standards
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 from voxmix.volumes.masks import is_image_folder, is_label_folder, is_shelf, word_set
+from voxmix.volumes.persons.rules import join_standards
 from voxmix.volumes.reading.dicom.sniff import is_dicom
 from voxmix.volumes.reading.dicom.torn_series import set_pieces_aside, without_loose_slices
 
@@ -54,7 +54,7 @@ def read_folder(folder: Path, *, exclude: Collection[str] = ()) -> Manifest:
 
     The subject is the first folder below the domain (``images/`` and ``labels/`` aside), else the file's name without
     its suffix. Label maps, by their names or the folder they lie in, are never images: each is that of one image
-    (:func:`voxmix.volumes.layouts.pairing.pair`) or set aside. A folder with DICOM files is one volume; directly below the
+    (:func:`voxmix.datasets.pairing.pair`) or set aside. A folder with DICOM files is one volume; directly below the
     domain each DICOM file is one. Files that systems leave are passed over.
 
     Raises:

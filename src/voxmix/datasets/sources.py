@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from voxmix.datasets.listed import read_list
+from voxmix.datasets.pairing import without_channel
+from voxmix.datasets.sets.folder import domain_folders, read_folder, volumes_in
+from voxmix.datasets.table import is_totalsegmentator, read_layout
 from voxmix.errors import InputError
 from voxmix.volumes.file_names import is_junk
-from voxmix.volumes.layouts.archives import read_list
-from voxmix.volumes.layouts.folder import domain_folders, read_folder, volumes_in
-from voxmix.volumes.layouts.pairing import without_channel
-from voxmix.volumes.layouts.public_sets import is_totalsegmentator, read_layout
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 from voxmix.volumes.manifest_files import read_table
 

@@ -1,1 +1,0 @@
-"""What a user names as volumes, a folder, an archive or a public data set, to one manifest."""
