@@ -15,7 +15,7 @@ class ComputeSettings:
 
     Attributes:
         device: ``auto`` takes a GPU where there is one.
-        devices: processes that share every batch of one run; above 1 by ``strategy``: ``ddp`` keeps the network
+        devices: processes that share every batch of one run; above 1 by ``sharing``: ``ddp`` keeps the network
             whole in every process, ``fsdp`` a share of it (FSDP2), for networks that one GPU cannot hold.
         nodes: machines that do so, started by ``srun`` or ``torchrun``.
         micro_batch: draws computed at once; gradients are added up to a whole batch. None: the batch.
@@ -37,7 +37,7 @@ class ComputeSettings:
     device: Device = "auto"
     devices: int = 1
     nodes: int = 1
-    strategy: Literal["ddp", "fsdp"] = "ddp"
+    sharing: Literal["ddp", "fsdp"] = "ddp"
     """How several devices share a batch: ddp or fsdp."""
     micro_batch: int | None = None
     compile: bool = False

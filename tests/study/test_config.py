@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError
 from voxmix.study.config import (
     AllocationSettings,
@@ -69,6 +70,17 @@ def test_what_is_no_study_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(InputError, match=r"study\.yaml"):
         read_config(tmp_path / "study.yaml")
+
+
+def test_a_key_that_was_renamed_is_read_by_its_old_name(config: StudyConfig) -> None:
+    """``compute.strategy`` became ``sharing``: a strategy is a way to choose a mixture."""
+    today = yaml.safe_load(render_config(replace(config, compute=ComputeSettings(devices=2, sharing="fsdp"))))
+    earlier = {**today, "compute": dict(today["compute"])}
+    earlier["compute"]["strategy"] = earlier["compute"].pop("sharing")
+    assert parse_config(earlier, where="x").compute == ComputeSettings(devices=2, sharing="fsdp")
+    both = {**today, "compute": {**today["compute"], "strategy": "ddp"}}
+    with pytest.raises(InputError, match="strategy: unknown key"):
+        parse_config(both, where="x")
 
 
 def test_yaml_cannot_run_code(tmp_path: Path) -> None:

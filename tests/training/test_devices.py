@@ -21,21 +21,21 @@ def near(first, second, rel=1e-3):
     return all(a[name]["loss"] == pytest.approx(b[name]["loss"], rel=rel) for name in b)
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
+@pytest.mark.parametrize("sharing", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_two_processes_train_what_one_does(
-    strategy, spec, cache, evaluation, tmp_path, metrics, train_together
+    sharing, spec, cache, evaluation, tmp_path, metrics, train_together
 ):
     odd = replace(spec, budget=97)  # the last batch has one draw: one of the processes has none
     alone = tmp_path / "one" / odd.run_id
     train(odd, cache=cache, evaluation=evaluation, folder=alone, threads=1)
     folder = tmp_path / "two" / odd.run_id
-    train_together(odd, folder, devices=2, strategy=strategy, micro_batch=3)
+    train_together(odd, folder, devices=2, sharing=sharing, micro_batch=3)
     one, two = metrics(alone), metrics(folder)
     assert [row["step"] for row in two] == list(range(1, 14))
     assert all(b["loss"] == pytest.approx(a["loss"], rel=1e-3) for a, b in zip(one, two, strict=True))
     assert two[0]["gradient_norm"] == pytest.approx(one[0]["gradient_norm"], rel=1e-5)
     assert read_run(folder).details["computed"]["devices"] == 2
-    assert read_run(folder).details["computed"]["strategy"] == strategy
+    assert read_run(folder).details["computed"]["strategy"] == sharing
     assert near(folder, alone)
 
 
@@ -59,7 +59,7 @@ def test_a_state_of_one_process_is_taken_up_by_two_that_share_the_network(
     with pytest.raises(RuntimeError, match="killed"):
         train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=often)
     assert checkpoint.load_state(folder)["steps"] == 6
-    train_together(spec, folder, devices=2, strategy="fsdp")
+    train_together(spec, folder, devices=2, sharing="fsdp")
     assert near(folder, finished)
 
 
@@ -213,8 +213,8 @@ def test_another_number_of_processes_than_was_started_is_refused(variables, fake
 
 
 def test_pairs_of_settings_that_do_not_go_together_are_refused():
-    with pytest.raises(InputError, match="16-mixed does not go with strategy fsdp"):
-        launch_fabric(ComputeSettings(devices=2, strategy="fsdp"), precision="16-mixed")
+    with pytest.raises(InputError, match="16-mixed does not go with sharing fsdp"):
+        launch_fabric(ComputeSettings(devices=2, sharing="fsdp"), precision="16-mixed")
     with pytest.raises(InputError, match=r"only one was started; start it with torchrun --nproc-per-node 2"):
         launch_fabric(ComputeSettings(devices=2, device="cpu"), precision="32-true")
     with pytest.raises(InputError, match="16-mixed needs CUDA or a CPU"):

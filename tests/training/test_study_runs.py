@@ -89,7 +89,7 @@ def test_runs_of_a_changed_study_file_are_named_and_kept(study, monkeypatch):
     ("flags", "words"),
     [
         (["--device", "gpu"], "device: Input should be 'auto', 'cpu', 'cuda' or 'mps', got 'gpu'"),
-        (["--strategy", "dp"], "strategy: Input should be 'ddp' or 'fsdp', got 'dp'"),
+        (["--sharing", "dp"], "sharing: Input should be 'ddp' or 'fsdp', got 'dp'"),
         (["--devices", "0"], "devices must be at least 1, got 0"),
         (["--micro-batch", "0"], "micro_batch must be at least 1 draw, got 0"),
         (["--loaders", "-1"], "loaders must be at least 0, got -1"),

@@ -29,9 +29,11 @@ class ComputeFlags:
     devices: Annotated[
         int | None, typer.Option("--devices", help="Processes that share every batch of one run.")
     ] = None
-    strategy: Annotated[
+    sharing: Annotated[
         str | None,
-        typer.Option("--strategy", help="Of several devices: ddp (whole network in each) or fsdp."),
+        typer.Option(
+            "--sharing", help="Of several devices: ddp (whole network in each) or fsdp (a share in each)."
+        ),
     ] = None
     micro_batch: Annotated[
         int | None,
@@ -184,7 +186,7 @@ def pretrain(
 
     Example:
 
-      voxmix pretrain mystudy --devices 8 --strategy fsdp --micro-batch 2
+      voxmix pretrain mystudy --devices 8 --sharing fsdp --micro-batch 2
     """
     from voxmix.study import check_runs, report_content
 

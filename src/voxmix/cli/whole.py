@@ -35,21 +35,21 @@ def study_run(study: StudyArgument, flags: ComputeFlags, as_json: JsonOption = F
 
 
 def _run_all(study: "Study", *, as_json: bool) -> None:
-    from voxmix.study import analysis
+    from voxmix import study as steps
 
     preparation = prepare_volumes(study)
-    analysis.check_study(study)
+    steps.check_study(study)
     if not as_json:
         show_preparation(preparation)
-    train_runs(study, analysis.proxy_runs(study), "training proxies")
-    analysis.proxy_table(study).to_csv(study.measurements_path)
+    train_runs(study, steps.proxy_runs(study), "training proxies")
+    steps.proxy_table(study).to_csv(study.measurements_path)
     with progress_bar("fitting", unit="laws") as progress:
-        analysis.fit_laws(study, progress=progress)
+        steps.fit_laws(study, progress=progress)
     with waiting("allocating"):
-        analysis.allocate_strategies(study)
-    train_runs(study, analysis.check_runs(study), "training mixtures")
+        steps.allocate_strategies(study)
+    train_runs(study, steps.check_runs(study), "training mixtures")
     with waiting("writing the report"):
-        content = analysis.make_report(study)
+        content = steps.make_report(study)
     show(content, as_json=as_json)
     if not as_json:
         emit(f"\nreport: {study.report_path}")

@@ -320,4 +320,18 @@ def read_config(path: Path) -> StudyConfig:
 
 def parse_config(values: dict[str, Any], *, where: str) -> StudyConfig:
     """Return the settings in ``values``; ``where`` names their origin in errors."""
-    return checked(StudyConfig, values, where=where)
+    return checked(StudyConfig, _with_names_of_today(values), where=where)
+
+
+_RENAMED = {("compute", "strategy"): "sharing"}
+"""Keys of study files of earlier versions, and what they are called today."""
+
+
+def _with_names_of_today(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with keys that were renamed; a key given under both names is left for the check to refuse."""
+    today = dict(values)
+    for (section, before), now in _RENAMED.items():
+        part = today.get(section)
+        if isinstance(part, dict) and before in part and now not in part:
+            today[section] = {now if key == before else key: value for key, value in part.items()}
+    return today

@@ -40,8 +40,8 @@ def launch_fabric(
         InputError: no such device, a pair of settings that does not go together, or one process where several
             were asked for.
     """
-    if compute.strategy == "fsdp" and precision == "16-mixed":
-        raise InputError("precision 16-mixed does not go with strategy fsdp; use bf16-mixed, or strategy ddp")
+    if compute.sharing == "fsdp" and precision == "16-mixed":
+        raise InputError("precision 16-mixed does not go with sharing fsdp; use bf16-mixed, or sharing ddp")
     if compute.device == "mps" and precision == "16-mixed":
         raise InputError("precision 16-mixed needs CUDA or a CPU; on mps use bf16-mixed or 32-true")
     gpu = compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
@@ -178,7 +178,7 @@ def _naming_devices(compute: ComputeSettings) -> Iterator[None]:
 def _strategy(compute: ComputeSettings) -> Any:
     if compute.processes == 1:
         return "auto"
-    if compute.strategy == "ddp":
+    if compute.sharing == "ddp":
         return "ddp"
     return ModelParallelStrategy(
         parallelize_fn=_shard, data_parallel_size=compute.processes, tensor_parallel_size=1

@@ -62,7 +62,7 @@ def naming_lost_memory(spec: RunSpec, compute: ComputeSettings) -> Iterator[None
             "result in less memory), or lower batch_size, crop or width. The last state is kept"
             if rows > 1
             else f"out of memory with one draw of crop {spec.model.crop} and width {spec.model.width}; lower "
-            "crop, width or depth, or set compute.strategy to fsdp on several GPUs. The last state is kept"
+            "crop, width or depth, or set compute.sharing to fsdp on several GPUs. The last state is kept"
         ) from error
 
 

@@ -85,7 +85,7 @@ class Session:
         model = build_model(spec.model, domains=len(spec.mixture.domains), seed=spec.seed)
         fabric.to_device(model)
         # FSDP2 shares parameters out one by one.
-        flat = compute.strategy != "fsdp" or compute.processes == 1
+        flat = compute.sharing != "fsdp" or compute.processes == 1
         own = FlatAdamW(model, spec.training) if flat else None
         # Sizes as constants: for free ones, fused gathers are slower than the network as it is.
         compiled: Any = torch.compile(model, dynamic=False) if compute.compile else model
@@ -240,7 +240,7 @@ class Session:
 
     def whole_model(self) -> Autoencoder:
         """Return the network with all of its weights; every process must ask, the first one gets them."""
-        if self.compute.strategy == "ddp" or self.compute.processes == 1:
+        if self.compute.sharing == "ddp" or self.compute.processes == 1:
             return self.model
         weights = whole_state(self.model, self.optimizer.optimizer)["model"]
         model = build_model(self.spec.model, domains=len(self.spec.mixture.domains), seed=self.spec.seed)

@@ -26,7 +26,7 @@ def how_computed(compute: ComputeSettings, fabric: Fabric) -> dict[str, Any]:
     return {
         "device": fabric.device.type,
         "devices": compute.processes,
-        "strategy": compute.strategy if compute.processes > 1 else None,
+        "strategy": compute.sharing if compute.processes > 1 else None,
         "micro_batch": compute.micro_batch,
         "compile": compute.compile,
         "threads": torch.get_num_threads(),
