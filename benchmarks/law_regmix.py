@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from voxmix.law import forms
+from voxmix.law.bounded_least_squares import Freedom, refine
 from voxmix.law.cells import Cells
-from voxmix.law.diagnose import spearman
 from voxmix.law.forms import LawParameters
-from voxmix.law.refine import Freedom, refine
+from voxmix.law.holdout import spearman
 
 
 def read(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ import pytest
 from voxmix import FittedLaw, fit
 from voxmix.errors import InputError
 from voxmix.law import profile
-from voxmix.law.diagnose import spearman
 from voxmix.law.forms import LawParameters, predict, worth
+from voxmix.law.holdout import spearman
 from voxmix.law.simulate import random_law, simulate
 
 BUDGETS = (500, 1000, 2000, 4000)

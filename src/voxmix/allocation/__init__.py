@@ -1,9 +1,9 @@
 """From a fitted law to a mixture, with a proof of how good it is."""
 
-from voxmix.allocation.answer import Allocation, Baseline
 from voxmix.allocation.optimize import OBJECTIVES, allocate
 from voxmix.allocation.path import Path, path
 from voxmix.allocation.plan import Plan, plan
+from voxmix.allocation.result import Allocation, Baseline
 from voxmix.allocation.strategies import strategies, strategy_name
 from voxmix.allocation.structure import Structure, mean_transfers, roles, structure
 from voxmix.allocation.suggest import Suggestion, suggest

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from voxmix.allocation.answer import Allocation, Baseline
 from voxmix.allocation.limits import Limits, limits
-from voxmix.allocation.nearby import near_optimal
 from voxmix.allocation.optimum import Aim, Optimum, optimum
+from voxmix.allocation.result import Allocation, Baseline
+from voxmix.allocation.tolerance_ranges import near_optimal
 from voxmix.errors import InputError, VoxmixError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape

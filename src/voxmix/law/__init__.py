@@ -1,10 +1,10 @@
 """The scaling law of data mixtures: fit it, and know how far to trust it."""
 
 from voxmix.law.compare import Candidate, Comparison, compare
-from voxmix.law.diagnose import Holdout
 from voxmix.law.fit import fit
 from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import LAWS, LawParameters
+from voxmix.law.holdout import Holdout
 from voxmix.law.profile import Profile, profile
 
 __all__ = [

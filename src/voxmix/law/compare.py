@@ -8,7 +8,7 @@ import numpy as np
 from voxmix.errors import InputError
 from voxmix.law import forms
 from voxmix.law.cells import Cells
-from voxmix.law.diagnose import Holdout, compare_cells, holdout_of
+from voxmix.law.holdout import Holdout, compare_cells, holdout_of
 from voxmix.law.joint import solve
 from voxmix.law.twostage import FitOptions
 

@@ -12,17 +12,17 @@ from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law import forms
 from voxmix.law.cells import Cells, gather
 from voxmix.law.compare import compare
-from voxmix.law.diagnose import compare_cells
 from voxmix.law.doubt import with_widths
 from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS, LawParameters
-from voxmix.law.health import statuses
+from voxmix.law.holdout import compare_cells
 from voxmix.law.joint import solve
 from voxmix.law.noise import judge_noise
 from voxmix.law.oddities import oddities
 from voxmix.law.outliers import find_outliers, outlier_sentence
 from voxmix.law.profile import with_profiles
 from voxmix.law.repetition import saturated
+from voxmix.law.status import statuses
 from voxmix.law.twostage import FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from voxmix import _io
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law import forms
-from voxmix.law.diagnose import Holdout
 from voxmix.law.forms import LawParameters
+from voxmix.law.holdout import Holdout
 from voxmix.law.outliers import Outlier
 from voxmix.mixture import Mixture
 
@@ -274,14 +274,14 @@ class FittedLaw:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the law as JSON-like data; :meth:`from_dict` is its inverse."""
-        from voxmix.law.saved import law_to_dict
+        from voxmix.law.law_json import law_to_dict
 
         return law_to_dict(self)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "FittedLaw":
         """Return the law written by :meth:`to_dict`."""
-        from voxmix.law.saved import law_from_dict
+        from voxmix.law.law_json import law_from_dict
 
         return law_from_dict(value)
 

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float
 
 from voxmix.errors import InputError
 from voxmix.law import forms
+from voxmix.law.bounded_least_squares import Freedom, Refined, refine
 from voxmix.law.cells import Cells
 from voxmix.law.forms import LawParameters
-from voxmix.law.refine import Freedom, Refined, refine
 from voxmix.law.twostage import FitOptions, two_stage
 
 _STARTS = (

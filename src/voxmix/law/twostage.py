@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix.law import forms
+from voxmix.law.bounded_least_squares import MIN_RHO, Freedom, refine
 from voxmix.law.cells import Cells
 from voxmix.law.curves import exponent_grid, fit_curves, golden, project
 from voxmix.law.forms import LawParameters
-from voxmix.law.refine import MIN_RHO, Freedom, refine
 
 _RHO_GRID = 24
 _RARE_EXPONENT = 0.3  # used where one budget alone shows nothing; the status reports it

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from voxmix.law import forms
+from voxmix.law.bounded_least_squares import MIN_RHO
 from voxmix.law.cells import Cells
 from voxmix.law.fitted import ParameterStatus, State
 from voxmix.law.forms import LawParameters
-from voxmix.law.refine import MIN_RHO
 from voxmix.law.twostage import FitOptions
 
 _EDGE = 1e-6  # relative nearness that counts as at a bound

@@ -46,7 +46,7 @@ class Holdout:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-like data."""
-        from voxmix.law.saved import plain
+        from voxmix.law.law_json import plain
 
         return {
             "targets": list(self.targets),

@@ -7,9 +7,9 @@ import numpy as np
 from voxmix import __version__
 from voxmix.errors import InputError
 from voxmix.law import forms
-from voxmix.law.diagnose import Holdout
 from voxmix.law.fitted import FORMAT, FitQuality, FittedLaw, ParameterStatus
 from voxmix.law.forms import LawParameters
+from voxmix.law.holdout import Holdout
 from voxmix.law.outliers import Outlier
 from voxmix.law.profile import MOST_PROFILED, has_profile, profile
 
