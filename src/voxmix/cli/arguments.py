@@ -61,7 +61,9 @@ def _what(path: Path) -> str:
     """Return what a path is, in words, from its name and the first lines."""
     if not path.is_dir():
         return _what_file(path)
-    if (path / "card.json").is_file():
+    from voxmix.runs.files import CARD_FILE
+
+    if (path / CARD_FILE).is_file():
         return "the folder of a finished run or an export"
     if (path / "index.json").is_file():
         return "a folder of prepared volumes"

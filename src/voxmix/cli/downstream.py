@@ -152,24 +152,23 @@ def _encoders(study: "Study", init: str, domain: str) -> list[Path | None]:
 
 
 def _show(runs: tuple["PlannedRun", ...], *, as_json: bool) -> None:
-    from voxmix._io import read_mapping
-    from voxmix.downstream.inference import mean_score
-    from voxmix.runs.results import RUN_RESULT
+    from voxmix.runs.files import RESULT_FILE
+    from voxmix.scores import mean_score, read_result
 
-    results = [read_mapping(run.folder / RUN_RESULT) for run in runs]
+    results = [read_result(run.folder / RESULT_FILE) for run in runs]
     if as_json:
-        emit_json({"results": [str(run.folder / RUN_RESULT) for run in runs]})
+        emit_json({"results": [str(run.folder / RESULT_FILE) for run in runs]})
         return
     rows = []
     for init in dict.fromkeys(run.spec.init for run in runs):
-        mine = [result for result in results if result["init"] == init]
-        scores = [score for result in mine if (score := mean_score(result["cases"])) is not None]
+        mine = [result for result in results if result.init == init]
+        scores = [score for result in mine if (score := mean_score(result)) is not None]
         mean = f"{sum(scores) / len(scores):.3f}" if scores else "–"
         spread = f"{min(scores):.3f} to {max(scores):.3f}" if scores else "–"
-        seconds = sum(result["seconds"] for result in mine) / len(mine)
+        seconds = sum(result.seconds or 0.0 for result in mine) / len(mine)
         rows.append([init, str(len(mine)), mean, spread, f"{seconds:.0f}"])
     first = results[0]
-    what = "accuracy" if first["kind"] == "classification" else "mean Dice"
-    title = f"{first['task']}: {len(first['cases'])} test cases, {first['draws']} draws"
+    what = "accuracy" if first.kind == "classification" else "mean Dice"
+    title = f"{first.task}: {len(first.cases)} test cases, {first.draws} draws"
     emit_table(title, ["initialization", "seeds", what, "range over seeds", "seconds a run"], rows)
     emit(f"\nintervals and tests: voxmix compare {runs[0].folder.parents[3]}")

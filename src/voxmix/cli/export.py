@@ -13,7 +13,7 @@ from voxmix.errors import InputError
 if TYPE_CHECKING:
     from voxmix.study import Study
 
-_STUDY_FILE, _CARD_FILE = "study.yaml", "card.json"
+_STUDY_FILE = "study.yaml"
 
 
 @verb
@@ -83,20 +83,23 @@ def export(
 
 def _study_of(path: Path) -> "Study | None":
     """Return the study that a path is, or that holds the run it is."""
+    from voxmix.runs.files import CARD_FILE
     from voxmix.study import Study
 
     if path.name == _STUDY_FILE or (path / _STUDY_FILE).is_file():
         return Study.open(path)
-    if (path / _CARD_FILE).is_file():
+    if _is_run(path):
         root = path.resolve().parent.parent
         return Study.open(root) if (root / _STUDY_FILE).is_file() else None
     raise InputError(
-        f"{path} is neither a study (study.yaml) nor a finished run or export (card.json); give one of these"
+        f"{path} is neither a study (study.yaml) nor a finished run or export ({CARD_FILE}); give one of these"
     )
 
 
 def _is_run(path: Path) -> bool:
-    return (path / _CARD_FILE).is_file()
+    from voxmix.runs.files import CARD_FILE
+
+    return (path / CARD_FILE).is_file()
 
 
 def _refuse(value: object, why: str) -> None:
@@ -117,7 +120,7 @@ def _export_encoder(
     from voxmix.study import exported_run, exported_strategy
 
     require("torch", extra="train")
-    from voxmix.export.encoder import export_encoder
+    from voxmix.export.encoder import EXPORTED_FILES, export_encoder
 
     run = path
     if not _is_run(path):
@@ -129,8 +132,12 @@ def _export_encoder(
         _refuse(seed, "a run has one seed, so --seed has no effect")
     folder = output or (path / "export" if _is_run(path) else run.parent.parent / "export" / "encoder")
     card = export_encoder(run, folder, **options)
-    files = ["model.safetensors", "adapters.safetensors", "card.json", "config.json", "README.md"]
-    return {"folder": str(folder), "files": files, "read": str(folder / "README.md"), "run": card["run_id"]}
+    return {
+        "folder": str(folder),
+        "files": list(EXPORTED_FILES),
+        "read": str(folder / "README.md"),
+        "run": card["run_id"],
+    }
 
 
 def _export_mixture(
@@ -139,6 +146,7 @@ def _export_mixture(
     from voxmix._io import read_mapping
     from voxmix.export.feeds import write_feed
     from voxmix.mixture import Mixture
+    from voxmix.runs.files import CARD_FILE
     from voxmix.study import exported_mixture, exported_strategy, study_cache
 
     if study is None:
@@ -148,7 +156,7 @@ def _export_mixture(
     budget = study.config.allocation.budget
     if _is_run(path):
         _refuse(strategy, "a run has one mixture, so --strategy has no effect")
-        card = read_mapping(path / _CARD_FILE)
+        card = read_mapping(path / CARD_FILE)
         mixture, budget = Mixture.from_dict(card["mixture"]), card["budget"]
     else:
         with waiting("choosing the mixture"):

@@ -24,17 +24,14 @@ from voxmix.downstream.transforms import CropSource, change
 from voxmix.encoders.interchange import PretrainedEncoder
 from voxmix.encoders.networks import parameter_count
 from voxmix.errors import InputError, VoxmixError
+from voxmix.runs.files import FINETUNING_FORMAT, METRICS_FILE, RESULT_FILE, SPEC_FILE, STATE_FILE
 from voxmix.runs.provenance import provenance
-from voxmix.runs.results import RUN_RESULT
-from voxmix.training.checkpoint import STATE_FILE, drop_states, load_state, save_state
+from voxmix.training.checkpoint import drop_states, load_state, save_state
 from voxmix.training.devices import launch_fabric
 from voxmix.training.interrupt import interrupts_deferred
 from voxmix.training.optimizer import build_optimizer, learning_rate
-from voxmix.training.run_checks import SPEC_FILE
 from voxmix.training.step_log import MetricsLog
 
-RESULT_FORMAT = 1
-METRICS_FILE = "metrics.jsonl"
 SavePrediction = Callable[[CasePrediction, CaseSet], None]
 _FLUSH_STEPS = 20
 
@@ -92,7 +89,7 @@ def finetune(
         InputError: spec, cases, encoder and folder do not belong together, or an image is smaller than the crop.
         VoxmixError: the loss is not finite or diverges, or the disk is full.
     """
-    if (folder / RUN_RESULT).is_file():
+    if (folder / RESULT_FILE).is_file():
         drop_states(folder)
         progress(spec.protocol.settings.draws, spec.protocol.settings.draws)
         return
@@ -105,7 +102,7 @@ def finetune(
         run = _Run.start(spec, fabric, cases=cases, encoder=encoder, folder=folder)
         _steps(run, checkpoint_seconds=checkpoint_seconds, progress=progress)
         rows = _test(run, surface=surface, save_prediction=save_prediction)
-        write_json(folder / RUN_RESULT, _result(run, rows))
+        write_json(folder / RESULT_FILE, _result(run, rows))
         drop_states(folder)
 
 
@@ -281,7 +278,7 @@ def _result(run: _Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
         raise VoxmixError(f"no test case of task {protocol.task.name} could be scored")
     environment = provenance()
     return {
-        "format": RESULT_FORMAT,
+        "format": FINETUNING_FORMAT,
         "task": protocol.task.name,
         "kind": protocol.task.kind,
         "init": spec.init,

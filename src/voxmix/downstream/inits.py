@@ -6,7 +6,7 @@ from pathlib import Path
 from voxmix.design import ModelSettings
 from voxmix.encoders.interchange import PretrainedEncoder, encoder_settings, load_encoder
 from voxmix.errors import InputError
-from voxmix.runs.cards import CARD_FILE
+from voxmix.runs.files import CARD_FILE
 from voxmix.volumes.preparing.same_preprocessing import check_preprocessing
 from voxmix.volumes.recipe import Recipe
 

@@ -17,9 +17,9 @@ from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.inference import CasePrediction, reference_labels
 from voxmix.downstream.protocol import Protocol
 from voxmix.errors import InputError
+from voxmix.runs.files import MONTAGE_FILE, PREDICTIONS_FOLDER
 from voxmix.volumes.preparing.inverse import write_prediction
 
-MONTAGE, FOLDER = "montage.npz", "predictions"
 _PICTURES = 2
 
 
@@ -81,7 +81,7 @@ def predicted_slice(
 
 
 def save_montage(folder: Path, slices: Sequence[PredictedSlice], *, classes: Sequence[str]) -> None:
-    """Write ``montage.npz`` for the report; ``classes`` are the names of labels 0, 1, ..."""
+    """Write slices as arrays, for the report; ``classes`` are the names of labels 0, 1, ..."""
     arrays: dict[str, np.ndarray] = {
         "cases": np.array([item.case for item in slices]),
         "classes": np.array(list(classes)),
@@ -90,7 +90,7 @@ def save_montage(folder: Path, slices: Sequence[PredictedSlice], *, classes: Seq
         arrays[f"{number}/image"] = item.image.astype(np.float16)
         arrays[f"{number}/reference"] = item.reference
         arrays[f"{number}/prediction"] = item.prediction
-    with atomic_path(folder / MONTAGE) as temporary, temporary.open("wb") as stream:
+    with atomic_path(folder / MONTAGE_FILE) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 
@@ -119,7 +119,7 @@ class PredictionKeeper:
 
     With ``nifti`` every prediction goes to ``predictions/<case>.nii.gz``, on the grid of the original file and
     with the values of the data set's own label maps; with ``pictures`` slices of the first cases go to
-    ``montage.npz``.
+    a montage for the report.
     """
 
     folder: Path
@@ -135,7 +135,7 @@ class PredictionKeeper:
         case, task = found.case, self.protocol.task
         if self.nifti:
             values = file_values(task)[label_map(found.labels)]
-            path = self.folder / FOLDER / f"{case.name}.nii.gz"
+            path = self.folder / PREDICTIONS_FOLDER / f"{case.name}.nii.gz"
             write_prediction(values, cases.cache.geometry(case.volume), path)
         if self.pictures and len(self._slices) < _PICTURES:
             reference = reference_labels(cases, case, self.protocol)

@@ -12,7 +12,9 @@ from voxmix.encoders.interchange import load_encoder, read_tensors
 from voxmix.encoders.weight_names import ENCODER, MonaiLine, bare, to_monai, to_timm
 from voxmix.errors import InputError
 from voxmix.export.hub_readme import readme
-from voxmix.runs.cards import CARD_FILE, checked_weights, read_card
+from voxmix.runs.cards import checked_weights, read_card
+from voxmix.runs.files import CARD_FILE
+from voxmix.runs.files import ENCODER as EXPORTED
 
 Names = Literal["monai-unetr", "monai-vit", "timm"]
 EXPORTED_WEIGHTS, EXPORTED_ADAPTERS, EXPORTED_CONFIG = (
@@ -20,6 +22,8 @@ EXPORTED_WEIGHTS, EXPORTED_ADAPTERS, EXPORTED_CONFIG = (
     "adapters.safetensors",
     "config.json",
 )
+_README = "README.md"
+EXPORTED_FILES = (EXPORTED_WEIGHTS, EXPORTED_ADAPTERS, CARD_FILE, EXPORTED_CONFIG, _README)
 
 
 def export_encoder(
@@ -55,7 +59,7 @@ def export_encoder(
         state = bare(state)
     written = {
         **card,
-        "kind": "encoder",
+        "kind": EXPORTED,
         "weights": EXPORTED_WEIGHTS,
         "encoder_prefix": ENCODER if names == "monai-unetr" else "",
         "names": names,
@@ -66,7 +70,7 @@ def export_encoder(
         _write_tensors(folder / EXPORTED_WEIGHTS, state)
         written["weights_sha256"] = file_digest(folder / EXPORTED_WEIGHTS)
         write_json(folder / EXPORTED_CONFIG, _config(written))
-        write_text(folder / "README.md", readme(written, license=license))
+        write_text(folder / _README, readme(written, license=license))
         write_json(folder / CARD_FILE, written)
     return written
 
@@ -74,7 +78,7 @@ def export_encoder(
 def _adapters(run: Path) -> dict[str, Tensor]:
     """Return the input adapters of a run or an export: weight (domain, 1, x, y, z) and bias (domain)."""
     card = read_card(run)
-    kept = run / EXPORTED_ADAPTERS if card["kind"] == "encoder" else checked_weights(run, card)
+    kept = run / EXPORTED_ADAPTERS if card["kind"] == EXPORTED else checked_weights(run, card)
     if not kept.is_file():
         raise InputError(f"no such file: {kept}; copy the whole folder")
     tensors = read_tensors(kept)

@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from voxmix.runs.files import CARD_FILE
+
 _SNIPPETS = {
     "monai-unetr": """\
 from monai.networks.nets import UNETR
@@ -114,7 +116,7 @@ RAS axes, {recipe["spacing_mm"]:g} mm cubic voxels, crops of {encoder["crop"]}^3
 |---|---|
 {rules}
 
-`card.json` holds the whole recipe; `voxmix.volumes.preparing.same_preprocessing.check_preprocessing` compares yours with it.
+`{CARD_FILE}` holds the whole recipe; `voxmix.volumes.preparing.same_preprocessing.check_preprocessing` compares yours with it.
 
 ## Load
 
@@ -125,7 +127,7 @@ In this folder:
 ```
 
 During pretraining a small convolution per domain stood before the encoder, the identity at the start. They are in
-`adapters.safetensors`, in the order of `adapters` in `card.json`; tasks usually do without.
+`adapters.safetensors`, in the order of `adapters` in `{CARD_FILE}`; tasks usually do without.
 
 ## Pretraining mixture
 

@@ -5,10 +5,8 @@ from typing import Any
 
 from voxmix._io import file_digest, read_json
 from voxmix.errors import InputError
+from voxmix.runs.files import CARD_FILE, CARD_FORMAT, CARD_KINDS
 
-CARD_FILE = "card.json"
-CARD_FORMAT = 1
-CARD_KINDS = ("checkpoint", "encoder")
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".tar")
 
 
@@ -29,7 +27,7 @@ def read_card(path: Path) -> dict[str, Any]:
     if kind not in CARD_KINDS:
         raise InputError(
             f"{folder / CARD_FILE} should be the card of a checkpoint or an encoder, found {kind!r}; give the "
-            "card.json that voxmix wrote"
+            f"{CARD_FILE} that voxmix wrote"
         )
     if card.get("format") != CARD_FORMAT:
         raise InputError(
@@ -73,6 +71,6 @@ def _folder_of(path: Path) -> Path:
     if path.suffix in _PICKLES:
         raise InputError(
             f"{path} looks like a PyTorch pickle, which can run code when it is opened; voxmix never opens one. "
-            "Give the folder of a run or an export (safetensors and card.json)"
+            f"Give the folder of a run or an export (safetensors and {CARD_FILE})"
         )
     return path.parent

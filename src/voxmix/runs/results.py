@@ -11,9 +11,7 @@ from voxmix._io import naming_damage, read_versioned
 from voxmix.design import RunSpec
 from voxmix.errors import InputError
 from voxmix.measurement import MeasurementTable
-
-RUN_RESULT = "result.json"
-RESULT_FORMAT = 1
+from voxmix.runs.files import PRETRAINING_FORMAT, PRETRAINING_KIND, RESULT_FILE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +48,7 @@ class RunResult:
 
 def is_finished(folder: Path) -> bool:
     """Return whether a run's folder holds a finished run: the result is written last."""
-    return (folder / RUN_RESULT).is_file()
+    return (folder / RESULT_FILE).is_file()
 
 
 def read_run(folder: Path) -> RunResult:
@@ -60,8 +58,8 @@ def read_run(folder: Path) -> RunResult:
         InputError: the result is missing, damaged, of another format, or of another run than the
             folder's name says.
     """
-    path = folder / RUN_RESULT
-    value = read_versioned(path, kind="run", version=RESULT_FORMAT)
+    path = folder / RESULT_FILE
+    value = read_versioned(path, kind=PRETRAINING_KIND, version=PRETRAINING_FORMAT)
     with naming_damage(path, remedy="delete its folder, the run will be made again"):
         result = RunResult(
             spec=RunSpec.from_dict(value["spec"]),

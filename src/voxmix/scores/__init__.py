@@ -2,7 +2,7 @@
 
 from voxmix.scores.compare import Comparison, Difference, compare
 from voxmix.scores.estimate import Estimate
-from voxmix.scores.metric import ACCURACY, AUC, BALANCED, DICE, METRICS, SURFACE, Metric
+from voxmix.scores.metric import ACCURACY, AUC, BALANCED, DICE, METRICS, SURFACE, Metric, mean_score
 from voxmix.scores.proxy import ProxyAgreement, proxy_agreement
 from voxmix.scores.rank import rank_correlation
 from voxmix.scores.result import ClassifiedCase, DownstreamResult, SegmentedCase, read_result
@@ -25,6 +25,7 @@ __all__ = [
     "ScoreTable",
     "SegmentedCase",
     "compare",
+    "mean_score",
     "proxy_agreement",
     "rank_correlation",
     "read_result",

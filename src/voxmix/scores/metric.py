@@ -49,6 +49,13 @@ def metrics_of(results: Sequence[DownstreamResult]) -> tuple[Metric, ...]:
     return tuple(m for m in METRICS if m.kind == results[0].kind and (m is not SURFACE or with_surface))
 
 
+def mean_score(result: DownstreamResult) -> float | None:
+    """Return the mean Dice over a run's cases and their classes, or its accuracy; None where nothing can be scored."""
+    metric = DICE if result.kind == "segmentation" else ACCURACY
+    value = weighted(result, metric, [item.case for item in result.cases])(np.ones((1, len(result.cases))))
+    return float(value[0]) if np.isfinite(value[0]) else None
+
+
 def is_case_mean(metric: Metric) -> bool:
     """Return whether a metric is the mean of one value per case, so that a case can be left unscored."""
     return metric in (DICE, SURFACE)

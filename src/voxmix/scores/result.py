@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from voxmix._io import read_json
 from voxmix.errors import InputError
+from voxmix.runs.files import FINETUNING_FORMAT, FINETUNING_KINDS
 
-RESULT = "result.json"
-FORMAT = 1
 Kind = Literal["segmentation", "classification"]
 CONTROLS = ("frozen", "permuted", "no-tokens")
 _SUM_TOLERANCE = 1e-3
@@ -48,6 +47,7 @@ class DownstreamResult:
     """One finished finetuning run.
 
     Attributes:
+        run_id: digest of the run's spec; "" in results of the first voxmix.
         init: the initialization, such as "scratch" or "transfer-aware".
         control: None, or what was done to catch self-deception: "frozen", "permuted", "no-tokens".
         protocol: digest of all that every initialization of the task shares.
@@ -72,6 +72,7 @@ class DownstreamResult:
     cases: tuple[SegmentedCase | ClassifiedCase, ...]
     curve: tuple[tuple[int, float], ...]
     folder: str = ""
+    run_id: str = ""
 
     @property
     def name(self) -> str:
@@ -87,10 +88,10 @@ def read_result(path: Path) -> DownstreamResult:
             case twice, probabilities that do not sum to 1.
     """
     value = read_json(path)
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
+    if not isinstance(value, dict) or value.get("format") != FINETUNING_FORMAT:
         found = value.get("format") if isinstance(value, dict) else type(value).__name__
         raise InputError(
-            f"{path} has format version {found!r}, this voxmix reads {FORMAT}; finetune again with this version"
+            f"{path} has format version {found!r}, this voxmix reads {FINETUNING_FORMAT}; finetune again with this version"
         )
     try:
         return _result(value)
@@ -104,7 +105,7 @@ def read_result(path: Path) -> DownstreamResult:
 
 def _result(value: dict[str, Any]) -> DownstreamResult:
     kind, control = value["kind"], value["control"]
-    if kind not in ("segmentation", "classification"):
+    if kind not in FINETUNING_KINDS:
         raise InputError(f"kind {kind!r} is neither segmentation nor classification")
     if control is not None and control not in CONTROLS:
         raise InputError(f"control {control!r} is none of {list(CONTROLS)}")
@@ -116,6 +117,7 @@ def _result(value: dict[str, Any]) -> DownstreamResult:
         raise InputError("a case occurs twice" if names else "no case was scored")
     return DownstreamResult(
         task=str(value["task"]),
+        run_id=str(value.get("run_id") or ""),
         kind=kind,
         init=str(value["init"]),
         control=control,

@@ -6,7 +6,8 @@ from itertools import product
 from pathlib import Path
 
 from voxmix.errors import InputError
-from voxmix.scores.result import RESULT, DownstreamResult, read_result
+from voxmix.runs.files import RESULT_FILE
+from voxmix.scores.result import DownstreamResult, read_result
 
 ORDER = ("scratch", "single", "uniform", "data-proportional", "transfer-naive", "transfer-aware")
 """Initializations in the order in which they are listed, that of the paper's table 3; others follow by name."""
@@ -63,13 +64,13 @@ class ScoreTable:
             if not run.is_dir() or run.relative_to(folder).parts[0] not in wanted:
                 continue
             name = run.relative_to(folder).as_posix()
-            if not (run / RESULT).is_file():
+            if not (run / RESULT_FILE).is_file():
                 unfinished.append(name)
                 continue
             try:
-                results.append(replace(read_result(run / RESULT), folder=name))
+                results.append(replace(read_result(run / RESULT_FILE), folder=name))
             except InputError as error:
-                set_aside.append((name, str(error).replace(f"{run / RESULT}", RESULT)))
+                set_aside.append((name, str(error).replace(f"{run / RESULT_FILE}", RESULT_FILE)))
         return cls(results=tuple(results), unfinished=tuple(unfinished), set_aside=tuple(set_aside))
 
     @property

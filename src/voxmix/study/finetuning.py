@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from voxmix._io import digest, naming_full_disk, read_mapping
+from voxmix._io import digest, naming_full_disk
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import Device
@@ -26,7 +26,8 @@ from voxmix.downstream.task_file import TASKS_FILE, find_task
 from voxmix.encoders.interchange import load_encoder
 from voxmix.errors import InputError, VoxmixError
 from voxmix.runs import cores, is_finished
-from voxmix.runs.results import RUN_RESULT
+from voxmix.runs.files import RESULT_FILE
+from voxmix.scores.result import read_result
 from voxmix.settings import checked
 from voxmix.study import Study
 from voxmix.volumes.manifest import SetAside
@@ -171,10 +172,11 @@ def pending_runs(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
     """Return the runs without a result.
 
     Raises:
-        InputError: a finished run is of another protocol, so it cannot be compared with the others.
+        InputError: a finished run is of another protocol, so it cannot be compared with the others; or its result is
+            damaged.
     """
     for run in runs:
-        if is_finished(run.folder) and read_mapping(run.folder / RUN_RESULT).get("run_id") != run.spec.run_id:
+        if is_finished(run.folder) and read_result(run.folder / RESULT_FILE).run_id != run.spec.run_id:
             raise InputError(
                 f"{run.folder} was finetuned with other settings, cases or weights than asked for now; delete it to "
                 "make it again, or give the changed task a name of its own (like: does that)"

@@ -10,6 +10,7 @@ from pathlib import Path
 from voxmix._io import digest, naming_damage, naming_full_disk, read_json, read_mapping, write_json
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, StudyBusyError
+from voxmix.runs.files import SPEC_FILE
 from voxmix.runs.results import RunResult, is_finished, read_run
 from voxmix.study.config import StudyConfig, read_config, write_config
 
@@ -132,7 +133,7 @@ class Study:
     def left_behind(self) -> tuple[Path, ...]:
         """Return folders of runs that were begun, not finished, and have settings which the study no longer has."""
         config, found = self.config, []
-        for path in sorted(self.runs_dir.glob("*/spec.json")):
+        for path in sorted(self.runs_dir.glob(f"*/{SPEC_FILE}")):
             if is_finished(path.parent):
                 continue
             try:
@@ -152,7 +153,7 @@ class Study:
     def of_other_volumes(self, cache: str) -> int:
         """Return how many finished runs are of other prepared volumes than those of the digest ``cache``."""
         found = 0
-        for path in self.runs_dir.glob("*/spec.json"):
+        for path in self.runs_dir.glob(f"*/{SPEC_FILE}"):
             with suppress(InputError):  # damaged: whoever reads the run says so
                 spec = read_json(path) if is_finished(path.parent) else None
                 found += isinstance(spec, dict) and spec.get("cache") != cache

@@ -12,6 +12,7 @@ import numpy as np
 
 from voxmix.errors import InputError, StepPendingError
 from voxmix.runs import measurements, provenance
+from voxmix.runs.files import MONTAGE_FILE, SLICES_FILE
 from voxmix.study import Study
 from voxmix.study.scores import compare_scores
 from voxmix.study.steps import checks_by_strategy, proxy_runs, read_allocations, read_laws, study_cache
@@ -149,7 +150,7 @@ def _pictures(study: Study, runs: tuple[Any, ...]) -> tuple[Picture, ...]:
     if not mixed:
         return ()
     best = max(mixed, key=lambda run: run.budget)
-    path = study.run_dir(best.spec) / "pictures.npz"
+    path = study.run_dir(best.spec) / SLICES_FILE
     if not path.exists():
         return ()
     with np.load(path, allow_pickle=False) as stored:
@@ -187,7 +188,7 @@ def _montage(study: Study, table: ScoreTable, task: str) -> Montage | None:
     found = {}
     for init in table.inits:
         runs = table.select(task, init=init)
-        stored = _read_montage(study.downstream_dir / runs[0].folder / "montage.npz") if runs else None
+        stored = _read_montage(study.downstream_dir / runs[0].folder / MONTAGE_FILE) if runs else None
         if stored is not None:
             found[init] = stored
     if not found:

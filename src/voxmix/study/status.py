@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from voxmix.errors import StepPendingError
 from voxmix.runs import is_finished
+from voxmix.runs.files import RESULT_FILE
 from voxmix.study import Study
 from voxmix.study.steps import allocation_inputs, check_runs, fit_inputs, proxy_runs, study_cache
 
@@ -71,5 +72,5 @@ _STEPS = ("prepare", "run", "fit", "allocate", "pretrain", "report")
 
 def _is_newer(study: Study) -> bool:
     written = study.report_path.stat().st_mtime
-    made = (*study.runs_dir.glob("*/result.json"), *study.downstream_dir.glob("*/*/*/result.json"))
+    made = (*study.runs_dir.glob(f"*/{RESULT_FILE}"), *study.downstream_dir.glob(f"*/*/*/{RESULT_FILE}"))
     return all(path.stat().st_mtime <= written for path in made)

@@ -12,6 +12,7 @@ from voxmix.design import RunSpec, identity
 from voxmix.errors import InputError, StepPendingError, VoxmixWarning
 from voxmix.mixture import Mixture
 from voxmix.runs import measurements
+from voxmix.runs.files import CARD_FILE
 from voxmix.study import Study
 from voxmix.study.plan import check_specs, proxy_specs
 
@@ -290,6 +291,6 @@ def encoder_runs(study: Study, init: str, *, domain: str) -> tuple[RunSpec, ...]
     if init not in strategies:
         raise InputError(
             f"unknown initialization {init!r}; choose scratch, single, one of the study's strategies "
-            f"{list(strategies)}, or the folder of a checkpoint (with its card.json)"
+            f"{list(strategies)}, or the folder of a checkpoint (with its {CARD_FILE})"
         )
     return checks_by_strategy(study)[init]

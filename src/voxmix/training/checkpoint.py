@@ -14,11 +14,17 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 
 from voxmix._io import atomic_path, file_digest, naming_full_disk, write_json
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
-from voxmix.runs.cards import CARD_FILE, CARD_FORMAT
+from voxmix.runs.files import (
+    CARD_FILE,
+    CARD_FORMAT,
+    CHECKPOINT,
+    PREVIOUS_STATE_FILE,
+    STATE_FILE,
+    STATE_FORMAT,
+    WEIGHTS_FILE,
+)
 from voxmix.training.optimizer import FlatAdamW
 
-STATE_FILE, PREVIOUS_STATE_FILE, WEIGHTS_FILE = "state.pt", "state.previous.pt", "weights.safetensors"
-_STATE_FORMAT = 2
 _HEAD_BYTES = 65  # the SHA-256 of what follows, in hexadecimal digits, and a line's end
 
 
@@ -31,7 +37,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
         VoxmixError: the disk is full or read-only, or does not give back what was written.
     """
     buffer = io.BytesIO()  # PyTorch's own writer hides a full disk behind an error without a number
-    torch.save({"format": _STATE_FORMAT, **state}, buffer)
+    torch.save({"format": STATE_FORMAT, **state}, buffer)
     with naming_full_disk(folder):
         try:
             _publish_state(folder, buffer.getbuffer())
@@ -93,7 +99,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
             )
         payload = io.BytesIO(path.read_bytes()[_HEAD_BYTES:])
         state = torch.load(payload, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or state.get("format") != _STATE_FORMAT:
+        if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
             raise InputError(f"{path} was written by another version; delete it and the run starts again")
         return state
     if paths:
@@ -145,4 +151,4 @@ def save_weights(folder: Path, model: nn.Module, card: dict[str, Any]) -> None:
         with atomic_path(folder / WEIGHTS_FILE) as temporary:
             temporary.write_bytes(safetensors.torch.save(tensors))
         stamped = {"weights": WEIGHTS_FILE, "weights_sha256": file_digest(folder / WEIGHTS_FILE), **card}
-        write_json(folder / CARD_FILE, {"kind": "checkpoint", "format": CARD_FORMAT, **stamped})
+        write_json(folder / CARD_FILE, {"kind": CHECKPOINT, "format": CARD_FORMAT, **stamped})

@@ -8,6 +8,7 @@ from voxmix import __version__
 from voxmix._io import write_json
 from voxmix.design import RunSpec
 from voxmix.encoders.networks import Autoencoder, flops_per_draw, parameter_count
+from voxmix.runs.files import PRETRAINING_FORMAT, PRETRAINING_KIND, RESULT_FILE
 from voxmix.runs.provenance import provenance
 from voxmix.training.checkpoint import save_weights
 from voxmix.training.held_out_crops import EvaluationSet
@@ -16,9 +17,6 @@ from voxmix.training.reconstructions import save_reconstructions
 from voxmix.training.session import Session
 from voxmix.training.trunk import how_computed
 from voxmix.volumes.preparing.cache import PreparedCache
-
-RESULT_FILE = "result.json"
-RESULT_FORMAT = 1
 
 
 def publish(session: Session, model: Autoencoder, *, evaluation: EvaluationSet) -> dict[str, float]:
@@ -33,8 +31,8 @@ def publish(session: Session, model: Autoencoder, *, evaluation: EvaluationSet) 
     save_weights(folder, model, run_card(spec, model, cache, draws))
     each, environment = flops_per_draw(spec.model), provenance()
     result = {
-        "kind": "run",
-        "format": RESULT_FORMAT,
+        "kind": PRETRAINING_KIND,
+        "format": PRETRAINING_FORMAT,
         "run_id": spec.run_id,
         "spec": spec.as_dict(),
         "losses": {target: asdict(loss) for target, loss in losses.items()},

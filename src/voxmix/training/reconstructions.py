@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw
 from voxmix._io import atomic_path
 from voxmix.encoders.networks import Autoencoder
 from voxmix.encoders.patches import patchify, unpatchify
+from voxmix.runs.files import SLICES_FILE, picture_file
 from voxmix.training.existing_voxels import existing_voxels
 from voxmix.training.held_out_crops import EvaluationSet
 from voxmix.training.held_out_losses import own_adapters, reconstruct
 
-SLICES_FILE = "pictures.npz"
 _SHOWN = ("original", "masked", "reconstructed")
 _TILE = 256  # pixels, about
 _GAP = 6
@@ -31,7 +31,7 @@ def save_reconstructions(
     adapters: Sequence[str],
     drawn: Mapping[str, int] | None = None,
 ) -> None:
-    """Write ``picture-<domain>.png`` and, for the report, central slices as ``pictures.npz`` into a run's folder.
+    """Write a picture of every domain and, for the report, central slices as arrays into a run's folder.
 
     A picture has a column for the crop as it is, with its hidden patches blue, and with those reconstructed; its
     rows are the axial, coronal and sagittal slice through the crop's center (right of the picture: patient's
@@ -47,7 +47,7 @@ def save_reconstructions(
         cubes = dict(zip(_SHOWN, _cubes(model, evaluation, row, served), strict=True))
         for name, cube in cubes.items():
             slices[f"{d}/{name}"] = np.nan_to_num(cube)[:, :, cube.shape[2] // 2].astype(np.float16)
-        with atomic_path(folder / f"picture-{domain}.png") as path:
+        with atomic_path(folder / picture_file(domain)) as path:
             _picture(list(cubes.values())).save(path, "PNG", optimize=True)
     with atomic_path(folder / SLICES_FILE) as path, path.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **slices)

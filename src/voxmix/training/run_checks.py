@@ -10,10 +10,9 @@ from voxmix._io import read_json
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, VoxmixError
+from voxmix.runs.files import SPEC_FILE
 from voxmix.training.held_out_crops import EvaluationSet
 from voxmix.volumes.preparing.cache import PreparedCache
-
-SPEC_FILE = "spec.json"
 
 
 def check_belongs(spec: RunSpec, *, cache: PreparedCache, evaluation: EvaluationSet, folder: Path) -> None:

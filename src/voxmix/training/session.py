@@ -16,9 +16,9 @@ from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.encoders.networks import Autoencoder, budget_in_draws, build_model
 from voxmix.errors import InputError
+from voxmix.runs.files import METRICS_FILE, STATE_FILE
 from voxmix.training.batches import Batches, plan_run, rows_at_once
 from voxmix.training.checkpoint import (
-    STATE_FILE,
     load_state,
     restore_state,
     save_state,
@@ -28,7 +28,7 @@ from voxmix.training.draws import DrawPlan
 from voxmix.training.optimizer import FlatAdamW, build_optimizer
 from voxmix.training.step_log import MetricsLog
 from voxmix.training.trackers import Trackers
-from voxmix.training.trunk import METRICS_FILE, how_computed, leave_trunk, take_trunk
+from voxmix.training.trunk import how_computed, leave_trunk, take_trunk
 from voxmix.volumes.preparing.cache import PreparedCache
 
 

@@ -1,6 +1,6 @@
 """Where else the losses go: TensorBoard in the run's folder, MLflow, Weights & Biases, or a plug-in.
 
-The run's own ``metrics.jsonl`` is the record; a tracker only watches, and one that fails is dropped with a
+The run's own metrics file is the record; a tracker only watches, and one that fails is dropped with a
 warning. None needs a network: W&B writes offline files for ``wandb sync``, MLflow goes where its own configuration
 (``MLFLOW_TRACKING_URI``) says, local files by default.
 """
@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from voxmix._optional import require
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, MissingDependencyError, VoxmixWarning
+from voxmix.runs.files import METRICS_FILE
 
 _NAMELESS = "voxmix"  # where a library wants the name of the machine
 PLUG_INS = (
@@ -229,7 +230,7 @@ class Trackers:
 def _warn_of_failure(name: str, error: Exception) -> None:
     """Say that a tracker is left out: a library, a disk or a server of others must not end a training."""
     warnings.warn(
-        f"tracker {name} failed and is left out from here ({error!r}); the run's metrics.jsonl is complete",
+        f"tracker {name} failed and is left out from here ({error!r}); the run's {METRICS_FILE} is complete",
         VoxmixWarning,
         stacklevel=4,
     )

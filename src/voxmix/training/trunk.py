@@ -16,9 +16,8 @@ from voxmix._io import atomic_path
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, VoxmixWarning
+from voxmix.runs.files import METRICS_FILE
 from voxmix.training.checkpoint import load_state, save_state
-
-METRICS_FILE = "metrics.jsonl"
 
 
 def how_computed(compute: ComputeSettings, fabric: Fabric) -> dict[str, Any]:

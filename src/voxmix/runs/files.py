@@ -1,0 +1,44 @@
+"""Every file that a run leaves in its folder, under the one name and format number that writers and readers share.
+
+====================  =========================================================================================
+a pretraining run     ``spec.json``, ``metrics.jsonl``, the states while it runs; weights, card, pictures; the result
+a finetuning run      ``spec.json``, ``metrics.jsonl``, the states while it runs; montage, predictions; the result
+a trunk               ``metrics.jsonl`` and the states
+====================  =========================================================================================
+
+``result.json`` is written last: where it lies, the run is finished. A spec's own format is
+:data:`voxmix.design.RUN_FORMAT`.
+"""
+
+RESULT_FILE = "result.json"
+PRETRAINING_KIND = "run"
+"""What ``kind`` says in the result of a pretraining run."""
+PRETRAINING_FORMAT = 1
+FINETUNING_KINDS = ("segmentation", "classification")
+"""What ``kind`` says in the result of a finetuning run: the kind of its task."""
+FINETUNING_FORMAT = 1
+
+SPEC_FILE = "spec.json"
+METRICS_FILE = "metrics.jsonl"
+"""One line per step."""
+
+STATE_FILE, PREVIOUS_STATE_FILE = "state.pt", "state.previous.pt"
+STATE_FORMAT = 2
+
+CARD_FILE = "card.json"
+"""Next to weights, also to exported ones."""
+CARD_FORMAT = 1
+CARD_KINDS = CHECKPOINT, ENCODER = ("checkpoint", "encoder")
+"""A run's weights as they were trained, and an encoder that was exported."""
+WEIGHTS_FILE = "weights.safetensors"
+
+SLICES_FILE = "pictures.npz"
+"""Slices of what a pretraining run reconstructed, for the report."""
+MONTAGE_FILE = "montage.npz"
+"""Slices of what a finetuning run predicted, for the report."""
+PREDICTIONS_FOLDER = "predictions"
+
+
+def picture_file(domain: str) -> str:
+    """Return the name of the picture of what a pretraining run reconstructed of a domain."""
+    return f"picture-{domain}.png"
