@@ -58,6 +58,26 @@ def test_local_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_names_of_modules_are_those_of_today() -> None:
+    """What a page calls voxmix.a.b.c is a file of the package, or is defined in one."""
+    for page in PAGES:
+        for name in set(re.findall(r"`(voxmix\.[a-zA-Z_.]+)`", page.read_text(encoding="utf-8"))):
+            assert name == "voxmix.trackers" or _is_there(name), f"{page.name} names {name}"
+
+
+def _is_there(name: str) -> bool:
+    place = ROOT / "src"
+    for at, part in enumerate(parts := name.split(".")):
+        if (place / part).is_dir():
+            place /= part
+            continue
+        module = place / f"{part}.py"
+        rest = parts[at + 1 :] if module.exists() else parts[at:]
+        text = (module if module.exists() else place / "__init__.py").read_text(encoding="utf-8")
+        return all(re.search(rf"\b{word}\b", text) for word in rest)
+    return True
+
+
 def test_the_index_lists_every_page() -> None:
     index = ROOT / "docs" / "README.md"
     listed = {
