@@ -120,3 +120,28 @@ def test_budgets_that_do_not_rise_are_refused(budgets):
 def test_models_that_cannot_be_built_are_refused(change):
     with pytest.raises(InputError, match=next(iter(change))):
         ModelSettings(**change)
+
+
+UNETR = ModelSettings(name="unetr", crop=32, patch=8, width=96, depth=3, heads=3)
+UNREAD = replace(UNETR, decoder_width=64, decoder_depth=1, decoder_heads=2)
+
+
+def test_settings_that_a_network_does_not_read_have_no_part_in_an_id():
+    spec = replace(SPEC, model=UNETR)
+    for change in ({"decoder_width": 64, "decoder_heads": 2}, {"decoder_depth": 9}):
+        other = replace(spec, model=replace(UNETR, **change))
+        assert other.run_id == spec.run_id
+        assert other.trunk_id == spec.trunk_id
+        assert other.former_id != spec.run_id
+    assert spec.former_id == spec.run_id
+    mae = replace(SPEC, model=replace(UNREAD, name="mae"))
+    assert mae.former_id == mae.run_id
+    assert mae.run_id != replace(mae, model=replace(UNETR, name="mae")).run_id
+    assert replace(spec, model=replace(UNREAD, mlp_ratio=2.0)).run_id != spec.run_id
+
+
+def test_the_former_id_is_the_one_that_voxmix_gave_before_2026_11_28():
+    assert replace(SPEC, model=UNREAD).former_id == "87e4823d8b3e0002"
+    assert (
+        RunSpec.from_dict(replace(SPEC, model=UNREAD).as_dict()).run_id == replace(SPEC, model=UNETR).run_id
+    )

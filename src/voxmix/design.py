@@ -1,7 +1,7 @@
 """Which runs a study makes: RunSpec, the settings a run depends on, and StudyDesign."""
 
 import math
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -93,6 +93,24 @@ class ModelSettings:
                 f"mask_ratio must lie between 0 and 1, got {self.mask_ratio}; the paper hides 0.75"
             )
 
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Names of the settings that this network does not read and that are not at their default."""
+        return tuple(
+            item.name
+            for item in fields(self)
+            if item.name in _NOT_READ.get(self.name, ()) and getattr(self, item.name) != _default(item)
+        )
+
+    @property
+    def effective(self) -> "ModelSettings":
+        """The same network with every setting that it does not read at its default."""
+        unread = self.without_effect
+        return replace(self, **{f.name: _default(f) for f in fields(self) if f.name in unread})
+
+
+_NOT_READ = {"unetr": ("decoder_width", "decoder_depth", "decoder_heads")}
+"""Network to the settings that it does not read."""
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
@@ -240,14 +258,14 @@ class RunSpec:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the spec as JSON-like data; :meth:`from_dict` is its inverse."""
+        """Return the spec as JSON-like data, without what has no effect; :meth:`from_dict` is its inverse."""
         unit = {} if self.budget_unit == "draws" else {"budget_unit": self.budget_unit}
         return {
             "format": RUN_FORMAT,
             "mixture": self.mixture.as_dict(),
             "budget": self.budget,
             "seed": self.seed,
-            "model": identity(self.model),
+            "model": identity(self.model.effective),
             "training": identity(self.training),
             "evaluation": identity(self.evaluation),
             "cache": self.cache,
@@ -285,6 +303,13 @@ class RunSpec:
     def run_id(self) -> str:
         """Digest of the spec: same spec, same run."""
         return digest(self.as_dict())
+
+    @cached_property
+    def former_id(self) -> str:
+        """The id that this spec had while settings without effect were part of it; :attr:`run_id` without any."""
+        if not self.model.without_effect:
+            return self.run_id
+        return digest(self.as_dict() | {"model": identity(self.model)})
 
     @cached_property
     def trunk_id(self) -> str:

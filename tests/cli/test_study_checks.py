@@ -115,6 +115,20 @@ def test_a_crop_larger_than_a_prepared_volume_is_said(study: Path, tmp_path: Pat
     assert "least edge being 24" in problem
 
 
+def test_settings_without_effect_are_said_and_refuse_nothing(study: Path) -> None:
+    changed(study, "model", name="unetr")  # the demo's decoder is not the default one
+    code, told = voxmix("status", study)
+    assert code == 0
+    said = (
+        "model.decoder_width, model.decoder_depth, model.decoder_heads have no effect with model.name unetr"
+    )
+    assert said in " ".join(told.split())
+    code, told = voxmix("fit", study)  # nothing is prepared: another reason to stop
+    assert said in " ".join(told.split())
+    code, told = voxmix("status", study, "--json")
+    assert "have no effect" in json.loads(told)["notes"][0]
+
+
 @pytest.mark.parametrize(
     ("option", "says"),
     [

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxmix.design import RunSpec
+from voxmix.design import ModelSettings, RunSpec
 from voxmix.errors import InputError, StudyBusyError
 from voxmix.mixture import Mixture
 from voxmix.runs import measurements
@@ -46,6 +46,47 @@ def finish(study: Study, spec: RunSpec, losses: dict[str, float]) -> None:
 def test_a_study_opens_as_it_was_made(study: Study) -> None:
     assert Study.open(study.root) == study
     assert Study.open(study.root / "study.yaml") == study
+
+
+def test_runs_of_a_unetr_with_settings_that_it_never_read_are_kept(study: Study) -> None:
+    def with_model(**changes: object) -> Study:
+        model = ModelSettings(name="unetr", **changes)  # type: ignore[arg-type]
+        return replace(study, config=replace(study.config, model=model))
+
+    old = with_model(decoder_width=192)
+    first, second, *_ = specs = proxy_specs(old.config, DOMAINS, cache="c")
+    # As voxmix left them before 2026-11-28: the decoder in the id, the folder and the spec.
+    finish(old, first, {"A": 1.0})
+    path = old.run_dir(first).rename(old.runs_dir / first.former_id) / "result.json"
+    value = json.loads(path.read_text()) | {"run_id": first.former_id}
+    value["spec"]["model"]["decoder_width"] = 192
+    path.write_text(json.dumps(value))
+    (old.runs_dir / second.former_id).mkdir()
+    (old.runs_dir / second.former_id / "spec.json").write_text(
+        json.dumps(value["spec"] | {"budget": second.budget})
+    )
+
+    assert old.run_dir(first).name == first.former_id != first.run_id
+    assert old.pending(specs) == specs[1:]
+    (result,) = old.results(specs)
+    assert measurements([result], DOMAINS).run == (first.former_id,)
+    assert old.left_behind() == (old.runs_dir / second.former_id,)  # begun: it starts again
+    assert old.run_dir(second).name == second.run_id
+    # A run under today's id serves every decoder, and comes first.
+    finish(with_model(), replace(first, model=ModelSettings(name="unetr")), {"A": 2.0})
+    assert [r.losses["A"]["loss"] for r in old.results(specs)] == [2.0]
+    assert [r.run_id for r in with_model(decoder_depth=9).results(specs)] == [first.run_id]
+
+
+def test_a_setting_that_the_network_does_not_read_is_said(study: Study) -> None:
+    from voxmix.study import study_problems, study_remarks
+
+    assert study_remarks(study) == ()
+    model = ModelSettings(name="unetr", decoder_width=64, decoder_heads=2)
+    unread = replace(study, config=replace(study.config, model=model))
+    assert study_problems(unread) == study_problems(study)
+    (said,) = study_remarks(unread)
+    assert "model.decoder_width, model.decoder_heads have no effect with model.name unetr" in said
 
 
 def test_a_study_is_not_made_over_another(study: Study, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def open_study(root: Path, *, check: bool = True) -> "Study":
     Raises:
         InputError: it is none, which says what it is instead; or its study file cannot be used or cannot work.
     """
-    from voxmix.study import Study, check_study
+    from voxmix.study import Study, check_study, study_remarks
 
     if not root.exists():
         raise InputError(
@@ -104,6 +104,8 @@ def open_study(root: Path, *, check: bool = True) -> "Study":
     study = Study.open(root)
     if check:
         check_study(study)
+        for remark in study_remarks(study):
+            note(remark)
     return study
 
 

@@ -179,6 +179,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
         other_volumes_sentence,
         study_fitness,
         study_problems,
+        study_remarks,
         study_status,
     )
 
@@ -190,6 +191,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     command = f"voxmix {following.name} {as_argument(study)}" if following else None
     fitness = study_fitness(opened)
     others = other_volumes_sentence(opened)
+    notes = [*study_remarks(opened), *([others] if others else [])]
     if as_json:
         emit_json(
             {
@@ -198,7 +200,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
                 "finetuning": {"finished": finished, "unfinished": unfinished},
                 "fitness": fitness_value(fitness),
                 "problems": list(problems),
-                "notes": [others] if others else [],
+                "notes": notes,
             }
         )
         if problems:
@@ -207,8 +209,8 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     rows = [[step.name, "done" if step.done else "to do", step.detail] for step in steps]
     emit_table("Study", ["step", "state", "detail"], rows)
     say_fitness(fitness)
-    if others:
-        note(others)
+    for line in notes:
+        note(line)
     if problems:
         raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
     emit(

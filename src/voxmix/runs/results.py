@@ -37,8 +37,9 @@ class RunResult:
 
     @property
     def run_id(self) -> str:
-        """Digest of the spec."""
-        return self.spec.run_id
+        """The id that the run was made under: the digest of the spec, or its former one."""
+        made_under = self.details.get("run_id")
+        return self.spec.former_id if made_under == self.spec.former_id else self.spec.run_id
 
     @property
     def budget(self) -> int:
@@ -70,9 +71,9 @@ def read_run(folder: Path) -> RunResult:
             seconds=float(value["seconds"]),
             details={key: value[key] for key in value.keys() - {"spec", "losses", "draws", "unique_volumes"}},
         )
-    if result.run_id != folder.name:
+    if folder.name not in (result.spec.run_id, result.spec.former_id):
         raise InputError(
-            f"{path} is of run {result.run_id}, not {folder.name}; delete the folder, it was edited"
+            f"{path} is of run {result.spec.run_id}, not {folder.name}; delete the folder, it was edited"
         )
     return result
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from voxmix.study import presets as presets
     from voxmix.study.checks import check_study as check_study
     from voxmix.study.checks import study_problems as study_problems
+    from voxmix.study.checks import study_remarks as study_remarks
     from voxmix.study.config import STRATEGIES as STRATEGIES
     from voxmix.study.config import AllocationSettings as AllocationSettings
     from voxmix.study.config import DataSettings as DataSettings
@@ -77,6 +78,7 @@ _PUBLIC = {
     "study_domains": "upcoming",
     "study_fitness": "status",
     "study_problems": "checks",
+    "study_remarks": "checks",
     "study_status": "status",
 }
 

@@ -27,6 +27,18 @@ def study_problems(study: Study) -> tuple[str, ...]:
     return (*_recipe(study), *_names(study), *_limits(study), *_budgets(study), *_sizes(study))
 
 
+def study_remarks(study: Study) -> tuple[str, ...]:
+    """Return a sentence for each setting of a study that has no effect; () where all have one."""
+    model = study.config.model
+    names = ", ".join(f"model.{name}" for name in model.without_effect)
+    if not names:
+        return ()
+    return (
+        f"{names} {'has' if len(model.without_effect) == 1 else 'have'} no effect with model.name {model.name}; set "
+        "model.name to mae for a network that reads them",
+    )
+
+
 def _recipe(study: Study) -> Iterable[str]:
     from voxmix.volumes.recipe import Recipe, spell_out
 

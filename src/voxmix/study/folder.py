@@ -111,8 +111,9 @@ class Study:
         return self.root / "allocations" / f"{strategy}.json"
 
     def run_dir(self, spec: RunSpec) -> Path:
-        """Where a run is, or will be."""
-        return self.runs_dir / spec.run_id
+        """Where a run is, or will be: also a finished one whose id still held settings without effect."""
+        own, former = self.runs_dir / spec.run_id, self.runs_dir / spec.former_id
+        return former if former != own and is_finished(former) and not is_finished(own) else own
 
     def trunk_dir(self, spec: RunSpec) -> Path | None:
         """Where the trunk that a run shares with others is kept; None without one."""
@@ -142,11 +143,9 @@ class Study:
             except InputError:
                 found.append(path.parent)
                 continue
-            if (spec.model, spec.training, spec.evaluation) != (
-                config.model,
-                config.training,
-                config.evaluation,
-            ):
+            wanted = (config.model.effective, config.training, config.evaluation)
+            former = path.parent.name == spec.former_id != spec.run_id  # where no run is continued any more
+            if former or (spec.model.effective, spec.training, spec.evaluation) != wanted:
                 found.append(path.parent)
         return tuple(found)
 

@@ -80,7 +80,7 @@ def proxy_table(study: Study) -> MeasurementTable:
 def fit_inputs(study: Study) -> str:
     """Digest of what the laws are fitted to, and how."""
     specs = proxy_runs(study)
-    inputs = {"runs": [spec.run_id for spec in specs], "fit": identity(study.config.fit)}
+    inputs = {"runs": [study.run_dir(spec).name for spec in specs], "fit": identity(study.config.fit)}
     odd = _outliers(study, specs)
     return digest(inputs | {"outliers": odd} if odd else inputs)
 
