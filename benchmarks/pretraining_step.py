@@ -28,10 +28,10 @@ from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, Precision, RunSpec, TrainingSettings
 from voxmix.encoders.patches import token_count, visible_count
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae.train import make_step
 from voxmix.training.batches import Batch, Batches, Piece
 from voxmix.training.devices import launch_fabric, tune_cpu
 from voxmix.training.session import Session
-from voxmix.training.train import make_step
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
 

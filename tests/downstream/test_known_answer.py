@@ -20,7 +20,7 @@ from voxmix.downstream.networks import Control
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.encoders import load_encoder
 from voxmix.mixture import Mixture
-from voxmix.training import EvaluationSet, train
+from voxmix.objectives.mae import EvaluationSet, train
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.recipe import Recipe

@@ -29,8 +29,8 @@ from voxmix.encoders.weight_names import MonaiLine, from_monai, to_monai
 from voxmix.export.encoder import export_encoder
 from voxmix.export.feeds import Loader, write_feed
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae.publish import run_card
 from voxmix.training.checkpoint import save_weights
-from voxmix.training.publish import run_card
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe

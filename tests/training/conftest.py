@@ -15,8 +15,8 @@ import torch
 
 from voxmix.design import EvaluationSettings, ModelSettings, RunSpec, TrainingSettings
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae import EvaluationSet, train
 from voxmix.runs import read_run
-from voxmix.training import EvaluationSet, train
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
@@ -143,7 +143,7 @@ RUN_IN_CHILD = textwrap.dedent("""
     from pathlib import Path
     from voxmix.compute import ComputeSettings
     from voxmix.design import RunSpec
-    from voxmix.training import EvaluationSet, train
+    from voxmix.objectives.mae import EvaluationSet, train
     from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
     from voxmix.volumes.recipe import Recipe
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from voxmix.training import train  # noqa: F401
+from voxmix.objectives.mae import train  # noqa: F401
 
-loop = sys.modules["voxmix.training.train"]  # the package's name `train` is the function
+loop = sys.modules["voxmix.objectives.mae.train"]  # the package's name `train` is the function
 
 
 class FakeFabric(Fabric):

@@ -11,10 +11,11 @@ import torch
 from voxmix import _io
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
-from voxmix.training import checkpoint, train
+from voxmix.objectives.mae import train
+from voxmix.training import checkpoint
 from voxmix.training.checkpoint import PREVIOUS_STATE_FILE, STATE_FILE, load_state, save_state
 
-loop = import_module("voxmix.training.train")
+loop = import_module("voxmix.objectives.mae.train")
 OFTEN = ComputeSettings(checkpoint_seconds=0.0)
 
 

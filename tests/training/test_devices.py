@@ -10,8 +10,9 @@ import torch
 
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError
+from voxmix.objectives.mae import train
 from voxmix.runs import read_run
-from voxmix.training import checkpoint, train
+from voxmix.training import checkpoint
 from voxmix.training.batches import pieces_of
 from voxmix.training.devices import cluster_environment, launch_fabric
 
@@ -45,7 +46,7 @@ def test_a_state_of_one_process_is_taken_up_by_two_that_share_the_network(
 ):
     from importlib import import_module
 
-    loop = import_module("voxmix.training.train")
+    loop = import_module("voxmix.objectives.mae.train")
     plain = loop.learning_rate
 
     def dying(step, **options):
@@ -96,7 +97,7 @@ def test_a_run_in_half_precision_keeps_the_scale_of_its_gradients(
 ):
     from importlib import import_module
 
-    loop = import_module("voxmix.training.train")
+    loop = import_module("voxmix.objectives.mae.train")
     half = replace(spec, training=replace(spec.training, precision="16-mixed"))
     calm, folder = tmp_path / "calm" / half.run_id, tmp_path / "killed" / half.run_id
     # A scale too large at first: the first steps overflow, are skipped, and the scale halves each time.

@@ -9,8 +9,8 @@ from voxmix.design import RunSpec
 from voxmix.encoders.networks import build_model
 from voxmix.export.encoder import export_encoder
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae.publish import run_card
 from voxmix.training.checkpoint import save_weights
-from voxmix.training.publish import run_card
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "encoders.md"
 

@@ -6,7 +6,7 @@ import torch
 
 from voxmix.design import EvaluationSettings
 from voxmix.errors import InputError
-from voxmix.training.held_out_crops import EvaluationSet
+from voxmix.objectives.mae.held_out_crops import EvaluationSet
 
 
 def test_the_set_is_deterministic_and_survives_its_file(

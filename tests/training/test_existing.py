@@ -12,8 +12,9 @@ import torch
 
 from voxmix.compute import ComputeSettings
 from voxmix.encoders.patches import patchify, unpatchify
+from voxmix.objectives.mae import EvaluationSet, train
+from voxmix.objectives.mae.held_out_losses import measure
 from voxmix.runs import read_run
-from voxmix.training import EvaluationSet, train
 from voxmix.training.crops import CropReader
 from voxmix.training.draws import DrawPlan, draw_parameters
 from voxmix.training.existing_voxels import (
@@ -24,7 +25,6 @@ from voxmix.training.existing_voxels import (
     settled_masks,
     span_of,
 )
-from voxmix.training.held_out_losses import measure
 from voxmix.volumes.grids.geometry import Geometry
 from voxmix.volumes.preparing.cache import INDEX, PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
@@ -275,7 +275,7 @@ def test_two_processes_train_the_padded_run_of_one(
 def test_a_padded_run_that_was_killed_ends_as_one_that_was_not(
     padded_spec, padded, padded_evaluation, padded_run, tmp_path, monkeypatch, same_run
 ):
-    loop = import_module("voxmix.training.train")
+    loop = import_module("voxmix.objectives.mae.train")
     plain, folder = loop.learning_rate, tmp_path / padded_spec.run_id
 
     def dying(step, **options):

@@ -13,8 +13,8 @@ from voxmix.encoders.weight_names import from_timm
 from voxmix.errors import InputError
 from voxmix.export.encoder import export_encoder
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae.publish import run_card
 from voxmix.training.checkpoint import save_weights
-from voxmix.training.publish import run_card
 
 STOCK = ModelSettings(
     crop=32, patch=16, width=24, depth=12, heads=2, decoder_width=12, decoder_depth=1, decoder_heads=2

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from voxmix.compute import ComputeSettings
+from voxmix.objectives.mae import train
 from voxmix.runs import read_run
-from voxmix.training import train
 
 pytestmark = [
     pytest.mark.gpu,

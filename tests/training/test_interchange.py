@@ -15,8 +15,8 @@ from voxmix.encoders.networks import build_model
 from voxmix.encoders.unetr import Unetr, build_unetr
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae import EvaluationSet, train
 from voxmix.runs.cards import read_card
-from voxmix.training import EvaluationSet, train
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.same_preprocessing import check_preprocessing
 from voxmix.volumes.recipe import Recipe

@@ -8,10 +8,10 @@ from voxmix.design import RunSpec
 from voxmix.encoders.networks import build_model
 from voxmix.encoders.patches import patchify, take
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae import train
+from voxmix.objectives.mae.held_out_losses import clustered_standard_error, measure
+from voxmix.objectives.mae.reconstructions import save_reconstructions
 from voxmix.runs import read_run
-from voxmix.training import train
-from voxmix.training.held_out_losses import clustered_standard_error, measure
-from voxmix.training.reconstructions import save_reconstructions
 
 
 def test_losses_equal_those_computed_by_hand(evaluation, model_settings):

@@ -10,15 +10,15 @@ from voxmix.compute import ComputeSettings
 from voxmix.engines.local import Task, train_many, trunk_groups
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae import train
 from voxmix.runs import read_run
-from voxmix.training import train
 from voxmix.training.checkpoint import save_state
 
 
 @pytest.fixture
 def stored(make_cache, evaluation_settings, model_settings, tmp_path):
     """Return a cache and an evaluation set as they lie on disk; MR has one volume."""
-    from voxmix.training import EvaluationSet
+    from voxmix.objectives.mae import EvaluationSet
 
     cache = make_cache({"CT": 3, "MR": 1})
     _io.write_json(cache.root / "index.json", cache.as_dict())

@@ -11,8 +11,9 @@ import pytest
 from voxmix import _optional
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError, MissingDependencyError, VoxmixWarning
+from voxmix.objectives.mae import train
 from voxmix.runs import read_run
-from voxmix.training import trackers, train
+from voxmix.training import trackers
 from voxmix.training.trackers import Trackers, flat_settings
 
 
@@ -49,7 +50,7 @@ def test_no_file_of_a_run_names_the_machine(spec, cache, evaluation, tmp_path, m
 def test_a_resumed_run_has_every_step_once(spec, cache, evaluation, tmp_path, monkeypatch):
     from importlib import import_module
 
-    loop = import_module("voxmix.training.train")
+    loop = import_module("voxmix.objectives.mae.train")
     plain = loop.learning_rate
     monkeypatch.setattr(loop, "_FLUSH_STEPS", 1)
 

@@ -18,13 +18,14 @@ from voxmix.encoders import load_encoder
 from voxmix.encoders.networks import build_model
 from voxmix.errors import InputError, VoxmixError
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae import train
+from voxmix.objectives.mae.held_out_losses import measure
 from voxmix.runs import read_run
-from voxmix.training import batches, checkpoint, train
-from voxmix.training.held_out_losses import measure
+from voxmix.training import batches, checkpoint
 from voxmix.training.step_log import MetricsLog
 from voxmix.volumes.preparing.cache import PreparedCache
 
-loop = import_module("voxmix.training.train")  # the package's name train is the function
+loop = import_module("voxmix.objectives.mae.train")  # the package's name train is the function
 OFTEN = ComputeSettings(checkpoint_seconds=0.0)
 BUDGET = 100
 

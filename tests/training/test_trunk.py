@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae import train
 from voxmix.runs import read_run
-from voxmix.training import checkpoint, session, train
+from voxmix.training import checkpoint, session
 from voxmix.training.draws import plan_draws, plan_trunk, trunk_order
 from voxmix.training.optimizer import learning_rate
 
-loop = import_module("voxmix.training.train")  # the package's name train is the function
+loop = import_module("voxmix.objectives.mae.train")  # the package's name train is the function
 DOMAINS = ("CT", "MR", "PET")
 
 

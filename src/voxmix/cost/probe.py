@@ -12,10 +12,10 @@ from voxmix._memory import installed_bytes, process_peak_bytes
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.encoders.networks import flops_per_draw
+from voxmix.objectives.mae.train import make_step
 from voxmix.training.devices import launch_fabric
 from voxmix.training.run_checks import naming_failed_compiler, naming_lost_memory
 from voxmix.training.session import Session
-from voxmix.training.train import make_step
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
 
@@ -56,7 +56,7 @@ class Probe:
 def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: float) -> Probe:
     """Make steps of a run for about so many seconds, at least two, and say what they took.
 
-    The loop is that of :func:`voxmix.training.train.train`, with its device, precision, micro-batches and
+    The loop is that of :func:`voxmix.objectives.mae.train.train`, with its device, precision, micro-batches and
     compiler, on random volumes a little larger than a crop; nothing is kept. Volumes are read from memory by then, so
     a slow disk comes on top.
 

@@ -20,8 +20,8 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
-from voxmix.training.held_out_crops import EvaluationSet
-from voxmix.training.train import train
+from voxmix.objectives.mae.held_out_crops import EvaluationSet
+from voxmix.objectives.mae.train import train
 from voxmix.volumes.preparing.cache import PreparedCache
 
 _POLL_SECONDS = 0.2

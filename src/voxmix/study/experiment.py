@@ -20,7 +20,7 @@ from voxmix.study import DataSettings, PhantomSettings, Study, presets
 
 if TYPE_CHECKING:
     from voxmix.engines.local import FailedRun
-    from voxmix.training import EvaluationSet
+    from voxmix.objectives.mae import EvaluationSet
     from voxmix.volumes import Manifest, Preparation, PreparedCache, Recipe
     from voxmix.volumes.auditing.fields import Fields, Proposal
     from voxmix.volumes.preparing.cache_upkeep import Space
@@ -275,7 +275,7 @@ def check_fitness(study: Study) -> None:
 def evaluation_set(study: Study, cache: PreparedCache) -> EvaluationSet:
     """Return the study's fixed crops and masks; made and stored once for these volumes and settings."""
     require("torch", extra="train")
-    from voxmix.training import EvaluationSet
+    from voxmix.objectives.mae import EvaluationSet
 
     config = study.config
     made = EvaluationSet.build(cache, model=config.model, evaluation=config.evaluation)

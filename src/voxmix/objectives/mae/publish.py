@@ -8,12 +8,12 @@ from voxmix import __version__
 from voxmix._io import write_json
 from voxmix.design import RunSpec
 from voxmix.encoders.networks import Autoencoder, flops_per_draw, parameter_count
+from voxmix.objectives.mae.held_out_crops import EvaluationSet
+from voxmix.objectives.mae.held_out_losses import measure
+from voxmix.objectives.mae.reconstructions import save_reconstructions
 from voxmix.runs.files import PRETRAINING_FORMAT, PRETRAINING_KIND, RESULT_FILE
 from voxmix.runs.provenance import provenance
 from voxmix.training.checkpoint import save_weights
-from voxmix.training.held_out_crops import EvaluationSet
-from voxmix.training.held_out_losses import measure
-from voxmix.training.reconstructions import save_reconstructions
 from voxmix.training.session import Session
 from voxmix.training.trunk import how_computed
 from voxmix.volumes.preparing.cache import PreparedCache

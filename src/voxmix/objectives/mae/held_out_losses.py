@@ -10,8 +10,8 @@ from torch import Tensor
 
 from voxmix.encoders.networks import Autoencoder
 from voxmix.encoders.patches import patchify, take
+from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.training.existing_voxels import mean_square_of_existing
-from voxmix.training.held_out_crops import EvaluationSet
 
 _CHUNK_VOXELS = 1 << 21  # voxels evaluated at once: 64 crops of 32^3
 

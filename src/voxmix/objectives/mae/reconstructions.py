@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw
 from voxmix._io import atomic_path
 from voxmix.encoders.networks import Autoencoder
 from voxmix.encoders.patches import patchify, unpatchify
+from voxmix.objectives.mae.held_out_crops import EvaluationSet
+from voxmix.objectives.mae.held_out_losses import own_adapters, reconstruct
 from voxmix.runs.files import SLICES_FILE, picture_file
 from voxmix.training.existing_voxels import existing_voxels
-from voxmix.training.held_out_crops import EvaluationSet
-from voxmix.training.held_out_losses import own_adapters, reconstruct
 
 _SHOWN = ("original", "masked", "reconstructed")
 _TILE = 256  # pixels, about

@@ -15,16 +15,16 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.encoders.networks import budget_in_draws
+from voxmix.objectives.mae.held_out_crops import EvaluationSet
+from voxmix.objectives.mae.publish import publish
+from voxmix.objectives.mae.run_checks import check_belongs
 from voxmix.runs.files import RESULT_FILE, SPEC_FILE
 from voxmix.training.batches import Piece, pieces_of, plan_run
 from voxmix.training.checkpoint import drop_states
 from voxmix.training.devices import launch_fabric
-from voxmix.training.held_out_crops import EvaluationSet
 from voxmix.training.interrupt import interrupts_deferred
 from voxmix.training.optimizer import FlatAdamW, learning_rate
-from voxmix.training.publish import publish
 from voxmix.training.run_checks import (
-    check_belongs,
     naming_failed_compiler,
     naming_lost_memory,
 )
