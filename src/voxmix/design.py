@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from voxmix._io import digest
 from voxmix.errors import InputError
+from voxmix.grid import Grid
 from voxmix.mixture import Mixture, check_domains
 
 RUN_FORMAT = 1
@@ -85,13 +86,18 @@ class ModelSettings:
             "decoder_heads",
         ):
             _at_least(self, name, 1)
-        _whole_multiple(self, "crop", "patch")
+        _ = self.grid  # checks that patches fill a crop
         _whole_multiple(self, "width", "heads")
         _whole_multiple(self, "decoder_width", "decoder_heads")
         if not 0 < self.mask_ratio < 1:
             raise InputError(
                 f"mask_ratio must lie between 0 and 1, got {self.mask_ratio}; the paper hides 0.75"
             )
+
+    @property
+    def grid(self) -> Grid:
+        """The crop and its patches."""
+        return Grid.of(self.crop, self.patch)
 
     @property
     def without_effect(self) -> tuple[str, ...]:
