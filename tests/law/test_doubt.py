@@ -7,8 +7,8 @@ import pytest
 
 from voxmix import fit
 from voxmix.law.doubt import WIDE, disagreement_sentence, disagreements, doubts_of
-from voxmix.law.fitted import ParameterStatus
 from voxmix.law.simulate import random_law, simulate
+from voxmix.law.status import ParameterStatus
 
 
 def noisy(noise=0.3, seed=1):

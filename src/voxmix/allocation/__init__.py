@@ -1,7 +1,7 @@
 """From a fitted law to a mixture, with a proof of how good it is."""
 
 from voxmix.allocation.optimize import OBJECTIVES, allocate
-from voxmix.allocation.path import Path, path
+from voxmix.allocation.path import AllocationPath, path
 from voxmix.allocation.plan import Plan, plan
 from voxmix.allocation.result import Allocation, Baseline
 from voxmix.allocation.strategies import strategies, strategy_name
@@ -11,8 +11,8 @@ from voxmix.allocation.suggest import Suggestion, suggest
 __all__ = [
     "OBJECTIVES",
     "Allocation",
+    "AllocationPath",
     "Baseline",
-    "Path",
     "Plan",
     "Structure",
     "Suggestion",

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import linalg
 
 from voxmix.law.forms import Landscape
 
@@ -123,8 +122,8 @@ def _central_path(
         dx = _newton_step(at.hessian(cost), z_low / room_low + z_high / room_high, right, free)
         d_low = np.where(free, target / room_low - z_low - z_low / room_low * dx, 0.0)
         d_high = np.where(free, target / room_high - z_high + z_high / room_high * dx, 0.0)
-        primal = np.where(done, 0.0, np.minimum(_stride(dx, room_low), _stride(-dx, room_high)))
-        dual = np.where(done, 0.0, np.minimum(_stride(d_low, z_low), _stride(d_high, z_high)))
+        primal = np.where(done, 0.0, np.minimum(stride(dx, room_low), stride(-dx, room_high)))
+        dual = np.where(done, 0.0, np.minimum(stride(d_low, z_low), stride(d_high, z_high)))
         x = x + primal * dx
         room_low, room_high = (
             np.where(free, room_low + primal * dx, 1.0),
@@ -144,6 +143,8 @@ def _newton_step(
     hessian[:, index, index] += np.where(free, diagonal, 1.0)
     sides = np.stack([right, free.astype(np.float64)], axis=-1)
     if len(right) == 1 and len(index) > 64:
+        from scipy import linalg
+
         factor = linalg.cho_factor(hessian[0], overwrite_a=True, check_finite=False)
         solved = linalg.cho_solve(factor, sides[0], check_finite=False)[None]
     else:
@@ -152,7 +153,7 @@ def _newton_step(
     return np.asarray(solved[..., 0] - (solved[..., 0].sum(axis=1) / below)[:, None] * solved[..., 1])
 
 
-def _stride(move: np.ndarray, room: np.ndarray) -> np.ndarray:
+def stride(move: np.ndarray, room: np.ndarray) -> np.ndarray:
     """Longest step, at most 1, that keeps ``room + step * move`` above 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = np.where(move < 0, -room / move, np.inf).min(axis=1, keepdims=True, initial=np.inf)

@@ -269,6 +269,3 @@ def _notes(
             f"not proven optimal: up to {100 * gap / abs(value):.2g}% of the objective may be gained"
         )
     return tuple(notes)
-
-
-__all__ = ["OBJECTIVES", "allocate"]

@@ -1,11 +1,11 @@
 """path(): how the best mixture and its loss move with the budget and with min_weight."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from voxmix.allocation.interior import solve
 from voxmix.allocation.optimize import importance_of
@@ -18,7 +18,7 @@ _SHARP = 1e-13  # near a kink a weight leaves its bound as the square root of th
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Path:
+class AllocationPath:
     """Allocations along one axis.
 
     ``axis`` is "budget" or "min_weight"; ``kinks`` are its values at which a domain reaches
@@ -56,7 +56,7 @@ def path(
     budget: float | None = None,
     min_weight: float = 0.05,
     target_weights: Mapping[str, float] | None = None,
-) -> Path:
+) -> AllocationPath:
     """Return the allocations over ``budgets`` (at one min_weight), or over ``min_weights`` (at one budget).
 
     Without either, 41 budgets from the smallest fitted one to a hundred times the largest. The curve over
@@ -90,12 +90,12 @@ def path(
         found = solve(landscape, importance, lower=lower, upper=np.ones(count), tolerance=_SHARP)
         return found.weights[0], landscape.loss(found.weights)[0], found.objective[0], found.gap[0]
 
-    def resting(value: float) -> np.ndarray:
+    def resting(value: float) -> Bool[np.ndarray, " source"]:
         least = value if min_weights is not None else min_weight
-        return at(value)[0] <= least + _AT_BOUND
+        return np.asarray(at(value)[0] <= least + _AT_BOUND)
 
     points = [at(float(v)) for v in values]
-    return Path(
+    return AllocationPath(
         domains=law.domains,
         targets=law.targets,
         axis="min_weight" if min_weights is not None else "budget",
@@ -109,9 +109,10 @@ def path(
 
 
 def _kinks(
-    values: Float[np.ndarray, " point"], resting: object, domains: tuple[str, ...]
+    values: Float[np.ndarray, " point"],
+    resting: Callable[[float], Bool[np.ndarray, " source"]],
+    domains: tuple[str, ...],
 ) -> tuple[tuple[float, str], ...]:
-    assert callable(resting)
     found = []
     states = [resting(float(v)) for v in values]
     inner = len(values) - 1

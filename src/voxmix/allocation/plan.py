@@ -1,6 +1,6 @@
 """plan(): the smallest budget, and its mixture, that reaches given losses."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,9 +122,8 @@ def plan(
     )
 
 
-def _least(ratio: object) -> float | None:
+def _least(ratio: Callable[[float], float]) -> float | None:
     """Return the least budget with ``ratio(budget) <= 1``; None when none up to 1e15 has."""
-    assert callable(ratio)
     low, high = 0.0, np.log(_LARGEST)
     if ratio(_LARGEST) > 1:
         return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from voxmix.allocation.interior import _stride, best_vertex
+from voxmix.allocation.interior import best_vertex, stride
 from voxmix.law.forms import Landscape
 
 _STEPS = 150
@@ -130,8 +130,8 @@ def _solve_program(landscape: Landscape, program: Program, tolerance: float) -> 
         dz = (target - s * z - z * ds) / s
         d_low = np.where(free, target / low - z_low - z_low / low * dx, 0.0)
         d_high = np.where(free, target / high - z_high + z_high / high * dx, 0.0)
-        primal = np.minimum(np.minimum(_stride(dx, low), _stride(-dx, high)), _stride(ds, s))
-        dual_step = np.minimum(np.minimum(_stride(d_low, z_low), _stride(d_high, z_high)), _stride(dz, z))
+        primal = np.minimum(np.minimum(stride(dx, low), stride(-dx, high)), stride(ds, s))
+        dual_step = np.minimum(np.minimum(stride(d_low, z_low), stride(d_high, z_high)), stride(dz, z))
         primal, dual_step = np.where(done, 0.0, primal), np.where(done, 0.0, dual_step)
         x, t, s = x + primal * dx, t + primal[:, 0] * dt, s + primal * ds
         low, high = np.where(free, low + primal * dx, 1.0), np.where(free, high - primal * dx, 1.0)

@@ -9,7 +9,7 @@ from voxmix.cli.arguments import JsonOption, LawArgument, LawName, PairOption, l
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
-    from voxmix.allocation import Path
+    from voxmix.allocation import AllocationPath
 
 _SHOWN_POINTS = 12
 
@@ -111,7 +111,7 @@ def path(
         emit(f"- {name} {how} the least share at {found.axis} {_axis_text(at)}")
 
 
-def _leaves(found: "Path", at: float, name: str) -> bool:
+def _leaves(found: "AllocationPath", at: float, name: str) -> bool:
     """Return whether a domain's weight is above min_weight after a kink, rather than before it."""
     k = min(max(int(found.values.searchsorted(at, side="right")), 1), len(found.values) - 1)
     before, after = found.weights[k - 1 : k + 1, found.domains.index(name)].tolist()

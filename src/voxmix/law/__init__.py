@@ -2,10 +2,12 @@
 
 from voxmix.law.compare import Candidate, Comparison, compare
 from voxmix.law.fit import fit
-from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
+from voxmix.law.fitted import FittedLaw
 from voxmix.law.forms import LAWS, LawParameters
 from voxmix.law.holdout import Holdout
 from voxmix.law.profile import Profile, profile
+from voxmix.law.quality import FitQuality
+from voxmix.law.status import ParameterStatus
 
 __all__ = [
     "LAWS",

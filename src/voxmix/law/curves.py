@@ -5,6 +5,8 @@ only beta is searched: over a grid, then by golden section inside the best brack
 global optimum certain up to its spacing, where starts from several points only hope for it.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 
@@ -51,24 +53,22 @@ def project(
 
 
 def golden(
-    function: object,
+    function: Callable[[Float[np.ndarray, " series"]], Float[np.ndarray, " series"]],
     low: Float[np.ndarray, " series"],
     high: Float[np.ndarray, " series"],
     steps: int = _REFINE,
 ) -> Float[np.ndarray, " series"]:
     """Return the minimizers of ``function(points) -> values`` inside brackets, each series by itself."""
-    call = function
-    assert callable(call)
     left, right = low.copy(), high.copy()
     inner_left = right - _GOLDEN * (right - left)
     inner_right = left + _GOLDEN * (right - left)
-    f_left, f_right = call(inner_left), call(inner_right)
+    f_left, f_right = function(inner_left), function(inner_right)
     for _ in range(steps):
         lower = f_left <= f_right
         right = np.where(lower, inner_right, right)
         left = np.where(lower, left, inner_left)
         fresh = np.where(lower, right - _GOLDEN * (right - left), left + _GOLDEN * (right - left))
-        value = call(fresh)
+        value = function(fresh)
         inner_left, inner_right = np.where(lower, fresh, inner_right), np.where(lower, inner_left, fresh)
         f_left, f_right = np.where(lower, value, f_right), np.where(lower, f_left, value)
     return np.where(f_left <= f_right, inner_left, inner_right)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from voxmix.law import forms
-from voxmix.law.fitted import FittedLaw, ParameterStatus
+from voxmix.law.fitted import FittedLaw
+from voxmix.law.profile import MOST_PROFILED, has_profile, profile
+from voxmix.law.status import ParameterStatus
 
 WIDE = 10.0  # a number whose interval spans more than this factor is not told by the runs
 _NAMED = 2  # messages of one kind that are shown whole
@@ -41,6 +43,37 @@ def with_widths(law: FittedLaw, level: float = 0.9) -> FittedLaw:
         return replace(item, state="not identified", message=message)
 
     return replace(law, status=tuple(judged(item) for item in law.status))
+
+
+def with_profiles(law: FittedLaw) -> FittedLaw:
+    """Return the law with "not identified" on exponents and transfers that its pure runs do not constrain.
+
+    Two-stage fits only: a joint fit also has runs of mixtures for the same numbers.
+    """
+    if law.method != "two-stage" or law.law == forms.SHARED or len(law.domains) > MOST_PROFILED:
+        return law
+    return replace(law, status=tuple(_judged(law, item) for item in law.status))
+
+
+def _judged(law: FittedLaw, item: ParameterStatus) -> ParameterStatus:
+    if item.state != "ok" or item.parameter not in ("exponent", "transfer") or item.target is None:
+        return item
+    if not has_profile(law, law.targets.index(item.target)):
+        return item
+    found = profile(law, item.parameter, target=item.target, source=item.source)
+    if found.bounded:
+        return item
+    trained, what = (item.target, f"exponent of {item.target}")
+    if item.source is not None:
+        trained, what = item.source, f"transfer from {item.source} to {item.target}"
+    return replace(
+        item,
+        state="not identified",
+        message=(
+            f"the pure runs leave the {what} between {found.low:.2g} and {found.high:.2g}; add a budget above "
+            f"{law.budget_range[1]:,.0f} draws of {trained}"
+        ),
+    )
 
 
 def doubts_of(problems: Sequence[ParameterStatus]) -> tuple[str, ...]:

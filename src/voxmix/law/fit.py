@@ -5,24 +5,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law import forms
 from voxmix.law.cells import Cells, gather
 from voxmix.law.compare import compare
-from voxmix.law.doubt import with_widths
-from voxmix.law.fitted import FitQuality, FittedLaw, ParameterStatus
-from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS, LawParameters
+from voxmix.law.doubt import with_profiles, with_widths
+from voxmix.law.fitted import FittedLaw
+from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS
 from voxmix.law.holdout import compare_cells
 from voxmix.law.joint import solve
 from voxmix.law.noise import judge_noise
 from voxmix.law.oddities import oddities
 from voxmix.law.outliers import find_outliers, outlier_sentence
-from voxmix.law.profile import with_profiles
+from voxmix.law.quality import quality_of
 from voxmix.law.repetition import saturated
-from voxmix.law.status import statuses
+from voxmix.law.status import ParameterStatus, statuses
 from voxmix.law.twostage import FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable
@@ -197,31 +197,3 @@ def _fittable(
         for name in lost
     )
     return own, dropped
-
-
-def quality_of(cells: Cells, law: LawParameters) -> FitQuality:
-    """Return R2 and residuals of a law on the cells it was fitted to."""
-    predicted = forms.predict(law, cells.weights, cells.budget)[0]
-    measured = ~np.isnan(cells.loss)
-    predicted = np.where(measured & np.isfinite(predicted), predicted, np.nan)
-    pair = np.full((len(cells.domains), len(cells.targets)), np.nan)
-    for j in range(len(cells.targets)):
-        for i in range(len(cells.domains)):
-            rows = cells.pure(i, j)
-            pair[i, j] = r_squared(cells.loss[rows, j], predicted[rows, j])
-    return FitQuality(
-        r2_target=pair[cells.own, np.arange(len(cells.targets))],
-        r2_pair=pair,
-        weights=cells.weights,
-        budget=cells.budget,
-        observed=np.where(measured, cells.loss, np.nan),
-        predicted=predicted,
-    )
-
-
-def r_squared(observed: Float[np.ndarray, " n"], predicted: Float[np.ndarray, " n"]) -> float:
-    """Return 1 - SSE / SST; NaN with fewer than two values, values that are all equal, or a prediction missing."""
-    if len(observed) < 2 or np.isnan(predicted).any():
-        return float("nan")
-    spread = np.sum((observed - observed.mean()) ** 2)
-    return float(1 - np.sum((observed - predicted) ** 2) / spread) if spread > 0 else float("nan")

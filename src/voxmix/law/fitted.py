@@ -2,85 +2,28 @@
 
 import warnings
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from voxmix import _io
+from voxmix import __version__, _io
 from voxmix.errors import InputError, VoxmixWarning
-from voxmix.law import forms
+from voxmix.law import forms, law_json
 from voxmix.law.forms import LawParameters
 from voxmix.law.holdout import Holdout
+from voxmix.law.numbers import numbers, plain
 from voxmix.law.outliers import Outlier
+from voxmix.law.profile import own_curve_intervals
+from voxmix.law.quality import FitQuality
+from voxmix.law.status import ParameterStatus
+from voxmix.law.uncertainty import percentiles
 from voxmix.mixture import Mixture
 
 FORMAT = 1
 FAR = 10.0  # times outside the fitted budgets from which a number is a guess
-State = Literal["ok", "at bound", "not identified", "not converged"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ParameterStatus:
-    """Health of one fitted number: a state, and a sentence with what would help.
-
-    ``target`` is None for a number that all targets share; ``source`` is given for transfers only.
-    """
-
-    parameter: str
-    target: str | None
-    source: str | None = None
-    state: State = "ok"
-    message: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the status as JSON-like data."""
-        return {
-            "parameter": self.parameter,
-            "source": self.source,
-            "target": self.target,
-            "state": self.state,
-            "message": self.message,
-        }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class FitQuality:
-    """How well the law fits what it was fitted to.
-
-    Attributes:
-        r2_target: share of the variance of each target's own pure-run means explained; NaN below 2 budgets.
-        r2_pair: the same per (source, target) for its pure runs.
-        weights, budget: the cells, one per mixture and budget.
-        observed, predicted: mean losses (cell, target); NaN where not measured.
-    """
-
-    r2_target: Float[np.ndarray, " target"]
-    r2_pair: Float[np.ndarray, "source target"]
-    weights: Float[np.ndarray, "cell source"]
-    budget: Float[np.ndarray, " cell"]
-    observed: Float[np.ndarray, "cell target"]
-    predicted: Float[np.ndarray, "cell target"]
-
-    def pure_rows(self, source: int, target: int) -> Int[np.ndarray, " cell"]:
-        """Return the cells of pure runs of a source that were measured on a target, by budget."""
-        pure = ((self.weights > 0).sum(axis=1) == 1) & (self.weights[:, source] > 0)
-        rows = np.flatnonzero(pure & ~np.isnan(self.observed[:, target]))
-        return rows[np.argsort(self.budget[rows], kind="stable")]
-
-    @property
-    def residuals(self) -> Float[np.ndarray, "cell target"]:
-        """Observed minus predicted."""
-        return self.observed - self.predicted
-
-    @property
-    def relative_error(self) -> Float[np.ndarray, " target"]:
-        """Mean of |observed - predicted| / observed per target."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.abs(self.residuals) / self.observed
-        known = np.isfinite(error)
-        return np.where(known, error, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -205,11 +148,6 @@ class FittedLaw:
         """Return ``tau_ij lambda_i N``: what each source gives each target, in draws of the target."""
         return forms.contributions(self.parameters, self.weights_of(mixture), float(budget))
 
-    def gradient(self, mixture: Mixture, budget: float) -> Float[np.ndarray, "source target"]:
-        """Return ``dL_j / dlambda_i``; every weight must be above 0 when rho is below 1."""
-        landscape = forms.Landscape(self.parameters, budget)
-        return landscape.curvature(self.weights_of(mixture)[None]).slope[0]
-
     def problems(self) -> tuple[ParameterStatus, ...]:
         """Return the statuses that are not ok."""
         return tuple(item for item in self.status if item.state != "ok")
@@ -221,9 +159,6 @@ class FittedLaw:
         numbers, draws run along a valley of the misfit and their percentiles cover 97% for 90%, so these are
         intervals of the profile likelihood (:func:`voxmix.law.profile`; docs/concepts/law.md has the coverage).
         """
-        from voxmix.law.profile import own_curve_intervals
-        from voxmix.law.uncertainty import percentiles
-
         if not 0 < level < 1:
             raise InputError(f"level must lie between 0 and 1, got {level}; 0.9 is usual")
         if self.bootstrap is None:
@@ -240,8 +175,6 @@ class FittedLaw:
         """Return percentile intervals of the predicted losses; None without bootstrap draws."""
         if self.bootstrap is None:
             return None
-        from voxmix.law.uncertainty import percentiles
-
         weights = self.weights_of(mixture)[None]
         losses = forms.predict(self.bootstrap, weights, np.array([float(budget)]))[:, 0]
         return percentiles(losses, level)
@@ -254,8 +187,6 @@ class FittedLaw:
         )
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         head = "<th>target</th><th>E</th><th>A</th><th>beta</th><th>rho</th><th>R2</th>"
         head += "".join(f"<th>from {escape(name)}</th>" for name in self.domains)
         rows = ""
@@ -274,16 +205,52 @@ class FittedLaw:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the law as JSON-like data; :meth:`from_dict` is its inverse."""
-        from voxmix.law.law_json import law_to_dict
-
-        return law_to_dict(self)
+        names, intervals = (self.domains, self.targets), self.intervals()
+        return {
+            "kind": "law",
+            "format": FORMAT,
+            "code": __version__,
+            "domains": list(self.domains),
+            "targets": list(self.targets),
+            "law": self.law,
+            "method": self.method,
+            "loss": self.loss,
+            **law_json.parameters_to_dict(self.parameters, *names),
+            "volumes": {name: plain(count) for name, count in self.volumes.items()},
+            "intervals": None if intervals is None else law_json.intervals_to_dict(intervals, *names),
+            "status": [item.to_dict() for item in self.status],
+            "fit": law_json.quality_to_dict(self.quality, *names),
+            "noise": dict(zip(self.targets, plain(self.noise), strict=True)),
+            "max_exponent": self.max_exponent,
+            "profile": law_json.profiles_to_dict(self, transfers=self.law != forms.NAIVE),
+            "budget_range": [float(b) for b in self.budget_range],
+            "table_digest": self.table_digest,
+            "notes": list(self.notes),
+            "outliers": [item.to_dict() for item in self.outliers],
+            "outliers_kept": self.outliers_kept,
+            "holdout": None if self.holdout is None else self.holdout.to_dict(),
+            "comparison": self.comparison,
+            "bootstrap": None if self.bootstrap is None else law_json.draws_to_dict(self.bootstrap),
+        }
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "FittedLaw":
-        """Return the law written by :meth:`to_dict`."""
-        from voxmix.law.law_json import law_from_dict
+        """Return the law written by :meth:`to_dict`.
 
-        return law_from_dict(value)
+        Raises:
+            InputError: another format version, or a key is missing.
+        """
+        if value.get("kind") != "law" or value.get("format") != FORMAT:
+            raise InputError(
+                f"expected a law of format {FORMAT}, got kind {value.get('kind')!r} format "
+                f"{value.get('format')!r}; fit it again with this version of voxmix"
+            )
+        try:
+            return cls(**_read(value))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"the law is damaged ({type(error).__name__}: {error}); fit it again") from None
 
     def save(self, path: str | Path) -> None:
         """Write the law as JSON (kind "law")."""
@@ -299,3 +266,33 @@ class FittedLaw:
         value = _io.read_versioned(Path(path), kind="law", version=FORMAT)
         with _io.naming_damage(Path(path), remedy="fit it again"):
             return cls.from_dict(value)
+
+
+def _read(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a law from its JSON-like form."""
+    domains, targets = tuple(value["domains"]), tuple(value["targets"])
+    parameters = law_json.parameters_from_dict(value, domains, targets)
+    saved, holdout = value["bootstrap"], value["holdout"]
+    low, high = value["budget_range"]
+    return {
+        "domains": domains,
+        "targets": targets,
+        "law": value["law"],
+        "method": value["method"],
+        "loss": value["loss"],
+        "parameters": parameters,
+        "budget_range": (low, high),
+        "quality": law_json.quality_from_dict(value["fit"], domains, targets),
+        "noise": numbers([value["noise"][t] for t in targets]),
+        "max_exponent": float(value["max_exponent"]),
+        "status": tuple(ParameterStatus(**item) for item in value["status"]),
+        "bootstrap": None if saved is None else law_json.draws_from_dict(saved, parameters),
+        "table_digest": value["table_digest"],
+        "volumes": dict(value["volumes"]),
+        "notes": tuple(value["notes"]),
+        "holdout": None if holdout is None else Holdout.from_dict(holdout),
+        "comparison": value["comparison"],
+        # Laws of voxmix 0.1 before 2026-11-28 know no outliers.
+        "outliers": tuple(Outlier(**item) for item in value.get("outliers", ())),
+        "outliers_kept": bool(value.get("outliers_kept", False)),
+    }

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from voxmix.law import forms
 from voxmix.law.cells import Cells
 from voxmix.law.forms import LawParameters
+from voxmix.law.numbers import plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -46,8 +47,6 @@ class Holdout:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-like data."""
-        from voxmix.law.law_json import plain
-
         return {
             "targets": list(self.targets),
             "cells": {

@@ -7,16 +7,16 @@ the curve is linear in E and A, so each profile is a search in one dimension.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import chdtri
 
 from voxmix.errors import InputError
 from voxmix.law.curves import exponent_grid, golden, project
-from voxmix.law.fitted import FittedLaw, ParameterStatus
-from voxmix.law.forms import SHARED
+from voxmix.law.forms import LawParameters, worth
+from voxmix.law.quality import FitQuality
 
 MOST_PROFILED = 30  # domains: 870 pairs take a few seconds; ask profile() for one of more
 _VALUES = 81
@@ -26,6 +26,36 @@ _ZOOMS = 6
 _GOLDEN_STEPS = 24
 _CURVE = ("irreducible_loss", "amplitude", "exponent")
 _LEAST_BUDGETS = 3
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """What a profile reads of a fitted law: its names, the runs it was fitted to, and how noisy they are."""
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the sources."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets."""
+
+    @property
+    def parameters(self) -> LawParameters:
+        """The fitted numbers."""
+
+    @property
+    def quality(self) -> FitQuality:
+        """The cells and how they are fitted."""
+
+    @property
+    def noise(self) -> Float[np.ndarray, " target"]:
+        """Standard deviation of a cell's mean loss over the loss, per target."""
+
+    @property
+    def max_exponent(self) -> float:
+        """Upper bound of the exponents."""
+
 
 Misfit = Callable[[Float[np.ndarray, " value"]], Float[np.ndarray, " value"]]
 
@@ -57,7 +87,7 @@ class Profile:
 
 
 def profile(
-    law: FittedLaw, parameter: str, *, target: str, source: str | None = None, level: float = 0.9
+    law: Profiled, parameter: str, *, target: str, source: str | None = None, level: float = 0.9
 ) -> Profile:
     """Return the profile likelihood of a number of a law's curve, or of a transfer.
 
@@ -83,6 +113,8 @@ def profile(
         raise InputError(
             f"no profile of {parameter!r}; give one of {list(_CURVE)}, or transfer with another source"
         )
+    from scipy.special import chdtri
+
     limit = float(chdtri(1, 1 - level))
     zoomed, fall = _zoomed(misfit, values, limit)
     low, high = _ends(zoomed, fall, limit)
@@ -101,7 +133,7 @@ def profile(
 
 
 def own_curve_intervals(
-    law: FittedLaw, fallback: dict[str, Float[np.ndarray, "target 2"]], level: float
+    law: Profiled, fallback: dict[str, Float[np.ndarray, "target 2"]], level: float
 ) -> dict[str, Float[np.ndarray, "target 2"]]:
     """Return profile intervals of E, A and beta per target; ``fallback`` where a target has too few budgets.
 
@@ -112,44 +144,13 @@ def own_curve_intervals(
         rows = fallback[name].copy()
         for j, target in enumerate(law.targets):
             if has_profile(law, j):
-                one, value = profile(law, name, target=target, level=level), getattr(law, name)[j]
+                one, value = profile(law, name, target=target, level=level), getattr(law.parameters, name)[j]
                 rows[j] = min(one.low, value), max(one.high, value)
         found[name] = rows
     return found
 
 
-def with_profiles(law: FittedLaw) -> FittedLaw:
-    """Return the law with "not identified" on exponents and transfers that its pure runs do not constrain.
-
-    Two-stage fits only: a joint fit also has runs of mixtures for the same numbers.
-    """
-    if law.method != "two-stage" or law.law == SHARED or len(law.domains) > MOST_PROFILED:
-        return law
-    return replace(law, status=tuple(_judged(law, item) for item in law.status))
-
-
-def _judged(law: FittedLaw, item: ParameterStatus) -> ParameterStatus:
-    if item.state != "ok" or item.parameter not in ("exponent", "transfer") or item.target is None:
-        return item
-    if not has_profile(law, law.targets.index(item.target)):
-        return item
-    found = profile(law, item.parameter, target=item.target, source=item.source)
-    if found.bounded:
-        return item
-    trained, what = (item.target, f"exponent of {item.target}")
-    if item.source is not None:
-        trained, what = item.source, f"transfer from {item.source} to {item.target}"
-    return replace(
-        item,
-        state="not identified",
-        message=(
-            f"the pure runs leave the {what} between {found.low:.2g} and {found.high:.2g}; add a budget above "
-            f"{law.budget_range[1]:,.0f} draws of {trained}"
-        ),
-    )
-
-
-def has_profile(law: FittedLaw, target: int) -> bool:
+def has_profile(law: Profiled, target: int) -> bool:
     """Return whether a target has the runs that a profile needs."""
     rows = law.quality.pure_rows(law.domains.index(law.targets[target]), target)
     budgets = len(np.unique(law.quality.budget[rows]))
@@ -157,9 +158,7 @@ def has_profile(law: FittedLaw, target: int) -> bool:
     return bool(budgets >= _LEAST_BUDGETS and positive and law.noise[target] > 0)
 
 
-def _runs(law: FittedLaw, source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from voxmix.law.forms import worth
-
+def _runs(law: Profiled, source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows = law.quality.pure_rows(source, target)
     rows = rows[law.quality.observed[rows, target] > 0]
     draws = law.quality.weights[rows] * law.quality.budget[rows, None]
@@ -168,7 +167,7 @@ def _runs(law: FittedLaw, source: int, target: int) -> tuple[np.ndarray, np.ndar
     return reach, loss, 1 / (max(float(law.noise[target]), 1e-6) * loss) ** 2
 
 
-def _own_runs(law: FittedLaw, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _own_runs(law: Profiled, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     own = law.domains.index(law.targets[target])
     x, loss, weight = _runs(law, own, target)
     if len(np.unique(x)) < _LEAST_BUDGETS:
@@ -179,7 +178,7 @@ def _own_runs(law: FittedLaw, target: int) -> tuple[np.ndarray, np.ndarray, np.n
     return x, loss, weight
 
 
-def _of_transfer(law: FittedLaw, source: int, target: int) -> tuple[Misfit, Float[np.ndarray, " value"]]:
+def _of_transfer(law: Profiled, source: int, target: int) -> tuple[Misfit, Float[np.ndarray, " value"]]:
     """Return the misfit of own and pair runs as a function of the transfer, and the transfers to try."""
     own, pair = _own_runs(law, target), _runs(law, source, target)
     if not len(pair[0]):
@@ -204,7 +203,7 @@ def _of_transfer(law: FittedLaw, source: int, target: int) -> tuple[Misfit, Floa
     return misfit, _TRANSFERS
 
 
-def _of_curve(law: FittedLaw, parameter: str, target: int) -> tuple[Misfit, Float[np.ndarray, " value"]]:
+def _of_curve(law: Profiled, parameter: str, target: int) -> tuple[Misfit, Float[np.ndarray, " value"]]:
     """Return the misfit of a target's own runs as a function of one number of its curve, and values to try."""
     draws, loss, weight = _own_runs(law, target)
     center = np.exp(np.mean(np.log(draws)))

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from voxmix.errors import InputError
 from voxmix.law import forms
 from voxmix.law.cells import Cells
-from voxmix.law.fitted import ParameterStatus, State
 from voxmix.law.joint import solve
+from voxmix.law.status import ParameterStatus, State
 from voxmix.law.twostage import FitOptions
 
 LEAST, MOST = 0.5, 2000.0

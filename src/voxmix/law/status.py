@@ -1,17 +1,42 @@
 """Status of every parameter: what the runs can tell about it, and which run would tell more."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from voxmix.law import forms
 from voxmix.law.bounded_least_squares import MIN_RHO
 from voxmix.law.cells import Cells
-from voxmix.law.fitted import ParameterStatus, State
 from voxmix.law.forms import LawParameters
 from voxmix.law.twostage import FitOptions
 
 _EDGE = 1e-6  # relative nearness that counts as at a bound
+State = Literal["ok", "at bound", "not identified", "not converged"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParameterStatus:
+    """Health of one fitted number: a state, and a sentence with what would help.
+
+    ``target`` is None for a number that all targets share; ``source`` is given for transfers only.
+    """
+
+    parameter: str
+    target: str | None
+    source: str | None = None
+    state: State = "ok"
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the status as JSON-like data."""
+        return {
+            "parameter": self.parameter,
+            "source": self.source,
+            "target": self.target,
+            "state": self.state,
+            "message": self.message,
+        }
 
 
 def statuses(

@@ -5,6 +5,7 @@ for a given beta the loss is linear in ``tau**-beta``, so the best tau is a clip
 from runs of mixtures, everything else held; a search in one dimension.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -200,9 +201,11 @@ def third_stage(
     return replace(law, rho=_best_rho(errors, law.rho.shape, options.rho == "shared"))
 
 
-def _best_rho(errors: object, shape: tuple[int, ...], shared: bool) -> Float[np.ndarray, "draw target"]:
-    assert callable(errors)
-
+def _best_rho(
+    errors: Callable[[Float[np.ndarray, "draw target"]], Float[np.ndarray, "draw target"]],
+    shape: tuple[int, ...],
+    shared: bool,
+) -> Float[np.ndarray, "draw target"]:
     def value(rho: Float[np.ndarray, " series"]) -> Float[np.ndarray, " series"]:
         if shared:
             return np.asarray(errors(np.repeat(rho[:, None], shape[1], axis=1)).sum(axis=1))
