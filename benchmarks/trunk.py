@@ -20,7 +20,9 @@ from voxmix.engines.local import Task, train_many
 from voxmix.mixture import Mixture
 from voxmix.runs import RunResult, read_run
 from voxmix.study import Study
-from voxmix.study.experiment import evaluation_set, make_phantoms, prepare_study, start_study
+from voxmix.study.preparing import make_phantoms, prepare_study
+from voxmix.study.starting import start_study
+from voxmix.study.training import evaluation_set
 from voxmix.volumes import PreparedCache
 
 PURE = ("ABD-CT", "BRAIN-T2")

@@ -13,7 +13,7 @@ from voxmix import _io
 from voxmix.cli import app, whole
 from voxmix.design import StudyDesign
 from voxmix.engines.local import FailedRun
-from voxmix.study import AllocationSettings, DataSettings, Study, StudyConfig, experiment, proxy_runs
+from voxmix.study import AllocationSettings, DataSettings, Study, StudyConfig, proxy_runs, training
 from voxmix.training.checkpoint import save_state
 
 
@@ -75,9 +75,7 @@ def test_runs_of_a_changed_study_file_are_named_and_kept(study, monkeypatch):
     shutil.rmtree(study.runs_dir / "zz")
     assert {spec.run_id for spec in proxy_runs(changed)}.isdisjoint(spec.run_id for spec in specs)
     trained = []
-    monkeypatch.setattr(
-        experiment, "train_pending", lambda study, specs, progress: trained.extend(specs) or ()
-    )
+    monkeypatch.setattr(training, "train_pending", lambda study, specs, progress: trained.extend(specs) or ())
     done = voxmix("run", study.root)
     said = re.sub(r"\s+", " ", done.stderr)
     assert f"1 run(s) were begun with settings that {path} no longer has ({begun.name})" in said
@@ -105,7 +103,7 @@ def test_flags_that_cannot_be_used_are_refused(study, verb, flags, words):
 def test_flags_reach_every_run_and_leave_the_study_file(study, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        experiment, "train_pending", lambda study, specs, progress: asked.append(study.config) or ()
+        training, "train_pending", lambda study, specs, progress: asked.append(study.config) or ()
     )
     monkeypatch.setattr(whole, "prepare_volumes", lambda study: None)
     monkeypatch.setattr(whole, "show_preparation", lambda preparation: None)
@@ -134,7 +132,7 @@ def test_flags_reach_every_run_and_leave_the_study_file(study, monkeypatch):
 
 def test_runs_that_fail_alike_are_named_once(study, monkeypatch):
     monkeypatch.setattr(
-        experiment,
+        training,
         "train_pending",
         lambda study, specs, progress: tuple(FailedRun(spec=spec, reason="no such device") for spec in specs),
     )

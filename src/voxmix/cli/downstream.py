@@ -118,8 +118,8 @@ def _recipe(study: "Study") -> Any:
 
 def _cases(study: "Study", task: "Task", data: Path | None) -> "CaseSet":
     from voxmix.study import study_cache
-    from voxmix.study.experiment import names_of
     from voxmix.study.finetuning import study_cases
+    from voxmix.study.preparing import names_of
 
     with progress_bar(f"preparing cases of {task.name}", unit="images") as progress:
         cases, asides = study_cases(

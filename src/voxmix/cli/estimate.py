@@ -42,7 +42,7 @@ def estimate(
     from voxmix._optional import require
     from voxmix.runs import cores
     from voxmix.study import runs_left, study_domains
-    from voxmix.study.experiment import runs_at_once
+    from voxmix.study.training import runs_at_once
 
     require("torch", extra="train")
     from voxmix.cost.estimate import estimate as estimate_runs

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def prepare_volumes(study: "Study") -> "Preparation":
     """Make the phantoms of a study that has them, prepare its volumes, and say what was odd."""
-    from voxmix.study.experiment import make_phantoms, prepare_study, study_recipe
+    from voxmix.study.preparing import make_phantoms, prepare_study, study_recipe
 
     study_recipe(study)
     if study.config.data.phantoms is not None:
@@ -181,8 +181,8 @@ def _prepare_outside_study(
     names: Path | None = None,
 ) -> "Preparation":
     """Prepare a manifest or a folder into a cache of its own."""
+    from voxmix.datasets.to_cache import prepare_source
     from voxmix.runs import cores
-    from voxmix.study.preparing import prepare_source
 
     if out is None:
         raise InputError(

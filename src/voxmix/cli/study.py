@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from voxmix.report import ReportContent
-    from voxmix.study.experiment import StartedStudy
+    from voxmix.study.starting import StartedStudy
 
 
 @verb
@@ -54,7 +54,7 @@ def init(
 
       voxmix init mystudy --phantoms
     """
-    from voxmix.study.experiment import start_study
+    from voxmix.study.starting import start_study
 
     begun = start_study(
         study,

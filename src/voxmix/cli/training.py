@@ -104,7 +104,7 @@ def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None
         VoxmixError: a run failed; the others are kept.
     """
     from voxmix.study import other_volumes_sentence
-    from voxmix.study.experiment import check_fitness, train_pending
+    from voxmix.study.training import check_fitness, train_pending
 
     pending = study.pending(specs)
     if pending:

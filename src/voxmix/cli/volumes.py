@@ -223,9 +223,9 @@ def audit(
       voxmix audit pretraining.csv --against downstream.csv --json
     """
     from voxmix.datasets.sources import read_source
+    from voxmix.datasets.to_cache import read_recipe
     from voxmix.runs import cores
     from voxmix.settings import checked
-    from voxmix.study.preparing import read_recipe
     from voxmix.study.presets import preset
     from voxmix.volumes import Recipe
     from voxmix.volumes.auditing.audit import audit as look
@@ -233,7 +233,7 @@ def audit(
     from voxmix.volumes.persons.proposals import remarks
 
     if is_study(source):
-        from voxmix.study.experiment import read_manifest, study_recipe
+        from voxmix.study.preparing import read_manifest, study_recipe
 
         study = open_study(source)
         if subject_pattern is not None:

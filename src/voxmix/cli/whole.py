@@ -74,7 +74,7 @@ def demo(
       voxmix demo
     """
     from voxmix.study import Study
-    from voxmix.study.experiment import start_study
+    from voxmix.study.starting import start_study
 
     if (study / "study.yaml").exists():
         opened = Study.open(study)

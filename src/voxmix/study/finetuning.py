@@ -8,8 +8,6 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from voxmix._io import digest, naming_full_disk
 from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
@@ -30,6 +28,7 @@ from voxmix.runs.files import RESULT_FILE
 from voxmix.scores.result import read_result
 from voxmix.settings import checked
 from voxmix.study import Study
+from voxmix.training.devices import gpu_count
 from voxmix.volumes.manifest import SetAside
 from voxmix.volumes.preparing.cache import PreparedCache
 from voxmix.volumes.preparing.private_lists import Names
@@ -207,8 +206,7 @@ def finetune_pending(
         return ()
     compute = study.config.compute
     # From all runs, not those that are left: threads change the rounding, and a resumed run must end the same.
-    gpu = compute.device in ("auto", "cuda") and torch.cuda.is_available()
-    workers = 1 if gpu else min(study.config.workers or cores(), len(runs))
+    workers = 1 if gpu_count(compute.device) else min(study.config.workers or cores(), len(runs))
     root = downstream_dir(study, pending[0].spec.protocol.task.name) / "cases"
     shared = _Shared(
         cases=open_cases(pending[0].spec.protocol.task, root),

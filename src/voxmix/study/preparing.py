@@ -1,75 +1,123 @@
-"""Preparing without a study: volumes in any known layout and a recipe file to a cache."""
+"""The volumes of a study: its manifest, its phantoms, its recipe, and preparing them into its cache."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from voxmix._io import naming_full_disk
+from voxmix._optional import require
 from voxmix._progress import ProgressCallback, silent
-from voxmix.datasets.sources import read_source
-from voxmix.errors import InputError
-from voxmix.settings import checked, parse_yaml
-from voxmix.volumes.persons.rules import join
-from voxmix.volumes.preparing.cache_upkeep import Space
-from voxmix.volumes.preparing.prepare import Preparation, prepare
-from voxmix.volumes.preparing.private_lists import Names
-from voxmix.volumes.recipe import Recipe, spell_out
+from voxmix.errors import InputError, did_you_mean
+from voxmix.runs import cores
+from voxmix.settings import checked
+from voxmix.study import DataSettings, Study
+
+if TYPE_CHECKING:
+    from voxmix.volumes import Manifest, Preparation, Recipe
+    from voxmix.volumes.preparing.cache_upkeep import Space
+    from voxmix.volumes.preparing.private_lists import Names
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Return the recipe of a YAML file: any of the fields of :class:`voxmix.volumes.Recipe`.
+def read_manifest(path: Path, settings: DataSettings, *, rules: Iterable[str] = ()) -> Manifest:
+    """Return the volumes of a folder in any known layout or of a table, of the wanted domains, split by subject.
 
     Raises:
-        InputError: no such file, not YAML, an unknown key (the nearest known one is named), or a value or a rule
-            that cannot be used.
+        InputError: ``rules``, the domains that a recipe names, hold one that is not there.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    found = read_wanted(path, settings, rules)
+    return found.split(seed=settings.split_seed, fraction=settings.validation_fraction)
+
+
+def read_wanted(path: Path, settings: DataSettings, rules: Iterable[str] = ()) -> Manifest:
+    from voxmix.datasets.sources import read_source
+    from voxmix.volumes.persons.rules import join
+
+    manifest, _ = read_source(path, exclude=settings.exclude)
+    there = {*manifest.domains, *(item.domain for item in manifest.set_aside), *settings.exclude}
+    unknown = [name for name in rules if name not in there]
+    if unknown:
         raise InputError(
-            f"no such file: {path}; write one, for example:\n"
-            "  spacing_mm: 1.5\n  min_shape: [96, 96, 96]\n  intensity: {HN-CT: bone}"
-        ) from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} cannot be read as UTF-8 text: {error}; give a YAML file") from None
-    return checked(Recipe, spell_out(parse_yaml(text, where=str(path))), where=str(path))
+            f"recipe.intensity names {unknown[0]!r}, which none of the volumes belongs to; "
+            f"{did_you_mean(unknown[0], manifest.domains)}"
+        )
+    chosen = manifest.select(settings.domains) if settings.domains else manifest
+    return join(chosen, settings.subject_pattern) if settings.subject_pattern else chosen
 
 
-def prepare_source(
-    source: Path,
+def make_phantoms(study: Study, *, progress: ProgressCallback = silent) -> None:
+    """Write the phantom volumes that the study asks for and that are not there yet."""
+    require("nibabel", extra="imaging")
+    from voxmix.phantoms import write_phantoms
+
+    wanted = study.config.data.phantoms
+    if wanted is None:
+        raise InputError(
+            "this study has volumes of its own; phantoms are made only where data.phantoms is set"
+        )
+    with naming_full_disk(study.phantoms_dir):
+        write_phantoms(
+            study.phantoms_dir,
+            counts=wanted.counts,
+            seed=wanted.seed,
+            workers=workers_of(study),
+            progress=progress,
+        )
+
+
+def study_recipe(study: Study) -> Recipe:
+    """Return the study's recipe.
+
+    Raises:
+        InputError: a key or value of ``recipe`` in the study file cannot be used.
+    """
+    from voxmix.volumes.recipe import Recipe, spell_out
+
+    return checked(Recipe, spell_out(study.config.recipe), where="recipe")
+
+
+def prepare_study(
+    study: Study,
     *,
-    root: Path,
-    recipe: Path | None = None,
-    seed: int = 0,
-    fraction: float = 0.2,
-    workers: int = 1,
-    codec: str = "npy",
-    subject_pattern: str | None = None,
-    names: Path | None = None,
     progress: ProgressCallback = silent,
     tell: Callable[[Space], None] | None = None,
 ) -> Preparation:
-    """Return the cache in ``root`` of a manifest or a folder of volumes; see :func:`voxmix.volumes.preparing.prepare.prepare`.
+    """Prepare every volume of the study that is not in the cache yet; ``tell`` hears what the disk needs first."""
+    require("nibabel", extra="imaging")
+    from voxmix.volumes.preparing.prepare import prepare
 
-    A split that the manifest has is kept, else subjects are held out by ``seed`` and ``fraction``; ``subject_pattern``
-    joins sessions to persons first (:func:`voxmix.volumes.persons.rules.join`). ``names`` is the folder for who is who; left
-    out, it lies beside ``root`` (:mod:`voxmix.volumes.preparing.private_lists`).
-
-    Raises:
-        InputError: what was given cannot be used, or ``root`` holds other things than a cache.
-    """
-    if root.is_file() or (root.is_dir() and any(root.iterdir()) and not (root / "volumes").is_dir()):
-        raise InputError(f"{root} is not empty and no cache; choose a new folder for the prepared volumes")
-    chosen = Recipe() if recipe is None else read_recipe(recipe)
-    manifest, _ = read_source(source)
-    if subject_pattern is not None:
-        manifest = join(manifest, subject_pattern)
-    return prepare(
-        manifest.split(seed=seed, fraction=fraction),
-        recipe=chosen,
-        root=root,
+    source = study.source
+    if not source.exists():
+        raise InputError(
+            f"the study's volumes are not at {source}; fix data.path in {study.root / 'study.yaml'}"
+        )
+    recipe = study_recipe(study)
+    preparation = prepare(
+        read_manifest(source, study.config.data, rules=recipe.intensity),
+        recipe=recipe,
+        root=study.cache_dir,
         source=source,
-        names=Names.beside(root) if names is None else Names.shared(names, owner=root),
-        workers=workers,
-        codec=codec,
+        names=names_of(study),
+        workers=workers_of(study),
+        codec=study.config.data.codec,
         progress=progress,
         tell=tell,
     )
+    study.mark_made("prepare", study.preparation_inputs)
+    return preparation
+
+
+def names_of(study: Study) -> Names:
+    """Return where the names behind the study's pseudonyms are kept: in the study, or where ``data.names`` says."""
+    from voxmix.volumes.preparing.private_lists import Names
+
+    told = study.config.data.names
+    return (
+        Names(folder=study.private_dir) if told is None else Names.shared(study.root / told, owner=study.root)
+    )
+
+
+def workers_of(study: Study) -> int:
+    """Return how many processes prepare volumes: the study's setting, or every core."""
+    return study.config.workers or cores()

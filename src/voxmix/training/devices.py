@@ -28,6 +28,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 _EXACT = 1e-5  # relative: float32 errs by 1e-6 over 512 terms, bfloat16 by 1e-3
 
 
+def gpu_count(device: str) -> int:
+    """Return how many GPUs of CUDA a device setting means: those of this machine for auto and cuda, none for others."""
+    return torch.cuda.device_count() if device in ("auto", "cuda") else 0
+
+
 def launch_fabric(
     compute: ComputeSettings, *, precision: Precision, device_index: int | None = None
 ) -> Fabric:
