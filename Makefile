@@ -112,7 +112,7 @@ lint: setup  ## Style, layers and types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-reference: setup  ## Write the reference pages of the command line and of study.yaml from the code
+reference: setup  ## Write the pages and tables of the reference that are made from the code
 	$(BIN)/python docs/make_reference.py
 
 constraints:  ## Resolve the newest versions and pin them

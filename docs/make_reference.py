@@ -1,4 +1,4 @@
-"""Write docs/reference/command-line.md and study-file.md from the code: make reference."""
+"""Write docs/reference/command-line.md and study-file.md, and the tables of layouts and tasks, from the code: make reference."""
 
 import ast
 import inspect
@@ -155,8 +155,49 @@ def _meaning(parameter: Any) -> str:
     return f"{text} Default: {default}."
 
 
+def layouts() -> str:
+    """Return the table of layouts: what each expects and avoids."""
+    from voxmix.datasets.table import data_sets
+
+    rows = [row for row in data_sets().values() if row.read is not None]
+    lines = [f"| `{row.name}` | {row.expects or row.title} | {row.traps} |" for row in rows]
+    return "\n".join(["| layout | what is expected | traps that are avoided |", "|---|---|---|", *lines])
+
+
+def tasks() -> str:
+    """Return the table of the data sets' tasks."""
+    from voxmix.datasets.table import data_sets
+
+    head = "| task | data set | domain | classes | split | crops | loss | background scored |"
+    lines = [_task(row.title, task) for row in data_sets().values() for task in row.tasks]
+    return "\n".join([head, "|---|---|---|---:|---|---|---|---|", *lines])
+
+
+def _task(title: str, task: Any) -> str:
+    cells = [f"`{task.name}`", title, task.domain, str(len(task.classes) or task.class_count)]
+    cells.append(" / ".join(f"{size:g}" for size in task.split))
+    if task.kind == "segmentation":
+        cells += [f"{task.pos:g} : {task.neg:g} x {task.samples}"]
+        cells += [f"DiceCE, {'sigmoid' if task.regions else 'softmax'}"]
+        cells += ["yes" if task.score_background else "no"]
+    else:
+        cells += ["one view", "cross-entropy", ""]
+    return re.sub(" +", " ", f"| {' | '.join(cells)} |")
+
+
 PAGES = {"study-file.md": study_file, "command-line.md": command_line}
+TABLES = {"../how-to/manifests-audits-caches.md": layouts, "tasks.md": tasks}
+"""Pages of which one table is made from the code: the first."""
+
+
+def with_table(text: str, table: str) -> str:
+    """Return a page with its first table replaced."""
+    return re.sub(r"(?m)(^\|.*\n)+", lambda found: table + "\n", text, count=1)
+
 
 if __name__ == "__main__":
     for page, text in PAGES.items():
         (REFERENCE / page).write_text(text(), encoding="utf-8")
+    for page, table in TABLES.items():
+        written = (REFERENCE / page).read_text(encoding="utf-8")
+        (REFERENCE / page).write_text(with_table(written, table()), encoding="utf-8")

@@ -19,13 +19,21 @@ def maker() -> ModuleType:
     return module
 
 
-PAGES = maker().PAGES
+MAKER = maker()
+PAGES, TABLES = MAKER.PAGES, MAKER.TABLES
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_is_what_the_code_says(page: str) -> None:
     written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
     assert written == PAGES[page](), f"docs/reference/{page} is out of date; run: make reference"
+
+
+@pytest.mark.parametrize("page", TABLES)
+def test_table_is_what_the_code_says(page: str) -> None:
+    written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+    assert MAKER.with_table(written, TABLES[page]()) == written, f"{page} is out of date; run: make reference"
+    assert MAKER.with_table(written, "| none |") != written
 
 
 @pytest.mark.parametrize("page", PAGES)

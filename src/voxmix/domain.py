@@ -1,5 +1,6 @@
 """Domain: one modality-anatomy pair, such as abdominal CT."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -28,6 +29,11 @@ def check_domain_name(name: str) -> str:
     if bad:
         raise InputError(f"domain name {name!r} holds {bad}; use letters, digits, '-' and '_'")
     return name
+
+
+def as_domain_name(text: str) -> str:
+    """Return a text as a domain's name: every run of other characters becomes a dash."""
+    return check_domain_name(re.sub(r"[^0-9A-Za-z]+", "-", text).strip("-"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxmix.datasets.sets.folder import read_folder
 from voxmix.datasets.sources import read_source
 from voxmix.errors import InputError
 from voxmix.volumes.grids.labels import compare_grids
@@ -170,7 +169,7 @@ def test_case22_sessions_are_named(made: Path) -> None:
 
 
 def test_case26_sessions_of_one_person_stay_together(made: Path) -> None:
-    found = read_folder(made / "case26")
+    found = read_source(made / "case26")[0]
     assert [len(found.subjects(domain)) for domain in ("MADE-CT", "MADE-MR")] == [6, 6]
     assert len(remarks(found)) == 2
     for seed in range(10):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from voxmix.datasets.table import tasks_of_sets
 from voxmix.datasets.task import ClassTable, Task
 from voxmix.design import ModelSettings
 from voxmix.downstream import finetune as loop
@@ -22,7 +23,6 @@ from voxmix.downstream.finetune import FinetuneSpec, finetune
 from voxmix.downstream.inference import predict, score, window_logits
 from voxmix.downstream.loss import build_loss
 from voxmix.downstream.networks import build_network
-from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.protocol import Protocol
 from voxmix.encoders.interchange import PretrainedEncoder
 from voxmix.encoders.mae import MaskedAutoencoder
@@ -230,7 +230,7 @@ def test_softmax_loss_by_hand(cases: CaseSet, protocol_of: MakeProtocol) -> None
 
 
 def test_sigmoid_loss_by_hand(model_settings: ModelSettings) -> None:
-    brats = next(task for task in PAPER_TASKS if task.name == "brats-t2")
+    brats = next(task for task in tasks_of_sets() if task.name == "brats-t2")
     logits, labels = torch.randn(2, 3, 4, 4, 4), torch.randint(0, 4, (2, 4, 4, 4))
     truth = torch.stack([labels > 0, (labels == 1) | (labels == 3), labels == 3], dim=1).float()
     p = logits.sigmoid()

@@ -11,7 +11,6 @@ from voxmix._io import digest
 from voxmix.design import ModelSettings
 from voxmix.downstream.cases import Case, CaseSet
 from voxmix.downstream.finetune import FinetuneSpec
-from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.task_file import read_tasks
 from voxmix.study.presets import PRESETS

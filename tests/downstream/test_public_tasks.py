@@ -8,14 +8,14 @@ import nibabel
 import numpy as np
 import pytest
 
+from voxmix.datasets.table import tasks_of_sets
 from voxmix.datasets.task import Task
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.labeled_images import read_sources
-from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.errors import InputError
 from voxmix.volumes.intensity import IntensityRule
 
-BY_NAME = {task.name: task for task in PAPER_TASKS}
+BY_NAME = {task.name: task for task in tasks_of_sets()}
 Build = Callable[..., CaseSet]
 Write = Callable[..., Path]
 

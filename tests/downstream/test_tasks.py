@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from voxmix.downstream.paper_tasks import PAPER_TASKS
+from voxmix.datasets.table import tasks_of_sets
 from voxmix.downstream.task_file import find_task, read_tasks
 from voxmix.errors import InputError
 
-BY_NAME = {task.name: task for task in PAPER_TASKS}
+BY_NAME = {task.name: task for task in tasks_of_sets()}
 # arXiv 2605.06859: names of table 5 with their split and number of classes, crops of table 7.
 TABLE_5 = {
     "amos-ct": ((160, 20, 20), 16, "ABD-CT"),
@@ -104,8 +104,10 @@ def test_the_page_of_tasks_says_what_the_table_says() -> None:
         for line in page.splitlines()
         if line.startswith("| `")
     ]
-    assert [row[0].strip("`") for row in rows] == [task.name for task in PAPER_TASKS]
-    for (_, _, domain, classes, split, crops, loss, background), task in zip(rows, PAPER_TASKS, strict=True):
+    assert [row[0].strip("`") for row in rows] == [task.name for task in tasks_of_sets()]
+    for (_, _, domain, classes, split, crops, loss, background), task in zip(
+        rows, tasks_of_sets(), strict=True
+    ):
         assert domain == task.domain
         assert int(classes) == (len(task.classes) or task.class_count)
         assert split == " / ".join(f"{size:g}" for size in task.split)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from voxmix.datasets.table import tasks_of_sets
 from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet
-from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.transforms import CropSource, centered, change, to_regions
 
@@ -108,7 +108,7 @@ def test_shift_is_bounded(cases: CaseSet, protocol_of: MakeProtocol) -> None:
 
 def test_brats_regions_of_label_triples(model_settings: ModelSettings) -> None:
     """NCR 1, ED 2, ET 3: whole tumor is all three, the core 1 and 3, enhancing 3 alone."""
-    brats = next(task for task in PAPER_TASKS if task.name == "brats-t1")
+    brats = next(task for task in tasks_of_sets() if task.name == "brats-t1")
     protocol = Protocol(task=brats, model=model_settings, cases="")
     labels = torch.tensor([0, 1, 2, 3], dtype=torch.uint8).view(1, 1, 1, 4)
     masks = to_regions(labels, protocol)[0, :, 0, 0]
@@ -122,7 +122,7 @@ def test_brats_regions_of_label_triples(model_settings: ModelSettings) -> None:
 def test_brats_regions_equal_monai_on_the_older_labels(model_settings: ModelSettings) -> None:
     from monai.transforms import ConvertToMultiChannelBasedOnBratsClasses
 
-    brats = next(task for task in PAPER_TASKS if task.name == "brats-t1")
+    brats = next(task for task in tasks_of_sets() if task.name == "brats-t1")
     labels = torch.randint(0, 4, (1, 5, 5, 5), generator=torch.Generator().manual_seed(0))
     ours = to_regions(labels, Protocol(task=brats, model=model_settings, cases=""))[0]
     older = torch.where(labels == 3, 4, labels)

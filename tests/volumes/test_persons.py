@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voxmix.datasets.sessions import session_names
 from voxmix.datasets.sets.folder import read_folder
+from voxmix.datasets.sources import read_layout
 from voxmix.domain import check_domain_name
 from voxmix.errors import InputError
 from voxmix.volumes.auditing.audit import audit
 from voxmix.volumes.manifest import Manifest, VolumeRecord, one_name
 from voxmix.volumes.manifest_files import read_csv
 from voxmix.volumes.persons.proposals import propose, propose_persons, remarks
-from voxmix.volumes.persons.rules import compile_pattern, join, session_names
+from voxmix.volumes.persons.rules import compile_pattern, join
 
 FOUR, TWO = range(1, 5), range(1, 3)
 PEOPLE = ("smith", "jones", "meyer")
@@ -99,7 +101,7 @@ def test_published_names_are_joined_with_a_note_and_never_split(tmp_path: Path) 
             ):
                 (tmp_path / domain).mkdir(exist_ok=True)
                 np.save(tmp_path / domain / f"{name}.npy", np.zeros((2, 2, 2)))
-    found = read_folder(tmp_path)
+    found = read_layout("folder", tmp_path)
     assert found.subjects("A-MR") == tuple(f"sub-{n:02d}" for n in range(1, 7))
     assert found.subjects("B-CT") == tuple(f"OAS1_{n:04d}" for n in range(1, 7))
     assert [note.split(" by ")[0] for note in remarks(found)] == ["12 subjects are sessions of 6 persons"] * 2

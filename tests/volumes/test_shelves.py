@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from voxmix.datasets.listed import NO_NAMES, read_decathlon, read_nnunet
+from voxmix.datasets.lists import NO_NAMES
+from voxmix.datasets.sessions import standards
+from voxmix.datasets.sets.decathlon import read_decathlon
 from voxmix.datasets.sets.folder import read_folder
+from voxmix.datasets.sets.nnunet import read_nnunet
 from voxmix.errors import InputError
 from voxmix.volumes.persons.proposals import propose
-from voxmix.volumes.persons.rules import STANDARDS
 
 
 def _domain(root: Path, names: Sequence[str]) -> Path:
@@ -78,7 +80,7 @@ def test_more_names_of_sessions(endings: tuple[str, str]) -> None:
 
 
 def test_sessions_of_oasis_3() -> None:
-    found = [pattern.fullmatch("OAS30001_MR_d0129") for _, pattern in STANDARDS]
+    found = [pattern.fullmatch("OAS30001_MR_d0129") for _, pattern in standards()]
     assert [match[1] for match in found if match] == ["OAS30001"]
 
 

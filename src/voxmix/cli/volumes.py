@@ -11,6 +11,7 @@ from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, is_study, open_study
 from voxmix.cli.checks import FITNESS_HEADERS, complaint_lines, fitness_cells, fitness_value, say_set_aside
+from voxmix.datasets import LAYOUTS
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,11 +20,7 @@ if TYPE_CHECKING:
 
 LayoutOption = Annotated[
     str | None,
-    typer.Option(
-        help="folder, bids, nnunet, decathlon, nnssl, amos, brats, hecktor, bhsd, totalsegmentator, oasis, medmnist or "
-        "synbrain; "
-        "detected when left out."
-    ),
+    typer.Option(help=f"{', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}; detected when left out."),
 ]
 SubjectPatternOption = Annotated[
     str | None,

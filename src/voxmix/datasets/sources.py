@@ -5,17 +5,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxmix.datasets.listed import read_list
-from voxmix.datasets.pairing import without_channel
-from voxmix.datasets.sets.folder import domain_folders, read_folder, volumes_in
-from voxmix.datasets.table import is_totalsegmentator, read_layout
+from voxmix.datasets.dataset import Labeled
+from voxmix.datasets.sessions import join_sessions
+from voxmix.datasets.sets.folder import domain_folders, read_folder
+from voxmix.datasets.table import data_sets, layouts
+from voxmix.datasets.task import Task
 from voxmix.errors import InputError
-from voxmix.volumes.file_names import is_junk
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 from voxmix.volumes.manifest_files import read_table
 
 _TABLES = (".csv", ".tsv", ".json")
-_LISTS = ("dataset.json", "pretrain_data.json")
 
 
 def read_source(
@@ -45,7 +44,7 @@ def _read_source(
     path: Path, layout: str | None, exclude: Sequence[str]
 ) -> tuple[Manifest, str, frozenset[str]]:
     """Return the manifest without the excluded domains, the layout, and every domain that there was."""
-    if path.name in _LISTS and path.is_file():
+    if path.name in {row.list_name for row in data_sets().values()} and path.is_file():
         path = path.parent
     if path.is_file() or path.suffix.lower() in _TABLES:
         if layout is not None:
@@ -58,7 +57,7 @@ def _read_source(
     found = layout or detect_layout(path)
     if found == "folder":
         named = frozenset(folder.name for folder in domain_folders(path))
-        return read_folder(path, exclude=exclude), found, named
+        return join_sessions(read_folder(path, exclude=exclude)), found, named
     return _without(read_layout(found, path), exclude, found=found)
 
 
@@ -74,50 +73,54 @@ def _without(
 
 
 def detect_layout(root: Path) -> str:
-    """Return the name of the layout (see ``LAYOUTS``) that a folder shows; "folder" where it shows none.
+    """Return the name of the layout that a folder shows; "folder" where it shows none.
 
     Only names of files and folders near the top, and the kind of a ``dataset.json``, are looked at. A set that
     could be two is taken for the more special one: AMOS and Decathlon both have a ``dataset.json``.
     """
-    if (root / "pretrain_data.json").is_file():
-        return "nnssl"
-    names = {path.name for path in root.iterdir()}
-    if "imagesTr" in names or "imagesVa" in names:
-        return _with_images_tr(root)
-    if (root / "dataset.json").is_file():
-        described = read_list(root / "dataset.json")
-        if isinstance(described, dict) and isinstance(described.get("dataset"), dict):
-            return "nnunet"
-        if isinstance(described, dict) and isinstance(described.get("training"), list):
-            return "decathlon"
-    for layout, pattern in _SIGNS:
-        if any(not is_junk(path.name) for glob in pattern for path in root.glob(glob)):
-            return layout
-    return "totalsegmentator" if is_totalsegmentator(root) else "folder"
+    most_special_first = sorted(data_sets().values(), key=lambda row: -row.special)
+    return next(row.name for row in most_special_first if row.shows is not None and row.shows(root))
 
 
-_SIGNS = (
-    ("medmnist", ("*mnist3d*.npz",)),
-    ("bhsd", ("label_192/images", "ground truths")),
-    ("oasis", ("OAS1_*_MR?", "disc*/OAS1_*_MR?", "*/disc*/OAS1_*_MR?")),
-    ("brats", ("BraTS-*-*-*/BraTS-*.nii*", "*/BraTS-*-*-*/BraTS-*.nii*")),
-    ("hecktor", ("Task */*/*__[CP]T.nii*", "*/*__[CP]T.nii*", "*/Task */*/*__[CP]T.nii*")),
-    ("bids", ("dataset_description.json", "sub-*/anat", "sub-*/ses-*/anat", "sub-*/pet")),
-)
+def read_layout(name: str, root: Path) -> Manifest:
+    """Return the manifest of a data set in a known layout.
+
+    Raises:
+        InputError: an unknown name, no such folder, or no volume in it.
+    """
+    row = data_sets().get(name)
+    if row is None or row.read is None:
+        raise InputError(f"unknown layout {name!r}; choose one of {list(layouts())}, or write a CSV")
+    if not root.is_dir():
+        raise InputError(f"no such folder: {root}; give the folder into which the data set was unpacked")
+    try:
+        return join_sessions(row.read(root))
+    except InputError as error:
+        if "no volumes found" in str(error):
+            raise InputError(
+                f"no volumes of layout {name!r} in {root}; give the data set's own folder"
+            ) from None
+        raise
+    except (KeyError, AttributeError, TypeError, IndexError) as error:  # A JSON list of another shape.
+        raise InputError(
+            f"the list of files in {root} is not as layout {name!r} has it ({type(error).__name__}: {error}); fix "
+            "it, name another layout, or write a CSV"
+        ) from None
 
 
-def _with_images_tr(root: Path) -> str:
-    if any(root.glob("images*/amos_*.nii*")):
-        return "amos"
-    described = read_list(root / "dataset.json") if (root / "dataset.json").is_file() else {}
-    known = described if isinstance(described, dict) else {}
-    if "channel_names" in known or "dataset" in known or "training" not in known:
-        return "nnunet"
-    # nnU-Net numbers channels with four digits behind the case's name, also where its list leaves them out. A case of
-    # Decathlon may end in four digits too: then its label map is called the same.
-    images, labels = set(volumes_in(root / "imagesTr")[0]), set(volumes_in(root / "labelsTr")[0])
-    numbered = [stem for stem in images if without_channel(stem) != stem and stem not in labels]
-    return "nnunet" if numbered and "modality" in known else "decathlon"
+def read_labeled(task: Task, data: Path) -> Labeled:
+    """Return the images of a task's data set, with the publisher's parts where it has them.
+
+    Raises:
+        InputError: as :func:`read_layout`; data that the task's layout cannot read.
+    """
+    row = data_sets().get(task.layout)
+    if row is None or row.labeled is None:
+        return Labeled(manifest=read_layout(task.layout, data))
+    found = row.labeled(task, data)
+    if found.parts or not row.joins_sessions:
+        return found
+    return replace(found, manifest=join_sessions(found.manifest))
 
 
 def read_sources(

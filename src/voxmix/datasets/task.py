@@ -8,6 +8,8 @@ from voxmix.errors import InputError
 from voxmix.volumes.intensity import IntensityRule
 
 Kind = Literal["segmentation", "classification"]
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 MAX_LABEL = 65535
 """Highest value of a label map (FreeSurfer's tables go to 14175)."""
@@ -43,8 +45,8 @@ class Task:
             being the background, 0. Classification: what the table, the folder or the file says. Empty for
             classification: every value that is found, sorted.
         class_count: number of classes to find where ``classes`` is empty; 0 for any.
-        layout: how the data set's files lie: a name of :data:`voxmix.datasets.table.LAYOUTS`, ``csv`` or
-            ``class-folders`` (a folder per class).
+        layout: how the data set's files lie: a name of :data:`voxmix.datasets.LAYOUTS`, ``csv`` or ``class-folders``
+            (a folder per class).
         data: the data set's folder (or CSV); relative to the file that holds the row.
         source: name that the layout gives to the images to take, where it is not ``domain``.
         regions: classes overlap, each with a mask and a sigmoid of its own; there is no background class then.
@@ -165,3 +167,8 @@ class Task:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the network's outputs."""
         return tuple(self.classes)
+
+
+def numbered(*names: str) -> dict[str, tuple[int | float | str, ...]]:
+    """Return classes by name whose value is their place in the list, from 0."""
+    return {name: (value,) for value, name in enumerate(names)}

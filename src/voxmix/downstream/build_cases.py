@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from voxmix._progress import ProgressCallback, silent
-from voxmix.datasets.task import Task
+from voxmix.datasets.sessions import session_names
+from voxmix.datasets.task import PARTS, Task
 from voxmix.downstream.cases import CaseSet, save_cases
-from voxmix.downstream.labeled_images import PARTS, Sources, read_sources
+from voxmix.downstream.labeled_images import Sources, read_sources
 from voxmix.downstream.labels import checked_cases, class_names
 from voxmix.downstream.split import check_official, split_subjects
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
-from voxmix.volumes.persons.rules import session_names
 from voxmix.volumes.preparing.cache import PreparedCache, subject_digest, volume_key
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.preparing.private_lists import Names, new_salt, salt_of

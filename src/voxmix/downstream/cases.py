@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float16, Shaped
 
 from voxmix._io import digest, naming_damage, read_versioned, write_json
-from voxmix.datasets.task import IGNORED, MAX_LABEL, Task
-from voxmix.downstream.labeled_images import PARTS, Part
+from voxmix.datasets.task import IGNORED, MAX_LABEL, PARTS, Part, Task
 from voxmix.errors import InputError
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 

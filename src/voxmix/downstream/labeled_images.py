@@ -3,24 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from voxmix._csv import read_csv_rows
-from voxmix.datasets.listed import below
-from voxmix.datasets.sources import rename_domains
-from voxmix.datasets.table import read_layout, read_synbrain
-from voxmix.datasets.task import ClassTable, Task
+from voxmix.datasets.lists import below
+from voxmix.datasets.sources import read_labeled
+from voxmix.datasets.task import ClassTable, Part, Task
 from voxmix.errors import InputError
 from voxmix.volumes.file_names import split_suffix
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
-from voxmix.volumes.manifest_files import read_csv
 from voxmix.volumes.persons.proposals import propose_persons
 from voxmix.volumes.persons.rules import join
-from voxmix.volumes.reading.npz_stacks import part_sizes, stack_classes
-
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
-_MEDMNIST: dict[str, Part] = {"train_images": "train", "val_images": "validation", "test_images": "test"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,22 +35,17 @@ def read_sources(task: Task, data: Path) -> Sources:
     Raises:
         InputError: no such folder, an unknown layout, no image of the task's domain, or none with a label.
     """
-    parts: dict[str, Part] = {}
-    lost: list[SetAside] = []
-    notes: tuple[str, ...] = ()
-    if task.layout == "medmnist":
-        records, parts = _medmnist(task, data)
-    else:
-        manifest = _manifest(task, data)
-        source = task.source or task.domain
-        if source not in manifest.domains:
-            raise InputError(
-                f"the data of task {task.name} has no domain {source}, but {', '.join(manifest.domains)}; name the one "
-                "to take in the task's row, as in `source: " + manifest.domains[0] + "`"
-            )
-        records = list(manifest.select([source]).records)
-        lost = [aside for aside in manifest.set_aside if aside.domain == source]
-        notes = manifest.notes
+    labeled = read_labeled(task, data)
+    manifest, parts = labeled.manifest, labeled.parts
+    source = task.source or task.domain
+    if source not in manifest.domains:
+        raise InputError(
+            f"the data of task {task.name} has no domain {source}, but {', '.join(manifest.domains)}; name the one "
+            "to take in the task's row, as in `source: " + manifest.domains[0] + "`"
+        )
+    records = list(manifest.select([source]).records)
+    lost = [aside for aside in manifest.set_aside if aside.domain == source]
+    notes = manifest.notes
     if task.table is not None:
         records, more, told = _join(task, records, task.table, data if data.is_dir() else data.parent)
         lost += more
@@ -95,41 +82,6 @@ def read_sources(task: Task, data: Path) -> Sources:
 
 def _aside(task: Task, path: Path, reason: str) -> SetAside:
     return SetAside(path=path, domain=task.domain, reason=reason)
-
-
-def _manifest(task: Task, data: Path) -> Manifest:
-    if task.layout == "csv":
-        if data.is_dir():
-            raise InputError(
-                f"task {task.name} has the layout csv and {data} is a folder; give the CSV in it"
-            )
-        return read_csv(data)
-    if task.layout == "class-folders":
-        found = read_synbrain(data)
-        source = task.source or task.domain
-        return rename_domains(found, dict.fromkeys(found.domains, source))
-    return read_layout(task.layout, data)
-
-
-def _medmnist(task: Task, data: Path) -> tuple[list[VolumeRecord], dict[str, Part]]:
-    """Return every volume of a MedMNIST file, those for test too, with its class and the publisher's part."""
-    found = sorted(data.glob("*mnist3d*.npz")) if data.is_dir() else [data]
-    sizes = part_sizes(found[0]) if len(found) == 1 else {}
-    if not sizes:
-        raise InputError(f"{data} holds {len(found)} MedMNIST files; give the one file (organmnist3d.npz)")
-    path = found[0]
-    classes = stack_classes(path)
-    if len(classes) != sum(sizes.values()):
-        raise InputError(
-            f"{path} has {len(classes)} labels for {sum(sizes.values())} volumes; give the publisher's file as it is"
-        )
-    parts = [_MEDMNIST[name] for name, count in sizes.items() for _ in range(count)]
-    subjects = [f"{split_suffix(path.name)[0]}/{index}" for index in range(len(parts))]
-    records = [
-        VolumeRecord(path=path, domain=task.domain, subject=subject, volume=index, category=classes[index])
-        for index, subject in enumerate(subjects)
-    ]
-    return records, dict(zip(subjects, parts, strict=True))
 
 
 def _join(

@@ -3,9 +3,8 @@
 import numpy as np
 from jaxtyping import Shaped
 
-from voxmix.datasets.task import IGNORED, MAX_LABEL, Task
+from voxmix.datasets.task import IGNORED, MAX_LABEL, Part, Task
 from voxmix.downstream.cases import Case, label_table
-from voxmix.downstream.labeled_images import Part
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import VolumeRecord
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume

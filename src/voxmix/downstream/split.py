@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence, Set
 
 from voxmix._io import digest
-from voxmix.downstream.labeled_images import PARTS, Part
+from voxmix.datasets.task import PARTS, Part
 from voxmix.errors import InputError
 
 

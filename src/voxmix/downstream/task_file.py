@@ -1,12 +1,12 @@
-"""Tasks by name: the paper's, and the user's own from a YAML file."""
+"""Tasks by name: those of data sets (the paper's), and the user's own from a YAML file."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from voxmix.datasets.table import tasks_of_sets
 from voxmix.datasets.task import Task
-from voxmix.downstream.paper_tasks import PAPER_TASKS
 from voxmix.errors import InputError
 from voxmix.settings import checked, parse_yaml
 
@@ -23,7 +23,7 @@ def read_tasks(path: Path | None) -> dict[str, Task]:
     Raises:
         InputError: not YAML, an unknown key (the nearest is named), or a value that cannot be used.
     """
-    tasks = {task.name: task for task in PAPER_TASKS}
+    tasks = {task.name: task for task in tasks_of_sets()}
     if path is None or not path.exists():
         return tasks
     try:

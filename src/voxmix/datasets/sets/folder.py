@@ -4,24 +4,21 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
+from voxmix.datasets.dataset import DataSet
 from voxmix.datasets.pairing import File, pair, without_channel
+from voxmix.datasets.volume_files import one_per_name, walk
 from voxmix.errors import InputError
 from voxmix.volumes.file_names import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
-    PAIR_HEADERS,
-    PAIR_VOXELS,
-    UNREAD_SUFFIXES,
-    ZIP_SUFFIX,
     is_junk,
     split_suffix,
 )
 from voxmix.volumes.manifest import Manifest, SetAside, VolumeRecord
 from voxmix.volumes.masks import is_image_folder, is_label_folder, is_shelf, word_set
-from voxmix.volumes.persons.rules import join_standards
 from voxmix.volumes.reading.dicom.sniff import is_dicom
 from voxmix.volumes.reading.dicom.torn_series import set_pieces_aside, without_loose_slices
 
@@ -31,9 +28,7 @@ _PLAIN = word_set(
 )
 """Words that name no one: a file called so is one of a subject's, not a subject."""
 
-_MANY = 10
 _NEARLY_ALL = 0.8
-NOT_THERE = "a link to a file that is not there: fetch it (git annex get, datalad get)"
 NO_VOLUMES = "a domain without volumes, left out"
 _NO_VOLUMES = "volumes end in " + ", ".join(IMAGE_SUFFIXES) + " or are folders or zips of DICOM files"
 
@@ -82,7 +77,7 @@ def read_folder(folder: Path, *, exclude: Collection[str] = ()) -> Manifest:
         )
     _refuse_subjects(folder, records)
     set_aside.extend(SetAside(path=path, domain=path.name, reason=NO_VOLUMES) for path in empty)
-    return join_standards(Manifest(records=tuple(records), set_aside=tuple(set_aside)))
+    return Manifest(records=tuple(records), set_aside=tuple(set_aside))
 
 
 def _refuse_label_folders(folder: Path, domains: list[Path]) -> None:
@@ -141,42 +136,6 @@ def _subject(within: tuple[str, ...], stem: str) -> str:
     return within[0] if within else stem
 
 
-def one_per_name(
-    folder: Path, names: Iterable[str], *, loose: Collection[str] = ()
-) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
-    """Return stem to path of the volumes among the files of one folder, and what is not used, with the reason.
-
-    Of files that differ in their suffix alone the first in the order of :data:`IMAGE_SUFFIXES` is taken. A link whose
-    file is not there, as git-annex leaves them, is none. Names in ``loose`` are volumes without a suffix.
-    """
-    order = (*IMAGE_SUFFIXES, ZIP_SUFFIX, *DICOM_SUFFIXES, "")
-    listed = sorted(name for name in names if not is_junk(name))
-    chosen: dict[str, Path] = {}
-    lost: list[tuple[Path, str]] = []
-    volumes = [(name, *split_suffix(name)) for name in listed if split_suffix(name)[1] or name in loose]
-    for name, stem, suffix in sorted(volumes, key=lambda item: (order.index(item[2]), item[0])):
-        path = folder / name
-        if not os.path.exists(path):
-            lost.append((path, NOT_THERE))
-        elif stem in chosen:
-            taken = split_suffix(chosen[stem].name)[1]
-            lost.append(
-                (
-                    path,
-                    f"{suffix} next to a {taken} of the same name, which is used: list both if they differ",
-                )
-            )
-        else:
-            chosen[stem] = path
-    lost.extend(_unread_files(folder, listed))
-    return dict(sorted(chosen.items())), lost
-
-
-def volumes_in(folder: Path) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
-    """Return :func:`one_per_name` of the files of a folder; nothing where there is no such folder."""
-    return one_per_name(folder, os.listdir(folder)) if folder.is_dir() else ({}, [])
-
-
 def _refuse_subjects(folder: Path, records: list[VolumeRecord]) -> None:
     """Refuse a folder per subject: nearly all hold a volume or two that are called by their modality, or alike."""
     subjects: dict[str, set[str]] = {}
@@ -206,44 +165,13 @@ def _names_modality(domain: str) -> bool:
     return any(word in _PLAIN for word in re.split(r"[\W_]+", domain.lower()))
 
 
-def _unread_files(place: Path, names: list[str]) -> Iterator[tuple[Path, str]]:
-    """Yield the files of a folder that may hold a volume and are not read, with the reason: many of one kind as one."""
-    by_reason: dict[str, list[Path]] = {}
-    beside = {name.lower() for name in names}
-    for name in names:
-        reason = _unread(name.lower(), beside)
-        if reason and not is_dicom(place / name):
-            by_reason.setdefault(reason, []).append(place / name)
-    for reason, paths in by_reason.items():
-        if len(paths) > _MANY:
-            yield place, f"{len(paths)} files: {reason}"
-        else:
-            yield from ((path, reason) for path in paths)
-
-
-def _unread(name: str, beside: set[str]) -> str:
-    """Return why a file that may hold a volume is not read, or "" for all others; all names in small letters."""
-
-    def has_header(ending: str) -> bool:
-        return not {name.removesuffix(ending) + end for end in PAIR_HEADERS}.isdisjoint(beside)
-
-    voxels = next((end for end in PAIR_VOXELS if name.endswith(end)), None)
-    if voxels is not None and not has_header(voxels):
-        return "voxels (.img) without their header (.hdr)"
-    if name.endswith(".mat") and has_header(".mat"):
-        return ""  # SPM's axes of an Analyze image.
-    unread = next((suffix for suffix in UNREAD_SUFFIXES if name.endswith(suffix)), "")
-    return f"files that end in {unread} are not read" if unread else ""
-
-
-def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield (folder, file names) without what systems leave, sorted, through links to folders but never in circles."""
-    seen: set[str] = set()
-    for place, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not is_junk(name))
-        yield Path(place), sorted(name for name in names if not is_junk(name))
+DATA_SET = DataSet(
+    name="folder",
+    title="a folder per domain",
+    expects="a folder per domain, a folder or file per subject",
+    traps="label maps are told by their names, below; a folder per subject is asked about; files of formats that are "
+    "not read are set aside",
+    read=read_folder,
+    shows=lambda root: True,
+    special=0,
+)

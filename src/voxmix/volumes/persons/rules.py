@@ -1,9 +1,9 @@
-"""Persons behind subjects: sessions that the names of a public standard, or a rule that the user gives, join.
+"""Persons behind subjects: the rule that the user gives joins their sessions.
 
 A subject is one person. Archives often name sessions instead (``pat08_1``, ``sub-01_ses-2``, ``OAS1_0001_MR2``), and
-then one person may be on both sides of the split. Two public standards say what their names mean: those are
-joined. Everything else is a guess (:mod:`voxmix.volumes.persons.proposals`): it is named with a rule to paste, and
-nobody is joined without it.
+then one person may be on both sides of the split. Published standards say what their names mean: those are joined
+(:mod:`voxmix.datasets.sessions`). Everything else is a guess (:mod:`voxmix.volumes.persons.proposals`): it is named with a
+rule to paste, and nobody is joined without it.
 """
 
 import re
@@ -17,39 +17,6 @@ MAX_PATTERN, MAX_NAME = 300, 100
 _MAX_REPEATS = 4
 _CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]")
 """An escaped character, or a class of characters: what a repeat inside them looks like is none."""
-
-
-STANDARDS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("BIDS", re.compile(r"(sub-[0-9A-Za-z]+)_ses-[0-9A-Za-z]+(?:_.*)?")),
-    ("OASIS", re.compile(r"(OAS\d_?\d{4,5})_(?:MR\d+|[0-9A-Za-z]+_d\d{4})(?:_.*)?")),
-)
-"""Published ways of naming sessions: the first group is the person."""
-
-
-def join_standards(manifest: Manifest) -> Manifest:
-    """Return the manifest with sessions that BIDS and OASIS names tell apart joined to their persons, and a note."""
-    persons: dict[str, str] = {}
-    notes: list[str] = []
-    for standard, pattern in STANDARDS:
-        found = {
-            record.subject: match[1]
-            for record in manifest.records
-            if (match := pattern.fullmatch(record.subject))
-        }
-        if found:
-            persons |= found
-            notes.append(
-                f"{len(found)} subjects are sessions of {len(set(found.values()))} persons by the names of {standard}: "
-                "joined to these persons"
-            )
-    return replace(_renamed(manifest, persons), notes=(*manifest.notes, *notes)) if persons else manifest
-
-
-def session_names(record: VolumeRecord) -> tuple[str, ...]:
-    """Return the names of sessions that a standard joins, in a file's or folder's name: once they were subjects."""
-    stem = record.path.name.split(".")[0]
-    names = dict.fromkeys((stem, re.sub(r"_\d{4}$", "", stem), record.path.parent.name))
-    return tuple(name for name in names if any(pattern.fullmatch(name) for _, pattern in STANDARDS))
 
 
 def compile_pattern(pattern: str) -> Callable[[str], str | None]:
@@ -145,10 +112,12 @@ def join(manifest: Manifest, pattern: str, *, missing_ok: bool = False) -> Manif
             * (len(persons) < len(subjects))
         )
     ]
-    return replace(_renamed(manifest, persons), notes=(*manifest.notes, *notes))
+    return replace(with_persons(manifest, persons), notes=(*manifest.notes, *notes))
 
 
-def _renamed(manifest: Manifest, persons: Mapping[str, str]) -> Manifest:
+def with_persons(manifest: Manifest, persons: Mapping[str, str]) -> Manifest:
+    """Return the manifest with subjects called by their persons; those of no person stay as they are."""
+
     def renamed(record: VolumeRecord) -> VolumeRecord:
         return replace(record, subject=persons.get(record.subject, record.subject))
 

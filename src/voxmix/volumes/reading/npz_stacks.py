@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from voxmix.volumes.manifest import Split
 from voxmix.volumes.volume import SeveralVolumesError, UnreadableVolumeError, check_shape
 
-PARTS: dict[str, Split] = {"train_images": "train", "val_images": "validation", "test_images": ""}
-"""Arrays of a stack in the order in which its volumes count, and the side MedMNIST puts them on."""
+PARTS = ("train_images", "val_images", "test_images")
+"""Arrays of a stack in the order in which its volumes count."""
 
 
 def part_sizes(path: Path) -> dict[str, int]:

@@ -8,8 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from voxmix.datasets.sources import detect_layout, read_sources
-from voxmix.datasets.table import read_layout
+from voxmix.datasets.sources import detect_layout, read_layout, read_sources
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes import IntensityRule, Manifest, Recipe
 from voxmix.volumes.manifest_files import read_csv, read_table, write_csv, write_table
@@ -112,7 +111,7 @@ def test_oasis_orientation_is_put_right(tmp_path: Path) -> None:
     manifest = read_layout("oasis", tmp_path)
     assert [r.category for r in manifest.records] == ["CDR=0", "CDR>0", ""]
     (tmp_path / "oasis_cross-sectional.csv").write_bytes(  # Saved by an old spreadsheet.
-        "ID;Größe;CDR\nOAS1_0001_MR1;1;0\nOAS1_0001_MR2;1;2\nOAS1_0002_MR1;1;\n".encode("cp1252")
+        "ID;Größe;CDR\nOAS1_0001_MR1;1;0\nOAS1_0001_MR2;1;2\nOAS1_0002_MR1;1;nan\n".encode("cp1252")
     )
     assert read_layout("oasis", tmp_path) == manifest
     assert manifest.subjects("BRAIN-T1") == ("OAS1_0001", "OAS1_0002")
