@@ -161,7 +161,7 @@ def layouts() -> str:
 
     rows = [row for row in data_sets().values() if row.read is not None]
     lines = [f"| `{row.name}` | {row.expects or row.title} | {row.traps} |" for row in rows]
-    return "\n".join(["| layout | what is expected | traps that are avoided |", "|---|---|---|", *lines])
+    return "\n".join(["| layout | what is expected | what is taken care of |", "|---|---|---|", *lines])
 
 
 def tasks() -> str:

@@ -169,8 +169,8 @@ DATA_SET = DataSet(
     name="folder",
     title="a folder per domain",
     expects="a folder per domain, a folder or file per subject",
-    traps="label maps are told by their names, below; a folder per subject is asked about; files of formats that are "
-    "not read are set aside",
+    traps="label maps are recognized by their names (below); a folder per subject is refused, with the line that fixes "
+    "it; files of other formats are set aside",
     read=read_folder,
     shows=lambda root: True,
     special=0,
