@@ -28,9 +28,11 @@ from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, Precision, RunSpec, TrainingSettings
 from voxmix.encoders.patches import token_count, visible_count
 from voxmix.mixture import Mixture
-from voxmix.objectives.mae.train import make_step
-from voxmix.training.batches import Batch, Batches, Piece
+from voxmix.objectives.mae.objective import MaskedReconstruction
+from voxmix.objectives.mae.views import Batch, Batches
 from voxmix.training.devices import launch_fabric, tune_cpu
+from voxmix.training.loop import make_step
+from voxmix.training.pieces import Piece
 from voxmix.training.session import Session
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
@@ -109,9 +111,8 @@ def voxmix_step(
     )
     quiet = ComputeSettings(device="cpu", trackers=(), pictures=False, compile=compiled)
     fabric = launch_fabric(quiet, precision=spec.training.precision)
-    session = Session.start(
-        spec, fabric, compute=quiet, cache=cache, evaluation="", folder=folder, trunk=None
-    )
+    objective = MaskedReconstruction(spec=spec, cache=cache)
+    session = Session.start(objective, fabric, compute=quiet, folder=folder)
     session.network.train()
     return lambda: make_step(session), sum(p.numel() for p in session.model.parameters())
 

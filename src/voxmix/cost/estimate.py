@@ -10,7 +10,7 @@ from voxmix.cost.probe import Probe
 from voxmix.design import RunSpec
 from voxmix.encoders.networks import budget_in_draws, flops_per_draw
 from voxmix.errors import InputError
-from voxmix.training.batches import rows_at_once
+from voxmix.training.pieces import rows_at_once
 
 _FORWARD = 1 / 3
 """Share of a draw's operations and time that its forward pass takes (Kaplan et al. 2020); all that evaluation does."""
@@ -104,7 +104,7 @@ def estimate(
         flops_per_draw=each,
         state_bytes=found.state_bytes,
         draw_bytes=found.draw_bytes,
-        rows=rows_at_once(specs[0], compute),
+        rows=rows_at_once(specs[0].training, compute),
         at_once=at_once,
         disk_bytes=len(specs) * found.weights_bytes + 2 * at_once * 3 * found.weights_bytes,
         seconds=sum(known) / at_once if len(known) == len(work) else None,

@@ -12,8 +12,9 @@ from voxmix._memory import installed_bytes, process_peak_bytes
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.encoders.networks import flops_per_draw
-from voxmix.objectives.mae.train import make_step
+from voxmix.objectives.mae.objective import MaskedReconstruction
 from voxmix.training.devices import launch_fabric
+from voxmix.training.loop import make_step
 from voxmix.training.run_checks import naming_failed_compiler, naming_lost_memory
 from voxmix.training.session import Session
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
@@ -73,14 +74,13 @@ def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: flo
     short = replace(spec, budget=batch * _MANY_STEPS, budget_unit="draws", training=training, cache="")
     with (
         tempfile.TemporaryDirectory() as name,
-        naming_lost_memory(short, quiet),
+        naming_lost_memory(short.model, batch=batch, compute=quiet),
         naming_failed_compiler(quiet),
     ):
         folder = Path(name)
         cache = _random_cache(folder, short)
-        session = Session.start(
-            short, fabric, compute=quiet, cache=cache, evaluation="", folder=folder, trunk=None
-        )
+        objective = MaskedReconstruction(spec=short, cache=cache)
+        session = Session.start(objective, fabric, compute=quiet, folder=folder)
         try:
             session.network.train()
             make_step(session)

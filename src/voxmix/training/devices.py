@@ -3,8 +3,9 @@
 import ctypes
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,11 +35,16 @@ def gpu_count(device: str) -> int:
 
 
 def launch_fabric(
-    compute: ComputeSettings, *, precision: Precision, device_index: int | None = None
+    compute: ComputeSettings,
+    *,
+    precision: Precision,
+    device_index: int | None = None,
+    blocks: Callable[[nn.Module], Iterable[nn.Module]] = lambda model: (),
 ) -> Fabric:
     """Return lightning-fabric for these settings, its processes connected.
 
-    ``device_index`` chooses the GPU of a run that has one. Every process must have been started already, by
+    ``device_index`` chooses the GPU of a run that has one; ``blocks`` gives the parts of the network that FSDP shares out
+    one by one. Every process must have been started already, by
     ``torchrun``, ``srun`` or a study.
 
     Raises:
@@ -61,7 +67,7 @@ def launch_fabric(
             accelerator=compute.device,
             devices=[device_index] if gpu and device_index is not None else compute.devices,
             num_nodes=compute.nodes,
-            strategy=_strategy(compute),
+            strategy=_strategy(compute, blocks),
             plugins=[*plugins, environment],
             **options,
         )
@@ -180,22 +186,23 @@ def _naming_devices(compute: ComputeSettings) -> Iterator[None]:
         ) from error
 
 
-def _strategy(compute: ComputeSettings) -> Any:
+def _strategy(compute: ComputeSettings, blocks: Callable[[nn.Module], Iterable[nn.Module]]) -> Any:
     if compute.processes == 1:
         return "auto"
     if compute.sharing == "ddp":
         return "ddp"
     return ModelParallelStrategy(
-        parallelize_fn=_shard, data_parallel_size=compute.processes, tensor_parallel_size=1
+        parallelize_fn=partial(_shard, blocks=blocks),
+        data_parallel_size=compute.processes,
+        tensor_parallel_size=1,
     )
 
 
-def _shard(model: nn.Module, mesh: Any) -> nn.Module:
-    """Share the parameters out (FSDP2): transformer block by block, then what is left."""
+def _shard(model: nn.Module, mesh: Any, *, blocks: Callable[[nn.Module], Iterable[nn.Module]]) -> nn.Module:
+    """Share the parameters out (FSDP2): block by block, then what is left."""
     from torch.distributed.fsdp import fully_shard
 
-    for module in model.modules():
-        if type(module).__name__ == "TransformerBlock":
-            fully_shard(module, mesh=mesh["data_parallel"])
+    for block in blocks(model):
+        fully_shard(block, mesh=mesh["data_parallel"])
     fully_shard(model, mesh=mesh["data_parallel"])
     return model

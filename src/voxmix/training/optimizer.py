@@ -1,7 +1,7 @@
 """AdamW with decay groups, and the learning rate of every step."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,15 +11,23 @@ from torch import Tensor, nn
 from voxmix.design import TrainingSettings
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+Decays = Callable[[str, nn.Parameter], bool]
 
 
-def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """Return AdamW; weight decay acts on matrices and kernels only.
+def decays_usually(name: str, parameter: nn.Parameter) -> bool:
+    """Return whether weight decay acts on a parameter: on matrices and kernels only.
 
     Biases, norms, position embeddings, mask tokens and the domain adapters (which decay would pull away from
     the identity) are left alone, as is usual for masked autoencoders (He et al. 2022).
     """
-    decayed, kept = _decay_groups(model)
+    return not (parameter.ndim < 2 or "position_embeddings" in name or name.startswith("adapter."))
+
+
+def build_optimizer(
+    model: nn.Module, settings: TrainingSettings, *, decays: Decays = decays_usually
+) -> torch.optim.AdamW:
+    """Return AdamW of what learns in a network; ``decays`` says what weight decay acts on."""
+    decayed, kept = _decay_groups(model, decays)
     return torch.optim.AdamW(
         [_group(decayed.values(), settings.weight_decay), _group(kept.values(), 0.0)], **_options(settings)
     )
@@ -31,31 +39,54 @@ class FlatAdamW(torch.optim.AdamW):
     A small network has sixty parameters, and sixty updates, norms and scalings take nearly three times as long as
     their arithmetic. The model's parameters become views of the pieces, so it must be on its device already and stay there.
     After the backward pass, :meth:`gather` hands the gradients over; clipping, unscaling and updating then meet two
-    parameters.
+    parameters. A parameter without a gradient keeps its value and its moments in that step.
     """
 
-    def __init__(self, model: nn.Module, settings: TrainingSettings) -> None:
-        self._parts = _decay_groups(model)
+    def __init__(
+        self, model: nn.Module, settings: TrainingSettings, *, decays: Decays = decays_usually
+    ) -> None:
+        shares = zip(_decay_groups(model, decays), (settings.weight_decay, 0.0), strict=True)
+        self._parts, amounts = zip(*((part, amount) for part, amount in shares if part), strict=True)
+        self._idle: list[tuple[nn.Parameter, slice]] = []
         pieces = [nn.Parameter(_joined(part.values()).detach()) for part in self._parts]
         for part, piece in zip(self._parts, pieces, strict=True):
             for parameter, view in zip(part.values(), _views(piece.detach(), part.values()), strict=True):
                 parameter.data = view
-        decayed, kept = pieces
         super().__init__(
-            [_group([decayed], settings.weight_decay), _group([kept], 0.0)], **_options(settings)
+            [_group([piece], amount) for piece, amount in zip(pieces, amounts, strict=True)],
+            **_options(settings),
         )
 
     @torch.no_grad()
     def gather(self) -> None:
         """Take the gradients of the model's parameters, which have none afterwards."""
+        self._idle = []
         for group, part in zip(self.param_groups, self._parts, strict=True):
             (piece,) = group["params"]
-            gradients = []
+            gradients, end = [], 0
             for parameter in part.values():
-                assert parameter.grad is not None  # nothing in these networks goes without
-                gradients.append(parameter.grad)
+                begin, end = end, end + parameter.numel()
+                if parameter.grad is None:
+                    self._idle.append((piece, slice(begin, end)))
+                gradients.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
                 parameter.grad = None
             piece.grad = _joined(gradients)
+
+    @torch.no_grad()
+    def step(self, *arguments: Any, **options: Any) -> Any:
+        """Update everything that :meth:`gather` found a gradient for."""
+        held = [
+            (tensor[part], tensor[part].clone())
+            for piece, part in self._idle
+            for tensor in (
+                piece.detach(),
+                *(self.state[piece][name] for name in _MOMENTS if self.state[piece]),
+            )
+        ]
+        result = super().step(*arguments, **options)
+        for place, value in held:
+            place.copy_(value)
+        return result
 
     def named_state(self) -> dict[str, Any]:
         """Return what ``state_dict`` does, with the moments of every parameter by its name, on the CPU."""
@@ -84,13 +115,15 @@ class FlatAdamW(torch.optim.AdamW):
         self.load_state_dict({"state": pieces, "param_groups": self.state_dict()["param_groups"]})
 
 
-def _decay_groups(model: nn.Module) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-    """Return the parameters that weight decay acts on, and the others, by name."""
+def _decay_groups(
+    model: nn.Module, decays: Decays
+) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+    """Return the parameters that weight decay acts on, and the others that learn, by name."""
     decayed: dict[str, nn.Parameter] = {}
     kept: dict[str, nn.Parameter] = {}
     for name, parameter in model.named_parameters():
-        free = parameter.ndim < 2 or "position_embeddings" in name or name.startswith("adapter.")
-        (kept if free else decayed)[name] = parameter
+        if parameter.requires_grad:
+            (decayed if decays(name, parameter) else kept)[name] = parameter
     return decayed, kept
 
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import torch
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import RunSpec
+from voxmix.design import ModelSettings
 from voxmix.errors import InputError, VoxmixError
 
 
 @contextmanager
-def naming_lost_memory(spec: RunSpec, compute: ComputeSettings) -> Iterator[None]:
+def naming_lost_memory(model: ModelSettings, *, batch: int, compute: ComputeSettings) -> Iterator[None]:
     """Turn "out of memory" of the device or the machine into a sentence with the settings to change."""
     try:
         yield
@@ -19,13 +19,13 @@ def naming_lost_memory(spec: RunSpec, compute: ComputeSettings) -> Iterator[None
         words = str(error).lower()
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in words:
             raise
-        rows = min(compute.micro_batch or spec.training.batch_size, spec.training.batch_size)
+        rows = min(compute.micro_batch or batch, batch)
         raise VoxmixError(
-            f"out of memory with {rows} draws at once of batch_size {spec.training.batch_size}, crop "
-            f"{spec.model.crop} and width {spec.model.width}; set compute.micro_batch to {rows // 2} (the same "
+            f"out of memory with {rows} draws at once of batch_size {batch}, crop "
+            f"{model.crop} and width {model.width}; set compute.micro_batch to {rows // 2} (the same "
             "result in less memory), or lower batch_size, crop or width. The last state is kept"
             if rows > 1
-            else f"out of memory with one draw of crop {spec.model.crop} and width {spec.model.width}; lower "
+            else f"out of memory with one draw of crop {model.crop} and width {model.width}; lower "
             "crop, width or depth, or set compute.sharing to fsdp on several GPUs. The last state is kept"
         ) from error
 

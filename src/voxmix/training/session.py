@@ -1,7 +1,9 @@
 """A run in the middle of its training: what it holds, how far it is, and its state on disk."""
 
+import copy
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,26 +12,18 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import RunSpec
-from voxmix.encoders.networks import Autoencoder, budget_in_draws, build_model
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixWarning
 from voxmix.runs.files import METRICS_FILE, STATE_FILE
-from voxmix.training.batches import Batches, plan_run, rows_at_once
-from voxmix.training.checkpoint import (
-    load_state,
-    restore_state,
-    save_state,
-    whole_state,
-)
-from voxmix.training.draws import DrawPlan
+from voxmix.training.checkpoint import load_state, restore_state, save_state, whole_state
+from voxmix.training.objective import Course, Objective, Views
 from voxmix.training.optimizer import FlatAdamW, build_optimizer
+from voxmix.training.pieces import rows_at_once
 from voxmix.training.step_log import MetricsLog
 from voxmix.training.trackers import Trackers
 from voxmix.training.trunk import how_computed, leave_trunk, take_trunk
-from voxmix.volumes.preparing.cache import PreparedCache
 
 
 @dataclass(kw_only=True, slots=True)
@@ -38,71 +32,72 @@ class Session:
 
     Attributes:
         draws: budget in draws; None until a time budget is converted to draws.
-        plan: domain and volume of every draw, or of the trunk's first ones while ``draws`` is None.
+        views: reads the draws, or those of the trunk's first part while ``draws`` is None.
         model: the network; ``network`` is the same as Fabric calls it.
         steps_done: whole batches behind it.
         shared_draws: draws, and ``shared_seconds`` their time, that another run of the trunk has made for this one.
-        elapsed: seconds of training so far, those shared included.
+        seconds: gives the seconds of training so far, those shared included.
     """
 
-    spec: RunSpec
+    objective: Objective
+    course: Course
     compute: ComputeSettings
-    cache: PreparedCache
-    evaluation: str
     folder: Path
     trunk: Path | None
     fabric: Fabric
-    model: Autoencoder
+    model: nn.Module
     network: Any
     optimizer: Any
     metrics: MetricsLog
     trackers: Trackers
     draws: int | None
-    plan: DrawPlan
-    batches: Batches
+    views: Views
     steps_done: int = 0
     shared_draws: int = 0
     shared_seconds: float = 0.0
-    elapsed: Callable[[], float]
+    seconds: Callable[[], float]
 
     @classmethod
     def start(
         cls,
-        spec: RunSpec,
+        objective: Objective,
         fabric: Fabric,
         *,
         compute: ComputeSettings,
-        cache: PreparedCache,
-        evaluation: str,
         folder: Path,
-        trunk: Path | None,
+        trunk: Path | None = None,
     ) -> "Session":
         """Return the run at its beginning, where its last state stands, or where its trunk has come.
 
         Raises:
-            InputError: the state on disk is of another run, evaluation set or cache; the budget cannot be met.
+            InputError: the state on disk is of another run or of other inputs; the budget cannot be met.
         """
-        model = build_model(spec.model, domains=len(spec.mixture.domains), seed=spec.seed)
+        course = objective.course
+        training, draws = course.training, course.draws
+        model = objective.build()
         fabric.to_device(model)
+        # Before the optimizer, which bf16-true would otherwise leave with the float32 parameters.
+        model = fabric.strategy.precision.convert_module(model)
         # FSDP2 shares parameters out one by one.
-        flat = compute.sharing != "fsdp" or compute.processes == 1
-        own = FlatAdamW(model, spec.training) if flat else None
+        flat = objective.flat and (compute.sharing != "fsdp" or compute.processes == 1)
+        decays = objective.decays
+        own = FlatAdamW(model, training, decays=decays) if flat else None
         # Sizes as constants: for free ones, fused gathers are slower than the network as it is.
         compiled: Any = torch.compile(model, dynamic=False) if compute.compile else model
         network = fabric.setup_module(compiled)
-        optimizer: Any = fabric.setup_optimizers(own or build_optimizer(model, spec.training))
-        draws = budget_in_draws(spec)
-        state = _own_state(folder, spec=spec, evaluation=evaluation, cache=cache)
+        plain = own or build_optimizer(model, training, decays=decays)
+        optimizer: Any = fabric.setup_optimizers(plain)
+        state = _own_state(folder, course)
         shared_draws, shared_seconds = 0, 0.0
         if state is not None:
             draws, shared_draws, shared_seconds = (
                 state[name] for name in ("draws", "shared_draws", "shared_seconds")
             )
         elif trunk is not None and draws is not None:
-            most, how = spec.training.branch_step(draws), how_computed(compute, fabric)
-            state = take_trunk(trunk, spec=spec, most=most, how=how)
+            most, how = training.branch_step(draws), how_computed(compute, fabric)
+            state = take_trunk(trunk, trunk_id=course.trunk_id, most=most, how=how)
             if state is not None:
-                shared_draws, shared_seconds = state["steps"] * spec.training.batch_size, state["seconds"]
+                shared_draws, shared_seconds = state["steps"] * training.batch_size, state["seconds"]
                 if fabric.is_global_zero:
                     shutil.copyfile(trunk / METRICS_FILE, folder / METRICS_FILE)
         steps_done, before = 0, 0.0
@@ -110,12 +105,12 @@ class Session:
             steps_done, before = state["steps"], state["seconds"]
             restore_state(model, optimizer.optimizer, state)
             fabric.strategy.precision.load_state_dict(state["precision"])
+            objective.restore(state.get("objective", {}))
         fabric.barrier()
-        scaled = spec.training.precision == "16-mixed"
         metrics = MetricsLog(
             folder / METRICS_FILE,
             writes=fabric.is_global_zero,
-            scaled=scaled,
+            scaled=training.precision == "16-mixed",
             mean=partial(_mean_of_processes, fabric) if fabric.world_size > 1 else None,
         )
         if not fabric.is_global_zero:
@@ -124,15 +119,15 @@ class Session:
         if fabric.is_global_zero:
             metrics.keep(steps_done)
         names = compute.trackers if fabric.is_global_zero else ()
-        trackers = Trackers.open(names, spec=spec, folder=folder, steps_done=steps_done)
+        trackers = Trackers.open(names, spec=course.spec, folder=folder, steps_done=steps_done)
         metrics.follow = trackers.log
-        plan = plan_run(spec, draws, cache=cache, least=steps_done * spec.training.batch_size)
+        least = steps_done * training.batch_size
+        views = objective.views(draws, least=least, fabric=fabric, compute=compute)
         began = time.monotonic()
         return cls(
-            spec=spec,
+            objective=objective,
+            course=course,
             compute=compute,
-            cache=cache,
-            evaluation=evaluation,
             folder=folder,
             trunk=trunk,
             fabric=fabric,
@@ -142,45 +137,53 @@ class Session:
             metrics=metrics,
             trackers=trackers,
             draws=draws,
-            plan=plan,
-            batches=_batches(spec, plan, compute=compute, cache=cache, fabric=fabric),
+            views=views,
             steps_done=steps_done,
             shared_draws=shared_draws,
             shared_seconds=shared_seconds,
-            elapsed=lambda: before + time.monotonic() - began,
+            seconds=lambda: before + time.monotonic() - began,
         )
 
     @property
     def planned(self) -> int:
         """Draws that are planned: the budget, or as far as an open trunk is planned."""
-        return len(self.plan.domain)
+        return self.views.planned
 
     @property
     def rows(self) -> int:
         """Draws computed at once."""
-        return rows_at_once(self.spec, self.compute)
+        return rows_at_once(self.course.training, self.compute)
 
     @property
     def steps(self) -> int | None:
         """Steps of the run; None while its budget is a time and its trunk goes on."""
-        return None if self.draws is None else self.spec.training.steps(self.draws)
+        return None if self.draws is None else self.course.training.steps(self.draws)
 
     @property
     def is_trained(self) -> bool:
         """Whether no step is left."""
         return self.steps is not None and self.steps_done >= self.steps
 
+    @property
+    def computed(self) -> dict[str, Any]:
+        """How the run is computed, for its result."""
+        return {
+            **how_computed(self.compute, self.fabric),
+            "precision": self.course.training.precision,
+            "loaders": self.compute.loaders,
+        }
+
     def progress(self) -> tuple[int, int]:
         """Return (done, budget) in draws, or in seconds where the budget is a time."""
-        if self.spec.budget_unit == "seconds":
-            done = self.spec.budget if self.is_trained else min(int(self.elapsed()), self.spec.budget)
-            return done, self.spec.budget
+        limit = self.course.seconds
+        if limit is not None:
+            return (limit if self.is_trained else min(int(self.seconds()), limit)), limit
         assert self.draws is not None
-        return min(self.steps_done * self.spec.training.batch_size, self.draws), self.draws
+        return min(self.steps_done * self.course.training.batch_size, self.draws), self.draws
 
     def close(self) -> None:
         """Let go of what reads ahead and what follows the losses."""
-        self.batches.close()
+        self.views.close()
         self.trackers.close()
 
     def decide_length(self) -> None:
@@ -190,18 +193,23 @@ class Session:
         """
         if self.draws is not None:
             return
-        training = self.spec.training
-        spent = self.elapsed() >= (1 - training.cooldown) * self.spec.budget
+        training, limit = self.course.training, self.course.seconds
+        assert limit is not None
+        spent = self.seconds() >= (1 - training.cooldown) * limit
+        done = self.steps_done * training.batch_size
         if self.fabric.broadcast(spent and self.steps_done >= training.warmup_steps):
             self.draws = training.draws_from_branch(self.steps_done)
-        elif self.steps_done * training.batch_size < self.planned:
+        elif done < self.planned:
             return
-        self.batches.close()
-        done = self.steps_done * training.batch_size
-        self.plan = plan_run(self.spec, self.draws, cache=self.cache, least=done)
-        self.batches = _batches(
-            self.spec, self.plan, compute=self.compute, cache=self.cache, fabric=self.fabric
-        )
+        self.views.close()
+        self.views = self.objective.views(self.draws, least=done, fabric=self.fabric, compute=self.compute)
+
+    def look(self) -> bool:
+        """Let the objective do what follows a step; return whether the state should be kept after it."""
+        seen = self.objective.after_step(self)
+        if seen:
+            self.trackers.log(self.steps_done, seen)
+        return seen is not None
 
     def save(self) -> None:
         """Write the state; the metrics first, so that they are never behind it."""
@@ -209,7 +217,7 @@ class Session:
         state = self._state()
         if self.fabric.is_global_zero:
             own = {
-                "run_id": self.spec.run_id,
+                "run_id": self.course.spec.run_id,
                 "draws": self.draws,
                 "shared_draws": self.shared_draws,
                 "shared_seconds": self.shared_seconds,
@@ -220,32 +228,34 @@ class Session:
         """At the end of the trunk: leave its state to longer runs."""
         if self.trunk is None or self.draws is None:
             return
-        if self.steps_done != self.spec.training.branch_step(self.draws):
+        if self.steps_done != self.course.training.branch_step(self.draws):
             return
         self.metrics.flush()
         state = self._state()
         if self.fabric.is_global_zero:
-            how = how_computed(self.compute, self.fabric)
-            leave_trunk(self.trunk, state, spec=self.spec, how=how, metrics=self.folder / METRICS_FILE)
+            how, metrics = how_computed(self.compute, self.fabric), self.folder / METRICS_FILE
+            leave_trunk(self.trunk, state, trunk_id=self.course.trunk_id, how=how, metrics=metrics)
 
     def _state(self) -> dict[str, Any]:
         return {
-            "evaluation": self.evaluation,
-            "cache": self.cache.digest,
+            **self.course.inputs,
             "steps": self.steps_done,
-            "seconds": self.elapsed(),
+            "seconds": self.seconds(),
             **whole_state(self.model, self.optimizer.optimizer),
             "precision": self.fabric.strategy.precision.state_dict(),
+            "objective": self.objective.state(),
         }
 
-    def whole_model(self) -> Autoencoder:
-        """Return the network with all of its weights; every process must ask, the first one gets them."""
-        if self.compute.sharing == "ddp" or self.compute.processes == 1:
-            return self.model
-        weights = whole_state(self.model, self.optimizer.optimizer)["model"]
-        model = build_model(self.spec.model, domains=len(self.spec.mixture.domains), seed=self.spec.seed)
-        if self.fabric.is_global_zero:
-            model.load_state_dict(weights)
+    def whole_model(self) -> nn.Module:
+        """Return the network with all of its weights in float32; every process must ask, the first one gets them."""
+        model = self.model
+        if self.compute.sharing == "fsdp" and self.compute.processes > 1:
+            weights = whole_state(model, self.optimizer.optimizer)["model"]
+            model = self.objective.build()
+            if self.fabric.is_global_zero:
+                model.load_state_dict(weights)
+        elif self.course.training.precision == "bf16-true":
+            model = copy.deepcopy(model).float()
         return model
 
 
@@ -255,22 +265,25 @@ def _mean_of_processes(fabric: Fabric, values: Tensor) -> Tensor:
     return mean
 
 
-def _own_state(
-    folder: Path, *, spec: RunSpec, evaluation: str, cache: PreparedCache
-) -> dict[str, Any] | None:
+_WORDS = {"evaluation": "evaluation set"}  # of inputs, where the name in a state is shorter
+
+
+def _own_state(folder: Path, course: Course) -> dict[str, Any] | None:
     state = load_state(folder)
-    wanted = {"run_id": spec.run_id, "evaluation": evaluation, "cache": cache.digest}
-    if state is not None and any(state.get(name) != value for name, value in wanted.items()):
+    if state is None:
+        return None
+    wanted = {"run_id": course.spec.run_id, **course.inputs}
+    if any(state.get(name) != value for name, value in wanted.items()):
+        *most, last = ("run", *(_WORDS.get(name, name) for name in course.inputs))
+        kinds = f"{', '.join(most)} or {last}" if most else last
         raise InputError(
-            f"{folder / STATE_FILE} belongs to another run, evaluation set or cache; delete {folder} and the "
-            "run starts again"
+            f"{folder / STATE_FILE} belongs to another {kinds}; delete {folder} and the run starts again"
         )
+    if "model" not in state:
+        warnings.warn(
+            f"{folder / STATE_FILE} was written by an older voxmix; the run starts again from its beginning",
+            VoxmixWarning,
+            stacklevel=2,
+        )
+        return None
     return state
-
-
-def _batches(
-    spec: RunSpec, plan: DrawPlan, *, compute: ComputeSettings, cache: PreparedCache, fabric: Fabric
-) -> Batches:
-    return Batches(
-        spec, plan, cache=cache, fabric=fabric, rows=rows_at_once(spec, compute), loaders=compute.loaders
-    )

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from voxmix.errors import InputError, VoxmixError
 
+FLUSH_STEPS = 20
+"""Losses stay on the device for so many steps: one synchronization for all of them."""
 _DIVERGED = 10.0  # times the loss of the first step
 _SKIPPED = (
     30  # steps in a row that fp16 may skip while it looks for its scale (it halves: 2**16 to below 1 in 17)
@@ -42,6 +44,7 @@ class MetricsLog:
         self.follow = follow
         self._waiting: list[tuple[int, int, float]] = []
         self._values: list[Tensor] = []
+        self._names: tuple[str, ...] = ()
         self._first: float | None = None
 
     def keep(self, steps: int) -> None:
@@ -64,11 +67,21 @@ class MetricsLog:
                 file.writelines(lines[:steps])
 
     def add(
-        self, *, step: int, draws: int, loss: Tensor, gradient_norm: Tensor, learning_rate: float
+        self,
+        *,
+        step: int,
+        draws: int,
+        losses: Mapping[str, Tensor],
+        gradient_norm: Tensor,
+        learning_rate: float,
     ) -> None:
-        """Take one step; nothing is computed or written until :meth:`flush`."""
+        """Take one step; nothing is computed or written until :meth:`flush`.
+
+        ``losses`` have the same names at every step; ``loss`` is their sum, and the one that is watched.
+        """
         self._waiting.append((step, draws, learning_rate))
-        self._values.append(torch.stack([loss, gradient_norm.to(loss.dtype)]))
+        self._names = tuple(losses)
+        self._values.append(torch.stack([*losses.values(), gradient_norm.to(losses["loss"].dtype)]))
 
     def flush(self) -> None:
         """Write the steps taken since the last time; of several processes, all call this after the same step.
@@ -80,11 +93,13 @@ class MetricsLog:
             return
         values = torch.stack(self._values)
         if self._mean is not None:
-            values[:, 0] = self._mean(values[:, 0].contiguous())
+            values[:, :-1] = self._mean(values[:, :-1].contiguous())
         rows = values.double().cpu().tolist()
         waiting, self._waiting, self._values = self._waiting, [], []
         rows_kept: list[dict[str, Any]] = []
-        for (step, draws, rate), (loss, norm) in zip(waiting, rows, strict=True):
+        for (step, draws, rate), (*each, norm) in zip(waiting, rows, strict=True):
+            losses = dict(zip(self._names, each, strict=True))
+            loss = losses["loss"]
             self._first = loss if self._first is None else self._first
             self._skipped = 0 if norm < float("inf") else self._skipped + 1
             if not loss <= _DIVERGED * self._first or self._skipped > self._skips:
@@ -95,9 +110,8 @@ class MetricsLog:
                     "state before is kept; lower learning_rate or clip_norm, or raise warmup_steps"
                 )
             finite = norm if norm < float("inf") else None
-            rows_kept.append(
-                {"step": step, "draws": draws, "loss": loss, "gradient_norm": finite, "learning_rate": rate}
-            )
+            row = {"step": step, "draws": draws, **losses, "gradient_norm": finite, "learning_rate": rate}
+            rows_kept.append(row)
         self._write(rows_kept)
 
     def _write(self, rows: list[dict[str, Any]]) -> None:

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
 
 from voxmix._optional import require
-from voxmix.design import RunSpec
 from voxmix.errors import InputError, MissingDependencyError, VoxmixWarning
 from voxmix.runs.files import METRICS_FILE
+from voxmix.training.objective import Spec
 
 _NAMELESS = "voxmix"  # where a library wants the name of the machine
 PLUG_INS = (
@@ -64,7 +64,7 @@ def _without_host_name() -> Iterator[None]:
 class TensorBoard:
     """Event files in the run's folder: ``tensorboard --logdir STUDY/runs``."""
 
-    def __init__(self, spec: RunSpec, folder: Path, steps_done: int) -> None:
+    def __init__(self, spec: Spec, folder: Path, steps_done: int) -> None:
         require("tensorboard", extra="train")
         from torch.utils.tensorboard import SummaryWriter
 
@@ -90,7 +90,7 @@ class TensorBoard:
 class MLflow:
     """A run of the experiment ``voxmix``, where MLflow's own configuration puts it: local files by default."""
 
-    def __init__(self, spec: RunSpec, folder: Path, steps_done: int) -> None:
+    def __init__(self, spec: Spec, folder: Path, steps_done: int) -> None:
         tracking: Any = require("mlflow.tracking", extra="mlflow")
         self._client = tracking.MlflowClient()
         known = self._client.get_experiment_by_name("voxmix")
@@ -126,7 +126,7 @@ class MLflow:
 class Wandb:
     """A run of the project ``voxmix``, kept in the run's folder until ``wandb sync``."""
 
-    def __init__(self, spec: RunSpec, folder: Path, steps_done: int) -> None:
+    def __init__(self, spec: Spec, folder: Path, steps_done: int) -> None:
         wandb: Any = require("wandb", extra="wandb")
         known = getattr(getattr(wandb, "Settings", None), "model_fields", {})
         self._run = wandb.init(
@@ -154,22 +154,24 @@ class Wandb:
         self._run.finish()
 
 
-BUILT_IN: dict[str, Callable[[RunSpec, Path, int], Tracker]] = {
+BUILT_IN: dict[str, Callable[[Spec, Path, int], Tracker]] = {
     "tensorboard": TensorBoard,
     "mlflow": MLflow,
     "wandb": Wandb,
 }
 
 
-def flat_settings(spec: RunSpec) -> dict[str, Any]:
+def flat_settings(spec: Spec) -> dict[str, Any]:
     """Return a spec as one level of ``part.name`` keys; it holds no path and no name of a subject."""
-    flat: dict[str, Any] = {}
-    for part, value in spec.as_dict().items():
-        if isinstance(value, dict):
-            flat |= {f"{part}.{name}": item for name, item in value.items()}
-        else:
-            flat[part] = value
-    return flat
+
+    def flat(values: Mapping[str, Any], before: str) -> Iterator[tuple[str, Any]]:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{before}{name}.")
+            else:
+                yield before + name, value
+
+    return dict(flat(spec.as_dict(), ""))
 
 
 class Trackers:
@@ -179,7 +181,7 @@ class Trackers:
         self._trackers = dict(trackers)
 
     @classmethod
-    def open(cls, names: Sequence[str], *, spec: RunSpec, folder: Path, steps_done: int) -> "Trackers":
+    def open(cls, names: Sequence[str], *, spec: Spec, folder: Path, steps_done: int) -> "Trackers":
         """Start or go on with the named trackers; one that cannot start is left out with a warning.
 
         Raises:

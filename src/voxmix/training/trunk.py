@@ -14,7 +14,6 @@ from lightning_fabric import Fabric
 
 from voxmix._io import atomic_path
 from voxmix.compute import ComputeSettings
-from voxmix.design import RunSpec
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.runs.files import METRICS_FILE
 from voxmix.training.checkpoint import load_state, save_state
@@ -32,7 +31,7 @@ def how_computed(compute: ComputeSettings, fabric: Fabric) -> dict[str, Any]:
     }
 
 
-def take_trunk(folder: Path, *, spec: RunSpec, most: int, how: dict[str, Any]) -> dict[str, Any] | None:
+def take_trunk(folder: Path, *, trunk_id: str, most: int, how: dict[str, Any]) -> dict[str, Any] | None:
     """Return the trunk's state if it stands at ``most`` steps or before; None where there is none to use.
 
     Warns:
@@ -44,7 +43,7 @@ def take_trunk(folder: Path, *, spec: RunSpec, most: int, how: dict[str, Any]) -
     except InputError as error:
         warnings.warn(f"the trunk is not used: {error}", VoxmixWarning, stacklevel=2)
         return None
-    if state is None or state["trunk_id"] != spec.trunk_id or state["steps"] > most:
+    if state is None or state["trunk_id"] != trunk_id or state["steps"] > most:
         return None
     if state["how"] != how:
         differing = {name: (state["how"].get(name), value) for name, value in how.items()}
@@ -59,7 +58,7 @@ def take_trunk(folder: Path, *, spec: RunSpec, most: int, how: dict[str, Any]) -
 
 
 def leave_trunk(
-    folder: Path, state: dict[str, Any], *, spec: RunSpec, how: dict[str, Any], metrics: Path
+    folder: Path, state: dict[str, Any], *, trunk_id: str, how: dict[str, Any], metrics: Path
 ) -> None:
     """Keep a run's state at its branch as the trunk's, unless a longer run has been here.
 
@@ -71,4 +70,4 @@ def leave_trunk(
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(known) as temporary:
         shutil.copyfile(metrics, temporary)
-    save_state(folder, {"trunk_id": spec.trunk_id, "how": how, **state})
+    save_state(folder, {"trunk_id": trunk_id, "how": how, **state})

@@ -14,19 +14,26 @@ from voxmix.objectives.mae.reconstructions import save_reconstructions
 from voxmix.runs.files import PRETRAINING_FORMAT, PRETRAINING_KIND, RESULT_FILE
 from voxmix.runs.provenance import provenance
 from voxmix.training.checkpoint import save_weights
-from voxmix.training.session import Session
-from voxmix.training.trunk import how_computed
+from voxmix.training.draws import DrawPlan
+from voxmix.training.objective import Running
 from voxmix.volumes.preparing.cache import PreparedCache
 
 
-def publish(session: Session, model: Autoencoder, *, evaluation: EvaluationSet) -> dict[str, float]:
+def publish(
+    spec: RunSpec,
+    model: Autoencoder,
+    run: Running,
+    *,
+    plan: DrawPlan,
+    cache: PreparedCache,
+    evaluation: EvaluationSet,
+) -> dict[str, float]:
     """Measure the model on every target, write everything that a finished run holds, and return the losses."""
-    spec, cache, plan, folder = session.spec, session.cache, session.plan, session.folder
-    model.eval()
+    folder = run.folder
     sources = spec.mixture.domains
     draws = plan.draws()
     losses = measure(model, evaluation, adapters=sources, drawn=draws, source=spec.mixture.source)
-    if session.compute.pictures:
+    if run.compute.pictures:
         save_reconstructions(model, evaluation, folder, adapters=sources, drawn=draws)
     save_weights(folder, model, run_card(spec, model, cache, draws))
     each, environment = flops_per_draw(spec.model), provenance()
@@ -42,19 +49,15 @@ def publish(session: Session, model: Autoencoder, *, evaluation: EvaluationSet) 
         "volumes": {name: len(cache.select(name, "train")) for name in cache.domains},
         "parameters": parameter_count(model),
         "flops": sum(draws.values()) * each,
-        "seconds": round(session.elapsed(), 3),
+        "seconds": round(run.seconds(), 3),
         "shared": {
-            "draws": session.shared_draws,
-            "flops": session.shared_draws * each,
-            "seconds": round(session.shared_seconds, 3),
+            "draws": run.shared_draws,
+            "flops": run.shared_draws * each,
+            "seconds": round(run.shared_seconds, 3),
         },
         "adapter": f"{model.adapter_kind} per source domain, identity at the start",
         "evaluation": evaluation.digest,
-        "computed": {
-            **how_computed(session.compute, session.fabric),
-            "precision": spec.training.precision,
-            "loaders": session.compute.loaders,
-        },
+        "computed": run.computed,
         "versions": environment["versions"],
         "machine": environment["machine"],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

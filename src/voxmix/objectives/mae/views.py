@@ -1,8 +1,7 @@
-"""Which draws a run makes, how processes share them, and the tensors they become on the device."""
+"""Which draws a run of masked reconstruction makes, and the tensors they become on the device."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, RunSpec
 from voxmix.training.augment import augment, noise_bank
 from voxmix.training.crops import CropReader
@@ -24,39 +22,11 @@ from voxmix.training.draws import (
 )
 from voxmix.training.existing_voxels import existing_in_patches, mean_square_of_existing, settled_masks
 from voxmix.training.loader import CropLoader
+from voxmix.training.pieces import Piece
 from voxmix.volumes.preparing.cache import PreparedCache
 
 _BATCHES_AHEAD = 8
 _OPEN_DRAWS = 1 << 14  # trunk draws planned at a time while the budget is a time
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """Draws ``first`` to ``last`` that one process computes at once; their loss counts ``weight``."""
-
-    first: int
-    last: int
-    weight: float
-
-
-def pieces_of(start: int, stop: int, *, rank: int, world: int, rows: int) -> list[Piece]:
-    """Return what process ``rank`` of ``world`` computes of the draws ``start`` to ``stop``, ``rows`` at a time.
-
-    Gradients are averaged over processes, hence the weight's factor. A process without a row in a small last
-    batch computes one with weight 0, because the others wait for it; and every process has as many pieces.
-    """
-    total = stop - start
-    edges = [start + r * total // world for r in range(world + 1)]
-    mine, end = edges[rank], edges[rank + 1]
-    longest = max(b - a for a, b in pairwise(edges))
-    pieces = []
-    for first in range(mine, mine + longest, rows):
-        last = min(first + rows, end)
-        if first < last:
-            pieces.append(Piece(first=first, last=last, weight=(last - first) * world / total))
-        else:
-            pieces.append(Piece(first=start, last=start + 1, weight=0.0))
-    return pieces
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -82,7 +52,11 @@ class Batch:
 
 
 class Batches:
-    """Reads the draws of a plan; the host's memory is used again for every batch."""
+    """Reads the draws of a plan; the host's memory is used again for every batch.
+
+    Attributes:
+        planned: draws of the plan.
+    """
 
     def __init__(
         self,
@@ -95,6 +69,7 @@ class Batches:
         loaders: int = 0,
     ) -> None:
         device = fabric.device
+        self.planned = len(plan.domain)
         self._fabric = fabric
         self._model = spec.model
         self._reader = CropReader(cache, plan, crop=spec.model.crop)
@@ -185,8 +160,3 @@ def plan_run(spec: RunSpec, draws: int | None, *, cache: PreparedCache, least: i
         return plan_trunk(spec.mixture, draws=whole, seed=spec.seed, volumes=volumes)
     shared = spec.training.branch_step(draws) * spec.training.batch_size
     return plan_draws(spec.mixture, budget=draws, seed=spec.seed, volumes=volumes, shared=shared)
-
-
-def rows_at_once(spec: RunSpec, compute: ComputeSettings) -> int:
-    """Return how many draws one process computes at once."""
-    return min(compute.micro_batch or spec.training.batch_size, spec.training.batch_size)
