@@ -1,6 +1,5 @@
 """Several processes stop and save after the same step, without asking each other at every step."""
 
-import sys
 import threading
 from types import SimpleNamespace
 
@@ -8,9 +7,8 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from voxmix.objectives.mae import train  # noqa: F401
-
-loop = sys.modules["voxmix.objectives.mae.train"]  # the package's name `train` is the function
+from voxmix.training import agreement
+from voxmix.training.agreement import Agreement
 
 
 class FakeFabric(Fabric):
@@ -31,7 +29,7 @@ def run_together(monkeypatch, *, seconds, stop_at, told, saves_at=None, processe
     Threads stand for processes; a step takes ``seconds``, unevenly: the last process is twice as slow.
     """
     here, barrier, given, answers = threading.local(), threading.Barrier(processes), {}, []
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: here.now))
+    monkeypatch.setattr(agreement, "time", SimpleNamespace(monotonic=lambda: here.now))
 
     def work(rank, found):
         here.now = 0.0
@@ -46,7 +44,7 @@ def run_together(monkeypatch, *, seconds, stop_at, told, saves_at=None, processe
                 answers.append(mean.tolist())
             return mean
 
-        agree = loop._Agreement(FakeFabric(processes=processes, rank=rank, all_reduce=all_reduce))
+        agree = Agreement(FakeFabric(processes=processes, rank=rank, all_reduce=all_reduce))
         saved = []
         for step in range(1, 400):
             here.now += seconds * (2 if rank == processes - 1 else 1)
@@ -82,6 +80,6 @@ def test_all_stop_after_the_same_step_within_a_second(monkeypatch, seconds, ever
 
 
 def test_one_process_asks_nobody():
-    agree = loop._Agreement(FakeFabric(processes=1))
+    agree = Agreement(FakeFabric(processes=1))
     assert agree(True, False) == (True, False)
     assert agree(False, True) == (False, True)

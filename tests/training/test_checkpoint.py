@@ -3,7 +3,6 @@
 import errno
 import os
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from voxmix.objectives.mae import train
 from voxmix.training import checkpoint
 from voxmix.training.checkpoint import PREVIOUS_STATE_FILE, STATE_FILE, load_state, save_state
 
-loop = import_module("voxmix.objectives.mae.train")
 OFTEN = ComputeSettings(checkpoint_seconds=0.0)
 
 
@@ -117,20 +115,20 @@ def test_a_disk_that_fills_stops_the_run_with_words_and_room_lets_it_go_on(
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_run_whose_newest_state_is_damaged_ends_as_if_it_were_not(
-    damage, spec, cache, evaluation, tmp_path, monkeypatch, same_run, finished
+    damage, spec, cache, evaluation, tmp_path, dies_at, same_run, finished
 ):
     folder = tmp_path / spec.run_id
-    plain = loop.learning_rate
 
-    def dying(step, **options):
-        if step == 8:
-            raise RuntimeError("killed")
-        return plain(step, **options)
-
-    monkeypatch.setattr(loop, "learning_rate", dying)
     with pytest.raises(RuntimeError, match="killed"):
-        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=OFTEN)
-    monkeypatch.undo()
+        train(
+            spec,
+            cache=cache,
+            evaluation=evaluation,
+            folder=folder,
+            threads=1,
+            compute=OFTEN,
+            progress=dies_at(64),
+        )
     damage(folder / STATE_FILE)
     with pytest.warns(VoxmixWarning, match="state before it"):
         train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)

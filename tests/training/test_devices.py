@@ -13,8 +13,8 @@ from voxmix.errors import InputError
 from voxmix.objectives.mae import train
 from voxmix.runs import read_run
 from voxmix.training import checkpoint
-from voxmix.training.batches import pieces_of
 from voxmix.training.devices import cluster_environment, launch_fabric
+from voxmix.training.pieces import pieces_of
 
 
 def near(first, second, rel=1e-3):
@@ -42,23 +42,21 @@ def test_two_processes_train_what_one_does(
 
 @pytest.mark.slow
 def test_a_state_of_one_process_is_taken_up_by_two_that_share_the_network(
-    spec, cache, evaluation, tmp_path, monkeypatch, train_together, finished
+    spec, cache, evaluation, tmp_path, dies_at, train_together, finished
 ):
-    from importlib import import_module
 
-    loop = import_module("voxmix.objectives.mae.train")
-    plain = loop.learning_rate
-
-    def dying(step, **options):
-        if step == 6:
-            raise RuntimeError("killed")
-        return plain(step, **options)
-
-    monkeypatch.setattr(loop, "learning_rate", dying)
     folder = tmp_path / spec.run_id
     often = ComputeSettings(checkpoint_seconds=0.0)
     with pytest.raises(RuntimeError, match="killed"):
-        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=often)
+        train(
+            spec,
+            cache=cache,
+            evaluation=evaluation,
+            folder=folder,
+            threads=1,
+            compute=often,
+            progress=dies_at(48),
+        )
     assert checkpoint.load_state(folder)["steps"] == 6
     train_together(spec, folder, devices=2, sharing="fsdp")
     assert near(folder, finished)
@@ -93,11 +91,8 @@ def test_mixed_precision_trains_near_full_precision(
 
 
 def test_a_run_in_half_precision_keeps_the_scale_of_its_gradients(
-    spec, cache, evaluation, tmp_path, monkeypatch, same_run
+    spec, cache, evaluation, tmp_path, monkeypatch, dies_at, same_run
 ):
-    from importlib import import_module
-
-    loop = import_module("voxmix.objectives.mae.train")
     half = replace(spec, training=replace(spec.training, precision="16-mixed"))
     calm, folder = tmp_path / "calm" / half.run_id, tmp_path / "killed" / half.run_id
     # A scale too large at first: the first steps overflow, are skipped, and the scale halves each time.
@@ -109,18 +104,18 @@ def test_a_run_in_half_precision_keeps_the_scale_of_its_gradients(
         lambda device: plain_scaler(device, init_scale=first_scale, growth_interval=4),
     )
     train(half, cache=cache, evaluation=evaluation, folder=calm, threads=1)
-    plain = loop.learning_rate
 
-    def dying(step, **options):
-        if step == 9:
-            raise RuntimeError("killed")
-        return plain(step, **options)
-
-    monkeypatch.setattr(loop, "learning_rate", dying)
     often = ComputeSettings(checkpoint_seconds=0.0)
     with pytest.raises(RuntimeError, match="killed"):
-        train(half, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=often)
-    monkeypatch.setattr(loop, "learning_rate", plain)
+        train(
+            half,
+            cache=cache,
+            evaluation=evaluation,
+            folder=folder,
+            threads=1,
+            compute=often,
+            progress=dies_at(72),
+        )
     assert checkpoint.load_state(folder)["precision"]["scale"] < first_scale
     train(half, cache=cache, evaluation=evaluation, folder=folder, threads=1)
     assert same_run(calm, folder)

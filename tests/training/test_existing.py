@@ -3,7 +3,6 @@
 import itertools
 import json
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -273,22 +272,14 @@ def test_two_processes_train_the_padded_run_of_one(
 
 
 def test_a_padded_run_that_was_killed_ends_as_one_that_was_not(
-    padded_spec, padded, padded_evaluation, padded_run, tmp_path, monkeypatch, same_run
+    padded_spec, padded, padded_evaluation, padded_run, tmp_path, dies_at, same_run
 ):
-    loop = import_module("voxmix.objectives.mae.train")
-    plain, folder = loop.learning_rate, tmp_path / padded_spec.run_id
+    folder = tmp_path / padded_spec.run_id
 
-    def dying(step, **options):
-        if step == 6:
-            raise RuntimeError("killed")
-        return plain(step, **options)
-
-    monkeypatch.setattr(loop, "learning_rate", dying)
     often = ComputeSettings(checkpoint_seconds=0.0)
     rest = {"cache": padded, "evaluation": padded_evaluation, "folder": folder, "threads": 1}
     with pytest.raises(RuntimeError, match="killed"):
-        train(padded_spec, compute=often, **rest)
-    monkeypatch.undo()
+        train(padded_spec, compute=often, progress=dies_at(48), **rest)
     train(padded_spec, **rest)
     assert same_run(folder, padded_run)
 
@@ -305,15 +296,16 @@ def test_a_training_loss_is_that_of_a_loop_over_draws_patches_and_voxels(name, p
     from lightning_fabric import Fabric
 
     from voxmix.encoders.networks import build_model
-    from voxmix.training.batches import Batches, Piece, plan_run
+    from voxmix.objectives.mae.views import Batches, plan_run
     from voxmix.training.devices import cluster_environment
+    from voxmix.training.pieces import Piece
 
     spec = replace(padded_spec, model=replace(padded_spec.model, name=name))
     plan = plan_run(spec, spec.budget, cache=padded)
     alone = cluster_environment(ComputeSettings())
     fabric = Fabric(accelerator="cpu", devices=1, plugins=[alone])
     batches = Batches(spec, plan, cache=padded, fabric=fabric, rows=8)
-    batch = batches.read(Piece(first=16, last=24, weight=1.0))
+    batch = batches.read(Piece(first=16, last=24, weight=1.0, start=16, stop=24))
     drawn = draw_parameters(16, 24, model=spec.model, training=spec.training, seed=spec.seed)
     network = build_model(spec.model, domains=2, seed=3)
     predicted, truth = network(batch.crops, batch.visible, batch.masked, batch.domain)

@@ -47,23 +47,19 @@ def test_no_file_of_a_run_names_the_machine(spec, cache, evaluation, tmp_path, m
         assert b"ward-7" not in path.read_bytes()
 
 
-def test_a_resumed_run_has_every_step_once(spec, cache, evaluation, tmp_path, monkeypatch):
-    from importlib import import_module
+def test_a_resumed_run_has_every_step_once(spec, cache, evaluation, tmp_path, dies_at):
 
-    loop = import_module("voxmix.objectives.mae.train")
-    plain = loop.learning_rate
-    monkeypatch.setattr(loop, "_FLUSH_STEPS", 1)
-
-    def dying(step, **options):
-        if step == 7:
-            raise RuntimeError("killed")
-        return plain(step, **options)
-
-    monkeypatch.setattr(loop, "learning_rate", dying)
     often = ComputeSettings(checkpoint_seconds=0.0)
     with pytest.raises(RuntimeError, match="killed"):
-        train(spec, cache=cache, evaluation=evaluation, folder=tmp_path, threads=1, compute=often)
-    monkeypatch.setattr(loop, "learning_rate", plain)
+        train(
+            spec,
+            cache=cache,
+            evaluation=evaluation,
+            folder=tmp_path,
+            threads=1,
+            compute=often,
+            progress=dies_at(56),
+        )
     train(spec, cache=cache, evaluation=evaluation, folder=tmp_path, threads=1)
     assert [step for step, _ in events(tmp_path)["train/loss"]] == list(range(1, 14))
 

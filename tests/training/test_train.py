@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -20,12 +19,13 @@ from voxmix.errors import InputError, VoxmixError
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import train
 from voxmix.objectives.mae.held_out_losses import measure
+from voxmix.objectives.mae.objective import MaskedReconstruction
 from voxmix.runs import read_run
-from voxmix.training import batches, checkpoint
+from voxmix.training import checkpoint
+from voxmix.training.run_checks import naming_lost_memory
 from voxmix.training.step_log import MetricsLog
 from voxmix.volumes.preparing.cache import PreparedCache
 
-loop = import_module("voxmix.objectives.mae.train")  # the package's name train is the function
 OFTEN = ComputeSettings(checkpoint_seconds=0.0)
 BUDGET = 100
 
@@ -127,25 +127,24 @@ def test_reading_ahead_changes_no_bit(finished, spec, cache, evaluation, tmp_pat
 
 @pytest.mark.parametrize("stop_after", [1, 7, 12])
 def test_a_run_that_dies_after_a_checkpoint_ends_as_if_it_had_not(
-    stop_after, finished, spec, cache, evaluation, tmp_path, monkeypatch, same_run
+    stop_after, finished, spec, cache, evaluation, tmp_path, dies_at, same_run
 ):
     """The process dies some steps after its last state: metrics are ahead of the state."""
     folder = tmp_path / spec.run_id
-    plain = loop.learning_rate
 
-    def dying(step, **options):
-        if step == stop_after:
-            raise RuntimeError("killed")
-        return plain(step, **options)
-
-    monkeypatch.setattr(loop, "learning_rate", dying)
-    monkeypatch.setattr(loop, "_FLUSH_STEPS", 1)
     with pytest.raises(RuntimeError, match="killed"):
-        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=OFTEN)
+        train(
+            spec,
+            cache=cache,
+            evaluation=evaluation,
+            folder=folder,
+            threads=1,
+            compute=OFTEN,
+            progress=dies_at(8 * stop_after),
+        )
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 99, "half a li')
     assert not (folder / "result.json").exists()
-    monkeypatch.undo()
     train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
     assert same_run(finished, folder)
 
@@ -177,21 +176,25 @@ def test_a_killed_process_is_resumed_bit_for_bit(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
 def test_ctrl_c_and_sigterm_wait_for_a_whole_step_and_keep_the_state(
-    number, raised, finished, spec, cache, evaluation, tmp_path, monkeypatch, same_run
+    number, raised, finished, spec, cache, evaluation, tmp_path, same_run
 ):
     folder = tmp_path / spec.run_id
-    plain = loop.learning_rate
 
-    def pressing(step, **options):
-        if step == 4:
+    def pressing(done, total):
+        if done == 32:
             os.kill(os.getpid(), number)
-        return plain(step, **options)
 
-    monkeypatch.setattr(loop, "learning_rate", pressing)
     before = signal.getsignal(number)
     with pytest.raises(raised):
-        train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
-    monkeypatch.undo()
+        train(
+            spec,
+            cache=cache,
+            evaluation=evaluation,
+            folder=folder,
+            threads=1,
+            compute=OFTEN,
+            progress=pressing,
+        )
     assert checkpoint.load_state(folder)["steps"] == 5
     assert signal.getsignal(number) is before
     train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1)
@@ -202,15 +205,15 @@ def test_a_loss_that_diverges_stops_the_run_with_words_and_keeps_the_last_good_s
     spec, cache, evaluation, tmp_path, monkeypatch, metrics
 ):
     folder = tmp_path / spec.run_id
-    plain = batches.mse_loss
+    plain = MaskedReconstruction.losses
     calls = []
 
-    def breaking(predicted, truth):
+    def breaking(objective, network, batch):
         calls.append(None)
-        loss = plain(predicted, truth)
-        return loss * float("nan") if len(calls) == 6 else loss
+        losses = plain(objective, network, batch)
+        return {"loss": losses["loss"] * float("nan")} if len(calls) == 6 else losses
 
-    monkeypatch.setattr(batches, "mse_loss", breaking)
+    monkeypatch.setattr(MaskedReconstruction, "losses", breaking)
     with pytest.raises(VoxmixError, match=r"the loss is nan at step 6 \(draw 48.*lower learning_rate"):
         train(spec, cache=cache, evaluation=evaluation, folder=folder, threads=1, compute=OFTEN)
     state = checkpoint.load_state(folder)
@@ -278,15 +281,15 @@ def test_a_state_of_another_evaluation_set_or_a_damaged_one_is_refused(
 def test_out_of_memory_in_a_step_keeps_the_last_state_and_goes_on_in_pieces(
     finished, spec, cache, evaluation, tmp_path, monkeypatch, metrics
 ):
-    folder, plain, calls = tmp_path / spec.run_id, batches.mse_loss, []
+    folder, plain, calls = tmp_path / spec.run_id, MaskedReconstruction.losses, []
 
-    def hungry(predicted, truth):
+    def hungry(objective, network, batch):
         calls.append(None)
         if len(calls) == 5:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return plain(predicted, truth)
+        return plain(objective, network, batch)
 
-    monkeypatch.setattr(batches, "mse_loss", hungry)
+    monkeypatch.setattr(MaskedReconstruction, "losses", hungry)
     with pytest.raises(
         VoxmixError, match=r"out of memory.*set compute\.micro_batch to 4.*last state is kept"
     ):
@@ -305,7 +308,7 @@ def test_half_precision_may_skip_steps_but_not_forever(tmp_path):
             log.add(
                 step=step,
                 draws=step,
-                loss=torch.tensor(0.1),
+                losses={"loss": torch.tensor(0.1)},
                 gradient_norm=torch.tensor(norm),
                 learning_rate=0.1,
             )
@@ -332,7 +335,7 @@ def test_out_of_memory_names_the_settings(spec):
         pytest.raises(
             VoxmixError, match=r"8 draws at once.*crop 16 and width 24; set compute\.micro_batch to 4"
         ),
-        loop.naming_lost_memory(spec, ComputeSettings()),
+        naming_lost_memory(spec.model, batch=8, compute=ComputeSettings()),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory")
 

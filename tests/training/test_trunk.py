@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import replace
-from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +18,6 @@ from voxmix.training import checkpoint, session
 from voxmix.training.draws import plan_draws, plan_trunk, trunk_order
 from voxmix.training.optimizer import learning_rate
 
-loop = import_module("voxmix.objectives.mae.train")  # the package's name train is the function
 DOMAINS = ("CT", "MR", "PET")
 
 
@@ -109,23 +107,22 @@ def test_a_branch_is_the_run_it_would_be_alone(on_trunk, cache, evaluation, tmp_
 
 
 def test_a_branch_that_died_goes_on_and_a_shorter_one_does_without_the_trunk(
-    on_trunk, cache, evaluation, tmp_path, same_run, monkeypatch
+    on_trunk, cache, evaluation, tmp_path, same_run, dies_at
 ):
     first, second = (replace(on_trunk, budget=n) for n in (60, 164))
     trained(first, cache, evaluation, tmp_path / "runs", trunk=tmp_path / "trunk")
 
-    plain = loop.learning_rate
-
-    def dying(step, **options):
-        if step == 14:
-            raise RuntimeError("killed")
-        return plain(step, **options)
-
-    monkeypatch.setattr(loop, "learning_rate", dying)
     often = ComputeSettings(checkpoint_seconds=0.0)
     with pytest.raises(RuntimeError, match="killed"):
-        trained(second, cache, evaluation, tmp_path / "runs", trunk=tmp_path / "trunk", compute=often)
-    monkeypatch.undo()
+        trained(
+            second,
+            cache,
+            evaluation,
+            tmp_path / "runs",
+            trunk=tmp_path / "trunk",
+            compute=often,
+            progress=dies_at(112),
+        )
     branch = trained(second, cache, evaluation, tmp_path / "runs", trunk=tmp_path / "trunk")
     assert same_run(branch, trained(second, cache, evaluation, tmp_path / "alone"))
     assert read_run(branch).details["shared"]["draws"] == first.training.branch_step(60) * 8

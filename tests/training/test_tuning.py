@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from voxmix.objectives.mae.views import ParametersAhead
 from voxmix.training import devices
-from voxmix.training.batches import ParametersAhead
 from voxmix.training.draws import draw_parameters
 
 

@@ -229,7 +229,11 @@ def _steps(run: _Run, *, checkpoint_seconds: float, progress: ProgressCallback) 
             run.steps_done += 1
             assert norm is not None
             run.metrics.add(
-                step=run.steps_done, draws=stop, loss=loss.detach(), gradient_norm=norm, learning_rate=rate
+                step=run.steps_done,
+                draws=stop,
+                losses={"loss": loss.detach()},
+                gradient_norm=norm,
+                learning_rate=rate,
             )
             if run.steps_done % _FLUSH_STEPS == 0 or run.steps_done == steps:
                 run.metrics.flush()

@@ -29,12 +29,18 @@ class MaskedReconstruction:
 
     Attributes:
         evaluation: the held-out crops on which the network is measured; None for a run that is not published.
+
+    Raises:
+        InputError: the budget does not pay for one draw.
     """
 
     spec: RunSpec
     cache: PreparedCache
     evaluation: EvaluationSet | None = None
     flat: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _ = self.course  # refuses a budget that does not pay for one draw
 
     @cached_property
     def course(self) -> Course:
