@@ -90,7 +90,7 @@ def monai_step(model: ModelSettings, cache: PreparedCache, folder: Path) -> tupl
             batch = next(batches)
         image = batch["image"].as_tensor()
         predicted, mask = network(image)
-        error = (predicted - patchify(image[:, 0], model.patch)).square().mean(dim=2)
+        error = (predicted - patchify(image[:, 0], model.grid)).square().mean(dim=2)
         loss = (error * mask).sum() / mask.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

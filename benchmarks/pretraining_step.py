@@ -140,7 +140,7 @@ def random_cache(root: Path, *, volumes: int, edge: int) -> PreparedCache:
 
 def matrix_products(model: ModelSettings, batch: int) -> list[tuple[int, int, int, int]]:
     """Return (how often, rows, inner, columns) of every dense product of a forward pass; no attention."""
-    seen, tokens, voxels = visible_count(model), token_count(model), model.patch**3
+    seen, tokens, voxels = visible_count(model), token_count(model), model.grid.patch_voxels
 
     def blocks(count: int, width: int, depth: int) -> list[tuple[int, int, int, int]]:
         mlp = round(width * model.mlp_ratio)

@@ -67,7 +67,7 @@ def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped: bool | None
     count = len(cache.select("ABD-CT", "train"))
     plan = plan_draws(Mixture.pure(("ABD-CT",), "ABD-CT"), budget=budget, seed=0, volumes=(count,))
     model, training = ModelSettings(), TrainingSettings()
-    reader = CropReader(cache, plan, crop=CROP, mapped=mapped)
+    reader = CropReader(cache, plan, crop=(CROP,) * 3, mapped=mapped)
 
     def parameters(start: int, stop: int) -> object:
         return draw_parameters(start, stop, seed=0, model=model, training=training)

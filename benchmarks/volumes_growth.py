@@ -58,7 +58,7 @@ def draw(data: Path, cache: Path) -> dict[str, float]:
     opened = PreparedCache.open(cache)
     counts = tuple(opened.counts("train").values())
     plan = plan_draws(Mixture.uniform(opened.domains), budget=DRAWS, seed=0, volumes=counts)
-    reader = CropReader(opened, plan, crop=CROP)
+    reader = CropReader(opened, plan, crop=(CROP,) * 3)
     open_s = time.perf_counter() - began
     batch = torch.empty(8, CROP, CROP, CROP)
     began = time.perf_counter()

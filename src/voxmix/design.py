@@ -45,7 +45,7 @@ def _whole_multiple(owner: object, name: str, unit: str) -> None:
 class ModelSettings:
     """The masked autoencoder. The defaults are the paper's encoder (table 8, section A.3).
 
-    ``crop`` and ``patch`` are edges in voxels of a cube; ``mask_ratio`` is the share of patches hidden.
+    ``crop`` and ``patch`` are edges in voxels of a cube (with ``axes`` 2, in pixels of a square); ``mask_ratio`` is the share of patches hidden.
     The decoder's size is a default of the field (He et al. 2022), not of the paper.
     """
 
@@ -73,6 +73,8 @@ class ModelSettings:
     """Attention heads of the decoder of mae."""
     mask_ratio: float = 0.75
     """Share of the patches that is hidden and predicted."""
+    axes: Literal[2, 3] = field(default=3, metadata=LATER)
+    """Axes of a crop: 3 for volumes. 2, for images, is for networks built in Python; a study refuses it."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -97,7 +99,7 @@ class ModelSettings:
     @property
     def grid(self) -> Grid:
         """The crop and its patches."""
-        return Grid.of(self.crop, self.patch)
+        return Grid.of(self.crop, self.patch, axes=self.axes)
 
     @property
     def without_effect(self) -> tuple[str, ...]:

@@ -37,10 +37,12 @@ class Grid:
             )
         for name, edges in (("crop", self.crop), ("patch", self.patch)):
             if min(edges) < 1:
-                raise InputError(f"{name} must be at least 1 voxel along every axis, got {_words(edges)}")
+                raise InputError(
+                    f"{name} must be at least 1 voxel along every axis, got {edges_in_words(edges)}"
+                )
         if any(long % short for long, short in zip(self.crop, self.patch, strict=True)):
             raise InputError(
-                f"crop must be a multiple of patch, got crop {_words(self.crop)} and patch {_words(self.patch)}"
+                f"crop must be a multiple of patch, got crop {edges_in_words(self.crop)} and patch {edges_in_words(self.patch)}"
             )
 
     @classmethod
@@ -79,5 +81,12 @@ class Grid:
         return math.prod(self.patch)
 
 
-def _words(edges: tuple[int, ...]) -> str:
+def edge_of(cells: int, axes: int) -> int:
+    """Return the edge of the square or cube of so many cells, 0 where there is none."""
+    edge = round(cells ** (1 / axes))
+    return edge if edge**axes == cells else 0
+
+
+def edges_in_words(edges: tuple[int, ...]) -> str:
+    """Return edges for a sentence: one number where all are equal."""
     return str(edges[0]) if len(set(edges)) == 1 else str(list(edges))

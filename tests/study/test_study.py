@@ -15,6 +15,7 @@ from voxmix.errors import InputError, StudyBusyError
 from voxmix.mixture import Mixture
 from voxmix.runs import measurements
 from voxmix.study import AllocationSettings, DataSettings, Study, StudyConfig
+from voxmix.study.config import write_config
 from voxmix.study.plan import check_specs, proxy_specs
 
 DOMAINS = ("A", "B", "C")
@@ -76,6 +77,17 @@ def test_runs_of_a_unetr_with_settings_that_it_never_read_are_kept(study: Study)
     finish(with_model(), replace(first, model=ModelSettings(name="unetr")), {"A": 2.0})
     assert [r.losses["A"]["loss"] for r in old.results(specs)] == [2.0]
     assert [r.run_id for r in with_model(decoder_depth=9).results(specs)] == [first.run_id]
+
+
+def test_a_study_is_of_volumes(study: Study) -> None:
+    from voxmix.study import study_problems
+
+    assert "axes" not in (study.root / "study.yaml").read_text(encoding="utf-8")
+    images = replace(study, config=replace(study.config, model=ModelSettings(axes=2)))
+    (problem,) = set(study_problems(images)) - set(study_problems(study))
+    assert problem == "model.axes is 2, and voxmix prepares volumes, which have 3 axes; leave model.axes out"
+    write_config(images.config, study.root / "study.yaml")
+    assert Study.open(study.root) == images
 
 
 def test_a_setting_that_the_network_does_not_read_is_said(study: Study) -> None:

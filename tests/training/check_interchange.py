@@ -28,6 +28,7 @@ from voxmix.encoders.unetr import Unetr
 from voxmix.encoders.weight_names import MonaiLine, from_monai, to_monai
 from voxmix.export.encoder import export_encoder
 from voxmix.export.feeds import Loader, write_feed
+from voxmix.grid import Grid
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae.publish import run_card
 from voxmix.training.checkpoint import save_weights
@@ -131,7 +132,9 @@ def check_timm(folder: Path) -> str:
     volume = torch.rand(1, 1, 32, 32, 32, dtype=torch.float64)
     assert load_encoder(hub).card["names"] == "timm"
     with torch.no_grad():
-        features = model.encoder.double()(patchify(volume[:, 0], 16), torch.arange(8).unsqueeze(0))
+        features = model.encoder.double()(
+            patchify(volume[:, 0], Grid.of(32, 16)), torch.arange(8).unsqueeze(0)
+        )
     torch.save({"volume": volume, "features": features}, hub / "saved.pt")
     install(folder / "libraries", TIMM)
     run(folder / "libraries", "-c", EMPTY + TIMM_CODE, NO_IMAGES, cwd=hub)

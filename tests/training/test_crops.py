@@ -51,7 +51,7 @@ def parameters(start: int, stop: int) -> DrawParameters:
 
 def reader_of(cache: PreparedCache, mapped: bool | None = None) -> CropReader:
     plan = plan_draws(Mixture.pure(("CT",), "CT"), budget=DRAWS, seed=3, volumes=(len(SHAPES),))
-    return CropReader(cache, plan, crop=MODEL.crop, mapped=mapped)
+    return CropReader(cache, plan, crop=MODEL.grid.crop, mapped=mapped)
 
 
 @pytest.mark.parametrize("codec", ["npy", "blosc2"])
@@ -153,7 +153,7 @@ def test_volumes_beyond_the_limit_of_open_files_are_drawn(tmp_path, make_cache):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(430, hard), hard))
     try:
-        rows = CropReader(cache, plan, crop=8).read(0, drawn, torch.empty(count, 8, 8, 8))
+        rows = CropReader(cache, plan, crop=(8, 8, 8)).read(0, drawn, torch.empty(count, 8, 8, 8))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     volumes = cache.select("CT", "train")

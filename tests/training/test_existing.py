@@ -11,6 +11,7 @@ import torch
 
 from voxmix.compute import ComputeSettings
 from voxmix.encoders.patches import patchify, unpatchify
+from voxmix.grid import Grid
 from voxmix.objectives.mae import EvaluationSet, train
 from voxmix.objectives.mae.held_out_losses import measure
 from voxmix.runs import read_run
@@ -135,8 +136,8 @@ def test_crops_hold_as_many_voxels_that_exist_as_they_can(size):
     for begin in range(edge - size + 1):
         first, end = np.full((100, 3), begin), np.full((100, 3), begin + size)
         share = np.repeat(np.linspace(0, 1, 100, endpoint=False)[:, None], 3, axis=1)
-        corner = corner_of(share, np.full((100, 3), edge), crop, first=first, end=end)
-        span = span_of(corner, crop, first=first, end=end)
+        corner = corner_of(share, np.full((100, 3), edge), (crop,) * 3, first=first, end=end)
+        span = span_of(corner, (crop,) * 3, first=first, end=end)
         held = [min(begin + size, c + crop) - max(begin, c) for c in range(edge - crop + 1)]
         best = [c for c, count in enumerate(held) if count == max(held)]
         assert sorted(set(corner[:, 0].tolist())) == best
@@ -145,18 +146,18 @@ def test_crops_hold_as_many_voxels_that_exist_as_they_can(size):
 
 def test_masks_hide_and_show_something_that_exists_and_are_left_alone_where_they_do():
     rng, crop, patch = np.random.default_rng(3), 12, 4
-    tokens, changed, kept = 27, 0, 0
+    grid, tokens, changed, kept = Grid.of(crop, patch), 27, 0, 0
     for seen, _ in itertools.product((1, 7, 26), range(300)):
         begin = rng.integers(0, crop, 3)
         end = np.minimum(begin + rng.integers(1, crop + 1, 3), crop)
         span = np.stack([begin, end])[None]
         order = rng.permutation(tokens)[None]
-        found = settled_masks(order, seen, span, crop=crop, patch=patch)
+        found = settled_masks(order, seen, span, grid)
         assert sorted(found[0]) == list(range(tokens))
         cube = np.zeros((1, crop, crop, crop), dtype=np.float32)
         cube[0, begin[0] : end[0], begin[1] : end[1], begin[2] : end[2]] = 1
-        assert np.array_equal(existing_voxels(torch.from_numpy(span), crop).numpy(), cube > 0)
-        real = patchify(torch.from_numpy(cube), patch)[0].sum(dim=1).numpy() > 0
+        assert np.array_equal(existing_voxels(torch.from_numpy(span), grid).numpy(), cube > 0)
+        real = patchify(torch.from_numpy(cube), grid)[0].sum(dim=1).numpy() > 0
         assert real[found[0, seen:]].any()
         assert real[found[0, :seen]].any() or real.sum() == 1
         before = real[order[0, seen:]].any() and (real[order[0, :seen]].any() or real.sum() == 1)
@@ -185,7 +186,7 @@ def test_a_measured_loss_is_the_mean_over_masked_voxels_that_exist(
     patches = torch.full((len(masked), 64, 64), torch.nan)
     for row, hidden in enumerate(masked):
         patches[row, hidden] = predicted[row]
-    errors = (unpatchify(patches, 4) - evaluation.crops.float()) ** 2  # NaN where it is seen
+    errors = (unpatchify(patches, Grid.of(16, 4)) - evaluation.crops.float()) ** 2  # NaN where it is seen
     partly = 0
     for d, target in enumerate(evaluation.domains):
         found = []
@@ -200,7 +201,7 @@ def test_a_measured_loss_is_the_mean_over_masked_voxels_that_exist(
 
 def test_padding_is_no_foreground_and_its_share_does_not_hide_what_is(padded, padded_evaluation):
     for row in range(len(padded_evaluation.crops)):
-        outside = ~existing_voxels(padded_evaluation.span[row : row + 1], 16)[0]
+        outside = ~existing_voxels(padded_evaluation.span[row : row + 1], Grid.of(16, 4))[0]
         assert not padded_evaluation.foreground[row][outside].any()
         assert torch.all(padded_evaluation.crops[row][outside] == 0)
 
@@ -215,7 +216,7 @@ def test_an_evaluation_set_with_padding_survives_its_file(padded_evaluation, tmp
 def test_padding_has_no_gradient_and_crops_count_alike():
     span = torch.tensor([[[0, 0, 0], [8, 8, 8]], [[2, 3, 0], [3, 8, 8]]])
     patches = torch.arange(8).repeat(2, 1)
-    exists = existing_in_patches(span, patches, crop=8, patch=4)
+    exists = existing_in_patches(span, patches, Grid.of(8, 4))
     assert exists.sum(dim=(1, 2)).tolist() == [512, 40]
     truth, predicted = torch.zeros(2, 8, 64), torch.ones(2, 8, 64, requires_grad=True)
     loss = mean_square_of_existing(predicted, truth, exists)
@@ -231,14 +232,14 @@ def test_a_draw_reads_the_same_crop_alone_and_among_others(padded, padded_spec):
     plan = DrawPlan(
         domains=("CT", "MR"), domain=rng.integers(0, 2, 12), volume=rng.integers(0, 3, 12), seed=11
     )
-    reader = CropReader(padded, plan, crop=16)
+    reader = CropReader(padded, plan, crop=(16, 16, 16))
     together = draw_parameters(0, 12, **settings)
     crops, span = reader.read(0, together, torch.empty(12, 16, 16, 16)).clone(), reader.span(0, together)
     for n in range(12):
         alone = draw_parameters(n, n + 1, **settings)
         assert torch.equal(reader.read(n, alone, torch.empty(1, 16, 16, 16))[0], crops[n])
         assert np.array_equal(reader.span(n, alone)[0], span[n])
-        outside = ~existing_voxels(torch.from_numpy(span[n : n + 1]), 16)[0]
+        outside = ~existing_voxels(torch.from_numpy(span[n : n + 1]), Grid.of(16, 4))[0]
         assert torch.all(crops[n][outside] == 0)
         size = BOXES[plan.domains[plan.domain[n]]][1]
         assert (span[n, 1] - span[n, 0]).tolist() == [min(edge, 16) for edge in size]

@@ -7,6 +7,7 @@ from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.encoders.networks import build_model
 from voxmix.encoders.patches import patchify, take
+from voxmix.grid import Grid
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import train
 from voxmix.objectives.mae.held_out_losses import clustered_standard_error, measure
@@ -27,7 +28,7 @@ def test_losses_equal_those_computed_by_hand(evaluation, model_settings):
                 predicted, truth = model(crop, visible, masked, torch.tensor([d]))
             error = (predicted - truth).square()
             errors.append(error.mean().item())
-            body = take(patchify(evaluation.foreground[row : row + 1].float(), 4), masked)
+            body = take(patchify(evaluation.foreground[row : row + 1].float(), Grid.of(16, 4)), masked)
             inside += (error * body).sum().item()
             voxels += body.sum().item()
         assert losses[name].loss == pytest.approx(np.mean(errors), rel=1e-5)

@@ -7,6 +7,7 @@ from voxmix.design import ModelSettings
 from voxmix.encoders.mae import TransformerBlock, deviation
 from voxmix.encoders.networks import build_model, flops_per_draw, parameter_count
 from voxmix.encoders.patches import patchify, take, token_count, unpatchify, visible_count
+from voxmix.grid import Grid
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def model(model_settings):
 
 def inputs(settings, batch=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    crops = torch.rand(batch, *(settings.crop,) * 3, generator=generator)
+    crops = torch.rand(batch, *settings.grid.crop, generator=generator)
     order = torch.stack([torch.randperm(token_count(settings), generator=generator) for _ in range(batch)])
     seen = visible_count(settings)
     return crops, order[:, :seen], order[:, seen:], torch.tensor([0, 2][:batch])
@@ -24,8 +25,8 @@ def inputs(settings, batch=2, seed=0):
 
 def test_patches_and_cubes_are_each_other_s_inverse():
     crops = torch.rand(2, 12, 12, 12)
-    rows = patchify(crops, 4)
-    assert torch.equal(unpatchify(rows, 4), crops)
+    rows = patchify(crops, Grid.of(12, 4))
+    assert torch.equal(unpatchify(rows, Grid.of(12, 4)), crops)
     assert torch.equal(rows[1, 1 * 9 + 2 * 3 + 0], crops[1, 4:8, 8:12, 0:4].reshape(-1))
     chosen = torch.tensor([[3, 1], [26, 0]])
     assert torch.equal(take(rows, chosen)[1, 0], rows[1, 26])
@@ -36,22 +37,22 @@ def test_no_masked_voxel_influences_the_prediction(model, model_settings):
     with torch.no_grad():  # an adapter that is not the identity, as after training
         model.adapter.weight.uniform_(0.5, 1.5)
         model.adapter.bias.uniform_(-0.1, 0.1)
-    rows = patchify(crops, model_settings.patch)
+    rows = patchify(crops, model_settings.grid)
     for sample in range(2):
         rows[sample, masked[sample]] = torch.rand(masked.shape[1], rows.shape[2]) * 9
-    other = unpatchify(rows, model_settings.patch)
+    other = unpatchify(rows, model_settings.grid)
     before, truth = model(crops, visible, masked, domain)
     after, changed_truth = model(other, visible, masked, domain)
     assert torch.equal(before, after)
     assert not torch.allclose(truth, changed_truth)
     rows[0, visible[0, 0]] += 0.1  # and a seen one does
-    assert not torch.equal(model(unpatchify(rows, model_settings.patch), visible, masked, domain)[0], after)
+    assert not torch.equal(model(unpatchify(rows, model_settings.grid), visible, masked, domain)[0], after)
 
 
 def test_truth_is_the_masked_patches(model, model_settings):
     crops, visible, masked, domain = inputs(model_settings)
     predicted, truth = model(crops, visible, masked, domain)
-    assert torch.equal(truth, take(patchify(crops, model_settings.patch), masked))
+    assert torch.equal(truth, take(patchify(crops, model_settings.grid), masked))
     assert predicted.shape == truth.shape
 
 
@@ -87,8 +88,8 @@ def test_encoder_computes_what_a_monai_vit_with_its_weights_computes(model, mode
     """All patches visible: the features are those of MONAI's ViT, loaded by key without any renaming."""
     vit = ViT(
         in_channels=1,
-        img_size=(model_settings.crop,) * 3,
-        patch_size=(model_settings.patch,) * 3,
+        img_size=model_settings.grid.crop,
+        patch_size=model_settings.grid.patch,
         hidden_size=model_settings.width,
         mlp_dim=round(model_settings.width * model_settings.mlp_ratio),
         num_layers=model_settings.depth,
@@ -101,7 +102,7 @@ def test_encoder_computes_what_a_monai_vit_with_its_weights_computes(model, mode
     everything = torch.arange(token_count(model_settings)).repeat(2, 1)
     with torch.no_grad():
         expected, _ = vit(crops.unsqueeze(1))
-        found = model.encoder(patchify(crops, model_settings.patch), everything)
+        found = model.encoder(patchify(crops, model_settings.grid), everything)
     torch.testing.assert_close(found, expected)
 
 

@@ -33,11 +33,11 @@ def test_a_prediction_has_no_gradient_at_any_masked_voxel(name, patch):
     predicted, truth = model(crops, visible, masked, domain)
     weights = torch.rand(predicted.shape, generator=torch.Generator().manual_seed(2)) - 0.5
     (predicted * weights).sum().backward()
-    slopes = patchify(crops.grad, patch)
+    slopes = patchify(crops.grad, model.settings.grid)
     assert take(slopes, masked).abs().max() == 0
     assert (take(slopes, visible).abs().sum(dim=2) > 0).all()
     assert truth.requires_grad  # of the crops alone: it is what they are
-    assert torch.equal(truth, take(patchify(crops, patch), masked))
+    assert torch.equal(truth, take(patchify(crops, model.settings.grid), masked))
 
 
 @BOTH

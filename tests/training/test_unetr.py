@@ -15,7 +15,7 @@ def small(**changes):
 
 def sample(settings, batch=2):
     generator = torch.Generator().manual_seed(0)
-    crops = torch.rand(batch, *(settings.crop,) * 3, generator=generator)
+    crops = torch.rand(batch, *settings.grid.crop, generator=generator)
     order = torch.stack([torch.randperm(token_count(settings), generator=generator) for _ in range(batch)])
     seen = visible_count(settings)
     return crops, order[:, :seen], order[:, seen:], torch.tensor([0, 1])
@@ -60,16 +60,16 @@ def test_no_masked_voxel_influences_the_prediction_through_any_path():
         model.adapter.weight.normal_()
         model.adapter.bias.normal_()
     crops, visible, masked, domain = sample(settings)
-    rows = patchify(crops, settings.patch)
+    rows = patchify(crops, settings.grid)
     for row in range(2):
         rows[row, masked[row]] = 7.0
-    other = unpatchify(rows, settings.patch)
+    other = unpatchify(rows, settings.grid)
     before, truth = model(crops, visible, masked, domain)
     after, other_truth = model(other, visible, masked, domain)
     assert torch.equal(before, after)
     assert not torch.equal(truth, other_truth)
     rows[0, visible[0, 0]] += 1.0
-    assert not torch.equal(model(unpatchify(rows, settings.patch), visible, masked, domain)[0], after)
+    assert not torch.equal(model(unpatchify(rows, settings.grid), visible, masked, domain)[0], after)
 
 
 def test_adapters_are_the_identity_at_the_start_and_for_an_unseen_domain():

@@ -146,7 +146,7 @@ def test_a_window_is_read_whole_in_pieces_and_from_a_slow_disk(
     monkeypatch.setattr(os, "preadv", lambda file, rooms, offset: whole(file, [rooms[0][:37]], offset))
     for corner in ((0, 0, 0), (4, 8, 2), (2, 3, 1)):
         x, y, z = corner
-        window = stored.window(corner, 9, Scratch(cold=cold))
+        window = stored.window(corner, (9, 9, 9), Scratch(cold=cold))
         assert np.array_equal(window, array[x : x + 9, y : y + 9, z : z + 9])
 
 

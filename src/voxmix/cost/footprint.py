@@ -51,7 +51,7 @@ def footprint(settings: ModelSettings) -> Footprint:
     return Footprint(
         parameters=parameters,
         state_bytes=4 * _FLOAT * parameters,
-        draw_bytes=draw + _FLOAT * settings.crop**3,
+        draw_bytes=draw + _FLOAT * settings.grid.crop_voxels,
         weights_bytes=_FLOAT * parameters,
     )
 
@@ -68,7 +68,7 @@ def _kept_bytes(model: torch.nn.Module, settings: ModelSettings, *, rows: int) -
     tokens, seen = token_count(settings), visible_count(settings)
     with torch.device("meta"), saved_tensors_hooks(keep, lambda tensor: tensor):
         order = torch.zeros(rows, tokens, dtype=torch.int64)
-        crops = torch.zeros(rows, *(settings.crop,) * 3)
+        crops = torch.zeros(rows, *settings.grid.crop)
         predicted, truth = model(
             crops, order[:, :seen], order[:, seen:], torch.zeros(rows, dtype=torch.int64)
         )

@@ -106,7 +106,7 @@ def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: flo
 
 def _random_cache(root: Path, spec: RunSpec) -> PreparedCache:
     (root / "volumes").mkdir()
-    rng, edge = np.random.default_rng(0), spec.model.crop + _ROOM
+    rng, edge = np.random.default_rng(0), max(spec.model.grid.crop) + _ROOM
     volumes = []
     for domain in spec.mixture.domains:
         for number in range(_VOLUMES):

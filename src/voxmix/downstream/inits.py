@@ -13,7 +13,7 @@ from voxmix.volumes.recipe import Recipe
 SCRATCH = "scratch"
 """The initialization without a checkpoint."""
 
-_ENCODER = ("crop", "patch", "width", "depth", "heads", "mlp_ratio")
+_ENCODER = ("axes", "crop", "patch", "width", "depth", "heads", "mlp_ratio")
 
 
 def is_checkpoint(init: str) -> bool:

@@ -13,7 +13,7 @@ from voxmix.design import ModelSettings
 from voxmix.downstream.protocol import Protocol
 from voxmix.encoders.interchange import load_strict
 from voxmix.encoders.mae import Encoder
-from voxmix.encoders.patches import patchify, token_count
+from voxmix.encoders.patches import patchify
 from voxmix.encoders.unetr import Unetr, build_unetr
 from voxmix.encoders.weight_names import bare
 
@@ -29,18 +29,17 @@ class EncoderClassifier(nn.Module):
 
     def __init__(self, settings: ModelSettings, *, classes: int) -> None:
         super().__init__()
-        self.patch = settings.patch
-        self.tokens = token_count(settings)
+        self.grid = settings.grid
         self.vit = Encoder(settings)
         self.norm = nn.LayerNorm(settings.width)
         self.head = nn.Sequential(
             nn.Linear(settings.width, settings.width), nn.GELU(), nn.Linear(settings.width, classes)
         )
 
-    def forward(self, volume: Float[Tensor, "batch 1 x y z"]) -> Float[Tensor, "batch class"]:
+    def forward(self, volume: Float[Tensor, "batch 1 *axis"]) -> Float[Tensor, "batch class"]:
         """Return logits."""
-        rows = patchify(volume.squeeze(1), self.patch)
-        index = torch.arange(self.tokens, device=volume.device).expand(len(volume), -1)
+        rows = patchify(volume.squeeze(1), self.grid)
+        index = torch.arange(self.grid.patches, device=volume.device).expand(len(volume), -1)
         logits: Tensor = self.head(self.norm(self.vit(rows, index).mean(dim=1)))
         return logits
 
@@ -108,6 +107,5 @@ def flops_per_crop(protocol: Protocol, *, classes: int) -> int:
     """
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         network = build_network(protocol, classes=classes, seed=0)
-        edge = protocol.model.crop
-        network(torch.zeros(1, 1, edge, edge, edge))
+        network(torch.zeros(1, 1, *protocol.model.grid.crop))
     return 3 * int(counter.get_total_flops())

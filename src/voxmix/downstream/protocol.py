@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from voxmix._io import digest
 from voxmix.datasets.task import Task
-from voxmix.design import ModelSettings, TrainingSettings
+from voxmix.design import ModelSettings, TrainingSettings, identity
 from voxmix.errors import InputError
 
 PROTOCOL_VERSION = 1
@@ -99,7 +99,7 @@ class Protocol:
         return {
             "version": PROTOCOL_VERSION,
             "task": self.task.as_dict(),
-            "model": asdict(self.model),
+            "model": identity(self.model),
             "cases": self.cases,
             "settings": asdict(self.settings),
         }

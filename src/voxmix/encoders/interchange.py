@@ -14,10 +14,12 @@ from voxmix.design import ModelSettings
 from voxmix.encoders.mae import Encoder
 from voxmix.encoders.weight_names import ENCODER, UNUSED, from_monai, from_timm, prefixed
 from voxmix.errors import InputError
+from voxmix.grid import edge_of
 from voxmix.runs.cards import checked_weights, read_card
 from voxmix.settings import checked
 
 _KERNEL = f"{ENCODER}patch_embedding.patch_embeddings.weight"
+_LINEAR = {2: "bilinear", 3: "trilinear"}
 _MOST_TIMES = 64
 _POSITIONS = f"{ENCODER}patch_embedding.position_embeddings"
 
@@ -46,7 +48,7 @@ def load_encoder(path: Path) -> PretrainedEncoder:
     settings = encoder_settings(card)
     tensors = read_tensors(file)
     _check_size(settings, tensors)
-    weights = _under_our_names(tensors, card)
+    weights = _under_our_names(tensors, card, axes=settings.axes)
     with torch.device("meta"):
         expected = prefixed(Encoder(settings).state_dict())
     check_fits(weights, expected)
@@ -72,9 +74,9 @@ def _check_size(settings: ModelSettings, tensors: Mapping[str, Tensor]) -> None:
 
     A network that is nearly as large goes on, so that :func:`check_fits` can name what differs.
     """
-    tokens, width = (settings.crop // settings.patch) ** 3, settings.width
+    grid, width = settings.grid, settings.width
     layer = width * (4.0 * width + 2.0 * width * settings.mlp_ratio)
-    described = tokens * width + settings.depth * layer + width * settings.patch**3
+    described = grid.patches * width + settings.depth * layer + width * grid.patch_voxels
     held = sum(tensor.numel() for tensor in tensors.values())
     if described > _MOST_TIMES * held:
         raise InputError(
@@ -101,12 +103,14 @@ def encoder_settings(card: Mapping[str, Any]) -> ModelSettings:
         raise InputError(f"{error}\ncopy the card again") from None
 
 
-def _under_our_names(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> dict[str, Tensor]:
+def _under_our_names(
+    tensors: Mapping[str, Tensor], card: Mapping[str, Any], *, axes: int
+) -> dict[str, Tensor]:
     if card.get("names") == "timm":
         return from_timm(tensors)
     prefix = card.get("encoder_prefix", "")
     inside = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    return prefixed(from_monai(inside))
+    return prefixed(from_monai(inside, axes=axes))
 
 
 def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -153,17 +157,25 @@ def for_channels(weights: Mapping[str, Tensor], channels: int) -> dict[str, Tens
     kernel = weights[_KERNEL]
     if kernel.shape[1] == channels:
         return dict(weights)
-    return {**weights, _KERNEL: kernel.expand(-1, channels, -1, -1, -1).contiguous() / channels}
+    return {**weights, _KERNEL: kernel.expand(-1, channels, *kernel.shape[2:]).contiguous() / channels}
 
 
 def for_crop(weights: Mapping[str, Tensor], settings: ModelSettings) -> dict[str, Tensor]:
     """Return an encoder whose position codes are those of another crop, interpolated linearly along each axis.
 
-    ``settings`` has the crop that is wanted and the patch that the weights were trained with.
+    ``settings`` has the crop that is wanted, and the patch and axes that the weights were trained with.
+
+    Raises:
+        InputError: the codes are not those of a cube of patches (with axes 2, of a square).
     """
-    codes, grid = weights[_POSITIONS], settings.crop // settings.patch
+    codes, grid = weights[_POSITIONS], settings.grid
     tokens, width = codes.shape[1:]
-    edge = round(tokens ** (1 / 3))
-    cube = codes.transpose(1, 2).reshape(1, width, edge, edge, edge)
-    resized = interpolate(cube, size=(grid,) * 3, mode="trilinear", align_corners=True)
+    edge = edge_of(tokens, grid.axes)
+    if not edge:
+        raise InputError(
+            f"the position codes are of {tokens} patches, which fill no crop of {grid.axes} equal edges; give "
+            "settings with the axes of the weights' card"
+        )
+    cube = codes.transpose(1, 2).reshape(1, width, *(edge,) * grid.axes)
+    resized = interpolate(cube, size=grid.cells, mode=_LINEAR[grid.axes], align_corners=True)
     return {**weights, _POSITIONS: resized.flatten(2).transpose(1, 2).contiguous()}

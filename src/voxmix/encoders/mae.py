@@ -14,6 +14,7 @@ from torch.nn.functional import embedding, gelu
 from voxmix._optional import require
 from voxmix.design import ModelSettings
 from voxmix.encoders.patches import patchify, take
+from voxmix.grid import Grid
 
 _POSITION_SCALE = 0.2  # of a sine-cosine table: near the size of a patch's embedding at the start
 
@@ -54,33 +55,33 @@ class TransformerBlock(nn.Module):
         return mixed.transpose(1, 2).reshape(batch * count, heads * each)
 
 
-def sincos_positions(grid: int, width: int) -> Float[Tensor, "token width"]:
-    """Return sine-cosine position codes of a cube of ``grid`` ** 3 patches (He et al. 2022, in 3D).
+def sincos_positions(grid: Grid, width: int) -> Float[Tensor, "token width"]:
+    """Return sine-cosine position codes of the patches of a crop (He et al. 2022, in 2D or 3D).
 
-    Each axis gets a third of the width; columns left over are 0.
+    Each axis gets an equal part of the width; columns left over are 0.
     """
-    pairs = width // 6
-    codes = torch.zeros(grid**3, width)
+    pairs = width // (2 * grid.axes)
+    codes = torch.zeros(grid.patches, width)
     if pairs == 0:
         return codes
     rate = 1.0 / 10000 ** (torch.arange(pairs, dtype=torch.float64) / pairs)
-    axes = torch.meshgrid(*[torch.arange(grid, dtype=torch.float64)] * 3, indexing="ij")
+    axes = torch.meshgrid(*[torch.arange(n, dtype=torch.float64) for n in grid.cells], indexing="ij")
     columns = [f(axis.reshape(-1, 1) * rate) for axis in axes for f in (torch.sin, torch.cos)]
-    codes[:, : 6 * pairs] = torch.cat(columns, dim=1).float()
+    codes[:, : 2 * grid.axes * pairs] = torch.cat(columns, dim=1).float()
     return codes
 
 
 class DomainAdapter(nn.Module):
-    """A 1x1x1 convolution per source domain on the voxels that are seen, the identity at the start.
+    """A convolution of one voxel per source domain on the voxels that are seen, the identity at the start.
 
     It acts voxel by voxel, so applying it to the visible patches alone equals masking the voxels first and
     adapting the whole crop after: no masked voxel passes. Domain -1, which no run has trained, is served by
     the identity.
     """
 
-    def __init__(self, domains: int) -> None:
+    def __init__(self, domains: int, *, axes: int = 3) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(domains, 1, 1, 1, 1))
+        self.weight = nn.Parameter(torch.ones(domains, 1, *(1,) * axes))
         self.bias = nn.Parameter(torch.zeros(domains))
 
     def of(self, domain: Int[Tensor, " batch"]) -> "Adaptation":
@@ -112,13 +113,14 @@ class Encoder(nn.Module):
         blocks = require("monai.networks.blocks.patchembedding", extra="train")
         self.patch_embedding = blocks.PatchEmbeddingBlock(
             in_channels=in_channels,
-            img_size=settings.crop,
-            patch_size=settings.patch,
+            img_size=settings.grid.crop,
+            patch_size=settings.grid.patch,
             hidden_size=settings.width,
             num_heads=settings.heads,
             proj_type="conv",
+            spatial_dims=settings.axes,
         )
-        codes = sincos_positions(settings.crop // settings.patch, settings.width)
+        codes = sincos_positions(settings.grid, settings.width)
         with torch.no_grad():
             self.patch_embedding.position_embeddings.copy_(_POSITION_SCALE * codes.unsqueeze(0))
         mlp = round(settings.width * settings.mlp_ratio)
@@ -167,7 +169,7 @@ class Decoder(nn.Module):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        width, grid = settings.decoder_width, settings.crop // settings.patch
+        width, grid = settings.decoder_width, settings.grid
         self.embed = nn.Linear(settings.width, width)
         self.mask_token = nn.Parameter(torch.zeros(width))
         self.position_embeddings = nn.Parameter(_POSITION_SCALE * sincos_positions(grid, width))
@@ -177,8 +179,8 @@ class Decoder(nn.Module):
             TransformerBlock(width, settings.decoder_heads, mlp) for _ in range(settings.decoder_depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, settings.patch**3)
-        places = torch.cartesian_prod(*[torch.arange(grid, dtype=torch.float32)] * 3)
+        self.head = nn.Linear(width, grid.patch_voxels)
+        places = torch.cartesian_prod(*[torch.arange(n, dtype=torch.float32) for n in grid.cells])
         squared = (places.unsqueeze(0) - places.unsqueeze(1)).square().sum(dim=-1)
         self.register_buffer("squared_distance", squared, persistent=False)
 
@@ -216,24 +218,24 @@ class MaskedAutoencoder(nn.Module):
     """Adapter, encoder of the visible patches, light decoder. Output: the masked patches' voxels."""
 
     encoder_prefix = "encoder."
-    adapter_kind = "1x1x1 convolution"
 
     def __init__(self, settings: ModelSettings, *, domains: int) -> None:
         super().__init__()
         self.settings = settings
-        self.adapter = DomainAdapter(domains)
+        self.adapter_kind = f"{'x'.join('1' * settings.axes)} convolution"
+        self.adapter = DomainAdapter(domains, axes=settings.axes)
         self.encoder = Encoder(settings)
         self.decoder = Decoder(settings)
 
     def forward(
         self,
-        crops: Float[Tensor, "batch x y z"],
+        crops: Float[Tensor, "batch *axis"],
         visible: Int[Tensor, "batch visible"],
         masked: Int[Tensor, "batch masked"],
         domain: Int[Tensor, " batch"],
     ) -> tuple[Float[Tensor, "batch masked voxel"], Float[Tensor, "batch masked voxel"]]:
         """Return (prediction, truth) of the masked patches; the truth carries no gradient."""
-        rows = patchify(crops, self.settings.patch)
+        rows = patchify(crops, self.settings.grid)
         seen = take(rows, visible)
         features = self.encoder(seen, visible, self.adapter.of(domain))
         return self.decoder(features, seen, visible, masked), take(rows, masked)

@@ -44,7 +44,7 @@ def flops_per_draw(settings: ModelSettings) -> int:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         model = NETWORKS[settings.name](settings, domains=1)
         order = torch.zeros(1, tokens, dtype=torch.int64)
-        crop = torch.zeros(1, settings.crop, settings.crop, settings.crop)
+        crop = torch.zeros(1, *settings.grid.crop)
         model(crop, order[:, :seen], order[:, seen:], torch.zeros(1, dtype=torch.int64))
     return 3 * int(counter.get_total_flops())
 

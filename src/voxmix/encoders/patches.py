@@ -5,11 +5,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from voxmix.design import ModelSettings
+from voxmix.grid import Grid
 
 
 def token_count(settings: ModelSettings) -> int:
     """Return the number of patches of one crop."""
-    return (settings.crop // settings.patch) ** 3
+    return settings.grid.patches
 
 
 def visible_count(settings: ModelSettings) -> int:
@@ -18,24 +19,23 @@ def visible_count(settings: ModelSettings) -> int:
     return min(max(round(tokens * (1 - settings.mask_ratio)), 1), tokens - 1)
 
 
-def patchify(crops: Float[Tensor, "batch x y z"], patch: int) -> Float[Tensor, "batch token voxel"]:
-    """Return one row per patch, patches and voxels both in C order of (x, y, z).
+def patchify(crops: Float[Tensor, "batch *axis"], grid: Grid) -> Float[Tensor, "batch token voxel"]:
+    """Return one row per patch, patches and voxels both in C order of (x, y, z), or (x, y).
 
     The order of voxels is that of a convolution's kernel, so that MONAI's convolutional patch embedding
     is one matrix product on these rows.
     """
-    batch, *shape = crops.shape
-    x, y, z = (edge // patch for edge in shape)
-    blocks = crops.reshape(batch, x, patch, y, patch, z, patch).permute(0, 1, 3, 5, 2, 4, 6)
-    return blocks.reshape(batch, x * y * z, patch**3)
+    batch, axes = len(crops), grid.axes
+    both = [size for pair in zip(grid.cells, grid.patch, strict=True) for size in pair]
+    blocks = crops.reshape(batch, *both).permute(0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2))
+    return blocks.reshape(batch, grid.patches, grid.patch_voxels)
 
 
-def unpatchify(rows: Float[Tensor, "batch token voxel"], patch: int) -> Float[Tensor, "batch x y z"]:
-    """Return the cubes whose rows :func:`patchify` gave."""
-    batch, tokens, _ = rows.shape
-    n = round(tokens ** (1 / 3))
-    blocks = rows.reshape(batch, n, n, n, patch, patch, patch).permute(0, 1, 4, 2, 5, 3, 6)
-    return blocks.reshape(batch, n * patch, n * patch, n * patch)
+def unpatchify(rows: Float[Tensor, "batch token voxel"], grid: Grid) -> Float[Tensor, "batch *axis"]:
+    """Return the crops whose rows :func:`patchify` gave."""
+    batch, axes = len(rows), grid.axes
+    pairs = [place for axis in range(1, axes + 1) for place in (axis, axis + axes)]
+    return rows.reshape(batch, *grid.cells, *grid.patch).permute(0, *pairs).reshape(batch, *grid.crop)
 
 
 def take(

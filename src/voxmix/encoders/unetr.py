@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import conv3d
+from torch.nn.functional import conv2d, conv3d
 
 from voxmix._optional import require
 from voxmix.design import ModelSettings
@@ -25,7 +25,7 @@ FEATURE_SIZE = 16
 
 
 class Unetr(nn.Module):
-    """UNETR over a cube of ``settings.crop`` voxels; patches are a power of two, at least 4, wide.
+    """UNETR over crops of ``settings.grid``; patches are a power of two, at least 4, wide.
 
     With patches of 2**n there are n levels. Skips come from the outputs of the blocks at i * depth // n,
     i = 1 ... n - 1, which at depth 12 and patch 16 are MONAI's 3, 6 and 9.
@@ -54,13 +54,13 @@ class Unetr(nn.Module):
         blocks = require("monai.networks.blocks", extra="train")
         self.levels = levels
         self.skips = tuple(i * settings.depth // levels for i in range(1, levels))
-        self.grid = settings.crop // settings.patch
+        self.cells = settings.grid.cells
         self.vit = Encoder(settings, in_channels=in_channels)
         width = settings.width
 
         def common(channels_in: int, channels_out: int) -> dict[str, object]:
             return {
-                "spatial_dims": 3,
+                "spatial_dims": settings.axes,
                 "in_channels": channels_in,
                 "out_channels": channels_out,
                 "kernel_size": 3,
@@ -84,9 +84,11 @@ class Unetr(nn.Module):
                 **common(channels, feature_size * 2 ** (level - 2)), upsample_kernel_size=2
             )
             self.add_module(f"decoder{level}", block)
-        self.out = blocks.UnetOutBlock(spatial_dims=3, in_channels=feature_size, out_channels=out_channels)
+        self.out = blocks.UnetOutBlock(
+            spatial_dims=settings.axes, in_channels=feature_size, out_channels=out_channels
+        )
 
-    def forward(self, volume: Float[Tensor, "batch channel x y z"]) -> Float[Tensor, "batch out x y z"]:
+    def forward(self, volume: Float[Tensor, "batch channel *axis"]) -> Float[Tensor, "batch out *axis"]:
         """Return the output channels at full resolution."""
         tokens = self.vit.patch_embedding(volume)
         states = []
@@ -101,9 +103,9 @@ class Unetr(nn.Module):
         result: Tensor = self.out(fine)
         return result
 
-    def _cube(self, tokens: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch width x y z"]:
+    def _cube(self, tokens: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch width *cell"]:
         batch, _, width = tokens.shape
-        return tokens.transpose(1, 2).reshape(batch, width, self.grid, self.grid, self.grid)
+        return tokens.transpose(1, 2).reshape(batch, width, *self.cells)
 
 
 def build_unetr(
@@ -117,7 +119,7 @@ def build_unetr(
 ) -> Unetr:
     """Return a UNETR for segmentation: ``encoder`` (or random weights) in its ViT, everything else random.
 
-    ``network(volume)`` takes (batch, in_channels, x, y, z), cubes of ``settings.crop`` voxels, and gives logits
+    ``network(volume)`` takes (batch, in_channels, x, y, z), crops of ``settings.grid``, and gives logits
     (batch, out_channels, x, y, z). ``encoder`` holds weights under ``vit.*``, as
     :func:`voxmix.encoders.interchange.load_encoder` gives them, of ``mae`` or ``unetr`` alike;
     ``settings`` are those of its card (:func:`~voxmix.encoders.interchange.encoder_settings`). With several
@@ -137,38 +139,40 @@ def build_unetr(
 
 
 class VolumeAdapter(nn.Module):
-    """A 3x3x3 convolution per source domain, the identity at the start; domain -1 gets the identity."""
+    """A convolution of 3 voxels along each axis per source domain, the identity at the start; domain -1 gets the identity."""
 
-    def __init__(self, domains: int) -> None:
+    def __init__(self, domains: int, *, axes: int = 3) -> None:
         super().__init__()
-        identity = torch.zeros(1, 1, 3, 3, 3)
-        identity[..., 1, 1, 1] = 1
-        self.weight = nn.Parameter(identity.repeat(domains, 1, 1, 1, 1))
+        self.axes = axes
+        identity = torch.zeros(1, 1, *(3,) * axes)
+        identity.view(-1)[identity.numel() // 2] = 1
+        self.weight = nn.Parameter(identity.repeat(domains, 1, *(1,) * axes))
         self.bias = nn.Parameter(torch.zeros(domains))
         self.register_buffer("identity", identity, persistent=False)
 
     identity: Tensor
 
     def forward(
-        self, crops: Float[Tensor, "batch x y z"], domain: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch x y z"]:
+        self, crops: Float[Tensor, "batch *axis"], domain: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch *axis"]:
         known, chosen = domain >= 0, domain.clamp(min=0)
-        weight = torch.where(known.view(-1, 1, 1, 1, 1), self.weight[chosen], self.identity)
+        weight = torch.where(known.view(-1, 1, *(1,) * self.axes), self.weight[chosen], self.identity)
         bias = torch.where(known, self.bias[chosen], 0.0)
         # One group per sample: every sample has its own kernel, and a batch is one call.
-        return conv3d(crops.unsqueeze(0), weight, bias, padding=1, groups=len(crops)).squeeze(0)
+        convolution = conv2d if self.axes == 2 else conv3d
+        return convolution(crops.unsqueeze(0), weight, bias, padding=1, groups=len(crops)).squeeze(0)
 
 
 class UnetrAutoencoder(nn.Module):
     """Reconstructs masked patches from a crop in which their voxels are 0, before the adapter sees it."""
 
     encoder_prefix = "network.vit."
-    adapter_kind = "3x3x3 convolution"
 
     def __init__(self, settings: ModelSettings, *, domains: int) -> None:
         super().__init__()
         self.settings = settings
-        self.adapter = VolumeAdapter(domains)
+        self.adapter_kind = f"{'x'.join('3' * settings.axes)} convolution"
+        self.adapter = VolumeAdapter(domains, axes=settings.axes)
         self.network = Unetr(settings)
 
     @property
@@ -178,18 +182,18 @@ class UnetrAutoencoder(nn.Module):
 
     def forward(
         self,
-        crops: Float[Tensor, "batch x y z"],
+        crops: Float[Tensor, "batch *axis"],
         visible: Int[Tensor, "batch visible"],
         masked: Int[Tensor, "batch masked"],
         domain: Int[Tensor, " batch"],
     ) -> tuple[Float[Tensor, "batch masked voxel"], Float[Tensor, "batch masked voxel"]]:
         """Return (prediction, truth) of the masked patches; the truth carries no gradient."""
-        patch = self.settings.patch
-        rows = patchify(crops, patch)
+        grid = self.settings.grid
+        rows = patchify(crops, grid)
         hidden = torch.ones_like(rows[:, :, :1]).scatter_(1, masked.unsqueeze(2), 0.0)
-        adapted = self.adapter(unpatchify(rows * hidden, patch), domain)
+        adapted = self.adapter(unpatchify(rows * hidden, grid), domain)
         predicted = self.network(adapted.unsqueeze(1)).squeeze(1)
-        return take(patchify(predicted, patch), masked), take(rows, masked)
+        return take(patchify(predicted, grid), masked), take(rows, masked)
 
     def initialize(self) -> None:
         """Keep the starting weights that MONAI's blocks draw, as the paper's network does."""

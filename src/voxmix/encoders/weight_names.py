@@ -11,6 +11,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from voxmix.grid import edge_of
+
 MonaiLine = Literal["1.3", "1.4", "1.5", "1.6"]
 ENCODER = "vit."
 UNUSED = re.compile(r"\.(norm_cross_attn|cross_attn)\.")
@@ -47,27 +49,27 @@ def to_monai(weights: Mapping[str, Tensor], *, line: MonaiLine) -> dict[str, Ten
     return state
 
 
-def from_monai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_monai(state: Mapping[str, Tensor], *, axes: int = 3) -> dict[str, Tensor]:
     """Return our weights from the state of a MONAI ``ViT`` or ``UNETR`` of any line; unused parts are dropped.
 
     A patch embedding of MONAI's kind ``perceptron`` (the default of old UNETRs) becomes the convolution that
-    computes the same.
+    computes the same; ``axes`` are those of its patches.
     """
     kept = {name: tensor for name, tensor in state.items() if not UNUSED.search(name)}
     for name in [n for n in kept if n.endswith(_PERCEPTRON)]:
         start = name.removesuffix("1.weight")
-        kept[f"{start}weight"] = _as_kernel(kept.pop(name))
+        kept[f"{start}weight"] = _as_kernel(kept.pop(name), axes)
         kept[f"{start}bias"] = kept.pop(f"{start}1.bias")
     return kept
 
 
-def _as_kernel(matrix: Tensor) -> Tensor:
+def _as_kernel(matrix: Tensor, axes: int) -> Tensor:
     """Return a convolution's kernel from a matrix whose columns are the voxels (x, y, z) of one channel."""
     width, voxels = matrix.shape
-    patch = round(voxels ** (1 / 3))
-    if patch**3 != voxels:  # columns are (x, y, z, channel): more than one channel, so not an encoder of ours
+    patch = edge_of(voxels, axes)
+    if not patch:  # columns are (x, y, z, channel): more than one channel, so not an encoder of ours
         return matrix
-    return matrix.reshape(width, 1, patch, patch, patch)
+    return matrix.reshape(width, 1, *(patch,) * axes)
 
 
 def encoder_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -88,7 +90,7 @@ def prefixed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return an encoder's weights under the names of timm's ``VisionTransformer``.
 
-    It needs a 3D patch embedding, no class token, ``qkv_bias=False`` and layer norms with eps 1e-5.
+    It needs a patch embedding of as many axes, no class token, ``qkv_bias=False`` and layer norms with eps 1e-5.
     """
     return {_renamed(name, forward=True): tensor for name, tensor in bare(weights).items()}
 

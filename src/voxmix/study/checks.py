@@ -24,7 +24,14 @@ def check_study(study: Study) -> None:
 
 def study_problems(study: Study) -> tuple[str, ...]:
     """Return a sentence for each thing in a study that cannot work; () where nothing is found."""
-    return (*_recipe(study), *_names(study), *_limits(study), *_budgets(study), *_sizes(study))
+    return (
+        *_recipe(study),
+        *_names(study),
+        *_limits(study),
+        *_budgets(study),
+        *_axes(study),
+        *_sizes(study),
+    )
 
 
 def study_remarks(study: Study) -> tuple[str, ...]:
@@ -117,6 +124,12 @@ def _budgets(study: Study) -> Iterable[str]:
         )
 
 
+def _axes(study: Study) -> Iterable[str]:
+    axes = study.config.model.axes
+    if axes != 3:
+        yield f"model.axes is {axes}, and voxmix prepares volumes, which have 3 axes; leave model.axes out"
+
+
 def _sizes(study: Study) -> Iterable[str]:
     try:
         volumes = study_cache(study).volumes
@@ -129,6 +142,6 @@ def _sizes(study: Study) -> Iterable[str]:
         names = ", ".join(sorted({volume.domain for volume in small}))
         yield (
             f"model.crop is {crop} voxels, and {len(small)} of {len(volumes)} prepared volumes ({names}) are smaller, "
-            f"the least edge being {least}; set recipe.min_shape to [{crop}, {crop}, {crop}], which pads them, or "
+            f"the least edge being {least}; set recipe.min_shape to {list(study.config.model.grid.crop)}, which pads them, or "
             f"model.crop to at most {least}"
         )

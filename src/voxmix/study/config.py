@@ -18,6 +18,7 @@ from voxmix.design import (
     StudyDesign,
     TrainingSettings,
     check_budget,
+    identity,
 )
 from voxmix.errors import InputError
 from voxmix.settings import checked, parse_yaml
@@ -281,6 +282,7 @@ _Dumper.add_representer(list, _Dumper.represent_list)
 def render_config(config: StudyConfig, notes: Mapping[str, str] | None = None) -> str:
     """Return the study file's text, with a comment above each part; ``notes`` adds one to the parts it names."""
     values = _plain(asdict(config))
+    values["model"] = _plain(identity(config.model))  # axes only where they are not those of volumes
     values["data"] = {key: item for key, item in values["data"].items() if item is not None}
     parts = []
     for key in _ORDER:

@@ -21,21 +21,22 @@ def noise_bank(*, voxels: int, device: torch.device) -> Float[Tensor, " number"]
 
 
 def augment(
-    crops: Float[Tensor, "batch x y z"], parameters: DrawParameters, bank: Float[Tensor, " number"]
-) -> Float[Tensor, "batch x y z"]:
+    crops: Float[Tensor, "batch *edge"], parameters: DrawParameters, bank: Float[Tensor, " number"]
+) -> Float[Tensor, "batch *edge"]:
     """Change the crops in place and return them: ``clip(scale * v ** gamma + noise, 0, 1)``.
 
     Only the samples that a change was drawn for are touched by it.
     """
     device, voxels = crops.device, crops[0].numel()
+    of_each = (-1, *(1,) * (crops.ndim - 1))
     changed = np.flatnonzero(parameters.gamma != 1)
     if len(changed):
         rows = torch.from_numpy(changed).to(device)
         gamma = torch.from_numpy(parameters.gamma[changed].astype(np.float32)).to(device)
-        crops[rows] = crops[rows].clamp_(min=1e-6).pow_(gamma.view(-1, 1, 1, 1))
+        crops[rows] = crops[rows].clamp_(min=1e-6).pow_(gamma.view(of_each))
     if np.any(parameters.scale != 1):
         scale = torch.from_numpy(parameters.scale.astype(np.float32)).to(device)
-        crops.mul_(scale.view(-1, 1, 1, 1))
+        crops.mul_(scale.view(of_each))
     for row in np.flatnonzero(parameters.noise):
         offset = int(parameters.noise_offset[row] * _BANK)
         window = bank[offset : offset + voxels].view_as(crops[row])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from voxmix._memory import installed_bytes
 from voxmix.errors import InputError
+from voxmix.grid import edges_in_words
 from voxmix.training.draws import DrawParameters, DrawPlan
 from voxmix.training.existing_voxels import box_of, corner_of, span_of
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
@@ -20,19 +21,26 @@ _BYTES_PER_VOXEL = 2
 _CACHED_SHARE = 0.5  # of the memory: files that take more are not counted on to stay in the page cache
 
 
-def check_fits(volumes: Iterable[PreparedVolume], crop: int) -> None:
+def check_fits(volumes: Iterable[PreparedVolume], crop: tuple[int, ...]) -> None:
     """Check that every volume can hold a crop.
 
     Raises:
-        InputError: names the smallest volume that cannot.
+        InputError: names the smallest volume that cannot, or volumes and a crop of different axes.
     """
-    small = [v for v in volumes if min(v.shape) < crop]
+    volumes = tuple(volumes)
+    other = next((v for v in volumes if len(v.shape) != len(crop)), None)
+    if other is not None:
+        raise InputError(
+            f"a crop has {len(crop)} axes, {other.key} of {other.domain} has {len(other.shape)}; set model.axes to "
+            f"{len(other.shape)}"
+        )
+    small = [v for v in volumes if any(long < edge for long, edge in zip(v.shape, crop, strict=True))]
     if small:
         worst = min(small, key=lambda v: min(v.shape))
         raise InputError(
-            f"crop is {crop} voxels, but {len(small)} prepared volumes are smaller, the smallest being "
+            f"crop is {edges_in_words(crop)} voxels, but {len(small)} prepared volumes are smaller, the smallest being "
             f"{worst.key} of {worst.domain} with shape {tuple(worst.shape)}; set crop to at most "
-            f"{min(worst.shape)}, or prepare again with min_shape {crop}"
+            f"{min(worst.shape)}, or prepare again with min_shape {edges_in_words(crop)}"
         )
 
 
@@ -53,7 +61,7 @@ class CropReader:
     Args:
         cache: the prepared volumes.
         plan: domain and volume of every draw.
-        crop: edge in voxels.
+        crop: edges in voxels.
         mapped: whether files are read through memory maps, and come from the disk in pages of up to 2 MB: faster
             where they stay in the page cache, slower where every crop comes from the disk. By default, whether the
             plan's files take less than half of the memory.
@@ -63,7 +71,7 @@ class CropReader:
     """
 
     def __init__(
-        self, cache: PreparedCache, plan: DrawPlan, *, crop: int, mapped: bool | None = None
+        self, cache: PreparedCache, plan: DrawPlan, *, crop: tuple[int, ...], mapped: bool | None = None
     ) -> None:
         self.plan = plan
         self.crop = crop
@@ -76,17 +84,16 @@ class CropReader:
         everything = [volume for volumes in self._volumes for volume in volumes]
         self.padded = any(volume.box for volume in everything)
         boxes = [(*box_of(volume), volume.shape) for volume in everything]
-        self._boxes = np.array(boxes, dtype=np.int64).reshape(
-            -1, 3, 3
-        )  # first, end and shape of every volume
+        # First, end and shape of every volume.
+        self._boxes = np.array(boxes, dtype=np.int64).reshape(-1, 3, len(crop))
         self._begin = np.cumsum([0, *(len(volumes) for volumes in self._volumes)])[:-1]  # of every domain
         self.mapped = _stay_in_memory(self._volumes) if mapped is None else mapped
         self._files: dict[tuple[int, int], StoredArray] = {}
         self._memory = _ThreadMemory()
 
     def read(
-        self, start: int, parameters: DrawParameters, batch: Float[Tensor, "batch x y z"]
-    ) -> Float[Tensor, "draw x y z"]:
+        self, start: int, parameters: DrawParameters, batch: Float[Tensor, "batch *edge"]
+    ) -> Float[Tensor, "draw *edge"]:
         """Fill the first rows of ``batch`` with the draws from ``start`` on; return those rows.
 
         ``batch`` lies in the memory of the CPU and is float16, as the files are (half the bytes on the way to a
@@ -97,23 +104,23 @@ class CropReader:
         """
         count = len(parameters)
         memory = self._memory
-        if len(memory.crop) != self.crop:
-            memory.crop = torch.empty((self.crop,) * 3, dtype=torch.float16)
+        if memory.crop.shape != self.crop:
+            memory.crop = torch.empty(self.crop, dtype=torch.float16)
         plan, rows = self.plan, batch[:count]
         drawn = zip(
             *(which[start : start + count].tolist() for which in (plan.domain, plan.volume)), strict=True
         )
         files = [self._file(domain, volume) for domain, volume in drawn]
         corners = self._corners(start, parameters).tolist()
-        for file, (x, y, z), row in zip(files, corners, rows.unbind(), strict=True):
-            window = torch.from_numpy(file.window((x, y, z), self.crop, memory.scratch))
+        for file, corner, row in zip(files, corners, rows.unbind(), strict=True):
+            window = torch.from_numpy(file.window(tuple(corner), self.crop, memory.scratch))
             if batch.dtype is torch.float16:
                 row.copy_(window)
             else:  # Rows first, in two bytes, then the cast of one piece: a third faster than both at once.
                 row.copy_(memory.crop.copy_(window))
         return rows
 
-    def span(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw 2 3"] | None:
+    def span(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw 2 axis"] | None:
         """Return (first, end) of the voxels of each crop that exist; None where all do, of every crop."""
         if not self.padded:
             return None
@@ -121,11 +128,11 @@ class CropReader:
         span = span_of(self._corners(start, parameters), self.crop, first=first, end=end)
         return None if (span[:, 0] == 0).all() and (span[:, 1] == self.crop).all() else span
 
-    def _corners(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw 3"]:
+    def _corners(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw axis"]:
         first, end, shape = self._boxes_of(start, len(parameters))
         return corner_of(parameters.corner, shape, self.crop, first=first, end=end)
 
-    def _boxes_of(self, start: int, count: int) -> Int[np.ndarray, "3 draw 3"]:
+    def _boxes_of(self, start: int, count: int) -> Int[np.ndarray, "3 draw axis"]:
         """Return of every draw's volume where what exists begins and ends, and its shape."""
         part = slice(start, start + count)
         which = self._begin[self.plan.domain[part]] + self.plan.volume[part]

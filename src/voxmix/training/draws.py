@@ -17,7 +17,7 @@ from voxmix.errors import InputError
 from voxmix.mixture import Mixture
 
 _WORD = (1 << 64) - 1
-_CROP, _AUGMENT = 3, 7  # random numbers per draw before those of the mask
+_AUGMENT = 7  # random numbers per draw, between those of the corner and those of the mask
 
 
 def stream(seed: int, *purpose: str | int) -> np.random.Generator:
@@ -187,7 +187,7 @@ class DrawParameters:
     ``noise_offset`` in [0, 1) the place in the bank of normal numbers.
     """
 
-    corner: Float[np.ndarray, "draw 3"]
+    corner: Float[np.ndarray, "draw axis"]
     scale: Float[np.ndarray, " draw"]
     gamma: Float[np.ndarray, " draw"]
     noise: Float[np.ndarray, " draw"]
@@ -207,10 +207,10 @@ def draw_parameters(
     start: int, stop: int, *, seed: int, model: ModelSettings, training: TrainingSettings
 ) -> DrawParameters:
     """Return the parameters of draws ``start`` to ``stop``; each row depends on (seed, n) alone."""
-    tokens, seen = token_count(model), visible_count(model)
-    u = counted_uniforms(seed, start, stop, columns=_CROP + _AUGMENT + tokens)
-    a = u[:, _CROP : _CROP + _AUGMENT]
-    order = np.argsort(u[:, _CROP + _AUGMENT :], axis=1, kind="stable")
+    tokens, seen, axes = token_count(model), visible_count(model), model.axes
+    u = counted_uniforms(seed, start, stop, columns=axes + _AUGMENT + tokens)
+    a = u[:, axes : axes + _AUGMENT]
+    order = np.argsort(u[:, axes + _AUGMENT :], axis=1, kind="stable")
     scaled, contrasted, noisy = (
         a[:, k] < p
         for k, p in enumerate(
@@ -218,7 +218,7 @@ def draw_parameters(
         )
     )
     return DrawParameters(
-        corner=u[:, :_CROP],
+        corner=u[:, :axes],
         scale=np.where(scaled, 1 + training.scale * (2 * a[:, 3] - 1), 1.0),
         gamma=np.where(contrasted, np.exp(training.contrast * (2 * a[:, 4] - 1)), 1.0),
         noise=np.where(noisy, training.noise * a[:, 5], 0.0),

@@ -11,26 +11,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from voxmix.encoders.patches import patchify, take
-from voxmix.volumes.grids.geometry import Shape
+from voxmix.grid import Grid
 from voxmix.volumes.preparing.cache import PreparedVolume
 
 
-def box_of(volume: PreparedVolume) -> tuple[Shape, Shape]:
+def box_of(volume: PreparedVolume) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return (first, end) of the voxels of a prepared volume that exist."""
     if volume.box is None:
-        return (0, 0, 0), volume.shape
-    (x, y, z), (a, b, c) = volume.box
-    return (x, y, z), (x + a, y + b, z + c)
+        return (0,) * len(volume.shape), volume.shape
+    first, size = volume.box
+    return first, tuple(a + n for a, n in zip(first, size, strict=True))
 
 
 def corner_of(
-    share: Float[np.ndarray, "*draw 3"],
-    shape: Int[np.ndarray, "*draw 3"],
-    crop: int,
+    share: Float[np.ndarray, "*draw axis"],
+    shape: Int[np.ndarray, "*draw axis"],
+    crop: tuple[int, ...],
     *,
-    first: Int[np.ndarray, "*draw 3"],
-    end: Int[np.ndarray, "*draw 3"],
-) -> Int[np.ndarray, "*draw 3"]:
+    first: Int[np.ndarray, "*draw axis"],
+    end: Int[np.ndarray, "*draw axis"],
+) -> Int[np.ndarray, "*draw axis"]:
     """Return the first voxel of crops whose places are shares in [0, 1) of the room there is.
 
     The room of an axis is where a crop lies inside ``first`` to ``end``, or, where these are less than a crop, holds them
@@ -43,29 +43,41 @@ def corner_of(
 
 
 def span_of(
-    corner: Int[np.ndarray, "*draw 3"],
-    crop: int,
+    corner: Int[np.ndarray, "*draw axis"],
+    crop: tuple[int, ...],
     *,
-    first: Int[np.ndarray, "*draw 3"],
-    end: Int[np.ndarray, "*draw 3"],
-) -> Int[np.ndarray, "*draw 2 3"]:
+    first: Int[np.ndarray, "*draw axis"],
+    end: Int[np.ndarray, "*draw axis"],
+) -> Int[np.ndarray, "*draw 2 axis"]:
     """Return (first, end) of the voxels that exist, counted from each crop's corner."""
     span: np.ndarray = np.clip(np.stack([first - corner, end - corner], axis=-2), 0, crop)
     return span
 
 
-def existing_voxels(span: Int[Tensor, "draw 2 3"], crop: int) -> Bool[Tensor, "draw x y z"]:
+def existing_voxels(span: Int[Tensor, "draw 2 axis"], grid: Grid) -> Bool[Tensor, "draw *edge"]:
     """Return which voxels of each crop exist."""
-    places = torch.arange(crop, device=span.device).view(1, crop, 1)
-    x, y, z = ((places >= span[:, :1]) & (places < span[:, 1:])).unbind(dim=2)
-    return x[:, :, None, None] & y[:, None, :, None] & z[:, None, None, :]
+    return _reached(span, cells=grid.crop, size=(1,) * grid.axes)
 
 
 def existing_in_patches(
-    span: Int[Tensor, "draw 2 3"], patches: Int[Tensor, "draw patch"], *, crop: int, patch: int
+    span: Int[Tensor, "draw 2 axis"], patches: Int[Tensor, "draw patch"], grid: Grid
 ) -> Float[Tensor, "draw patch voxel"]:
     """Return 1 for the voxels of the ``patches`` of each crop that exist, else 0."""
-    return take(patchify(existing_voxels(span, crop).float(), patch), patches)
+    return take(patchify(existing_voxels(span, grid).float(), grid), patches)
+
+
+def _reached(
+    span: Int[Tensor, "draw 2 axis"], *, cells: tuple[int, ...], size: tuple[int, ...]
+) -> Bool[Tensor, "draw *cell"]:
+    """Return which cells, each of ``size`` voxels, hold a voxel of the span."""
+    axes = range(len(cells))
+    found = torch.ones((len(span), *(1 for _ in axes)), dtype=torch.bool, device=span.device)
+    for axis in axes:
+        places = torch.arange(cells[axis], device=span.device) * size[axis]
+        first, end = span[:, 0, axis, None], span[:, 1, axis, None]
+        held = (places + size[axis] > first) & (places < end)
+        found = found & held.view(len(span), *(cells[axis] if axis == other else 1 for other in axes))
+    return found
 
 
 def mean_square_of_existing(
@@ -86,17 +98,15 @@ def mean_square_of_existing(
 def settled_masks(
     order: Int[np.ndarray, "draw token"],
     seen: int,
-    span: Int[np.ndarray, "draw 2 3"],
-    *,
-    crop: int,
-    patch: int,
+    span: Int[np.ndarray, "draw 2 axis"],
+    grid: Grid,
 ) -> Int[np.ndarray, "draw token"]:
     """Return masks of which something that exists is hidden, and, where two patches exist or more, something is seen.
 
     ``order`` holds the patches of every crop, the first ``seen`` of which are seen. Where all patches that exist lie on
     one side, the one nearest to the other side changes places with a patch of padding there; all other masks stay.
     """
-    exists = _existing_patches(span, crop=crop, patch=patch)
+    exists = _reached(torch.from_numpy(span), cells=grid.cells, size=grid.patch).flatten(1).numpy()
     result = order.copy()
     for row in np.flatnonzero(~exists.all(axis=1)):
         mask = result[row]
@@ -109,14 +119,3 @@ def settled_masks(
             continue
         mask[a], mask[b] = mask[b], mask[a]
     return result
-
-
-def _existing_patches(
-    span: Int[np.ndarray, "draw 2 3"], *, crop: int, patch: int
-) -> Bool[np.ndarray, "draw token"]:
-    """Return which patches hold a voxel that exists."""
-    grid = crop // patch
-    places = np.arange(grid)[None, :, None] * patch
-    x, y, z = np.moveaxis((places < span[:, 1:]) & (places + patch > span[:, :1]), 2, 0)
-    patches: np.ndarray = x[:, :, None, None] & y[:, None, :, None] & z[:, None, None, :]
-    return patches.reshape(len(span), grid**3)

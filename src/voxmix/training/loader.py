@@ -11,7 +11,7 @@ from torch import Tensor
 from voxmix.training.crops import CropReader
 from voxmix.training.draws import DrawParameters
 
-Drawn = tuple[DrawParameters, Float[Tensor, "draw x y z"]]
+Drawn = tuple[DrawParameters, Float[Tensor, "draw *edge"]]
 
 
 class CropLoader:
@@ -48,7 +48,7 @@ class CropLoader:
         pinned: bool = False,
     ) -> None:
         self._reader, self._parameters, self._workers = reader, parameters, workers
-        shape = (rows, *(reader.crop,) * 3)
+        shape = (rows, *reader.crop)
         self._free = deque(torch.empty(shape, dtype=dtype, pin_memory=pinned) for _ in range(workers + 1))
         self._given: Tensor | None = None
         self._ahead: dict[tuple[int, int], tuple[Future[Drawn], Tensor]] = {}

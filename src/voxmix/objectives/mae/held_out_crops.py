@@ -15,6 +15,7 @@ from voxmix._io import atomic_path, canonical_json, digest, naming_full_disk
 from voxmix.design import EvaluationSettings, ModelSettings
 from voxmix.encoders.patches import token_count, visible_count
 from voxmix.errors import InputError
+from voxmix.grid import Grid
 from voxmix.training.crops import check_fits
 from voxmix.training.draws import counted_uniforms, stream
 from voxmix.training.existing_voxels import (
@@ -49,14 +50,14 @@ class EvaluationSet:
     """
 
     domains: tuple[str, ...]
-    crops: Float[Tensor, "crop x y z"]
-    foreground: Bool[Tensor, "crop x y z"]
+    crops: Float[Tensor, "crop *edge"]
+    foreground: Bool[Tensor, "crop *edge"]
     domain: Int[Tensor, " crop"]
     volume: Int[Tensor, " crop"]
     order: Int[Tensor, "crop token"]
     visible: int
     made_from: str
-    span: Int[Tensor, "crop 2 3"] | None = None
+    span: Int[Tensor, "crop 2 axis"] | None = None
 
     @property
     def digest(self) -> str:
@@ -84,11 +85,11 @@ class EvaluationSet:
                     f"{name} has no validation volume, so no loss can be measured on it; add volumes of at "
                     f"least two subjects of {name}, or leave the domain out, and prepare again"
                 )
-            check_fits(volumes, model.crop)
+            check_fits(volumes, model.grid.crop)
             for number in range(evaluation.crops_per_domain):
                 which = number % len(volumes)
                 rng = stream(evaluation.seed, "evaluation", name, number)
-                crop, mask, span = _choose_crop(cache, volumes[which], model.crop, rng)
+                crop, mask, span = _choose_crop(cache, volumes[which], model.grid.crop, rng)
                 crops.append(crop)
                 masks.append(mask)
                 spans.append(span)
@@ -98,9 +99,7 @@ class EvaluationSet:
         u = counted_uniforms(evaluation.seed, 0, len(crops), columns=token_count(model))
         order, padded = np.argsort(u, axis=1, kind="stable"), any(v.box for v in cache.volumes)
         if padded:
-            order = settled_masks(
-                order, visible_count(model), np.stack(spans), crop=model.crop, patch=model.patch
-            )
+            order = settled_masks(order, visible_count(model), np.stack(spans), model.grid)
         made_from = {
             "format": _FORMAT,
             "cache": cache.digest,
@@ -123,12 +122,12 @@ class EvaluationSet:
         )
 
     def exists(
-        self, rows: Int[Tensor, " crop"], patches: Int[Tensor, "crop patch"], *, patch: int
+        self, rows: Int[Tensor, " crop"], patches: Int[Tensor, "crop patch"], grid: Grid
     ) -> Float[Tensor, "crop patch voxel"]:
         """Return 1 for the voxels of some patches of the crops ``rows`` that exist, else 0."""
         assert self.span is not None
         span = self.span[rows].to(patches.device)
-        return existing_in_patches(span, patches, crop=self.crops.shape[-1], patch=patch)
+        return existing_in_patches(span, patches, grid)
 
     def save(self, path: Path) -> None:
         """Write the set as one safetensors file, atomically."""
@@ -184,27 +183,26 @@ def foreground_of(array: np.ndarray) -> np.ndarray:
 
 
 def _choose_crop(
-    cache: PreparedCache, volume: PreparedVolume, crop: int, rng: np.random.Generator
+    cache: PreparedCache, volume: PreparedVolume, crop: tuple[int, ...], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a crop, its foreground, and where what exists of it begins and ends."""
     array = np.asarray(cache.array(volume))
     first, end = (np.array(corner) for corner in box_of(volume))
-    real, body = _cube(first, end), np.zeros(array.shape, dtype=bool)
+    real, body = _box(first, end), np.zeros(array.shape, dtype=bool)
     body[real] = foreground_of(array[real])
-    best, best_share = np.zeros(3, dtype=np.int64), -1.0
-    for place in rng.random((_CANDIDATES, 3)):
+    best, best_share = np.zeros(len(crop), dtype=np.int64), -1.0
+    for place in rng.random((_CANDIDATES, len(crop))):
         corner = corner_of(place, np.array(array.shape), crop, first=first, end=end)
-        inside = _cube(np.maximum(corner, first), np.minimum(corner + crop, end))
+        inside = _box(np.maximum(corner, first), np.minimum(corner + crop, end))
         share = float(body[inside].mean())
         if share > best_share:
             best, best_share = corner, share
         if share >= _ENOUGH_FOREGROUND:
             break
-    window = _cube(best, best + crop)
+    window = _box(best, best + crop)
     span = span_of(best, crop, first=first, end=end)
     return np.array(array[window]), np.array(body[window]), span
 
 
-def _cube(first: Int[np.ndarray, "3"], end: Int[np.ndarray, "3"]) -> tuple[slice, slice, slice]:
-    x, y, z = (slice(a, b) for a, b in zip(first.tolist(), end.tolist(), strict=True))
-    return x, y, z
+def _box(first: Int[np.ndarray, " axis"], end: Int[np.ndarray, " axis"]) -> tuple[slice, ...]:
+    return tuple(slice(a, b) for a, b in zip(first.tolist(), end.tolist(), strict=True))

@@ -59,7 +59,7 @@ def reconstruct(
     masked = order[:, evaluation.visible :].contiguous()
     crops = evaluation.crops[rows].to(device).float()
     predicted, truth = model(crops, visible, masked, served[evaluation.domain[rows]].to(device))
-    body = patchify(evaluation.foreground[rows].to(device).float(), model.settings.patch)
+    body = patchify(evaluation.foreground[rows].to(device).float(), model.settings.grid)
     return predicted.float(), truth, take(body, masked)
 
 
@@ -117,14 +117,14 @@ def _errors(
     model: Autoencoder, evaluation: EvaluationSet, rows: Int[Tensor, " crop"], served: Int[Tensor, " target"]
 ) -> tuple[Float[np.ndarray, " crop"], Float[np.ndarray, " crop"], Float[np.ndarray, " crop"]]:
     """Return (mean squared error, sum of squared errors in the foreground, foreground voxels) per crop."""
-    parts, patch = [], model.settings.patch
+    parts, grid = [], model.settings.grid
     for some in torch.split(rows, max(_CHUNK_VOXELS // evaluation.crops[0].numel(), 1)):
         predicted, truth, body = reconstruct(model, evaluation, some, served)
         squared = (predicted - truth).square()
         mean = squared.mean(dim=(1, 2))
         if evaluation.span is not None:
             masked = evaluation.order[some, evaluation.visible :].to(truth.device)
-            exists = evaluation.exists(some, masked, patch=patch)
+            exists = evaluation.exists(some, masked, grid)
             mean = mean_square_of_existing(predicted, truth, exists)
         sums = (mean, (squared * body).sum(dim=(1, 2)), body.sum(dim=(1, 2)))
         parts.append(torch.stack([s.double() for s in sums]).cpu())

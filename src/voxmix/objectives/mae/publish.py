@@ -6,7 +6,7 @@ from typing import Any
 
 from voxmix import __version__
 from voxmix._io import write_json
-from voxmix.design import RunSpec
+from voxmix.design import RunSpec, identity
 from voxmix.encoders.networks import Autoencoder, flops_per_draw, parameter_count
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.objectives.mae.held_out_losses import measure
@@ -72,7 +72,7 @@ def run_card(
 ) -> dict[str, Any]:
     return {
         "run_id": spec.run_id,
-        "encoder": asdict(spec.model),
+        "encoder": identity(spec.model),
         "encoder_prefix": model.encoder_prefix,
         "adapters": list(spec.mixture.domains),
         "mixture": spec.mixture.as_dict(),

@@ -57,19 +57,19 @@ def _cubes(
     model: Autoencoder, evaluation: EvaluationSet, row: torch.Tensor, served: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a crop, the same with hidden voxels NaN, and with hidden voxels reconstructed; padding stays as it is."""
-    patch = model.settings.patch
+    grid = model.settings.grid
     predicted, _, _ = reconstruct(model, evaluation, row, served)
     hidden = evaluation.order[row[0], evaluation.visible :]
     original = evaluation.crops[row].float()
-    masked, rebuilt = patchify(original, patch), patchify(original, patch)
+    masked, rebuilt = patchify(original, grid), patchify(original, grid)
     masked[0, hidden] = torch.nan
     rebuilt[0, hidden] = predicted[0].cpu().clamp(0, 1)
     if evaluation.span is not None:
-        exists = existing_voxels(evaluation.span[row], original.shape[-1]).float()
-        padding = patchify(exists, patch) == 0
-        plain = patchify(original, patch)
+        exists = existing_voxels(evaluation.span[row], grid).float()
+        padding = patchify(exists, grid) == 0
+        plain = patchify(original, grid)
         masked, rebuilt = (torch.where(padding, plain, changed) for changed in (masked, rebuilt))
-    return original[0].numpy(), unpatchify(masked, patch)[0].numpy(), unpatchify(rebuilt, patch)[0].numpy()
+    return original[0].numpy(), unpatchify(masked, grid)[0].numpy(), unpatchify(rebuilt, grid)[0].numpy()
 
 
 def _picture(columns: Sequence[Float[np.ndarray, "x y z"]]) -> Image.Image:

@@ -5,6 +5,7 @@ from pathlib import Path
 from voxmix._io import read_json
 from voxmix.design import RunSpec
 from voxmix.errors import InputError
+from voxmix.grid import edges_in_words
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.runs.files import SPEC_FILE
 from voxmix.volumes.preparing.cache import PreparedCache
@@ -27,10 +28,11 @@ def check_belongs(spec: RunSpec, *, cache: PreparedCache, evaluation: Evaluation
             f"the run was planned for prepared volumes {spec.cache}, those given are {cache.digest}; "
             "plan it again for these volumes, or give the folder it was planned for"
         )
-    if evaluation.crops.shape[-1] != spec.model.crop:
+    crop = tuple(evaluation.crops.shape[1:])
+    if crop != spec.model.grid.crop:
         raise InputError(
-            f"the evaluation set has crops of {evaluation.crops.shape[-1]} voxels, the run of "
-            f"{spec.model.crop}; build the evaluation set with the run's model settings"
+            f"the evaluation set has crops of {edges_in_words(crop)} voxels, the run of "
+            f"{edges_in_words(spec.model.grid.crop)}; build the evaluation set with the run's model settings"
         )
     path = folder / SPEC_FILE
     if path.exists() and RunSpec.from_dict(read_json(path)).run_id != spec.run_id:

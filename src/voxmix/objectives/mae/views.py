@@ -36,7 +36,7 @@ class Batch:
     ``exists`` is 1 for the voxels of the masked patches that come from a file, 0 for padding; None where all do.
     """
 
-    crops: Float[Tensor, "draw x y z"]
+    crops: Float[Tensor, "draw *edge"]
     visible: Int[Tensor, "draw visible"]
     masked: Int[Tensor, "draw masked"]
     domain: Int[Tensor, " draw"]
@@ -72,7 +72,7 @@ class Batches:
         self.planned = len(plan.domain)
         self._fabric = fabric
         self._model = spec.model
-        self._reader = CropReader(cache, plan, crop=spec.model.crop)
+        self._reader = CropReader(cache, plan, crop=spec.model.grid.crop)
         self._loader = CropLoader(
             self._reader,
             ParametersAhead(spec, rows=_BATCHES_AHEAD * rows),
@@ -82,7 +82,7 @@ class Batches:
             dtype=torch.float32 if device.type == "cpu" else torch.float16,
             pinned=device.type == "cuda",
         )
-        self._bank = noise_bank(voxels=spec.model.crop**3, device=device)
+        self._bank = noise_bank(voxels=spec.model.grid.crop_voxels, device=device)
 
     def expect(self, pieces: Iterable[Piece]) -> None:
         """Let the loaders read these pieces ahead, in the order in which they will be asked for."""
@@ -107,10 +107,10 @@ class Batches:
         )
 
     def _exists(
-        self, span: Int[np.ndarray, "draw 2 3"], masked: Int[Tensor, "draw masked"]
+        self, span: Int[np.ndarray, "draw 2 axis"], masked: Int[Tensor, "draw masked"]
     ) -> Float[Tensor, "draw masked voxel"]:
         on_device = torch.from_numpy(span).to(masked.device)
-        return existing_in_patches(on_device, masked, crop=self._model.crop, patch=self._model.patch)
+        return existing_in_patches(on_device, masked, self._model.grid)
 
     def close(self) -> None:
         """Let go of what reads ahead."""
@@ -118,12 +118,12 @@ class Batches:
 
 
 def _settled(
-    drawn: DrawParameters, span: Int[np.ndarray, "draw 2 3"], model: ModelSettings
+    drawn: DrawParameters, span: Int[np.ndarray, "draw 2 axis"], model: ModelSettings
 ) -> DrawParameters:
     """Return the draws with masks that hide something that exists."""
     seen = drawn.visible.shape[1]
     order = np.concatenate([drawn.visible, drawn.masked], axis=1)
-    order = settled_masks(order, seen, span, crop=model.crop, patch=model.patch)
+    order = settled_masks(order, seen, span, model.grid)
     return replace(drawn, visible=order[:, :seen], masked=order[:, seen:])
 
 

@@ -101,8 +101,10 @@ class StoredArray(Protocol):
         """Voxels along x, y and z."""
         ...
 
-    def window(self, corner: Shape, edge: int, scratch: "Scratch") -> Shaped[np.ndarray, "x y z"]:
-        """Return a cube of ``edge`` voxels from ``corner`` on; it may lie in ``scratch`` until that is used again.
+    def window(
+        self, corner: tuple[int, ...], edges: tuple[int, ...], scratch: "Scratch"
+    ) -> Shaped[np.ndarray, "x y z"]:
+        """Return a box of ``edges`` voxels from ``corner`` on; it may lie in ``scratch`` until that is used again.
 
         Raises:
             VoxmixError: the file is missing or damaged.
@@ -149,19 +151,21 @@ class _NpyFile:
     offset: int
     mapped: bool
 
-    def window(self, corner: Shape, edge: int, scratch: Scratch) -> Shaped[np.ndarray, "x y z"]:
-        (x, y, z), (_, height, depth) = corner, self.shape
+    def window(
+        self, corner: tuple[int, ...], edges: tuple[int, ...], scratch: Scratch
+    ) -> Shaped[np.ndarray, "x y z"]:
+        (x, y, z), (long, high, deep), (_, height, depth) = corner, edges, self.shape
         row = depth * self.dtype.itemsize
         plane = height * row
         first = self.offset + x * plane
-        if edge * plane <= _ONE_PIECE:
-            values = self._read([first], edge * plane, scratch).reshape(edge, height, depth)
-            return values[:, y : y + edge, z : z + edge]
+        if long * plane <= _ONE_PIECE:
+            values = self._read([first], long * plane, scratch).reshape(long, height, depth)
+            return values[:, y : y + high, z : z + deep]
         if self.mapped:
-            return self._mapped_window(corner, edge)
-        # Of each plane, the rows that the cube crosses.
-        starts = [first + y * row + k * plane for k in range(edge)]
-        return self._read(starts, edge * row, scratch).reshape(edge, edge, depth)[:, :, z : z + edge]
+            return self._mapped_window(corner, edges)
+        # Of each plane, the rows that the box crosses.
+        starts = [first + y * row + k * plane for k in range(long)]
+        return self._read(starts, high * row, scratch).reshape(long, high, depth)[:, :, z : z + deep]
 
     def _read(self, starts: Sequence[int], size: int, scratch: Scratch) -> Shaped[np.ndarray, " value"]:
         """Return ``size`` bytes from each of the places ``starts``."""
@@ -186,7 +190,7 @@ class _NpyFile:
         scratch.cold = len(room) < _SLOW * (time.perf_counter() - began)
         return room.view(self.dtype)
 
-    def _mapped_window(self, corner: Shape, edge: int) -> Shaped[np.ndarray, "x y z"]:
+    def _mapped_window(self, corner: tuple[int, ...], edges: tuple[int, ...]) -> Shaped[np.ndarray, "x y z"]:
         """Return a part of a map of the file, which goes with the last reference to that part.
 
         Touched pages of a map count as memory of the process, so maps that were kept would grow with the data.
@@ -202,7 +206,7 @@ class _NpyFile:
             whole = np.ndarray(self.shape, dtype=self.dtype, buffer=pages, offset=self.offset)
         except (OSError, ValueError, TypeError):  # gone, empty, cut
             raise _damaged(self.path) from None
-        return whole[_cube(corner, edge)]
+        return whole[_box(corner, edges)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,8 +215,10 @@ class _Blosc2File:
     shape: Shape
     mapped: bool
 
-    def window(self, corner: Shape, edge: int, scratch: Scratch) -> Shaped[np.ndarray, "x y z"]:
-        return _decoded(_open_blosc2(self.path, mapped=self.mapped), _cube(corner, edge))
+    def window(
+        self, corner: tuple[int, ...], edges: tuple[int, ...], scratch: Scratch
+    ) -> Shaped[np.ndarray, "x y z"]:
+        return _decoded(_open_blosc2(self.path, mapped=self.mapped), _box(corner, edges))
 
 
 def _read_rest(descriptor: int, room: memoryview, offset: int) -> None:
@@ -224,9 +230,8 @@ def _read_rest(descriptor: int, room: memoryview, offset: int) -> None:
         room, offset = room[read:], offset + read
 
 
-def _cube(corner: Shape, edge: int) -> tuple[slice, slice, slice]:
-    x, y, z = corner
-    return slice(x, x + edge), slice(y, y + edge), slice(z, z + edge)
+def _box(corner: tuple[int, ...], edges: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(first, first + edge) for first, edge in zip(corner, edges, strict=True))
 
 
 def _map(path: Path) -> np.memmap:
@@ -263,7 +268,7 @@ def _open_blosc2(path: Path, *, mapped: bool) -> Any:
     return opened
 
 
-def _decoded(opened: Any, window: tuple[slice, slice, slice]) -> np.ndarray:
+def _decoded(opened: Any, window: tuple[slice, ...]) -> np.ndarray:
     try:
         array: np.ndarray = opened[window]
     except (RuntimeError, ValueError):
