@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from voxmix._parallel import worker_pool
+from voxmix._parallel import WorkerKilledError, work_through, worker_pool
 from voxmix.errors import VoxmixError
 
 
@@ -22,6 +22,37 @@ def test_work_is_done_in_other_processes() -> None:
 def test_a_killed_worker_is_named() -> None:
     with pytest.raises(VoxmixError, match="lack of memory"), worker_pool(1) as pool:
         pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL).result()
+
+
+LATER = [f"sleep {number / 20}; echo {number}" for number in (5, 3, 1, 4, 0)]
+
+
+@pytest.mark.parametrize(("workers", "chunk"), [(1, 1), (2, 1), (2, 3), (4, 100)])
+def test_results_come_in_the_order_of_the_items(workers: int, chunk: int) -> None:
+    seen: list[tuple[int, int]] = []
+    found = work_through(
+        subprocess.getoutput, LATER, workers=workers, chunk=chunk, progress=lambda *step: seen.append(step)
+    )
+    assert found == ["5", "3", "1", "4", "0"]
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == ((0, 5), (5, 5))
+    assert work_through(abs, [], workers=workers, chunk=chunk) == []
+
+
+def test_what_a_killed_worker_leaves_is_an_error_or_made_one_by_one() -> None:
+    items = ["echo 1", "kill -9 $PPID", "echo 3"]
+    with pytest.raises(WorkerKilledError, match="lack of memory"):
+        work_through(subprocess.getoutput, items, workers=2)
+    seen: list[tuple[int, int]] = []
+    found = work_through(
+        subprocess.getoutput,
+        items,
+        workers=2,
+        progress=lambda *step: seen.append(step),
+        after_a_death=lambda item: item[-1] if item.startswith("echo") else "dead",
+    )
+    assert found == ["1", "dead", "3"]
+    assert seen[-1] == (3, 3)
 
 
 def test_an_error_ends_the_work_at_once() -> None:

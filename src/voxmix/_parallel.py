@@ -4,16 +4,24 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
-from typing import Any
+from typing import Any, TypeVar
 
+from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import VoxmixError
 
 _WATCH_SECONDS = 0.5
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class WorkerKilledError(VoxmixError):
+    """A worker process was killed from outside."""
 
 
 def _live_with_parent(
@@ -52,7 +60,7 @@ def worker_pool(
     ``initializer(*arguments)`` runs once in each process.
 
     Raises:
-        VoxmixError: a process was killed from outside.
+        WorkerKilledError: a process was killed from outside.
     """
     pool = ProcessPoolExecutor(
         max_workers=workers,
@@ -67,9 +75,57 @@ def worker_pool(
             process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
         if isinstance(error, BrokenProcessPool):
-            raise VoxmixError(
+            raise WorkerKilledError(
                 "a worker process was killed, probably for lack of memory; use fewer workers and give the "
                 "same command again: what is finished is kept"
             ) from error
         raise
     pool.shutdown(wait=True)
+
+
+def work_through(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    chunk: int = 1,
+    progress: ProgressCallback = silent,
+    after_a_death: Callable[[Item], Result] | None = None,
+) -> list[Result]:
+    """Return the result of every item, in order: made by ``workers`` processes as they come free, or here by one.
+
+    ``chunk`` items travel to a process together. ``after_a_death`` makes what is left, one by one, once a process was
+    killed; without it that is an error.
+
+    Raises:
+        WorkerKilledError: a process was killed, and there is no ``after_a_death``.
+    """
+    total = len(items)
+    results: dict[int, Result] = {}
+
+    def take(start: int, made: Sequence[Result]) -> None:
+        results.update(enumerate(made, start=start))
+        progress(len(results), total)
+
+    progress(0, total)
+    starts = range(0, total, chunk)
+    if workers <= 1 or not total:
+        for place, item in enumerate(items):
+            take(place, [work(item)])
+    else:
+        try:
+            with worker_pool(min(workers, len(starts))) as pool:
+                futures = {pool.submit(_each, work, items[s : s + chunk]): s for s in starts}
+                for future in as_completed(futures):
+                    take(futures[future], future.result())
+        except WorkerKilledError:
+            if after_a_death is None:
+                raise
+            for place, item in enumerate(items):
+                if place not in results:
+                    take(place, [after_a_death(item)])
+    return [results[place] for place in range(total)]
+
+
+def _each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [work(item) for item in items]

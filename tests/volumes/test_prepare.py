@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 
 from voxmix._io import read_versioned, write_json
+from voxmix._parallel import WorkerKilledError
 from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError, VoxmixError
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
@@ -342,11 +342,11 @@ def test_a_killed_worker_does_not_end_the_job(tmp_path: Path) -> None:
 def test_a_file_that_kills_its_reader_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def dying_pool(workers: int) -> Iterator[None]:
-        raise VoxmixError("killed") from BrokenProcessPool()
+        raise WorkerKilledError("killed")
         yield
 
     manifest = open_study(write_study(tmp_path / "data", subjects=2))
-    monkeypatch.setattr("voxmix.volumes.preparing.prepare.worker_pool", dying_pool)
+    monkeypatch.setattr("voxmix._parallel.worker_pool", dying_pool)
     monkeypatch.setattr("voxmix.volumes.preparing.prepare._check_workers_start", lambda: None)
     with pytest.raises(InputError, match="first because: the process that read it was killed"):
         prepare(manifest, recipe=RECIPE, root=tmp_path / "cache", workers=2)

@@ -6,8 +6,8 @@ method can be run and tested without any patient's data.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from voxmix._io import atomic_path, naming_full_disk
 from voxmix._optional import require
-from voxmix._parallel import worker_pool
+from voxmix._parallel import work_through
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.phantoms.abdomen import draw_abdomen
@@ -209,22 +209,14 @@ def write_phantoms(
         if count < 1:
             raise InputError(f"count of {domain} must be at least 1, got {count}")
     jobs = [(domain, index) for domain, count in counts.items() for index in range(count)]
-    total = len(jobs)
-    progress(0, total)
     with naming_full_disk(root):
-        if workers <= 1:
-            for done, (domain, index) in enumerate(jobs, start=1):
-                _write_one(root, domain, index, seed, matrix)
-                progress(done, total)
-            return
-        with worker_pool(min(workers, total)) as pool:
-            futures = [pool.submit(_write_one, root, domain, index, seed, matrix) for domain, index in jobs]
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                progress(done, total)
+        work_through(
+            partial(_write_one, root=root, seed=seed, matrix=matrix), jobs, workers=workers, progress=progress
+        )
 
 
-def _write_one(root: Path, domain: str, index: int, seed: int, matrix: int) -> None:
+def _write_one(job: tuple[str, int], *, root: Path, seed: int, matrix: int) -> None:
+    domain, index = job
     subject = f"{PROTOCOLS[domain].people}_{index:04d}"
     folder = root / domain / subject
     name = f"{subject}_{domain.lower()}"

@@ -2,14 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from voxmix._parallel import worker_pool
+from voxmix._parallel import work_through
 from voxmix._progress import ProgressCallback, silent
 from voxmix.volumes.auditing.fill import Fill, measure_volume, percentiles_of, sampled
 from voxmix.volumes.grids.geometry import nearest_ras, resample
@@ -71,25 +70,13 @@ def survey_all(
 
     A record with a recipe in ``recipes`` is also taken through it, which says what preparing would make of it.
     """
-    look = partial(survey_file, pictures=pictures)
-    given = recipes or [None] * len(records)
-    total = len(records)
-    surveys: list[Survey | None] = [None] * total
-    progress(0, total)
-    if workers <= 1 or total <= 1:
-        for index, (record, recipe) in enumerate(zip(records, given, strict=True)):
-            surveys[index] = look(record, recipe=recipe)
-            progress(index + 1, total)
-    else:
-        with worker_pool(min(workers, total)) as pool:
-            futures = {
-                pool.submit(look, record, recipe=recipe): index
-                for index, (record, recipe) in enumerate(zip(records, given, strict=True))
-            }
-            for done, future in enumerate(as_completed(futures), start=1):
-                surveys[futures[future]] = future.result()
-                progress(done, total)
-    return tuple(survey for survey in surveys if survey is not None)
+    pairs = list(zip(records, recipes or [None] * len(records), strict=True))
+    look = partial(_survey_pair, pictures=pictures)
+    return tuple(work_through(look, pairs, workers=min(workers, len(pairs)), progress=progress))
+
+
+def _survey_pair(pair: tuple[VolumeRecord, Recipe | None], *, pictures: bool) -> Survey:
+    return survey_file(pair[0], recipe=pair[1], pictures=pictures)
 
 
 def survey_file(record: VolumeRecord, *, recipe: Recipe | None = None, pictures: bool = True) -> Survey:

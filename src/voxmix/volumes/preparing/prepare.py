@@ -3,14 +3,12 @@
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from voxmix._io import naming_full_disk, write_json
-from voxmix._parallel import worker_pool
+from voxmix._parallel import WorkerKilledError, work_through
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
 from voxmix.volumes.auditing.audit import Finding, judge_prepared
@@ -101,7 +99,13 @@ def prepare(
             tell(space)
         _warn_of_space(space, root)
         secret = salt or claim_salt(root, names, source)
-        outcomes = _run(manifest.records, make, workers=workers, progress=progress)
+        outcomes = work_through(
+            make,
+            manifest.records,
+            workers=workers,
+            progress=progress,
+            after_a_death=partial(_prepare_alone, make=make),  # The file that killed it is then known.
+        )
         volumes, set_aside, shown = _collect(manifest, outcomes, salt=secret, recipe=recipe)
         if names is not None:
             write_set_aside(set_aside, names, source)
@@ -156,44 +160,11 @@ def _survey(record: VolumeRecord, outcome: Outcome, recipe: Recipe) -> Survey:
     return replace(seen, spacing_mm=outcome.fill.voxel_mm, low=low, middle=middle, high=high)
 
 
-def _run(
-    records: tuple[VolumeRecord, ...], make: _Make, *, workers: int, progress: ProgressCallback
-) -> list[Outcome]:
-    total = len(records)
-    outcomes: list[Outcome | None] = [None] * total
-    progress(0, total)
-    if workers <= 1:
-        for index, record in enumerate(records):
-            outcomes[index] = make(record)
-            progress(index + 1, total)
-    else:
-        try:
-            with worker_pool(min(workers, total)) as pool:
-                futures: dict[Future[Outcome], int] = {
-                    pool.submit(make, record): index for index, record in enumerate(records)
-                }
-                for done, future in enumerate(as_completed(futures), start=1):
-                    outcomes[futures[future]] = future.result()
-                    progress(done, total)
-        except VoxmixError as error:
-            if not isinstance(error.__cause__, BrokenProcessPool):
-                raise
-    # What was left when a process died goes on one by one: the file that killed it is then known.
-    for index, record in enumerate(records):
-        if outcomes[index] is None:
-            outcomes[index] = _prepare_alone(record, make)
-            progress(sum(outcome is not None for outcome in outcomes), total)
-    return [outcome for outcome in outcomes if outcome is not None]
-
-
-def _prepare_alone(record: VolumeRecord, make: _Make) -> Outcome:
+def _prepare_alone(record: VolumeRecord, *, make: _Make) -> Outcome:
     """Return the outcome of one file in a process of its own."""
     try:
-        with worker_pool(1) as pool:
-            return pool.submit(make, record).result()
-    except VoxmixError as error:
-        if not isinstance(error.__cause__, BrokenProcessPool):
-            raise
+        return work_through(make, [record], workers=2)[0]  # With one worker it would be this process.
+    except WorkerKilledError:
         _check_workers_start()
         return Outcome(reason="the process that read it was killed: damaged, or too large for the memory")
 
@@ -201,9 +172,8 @@ def _prepare_alone(record: VolumeRecord, make: _Make) -> Outcome:
 def _check_workers_start() -> None:
     """Check that it is the file that ends a worker, not the way in which voxmix was called."""
     try:
-        with worker_pool(1) as pool:
-            pool.submit(int).result()
-    except VoxmixError as error:
+        work_through(abs, [0], workers=2)
+    except WorkerKilledError as error:
         raise VoxmixError(
             "worker processes cannot start here; a script that prepares with several workers must do so below "
             '`if __name__ == "__main__":`, or with workers=1'

@@ -12,7 +12,7 @@ such a map is still read, so that pseudonyms stay as they were.
 import csv
 import secrets
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,17 +182,25 @@ def write_map(found: SubjectMap, names: Names) -> bool:
         "subjects": {**(before.subjects if before else {}), **found.subjects},
         "volumes": {**(before.volumes if before else {}), **found.volumes},
     }
-    try:
+
+    def write() -> None:
         names.open_folder()
         write_json(names.map_path, {"kind": KIND, "format": FORMAT, **merged})
         names.map_path.chmod(0o600)
+
+    return _done_or_warned(
+        write,
+        f"the map from pseudonyms to subjects could not be written to {names.folder}",
+        ": nobody can tell from the cache who is who, and its secret stays in the cache; leave that out when you pass it on",
+    )
+
+
+def _done_or_warned(write: Callable[[], None], what: str, effect: str) -> bool:
+    """Return whether something could be written; warn of what could not, why, and of the effect."""
+    try:
+        write()
     except OSError as error:
-        warnings.warn(
-            f"the map from pseudonyms to subjects could not be written to {names.folder} ({error.strerror}): nobody "
-            "can tell from the cache who is who, and its secret stays in the cache; leave that out when you pass it on",
-            VoxmixWarning,
-            stacklevel=2,
-        )
+        warnings.warn(f"{what} ({error.strerror}){effect}", VoxmixWarning, stacklevel=3)
         return False
     return True
 
@@ -236,10 +244,11 @@ def write_set_aside(items: Iterable[SetAside], names: Names, source: Path | None
         VoxmixWarning: the folder cannot be written.
     """
     path, rows = names.set_aside_path, list(items)
-    try:
+
+    def write() -> None:
         if not rows:
             path.unlink(missing_ok=True)
-            return None
+            return
         names.open_folder()
         with (
             atomic_path(path) as temporary,
@@ -249,12 +258,10 @@ def write_set_aside(items: Iterable[SetAside], names: Names, source: Path | None
             table.writerow(["path", "domain", "reason"])
             table.writerows([_name(s.path, source), s.domain, s.reason] for s in rows)
         path.chmod(0o600)
-    except OSError as error:
-        warnings.warn(
-            f"the list of files that were set aside could not be written to {names.folder} ({error.strerror}); they "
-            "are named on the terminal",
-            VoxmixWarning,
-            stacklevel=2,
-        )
-        return None
-    return path
+
+    written = _done_or_warned(
+        write,
+        f"the list of files that were set aside could not be written to {names.folder}",
+        "; they are named on the terminal",
+    )
+    return path if written and rows else None

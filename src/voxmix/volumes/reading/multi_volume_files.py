@@ -1,10 +1,10 @@
 """Parts: one record per volume of files and folders that hold several, DICOM series and 4D images."""
 
 from collections.abc import Iterator
-from concurrent.futures import as_completed
 from dataclasses import replace
+from functools import partial
 
-from voxmix._parallel import worker_pool
+from voxmix._parallel import work_through
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.volumes.file_names import ZIP_SUFFIX, split_suffix
@@ -36,28 +36,20 @@ def take_apart(
     """
     if times not in ("each", "first", "middle", "none"):
         raise InputError(f"unknown choice {times!r} for 4D files; choose each, first, middle or none")
-    records, total = manifest.records, len(manifest.records)
-    chunks = [records[i : i + _CHUNK] for i in range(0, total, _CHUNK)]
-    parts: list[tuple[VolumeRecord, ...]] = [()] * len(chunks)
-    done = 0
-    progress(0, total)
-    if workers <= 1 or len(chunks) == 1:
-        for index, chunk in enumerate(chunks):
-            parts[index] = _all_parts(chunk, times)
-            done += len(chunk)
-            progress(done, total)
-    else:
-        with worker_pool(min(workers, len(chunks))) as pool:
-            futures = {pool.submit(_all_parts, chunk, times): index for index, chunk in enumerate(chunks)}
-            for future in as_completed(futures):
-                parts[futures[future]] = future.result()
-                done += len(chunks[futures[future]])
-                progress(done, total)
-    return replace(manifest, records=tuple(record for chunk in parts for record in chunk))
+    records = manifest.records
+    one_chunk = len(records) <= _CHUNK
+    parts = work_through(
+        partial(_parts_of, times=times),
+        records,
+        workers=1 if one_chunk else workers,
+        chunk=_CHUNK,
+        progress=progress,
+    )
+    return replace(manifest, records=tuple(record for found in parts for record in found))
 
 
-def _all_parts(records: tuple[VolumeRecord, ...], times: str) -> tuple[VolumeRecord, ...]:
-    return tuple(part for record in records for part in _parts(record, times))
+def _parts_of(record: VolumeRecord, *, times: str) -> tuple[VolumeRecord, ...]:
+    return tuple(_parts(record, times))
 
 
 def _parts(record: VolumeRecord, times: str) -> Iterator[VolumeRecord]:
