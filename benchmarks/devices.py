@@ -16,7 +16,9 @@ import numpy as np
 from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, RunSpec
 from voxmix.encoders.networks import flops_per_draw
-from voxmix.engines.local import Task, train_many
+from voxmix.engines.base import run_jobs
+from voxmix.engines.jobs import Job
+from voxmix.engines.work import Pretraining
 from voxmix.mixture import Mixture
 from voxmix.runs import RunResult, read_run
 from voxmix.study import Study
@@ -28,15 +30,11 @@ DOMAINS = ["ABD-CT", "BRAIN-T1"]
 
 
 def trained(study: Study, spec: RunSpec, folder: Path, *, devices: int, strategy: str) -> RunResult:
-    compute = ComputeSettings(device="cpu", devices=devices, strategy=strategy, trackers=(), pictures=False)
-    failed = train_many(
-        [Task(spec=spec, folder=folder / spec.run_id)],
-        cache_dir=study.cache_dir,
-        evaluation_path=study.evaluation_path,
-        compute=compute,
-        workers=1,
-        threads=1,
+    compute = ComputeSettings(device="cpu", devices=devices, sharing=strategy, trackers=(), pictures=False)
+    work = Pretraining(
+        spec=spec, cache=study.cache_dir, evaluation=study.evaluation_path, compute=compute, threads=1
     )
+    failed = run_jobs([Job(folder=folder / spec.run_id, work=work)])
     assert not failed, failed
     return read_run(folder / spec.run_id)
 

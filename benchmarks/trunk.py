@@ -16,7 +16,9 @@ import numpy as np
 
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec, TrainingSettings
-from voxmix.engines.local import Task, train_many
+from voxmix.engines.base import run_jobs
+from voxmix.engines.jobs import Job
+from voxmix.engines.work import Pretraining
 from voxmix.mixture import Mixture
 from voxmix.runs import RunResult, read_run
 from voxmix.study import Study
@@ -68,19 +70,22 @@ def specs_of(study: Study, cache: PreparedCache, training: TrainingSettings, see
 
 
 def run_all(study: Study, specs: list[RunSpec], workers: int) -> list[RunResult]:
-    tasks = [
-        Task(spec=s, folder=study.run_dir(s), trunk=study.trunk_dir(s)) for s in study.pending(tuple(specs))
-    ]
-    if tasks:
-        failed = train_many(
-            tasks,
-            cache_dir=study.cache_dir,
-            evaluation_path=study.evaluation_path,
-            compute=ComputeSettings(trackers=(), pictures=False),
-            workers=workers,
-            threads=1,
+    jobs = [
+        Job(
+            folder=study.run_dir(spec),
+            work=Pretraining(
+                spec=spec,
+                cache=study.cache_dir,
+                evaluation=study.evaluation_path,
+                trunk=study.trunk_dir(spec),
+                compute=ComputeSettings(trackers=(), pictures=False),
+                threads=1,
+            ),
         )
-        assert not failed, failed
+        for spec in study.pending(tuple(specs))
+    ]
+    failed = run_jobs(jobs, workers=workers) if jobs else ()
+    assert not failed, failed
     return [read_run(study.run_dir(spec)) for spec in specs]
 
 

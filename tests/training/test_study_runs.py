@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from voxmix import _io
 from voxmix.cli import app, whole
 from voxmix.design import StudyDesign
-from voxmix.engines.local import FailedRun
 from voxmix.study import AllocationSettings, DataSettings, Study, StudyConfig, proxy_runs, training
+from voxmix.study.training import FailedRun
 from voxmix.training.checkpoint import save_state
 
 

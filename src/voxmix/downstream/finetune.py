@@ -26,6 +26,7 @@ from voxmix.encoders.networks import parameter_count
 from voxmix.errors import InputError, VoxmixError
 from voxmix.runs.files import FINETUNING_FORMAT, METRICS_FILE, RESULT_FILE, SPEC_FILE, STATE_FILE
 from voxmix.runs.provenance import provenance
+from voxmix.settings import checked
 from voxmix.training.checkpoint import drop_states, load_state, save_state
 from voxmix.training.devices import launch_fabric
 from voxmix.training.interrupt import interrupts_deferred
@@ -59,6 +60,16 @@ class FinetuneSpec:
             "seed": self.seed,
             "checkpoint": self.checkpoint,
         }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "FinetuneSpec":
+        """Return the spec written by :meth:`as_dict`.
+
+        Raises:
+            InputError: a part that is missing, not known or cannot be used.
+        """
+        protocol = Protocol.from_dict(value.get("protocol") or {})
+        return checked(cls, {**value, "protocol": protocol}, where="finetuning spec")
 
     @property
     def run_id(self) -> str:

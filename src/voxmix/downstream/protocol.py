@@ -7,6 +7,7 @@ from voxmix._io import digest
 from voxmix.datasets.task import Task
 from voxmix.design import ModelSettings, TrainingSettings, identity
 from voxmix.errors import InputError
+from voxmix.settings import checked
 
 PROTOCOL_VERSION = 1
 """Raised whenever the same settings lead to other weights or scores than before."""
@@ -103,6 +104,19 @@ class Protocol:
             "cases": self.cases,
             "settings": asdict(self.settings),
         }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Protocol":
+        """Return the protocol written by :meth:`as_dict`; where the data lie is not known any more.
+
+        Raises:
+            InputError: of another version, or a part that is missing or cannot be used.
+        """
+        if not isinstance(value, dict) or value.get("version") != PROTOCOL_VERSION:
+            found = value.get("version") if isinstance(value, dict) else type(value).__name__
+            raise InputError(f"protocol has version {found!r}, this voxmix reads {PROTOCOL_VERSION}")
+        parts = {name: part for name, part in value.items() if name != "version"}
+        return checked(cls, parts, where="protocol")
 
     @property
     def digest(self) -> str:

@@ -1,1 +1,1 @@
-"""Where runs are executed: on this machine, several at a time."""
+"""Where runs are executed: jobs as folders, engines that take them, and this machine as the first engine."""

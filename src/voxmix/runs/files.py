@@ -42,3 +42,13 @@ PREDICTIONS_FOLDER = "predictions"
 def picture_file(domain: str) -> str:
     """Return the name of the picture of what a pretraining run reconstructed of a domain."""
     return f"picture-{domain}.png"
+
+
+JOB_FILE = "job.json"
+"""What a run needs while an engine has it, see :mod:`voxmix.engines`. Gone when the run has a result."""
+JOB_FORMAT = 1
+PROGRESS_FILE = "progress.json"
+"""How far a job is, and its heartbeat."""
+FAILURE_FILE = "failed.json"
+NOTES_FILE = "notes.json"
+"""What a job warned of."""

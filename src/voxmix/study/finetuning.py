@@ -1,28 +1,23 @@
 """Finetuning inside a study: its cases, its plan of runs, and the runs that are pending, several at a time."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
 
 from voxmix._io import digest, naming_full_disk
-from voxmix._parallel import worker_pool
 from voxmix._progress import ProgressCallback, silent
-from voxmix.compute import Device
 from voxmix.datasets.task import Task
 from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.cases import CASES_FILE, CaseSet, open_cases
-from voxmix.downstream.finetune import FinetuneSpec, finetune
+from voxmix.downstream.finetune import FinetuneSpec
 from voxmix.downstream.inits import checkpoint_id, init_name, read_checkpoint
 from voxmix.downstream.networks import Control
-from voxmix.downstream.predictions import PredictionKeeper
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.task_file import TASKS_FILE, find_task
-from voxmix.encoders.interchange import load_encoder
-from voxmix.errors import InputError, VoxmixError
+from voxmix.engines.base import Engine, run_jobs
+from voxmix.engines.jobs import Job
+from voxmix.engines.work import Finetuning
+from voxmix.errors import InputError
 from voxmix.runs import cores, is_finished
 from voxmix.runs.files import RESULT_FILE
 from voxmix.scores.result import read_result
@@ -33,8 +28,6 @@ from voxmix.volumes.manifest import SetAside
 from voxmix.volumes.preparing.cache import PreparedCache
 from voxmix.volumes.preparing.private_lists import Names
 from voxmix.volumes.recipe import Recipe
-
-_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,13 +183,14 @@ def finetune_pending(
     surface: bool = False,
     predictions: bool = False,
     pictures: bool = True,
+    engine: Engine | str = "local",
     progress: ProgressCallback = silent,
 ) -> tuple[FailedFinetuning, ...]:
     """Finetune every run that has no result, several at a time; return those that failed.
 
     ``predictions`` and ``pictures`` are kept as :class:`voxmix.downstream.predictions.PredictionKeeper` says.
     ``progress`` counts draws over all ``runs``. A run that fails does not stop the others; interrupted ones go
-    on from their last state next time.
+    on from their last state next time. ``engine`` is where the runs are executed (:mod:`voxmix.engines.base`).
     """
     pending = pending_runs(runs)
     total = sum(run.spec.protocol.settings.draws for run in runs)
@@ -207,111 +201,29 @@ def finetune_pending(
     compute = study.config.compute
     # From all runs, not those that are left: threads change the rounding, and a resumed run must end the same.
     workers = 1 if gpu_count(compute.device) else min(study.config.workers or cores(), len(runs))
-    root = downstream_dir(study, pending[0].spec.protocol.task.name) / "cases"
-    shared = _Shared(
-        cases=open_cases(pending[0].spec.protocol.task, root),
-        threads=compute.threads_of_each(workers, cores=cores()),
-        device=compute.device,
-        checkpoint_seconds=compute.checkpoint_seconds,
-        surface=surface,
-        predictions=predictions,
-        pictures=pictures,
-    )
-
-    def told(done: int) -> None:
-        progress(min(total, finished + done), total)
-
-    failures = (_one_by_one if workers == 1 else _side_by_side)(pending, shared, workers, told)
-    progress(total - sum(f.run.spec.protocol.settings.draws for f in failures), total)
-    return failures
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Shared:
-    """What all runs of a task share."""
-
-    cases: CaseSet
-    threads: int
-    device: Device
-    checkpoint_seconds: float
-    surface: bool
-    predictions: bool
-    pictures: bool
-
-    def finetune(self, run: PlannedRun, *, progress: ProgressCallback) -> FailedFinetuning | None:
-        """Finetune one run; return the sentence that says why it failed, if it did."""
-        keeper = PredictionKeeper(
-            folder=run.folder, protocol=run.spec.protocol, nifti=self.predictions, pictures=self.pictures
+    jobs = [
+        Job(
+            folder=run.folder,
+            work=Finetuning(
+                spec=run.spec,
+                cases=downstream_dir(study, run.spec.protocol.task.name) / "cases",
+                encoder=run.encoder,
+                compute=compute,
+                threads=compute.threads_of_each(workers, cores=cores()),
+                surface=surface,
+                predictions=predictions,
+                pictures=pictures,
+            ),
         )
-        try:
-            finetune(
-                run.spec,
-                cases=self.cases,
-                encoder=load_encoder(run.encoder) if run.encoder else None,
-                folder=run.folder,
-                threads=self.threads,
-                device=self.device,
-                checkpoint_seconds=self.checkpoint_seconds,
-                surface=self.surface,
-                save_prediction=keeper,
-                progress=progress,
-            )
-        except VoxmixError as error:
-            return FailedFinetuning(run=run, reason=str(error))
-        return None
-
-
-def _one_by_one(
-    pending: Sequence[PlannedRun], shared: _Shared, workers: int, told: Callable[[int], None]
-) -> tuple[FailedFinetuning, ...]:
-    """Finetune in this process: no other has to load torch first."""
-    failures = []
-    before = 0
-
-    def progress(done: int, total: int) -> None:
-        told(before + done)
-
-    for run in pending:
-        failed = shared.finetune(run, progress=progress)
-        failures += [failed] if failed else []
-        before += run.spec.protocol.settings.draws
-    return tuple(failures)
-
-
-def _side_by_side(
-    pending: Sequence[PlannedRun], shared: _Shared, workers: int, told: Callable[[int], None]
-) -> tuple[FailedFinetuning, ...]:
-    """Finetune in so many processes."""
-    counter = get_context("spawn").Value("q", 0)
-    failures = []
-    with worker_pool(workers, initializer=_start_worker, arguments=(shared, counter)) as pool:
-        waiting = {pool.submit(_finetune_in_worker, run): run for run in pending}
-        while waiting:
-            done, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            told(counter.value)
-            for future in done:
-                del waiting[future]
-                failed = future.result()
-                failures += [failed] if failed else []
-    return tuple(failures)
-
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(shared: _Shared, counter: "Synchronized[int]") -> None:
-    """Keep in each process, once, what all of its runs share."""
-    _worker.update(shared=shared, counter=counter)
-
-
-def _finetune_in_worker(run: PlannedRun) -> FailedFinetuning | None:
-    counter, seen = _worker["counter"], 0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal seen
-        with counter.get_lock():
-            counter.value += done - seen
-        seen = done
-
-    failed: FailedFinetuning | None = _worker["shared"].finetune(run, progress=progress)
-    return failed
+        for run in pending
+    ]
+    failed = run_jobs(
+        jobs,
+        engine=engine,
+        workers=workers,
+        progress=lambda done, _: progress(finished + done, total),
+    )
+    planned = {run.folder: run for run in pending}
+    failures = tuple(FailedFinetuning(run=planned[item.job.folder], reason=item.reason) for item in failed)
+    progress(total - sum(failure.run.spec.protocol.settings.draws for failure in failures), total)
+    return failures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voxmix._io import naming_full_disk
@@ -13,9 +14,17 @@ from voxmix.runs import cores
 from voxmix.study import Study
 
 if TYPE_CHECKING:
-    from voxmix.engines.local import FailedRun
+    from voxmix.engines.base import Engine
     from voxmix.objectives.mae import EvaluationSet
     from voxmix.volumes import PreparedCache
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedRun:
+    """A run that could not be finished, and why."""
+
+    spec: RunSpec
+    reason: str
 
 
 def runs_at_once(study: Study, specs: Sequence[RunSpec]) -> int:
@@ -59,12 +68,17 @@ def evaluation_set(study: Study, cache: PreparedCache) -> EvaluationSet:
 
 
 def train_pending(
-    study: Study, specs: Sequence[RunSpec], *, progress: ProgressCallback = silent
+    study: Study,
+    specs: Sequence[RunSpec],
+    *,
+    engine: Engine | str = "local",
+    progress: ProgressCallback = silent,
 ) -> tuple[FailedRun, ...]:
     """Train every spec that has no finished run, several at a time; return those that failed.
 
     ``progress`` counts volume draws over all ``specs``, finished ones included. A run that fails does
-    not stop the others. Interrupted runs go on from their last checkpoint next time.
+    not stop the others. Interrupted runs go on from their last checkpoint next time. ``engine`` is where the runs are
+    executed (:mod:`voxmix.engines.base`).
     """
     require("torch", extra="train")
     from voxmix.volumes import PreparedCache
@@ -77,18 +91,38 @@ def train_pending(
     if not pending:
         return ()
     check_fitness(study)
-    from voxmix.engines.local import Task, train_many
+    from voxmix.engines.base import run_jobs
+    from voxmix.engines.jobs import Job
+    from voxmix.engines.work import Pretraining
 
     evaluation_set(study, PreparedCache.open(study.cache_dir))
     at_once = runs_at_once(study, unique)
-    failures = train_many(
-        [Task(spec=s, folder=study.run_dir(s), trunk=study.trunk_dir(s)) for s in pending],
-        cache_dir=study.cache_dir,
-        evaluation_path=study.evaluation_path,
-        compute=study.config.compute,
+    compute = study.config.compute
+    jobs = {
+        spec.run_id: Job(
+            folder=study.run_dir(spec),
+            work=Pretraining(
+                spec=spec,
+                cache=study.cache_dir,
+                evaluation=study.evaluation_path,
+                trunk=study.trunk_dir(spec),
+                compute=compute,
+                threads=compute.threads_of_each(at_once * compute.devices, cores=cores()),
+            ),
+        )
+        for spec in pending
+    }
+    failed = run_jobs(
+        list(jobs.values()),
+        engine=engine,
         workers=at_once,
-        threads=study.config.compute.threads_of_each(at_once * study.config.compute.devices, cores=cores()),
         progress=lambda done, _: progress(finished + done, total),
     )
-    progress(total - sum(failed.spec.budget for failed in failures), total)
+    reasons = {failure.job.folder: failure.reason for failure in failed}
+    failures = tuple(
+        FailedRun(spec=spec, reason=reasons[jobs[spec.run_id].folder])
+        for spec in pending
+        if jobs[spec.run_id].folder in reasons
+    )
+    progress(total - sum(failure.spec.budget for failure in failures), total)
     return failures

@@ -1,0 +1,186 @@
+"""What a job can be: pretraining or finetuning, each a row of :data:`WORKS`.
+
+A work is data: a spec, the paths of what it reads, and how it is computed. It goes through a file, so that a process
+that knows nothing but a job's folder, on this machine or another, makes the same run to the bit.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+from voxmix._progress import ProgressCallback
+from voxmix.compute import ComputeSettings
+from voxmix.design import RunSpec
+from voxmix.downstream.cases import open_cases
+from voxmix.downstream.finetune import FinetuneSpec, finetune
+from voxmix.downstream.predictions import PredictionKeeper
+from voxmix.encoders.interchange import load_encoder
+from voxmix.errors import InputError
+from voxmix.objectives.mae import EvaluationSet, train
+from voxmix.volumes.preparing.cache import PreparedCache
+
+T = TypeVar("T")
+
+
+class Opened:
+    """What the works of one process read, opened once; of each kind the last one is kept."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[Hashable, Any]] = {}
+
+    def get(self, kind: str, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what ``make()`` returned for this ``key`` before, or now."""
+        if kind not in self._held or self._held[kind][0] != key:
+            self._held[kind] = (key, make())
+        found: T = self._held[kind][1]
+        return found
+
+
+@runtime_checkable
+class Work(Protocol):
+    """What a job does.
+
+    Attributes:
+        kind: its row of :data:`WORKS`.
+        size: what its progress counts up to.
+        chain: works with the same follow each other, the smallest first.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def spec(self) -> RunSpec | FinetuneSpec: ...
+
+    @property
+    def compute(self) -> ComputeSettings: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def chain(self) -> str: ...
+
+    def run(
+        self, folder: Path, *, opened: Opened, device_index: int | None, progress: ProgressCallback
+    ) -> None:
+        """Make the run in its folder, or go on with it.
+
+        Raises:
+            VoxmixError: it cannot be finished; says why.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pretraining:
+    """Pretrain an encoder.
+
+    Attributes:
+        cache: folder of prepared volumes.
+        evaluation: file of held-out crops.
+        trunk: folder of the trunk that the run shares with others.
+        threads: of a CPU, per process.
+    """
+
+    kind: ClassVar[str] = "pretraining"
+    spec: RunSpec
+    cache: Path
+    evaluation: Path
+    trunk: Path | None = None
+    compute: ComputeSettings
+    threads: int
+
+    def __post_init__(self) -> None:
+        if self.trunk is not None and self.trunk.name != self.spec.trunk_id:
+            raise InputError(f"trunk {self.trunk.name} is of other runs; this one's is {self.spec.trunk_id}")
+
+    @property
+    def size(self) -> int:
+        """Budget, in its own unit."""
+        return self.spec.budget
+
+    @property
+    def chain(self) -> str:
+        """Runs of one trunk go on where the one before left it."""
+        return self.spec.run_id if self.trunk is None else self.spec.trunk_id
+
+    def run(
+        self, folder: Path, *, opened: Opened, device_index: int | None, progress: ProgressCallback
+    ) -> None:
+        """Train, see :func:`voxmix.objectives.mae.train`."""
+        train(
+            self.spec,
+            cache=opened.get("cache", self.cache, lambda: PreparedCache.open(self.cache)),
+            evaluation=opened.get("evaluation", self.evaluation, lambda: EvaluationSet.load(self.evaluation)),
+            folder=folder,
+            trunk=self.trunk,
+            compute=self.compute,
+            threads=self.threads,
+            device_index=device_index,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finetuning:
+    """Finetune an encoder, or a network from scratch, on a task.
+
+    Attributes:
+        cases: folder of the task's prepared cases.
+        encoder: folder of the encoder's weights and card.
+        threads: of a CPU, per process.
+        surface: measure surface distances too.
+        predictions, pictures: what :class:`voxmix.downstream.predictions.PredictionKeeper` keeps.
+    """
+
+    kind: ClassVar[str] = "finetuning"
+    spec: FinetuneSpec
+    cases: Path
+    encoder: Path | None = None
+    compute: ComputeSettings
+    threads: int
+    surface: bool = False
+    predictions: bool = False
+    pictures: bool = True
+
+    @property
+    def size(self) -> int:
+        """Draws."""
+        return self.spec.protocol.settings.draws
+
+    @property
+    def chain(self) -> str:
+        """Every run is alone."""
+        return self.spec.run_id
+
+    def run(
+        self, folder: Path, *, opened: Opened, device_index: int | None, progress: ProgressCallback
+    ) -> None:
+        """Finetune, see :func:`voxmix.downstream.finetune.finetune`."""
+        protocol = self.spec.protocol
+        finetune(
+            self.spec,
+            cases=opened.get(
+                "cases", (self.cases, protocol.digest), lambda: open_cases(protocol.task, self.cases)
+            ),
+            encoder=load_encoder(self.encoder) if self.encoder else None,
+            folder=folder,
+            threads=self.threads,
+            device=self.compute.device,
+            checkpoint_seconds=self.compute.checkpoint_seconds,
+            surface=self.surface,
+            save_prediction=PredictionKeeper(
+                folder=folder, protocol=protocol, nifti=self.predictions, pictures=self.pictures
+            ),
+            progress=progress,
+        )
+
+
+WORKS: dict[str, type[Pretraining] | type[Finetuning]] = {
+    work.kind: work for work in (Pretraining, Finetuning)
+}
+SPECS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    Pretraining.kind: RunSpec.from_dict,
+    Finetuning.kind: FinetuneSpec.from_dict,
+}
+"""From the spec in a job's file to that of the work."""
