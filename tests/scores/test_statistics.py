@@ -39,7 +39,6 @@ def test_without_noise_of_seeds_the_test_is_the_paired_t_test() -> None:
     interval = expected.confidence_interval(0.9)
     assert found.p == pytest.approx(float(expected.pvalue))
     assert (found.low, found.high) == pytest.approx((float(interval.low), float(interval.high)))
-    assert found.freedom == pytest.approx(8)
 
 
 def test_without_noise_of_cases_it_is_the_t_test_over_seeds() -> None:
@@ -47,7 +46,6 @@ def test_without_noise_of_cases_it_is_the_t_test_over_seeds() -> None:
     found = crossed_test(np.repeat(by_seed[None, :], 12, axis=0), level=0.95)
     expected = stats.ttest_1samp(by_seed, 0)
     assert found.p == pytest.approx(float(expected.pvalue))
-    assert found.freedom == pytest.approx(2)
 
 
 def test_mean_squares_of_a_table_worked_out_by_hand() -> None:
@@ -55,7 +53,6 @@ def test_mean_squares_of_a_table_worked_out_by_hand() -> None:
     # residuals of 1: the cases add nothing beyond the interaction, so the variance is 4 / (2*2).
     found = crossed_test(np.array([[2.0, 2.0], [2.0, 6.0]]), level=0.95)
     assert found.difference == 3
-    assert found.freedom == pytest.approx(1)
     assert found.high - found.difference == pytest.approx(float(stats.t.ppf(0.975, 1)) * 1.0)
 
 
@@ -89,7 +86,7 @@ def test_a_pair_alone_has_its_own_noise_of_seeds() -> None:
     pooled = crossed_test(
         first - second, level=0.95, noise=seed_noise(np.stack([first.mean(axis=0), second.mean(axis=0)]))
     )
-    assert (pooled.p, pooled.freedom) == pytest.approx((alone.p, alone.freedom))
+    assert (pooled.p, pooled.low, pooled.high) == pytest.approx((alone.p, alone.low, alone.high))
 
 
 @pytest.mark.parametrize("seed", [0.0, 0.5, 1.0])

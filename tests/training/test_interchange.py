@@ -137,7 +137,7 @@ def test_both_networks_initialize_the_same_unetr(patch):
         trained = build_model(kind, domains=2, seed=3)
         encoder = weight_names.prefixed(trained.encoder.state_dict())
         unetr = build_unetr(kind, in_channels=1, out_channels=3, feature_size=4, encoder=encoder)
-        assert same(weight_names.encoder_of(unetr.state_dict()), encoder)
+        assert same({n: t for n, t in unetr.state_dict().items() if n.startswith("vit.")}, encoder)
         assert unetr(torch.rand(1, 1, 32, 32, 32)).shape == (1, 3, 32, 32, 32)
         other = build_unetr(kind, in_channels=1, out_channels=3, feature_size=4)
         rest = {n: t for n, t in other.state_dict().items() if not n.startswith("vit.")}

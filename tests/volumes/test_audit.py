@@ -9,10 +9,9 @@ import pytest
 import SimpleITK as sitk
 
 from voxmix.datasets.sets.folder import read_folder
-from voxmix.errors import InputError
 from voxmix.phantoms.domains import write_phantoms
 from voxmix.volumes import Manifest, VolumeRecord
-from voxmix.volumes.auditing.audit import Finding, audit, check_split
+from voxmix.volumes.auditing.audit import Finding, audit
 from voxmix.volumes.auditing.contact_sheets import write_sheets
 from voxmix.volumes.auditing.file_survey import survey_file
 from voxmix.volumes.volume import Volume
@@ -205,18 +204,3 @@ def test_a_label_map_on_another_grid_is_said(root: Path) -> None:
 def test_phantoms_are_in_order(tmp_path: Path) -> None:
     write_phantoms(tmp_path, counts={"ABD-CT": 4, "BRAIN-T1": 4, "HN-PET": 4}, seed=0, matrix=32)
     assert audit(read_folder(tmp_path)).counts() == {}
-
-
-def test_splits_of_pretraining_and_downstream_must_agree() -> None:
-    def manifest(a: str, b: str) -> Manifest:
-        return Manifest(
-            records=(
-                VolumeRecord(path=Path("a"), domain="CT", subject="p1", split=a),
-                VolumeRecord(path=Path("b"), domain="CT", subject="p2", split=b),
-            )
-        )
-
-    check_split(manifest("train", "validation"), manifest("train", "validation"))
-    check_split(manifest("train", "validation"), manifest("", ""))
-    with pytest.raises(InputError, match="2 subjects are in training in one manifest"):
-        check_split(manifest("train", "validation"), manifest("validation", "train"))

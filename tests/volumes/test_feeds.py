@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from voxmix.errors import InputError
-from voxmix.export.feeds import feed_script, sample_weights, stream_shares, write_feed
+from voxmix.export.feeds import feed_script, sample_weights, write_feed
 from voxmix.mixture import Mixture
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
@@ -60,17 +60,11 @@ def test_a_torch_sampler_draws_the_mixture_whatever_the_domains_sizes():
         assert np.mean(drawn == name) == pytest.approx(MIXTURE[name], abs=0.012)
 
 
-def test_shares_follow_the_order_of_the_data_sets():
-    assert stream_shares(MIXTURE, ["PET", "CT", "MR"]) == [0.1, 0.6, 0.3]
-
-
 def test_pools_that_do_not_match_the_mixture_are_refused(cache, tmp_path):
     with pytest.raises(InputError, match=r"samples of \['US'\]"):
         sample_weights(MIXTURE, ["CT", "MR", "PET", "US"])
     with pytest.raises(InputError, match=r"gives weight to \['PET'\], which have no samples"):
         sample_weights(MIXTURE, ["CT", "MR"])
-    with pytest.raises(InputError, match="name each domain once"):
-        stream_shares(MIXTURE, ["CT", "MR"])
     other = Mixture.from_dict({"CT": 0.5, "US": 0.5})
     with pytest.raises(InputError, match=r"gives weight to \['US'\]"):
         write_feed(other, tmp_path / "feed", loader="torch", budget=10, cache=cache)

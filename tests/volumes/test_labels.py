@@ -180,7 +180,7 @@ def test_notes_of_labels_are_said_again_when_nothing_is_made_anew(tmp_path: Path
     manifest = Manifest(records=tuple(write_pair(tmp_path / f"p{i}", i) for i in range(3))).split(seed=0)
     first = prepare(manifest, recipe=RECIPE, root=tmp_path / "cache")
     again = prepare(manifest, recipe=RECIPE, root=tmp_path / "cache")
-    assert (again.made, again.kept) == (0, 3)
+    assert (again.made, len(again.cache.volumes)) == (0, 3)
     assert first.notes == again.notes
     assert [note for _, note in first.notes if "another grid" in note]
     assert len(first.notes) == 3

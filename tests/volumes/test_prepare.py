@@ -62,7 +62,7 @@ def test_prepared_volumes_are_what_the_recipe_says(tmp_path: Path) -> None:
     result = prepare(open_study(write_study(tmp_path / "data")), recipe=RECIPE, root=tmp_path / "cache")
     cache = PreparedCache.open(tmp_path / "cache")
     assert cache == result.cache
-    assert (result.made, result.kept, result.set_aside) == (12, 0, ())
+    assert (result.made, len(result.cache.volumes), result.set_aside) == (12, 12, ())
     assert cache.domains == ("CT", "MR")
     for domain in cache.domains:
         sides = {side: cache.select(domain, side) for side in ("train", "validation")}
@@ -117,7 +117,7 @@ def test_finished_volumes_are_never_prepared_again(tmp_path: Path) -> None:
     write_volume(root / "CT" / "new" / "scan.nii.gz", 77)
     (root / "MR" / "Doe_Jane_0" / "t1.nii.gz").rename(root / "MR" / "Doe_Jane_0" / "renamed.nii.gz")
     second = prepare(open_study(root), recipe=RECIPE, root=tmp_path / "cache")
-    assert (second.made, second.kept) == (1, 12)
+    assert (second.made, len(second.cache.volumes)) == (1, 13)
     assert (
         before.items()
         <= {p: p.stat().st_mtime_ns for p in (tmp_path / "cache" / "volumes").iterdir()}.items()
@@ -182,7 +182,7 @@ def test_killed_and_resumed_equals_not_killed(tmp_path: Path, how: signal.Signal
     assert len(list((tmp_path / "cache" / "volumes").glob("*.json"))) == finished
     assert 3 <= finished < 40
     resumed = prepare(open_study(root), recipe=Recipe(spacing_mm=2.0), root=tmp_path / "cache")
-    assert resumed.kept == finished
+    assert len(resumed.cache.volumes) - resumed.made == finished
     fresh = prepare(open_study(root), recipe=Recipe(spacing_mm=2.0), root=tmp_path / "fresh")
     assert resumed.cache.digest == fresh.cache.digest
     for volume in fresh.cache.volumes:
@@ -304,7 +304,7 @@ def test_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path, monkeypatch
     monkeypatch.undo()
     assert not list((tmp_path / "cache").rglob("*.tmp"))
     result = prepare(manifest, recipe=RECIPE, root=tmp_path / "cache")
-    assert (result.made, result.kept) == (4, 2)
+    assert (result.made, len(result.cache.volumes)) == (4, 6)
 
 
 def test_nothing_written_names_a_person_or_a_place(tmp_path: Path) -> None:
@@ -425,7 +425,7 @@ def test_voxels_of_a_pair_in_capitals_are_its_content(tmp_path: Path) -> None:
     assert (len(first.cache.volumes), first.set_aside) == (4, ())
     save("p0", 9)
     again = prepare(split, recipe=RECIPE, root=tmp_path / "cache")
-    assert (again.made, again.kept) == (1, 3)
+    assert (again.made, len(again.cache.volumes)) == (1, 4)
 
 
 def test_what_resampling_leaves_too_little_of_is_noted(tmp_path: Path) -> None:

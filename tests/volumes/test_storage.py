@@ -14,7 +14,7 @@ from voxmix._io import file_digest, read_json
 from voxmix.errors import InputError
 from voxmix.volumes import IntensityRule, Manifest, PreparedCache, Recipe
 from voxmix.volumes.preparing import storage
-from voxmix.volumes.preparing.cache_upkeep import prune, remove_damaged, verify
+from voxmix.volumes.preparing.cache_upkeep import prune, verify
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.preparing.storage import (
     SUFFIXES,
@@ -82,7 +82,7 @@ def test_a_finished_cache_is_stored_anew_not_made_anew(
     before = prepared(manifest, root, first)
     arrays = [np.array(before.array(volume)) for volume in before.volumes]
     again = prepare(manifest, recipe=RECIPE, root=root, codec=second)
-    assert (again.made, again.kept) == (0, 4)
+    assert (again.made, len(again.cache.volumes)) == (0, 4)
     assert verify(again.cache) == ()
     assert all(
         np.array_equal(again.cache.array(v), a) for v, a in zip(again.cache.volumes, arrays, strict=True)
@@ -91,7 +91,7 @@ def test_a_finished_cache_is_stored_anew_not_made_anew(
         file for v in before.volumes for file in (v.file, v.label) if file is not None
     )
     assert verify(again.cache) == ()
-    assert prepare(manifest, recipe=RECIPE, root=root, codec=second).kept == 4
+    assert prepare(manifest, recipe=RECIPE, root=root, codec=second).made == 0
 
 
 def test_a_packed_file_that_changed_is_found_and_never_stored_anew(
@@ -104,10 +104,10 @@ def test_a_packed_file_that_changed_is_found_and_never_stored_anew(
     file.write_bytes(bytes(content))
     assert verify(cache) == ((cache.volumes[0].file, "its bytes changed"),)
     plain = prepare(manifest, recipe=RECIPE, root=cache.root, codec="npy")
-    assert (plain.made, plain.kept) == (1, 3)
+    assert (plain.made, len(plain.cache.volumes)) == (1, 4)
     assert verify(plain.cache) == ()
     cache = prepared(manifest, tmp_path / "cache", "blosc2")
-    assert remove_damaged(cache) == ()
+    assert verify(cache) == ()
     assert read_json((cache.root / cache.volumes[0].file).with_suffix(".json"))["file"].endswith(".b2nd")
 
 

@@ -29,14 +29,6 @@ class Footprint:
     draw_bytes: int
     weights_bytes: int
 
-    def training_bytes(self, rows: int) -> int:
-        """Return the bytes of a step that computes ``rows`` draws at once.
-
-        A lower bound of what a device needs: libraries, workspaces of kernels and what backward makes on its
-        way come on top.
-        """
-        return self.state_bytes + rows * self.draw_bytes
-
 
 def footprint(settings: ModelSettings) -> Footprint:
     """Return what a network of these settings needs.

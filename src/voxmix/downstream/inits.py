@@ -10,9 +10,6 @@ from voxmix.runs.files import CARD_FILE
 from voxmix.volumes.preparing.same_preprocessing import check_preprocessing
 from voxmix.volumes.recipe import Recipe
 
-SCRATCH = "scratch"
-"""The initialization without a checkpoint."""
-
 _ENCODER = ("axes", "crop", "patch", "width", "depth", "heads", "mlp_ratio")
 
 

@@ -72,11 +72,6 @@ def _as_kernel(matrix: Tensor, axes: int) -> Tensor:
     return matrix.reshape(width, 1, *(patch,) * axes)
 
 
-def encoder_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the part of a UNETR's weights that is its encoder: the names that begin with ``vit.``."""
-    return {name: tensor for name, tensor in weights.items() if name.startswith(ENCODER)}
-
-
 def bare(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return an encoder's weights under the names of a MONAI ``ViT``: without ``vit.``."""
     return {name.removeprefix(ENCODER): tensor for name, tensor in weights.items()}

@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +21,6 @@ from voxmix.volumes.preparing.cache import PreparedCache
 from voxmix.volumes.preparing.storage import codec_of
 
 Loader = Literal["torch", "monai", "webdataset", "streaming", "nnssl"]
-LOADERS: tuple[Loader, ...] = get_args(Loader)
 MIXTURE_FILE, SAMPLES_FILE = "mixture.json", "samples.csv"
 
 
@@ -48,23 +47,6 @@ def sample_weights(mixture: Mixture, domains: Sequence[str]) -> Float[np.ndarray
         )
     each = {name: mixture[name] / counts[name] for name in mixture.domains if counts[name]}
     return np.array([each[name] for name in domains])
-
-
-def stream_shares(mixture: Mixture, order: Sequence[str]) -> list[float]:
-    """Return the mixture's weights in the order of a list of per-domain data sets.
-
-    As ``probs`` of ``webdataset.RandomMix(datasets, probs)``, or one each as ``proportion`` of mosaicml's
-    ``streaming.Stream(proportion=share)``.
-
-    Raises:
-        InputError: the names differ from the mixture's domains with weight.
-    """
-    wanted = {name for name in mixture.domains if mixture[name] > 0}
-    if len(set(order)) != len(order) or not wanted <= set(order) or not set(order) <= set(mixture.domains):
-        raise InputError(
-            f"order names {list(order)}, the mixture has {sorted(wanted)}; name each domain once"
-        )
-    return [mixture[name] for name in order]
 
 
 def write_feed(

@@ -29,12 +29,11 @@ class Metric:
     name: str
     kind: Kind
     unit: Literal["share", "mm"] = "share"
-    higher_is_better: bool = True
     main: bool = False
 
 
 DICE = Metric(name="Dice", kind="segmentation", main=True)
-SURFACE = Metric(name="surface distance", kind="segmentation", unit="mm", higher_is_better=False)
+SURFACE = Metric(name="surface distance", kind="segmentation", unit="mm")
 ACCURACY = Metric(name="accuracy", kind="classification")
 BALANCED = Metric(name="balanced accuracy", kind="classification")
 AUC = Metric(name="AUC", kind="classification", main=True)

@@ -26,7 +26,6 @@ class PairedTest:
     low: float
     high: float
     p: float
-    freedom: float
 
 
 def bootstrap_interval(
@@ -124,9 +123,7 @@ def crossed_test(
 
     subjects, seeds = differences.shape
     mean = float(differences.mean()) if differences.size else float("nan")
-    unknown = PairedTest(
-        difference=mean, low=float("nan"), high=float("nan"), p=float("nan"), freedom=float("nan")
-    )
+    unknown = PairedTest(difference=mean, low=float("nan"), high=float("nan"), p=float("nan"))
     if subjects < 2 or seeds < 2:
         return unknown
     by_subject, by_seed = differences.mean(axis=1), differences.mean(axis=0)
@@ -137,7 +134,7 @@ def crossed_test(
     ms_seed, beyond = subjects * variance, max(ms_subject - ms_both, 0.0)
     spread = ms_seed + beyond
     if spread <= 0:
-        return unknown if mean else PairedTest(difference=0.0, low=0.0, high=0.0, p=1.0, freedom=float("inf"))
+        return unknown if mean else PairedTest(difference=0.0, low=0.0, high=0.0, p=1.0)
     freedom = spread**2 / (ms_seed**2 / own_freedom + (ms_subject**2 / (subjects - 1) if beyond else 0.0))
     error = float(np.sqrt(spread / (subjects * seeds)))
     reach = float(t.ppf((1 + level) / 2, freedom)) * error
@@ -146,7 +143,6 @@ def crossed_test(
         low=mean - reach,
         high=mean + reach,
         p=float(2 * t.sf(abs(mean) / error, freedom)),
-        freedom=float(freedom),
     )
 
 

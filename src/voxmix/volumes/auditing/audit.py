@@ -13,7 +13,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from voxmix._progress import ProgressCallback, silent
-from voxmix.errors import InputError
 from voxmix.volumes.auditing.file_survey import Survey, survey_all
 from voxmix.volumes.auditing.fill import in_hu
 from voxmix.volumes.auditing.fitness import Fitness, complaints_of, judge_fills
@@ -326,19 +325,3 @@ def _modality(domain: str, group: Sequence[Survey]) -> Iterator[Finding]:
             )
         elif not expects_hu and s.low < _AIR_HU:
             yield _find("modality", s, f"values as low as {s.low:.0f}: is this a CT?")
-
-
-def check_split(manifest: Manifest, other: Manifest) -> None:
-    """Refuse two manifests that put one subject on different sides: pretraining against downstream.
-
-    Raises:
-        InputError: names how many subjects are in training here and in validation there, or the reverse.
-    """
-    here = {record.subject: record.split for record in manifest.records}
-    there = {record.subject: record.split for record in other.records}
-    torn = sorted(s for s in here.keys() & there.keys() if here[s] and there[s] and here[s] != there[s])
-    if torn:
-        raise InputError(
-            f"{len(torn)} subjects are in training in one manifest and in validation in the other, "
-            f"first {torn[0]!r}; split both with the same seed and fraction"
-        )

@@ -57,7 +57,7 @@ def usage(cache: PreparedCache) -> tuple[Usage, ...]:
 def verify(cache: PreparedCache, *, progress: ProgressCallback = silent) -> tuple[tuple[str, str], ...]:
     """Return (file, what is wrong) for every file that is missing or whose bytes changed since it was made.
 
-    Preparing again makes what is missing; :func:`remove_damaged` takes the rest out of the way.
+    Preparing again makes what is missing; :func:`remove_files` takes the rest out of the way.
     """
     wrong: list[tuple[str, str]] = []
     progress(0, len(cache.volumes))
@@ -77,13 +77,6 @@ def _problem(root: Path, array: str) -> str:
     except (InputError, KeyError, TypeError):
         return "its checksum is missing"
     return "" if stored_digest(root / array) == stored else "its bytes changed"
-
-
-def remove_damaged(cache: PreparedCache) -> tuple[str, ...]:
-    """Remove the files that :func:`verify` finds, with their side files; preparing makes them again."""
-    damaged = tuple(file for file, _ in verify(cache))
-    remove_files(cache, damaged)
-    return damaged
 
 
 def remove_files(cache: PreparedCache, files: Iterable[str]) -> None:

@@ -29,7 +29,7 @@ _STALE_SECONDS = 3600
 class Preparation:
     """What preparing gave: the cache, what was set aside and why, and how much was done.
 
-    ``made`` and ``kept`` count volumes prepared now and found finished. ``notes`` holds (file, what was
+    ``made`` counts the volumes prepared now; the others were found finished. ``notes`` holds (file, what was
     assumed or mended); like the paths of ``set_aside`` it is for the terminal, not for files. ``findings`` are those
     of the audit that need no look and no second reading: the same voxels twice or on both sides of the split, the
     wrong modality, blank and saturated volumes, values and voxels far from the domain's.
@@ -38,7 +38,6 @@ class Preparation:
     cache: PreparedCache
     set_aside: tuple[SetAside, ...]
     made: int
-    kept: int
     notes: tuple[tuple[Path, str], ...] = ()
     findings: tuple[Finding, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -124,7 +123,6 @@ def prepare(
         cache=cache,
         set_aside=set_aside,
         made=sum(outcome.made for outcome in done),
-        kept=sum(not outcome.made for outcome in done),
         notes=tuple(
             (r.path, note) for r, o in zip(manifest.records, outcomes, strict=True) for note in o.notes
         ),
