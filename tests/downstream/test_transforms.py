@@ -97,6 +97,25 @@ def test_rotation_is_about_the_long_axis(cases: CaseSet, protocol_of: MakeProtoc
     assert along_x[0, 0, 0, 7:9, 7:9].max() < 0.2
 
 
+def test_an_image_moves_as_a_volume_that_is_the_same_along_its_long_axis(
+    cases: CaseSet, protocol_of: MakeProtocol
+) -> None:
+    protocol = protocol_of(cases, shift=0.2, rotation=40.0, scale=0.3)
+    images = torch.rand(6, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    labels = (images[:, 0] * 3).to(torch.uint8)
+    numbers = np.random.default_rng(1).random((6, 12))
+    flat, flat_labels = change(images, labels, numbers, protocol)
+    deep, deep_labels = change(
+        images.unsqueeze(-1).expand(-1, -1, -1, -1, 12),
+        labels.unsqueeze(-1).expand(-1, -1, -1, 12),
+        numbers,
+        protocol,
+    )
+    assert not torch.allclose(flat, images)
+    torch.testing.assert_close(flat, deep[..., 6], rtol=1e-4, atol=1e-5)
+    assert torch.equal(flat_labels, deep_labels[..., 6])
+
+
 def test_shift_is_bounded(cases: CaseSet, protocol_of: MakeProtocol) -> None:
     protocol = protocol_of(cases, shift=0.1, shift_probability=1.0, affine_probability=0.0)
     numbers = np.random.default_rng(0).random((200, 12))
@@ -132,4 +151,5 @@ def test_brats_regions_equal_monai_on_the_older_labels(model_settings: ModelSett
 
 def test_views_are_the_middle() -> None:
     image = np.arange(6**3).reshape(6, 6, 6)
-    assert np.array_equal(centered(image, 2), image[2:4, 2:4, 2:4])
+    assert np.array_equal(centered(image, (2, 2, 2)), image[2:4, 2:4, 2:4])
+    assert np.array_equal(centered(image[0, :, :5], (4, 1)), image[0, 1:5, 2:3])

@@ -31,13 +31,13 @@ class CasePrediction:
 
 @torch.no_grad()
 def window_logits(
-    network: nn.Module, image: Float[Tensor, "x y z"], protocol: Protocol, *, overlap: float
-) -> Float[Tensor, "class x y z"]:
+    network: nn.Module, image: Float[Tensor, "*edge"], protocol: Protocol, *, overlap: float
+) -> Float[Tensor, "class *edge"]:
     """Return logits of a whole image: windows of the encoder's crop, averaged where they overlap (MONAI)."""
     inferers = require("monai.inferers", extra="train")
     logits: Tensor = inferers.sliding_window_inference(
         image[None, None],
-        roi_size=(protocol.model.crop,) * 3,
+        roi_size=protocol.model.grid.crop,
         sw_batch_size=protocol.settings.window_batch,
         predictor=network,
         overlap=overlap,
@@ -52,7 +52,7 @@ def predict(
     device = next(network.parameters()).device
     image = cases.image(case)
     if protocol.task.kind == "classification":
-        view = torch.from_numpy(centered(image, protocol.model.crop).astype(np.float32)).to(device)
+        view = torch.from_numpy(centered(image, protocol.model.grid.crop).astype(np.float32)).to(device)
         with torch.no_grad():
             probability = network(view[None, None])[0].double().softmax(dim=0)
         return CasePrediction(case=case, probability=tuple(probability.tolist()))

@@ -21,6 +21,7 @@ from voxmix.datasets.task import IGNORED
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.protocol import Protocol
 from voxmix.errors import InputError
+from voxmix.grid import edges_in_words
 from voxmix.training.draws import counted_uniforms, volume_order
 
 _COLUMNS = 12  # random numbers per draw: kind of center, center, background tries, shift, affine
@@ -28,17 +29,19 @@ _TRIES = 64
 _KEPT = 256  # cases whose voxels stay in memory
 
 
-def check_room(cases: CaseSet, crop: int) -> None:
+def check_room(cases: CaseSet, crop: tuple[int, ...]) -> None:
     """Check that every image can hold a crop.
 
     Raises:
         InputError: names the smallest that cannot.
     """
-    worst = min((case.volume.shape for case in cases.cases), key=min)
-    if min(worst) < crop:
+    shapes = [case.volume.shape for case in cases.cases]
+    small = [shape for shape in shapes if any(long < edge for long, edge in zip(shape, crop, strict=True))]
+    if small:
+        worst = min(small, key=min)
         raise InputError(
-            f"the encoder's crop is {crop} voxels, an image of task {cases.task.name} has shape {tuple(worst)}; set "
-            f"recipe.min_shape to at least {crop} and prepare again"
+            f"the encoder's crop is {edges_in_words(crop)} voxels, an image of task {cases.task.name} has shape {tuple(worst)}; set "
+            f"recipe.min_shape to at least {edges_in_words(crop)} and prepare again"
         )
 
 
@@ -50,7 +53,7 @@ class CropSource:
         self.protocol = protocol
         self.seed = seed
         self.train = cases.part("train")
-        check_room(cases, protocol.model.crop)
+        check_room(cases, protocol.model.grid.crop)
         samples = protocol.task.samples
         visits = -(-protocol.settings.draws // samples)
         self._order = volume_order(
@@ -62,14 +65,14 @@ class CropSource:
         """Return image, labels and places of labeled voxels of a training case."""
         case = self.train[index]
         if self.protocol.task.kind == "classification":
-            return centered(self.cases.image(case), self.protocol.model.crop), np.zeros(0), np.zeros(0)
+            return centered(self.cases.image(case), self.protocol.model.grid.crop), np.zeros(0), np.zeros(0)
         labels = np.asarray(self.cases.labels(case))
         inside = np.flatnonzero((labels > 0) & (labels != IGNORED))
         return np.asarray(self.cases.image(case)), labels, inside
 
     def batch(
         self, start: int, stop: int
-    ) -> tuple[Float[Tensor, "draw 1 x y z"], Shaped[Tensor, "draw ..."]]:
+    ) -> tuple[Float[Tensor, "draw 1 *edge"], Shaped[Tensor, "draw ..."]]:
         """Return images and labels (classification: classes) of draws ``start`` to ``stop``, not yet changed."""
         numbers = self.numbers(start, stop)
         images: list[np.ndarray] = []
@@ -92,8 +95,8 @@ class CropSource:
 
     def _window(
         self, u: Float[np.ndarray, " number"], labels: np.ndarray, inside: np.ndarray, draw: int
-    ) -> tuple[slice, slice, slice]:
-        task, crop = self.protocol.task, self.protocol.model.crop
+    ) -> tuple[slice, ...]:
+        task, crop = self.protocol.task, self.protocol.model.grid.crop
         wants_label = u[0] * (task.pos + task.neg) < task.pos
         if wants_label and len(inside):
             place = int(inside[int(u[1] * len(inside))])
@@ -101,13 +104,9 @@ class CropSource:
             place = _background(labels, u, draw, seed=self.seed)
         utils = require("monai.transforms.utils", extra="train")
         center = [int(c) for c in np.unravel_index(place, labels.shape)]
-        x, y, z = utils.correct_crop_centers(center, (crop,) * 3, labels.shape)
-        half = crop // 2
-        return (
-            slice(x - half, x - half + crop),
-            slice(y - half, y - half + crop),
-            slice(z - half, z - half + crop),
-        )
+        inside = utils.correct_crop_centers(center, crop, labels.shape)
+        low = [middle - edge // 2 for middle, edge in zip(inside, crop, strict=True)]
+        return tuple(slice(a, a + edge) for a, edge in zip(low, crop, strict=True))
 
 
 def _background(labels: np.ndarray, u: Float[np.ndarray, " number"], draw: int, *, seed: int) -> int:
@@ -122,18 +121,18 @@ def _background(labels: np.ndarray, u: Float[np.ndarray, " number"], draw: int, 
     return int(places[free[0]]) if len(free) else first
 
 
-def centered(image: np.ndarray, crop: int) -> np.ndarray:
-    """Return the cube of ``crop`` voxels about the middle of an image that is at least as large."""
-    low = [(edge - crop) // 2 for edge in image.shape]
-    return np.asarray(image[tuple(slice(a, a + crop) for a in low)])
+def centered(image: np.ndarray, crop: tuple[int, ...]) -> np.ndarray:
+    """Return the ``crop`` about the middle of an image that is at least as large."""
+    low = [(long - edge) // 2 for long, edge in zip(image.shape, crop, strict=True)]
+    return np.asarray(image[tuple(slice(a, a + edge) for a, edge in zip(low, crop, strict=True))])
 
 
 def change(
-    images: Float[Tensor, "draw 1 x y z"],
+    images: Float[Tensor, "draw 1 *edge"],
     labels: Shaped[Tensor, "draw ..."],
     numbers: Float[np.ndarray, "draw number"],
     protocol: Protocol,
-) -> tuple[Float[Tensor, "draw 1 x y z"], Shaped[Tensor, "draw ..."]]:
+) -> tuple[Float[Tensor, "draw 1 *edge"], Shaped[Tensor, "draw ..."]]:
     """Return shifted, rotated and scaled crops; labels go the same way by nearest neighbor.
 
     What comes from outside a crop is its mirror image, MONAI's default.
@@ -141,18 +140,21 @@ def change(
     settings = protocol.settings
     u = torch.from_numpy(numbers[:, 4:]).float().to(images.device)
     offset = torch.where(u[:, 0] < settings.shift_probability, settings.shift * (2 * u[:, 1] - 1), 0.0)
-    images = images + offset.view(-1, 1, 1, 1, 1)
+    axes = images.ndim - 2
+    images = images + offset.view(-1, 1, *(1,) * axes)
     turned = u[:, 2] < settings.affine_probability
     if not (settings.rotation or settings.scale) or not bool(turned.any()):
         return images, labels
     angle = torch.where(turned, math.radians(settings.rotation) * (2 * u[:, 3] - 1), 0.0)
     zoom = torch.where(turned.unsqueeze(1), 1 + settings.scale * (2 * u[:, 4:7] - 1), 1.0)
-    # grid_sample counts axes from the last, so the long axis z is its first coordinate.
-    matrix = torch.zeros(len(images), 3, 4, device=images.device)
+    # grid_sample counts axes from the last: the long axis z, where there is one, comes first, then y and x.
+    x, y = axes - 1, axes - 2
+    matrix = torch.zeros(len(images), axes, axes + 1, device=images.device)
     cosine, sine = torch.cos(angle), torch.sin(angle)
-    matrix[:, 0, 0] = zoom[:, 2]
-    matrix[:, 1, 1], matrix[:, 1, 2] = cosine * zoom[:, 1], -sine * zoom[:, 0]
-    matrix[:, 2, 1], matrix[:, 2, 2] = sine * zoom[:, 1], cosine * zoom[:, 0]
+    if axes == 3:
+        matrix[:, 0, 0] = zoom[:, 2]
+    matrix[:, y, y], matrix[:, y, x] = cosine * zoom[:, 1], -sine * zoom[:, 0]
+    matrix[:, x, y], matrix[:, x, x] = sine * zoom[:, 1], cosine * zoom[:, 0]
     grid = affine_grid(matrix, list(images.shape), align_corners=False)
     images = grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     if labels.ndim > 1:
@@ -164,8 +166,8 @@ def change(
 
 
 def to_regions(
-    labels: Integer[Tensor, "draw x y z"], protocol: Protocol
-) -> Float[Tensor, "draw region x y z"]:
+    labels: Integer[Tensor, "draw *edge"], protocol: Protocol
+) -> Float[Tensor, "draw region *edge"]:
     """Return one mask per overlapping class; after cropping, as cropping needs one label per voxel."""
     masks = []
     codes = protocol.task.codes
