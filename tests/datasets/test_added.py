@@ -13,7 +13,7 @@ from voxmix.datasets import LAYOUTS, table
 from voxmix.datasets.dataset import DataSet, Labeled, holds
 from voxmix.datasets.sets.folder import read_folder
 from voxmix.datasets.sources import detect_layout, read_labeled, read_layout, read_source
-from voxmix.datasets.table import add_data_set, data_sets, layouts, tasks_of_sets
+from voxmix.datasets.table import data_sets, layouts, register_data_set, tasks_of_sets
 from voxmix.datasets.task import Part, Task, numbered
 from voxmix.datasets.volume_files import gather
 from voxmix.downstream.labeled_images import read_sources
@@ -86,7 +86,7 @@ def test_it_is_unknown_before(knees: Path) -> None:
 
 
 def test_it_is_detected_and_its_visits_are_one_person(knees: Path) -> None:
-    add_data_set(KNEES)
+    register_data_set(KNEES)
     manifest, layout = read_source(knees)
     assert layout == "knees"
     assert manifest.subjects("KNEE-MR") == ("a1", "a2", "b1", "c1")
@@ -101,7 +101,7 @@ def test_it_is_detected_and_its_visits_are_one_person(knees: Path) -> None:
 
 
 def test_its_task_has_the_publishers_parts(knees: Path) -> None:
-    add_data_set(KNEES)
+    register_data_set(KNEES)
     found = read_sources(find_task("knees", None), knees)
     parts = {record.subject: (found.parts[record.subject], record.category) for record in found.records}
     assert parts == {
@@ -114,18 +114,18 @@ def test_its_task_has_the_publishers_parts(knees: Path) -> None:
 
 
 def test_without_parts_its_images_are_those_of_the_manifest(knees: Path) -> None:
-    add_data_set(replace(KNEES, labeled=None))
+    register_data_set(replace(KNEES, labeled=None))
     assert read_labeled(TASK, knees) == Labeled(manifest=read_layout("knees", knees))
 
 
 def test_names_are_taken_once() -> None:
-    add_data_set(KNEES)
+    register_data_set(KNEES)
     with pytest.raises(InputError, match="data set 'knees' already"):
-        add_data_set(KNEES)
+        register_data_set(KNEES)
     with pytest.raises(InputError, match="task 'knees' already"):
-        add_data_set(replace(KNEES, name="other"))
+        register_data_set(replace(KNEES, name="other"))
     with pytest.raises(InputError, match="data set 'amos' already"):
-        add_data_set(replace(KNEES, name="amos"))
+        register_data_set(replace(KNEES, name="amos"))
 
 
 def test_the_table_holds_what_the_command_line_lists() -> None:

@@ -11,7 +11,7 @@ from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
-    from voxmix.cost.estimate import Estimate
+    from voxmix.cost.estimate import CostEstimate
     from voxmix.cost.probe import Probe
 
 
@@ -82,7 +82,7 @@ def estimate(
     _show(found, measured, tflops=tflops)
 
 
-def _value(found: "Estimate", measured: "Probe | None") -> dict[str, Any]:
+def _value(found: "CostEstimate", measured: "Probe | None") -> dict[str, Any]:
     return {
         "runs_left": sum(item.runs for item in found.work),
         **asdict(found),
@@ -91,7 +91,7 @@ def _value(found: "Estimate", measured: "Probe | None") -> dict[str, Any]:
     }
 
 
-def _show(found: "Estimate", measured: "Probe | None", *, tflops: float | None) -> None:
+def _show(found: "CostEstimate", measured: "Probe | None", *, tflops: float | None) -> None:
     rows = [
         [
             item.kind,
@@ -133,7 +133,7 @@ def _show(found: "Estimate", measured: "Probe | None", *, tflops: float | None) 
         _warn(found, measured)
 
 
-def _warn(found: "Estimate", measured: "Probe") -> None:
+def _warn(found: "CostEstimate", measured: "Probe") -> None:
     together = 1 if measured.on_gpu else found.at_once  # a run to a GPU, but all in one machine's memory
     needed, where = together * found.run_bytes, measured.device if measured.on_gpu else "this machine"
     if measured.installed_bytes is not None and needed > measured.installed_bytes:

@@ -17,7 +17,7 @@ _FORWARD = 1 / 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class KindCost:
     """Runs of one kind: how many, and what they compute together.
 
     ``draws`` are those to be made, what runs share on a trunk counted once; ``evaluated`` are held-out crops, and
@@ -33,7 +33,7 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
+class CostEstimate:
     """What runs will cost.
 
     Attributes:
@@ -48,7 +48,7 @@ class Estimate:
         seconds: all of it with ``at_once`` runs at a time; None where it is not known.
     """
 
-    work: tuple[Work, ...]
+    work: tuple[KindCost, ...]
     parameters: int
     flops_per_draw: int
     state_bytes: int
@@ -72,7 +72,7 @@ def estimate(
     at_once: int,
     measured: Probe | None = None,
     rate: float | None = None,
-) -> Estimate:
+) -> CostEstimate:
     """Return what runs will cost; kinds of runs by name, all of one network.
 
     Time comes from a :class:`~voxmix.cost.probe.Probe` of one run, or from a ``rate`` in floating-point operations
@@ -98,7 +98,7 @@ def estimate(
         if some
     )
     known = [item.seconds for item in work if item.seconds is not None]
-    return Estimate(
+    return CostEstimate(
         work=work,
         parameters=found.parameters,
         flops_per_draw=each,
@@ -111,7 +111,9 @@ def estimate(
     )
 
 
-def _work(kind: str, specs: Sequence[RunSpec], *, targets: int, flops: int, seconds: float | None) -> Work:
+def _work(
+    kind: str, specs: Sequence[RunSpec], *, targets: int, flops: int, seconds: float | None
+) -> KindCost:
     timed = [spec for spec in specs if spec.budget_unit == "seconds"]
     counted = [spec for spec in specs if spec.budget_unit != "seconds"]
     draws = draws_to_make(counted)
@@ -121,7 +123,7 @@ def _work(kind: str, specs: Sequence[RunSpec], *, targets: int, flops: int, seco
     again = sum(targets - 1 for spec in specs if spec.mixture.source is not None)
     evaluated = (targets * len(specs) + again) * specs[0].evaluation.crops_per_domain
     worth = draws + _FORWARD * evaluated
-    return Work(
+    return KindCost(
         kind=kind,
         runs=len(specs),
         draws=draws,

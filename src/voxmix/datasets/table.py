@@ -23,7 +23,7 @@ def data_sets() -> dict[str, DataSet]:
     return {row.name: row for row in (*_own(), *_ADDED.values())}
 
 
-def add_data_set(row: DataSet) -> None:
+def register_data_set(row: DataSet) -> None:
     """Add a data set to the table: its layout is then detected, read and named as voxmix's own, and so are its tasks.
 
     Raises:

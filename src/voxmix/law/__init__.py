@@ -1,6 +1,6 @@
 """The scaling law of data mixtures: fit it, and know how far to trust it."""
 
-from voxmix.law.compare import Candidate, Comparison, compare
+from voxmix.law.compare import Candidate, LawComparison, compare_laws
 from voxmix.law.fit import fit
 from voxmix.law.fitted import FittedLaw
 from voxmix.law.forms import LAWS, LawParameters
@@ -12,14 +12,14 @@ from voxmix.law.status import ParameterStatus
 __all__ = [
     "LAWS",
     "Candidate",
-    "Comparison",
     "FitQuality",
     "FittedLaw",
     "Holdout",
+    "LawComparison",
     "LawParameters",
     "ParameterStatus",
     "Profile",
-    "compare",
+    "compare_laws",
     "fit",
     "profile",
 ]

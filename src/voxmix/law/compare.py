@@ -1,4 +1,4 @@
-"""compare(): which law of the family predicts held-out runs best."""
+"""compare_laws(): which law of the family predicts held-out runs best."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,7 +57,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Comparison:
+class LawComparison:
     """Candidates in the order they were tried, the chosen one, and why."""
 
     candidates: tuple[Candidate, ...]
@@ -73,7 +73,7 @@ class Comparison:
         }
 
 
-def compare(cells: Cells, options: FitOptions) -> Comparison:
+def compare_laws(cells: Cells, options: FitOptions) -> LawComparison:
     """Return how the laws of the family predict the largest budget and left-out mixtures.
 
     The largest budget is held out where three or more remain; each mixture in turn, at all its budgets,
@@ -99,7 +99,7 @@ def compare(cells: Cells, options: FitOptions) -> Comparison:
         together = (forms.TRANSFER, forms.SHARED, forms.DIVERSITY, forms.BUDGET, forms.BUDGET_DIVERSITY)
         tried += [replace(options, law=law, method="joint", loss=loss) for law in together for loss in losses]
     found = tuple(_try(cells, wanted, last, groups) for wanted in tried)
-    return Comparison(candidates=found, **_choice(found, mixed, float(sizes[-1])))
+    return LawComparison(candidates=found, **_choice(found, mixed, float(sizes[-1])))
 
 
 def _mixtures(cells: Cells) -> list[np.ndarray]:

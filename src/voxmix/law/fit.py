@@ -11,7 +11,7 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law import forms
 from voxmix.law.cells import Cells, gather
-from voxmix.law.compare import compare
+from voxmix.law.compare import compare_laws
 from voxmix.law.doubt import with_profiles, with_widths
 from voxmix.law.fitted import FittedLaw
 from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS
@@ -90,7 +90,7 @@ def fit(
     own, dropped = _fittable(whole.only_cells(kept), options)
     whole = whole.only_targets(own)
     cells, saturation = saturated(whole.only_cells(kept), options, repetition, volumes)
-    comparison = compare(cells, options) if law == AUTO else None
+    comparison = compare_laws(cells, options) if law == AUTO else None
     if comparison is not None:
         law = comparison.chosen.law
         options = replace(options, law=law, method=comparison.chosen.method, loss=comparison.chosen.loss)

@@ -16,7 +16,7 @@ from voxmix.volumes.persons.session_names import persons_by_names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Proposal:
+class PersonProposal:
     """Subjects that look like sessions of fewer persons: how many, and the rule that would join them.
 
     ``pattern`` is a regular expression for :func:`voxmix.volumes.persons.rules.join`; "" where none was found that joins
@@ -51,7 +51,7 @@ class Proposal:
         return f"{what}; if they are, join them: {rule}" if rule else what
 
 
-def propose(groups: Iterable[Iterable[str]]) -> Proposal | None:
+def propose(groups: Iterable[Iterable[str]]) -> PersonProposal | None:
     """Return which subjects look like several of one person, and the rule that joins them; None where none do.
 
     ``groups`` are the subjects of each domain. Plain numbering (``case_001``, ``liver_12``, ``site2_041``) is none.
@@ -67,10 +67,10 @@ def propose(groups: Iterable[Iterable[str]]) -> Proposal | None:
         return None
     counts = Counter(wanted.values())
     wanted = {subject: person for subject, person in wanted.items() if counts[person] > 1}
-    return Proposal(pattern=_rule(wanted, everybody), persons=wanted)
+    return PersonProposal(pattern=_rule(wanted, everybody), persons=wanted)
 
 
-def propose_persons(manifest: Manifest) -> Proposal | None:
+def propose_persons(manifest: Manifest) -> PersonProposal | None:
     """Return :func:`propose` of the subjects of each domain of a manifest."""
     return propose(manifest.subjects(domain) for domain in manifest.domains)
 

@@ -57,7 +57,7 @@ def read_nifti(path: Path, head: Head, *, volume: int | None, max_voxels: int, d
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Opened:
+class OpenedImage:
     """A file of nibabel: its header, the voxels before they are read, and the affine where nibabel decides it.
 
     ``packed`` are the open files that gzip packs.
@@ -88,7 +88,7 @@ def _check_sum(packed: gzip.GzipFile) -> None:
 
 
 @contextmanager
-def open_image(path: Path, head: Head) -> Iterator[Opened]:
+def open_image(path: Path, head: Head) -> Iterator[OpenedImage]:
     """Yield what a file holds, whatever it is called; voxels are read while it is open.
 
     Raises:
@@ -111,12 +111,12 @@ def open_image(path: Path, head: Head) -> Iterator[Opened]:
         if head.kind in ("nifti", "nifti2"):
             header = kind.header_class.from_fileobj(stream(path))
             voxels_held = kind.ImageArrayProxy(stream(voxels or path), header)
-            yield Opened(header=header, voxels=voxels_held, affine=None, packed=packed)
+            yield OpenedImage(header=header, voxels=voxels_held, affine=None, packed=packed)
             return
         files = {"image": stream(voxels or path), "header": stream(path)}
         files["mat"] = stream(side[0]) if side else io.BytesIO()
         image = kind.from_file_map({name: nibabel.FileHolder(fileobj=file) for name, file in files.items()})
-        yield Opened(
+        yield OpenedImage(
             header=image.header,
             voxels=image.dataobj,
             affine=np.array(image.affine, dtype=np.float64),
@@ -148,7 +148,7 @@ def _image_class(nibabel: Any, head: Head, *, is_pair: bool) -> Any:
     return nibabel.Spm2AnalyzeImage
 
 
-def place(image: Opened, head: Head) -> _Placed:
+def place(image: OpenedImage, head: Head) -> _Placed:
     """Return the affine to RAS mm, and what was assumed for it."""
     if image.affine is None:
         return _forms(image.header, head)
