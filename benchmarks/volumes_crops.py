@@ -52,14 +52,14 @@ def limit(root: Path, workers: int) -> Iterator[Take]:
 
 
 def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped: bool | None = None) -> Iterator[Take]:
-    """``CropReader`` into one float32 batch; with workers, ``CropLoader`` reads ahead."""
+    """``CropReader`` into one float32 batch; with workers, ``crops_ahead`` reads ahead."""
     import torch
 
     from voxmix.design import ModelSettings, TrainingSettings
     from voxmix.mixture import Mixture
     from voxmix.training.crops import CropReader
     from voxmix.training.draws import draw_parameters, plan_draws
-    from voxmix.training.loader import CropLoader
+    from voxmix.training.loader import crops_ahead
     from voxmix.volumes import PreparedCache
 
     cache = PreparedCache.open(root / folder)
@@ -73,7 +73,7 @@ def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped: bool | None
         return draw_parameters(start, stop, seed=0, model=model, training=training)
 
     start = 0
-    with CropLoader(reader, parameters, rows=BATCH, workers=workers, dtype=torch.float32) as loader:
+    with crops_ahead(reader, parameters, rows=BATCH, workers=workers, dtype=torch.float32) as loader:
 
         def take() -> object:
             nonlocal start

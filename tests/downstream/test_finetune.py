@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from voxmix.compute import ComputeSettings
 from voxmix.datasets.table import tasks_of_sets
 from voxmix.datasets.task import ClassTable, Task
 from voxmix.design import ModelSettings
-from voxmix.downstream import finetune as loop
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.finetune import FinetuneSpec, finetune
 from voxmix.downstream.inference import predict, score, window_logits
@@ -30,6 +30,7 @@ from voxmix.errors import InputError
 from voxmix.training.checkpoint import load_state
 
 MakeProtocol = Callable[..., Protocol]
+OFTEN = ComputeSettings(checkpoint_seconds=0)
 
 
 @pytest.fixture
@@ -70,26 +71,21 @@ def test_a_result_says_what_was_agreed(
 
 
 def test_stopped_anywhere_a_run_ends_with_the_same_bits(
-    cases: CaseSet, protocol_of: MakeProtocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cases: CaseSet, protocol_of: MakeProtocol, tmp_path: Path
 ) -> None:
     spec = FinetuneSpec(protocol=protocol_of(cases), init="scratch", seed=0)
     finetune(spec, cases=cases, encoder=None, folder=tmp_path / "whole")
-    real = loop.save_state
-    saved = 0
 
-    def dies(folder: Path, state: dict[str, Any]) -> None:
-        nonlocal saved
-        real(folder, state)
-        saved += 1
-        raise MemoryError("killed")
+    def dies(done: int, total: int) -> None:
+        if done > 4 * step:
+            raise RuntimeError("killed")
 
-    monkeypatch.setattr(loop, "save_state", dies)
-    for _ in range(8):  # a state after every step, and death after every state
-        with pytest.raises(MemoryError):
-            finetune(spec, cases=cases, encoder=None, folder=tmp_path / "killed", checkpoint_seconds=0)
-    assert saved == 8
-    assert load_state(tmp_path / "killed")["steps"] == 8  # type: ignore[index]
-    monkeypatch.setattr(loop, "save_state", real)
+    for step in range(8):  # a state after every step, and death after every state
+        with pytest.raises(RuntimeError, match="killed"):
+            finetune(
+                spec, cases=cases, encoder=None, folder=tmp_path / "killed", compute=OFTEN, progress=dies
+            )
+        assert load_state(tmp_path / "killed")["steps"] == step + 1  # type: ignore[index]
     finetune(spec, cases=cases, encoder=None, folder=tmp_path / "killed")
     first, second = result(tmp_path / "whole"), result(tmp_path / "killed")
     assert first["cases"] == second["cases"]
@@ -101,8 +97,10 @@ def test_stopped_anywhere_a_run_ends_with_the_same_bits(
 KILLED_AT = """
 import os, pickle, signal, sys
 from pathlib import Path
+from voxmix.compute import ComputeSettings
 from voxmix.downstream.finetune import finetune
 
+OFTEN = ComputeSettings(checkpoint_seconds=0)
 with open(sys.argv[1], "rb") as stream:
     spec, cases = pickle.load(stream)
 
@@ -110,7 +108,7 @@ def progress(done, total):
     if done >= int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-finetune(spec, cases=cases, encoder=None, folder=Path(sys.argv[2]), checkpoint_seconds=0, threads=1, progress=progress)
+finetune(spec, cases=cases, encoder=None, folder=Path(sys.argv[2]), compute=OFTEN, threads=1, progress=progress)
 """
 
 

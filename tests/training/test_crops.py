@@ -11,7 +11,7 @@ from voxmix.errors import VoxmixError
 from voxmix.mixture import Mixture
 from voxmix.training.crops import CropReader
 from voxmix.training.draws import DrawParameters, draw_parameters, plan_draws
-from voxmix.training.loader import CropLoader
+from voxmix.training.loader import crops_ahead
 from voxmix.volumes.preparing import storage
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.preparing.storage import SUFFIXES, Codec, write_array
@@ -79,7 +79,7 @@ def test_crops_are_the_voxels_of_the_files(tmp_path, codec, mapped, dtype):
 def test_the_same_bits_for_any_number_of_workers(tmp_path, codec, workers):
     reader = reader_of(cache_of(tmp_path, codec))
     expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
-    with CropLoader(reader, parameters, rows=8, workers=workers, dtype=torch.float32) as loader:
+    with crops_ahead(reader, parameters, rows=8, workers=workers, dtype=torch.float32) as loader:
         for start in range(0, DRAWS, 8):
             loader.expect((s, min(s + 8, DRAWS)) for s in range(start, DRAWS, 8))
             drawn, crops = loader.read(start, min(start + 8, DRAWS))
@@ -90,7 +90,7 @@ def test_the_same_bits_for_any_number_of_workers(tmp_path, codec, workers):
 def test_what_was_announced_and_is_not_wanted_does_no_harm(tmp_path):
     reader = reader_of(cache_of(tmp_path, "npy"))
     expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
-    with CropLoader(reader, parameters, rows=4, workers=2, dtype=torch.float32) as loader:
+    with crops_ahead(reader, parameters, rows=4, workers=2, dtype=torch.float32) as loader:
         for start in (0, 32, 8, 48, 20):
             loader.expect([(40, 44), (44, 48), (52, 53)])
             _, crops = loader.read(start, start + 4)
@@ -102,7 +102,7 @@ def test_what_was_announced_and_is_not_wanted_does_no_harm(tmp_path):
 def test_a_file_that_is_cut_or_gone_is_named(tmp_path, workers, mapped):
     cache = cache_of(tmp_path, "npy")
     reader = reader_of(cache, mapped)
-    with CropLoader(reader, parameters, rows=8, workers=workers) as loader:
+    with crops_ahead(reader, parameters, rows=8, workers=workers) as loader:
         loader.read(0, 8)
         for volume in cache.volumes:
             path = cache.root / volume.file

@@ -1,40 +1,39 @@
-"""The finetuning loop: every task, initialization and control is a call of :func:`finetune`."""
+"""Finetuning as an objective: the one training loop learns a task from cases, and scores its test cases at the end."""
 
 import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from voxmix import __version__
-from voxmix._io import digest, naming_full_disk, read_mapping, write_json
+from voxmix._io import digest, read_mapping, write_json
 from voxmix._progress import ProgressCallback, silent
-from voxmix.compute import ComputeSettings, Device
+from voxmix.compute import ComputeSettings
 from voxmix.downstream.cases import CaseSet
-from voxmix.downstream.inference import CasePrediction, mean_score, predict, score
+from voxmix.downstream.inference import SavePrediction, mean_score, scored
 from voxmix.downstream.loss import build_loss
 from voxmix.downstream.networks import Control, build_network, flops_per_crop, initialize
 from voxmix.downstream.protocol import Protocol
-from voxmix.downstream.transforms import CropSource, change
+from voxmix.downstream.views import CaseBatch, CaseViews
 from voxmix.encoders.interchange import PretrainedEncoder
+from voxmix.encoders.mae import TransformerBlock
 from voxmix.encoders.networks import parameter_count
 from voxmix.errors import InputError, VoxmixError
-from voxmix.runs.files import FINETUNING_FORMAT, METRICS_FILE, RESULT_FILE, SPEC_FILE, STATE_FILE
+from voxmix.runs.files import FINETUNING_FORMAT, RESULT_FILE, SPEC_FILE
 from voxmix.runs.provenance import provenance
 from voxmix.settings import checked
-from voxmix.training.checkpoint import drop_states, load_state, save_state
-from voxmix.training.devices import launch_fabric
-from voxmix.training.interrupt import interrupts_deferred
-from voxmix.training.optimizer import build_optimizer, learning_rate
-from voxmix.training.step_log import MetricsLog
+from voxmix.training.loop import run
+from voxmix.training.objective import Course, Running
+from voxmix.training.optimizer import decays_usually
+from voxmix.training.run_checks import naming_lost_memory
 
-SavePrediction = Callable[[CasePrediction, CaseSet], None]
-_FLUSH_STEPS = 20
+_DEFAULT = ComputeSettings()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,38 +82,189 @@ def finetune(
     cases: CaseSet,
     encoder: PretrainedEncoder | None,
     folder: Path,
-    device: Device = "cpu",
+    compute: ComputeSettings = _DEFAULT,
     threads: int | None = None,
-    checkpoint_seconds: float = 60.0,
+    device_index: int | None = None,
     surface: bool = False,
     save_prediction: SavePrediction | None = None,
     progress: ProgressCallback = silent,
 ) -> None:
-    """Finetune into ``folder``, or finish a run that was stopped; a finished one is left as it is.
+    """Finetune into ``folder``, as :func:`voxmix.training.loop.run` says, and score the test cases.
 
     On a CPU the result depends on ``spec``, ``cases``, ``encoder`` and ``threads`` alone: a run that was killed
     and resumed ends with the same weights, bit for bit. ``progress`` counts draws. ``save_prediction`` gets
     every test case's prediction.
 
     Raises:
-        InputError: spec, cases, encoder and folder do not belong together, or an image is smaller than the crop.
-        VoxmixError: the loss is not finite or diverges, or the disk is full.
+        InputError: spec, cases, encoder and folder do not belong together; an image is smaller than the crop; a setting
+            that cannot be used here.
+        VoxmixError: the loss is not finite or diverges, the disk is full, memory runs out.
     """
-    if (folder / RESULT_FILE).is_file():
-        drop_states(folder)
-        progress(spec.protocol.settings.draws, spec.protocol.settings.draws)
-        return
-    _check(spec, cases, encoder, folder)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    fabric = launch_fabric(ComputeSettings(device=device), precision="32-true")
-    with naming_full_disk(folder):
-        write_json(folder / SPEC_FILE, {**spec.as_dict(), "run_id": spec.run_id})
-        run = _Run.start(spec, fabric, cases=cases, encoder=encoder, folder=folder)
-        _steps(run, checkpoint_seconds=checkpoint_seconds, progress=progress)
-        rows = _test(run, surface=surface, save_prediction=save_prediction)
-        write_json(folder / RESULT_FILE, _result(run, rows))
-        drop_states(folder)
+    objective = Finetuning(
+        spec=spec, cases=cases, encoder=encoder, surface=surface, save_prediction=save_prediction
+    )
+    model, settings = spec.protocol.model, spec.protocol.settings
+    with naming_lost_memory(model, batch=settings.batch_size, compute=compute):
+        run(
+            objective,
+            folder=folder,
+            compute=compute,
+            threads=threads,
+            device_index=device_index,
+            progress=progress,
+        )
+
+
+@dataclass(kw_only=True)
+class Finetuning:
+    """Learning a task from crops of its training cases, from an encoder or from scratch.
+
+    Attributes:
+        surface: score the distance of surfaces too.
+        save_prediction: gets every test case's prediction.
+        curve: scores of the validation cases on the way.
+    """
+
+    spec: FinetuneSpec
+    cases: CaseSet
+    encoder: PretrainedEncoder | None
+    surface: bool = False
+    save_prediction: SavePrediction | None = None
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    flat: ClassVar[bool] = False  # one by one, as ever: norms, and so all results, keep their bits
+
+    def __post_init__(self) -> None:
+        protocol = self.spec.protocol
+        self._loss = build_loss(protocol)
+        steps, looks = self.course.training.steps(protocol.settings.draws), protocol.settings.validations
+        self._looks = {math.ceil(steps * k / looks) for k in range(1, looks + 1)}
+
+    @cached_property
+    def course(self) -> Course:
+        """The draws of the protocol, in its steps."""
+        spec, settings = self.spec, self.spec.protocol.settings
+        return Course(
+            spec=spec,
+            training=settings.optimization,
+            draws=settings.draws,
+            described={**spec.as_dict(), "run_id": spec.run_id},
+        )
+
+    def check(self, folder: Path) -> None:
+        """Refuse a spec, cases, an encoder and a folder that do not belong together.
+
+        Raises:
+            InputError: names what does not.
+        """
+        _check(self.spec, self.cases, self.encoder, folder)
+
+    def build(self) -> nn.Module:
+        """Return the network with the encoder's weights, changed as the control asks."""
+        spec = self.spec
+        network = build_network(spec.protocol, classes=len(self.cases.classes), seed=spec.seed)
+        weights = None if self.encoder is None else self.encoder.weights
+        initialize(network, weights, control=spec.control, seed=spec.seed)
+        return network
+
+    def blocks(self, model: nn.Module) -> Iterable[nn.Module]:
+        """Return the transformer blocks of the encoder."""
+        return [module for module in model.modules() if isinstance(module, TransformerBlock)]
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """Return whether weight decay acts on a parameter."""
+        return decays_usually(name, parameter)
+
+    def views(self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings) -> CaseViews:
+        """Return the reader of the protocol's draws."""
+        return CaseViews(
+            self.cases, self.spec.protocol, seed=self.spec.seed, fabric=fabric, loaders=compute.loaders
+        )
+
+    def losses(self, network: nn.Module, batch: CaseBatch) -> dict[str, Tensor]:
+        """Return the loss of the task."""
+        return {"loss": self._loss(network(batch.images), batch.labels, batch.known)}
+
+    def after_step(self, run: Running) -> Mapping[str, float] | None:
+        """Score the validation cases, as often as the protocol says; the first process does, the others wait for it."""
+        if run.steps_done not in self._looks:
+            return None
+        settings = self.spec.protocol.settings
+        model, value = run.whole_model(), None
+        if run.fabric.is_global_zero:
+            model.eval()
+            value = mean_score(
+                scored(model, self.cases, "validation", self.spec.protocol, overlap=settings.training_overlap)
+            )
+            run.model.train()
+        draws = min(run.steps_done * settings.batch_size, settings.draws)
+        self.curve.append({"step": run.steps_done, "draws": draws, "validation": value})
+        return {} if value is None else {"validation_score": value}
+
+    def state(self) -> dict[str, Any]:
+        """Return the scores so far."""
+        return {"curve": self.curve}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up the scores so far."""
+        self.curve = state["curve"]
+
+    def publish(self, run: Running, model: nn.Module) -> Mapping[str, float]:
+        """Score the test cases and write the result; return their mean score."""
+        rows = scored(
+            model,
+            self.cases,
+            "test",
+            self.spec.protocol,
+            overlap=self.spec.protocol.settings.final_overlap,
+            surface=self.surface,
+            save=self.save_prediction,
+        )
+        write_json(run.folder / RESULT_FILE, self._result(run, model, rows))
+        value = mean_score(rows)
+        return {} if value is None else {"test_score": value}
+
+    def _result(self, run: Running, model: nn.Module, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        spec, protocol = self.spec, self.spec.protocol
+        classes = len(self.cases.classes)
+        if not rows:
+            raise VoxmixError(f"no test case of task {protocol.task.name} could be scored")
+        environment = provenance()
+        return {
+            "format": FINETUNING_FORMAT,
+            "task": protocol.task.name,
+            "kind": protocol.task.kind,
+            "init": spec.init,
+            "control": spec.control,
+            "seed": spec.seed,
+            "run_id": spec.run_id,
+            "protocol_digest": protocol.digest,
+            "protocol": protocol.as_dict(),
+            "checkpoint": spec.checkpoint,
+            "draws": protocol.settings.draws,
+            "flops": protocol.settings.draws * flops_per_crop(protocol, classes=classes),
+            "parameters": self._parameters(model),
+            "seconds": round(run.seconds(), 3),
+            "classes": list(self.cases.classes),
+            "sigmoid": protocol.task.regions,
+            "cases": rows,
+            "curve": self.curve,
+            "split": {part: len(self.cases.part(part)) for part in ("train", "validation", "test")},
+            "notes": list(self.cases.notes),
+            "set_aside": self.cases.set_aside,
+            "training_subjects_also_pretrained_on": self.cases.overlap,
+            "threads": torch.get_num_threads(),
+            "computed": run.computed,
+            "versions": environment["versions"],
+            "machine": environment["machine"],
+            "finished": environment["time"],
+            "code": __version__,
+        }
+
+    def _parameters(self, model: nn.Module) -> int:
+        """Return how many numbers learn; those that a control keeps from having an effect count as if they did."""
+        if self.spec.control == "no-tokens":
+            return sum(parameter.numel() for parameter in model.parameters())
+        return parameter_count(model)
 
 
 def _check(spec: FinetuneSpec, cases: CaseSet, encoder: PretrainedEncoder | None, folder: Path) -> None:
@@ -130,194 +280,3 @@ def _check(spec: FinetuneSpec, cases: CaseSet, encoder: PretrainedEncoder | None
             f"{folder} holds a run with other settings than those asked for; delete the folder to start again, or "
             "give the changed task a name of its own"
         )
-
-
-@dataclass(kw_only=True, slots=True)
-class _Run:
-    """A run in the middle of its training."""
-
-    spec: FinetuneSpec
-    cases: CaseSet
-    folder: Path
-    fabric: Fabric
-    network: nn.Module
-    optimizer: torch.optim.AdamW
-    source: CropSource
-    loss: Callable[[Tensor, Tensor], Tensor]
-    metrics: MetricsLog
-    curve: list[dict[str, Any]]
-    steps_done: int
-    elapsed: Callable[[], float]
-
-    @classmethod
-    def start(
-        cls,
-        spec: FinetuneSpec,
-        fabric: Fabric,
-        *,
-        cases: CaseSet,
-        encoder: PretrainedEncoder | None,
-        folder: Path,
-    ) -> "_Run":
-        """Return the run at its beginning, or where its last state stands."""
-        network = build_network(spec.protocol, classes=len(cases.classes), seed=spec.seed)
-        weights = None if encoder is None else encoder.weights
-        initialize(network, weights, control=spec.control, seed=spec.seed)
-        fabric.to_device(network)
-        optimizer = build_optimizer(network, spec.protocol.settings.optimization)
-        state = load_state(folder)
-        steps_done, before = 0, 0.0
-        curve: list[dict[str, Any]] = []
-        if state is not None:
-            if state["run_id"] != spec.run_id:
-                raise InputError(
-                    f"{folder / STATE_FILE} belongs to another run; delete {folder} to start again"
-                )
-            network.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
-            steps_done, before, curve = state["steps"], state["seconds"], state["curve"]
-        metrics = MetricsLog(folder / METRICS_FILE)
-        metrics.keep(steps_done)
-        began = time.monotonic()
-        return cls(
-            spec=spec,
-            cases=cases,
-            folder=folder,
-            fabric=fabric,
-            network=network,
-            optimizer=optimizer,
-            source=CropSource(cases, spec.protocol, seed=spec.seed),
-            loss=build_loss(spec.protocol),
-            metrics=metrics,
-            curve=curve,
-            steps_done=steps_done,
-            elapsed=lambda: before + time.monotonic() - began,
-        )
-
-    def save(self) -> None:
-        """Write the state; the metrics first, so that they are never behind it."""
-        self.metrics.flush()
-        save_state(
-            self.folder,
-            {
-                "run_id": self.spec.run_id,
-                "steps": self.steps_done,
-                "seconds": self.elapsed(),
-                "curve": self.curve,
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            },
-        )
-
-
-def _steps(run: _Run, *, checkpoint_seconds: float, progress: ProgressCallback) -> None:
-    """Make every step that is left; the last batch is smaller where the draws ask for it."""
-    settings = run.spec.protocol.settings
-    draws, size = settings.draws, settings.batch_size
-    steps = math.ceil(draws / size)
-    looks = {math.ceil(steps * k / settings.validations) for k in range(1, settings.validations + 1)}
-    network, optimizer = run.fabric.setup(run.network, run.optimizer)
-    progress(min(run.steps_done * size, draws), draws)
-    saved = time.monotonic()
-    with interrupts_deferred() as interrupted:
-        while run.steps_done < steps:
-            network.train()
-            start, stop = run.steps_done * size, min((run.steps_done + 1) * size, draws)
-            rate = learning_rate(run.steps_done, steps=steps, settings=settings.optimization)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-
-            images, labels = (run.fabric.to_device(part) for part in run.source.batch(start, stop))
-            images, labels = change(images, labels, run.source.numbers(start, stop), run.spec.protocol)
-            loss = run.loss(network(images), labels)
-            run.fabric.backward(loss)
-            norm = run.fabric.clip_gradients(
-                network, optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False
-            )
-            optimizer.step()
-            optimizer.zero_grad()
-
-            run.steps_done += 1
-            assert norm is not None
-            run.metrics.add(
-                step=run.steps_done,
-                draws=stop,
-                losses={"loss": loss.detach()},
-                gradient_norm=norm,
-                learning_rate=rate,
-            )
-            if run.steps_done % _FLUSH_STEPS == 0 or run.steps_done == steps:
-                run.metrics.flush()
-            progress(stop, draws)
-            if run.steps_done in looks:
-                run.curve.append({"step": run.steps_done, "draws": stop, "validation": _validate(run)})
-            stopping = interrupted()
-            if stopping or run.steps_done == steps or time.monotonic() - saved >= checkpoint_seconds:
-                run.save()
-                saved = time.monotonic()
-            if stopping:
-                break
-
-
-def _validate(run: _Run) -> float | None:
-    """Return the mean score over the validation cases, with the overlap for training time."""
-    protocol = run.spec.protocol
-    run.network.eval()
-    rows = [
-        score(
-            predict(run.network, run.cases, case, protocol, overlap=protocol.settings.training_overlap),
-            run.cases,
-            protocol,
-        )
-        for case in run.cases.part("validation")
-    ]
-    return mean_score(rows)
-
-
-def _test(run: _Run, *, surface: bool, save_prediction: SavePrediction | None) -> list[dict[str, Any]]:
-    protocol = run.spec.protocol
-    run.network.eval()
-    rows = []
-    for case in run.cases.part("test"):
-        found = predict(run.network, run.cases, case, protocol, overlap=protocol.settings.final_overlap)
-        rows.append(score(found, run.cases, protocol, surface=surface))
-        if save_prediction is not None:
-            save_prediction(found, run.cases)
-    return rows
-
-
-def _result(run: _Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    spec, protocol = run.spec, run.spec.protocol
-    classes = len(run.cases.classes)
-    if not rows:
-        raise VoxmixError(f"no test case of task {protocol.task.name} could be scored")
-    environment = provenance()
-    return {
-        "format": FINETUNING_FORMAT,
-        "task": protocol.task.name,
-        "kind": protocol.task.kind,
-        "init": spec.init,
-        "control": spec.control,
-        "seed": spec.seed,
-        "run_id": spec.run_id,
-        "protocol_digest": protocol.digest,
-        "protocol": protocol.as_dict(),
-        "checkpoint": spec.checkpoint,
-        "draws": protocol.settings.draws,
-        "flops": protocol.settings.draws * flops_per_crop(protocol, classes=classes),
-        "parameters": parameter_count(run.network),
-        "seconds": round(run.elapsed(), 3),
-        "classes": list(run.cases.classes),
-        "sigmoid": protocol.task.regions,
-        "cases": rows,
-        "curve": run.curve,
-        "split": {part: len(run.cases.part(part)) for part in ("train", "validation", "test")},
-        "notes": list(run.cases.notes),
-        "set_aside": run.cases.set_aside,
-        "training_subjects_also_pretrained_on": run.cases.overlap,
-        "threads": torch.get_num_threads(),
-        "versions": environment["versions"],
-        "machine": environment["machine"],
-        "finished": environment["time"],
-        "code": __version__,
-    }

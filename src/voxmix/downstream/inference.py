@@ -1,5 +1,6 @@
 """What a network says of whole images, and how that scores."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from voxmix._optional import require
-from voxmix.datasets.task import IGNORED
+from voxmix.datasets.task import IGNORED, Part
 from voxmix.downstream.cases import Case, CaseSet
 from voxmix.downstream.metrics import classification_scores, segmentation_scores
 from voxmix.downstream.protocol import Protocol
@@ -27,6 +28,9 @@ class CasePrediction:
     case: Case
     labels: Shaped[np.ndarray, "..."] | None = None
     probability: tuple[float, ...] | None = None
+
+
+SavePrediction = Callable[[CasePrediction, CaseSet], None]
 
 
 @torch.no_grad()
@@ -100,6 +104,26 @@ def score(
         ignored=ignored_voxels(cases, case),
     )
     return {**row, "scores": scores}
+
+
+def scored(
+    network: nn.Module,
+    cases: CaseSet,
+    part: Part,
+    protocol: Protocol,
+    *,
+    overlap: float,
+    surface: bool = False,
+    save: SavePrediction | None = None,
+) -> list[dict[str, Any]]:
+    """Return one row per case of a part; ``save`` gets every prediction."""
+    rows = []
+    for case in cases.part(part):
+        found = predict(network, cases, case, protocol, overlap=overlap)
+        rows.append(score(found, cases, protocol, surface=surface))
+        if save is not None:
+            save(found, cases)
+    return rows
 
 
 def mean_score(rows: list[dict[str, Any]]) -> float | None:

@@ -70,7 +70,7 @@ def initialize(
     - ``frozen``: the encoder never learns; the rest must make do with its features.
     - ``permuted``: every weight tensor is shuffled: the pretrained values in places that mean nothing.
     - ``no-tokens``: what the encoder gives on is set to 0, so that a UNETR has its convolutions on the raw image
-      alone. One that scores as well did not use its transformer.
+      alone. One that scores as well did not use its transformer. Nothing reaches the encoder, so it does not learn.
 
     Raises:
         InputError: the weights do not fit the encoder; names every difference.
@@ -78,7 +78,7 @@ def initialize(
     if weights is not None:
         chosen = permuted(weights, seed=seed) if control == "permuted" else weights
         load_strict(network.vit, bare(chosen))
-    if control == "frozen":
+    if control in ("frozen", "no-tokens"):
         network.vit.requires_grad_(False)
     if control == "no-tokens":
         for module in (*network.vit.blocks, network.vit.norm):

@@ -1,11 +1,11 @@
 """Protocol: everything that finetuning depends on but the initialization and the seed."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from voxmix._io import digest
 from voxmix.datasets.task import Task
-from voxmix.design import ModelSettings, TrainingSettings, identity
+from voxmix.design import LATER, ModelSettings, Precision, TrainingSettings, identity
 from voxmix.errors import InputError
 from voxmix.settings import checked
 
@@ -35,6 +35,7 @@ class FinetuneSettings:
         validations: how often the validation cases are scored on the way.
         training_overlap, final_overlap: of neighboring windows of inference (paper, A.2).
         window_batch: windows per forward pass of inference.
+        precision: number format of training, as in pretraining; inference is in float32.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -57,6 +58,7 @@ class FinetuneSettings:
     training_overlap: float = 0.25
     final_overlap: float = 0.5
     window_batch: int = 4
+    precision: Precision = field(default="32-true", metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in ("draws", "batch_size", "feature_size", "window_batch", "validations"):
@@ -79,7 +81,10 @@ class FinetuneSettings:
     @property
     def optimization(self) -> TrainingSettings:
         """The settings that the optimizer and the learning rate of pretraining read."""
-        names = ("learning_rate", "batch_size", "weight_decay", "beta1", "beta2", "warmup_steps", "clip_norm")
+        names = (
+            *("learning_rate", "batch_size", "weight_decay", "beta1", "beta2"),
+            *("warmup_steps", "clip_norm", "precision"),
+        )
         return TrainingSettings(**{name: getattr(self, name) for name in names})
 
 
@@ -102,7 +107,7 @@ class Protocol:
             "task": self.task.as_dict(),
             "model": identity(self.model),
             "cases": self.cases,
-            "settings": asdict(self.settings),
+            "settings": identity(self.settings),
         }
 
     @classmethod

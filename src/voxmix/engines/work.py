@@ -166,8 +166,8 @@ class Finetuning:
             encoder=load_encoder(self.encoder) if self.encoder else None,
             folder=folder,
             threads=self.threads,
-            device=self.compute.device,
-            checkpoint_seconds=self.compute.checkpoint_seconds,
+            compute=self.compute,
+            device_index=device_index,
             surface=self.surface,
             save_prediction=PredictionKeeper(
                 folder=folder, protocol=protocol, nifti=self.predictions, pictures=self.pictures

@@ -1,8 +1,9 @@
-"""Crops read ahead by threads, while the network computes."""
+"""What is read ahead by threads, while the network computes: crops of prepared volumes, or anything else."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -11,48 +12,36 @@ from torch import Tensor
 from voxmix.training.crops import CropReader
 from voxmix.training.draws import DrawParameters
 
-Drawn = tuple[DrawParameters, Float[Tensor, "draw *edge"]]
+Drawn = tuple[DrawParameters, Float[Tensor, "draw x y z"]]
+Memory = TypeVar("Memory")
+Found = TypeVar("Found")
 
 
-class CropLoader:
-    """Gives the crops of draws; those that were announced are read before they are asked for.
+class ReadAhead(Generic[Memory, Found]):
+    """Gives what ``read`` finds of draws; those that were announced are read before they are asked for.
 
-    Draw n is a pure function of (seed, n), so the crops are the same bits for any number of workers, and with or
-    without announcing. ``workers`` threads read (0: the caller's), into ``workers + 1`` batches in turn that are
-    used again and again; copying and reading let other threads run. More than one pays where files lie on
+    Draw n is a pure function of (seed, n), so the result is the same bits for any number of workers, and with or
+    without announcing. One thread less than there is ``memory`` reads (with one piece of it the caller's), each into a piece
+    that is used again and again; copying and reading let other threads run. More than one pays where files lie on
     a slow or distant disk, or where one core cannot feed the device. For example::
 
-        with CropLoader(reader, parameters, rows=8, workers=2) as loader:
+        with crops_ahead(reader, parameters, rows=8, workers=2) as loader:
             for start in range(0, budget, 8):
                 drawn, crops = loader.read(start, start + 8)
                 loader.expect((s, s + 8) for s in range(start + 8, budget, 8))
                 ...                     # crops stay as they are until the next read
 
     Args:
-        reader: reads the files.
-        parameters: gives the parameters of the draws ``start`` to ``stop``.
-        rows: most draws read at once.
-        workers: threads.
-        dtype: float16, as the files are, or float32.
-        pinned: page-locked memory, for copies to a GPU.
+        read: finds the draws (start, stop), in a piece of memory.
+        memory: a piece for each thread, and one for the result in use.
     """
 
-    def __init__(
-        self,
-        reader: CropReader,
-        parameters: Callable[[int, int], DrawParameters],
-        *,
-        rows: int,
-        workers: int = 0,
-        dtype: torch.dtype = torch.float16,
-        pinned: bool = False,
-    ) -> None:
-        self._reader, self._parameters, self._workers = reader, parameters, workers
-        shape = (rows, *reader.crop)
-        self._free = deque(torch.empty(shape, dtype=dtype, pin_memory=pinned) for _ in range(workers + 1))
-        self._given: Tensor | None = None
-        self._ahead: dict[tuple[int, int], tuple[Future[Drawn], Tensor]] = {}
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="crops") if workers else None
+    def __init__(self, read: Callable[[int, int, Memory], Found], *, memory: Sequence[Memory]) -> None:
+        workers = len(memory) - 1
+        self._read, self._free, self._workers = read, deque(memory), workers
+        self._given: list[Memory] = []
+        self._ahead: dict[tuple[int, int], tuple[Future[Found], Memory]] = {}
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead") if workers else None
 
     def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Start to read these draws, each (start, stop), in the order in which they will be asked for.
@@ -63,40 +52,65 @@ class CropLoader:
             if self._pool is None or not self._free or len(self._ahead) >= self._workers:
                 return
             if (start, stop) not in self._ahead:
-                batch = self._free.popleft()
-                self._ahead[start, stop] = (self._pool.submit(self._read, start, stop, batch), batch)
+                piece = self._free.popleft()
+                self._ahead[start, stop] = (self._pool.submit(self._read, start, stop, piece), piece)
 
-    def read(self, start: int, stop: int) -> Drawn:
-        """Return parameters and crops of the draws ``start`` to ``stop``; the crops are valid until the next call.
+    def read(self, start: int, stop: int) -> Found:
+        """Return the draws ``start`` to ``stop``; what lies in memory is valid until the next call.
 
         Raises:
             VoxmixError: a file is gone or damaged.
         """
-        if self._given is not None:
-            self._free.append(self._given)
-            self._given = None
+        self._free.extend(self._given)
+        self._given = []
         if (start, stop) in self._ahead:
-            future, self._given = self._ahead.pop((start, stop))
+            future, piece = self._ahead.pop((start, stop))
+            self._given = [piece]
             return future.result()
         if not self._free:  # Something else was announced: let go of what was to come first.
-            future, batch = self._ahead.pop(next(iter(self._ahead)))
+            future, piece = self._ahead.pop(next(iter(self._ahead)))
             if not future.cancel():
                 future.exception()
-            self._free.append(batch)
-        self._given = self._free.popleft()
-        return self._read(start, stop, self._given)
-
-    def _read(self, start: int, stop: int, batch: Tensor) -> Drawn:
-        drawn = self._parameters(start, stop)
-        return drawn, self._reader.read(start, drawn, batch)
+            self._free.append(piece)
+        self._given = [self._free.popleft()]
+        return self._read(start, stop, self._given[0])
 
     def close(self) -> None:
         """Stop reading ahead."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def __enter__(self) -> "CropLoader":
+    def __enter__(self) -> "ReadAhead[Memory, Found]":
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def crops_ahead(
+    reader: CropReader,
+    parameters: Callable[[int, int], DrawParameters],
+    *,
+    rows: int,
+    workers: int = 0,
+    dtype: torch.dtype = torch.float16,
+    pinned: bool = False,
+) -> ReadAhead[Tensor, Drawn]:
+    """Return what reads parameters and crops of draws into ``workers + 1`` batches.
+
+    Args:
+        reader: reads the files.
+        parameters: gives the parameters of the draws ``start`` to ``stop``.
+        rows: most draws read at once.
+        workers: threads.
+        dtype: float16, as the files are, or float32.
+        pinned: page-locked memory, for copies to a GPU.
+    """
+
+    def read(start: int, stop: int, batch: Tensor) -> Drawn:
+        drawn = parameters(start, stop)
+        return drawn, reader.read(start, drawn, batch)
+
+    shape = (rows, *reader.crop)
+    memory = [torch.empty(shape, dtype=dtype, pin_memory=pinned) for _ in range(workers + 1)]
+    return ReadAhead(read, memory=memory)

@@ -21,7 +21,7 @@ from voxmix.training.draws import (
     plan_trunk,
 )
 from voxmix.training.existing_voxels import existing_in_patches, mean_square_of_existing, settled_masks
-from voxmix.training.loader import CropLoader
+from voxmix.training.loader import crops_ahead
 from voxmix.training.pieces import Piece
 from voxmix.volumes.preparing.cache import PreparedCache
 
@@ -73,7 +73,7 @@ class Batches:
         self._fabric = fabric
         self._model = spec.model
         self._reader = CropReader(cache, plan, crop=spec.model.grid.crop)
-        self._loader = CropLoader(
+        self._loader = crops_ahead(
             self._reader,
             ParametersAhead(spec, rows=_BATCHES_AHEAD * rows),
             rows=rows,
