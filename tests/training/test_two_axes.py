@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from monai.networks.nets import UNETR, ViT
+from PIL import Image
 
 from voxmix.cost.footprint import footprint
 from voxmix.design import ModelSettings, RunSpec, TrainingSettings
@@ -19,6 +20,9 @@ from voxmix.errors import InputError
 from voxmix.grid import Grid
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
+from voxmix.objectives.mae.held_out_losses import measure
+from voxmix.objectives.mae.reconstructions import save_reconstructions
+from voxmix.runs.files import SLICES_FILE, picture_file
 from voxmix.training.augment import augment, noise_bank
 from voxmix.training.draws import draw_parameters
 from voxmix.training.existing_voxels import corner_of, existing_in_patches, existing_voxels, settled_masks
@@ -206,6 +210,40 @@ def test_cost_is_that_of_the_grid():
     assert footprint(SETTINGS).parameters == parameter_count(build_model(SETTINGS, domains=1, seed=0))
     assert footprint(SETTINGS).draw_bytes < footprint(deep).draw_bytes
     assert math.isclose(flops_per_draw(deep) / flops_per_draw(SETTINGS), 6, rel_tol=0.8)
+
+
+def test_held_out_images_are_measured_and_shown(tmp_path):
+    model = build_model(SETTINGS, domains=1, seed=1).eval()
+    crops, visible, masked, _ = sample(SETTINGS, batch=6)
+    crops = crops.half().float()
+    evaluation = EvaluationSet(
+        domains=("X-RAY",),
+        crops=crops.half(),
+        foreground=crops > 0.5,
+        domain=torch.zeros(6, dtype=torch.int64),
+        volume=torch.arange(6),
+        order=torch.cat([visible, masked], dim=1),
+        visible=9,
+        made_from="{}",
+        span=torch.tensor([[0, 0], [24, 20]]).repeat(6, 1, 1),
+    )
+    found = measure(model, evaluation, adapters=("X-RAY",))["X-RAY"]
+    with torch.no_grad():
+        predicted, _ = model(crops, visible, masked, torch.zeros(6, dtype=torch.int64))
+    rebuilt = patchify(crops, SETTINGS.grid)
+    hidden = torch.zeros_like(rebuilt)
+    for row in range(6):
+        rebuilt[row, masked[row]] = predicted[row]
+        hidden[row, masked[row]] = 1
+    error = (unpatchify(rebuilt, SETTINGS.grid) - crops).square()[:, :, :20]  # the rest is padding
+    counts = unpatchify(hidden, SETTINGS.grid)[:, :, :20].sum(dim=(1, 2))
+    assert found.loss == pytest.approx(float((error.sum(dim=(1, 2)) / counts).mean()), rel=1e-5)
+    save_reconstructions(model, evaluation, tmp_path, adapters=("X-RAY",))
+    with np.load(tmp_path / SLICES_FILE) as slices:
+        assert slices["0/original"].shape == (24, 24)
+        assert any(np.array_equal(slices["0/original"], crop.half().numpy()) for crop in crops)
+    with Image.open(tmp_path / picture_file("X-RAY")) as picture:
+        assert picture.size == (3 * 240 + 2 * 6, 20 + 240)
 
 
 def test_axes_are_part_of_an_id_only_where_they_are_two():

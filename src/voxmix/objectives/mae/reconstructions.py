@@ -46,7 +46,7 @@ def save_reconstructions(
         row = mine[content[mine].argmax()].view(1)
         cubes = dict(zip(_SHOWN, _cubes(model, evaluation, row, served), strict=True))
         for name, cube in cubes.items():
-            slices[f"{d}/{name}"] = np.nan_to_num(cube)[:, :, cube.shape[2] // 2].astype(np.float16)
+            slices[f"{d}/{name}"] = np.nan_to_num(planes_of(cube)[0]).astype(np.float16)
         with atomic_path(folder / picture_file(domain)) as path:
             _picture(list(cubes.values())).save(path, "PNG", optimize=True)
     with atomic_path(folder / SLICES_FILE) as path, path.open("wb") as file:
@@ -72,22 +72,28 @@ def _cubes(
     return original[0].numpy(), unpatchify(masked, grid)[0].numpy(), unpatchify(rebuilt, grid)[0].numpy()
 
 
-def _picture(columns: Sequence[Float[np.ndarray, "x y z"]]) -> Image.Image:
+def planes_of(crop: Float[np.ndarray, "*edge"]) -> tuple[Float[np.ndarray, "row column"], ...]:
+    """Return the axial, coronal and sagittal slice through the center of a volume's crop; of an image, the image."""
+    if crop.ndim == 2:
+        return (crop,)
+    x, y, z = (edge // 2 for edge in crop.shape)
+    return crop[:, :, z], crop[:, y, :], crop[x, :, :]
+
+
+def _picture(columns: Sequence[Float[np.ndarray, "*edge"]]) -> Image.Image:
     """Return the columns under their names; gray from the lowest value of the original to its 99.5th percentile."""
-    original, edge = columns[0], columns[0].shape[0]
+    original, edge = columns[0], max(columns[0].shape)
     low, high = float(original.min()), float(np.percentile(original, 99.5))
-    zoom, middle = max(_TILE // edge, 1), edge // 2
+    zoom, rows = max(_TILE // edge, 1), len(planes_of(original))
     step = zoom * edge + _GAP
-    sheet = Image.new("RGB", (len(columns) * step - _GAP, _HEADER + 3 * step - _GAP), color="white")
+    sheet = Image.new("RGB", (len(columns) * step - _GAP, _HEADER + rows * step - _GAP), color="white")
     draw = ImageDraw.Draw(sheet)
-    for column, (name, cube) in enumerate(zip(_SHOWN, columns, strict=True)):
+    for column, (name, crop) in enumerate(zip(_SHOWN, columns, strict=True)):
         draw.text((column * step + 2, 4), name, fill="black")
-        for row, plane in enumerate((cube[:, :, middle], cube[:, middle, :], cube[middle, :, :])):
+        for row, plane in enumerate(planes_of(crop)):
             tile = _tile(np.rot90(plane), low=low, high=max(high, low + 1e-3))
-            sheet.paste(
-                tile.resize((zoom * edge, zoom * edge), Image.Resampling.NEAREST),
-                (column * step, _HEADER + row * step),
-            )
+            size = (zoom * tile.width, zoom * tile.height)
+            sheet.paste(tile.resize(size, Image.Resampling.NEAREST), (column * step, _HEADER + row * step))
     return sheet
 
 
