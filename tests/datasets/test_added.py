@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from voxmix.cli import app
 from voxmix.datasets import LAYOUTS, table
-from voxmix.datasets.dataset import DataSet, Labeled, holds
+from voxmix.datasets.dataset import DataSet, LabeledManifest, holds
 from voxmix.datasets.sets.folder import read_folder
 from voxmix.datasets.sources import detect_layout, read_labeled, read_layout, read_source
 from voxmix.datasets.table import data_sets, layouts, register_data_set, tasks_of_sets
 from voxmix.datasets.task import Part, Task, numbered
 from voxmix.datasets.volume_files import gather
-from voxmix.downstream.labeled_images import read_sources
+from voxmix.downstream.labeled_images import read_labeled_images
 from voxmix.downstream.task_file import find_task
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import Manifest, VolumeRecord
@@ -44,10 +44,10 @@ def read_knees(root: Path) -> Manifest:
     )
 
 
-def labeled_knees(task: Task, data: Path) -> Labeled:
+def labeled_knees(task: Task, data: Path) -> LabeledManifest:
     found = read_knees(data)
     part: dict[str, Part] = {"a": "train", "b": "validation", "c": "test"}
-    return Labeled(
+    return LabeledManifest(
         manifest=found, parts={record.subject: part[record.subject[0]] for record in found.records}
     )
 
@@ -102,7 +102,7 @@ def test_it_is_detected_and_its_visits_are_one_person(knees: Path) -> None:
 
 def test_its_task_has_the_publishers_parts(knees: Path) -> None:
     register_data_set(KNEES)
-    found = read_sources(find_task("knees", None), knees)
+    found = read_labeled_images(find_task("knees", None), knees)
     parts = {record.subject: (found.parts[record.subject], record.category) for record in found.records}
     assert parts == {
         "a1v1": ("train", "0"),
@@ -115,7 +115,7 @@ def test_its_task_has_the_publishers_parts(knees: Path) -> None:
 
 def test_without_parts_its_images_are_those_of_the_manifest(knees: Path) -> None:
     register_data_set(replace(KNEES, labeled=None))
-    assert read_labeled(TASK, knees) == Labeled(manifest=read_layout("knees", knees))
+    assert read_labeled(TASK, knees) == LabeledManifest(manifest=read_layout("knees", knees))
 
 
 def test_names_are_taken_once() -> None:

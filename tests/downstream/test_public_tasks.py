@@ -11,7 +11,7 @@ import pytest
 from voxmix.datasets.table import tasks_of_sets
 from voxmix.datasets.task import Task
 from voxmix.downstream.cases import CaseSet
-from voxmix.downstream.labeled_images import read_sources
+from voxmix.downstream.labeled_images import read_labeled_images
 from voxmix.errors import InputError
 from voxmix.volumes.intensity import IntensityRule
 
@@ -190,4 +190,6 @@ def test_nnunet_and_decathlon(tmp_path: Path, build: Build, write_image: Write) 
 def test_what_the_layout_calls_the_domain_is_said(tmp_path: Path, write_image: Write) -> None:
     write_image(tmp_path / "CT/a/a.nii.gz", cube(0, 1)[0])
     with pytest.raises(InputError, match="HN-CT"):
-        read_sources(replace(own({"background": (0,), "a": (1,)}, "folder", ""), domain="HN-CT"), tmp_path)
+        read_labeled_images(
+            replace(own({"background": (0,), "a": (1,)}, "folder", ""), domain="HN-CT"), tmp_path
+        )

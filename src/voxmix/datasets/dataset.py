@@ -11,7 +11,7 @@ from voxmix.volumes.manifest import Manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Labeled:
+class LabeledManifest:
     """The images that a data set has for a task; ``parts`` is the publisher's split by subject, empty without one."""
 
     manifest: Manifest
@@ -48,7 +48,7 @@ class DataSet:
     list_name: str = ""
     special: int = 10
     sessions: tuple[str, re.Pattern[str]] | None = None
-    labeled: Callable[[Task, Path], Labeled] | None = None
+    labeled: Callable[[Task, Path], LabeledManifest] | None = None
     joins_sessions: bool = True
     tasks: tuple[Task, ...] = ()
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxmix.datasets.dataset import Labeled
+from voxmix.datasets.dataset import LabeledManifest
 from voxmix.datasets.sessions import join_sessions
 from voxmix.datasets.sets.folder import domain_folders, read_folder
 from voxmix.datasets.table import data_sets, layouts
@@ -108,7 +108,7 @@ def read_layout(name: str, root: Path) -> Manifest:
         ) from None
 
 
-def read_labeled(task: Task, data: Path) -> Labeled:
+def read_labeled(task: Task, data: Path) -> LabeledManifest:
     """Return the images of a task's data set, with the publisher's parts where it has them.
 
     Raises:
@@ -116,7 +116,7 @@ def read_labeled(task: Task, data: Path) -> Labeled:
     """
     row = data_sets().get(task.layout)
     if row is None or row.labeled is None:
-        return Labeled(manifest=read_layout(task.layout, data))
+        return LabeledManifest(manifest=read_layout(task.layout, data))
     found = row.labeled(task, data)
     if found.parts or not row.joins_sessions:
         return found

@@ -9,7 +9,7 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.datasets.sessions import session_names
 from voxmix.datasets.task import PARTS, Task
 from voxmix.downstream.cases import CaseSet, save_cases
-from voxmix.downstream.labeled_images import Sources, read_sources
+from voxmix.downstream.labeled_images import LabeledImages, read_labeled_images
 from voxmix.downstream.labels import checked_cases, class_names
 from voxmix.downstream.split import check_official, split_subjects
 from voxmix.errors import InputError
@@ -46,7 +46,7 @@ def build_cases(
             case, no labeled voxel in training, or fewer classes than there should be.
         VoxmixError: the disk is full or cannot be written.
     """
-    sources = read_sources(task, data)
+    sources = read_labeled_images(task, data)
     # A task names its images itself: shapes of few values (AdrenalMNIST3D, VesselMNIST3D) are what it asks for.
     rule = task.intensity or recipe.rule(task.domain)
     recipe = replace(recipe, intensity={task.domain: rule}, masks=(task.domain,))
@@ -112,7 +112,12 @@ def _salt_of(pretrained: PreparedCache | None, names: Names | None, source: Path
 
 
 def _pretrained_on(
-    sources: Sources, people: dict[str, str], recipe: Recipe, pretrained: PreparedCache | None, *, salt: str
+    sources: LabeledImages,
+    people: dict[str, str],
+    recipe: Recipe,
+    pretrained: PreparedCache | None,
+    *,
+    salt: str,
 ) -> Set[str]:
     """Return the subjects that encoders of the study were trained on: by name, or by a file of theirs.
 
@@ -136,7 +141,7 @@ def _key(record: VolumeRecord, recipe: Recipe) -> str:
         return ""  # preparing sets it aside
 
 
-def _filling(task: Task, sources: Sources, crop: int, recipe: Recipe) -> Sources:
+def _filling(task: Task, sources: LabeledImages, crop: int, recipe: Recipe) -> LabeledImages:
     """Return records of volumes without a size in mm, placed so that each fills the encoder's crop."""
     from voxmix.volumes.reading.npz_stacks import stack_volume
 

@@ -16,7 +16,7 @@ from voxmix.volumes.persons.rules import join
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sources:
+class LabeledImages:
     """The labeled images of a task, in the order of their paths.
 
     ``records`` carry the task's domain, and the class as ``category`` in classification. ``parts`` gives the
@@ -29,7 +29,7 @@ class Sources:
     notes: tuple[str, ...] = ()
 
 
-def read_sources(task: Task, data: Path) -> Sources:
+def read_labeled_images(task: Task, data: Path) -> LabeledImages:
     """Return the images of a task that have a label; the others are set aside, and counted.
 
     Raises:
@@ -72,7 +72,7 @@ def read_sources(task: Task, data: Path) -> Sources:
         found = join(found, task.subject_pattern)
     proposal = None if parts else propose_persons(found)
     words = () if proposal is None else (proposal.words(remedy="subject_pattern: {rule} in the task's row"),)
-    return Sources(
+    return LabeledImages(
         records=found.records,
         parts=parts,
         set_aside=(*lost, *found.set_aside),

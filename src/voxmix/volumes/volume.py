@@ -111,15 +111,14 @@ def check_bytes(path: Path, claimed: int, *, packed: bool) -> None:
         raise UnreadableVolumeError("truncated or damaged: its header claims more voxels than it can hold")
 
 
-def check_kind(dtype: Any) -> None:
+def check_voxel_type(dtype: np.dtype[Any]) -> None:
     """Refuse voxels that are not single numbers."""
-    kind = np.dtype(dtype)
-    if kind.fields is not None:
+    if dtype.fields is not None:
         raise UnreadableVolumeError("color image (RGB); give a gray one")
-    if kind.kind == "c":
+    if dtype.kind == "c":
         raise UnreadableVolumeError("complex voxels; give the magnitude")
-    if kind.kind not in "iufb":
-        raise UnreadableVolumeError(f"voxels of type {kind.name} are not numbers")
+    if dtype.kind not in "iufb":
+        raise UnreadableVolumeError(f"voxels of type {dtype.name} are not numbers")
 
 
 def check_affine(affine: Float[np.ndarray, "4 4"]) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from voxmix.datasets.dataset import DataSet, Labeled
+from voxmix.datasets.dataset import DataSet, LabeledManifest
 from voxmix.datasets.sets.folder import read_folder
 from voxmix.datasets.task import Task
 from voxmix.volumes.manifest import Manifest
@@ -22,8 +22,8 @@ def read_class_folders(root: Path, *, domain: str) -> Manifest:
     )
 
 
-def _labeled(task: Task, data: Path) -> Labeled:
-    return Labeled(manifest=read_class_folders(data, domain=task.source or task.domain))
+def _labeled(task: Task, data: Path) -> LabeledManifest:
+    return LabeledManifest(manifest=read_class_folders(data, domain=task.source or task.domain))
 
 
 DATA_SET = DataSet(name="class-folders", title="a folder per class", labeled=_labeled)

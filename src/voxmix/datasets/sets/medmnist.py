@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from voxmix.datasets.dataset import DataSet, Labeled, holds
+from voxmix.datasets.dataset import DataSet, LabeledManifest, holds
 from voxmix.datasets.task import Part, Task, numbered
 from voxmix.datasets.volume_files import gather
 from voxmix.errors import InputError
@@ -50,7 +50,7 @@ def _volumes(path: Path, *, domain: str) -> Iterator[tuple[VolumeRecord, Part]]:
         yield VolumeRecord(path=path, domain=domain, subject=subject, volume=volume, category=category), part
 
 
-def _labeled(task: Task, data: Path) -> Labeled:
+def _labeled(task: Task, data: Path) -> LabeledManifest:
     """Return every volume of one file, those for test too, with its class and the publisher's part."""
     files = _files(data) if data.is_dir() else [data]
     total = sum(part_sizes(files[0]).values()) if len(files) == 1 else 0
@@ -60,7 +60,7 @@ def _labeled(task: Task, data: Path) -> Labeled:
     if (count := len(stack_classes(path))) != total:
         raise InputError(f"{path} has {count} labels for {total} volumes; give the publisher's file as it is")
     volumes = list(_volumes(path, domain=task.source or task.domain))
-    return Labeled(
+    return LabeledManifest(
         manifest=Manifest(records=tuple(record for record, _ in volumes)),
         parts={record.subject: part for record, part in volumes},
     )

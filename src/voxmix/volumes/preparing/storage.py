@@ -147,7 +147,7 @@ def open_array(path: Path, *, mapped: bool) -> StoredArray:
 class _NpyFile:
     path: Path
     shape: Shape
-    dtype: Any
+    dtype: np.dtype[Any]
     offset: int
     mapped: bool
 

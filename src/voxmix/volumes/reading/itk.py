@@ -50,7 +50,9 @@ def open_header(path: Path, head: Head) -> Any:
     return reader
 
 
-def read_itk(path: Path, head: Head, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
+def read_itk(
+    path: Path, head: Head, *, volume: int | None, max_voxels: int, dtype: type[np.float32] | None
+) -> Volume:
     """Return the image of an NRRD or MetaImage file, or of any other that SimpleITK knows.
 
     Raises:

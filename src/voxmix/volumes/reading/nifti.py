@@ -21,8 +21,8 @@ from voxmix.volumes.volume import (
     axes_in_words,
     check_affine,
     check_bytes,
-    check_kind,
     check_shape,
+    check_voxel_type,
     spatial_shape,
 )
 
@@ -32,7 +32,9 @@ _Affine = Float[np.ndarray, "4 4"]
 _Placed = tuple[_Affine, tuple[str, ...]]
 
 
-def read_nifti(path: Path, head: Head, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
+def read_nifti(
+    path: Path, head: Head, *, volume: int | None, max_voxels: int, dtype: type[np.float32] | None
+) -> Volume:
     """Return the image of a file of one of :data:`KINDS`.
 
     Raises:
@@ -40,7 +42,7 @@ def read_nifti(path: Path, head: Head, *, volume: int | None, max_voxels: int, d
     """
     with open_image(path, head) as image:
         dtype_held = image.header.get_data_dtype()
-        check_kind(dtype_held)
+        check_voxel_type(dtype_held)
         shape = tuple(int(size) for size in image.voxels.shape)
         check_shape(shape, max_voxels=max_voxels, volume=volume)
         holder = pair_voxels(path, head) or path

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,9 +26,9 @@ from voxmix.volumes.volume import (
     UnreadableVolumeError,
     Volume,
     check_affine,
-    check_kind,
     check_regular,
     check_shape,
+    check_voxel_type,
     pick,
 )
 
@@ -118,7 +117,9 @@ def read_labels(path: Path, *, volume: int | None = None, max_voxels: int = MAX_
     return Volume(data=whole.astype(small), affine=read.affine, notes=notes)
 
 
-def _read(path: Path, *, volume: int | None, series: str, max_voxels: int, dtype: Any) -> Volume:
+def _read(
+    path: Path, *, volume: int | None, series: str, max_voxels: int, dtype: type[np.float32] | None
+) -> Volume:
     try:
         result = _dispatch(path, volume=volume, series=series, max_voxels=max_voxels, dtype=dtype)
     except (InputError, ImportError):
@@ -137,7 +138,9 @@ def _read(path: Path, *, volume: int | None, series: str, max_voxels: int, dtype
     return result
 
 
-def _dispatch(path: Path, *, volume: int | None, series: str, max_voxels: int, dtype: Any) -> Volume:
+def _dispatch(
+    path: Path, *, volume: int | None, series: str, max_voxels: int, dtype: type[np.float32] | None
+) -> Volume:
     """Read a file by its kind: folders, DICOM and zips by their names, all others by their first bytes."""
     suffix = split_suffix(path.name)[1]
     if not path.is_dir():
@@ -172,7 +175,9 @@ def _reason(error: Exception) -> str:
     return f"cannot be read ({type(error).__name__})"
 
 
-def _read_numpy(path: Path, head: Head, *, volume: int | None, max_voxels: int, dtype: Any) -> Volume:
+def _read_numpy(
+    path: Path, head: Head, *, volume: int | None, max_voxels: int, dtype: type[np.float32] | None
+) -> Volume:
     if head.kind == "npz":
         _check_archive(path, max_voxels=max_voxels)
         if part_sizes(path):
@@ -186,10 +191,10 @@ def _read_numpy(path: Path, head: Head, *, volume: int | None, max_voxels: int, 
             affine = np.asarray(archive["affine"], dtype=np.float64) if "affine" in archive.files else None
     else:
         with path.open("rb") as stream:
-            check_kind(array_header(stream)[1])
+            check_voxel_type(array_header(stream)[1])
         data = np.load(path, allow_pickle=False, mmap_mode="r")
         affine = None
-    check_kind(data.dtype)
+    check_voxel_type(data.dtype)
     check_shape(data.shape, max_voxels=max_voxels, volume=volume)
     notes = () if affine is not None else (_NO_PLACE,)
     place = np.eye(4) if affine is None else affine
@@ -209,7 +214,7 @@ def _check_archive(path: Path, *, max_voxels: int) -> None:
         for entry in archive.infolist():
             with archive.open(entry) as stream:
                 shape, dtype = array_header(stream)
-            check_kind(dtype)
+            check_voxel_type(dtype)
             claimed = dtype.itemsize
             for length in shape:
                 claimed *= length
