@@ -133,7 +133,7 @@ class MeasurementTable:
                 if not np.array_equal(getattr(self, column)[start], getattr(self, column)[row]):
                     raise InputError(
                         f"row {row + 1}, column {column}: run {key[0]!r} has another {column} in row "
-                        f"{start + 1}; a run has one mixture, budget and seed, so name different runs apart"
+                        f"{start + 1}; a run has one mixture, budget and seed, so give different runs different names"
                     )
 
     def __len__(self) -> int:

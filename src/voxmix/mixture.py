@@ -20,7 +20,7 @@ def check_domains(domains: Iterable[str]) -> tuple[str, ...]:
         raise InputError("no domains given; name at least one")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"domains stand twice: {twice}; give every domain once")
+        raise InputError(f"domains are given twice: {twice}; give every domain once")
     return names
 
 

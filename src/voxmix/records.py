@@ -155,8 +155,8 @@ def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | No
         before = kept.setdefault((run, target), value)
         if before[:4] != value[:4]:
             raise InputError(
-                f"row {row}, columns run and target: run {run!r} and target {target!r} stand before with "
-                f"other values (loss {before[3]:g}, here {value[3]:g}); keep one, or name the runs apart"
+                f"row {row}, columns run and target: run {run!r} and target {target!r} occur earlier with "
+                f"other values (loss {before[3]:g}, here {value[3]:g}); keep one, or give the runs different names"
             )
     if scaled:
         warnings.warn(

@@ -107,7 +107,7 @@ def test_a_damaged_cache_is_found_mended_and_pruned(pool: Path, tmp_path: Path) 
     voxmix("prepare", "pool", "--recipe", "r.yaml", "--out", "cache", cwd=tmp_path)
     assert (tmp_path / "cache.private" / "subjects.json").exists()
     assert not (pool / "voxmix-subjects.json").exists()
-    assert "all whole" in voxmix("cache", "verify", "cache", cwd=tmp_path).stdout
+    assert "none damaged" in voxmix("cache", "verify", "cache", cwd=tmp_path).stdout
     array = next((tmp_path / "cache" / "volumes").glob("*.npy"))
     array.write_bytes(array.read_bytes()[:-1] + b"x")
     wrong = json.loads(voxmix("cache", "verify", "cache", "--json", cwd=tmp_path, code=1).stdout)

@@ -287,7 +287,7 @@ def test_decathlon_lists_as_people_write_them(tmp_path: Path) -> None:
         }
         assert {s.path.name: s.reason for s in manifest.set_aside} == {
             "d.nii.gz": "label map: no such file",
-            "._a.nii.gz": "a file that a system left, no volume",
+            "._a.nii.gz": "a file of an operating system, no volume",
             "x.nii.gz": "not in the data set's list (dataset.json)",
         }
     for outside in ("../x.nii.gz", "/etc/x.nii.gz", "C:\\data\\x.nii.gz", "imagesTr\\..\\..\\x.nii.gz"):

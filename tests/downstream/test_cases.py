@@ -72,7 +72,7 @@ def test_another_grid_is_resampled_with_notice_or_refused(
     write_image(dataset / "CT/p2/p2_seg.nii.gz", np.ones((20, 20, 20), np.uint8), away)
     refused = build(task, dataset)
     assert len(refused.cases) == 9
-    assert any("voxels elsewhere" in reason for reason in refused.set_aside)
+    assert any("voxels away" in reason for reason in refused.set_aside)
 
 
 def test_an_empty_label_map_is_kept_and_counted(dataset: Path, task: Task, build: Build) -> None:

@@ -36,7 +36,7 @@ def test_the_map_tells_who_was_pretrained_on(
     assert not list(tmp_path.glob("cases*/salt"))
     names.map_path.unlink()
     for _ in range(2):
-        with pytest.raises(InputError, match="nobody can tell whom the encoders were pretrained on"):
+        with pytest.raises(InputError, match="unknown whom the encoders were pretrained on"):
             build(task, dataset, pretrained=pretrained, pretrained_source=dataset, pretrained_names=names)
         # The second time there is a map again, of another cache with another secret.
         manifest = read_folder(dataset).split(seed=3)

@@ -129,7 +129,7 @@ def test_one_initialization_with_one_seed_does_not_silence_the_others(make_segme
     ]
     found = compare(table_of(*runs, make_segmentation("single", effect=-0.1)), resamples=50)
     (sentence, *_) = words.score_sentences(found)
-    assert sentence.endswith("is apart from scratch, not from single.")
+    assert sentence.endswith("differs significantly from scratch, not from single.")
 
 
 def test_three_encoders_are_said_to_decide_nothing(agreement) -> None:

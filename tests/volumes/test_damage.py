@@ -78,7 +78,7 @@ def test_voxels_of_a_type_that_is_not_read_are_named_so(tmp_path: Path) -> None:
 def test_what_is_packed_otherwise_is_named_by_path_too(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.bz2"
     path.write_bytes(bz2.compress(b"voxels"))
-    with pytest.raises(UnreadableVolumeError, match="packed by bzip2"):
+    with pytest.raises(UnreadableVolumeError, match="compressed by bzip2"):
         read_volume(path)
 
 

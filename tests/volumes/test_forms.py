@@ -164,7 +164,7 @@ def test_mgh_without_geometry(tmp_path: Path) -> None:
     assert volume.notes == (f"the header has no geometry: voxels of 1 mm, axes taken as {expected}",)
     raw[3] = 2
     (tmp_path / "a.mgh").write_bytes(raw)
-    with pytest.raises(UnreadableVolumeError, match="of no kind that is read"):
+    with pytest.raises(UnreadableVolumeError, match="of no known format"):
         read_volume(tmp_path / "a.mgh")
 
 
@@ -288,10 +288,10 @@ def test_files_are_read_by_their_bytes(
 
 
 FOREIGN = {
-    b"BZh91AY": "packed by bzip2", b"\x28\xb5\x2f\xfd...": "packed by zstd", b"\xfd7zXZ...": "packed by xz",
+    b"BZh91AY": "compressed by bzip2", b"\x28\xb5\x2f\xfd...": "compressed by zstd", b"\xfd7zXZ...": "compressed by xz",
     b"": "the file is empty", b"<!DOCTYPE html>": "was the download refused", b"\0" * 128 + b"DICM": "DICOM by its bytes",
     b"version https://git-lfs.github.com/spec/v1": "git lfs pull", b"/annex/objects/MD5-s1": "git annex get",
-    b"\x89HDF\r\n": "HDF5", b"this is no image": "of no kind that is read", b"\0\5\x16\7\0\2": "a Mac keeps",
+    b"\x89HDF\r\n": "HDF5", b"this is no image": "of no known format", b"\0\5\x16\7\0\2": "a Mac keeps",
     b"\x1f\x8b\x08broken": "cannot be unpacked",
 }  # fmt: skip
 

@@ -121,7 +121,7 @@ def test_a_map_cropped_to_its_organ_is_put_back_and_said() -> None:
     shifted = volume.affine.copy()
     shifted[:3, 3] = (volume.affine @ [2, 3, 2, 1])[:3]
     part, notes = prepare_labels(Volume(data=labels[2:18, 3:20, 2:22], affine=shifted), geometry)
-    assert "0 where it does not reach" in notes[0]
+    assert "0 outside its field" in notes[0]
     np.testing.assert_array_equal(part, whole)
 
 

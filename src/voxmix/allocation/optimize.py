@@ -256,8 +256,8 @@ def _notes(
     flat = [name for name, moves in zip(law.targets, moving, strict=True) if not moves]
     if flat:
         notes.append(
-            f"losses of {', '.join(flat)} do not fall in the runs of the fit, so no share was chosen for "
-            f"{'its' if len(flat) == 1 else 'their'} sake"
+            f"losses of {', '.join(flat)} do not fall in the runs of the fit, so "
+            f"{'it has' if len(flat) == 1 else 'they have'} no effect on the shares"
         )
     for name, share in told.items():
         if 1 - _TELL < share < _TELL:

@@ -101,7 +101,7 @@ def plan(
     if budget > _ABSURD * law.budget_range[1]:
         raise InputError(
             f"{_in_words(loss)} would take about {budget:.0e} draws by this law, {budget / law.budget_range[1]:.0e} times the "
-            f"largest fitted budget ({law.budget_range[1]:,.0f}): no run tells how losses fall so far out, so this is no "
+            f"largest fitted budget ({law.budget_range[1]:,.0f}): no run shows how losses fall so far out, so this is no "
             "plan; ask for higher losses, or add runs at larger budgets and fit again"
         )
     beyond = law.beyond(budget)

@@ -42,8 +42,8 @@ def allocate(
 ) -> None:
     """Find the best mixture for a budget, with a proof of optimality.
 
-    A study: one mixture per strategy by the settings in study.yaml, saved; with options, the mixtures under these
-    options, shown but not saved. A law: the mixture for one budget.
+    For a study, finds one mixture per strategy by the settings in study.yaml and saves them; with options, shows the
+    mixtures under these options and saves nothing. For a law, finds the mixture for one budget.
 
     Examples:
 

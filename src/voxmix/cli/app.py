@@ -31,7 +31,9 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                 typer.secho(printable(f"error: {error}"), err=True, fg=typer.colors.RED)
                 raise typer.Exit(error.exit_code) from None
             except KeyboardInterrupt:
-                typer.secho("stopped; the same command goes on from here", err=True, fg=typer.colors.YELLOW)
+                typer.secho(
+                    "stopped; give the same command again to continue", err=True, fg=typer.colors.YELLOW
+                )
                 raise typer.Exit(INTERRUPTED) from None
 
     return run

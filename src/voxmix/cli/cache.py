@@ -118,7 +118,7 @@ def cache_verify(
         emit_table("Damaged", ["file", "what"], [list(item) for item in wrong])
         emit("\nremoved: prepare again" if remove else "\ngive --remove, then prepare again")
     else:
-        emit(f"{len(opened.volumes)} volumes, all whole")
+        emit(f"{len(opened.volumes)} volumes, none damaged")
     if wrong and not remove:
         raise typer.Exit(1)
 
@@ -126,7 +126,7 @@ def cache_verify(
 @verb
 def cache_prune(
     cache: CacheArgument,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove arrays that the cache no longer names: of other recipes, of files that left the manifest.
@@ -162,7 +162,7 @@ def cache_restore(
 ) -> None:
     """Write a model's prediction on prepared voxels as NIfTI in the original file's geometry.
 
-    Whole numbers go by nearest neighbor, other values by linear interpolation.
+    Whole numbers are resampled by nearest neighbor, other values by linear interpolation.
 
     Examples:
 

@@ -73,8 +73,8 @@ def path(
 ) -> None:
     """Follow the best mixture over a range of budgets, or of min_weight at one budget.
 
-    Several --budget: the path over budgets. One --budget and several --min-weight: the path over min_weight.
-    Neither: budgets from the smallest fitted to a hundred times the largest.
+    With several --budget the path runs over budgets; with one --budget and several --min-weight, over min_weight;
+    with neither, over budgets from the smallest fitted to a hundred times the largest.
 
     Examples:
 

@@ -52,7 +52,7 @@ def _refuse_fit_options(study: Path, given: dict[str, Any]) -> None:
         )
     if told:
         raise InputError(
-            f"{study} is a study, whose laws are fitted as its study.yaml says: {'; '.join(told)}"
+            f"{study} is a study, and its study.yaml sets how its laws are fitted: {'; '.join(told)}"
         )
 
 

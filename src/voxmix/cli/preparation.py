@@ -99,15 +99,15 @@ def prepare(
     names: Annotated[
         Path | None,
         typer.Option(
-            help="Without a study: the folder for who is who and what was set aside; CACHE.private if left out."
+            help="Without a study: folder for the private lists (pseudonyms, files set aside); CACHE.private if left out."
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn files into arrays that training reads fast; files that cannot be used are set aside.
 
-    RAS axes, cubic voxels, intensities to [0, 1] by the domain's rule, foreground, padding. Finished
-    volumes are never made again: stop it at any moment and give the same command again.
+    Arrays have RAS axes, cubic voxels and intensities in [0, 1] by the domain's rule; empty margins are cut, small
+    volumes padded. You can stop at any moment: the same command resumes, and finished volumes are kept.
 
     Examples:
 
@@ -165,7 +165,7 @@ def prepare(
 
 def _tell_space(space: "Space") -> None:
     """Say on stderr what preparing needs on the disk and what is free."""
-    note(f"needs up to {size_text(space.needed)} more on the disk, {size_text(space.free)} are free")
+    note(f"needs up to {size_text(space.needed)} more disk space, {size_text(space.free)} is free")
 
 
 def _prepare_outside_study(

@@ -42,7 +42,7 @@ def init(
 ) -> None:
     """Start a study: look at the volumes and write a study file to edit.
 
-    Without --preset, spacing and crop are chosen so that the fields of view of all domains fill them: by headers alone.
+    Without --preset, spacing and crop are chosen by the fields of view in the files' headers.
 
     Examples:
 

@@ -32,7 +32,8 @@ class ComputeFlags:
     sharing: Annotated[
         str | None,
         typer.Option(
-            "--sharing", help="Of several devices: ddp (whole network in each) or fsdp (a share in each)."
+            "--sharing",
+            help="How devices share a batch: ddp (whole network in each) or fsdp (a part in each).",
         ),
     ] = None
     micro_batch: Annotated[
@@ -47,7 +48,9 @@ class ComputeFlags:
     ] = None
     threads: Annotated[
         int | None,
-        typer.Option("--threads", help="Threads of a CPU per run; the cores shared out if left out."),
+        typer.Option(
+            "--threads", help="CPU threads per run; if left out, the cores are divided among the runs."
+        ),
     ] = None
     trackers: Annotated[
         list[str] | None, typer.Option("--tracker", help="tensorboard, mlflow, wandb; repeat for more.")
@@ -182,7 +185,7 @@ def pretrain(
 ) -> None:
     """Train every strategy's mixture at the allocated budget; compare measured with predicted losses.
 
-    Flags as of voxmix run.
+    Takes the flags of voxmix run.
 
     Example:
 

@@ -52,7 +52,7 @@ def manifest(
         typer.Option(help="Leave this domain out, even if it has faults; repeat for more."),
     ] = None,
     times: Annotated[
-        str, typer.Option(help="Of 4D files and series: each volume, the first, the middle, or none.")
+        str, typer.Option(help="Which volumes of 4D files and DICOM series: each, first, middle or none.")
     ] = "each",
     split: Annotated[
         bool, typer.Option("--split/--no-split", help="Hold subjects out for validation, or none.")
@@ -209,9 +209,9 @@ def audit(
 ) -> None:
     """Find faults in volumes before you spend hours on them. Exit code 1 when there is a leak.
 
-    Leaks across the split by subject or identical content, also against another manifest; duplicates; files that
-    cannot be read; a CT that is not in HU, values and voxel sizes far from the domain's; volumes that preparing would
-    make blank, saturated or mostly padding; label maps that do not fit.
+    It looks for leaks across the split (by subject or identical content, also against another manifest), duplicates,
+    files that cannot be read, CTs that are not in HU, values and voxel sizes far from the domain's, volumes that would
+    be blank, saturated or mostly padding when prepared, and label maps that do not fit.
 
     Examples:
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def study_run(study: StudyArgument, flags: ComputeFlags, as_json: JsonOption = False) -> None:
     """Run every step that is not finished, in order: prepare, run, fit, allocate, pretrain, report.
 
-    Flags as of voxmix run.
+    Takes the flags of voxmix run.
 
     Example:
 
@@ -67,7 +67,7 @@ def demo(
 ) -> None:
     """Run the whole method on phantom volumes, in minutes; nothing is downloaded.
 
-    Flags as of voxmix run.
+    Takes the flags of voxmix run.
 
     Example:
 

@@ -105,8 +105,8 @@ def _salt_of(pretrained: PreparedCache | None, names: Names | None, source: Path
     found = salt_of(pretrained, names, source)
     if found is None:
         raise InputError(
-            "the map of the study's subjects (private/subjects.json of the study) is gone, or is that of others, so "
-            "nobody can tell whom the encoders were pretrained on; put it back, or prepare the study again: voxmix prepare"
+            "the map of the study's subjects (private/subjects.json of the study) is missing or belongs to another study, "
+            "so it is unknown whom the encoders were pretrained on; restore it, or prepare the study again: voxmix prepare"
         )
     return found
 

@@ -105,7 +105,7 @@ def _label_notes(
         renamed = ", ".join(f"{old} for {new}" for old, new in task.older_labels.items())
         notes.append(f"{older} label maps are of an older edition of the data set: taken {renamed}")
     if empty:
-        notes.append(f"{empty} label maps are empty: kept, as images in which there is nothing to find")
+        notes.append(f"{empty} label maps are empty: kept, as images with nothing to find")
     if not any(case.part == "train" for case in cases):
         return notes
     for old, new in task.older_labels.items():

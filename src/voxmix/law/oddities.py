@@ -119,7 +119,7 @@ def _seeds(table: MeasurementTable) -> list[str]:
         return []
     return [
         f"losses of seed {high} are typically {times:,.3g} times those of seed {low} for the same mixture and budget: "
-        "see whether they are in one unit"
+        "check whether they are in one unit"
     ]
 
 
@@ -130,7 +130,7 @@ def _swapped(cells: Cells) -> list[str]:
             one, other = cells.targets[a], cells.targets[b]
             found.append(
                 f"{one} alone is better on {other} than {other} itself, and {other} alone better on {one} than {one}: "
-                "see whether their names are swapped in the column target"
+                "check whether their names are swapped in the column target"
             )
     return found
 

@@ -96,7 +96,7 @@ def outlier_sentence(odd: Sequence[Outlier], *, kept: bool) -> str:
     shown = sorted(odd, key=lambda item: -_off(item))[:_NAMED]
     more = f"; and {len(odd) - len(shown):,} more" if len(odd) > len(shown) else ""
     done = (
-        "are fitted all the same, as you asked"
+        "are fitted too, as you asked"
         if kept
         else "are set aside (--keep-outliers, in Python keep_outliers=True, fits them)"
     )

@@ -46,9 +46,7 @@ def statuses(
     found = _statuses(cells, law, options)
     if converged:
         return found
-    late = (
-        "the search stopped before it came to rest; fit with method two-stage, or with more runs of mixtures"
-    )
+    late = "the search stopped before it converged; fit with method two-stage, or with more runs of mixtures"
     return tuple(replace(s, state="not converged", message=late) if s.state == "ok" else s for s in found)
 
 

@@ -99,7 +99,7 @@ def outlier_table(content: ReportContent, *, law: str) -> Table | None:
             (item.run, item.seed, item.budget, item.mixture, item.target, item.loss, item.expected)
             for item in fitted.outliers
         ),
-        note="They are fitted all the same." if fitted.outliers_kept else "They are set aside from the fit.",
+        note="The fit includes them." if fitted.outliers_kept else "The fit leaves them out.",
     )
 
 

@@ -62,12 +62,12 @@ def limits_section(content: ReportContent) -> Section:
     bullets = (
         "The law assumes that transfer adds up (or, in the diversity law, that variety counts the same way "
         "everywhere), that one transfer value holds for all budgets, and that a target has the same "
-        "irreducible loss whatever it is trained on. In small studies these hold only roughly: losses fall in "
+        "irreducible loss whatever the source. In small studies these hold only roughly: losses fall in "
         "steps, and a source's loss on a far target levels off above the target's own.",
-        "What is measured is masked reconstruction on held-out volumes, a proxy. Whether a lower loss makes a "
-        "better encoder for a clinical task has to be measured on that task.",
-        "Intervals speak of the noise between runs, not of the volumes being a sample of patients, scanners "
-        "and hospitals. A mixture inherits the biases of its sources.",
+        "The measured loss is masked reconstruction on held-out volumes, a proxy. Whether a lower loss makes a "
+        "better encoder for a clinical task must be measured on that task.",
+        "Intervals cover the noise between runs. They do not cover the choice of patients, scanners and "
+        "hospitals. A mixture inherits the biases of its sources.",
         "Draws are not volumes: a domain with few volumes is repeated, and repeats are worth less.",
     )
     cite = (

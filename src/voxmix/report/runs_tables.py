@@ -99,7 +99,7 @@ def kinds_table(content: ReportContent) -> Table:
             Column(name="seconds in all", kind="count"),
         ),
         rows=tuple(rows),
-        note="Seconds are summed over runs; runs that were made at the same time took less on the clock.",
+        note="Seconds are summed over runs; runs made at the same time took less clock time.",
     )
 
 

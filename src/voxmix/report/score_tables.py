@@ -40,7 +40,7 @@ def distances_table(comparison: Comparison) -> Table | None:
         metrics,
         name="surface-distances",
         title="Average symmetric surface distance, mm",
-        note="Over the classes that prediction and reference both hold; what was missed altogether has no distance.",
+        note="Over classes that are in both prediction and reference; a class that is missing in one has no distance.",
     )
 
 
@@ -83,8 +83,8 @@ def differences_table(comparison: Comparison) -> Table:
         comparison,
         name="differences",
         title="Differences between initializations",
-        note=f"In points of the score. Interval and p speak of other cases and other seeds, each comparison by itself; "
-        f"corrected is p for all {_tested(comparison.differences)} comparisons of the table (Holm).",
+        note=f"In points of the score. Interval and p hold for other cases and other seeds, one comparison at a time; "
+        f"corrected is p corrected for all {_tested(comparison.differences)} comparisons of the table (Holm).",
     )
 
 

@@ -44,8 +44,8 @@ def _task_sentence(comparison: Comparison, task: str) -> str:
             f"{tied[0]}, {name}).{few}"
         )
     if len(tied) == 1:
-        return f"{task}: {tied[0]} is best, {name}, apart from all others."
-    return f"{task}: {tied[0]} ({name}) is apart from {listing(others)}, not from {listing(tied[1:])}."
+        return f"{task}: {tied[0]} is best ({name}); it differs significantly from all others."
+    return f"{task}: {tied[0]} ({name}) differs significantly from {listing(others)}, not from {listing(tied[1:])}."
 
 
 def _tally(items: Sequence[Difference]) -> str:

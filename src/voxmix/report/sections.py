@@ -49,8 +49,8 @@ def answer_section(content: ReportContent) -> Section:
             lead=words.answer_sentence(data),
             sentences=tuple(sure),
             drawings=(draw_answer(data),),
-            caption="Bars: the share of each domain. Whiskers: its interval. Gray lines: the range that "
-            "mixtures nearly as good may have.",
+            caption="Bars: the share of each domain. Whiskers: its interval. Gray lines: the range of its "
+            "share among mixtures that are nearly as good.",
             shown=(tables.answer_table(data, level=level),),
         )
     ]

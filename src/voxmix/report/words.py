@@ -86,8 +86,8 @@ def sureness_sentences(item: Allocation, data: AnswerData) -> list[str]:
         i = int(np.nanargmax(spread))
         low, high = data.near[i].tolist()
         found.append(
-            f"Mixtures predicted within {plain_percent(item.tolerance)} of the best leave room (gray bars): "
-            f"{data.domains[i]} may have {plain_percent(low)} to {plain_percent(high)} if the others follow."
+            f"Mixtures predicted within {plain_percent(item.tolerance)} of the best differ (gray lines): "
+            f"{data.domains[i]} may have {plain_percent(low)} to {plain_percent(high)} if the others adapt."
         )
     return found
 
@@ -123,7 +123,7 @@ def verdict_sentences(data: MeansData, *, answer: str | None, unmeasured: Sequen
         i = ranking.strategies.index(answer)
         behind = percent_text(float(ranking.means[i] / ranking.means[0] - 1))
         if not np.isfinite(ranking.noise):
-            how = "how much of that is noise is not known"
+            how = "the noise is unknown"
         else:
             how = "more than noise" if ranking.apart[i] else "within the noise"
         found.append(f"The recommended mixture, {answer}, came {_ordinal(i + 1)}, {behind} behind: {how}.")
@@ -167,7 +167,7 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
     """Return reasons to doubt the answer: those given, and those that the numbers show."""
     found = list(content.warnings)
     found += [
-        f"{text} A low loss there, and a law that predicts it well, say little."
+        f"{text} A low loss there means little, and so does a law that predicts it well."
         for domain in content.domains
         for text in domain.complaints
     ]

@@ -75,7 +75,7 @@ class DataSettings:
     subject_pattern: str = ""
     """A regular expression that joins sessions: its first group, or whole match, is the person in a subject's name."""
     names: str | None = None
-    """The folder for who is who and what was set aside; the study's own folder private if left out."""
+    """Folder for the private lists (pseudonyms, files set aside); left out: the study's own folder private."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.phantoms is None):
@@ -241,7 +241,7 @@ _COMMENTS = {
     "evaluation": "Fixed crops and fixed masks on which every run is measured.",
     "design": "Proxy runs: every domain alone and the uniform mixture, at each budget (in budget_unit).",
     "fit": "The laws: bounds, resamples for intervals. repetition: null, a rate R, fitted or per-domain.",
-    "allocation": "The budget to allocate (volume draws), what limits a law's mixture (shares, epochs), what to compare.",
+    "allocation": "The budget to allocate (volume draws), limits on a law's mixture (shares, epochs), strategies to compare.",
     "compute": "Speed and memory; does not change results beyond rounding. trackers: tensorboard, mlflow, wandb.",
     "workers": "Runs at the same time, and processes of prepare; null uses every core, or every GPU.",
 }

@@ -65,10 +65,12 @@ def start_study(
     if data is None:
         if subject_pattern:
             raise InputError(
-                "--subject-pattern is for volumes of yours; every phantom is a person of its own"
+                "--subject-pattern is for your own volumes; every phantom is a person of its own"
             )
         if exclude:
-            raise InputError("--exclude is for volumes of yours; of phantoms name those to make: --domain")
+            raise InputError(
+                "--exclude is for your own volumes; for phantoms, name the domains to make with --domain"
+            )
         counts = presets.phantom_counts(domains or ())
         settings = DataSettings(phantoms=PhantomSettings(counts=counts))
         names = tuple(counts)

@@ -35,7 +35,7 @@ def study_cache(study: Study) -> PreparedCache:
 
     if not study.is_made("prepare", study.preparation_inputs):
         raise StepPendingError(
-            f"the study's volumes are not prepared as it says now; first: voxmix prepare {as_argument(study.root)}"
+            f"the study's volumes are not prepared with its present settings; first: voxmix prepare {as_argument(study.root)}"
         )
     return PreparedCache.open(study.cache_dir)
 
@@ -166,7 +166,7 @@ def read_laws(study: Study) -> dict[str, FittedLaw]:
 
     if not study.is_made("fit", fit_inputs(study)):
         raise StepPendingError(
-            f"no law is fitted to the study as it is now; first: voxmix fit {as_argument(study.root)}"
+            f"no law is fitted with the study's present settings; first: voxmix fit {as_argument(study.root)}"
         )
     try:
         return {name: FittedLaw.load(study.law_path(name)) for name in laws_wanted(study)}
@@ -235,7 +235,7 @@ def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
 
     if not study.is_made("allocate", allocation_inputs(study)):
         raise StepPendingError(
-            f"no mixture is allocated for the study as it is now; first: voxmix allocate {as_argument(study.root)}"
+            f"no mixture is allocated with the study's present settings; first: voxmix allocate {as_argument(study.root)}"
         )
     cache = study_cache(study)
     fixed = {

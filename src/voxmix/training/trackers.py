@@ -232,7 +232,7 @@ class Trackers:
 def _warn_of_failure(name: str, error: Exception) -> None:
     """Say that a tracker is left out: a library, a disk or a server of others must not end a training."""
     warnings.warn(
-        f"tracker {name} failed and is left out from here ({error!r}); the run's {METRICS_FILE} is complete",
+        f"tracker {name} failed and is left out from now on ({error!r}); the run's {METRICS_FILE} is complete",
         VoxmixWarning,
         stacklevel=4,
     )

@@ -49,7 +49,7 @@ def take_trunk(folder: Path, *, trunk_id: str, most: int, how: dict[str, Any]) -
         differing = {name: (state["how"].get(name), value) for name, value in how.items()}
         listed = ", ".join(f"{name} {a} then, {b} now" for name, (a, b) in differing.items() if a != b)
         warnings.warn(
-            f"the trunk in {folder} is not used, it was computed otherwise: {listed}",
+            f"the trunk in {folder} is not used, it was computed in another way: {listed}",
             VoxmixWarning,
             stacklevel=2,
         )

@@ -168,8 +168,8 @@ class Manifest:
         torn = sorted(s for s in given if known.get(s, given[s]) != given[s])
         if torn:
             raise InputError(
-                f"{len(torn)} subjects are on one side here and on the other in the manifest to follow, first "
-                f"{torn[0]!r}; take the split out of one of the two"
+                f"{len(torn)} subjects are on different sides here and in the manifest to follow, first "
+                f"{torn[0]!r}; remove the split from one of the two"
             )
         known |= given
         validation = self._choose_validation(seed, fraction, known)

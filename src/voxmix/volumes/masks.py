@@ -119,7 +119,7 @@ _ENOUGH = 1000
 _NOISY = 0.2
 
 
-NO_SCAN = "a label map, not a scan: few values, in pieces (a recipe's masks names domains where that is as it should be)"
+NO_SCAN = "a label map, not a scan: few values, in pieces (if such volumes are intended, name their domain under masks in the recipe)"
 
 
 def is_label_map(data: Shaped[np.ndarray, "x y z"]) -> bool:

@@ -69,7 +69,7 @@ def _entry(
         path = files[index] if len(files) > 1 else files[0]
         domain, stem = as_domain_name(f"{name}-{kind}"), split_suffix(path.name)[0]
         if is_junk(path.name):
-            yield SetAside(path=path, domain=domain, reason="a file that a system left, no volume")
+            yield SetAside(path=path, domain=domain, reason="a file of an operating system, no volume")
             continue
         if labeled is not None and existing(labeled) is None:
             yield SetAside(path=labeled, domain=domain, reason=NO_LABEL)

@@ -38,5 +38,5 @@ def check_belongs(spec: RunSpec, *, cache: PreparedCache, evaluation: Evaluation
     if path.exists() and RunSpec.from_dict(read_json(path)).run_id != spec.run_id:
         raise InputError(
             f"{folder} holds another run than the one asked for: its settings were changed after it began; "
-            "delete the folder to start again, or restore the settings to go on"
+            "delete the folder to start again, or restore the settings to continue"
         )

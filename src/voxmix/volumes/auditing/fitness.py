@@ -153,7 +153,7 @@ def _unpadded(domain: str, padded: Sequence[Fill], sizes: Sequence[Edges], recip
     floor = 0.99 * float(np.median(own)) / _FINER if own else 0.0  # voxels of 1.0001 mm bear 0.5 mm
     spacing = smaller_spacing(sizes, crop=crop, below=recipe.spacing_mm, floor=floor)
     if spacing is None:
-        return f"{exclude} (no spacing that its voxels bear makes it fill half of {crop} voxels per edge)"
+        return f"{exclude} (no spacing that its voxels allow makes it fill half of {crop} voxels per edge)"
     better = float(np.median([padded_share(size, spacing_mm=spacing, least=crop) for size in sizes]))
     return (
         f"under recipe: `spacing_mm: {spacing:g}` and `min_shape: [{crop}, {crop}, {crop}]` "

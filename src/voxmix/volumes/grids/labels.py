@@ -50,10 +50,10 @@ def compare_grids(
             return True, ()
         apart = _corner_distance(shape, labels.affine, affine)
         if apart <= _SAME_VOXELS:
-            return True, (f"label map: {apart:.2f} voxels off its image, laid on it",)
+            return True, (f"label map: {apart:.2f} voxels off its image; moved onto it",)
         if not _same_box(shape, labels.affine, affine):
             raise UnreadableVolumeError(
-                f"it has the shape of its image and lies up to {apart:.3g} voxels elsewhere: was its header lost?"
+                f"it has the shape of its image but lies up to {apart:.3g} voxels away: was its header lost?"
             )
     inside = _share_inside(labels, shape, affine)
     if inside < MIN_INSIDE:
@@ -62,7 +62,7 @@ def compare_grids(
             "the two headers is wrong"
         )
     return False, (
-        "label map: on another grid than its image; sampled by nearest neighbor, 0 where it does not reach",
+        "label map: on another grid than its image; resampled by nearest neighbor, 0 outside its field",
     )
 
 

@@ -25,7 +25,7 @@ def compile_pattern(pattern: str) -> Callable[[str], str | None]:
     What is before the last "/" of a subject (the source, where a manifest has several) is kept.
 
     Raises:
-        InputError: no regular expression, one that may take for ever, or one that matches nothing in particular.
+        InputError: no regular expression, one that may take forever, or one that matches nothing in particular.
     """
     wrong = f"subject pattern '{pattern}'"
     advice = r"give a regular expression that matches the person in a subject's name, such as 'sub-\d+'"
@@ -39,7 +39,7 @@ def compile_pattern(pattern: str) -> Callable[[str], str | None]:
         raise InputError(f"{wrong} matches an empty name; {advice}")
     if _takes_for_ever(pattern):
         raise InputError(
-            f"{wrong} may take for ever (a repeat within a repeat, or more than {_MAX_REPEATS} repeats); {advice}"
+            f"{wrong} may take forever (a repeat within a repeat, or more than {_MAX_REPEATS} repeats); {advice}"
         )
 
     def person(subject: str) -> str | None:
@@ -97,7 +97,7 @@ def join(manifest: Manifest, pattern: str, *, missing_ok: bool = False) -> Manif
     if not persons:
         raise InputError(
             f"subject pattern '{pattern}' matches none of {len(subjects)} subjects, such as {min(subjects)!r}; it is "
-            "looked for in their names"
+            "searched in their names"
         )
     joined = {persons.get(subject, subject) for subject in subjects}
     if len(joined) == 1 and len(subjects) > 1:

@@ -84,7 +84,7 @@ def prepare(
         raise InputError("the manifest is not split; use manifest.split(seed=...) before preparing")
     if names is not None and names.folder.resolve().is_relative_to(root.resolve()):
         raise InputError(
-            f"{names.folder} lies in the cache, which is passed on; name another folder for who is who "
+            f"{names.folder} lies in the cache, which is passed on; name another folder for the private lists "
             "(data.names, --names)"
         )
     recipe = recipe.resolved(manifest.domains)

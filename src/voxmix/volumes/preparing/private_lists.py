@@ -67,7 +67,7 @@ class Names:
         """
         if self.folder.is_symlink():
             raise InputError(
-                f"{self.folder} is a link; names are kept in a folder of their own: remove the link, or say where in "
+                f"{self.folder} is a link; names are kept in a folder of their own: remove the link, or name a folder in "
                 "data.names (--names)"
             )
         if not self.folder.is_dir():
@@ -102,7 +102,7 @@ def read_map(path: Path) -> SubjectMap | None:
         if not path.exists():
             return None
     value = read_versioned(path, kind=KIND, version=FORMAT)
-    with naming_damage(path, remedy="put a good copy back, or delete it: persons get new pseudonyms then"):
+    with naming_damage(path, remedy="restore a good copy, or delete it: persons then get new pseudonyms"):
         salt, subjects, volumes = value["salt"], dict(value["subjects"]), dict(value["volumes"])
         if not isinstance(salt, str) or len(salt) < 32:
             raise ValueError("no secret")
@@ -191,7 +191,7 @@ def write_map(found: SubjectMap, names: Names) -> bool:
     return _done_or_warned(
         write,
         f"the map from pseudonyms to subjects could not be written to {names.folder}",
-        ": nobody can tell from the cache who is who, and its secret stays in the cache; leave that out when you pass it on",
+        ": the pseudonyms cannot be resolved, and their secret stays in the cache; leave it out when you pass the cache on",
     )
 
 

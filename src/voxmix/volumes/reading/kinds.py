@@ -21,9 +21,9 @@ _STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"\0\0\0\1", "mgh"),
 )
 _FOREIGN = (
-    (b"BZh", "it is packed by bzip2; unpack it, or pack it with gzip"),
-    (b"\x28\xb5\x2f\xfd", "it is packed by zstd; unpack it, or pack it with gzip"),
-    (b"\xfd7zXZ", "it is packed by xz; unpack it, or pack it with gzip"),
+    (b"BZh", "it is compressed by bzip2; decompress it, or use gzip"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed by zstd; decompress it, or use gzip"),
+    (b"\xfd7zXZ", "it is compressed by xz; decompress it, or use gzip"),
     (b"PK", "it is a zip archive by its bytes; unpack it, or name it .zip where it holds DICOM"),
     (b"\x89HDF", "it is HDF5 by its bytes, which is not read; convert it to NIfTI"),
     (
@@ -34,7 +34,7 @@ _FOREIGN = (
     (b"<", "it is a text such as a web page by its bytes; was the download refused?"),
     (b"\0\5\x16\7", "it is what a Mac keeps next to a file, not the file itself"),
 )
-_NOT_READ = "its first bytes are of no kind that is read; is the name right, is the file whole?"
+_NOT_READ = "its first bytes are of no known format; is the name right, and the file complete?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -152,7 +152,7 @@ def slices_of(file: Path, header: Any) -> list[Slice]:
         raise UnreadableVolumeError("DICOM whose values are given by a lookup table; give them as numbers")
     if int(header.get("HighBit") or 0) > (lowest := int(header.get("BitsStored") or 64) - 1):
         raise UnreadableVolumeError(
-            f"DICOM whose values are not in the lowest bits (HighBit {header.HighBit}, expected {lowest}); convert it anew"
+            f"DICOM whose values are not in the lowest bits (HighBit {header.HighBit}, expected {lowest}); convert it again"
         )
     if "MOSAIC" in (header.get("ImageType") or ()):
         raise UnreadableVolumeError("Siemens mosaic: one picture holds all slices; convert it with dcm2niix")

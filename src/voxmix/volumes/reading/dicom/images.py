@@ -33,7 +33,7 @@ class Images:
         """What a user should know: nothing but a count tells the images apart."""
         if _BY_NUMBER not in self.told_by:
             return ()
-        return ("images at the same places were told apart by the number of the instance or frame alone",)
+        return ("images at the same places were separated by their instance or frame numbers alone",)
 
 
 def tell_apart(tells: Sequence[dict[str, object]], places: Int[np.ndarray, "slice"]) -> Images:
@@ -63,7 +63,7 @@ def tell_apart(tells: Sequence[dict[str, object]], places: Int[np.ndarray, "slic
             times = values
     if _most(images, places) > 1:
         raise NothingTellsError(
-            f"{_most(images, places)} DICOM slices at one place, and nothing tells which image each belongs to: they do "
+            f"{_most(images, places)} DICOM slices at one place, and nothing shows which image each belongs to: they do "
             "not differ, or not in the same way everywhere, in time, echo, b-value, acquisition, image type or "
             "instance number; put the files of each image into a folder of its own"
         )

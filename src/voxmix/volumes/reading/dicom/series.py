@@ -137,7 +137,7 @@ def _choose(slices: list[Slice], stack: Stack, images: Images, volume: int | Non
     count = len(images.members)
     if count > 1 and volume is None:
         raise SeveralVolumesError(
-            f"{count} images at every place, told apart by {' and '.join(images.told_by)}"
+            f"{count} images at every place, separated by {' and '.join(images.told_by)}"
         )
     if (volume or 0) >= count:
         raise UnreadableVolumeError(f"volume {volume} was asked for, the series has {count} (from 0)")
