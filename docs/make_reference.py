@@ -45,8 +45,8 @@ def study_file() -> str:
     lines = [
         "# study.yaml, key by key",
         "",
-        "`voxmix init` writes every setting of a study to `study.yaml`. Edit it, then run `voxmix study run`: what the edit",
-        "changes is made again, what it does not change is kept. An unknown key is an error that names the nearest known one.",
+        "`voxmix init` writes every setting of a study to `study.yaml`. Edit it, then run `voxmix study run`: it makes again what",
+        "the edit changes and keeps the rest. An unknown key is an error that names the nearest known one.",
         "",
         "This page is made from the code by `make reference`; a test compares the two.",
     ]
@@ -102,8 +102,14 @@ def command_line() -> str:
     lines = [
         "# The command line, verb by verb",
         "",
-        "`voxmix VERB --help` shows the same. Results go to standard output, progress and notes to standard error. A verb ends",
-        "with 0, with 2 where what was given cannot be used, with 1 where something failed, and with 130 after Ctrl-C.",
+        "`voxmix VERB --help` shows the same. Results go to standard output, progress and notes to standard error.",
+        "",
+        "| exit code | meaning |",
+        "|---:|---|",
+        "| 0 | success |",
+        "| 1 | something failed |",
+        "| 2 | the input cannot be used |",
+        "| 130 | stopped by Ctrl-C |",
         "",
         "This page is made from the code by `make reference`; a test compares the two.",
     ]

@@ -126,8 +126,8 @@ In this folder:
 {loading_snippet(card)}
 ```
 
-During pretraining a small convolution per domain stood before the encoder, the identity at the start. They are in
-`adapters.safetensors`, in the order of `adapters` in `{CARD_FILE}`; tasks usually do without.
+In pretraining every domain had a small convolution in front of the encoder, which started as the identity. These adapters
+are in `adapters.safetensors`, in the order of `adapters` in `{CARD_FILE}`. Most tasks do not need them.
 
 ## Pretraining mixture
 
