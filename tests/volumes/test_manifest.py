@@ -234,7 +234,7 @@ def test_a_split_that_contradicts_the_one_to_follow_is_refused() -> None:
             replace(r, split="train" if r.split == "validation" else "validation") for r in first.records
         )
     )
-    with pytest.raises(InputError, match="9 subjects are on one side here and on the other"):
+    with pytest.raises(InputError, match="9 subjects are on different sides here"):
         turned.split(seed=0, like=first)
 
 
