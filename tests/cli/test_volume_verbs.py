@@ -69,7 +69,7 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
         "  KNEE-MR: {kind: percentile, low: 1, high: 99}\n  BRAIN-T1: z-score\n"
     )
     done = voxmix("prepare", "pool.csv", "--recipe", "recipe.yaml", "-o", "cache", cwd=tmp_path)
-    assert "on the disk" in done.stderr
+    assert "disk space" in done.stderr
     assert "broken.nii.gz: its first bytes" in done.stderr.replace("\n", " ")
     aside = (tmp_path / "cache.private" / "set-aside.csv").read_text()
     assert "Doe8/broken.nii.gz,KNEE-MR," in aside
