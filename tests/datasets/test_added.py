@@ -118,6 +118,23 @@ def test_without_parts_its_images_are_those_of_the_manifest(knees: Path) -> None
     assert read_labeled(TASK, knees) == LabeledManifest(manifest=read_layout("knees", knees))
 
 
+def test_the_example_of_the_docs_runs(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "manifests-audits-caches.md"
+    code = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[
+        -1
+    ]
+    exec(compile(code, str(page), "exec"), {})
+    for name in ("knees/a.npy", "knees/b.npy", "cartilage/a.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / name, np.zeros((4, 4, 4), np.float32))
+    manifest, layout = read_source(tmp_path)
+    assert layout == "knees"
+    assert [(r.domain, r.subject, r.label is not None) for r in manifest.records] == [
+        ("KNEE-MR", "a", True),
+        ("KNEE-MR", "b", False),
+    ]
+
+
 def test_names_are_taken_once() -> None:
     register_data_set(KNEES)
     with pytest.raises(InputError, match="data set 'knees' already"):
