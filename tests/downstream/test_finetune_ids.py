@@ -3,7 +3,10 @@
 Never edit an id here; see tests/study/test_run_ids.py.
 """
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +17,9 @@ from voxmix.downstream.cases import Case, CaseSet
 from voxmix.downstream.finetune import FinetuneSpec
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.task_file import read_tasks
+from voxmix.errors import InputError
+from voxmix.study import finetuning
+from voxmix.study.finetuning import PlannedRun
 from voxmix.study.presets import PRESETS
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
@@ -114,6 +120,32 @@ def test_a_protocol_keeps_its_digest(name, tmp_path):
 @pytest.mark.parametrize("name", SPECS)
 def test_a_finetuning_keeps_the_id_of_its_run(name, tmp_path):
     assert specs(tmp_path)[name].run_id == SPECS[name]
+
+
+def test_settings_that_a_unetr_does_not_read_have_no_part_in_an_id(tmp_path):
+    protocol = protocols(tmp_path)["unetr, liver"]
+    unread = replace(protocol, model=replace(protocol.model, decoder_width=64, decoder_heads=2))
+    assert unread.digest == protocol.digest
+    spec, other = (FinetuneSpec(protocol=p, init="scratch", seed=0) for p in (protocol, unread))
+    assert other.run_id == spec.run_id == spec.former_id
+    assert other.former_id == "3e758d9f0eb65274"  # as voxmix gave it before 2026-11-28
+    assert FinetuneSpec.from_dict(other.as_dict()).run_id == spec.run_id
+
+
+@pytest.mark.parametrize(("found", "kept"), [("run_id", True), ("former_id", True), ("other", False)])
+def test_a_finished_finetuning_is_kept_under_either_id(found, kept, tmp_path, monkeypatch):
+    protocol = protocols(tmp_path)["unetr, liver"]
+    unread = replace(protocol, model=replace(protocol.model, decoder_width=64, decoder_heads=2))
+    run = PlannedRun(
+        spec=FinetuneSpec(protocol=unread, init="scratch", seed=0), encoder=None, folder=tmp_path / "seed-0"
+    )
+    assert finetuning.pending_runs([run]) == (run,)
+    run.folder.mkdir()
+    (run.folder / "result.json").touch()
+    result = SimpleNamespace(run_id=getattr(run.spec, found, "another"))
+    monkeypatch.setattr(finetuning, "read_result", lambda path: result)
+    with nullcontext() if kept else pytest.raises(InputError, match="other settings, cases or weights"):
+        assert finetuning.pending_runs([run]) == ()
 
 
 def test_caches_and_cases_keep_their_digests(tmp_path):

@@ -15,6 +15,7 @@ from voxmix import __version__
 from voxmix._io import digest, read_mapping, write_json
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import ComputeSettings
+from voxmix.design import identity
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.inference import SavePrediction, mean_score, scored
 from voxmix.downstream.loss import build_loss
@@ -74,6 +75,12 @@ class FinetuneSpec:
     def run_id(self) -> str:
         """Digest of the spec: same spec, same run."""
         return digest(self.as_dict())
+
+    @property
+    def former_id(self) -> str:
+        """The id that this spec had while settings without effect were part of it; :attr:`run_id` without any."""
+        value = self.as_dict()
+        return digest(value | {"protocol": value["protocol"] | {"model": identity(self.protocol.model)}})
 
 
 def finetune(

@@ -101,11 +101,11 @@ class Protocol:
     settings: FinetuneSettings = field(default_factory=FinetuneSettings)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the protocol as JSON-like data; where the data lie has no part in it."""
+        """Return the protocol as JSON-like data; where the data lie, and what has no effect, has no part in it."""
         return {
             "version": PROTOCOL_VERSION,
             "task": self.task.as_dict(),
-            "model": identity(self.model),
+            "model": identity(self.model.effective),
             "cases": self.cases,
             "settings": identity(self.settings),
         }

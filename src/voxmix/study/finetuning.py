@@ -168,7 +168,9 @@ def pending_runs(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
             damaged.
     """
     for run in runs:
-        if is_finished(run.folder) and read_result(run.folder / RESULT_FILE).run_id != run.spec.run_id:
+        if not is_finished(run.folder):
+            continue
+        if read_result(run.folder / RESULT_FILE).run_id not in (run.spec.run_id, run.spec.former_id):
             raise InputError(
                 f"{run.folder} was finetuned with other settings, cases or weights than asked for now; delete it to "
                 "make it again, or give the changed task a name of its own (like: does that)"
