@@ -9,6 +9,7 @@ from voxmix._io import digest
 from voxmix.errors import InputError
 from voxmix.grid import Grid
 from voxmix.mixture import Mixture, check_domains
+from voxmix.networks import NETWORKS
 
 RUN_FORMAT = 1
 BudgetUnit = Literal["draws", "flops", "seconds"]
@@ -51,7 +52,7 @@ class ModelSettings:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    name: Literal["mae", "unetr"] = "mae"
+    name: str = "mae"
     """mae: the encoder sees visible patches only, fast. unetr: the paper's network, many times the cost."""
     crop: int = 96
     """Edge of the cube that a run sees of a volume, in voxels; a multiple of patch."""
@@ -88,6 +89,7 @@ class ModelSettings:
             "decoder_heads",
         ):
             _at_least(self, name, 1)
+        _ = NETWORKS[self.name]  # refuses a name that is not known
         _ = self.grid  # checks that patches fill a crop
         _whole_multiple(self, "width", "heads")
         _whole_multiple(self, "decoder_width", "decoder_heads")
@@ -104,10 +106,11 @@ class ModelSettings:
     @property
     def without_effect(self) -> tuple[str, ...]:
         """Names of the settings that this network does not read and that are not at their default."""
+        unread = NETWORKS[self.name].unread
         return tuple(
             item.name
             for item in fields(self)
-            if item.name in _NOT_READ.get(self.name, ()) and getattr(self, item.name) != _default(item)
+            if item.name in unread and getattr(self, item.name) != _default(item)
         )
 
     @property
@@ -116,9 +119,6 @@ class ModelSettings:
         unread = self.without_effect
         return replace(self, **{f.name: _default(f) for f in fields(self) if f.name in unread})
 
-
-_NOT_READ = {"unetr": ("decoder_width", "decoder_depth", "decoder_heads")}
-"""Network to the settings that it does not read."""
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from voxmix import _optional
+from voxmix import _optional, _table
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError, MissingDependencyError, VoxmixWarning
 from voxmix.objectives.mae import train
@@ -162,7 +162,7 @@ def test_a_tracker_that_fails_is_dropped_and_training_goes_on(
         close = finish
 
     point = SimpleNamespace(name="remote", load=lambda: Failing)
-    monkeypatch.setattr(trackers, "entry_points", lambda group: [point] if group == "voxmix.trackers" else [])
+    monkeypatch.setattr(_table, "entry_points", lambda group: [point] if group == "voxmix.trackers" else [])
     remote = ComputeSettings(trackers=("remote", "tensorboard"))
     folder = tmp_path / spec.run_id
     with pytest.warns(VoxmixWarning, match=r"tracker remote failed and is left out .*server is gone"):

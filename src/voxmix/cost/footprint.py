@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from voxmix.design import ModelSettings
-from voxmix.encoders.networks import NETWORKS, parameter_count
+from voxmix.encoders.networks import network_of, parameter_count
 from voxmix.encoders.patches import token_count, visible_count
 
 _FLOAT = 4  # bytes
@@ -37,7 +37,7 @@ def footprint(settings: ModelSettings) -> Footprint:
     out: 2 draws less 1, so that what does not grow with the batch is not counted.
     """
     with torch.device("meta"):
-        model = NETWORKS[settings.name](settings, domains=1)
+        model = network_of(settings, domains=1)
     parameters = parameter_count(model)
     draw = _kept_bytes(model, settings, rows=2) - _kept_bytes(model, settings, rows=1)
     return Footprint(

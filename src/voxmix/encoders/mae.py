@@ -13,6 +13,7 @@ from torch.nn.functional import embedding, gelu
 
 from voxmix._optional import require
 from voxmix.design import ModelSettings
+from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import patchify, take
 from voxmix.grid import Grid
 
@@ -214,7 +215,7 @@ def deviation(
     return result.view(-1, 1, 1)
 
 
-class MaskedAutoencoder(nn.Module):
+class MaskedAutoencoder(Autoencoder):
     """Adapter, encoder of the visible patches, light decoder. Output: the masked patches' voxels."""
 
     encoder_prefix = "encoder."

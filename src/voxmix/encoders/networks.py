@@ -1,30 +1,42 @@
 """From settings to a network with its starting weights, and what it costs."""
 
+from importlib import import_module
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from voxmix.design import ModelSettings, RunSpec
-from voxmix.encoders.mae import MaskedAutoencoder
+from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import token_count, visible_count
-from voxmix.encoders.unetr import UnetrAutoencoder
 from voxmix.errors import InputError
+from voxmix.networks import NETWORKS
 
-Autoencoder = MaskedAutoencoder | UnetrAutoencoder
-"""Both take (crops, visible, masked, domain), return (prediction, truth) of the masked patches' voxels, and have
-``settings``, ``encoder``, ``encoder_prefix``, ``adapter`` and ``adapter_kind``."""
 
-NETWORKS: dict[str, type[MaskedAutoencoder] | type[UnetrAutoencoder]] = {
-    "mae": MaskedAutoencoder,
-    "unetr": UnetrAutoencoder,
-}
+def network_of(settings: ModelSettings, *, domains: int) -> Autoencoder:
+    """Return the network that settings name, with weights as its layers make them.
+
+    Raises:
+        InputError: its row in :mod:`voxmix.networks` names no such class.
+    """
+    module, _, name = NETWORKS[settings.name].made_by.partition(":")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"network {settings.name!r} should be made by {module}:{name}, which cannot be imported: {error}; install it, or "
+            "mend its row"
+        ) from None
+    made = kind(settings, domains=domains)
+    assert isinstance(made, Autoencoder), f"{module}:{name} is no Autoencoder"
+    return made
 
 
 def build_model(settings: ModelSettings, *, domains: int, seed: int) -> Autoencoder:
     """Return the network with its starting weights: a pure function of the arguments, on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = NETWORKS[settings.name](settings, domains=domains)
+        model = network_of(settings, domains=domains)
         model.initialize()
     return model
 
@@ -42,7 +54,7 @@ def flops_per_draw(settings: ModelSettings) -> int:
     """
     tokens, seen = token_count(settings), visible_count(settings)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = NETWORKS[settings.name](settings, domains=1)
+        model = network_of(settings, domains=1)
         order = torch.zeros(1, tokens, dtype=torch.int64)
         crop = torch.zeros(1, *settings.grid.crop)
         model(crop, order[:, :seen], order[:, seen:], torch.zeros(1, dtype=torch.int64))

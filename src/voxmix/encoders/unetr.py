@@ -14,6 +14,7 @@ from torch.nn.functional import conv2d, conv3d
 
 from voxmix._optional import require
 from voxmix.design import ModelSettings
+from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.interchange import for_channels, load_strict
 from voxmix.encoders.mae import Encoder
 from voxmix.encoders.patches import patchify, take, unpatchify
@@ -163,7 +164,7 @@ class VolumeAdapter(nn.Module):
         return convolution(crops.unsqueeze(0), weight, bias, padding=1, groups=len(crops)).squeeze(0)
 
 
-class UnetrAutoencoder(nn.Module):
+class UnetrAutoencoder(Autoencoder):
     """Reconstructs masked patches from a crop in which their voxels are 0, before the adapter sees it."""
 
     encoder_prefix = "network.vit."

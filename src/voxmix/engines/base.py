@@ -1,25 +1,22 @@
 """Where runs are executed is a part: an :class:`Engine` takes jobs, and this module watches them by their files.
 
-A new engine is a function and a row: in :data:`BUILT_IN`, or as an entry point of the group :data:`PLUG_INS`.
+A new engine is a function and a row: in :data:`ENGINES`, or as an entry point of the group ``voxmix.engines``.
 """
 
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
 from voxmix._progress import ProgressCallback, silent
+from voxmix._table import Table
 from voxmix.engines.job import refuse_running
 from voxmix.engines.jobs import Chain, Job, chains_of, write_job
 from voxmix.engines.local import local
 from voxmix.engines.progress import clear, read_failure, read_notes, read_progress
-from voxmix.errors import InputError, VoxmixError, VoxmixWarning, did_you_mean
+from voxmix.errors import VoxmixError, VoxmixWarning
 from voxmix.runs import is_finished
-
-PLUG_INS = "voxmix.engines"
-"""Group of entry points: name = "package.module:function"."""
 
 
 @runtime_checkable
@@ -37,7 +34,7 @@ class Engine(Protocol):
     def __call__(self, chains: Sequence[Chain], *, workers: int) -> Generator[None, None, None]: ...
 
 
-BUILT_IN: dict[str, Engine] = {"local": local}
+ENGINES: Table[Engine] = Table("engines", {"local": local})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,23 +43,6 @@ class FailedJob:
 
     job: Job
     reason: str
-
-
-def engine_named(name: str) -> Engine:
-    """Return an engine that is built in or that an installed package brings.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    installed = {point.name: point for point in entry_points(group=PLUG_INS)}
-    if name not in installed:
-        raise InputError(
-            f"unknown engine {name!r}; {did_you_mean(name, [*BUILT_IN, *installed], what='the engines are ')}"
-        )
-    found: Engine = installed[name].load()
-    return found
 
 
 def run_jobs(
@@ -81,7 +61,7 @@ def run_jobs(
         InputError: an unknown engine, or jobs that it cannot run.
         VoxmixError: the engine was stopped from outside, such as a worker process that was killed.
     """
-    chosen = engine_named(engine) if isinstance(engine, str) else engine
+    chosen = ENGINES[engine] if isinstance(engine, str) else engine
     watched = [_Watched(job) for job in jobs]
     taken = [item for item in watched if item.take_on()]
     total = sum(job.work.size for job in jobs)

@@ -8,21 +8,17 @@ warning. None needs a network: W&B writes offline files for ``wandb sync``, MLfl
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
 
 from voxmix._optional import require
+from voxmix._table import Table
 from voxmix.errors import InputError, MissingDependencyError, VoxmixWarning
 from voxmix.runs.files import METRICS_FILE
 from voxmix.training.objective import Spec
 
 _NAMELESS = "voxmix"  # where a library wants the name of the machine
-PLUG_INS = (
-    "voxmix.trackers"  # group of entry points: name = "package.module:function(spec, folder, steps_done)"
-)
-
 
 _WANDB_SAYS = {
     "host": _NAMELESS,
@@ -154,11 +150,10 @@ class Wandb:
         self._run.finish()
 
 
-BUILT_IN: dict[str, Callable[[Spec, Path, int], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "mlflow": MLflow,
-    "wandb": Wandb,
-}
+TRACKERS: Table[Callable[[Spec, Path, int], Tracker]] = Table(
+    "trackers", {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": Wandb}
+)
+"""Packages add trackers by entry points of the group ``voxmix.trackers``: name = "module:function(spec, folder, steps_done)"."""
 
 
 def flat_settings(spec: Spec) -> dict[str, Any]:
@@ -188,17 +183,16 @@ class Trackers:
             InputError: no tracker of that name is built in or installed.
             MissingDependencyError: its library is not installed.
         """
-        installed = {point.name: point for point in entry_points(group=PLUG_INS)}
-        unknown = sorted(set(names) - set(BUILT_IN) - set(installed))
+        unknown = sorted({name for name in names if name not in TRACKERS})
         if unknown:
             raise InputError(
-                f"unknown trackers {unknown}; choose from {sorted({*BUILT_IN, *installed})}, or install a "
-                f"package with an entry point of group {PLUG_INS}"
+                f"unknown trackers {unknown}; choose from {sorted(TRACKERS.names())}, or install a package with an "
+                f"entry point of group {TRACKERS.group}"
             )
         opened: dict[str, Tracker] = {}
         for name in dict.fromkeys(names):
             try:
-                make = BUILT_IN.get(name) or installed[name].load()
+                make = TRACKERS[name]
                 opened[name] = make(spec, folder, steps_done)
             except MissingDependencyError:
                 raise

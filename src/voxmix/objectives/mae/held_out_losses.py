@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from voxmix.encoders.networks import Autoencoder
+from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import patchify, take
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.training.existing_voxels import mean_square_of_existing

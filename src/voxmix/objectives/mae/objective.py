@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
+from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.mae import TransformerBlock
-from voxmix.encoders.networks import Autoencoder, budget_in_draws, build_model
+from voxmix.encoders.networks import budget_in_draws, build_model
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.objectives.mae.publish import publish
 from voxmix.objectives.mae.run_checks import check_belongs

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw
 
 from voxmix._io import atomic_path
-from voxmix.encoders.networks import Autoencoder
+from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import patchify, unpatchify
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.objectives.mae.held_out_losses import own_adapters, reconstruct
