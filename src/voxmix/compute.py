@@ -11,22 +11,23 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComputeSettings:
-    """Devices, memory and watching of a run. These settings do not change results beyond rounding.
+    """Devices, memory and logging of a run. These settings do not change results beyond rounding.
 
     Attributes:
         device: ``auto`` takes a GPU where there is one.
-        devices: processes that share every batch of one run; above 1 by ``sharing``: ``ddp`` keeps the network
-            whole in every process, ``fsdp`` a share of it (FSDP2), for networks that one GPU cannot hold.
-        nodes: machines that do so, started by ``srun`` or ``torchrun``.
+        devices: processes that share every batch of one run.
+        nodes: machines that share a run, started by ``srun`` or ``torchrun``.
+        sharing: how several devices share a batch: ``ddp`` keeps the whole network in every process, ``fsdp`` a part
+            of it (FSDP2), for networks that one GPU cannot hold.
         micro_batch: draws computed at once; gradients are added up to a whole batch. None: the batch.
         compile: let ``torch.compile`` fuse the network; pays for long runs, needs a C++ compiler on a CPU.
-        loaders: threads that read crops ahead; 0 reads in the training thread. One pays where files lie on a slow or
+        loaders: threads that read crops ahead; 0 reads in the training thread. One pays where files are on a slow or
             distant disk.
-        threads: threads of a CPU that each process computes with. None: the cores, shared out among the processes that run
-            at once, at most ``OMP_NUM_THREADS`` where that is set.
+        threads: CPU threads of each process. None: the cores, divided among the processes that run at once, at most
+            ``OMP_NUM_THREADS`` where that is set.
         checkpoint_seconds: time between states written to disk.
         pictures: keep a picture of every domain's reconstruction in the run's folder; it shows slices of volumes.
-        trackers: what else follows the losses: ``tensorboard``, ``mlflow``, ``wandb``, or a plug-in.
+        trackers: where losses are logged: ``tensorboard``, ``mlflow``, ``wandb``, or a plug-in.
 
     Raises:
         InputError: a number below its least value.
@@ -38,7 +39,6 @@ class ComputeSettings:
     devices: int = 1
     nodes: int = 1
     sharing: Literal["ddp", "fsdp"] = "ddp"
-    """How several devices share a batch: ddp or fsdp."""
     micro_batch: int | None = None
     compile: bool = False
     loaders: int = 0

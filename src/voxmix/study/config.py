@@ -71,7 +71,7 @@ class DataSettings:
     exclude: tuple[str, ...] = ()
     """Leave these domains out."""
     accept_blank: bool = False
-    """Train on domains that are nearly all padding or one value, too."""
+    """Also train on domains that are nearly all padding or one value."""
     subject_pattern: str = ""
     """A regular expression that joins sessions: its first group, or whole match, is the person in a subject's name."""
     names: str | None = None
@@ -125,7 +125,7 @@ class FitSettings:
     repetition: float | Literal["fitted", "per-domain"] | None = None
     """null counts every draw in full; a rate R, fitted or per-domain lets repeats count less."""
     keep_outliers: bool = field(default=False, metadata=LATER)
-    """Fit losses that no noise explains, too; they are named either way."""
+    """Also fit losses that no noise explains; they are named either way."""
     rho: Literal["shared", "per-target"] = field(default="shared", metadata=LATER)
     """One CES exponent for all targets (shared), or one each (per-target), in the diversity law."""
 
