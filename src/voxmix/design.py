@@ -46,8 +46,8 @@ def _whole_multiple(owner: object, name: str, unit: str) -> None:
 class ModelSettings:
     """The masked autoencoder. The defaults are the paper's encoder (table 8, section A.3).
 
-    ``crop`` and ``patch`` are edges in voxels of a cube (with ``axes`` 2, in pixels of a square); ``mask_ratio`` is the share of patches hidden.
-    The decoder's size is a default of the field (He et al. 2022), not of the paper.
+    ``crop`` and ``patch`` are edges in voxels of a cube (with ``axes`` 2, in pixels of a square); ``mask_ratio`` is
+    the share of patches hidden. The decoder's size is a default of the field (He et al. 2022), not of the paper.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -104,20 +104,23 @@ class ModelSettings:
         return Grid.of(self.crop, self.patch, axes=self.axes)
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """Names of the settings that this network does not read."""
+        return NETWORKS[self.name].unread
+
+    @property
     def without_effect(self) -> tuple[str, ...]:
         """Names of the settings that this network does not read and that are not at their default."""
-        unread = NETWORKS[self.name].unread
         return tuple(
             item.name
             for item in fields(self)
-            if item.name in unread and getattr(self, item.name) != _default(item)
+            if item.name in self.unread and getattr(self, item.name) != _default(item)
         )
 
     @property
     def effective(self) -> "ModelSettings":
         """The same network with every setting that it does not read at its default."""
-        unread = self.without_effect
-        return replace(self, **{f.name: _default(f) for f in fields(self) if f.name in unread})
+        return replace(self, **{f.name: _default(f) for f in fields(self) if f.name in self.unread})
 
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]

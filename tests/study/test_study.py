@@ -62,6 +62,7 @@ def test_runs_of_a_unetr_with_settings_that_it_never_read_are_kept(study: Study)
     value = json.loads(path.read_text()) | {"run_id": first.former_id}
     value["spec"]["model"]["decoder_width"] = 192
     path.write_text(json.dumps(value))
+    (path.parent / "spec.json").write_text(json.dumps(value["spec"]))
     (old.runs_dir / second.former_id).mkdir()
     (old.runs_dir / second.former_id / "spec.json").write_text(
         json.dumps(value["spec"] | {"budget": second.budget})
@@ -73,8 +74,17 @@ def test_runs_of_a_unetr_with_settings_that_it_never_read_are_kept(study: Study)
     assert measurements([result], DOMAINS).run == (first.former_id,)
     assert old.left_behind() == (old.runs_dir / second.former_id,)  # begun: it starts again
     assert old.run_dir(second).name == second.run_id
+    for later in (
+        with_model(),
+        with_model(decoder_width=96),
+    ):  # and when study.yaml says something else by now
+        specs_of_later = proxy_specs(later.config, DOMAINS, cache="c")
+        assert later.pending(specs_of_later) == specs_of_later[1:]
+        assert later.results(specs_of_later) == (result,)
     # A run under today's id serves every decoder, and comes first.
+    aside = path.parent.rename(old.root / "aside")
     finish(with_model(), replace(first, model=ModelSettings(name="unetr")), {"A": 2.0})
+    aside.rename(path.parent)
     assert [r.losses["A"]["loss"] for r in old.results(specs)] == [2.0]
     assert [r.run_id for r in with_model(decoder_depth=9).results(specs)] == [first.run_id]
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from voxmix._io import digest, naming_damage, naming_full_disk, read_json, read_mapping, write_json
@@ -112,8 +113,11 @@ class Study:
 
     def run_dir(self, spec: RunSpec) -> Path:
         """Where a run is, or will be: also a finished one whose id still held settings without effect."""
-        own, former = self.runs_dir / spec.run_id, self.runs_dir / spec.former_id
-        return former if former != own and is_finished(former) and not is_finished(own) else own
+        own = self.runs_dir / spec.run_id
+        if not spec.model.unread or is_finished(own) or not self.runs_dir.is_dir():
+            return own
+        former = _former_names(self.runs_dir, tuple(sorted(os.listdir(self.runs_dir))))
+        return self.runs_dir / former.get(spec.run_id, spec.run_id)
 
     def trunk_dir(self, spec: RunSpec) -> Path | None:
         """Where the trunk that a run shares with others is kept; None without one."""
@@ -209,6 +213,21 @@ class Study:
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+
+@lru_cache(maxsize=1)
+def _former_names(runs: Path, folders: tuple[str, ...]) -> dict[str, str]:
+    """Return today's id to folder of the finished runs that lie under the id they had before; the last in order counts."""
+    found = {}
+    for name in folders:
+        path = runs / name / SPEC_FILE
+        if not path.is_file() or not is_finished(path.parent):
+            continue
+        with suppress(InputError):  # damaged: it is no run of this study
+            spec = RunSpec.from_dict(read_json(path))
+            if name == spec.former_id != spec.run_id:
+                found[spec.run_id] = name
+    return found
 
 
 def _holder(path: Path) -> str:
