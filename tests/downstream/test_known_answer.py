@@ -16,11 +16,11 @@ from voxmix.datasets.task import ClassTable, Task
 from voxmix.design import EvaluationSettings, ModelSettings, RunSpec, TrainingSettings
 from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.finetune import FinetuneSpec, finetune
-from voxmix.downstream.networks import Control
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.encoders import load_encoder
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import EvaluationSet, train
+from voxmix.scores.result import Control
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.prepare import prepare
 from voxmix.volumes.recipe import Recipe

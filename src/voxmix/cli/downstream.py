@@ -100,7 +100,7 @@ def finetune(
 
 
 def _control(frozen: bool, control: str | None) -> Any:
-    from voxmix.downstream.networks import CONTROLS
+    from voxmix.scores.result import CONTROLS
 
     if frozen and control not in (None, "frozen"):
         raise InputError(f"--frozen and --control {control} are two controls; give one at a time")

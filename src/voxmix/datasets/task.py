@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Literal
 
 from voxmix.domain import check_domain_name
 from voxmix.errors import InputError
+from voxmix.runs.files import FinetuningKind
 from voxmix.volumes.intensity import IntensityRule
 
-Kind = Literal["segmentation", "classification"]
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
@@ -74,7 +74,7 @@ class Task:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     name: str
-    kind: Kind
+    kind: FinetuningKind
     domain: str
     classes: dict[str, tuple[int | float | str, ...]] = field(default_factory=dict)
     class_count: int = 0

@@ -19,7 +19,7 @@ from voxmix.design import identity
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.inference import SavePrediction, mean_score, scored
 from voxmix.downstream.loss import build_loss
-from voxmix.downstream.networks import Control, build_network, flops_per_crop, initialize
+from voxmix.downstream.networks import build_network, flops_per_crop, initialize
 from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.views import CaseBatch, CaseViews
 from voxmix.encoders.interchange import PretrainedEncoder
@@ -28,6 +28,7 @@ from voxmix.encoders.networks import parameter_count
 from voxmix.errors import InputError, VoxmixError
 from voxmix.runs.files import FINETUNING_FORMAT, RESULT_FILE, SPEC_FILE
 from voxmix.runs.provenance import provenance
+from voxmix.scores.result import Control
 from voxmix.settings import checked
 from voxmix.training.loop import run
 from voxmix.training.objective import Course, Running

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -16,9 +15,7 @@ from voxmix.encoders.mae import Encoder
 from voxmix.encoders.patches import patchify
 from voxmix.encoders.unetr import Unetr, build_unetr
 from voxmix.encoders.weight_names import bare
-
-Control = Literal["frozen", "permuted", "no-tokens"]
-CONTROLS: tuple[Control, ...] = ("frozen", "permuted", "no-tokens")
+from voxmix.scores.result import Control
 
 
 class EncoderClassifier(nn.Module):

@@ -10,11 +10,14 @@ a trunk               ``metrics.jsonl`` and the states
 :data:`voxmix.design.RUN_FORMAT`.
 """
 
+from typing import Literal, get_args
+
 RESULT_FILE = "result.json"
 PRETRAINING_KIND = "run"
 """What ``kind`` says in the result of a pretraining run."""
 PRETRAINING_FORMAT = 1
-FINETUNING_KINDS = ("segmentation", "classification")
+FinetuningKind = Literal["segmentation", "classification"]
+FINETUNING_KINDS: tuple[FinetuningKind, ...] = get_args(FinetuningKind)
 """What ``kind`` says in the result of a finetuning run: the kind of its task."""
 FINETUNING_FORMAT = 1
 

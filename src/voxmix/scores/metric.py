@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from voxmix.scores.result import ClassifiedCase, DownstreamResult, Kind, SegmentedCase
+from voxmix.runs.files import FinetuningKind
+from voxmix.scores.result import ClassifiedCase, DownstreamResult, SegmentedCase
 
 Weighted = Callable[[np.ndarray], np.ndarray]
 """From weights (sample, case) to the score of each sample (sample,); NaN where it is not defined."""
@@ -27,7 +28,7 @@ class Metric:
     """
 
     name: str
-    kind: Kind
+    kind: FinetuningKind
     unit: Literal["share", "mm"] = "share"
     main: bool = False
 

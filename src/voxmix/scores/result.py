@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from voxmix._io import read_json
 from voxmix.errors import InputError
-from voxmix.runs.files import FINETUNING_FORMAT, FINETUNING_KINDS
+from voxmix.runs.files import FINETUNING_FORMAT, FINETUNING_KINDS, FinetuningKind
 
-Kind = Literal["segmentation", "classification"]
-CONTROLS = ("frozen", "permuted", "no-tokens")
+Control = Literal["frozen", "permuted", "no-tokens"]
+"""Runs that catch self-deception (:mod:`voxmix.downstream.networks` says what each does to the encoder)."""
+CONTROLS: tuple[Control, ...] = get_args(Control)
 _SUM_TOLERANCE = 1e-3
 _LONGEST_MM = 10_000.0
 """No surface of a person is farther from another."""
@@ -59,7 +60,7 @@ class DownstreamResult:
     """
 
     task: str
-    kind: Kind
+    kind: FinetuningKind
     init: str
     control: str | None
     seed: int

@@ -11,7 +11,6 @@ from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.cases import CASES_FILE, CaseSet, open_cases
 from voxmix.downstream.finetune import FinetuneSpec
 from voxmix.downstream.inits import checkpoint_id, init_name, read_checkpoint
-from voxmix.downstream.networks import Control
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.task_file import TASKS_FILE, find_task
 from voxmix.engines.base import Engine, run_jobs
@@ -20,7 +19,7 @@ from voxmix.engines.work import Finetuning
 from voxmix.errors import InputError
 from voxmix.runs import cores, is_finished
 from voxmix.runs.files import RESULT_FILE
-from voxmix.scores.result import read_result
+from voxmix.scores.result import Control, read_result
 from voxmix.settings import checked
 from voxmix.study import Study
 from voxmix.training.devices import gpu_count

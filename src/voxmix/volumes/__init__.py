@@ -1,4 +1,4 @@
-"""From the files of scanners and archives to prepared arrays: manifest, reading, preparing, phantoms.
+"""From the files of scanners and archives to prepared arrays: manifest, reading, preparing.
 
 Names below are loaded when first used: nibabel, SimpleITK and SciPy cost a second to import. The function
 that prepares is ``voxmix.volumes.preparing.prepare.prepare``.

@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 
 from voxmix.volumes.volume import SeveralVolumesError, UnreadableVolumeError, check_shape
 
-PARTS = ("train_images", "val_images", "test_images")
+_ARRAYS = ("train_images", "val_images", "test_images")
 """Arrays of a stack in the order in which its volumes count."""
 
 
@@ -20,7 +20,7 @@ def part_sizes(path: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in PARTS:
+            for name in _ARRAYS:
                 if f"{name}.npy" in archive.namelist():
                     with archive.open(f"{name}.npy") as stream:
                         shape, _ = array_header(stream)
