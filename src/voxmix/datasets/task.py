@@ -156,6 +156,23 @@ class Task:
                 del value[name]
         return value
 
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Task":
+        """Return the task written by :meth:`as_dict`, with the same digest: a whole number stays one (1, not 1.0).
+
+        Raises:
+            InputError: values that do not go together.
+            KeyError, TypeError, ValueError, AttributeError: another form.
+        """
+        parts = dict(value)
+        parts["classes"] = {name: tuple(values) for name, values in value["classes"].items()}
+        parts["older_labels"] = {int(old): new for old, new in value["older_labels"].items()}
+        for name in ("split", "ignore"):
+            parts |= {name: tuple(value[name])} if name in value else {}
+        for name, kind in (("table", ClassTable), ("intensity", IntensityRule)):
+            parts |= {name: kind(**value[name])} if value[name] is not None else {}
+        return cls(**parts)
+
     @property
     def codes(self) -> dict[int, int]:
         """What the values of overlapping classes are in the label maps that a network sees: themselves where they fit."""

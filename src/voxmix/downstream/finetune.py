@@ -29,7 +29,6 @@ from voxmix.errors import InputError, VoxmixError
 from voxmix.runs.files import FINETUNING_FORMAT, RESULT_FILE, SPEC_FILE
 from voxmix.runs.provenance import provenance
 from voxmix.scores.result import Control
-from voxmix.settings import checked
 from voxmix.training.loop import run
 from voxmix.training.objective import Course, Running
 from voxmix.training.optimizer import decays_usually
@@ -67,10 +66,11 @@ class FinetuneSpec:
         """Return the spec written by :meth:`as_dict`.
 
         Raises:
-            InputError: a part that is missing, not known or cannot be used.
+            InputError: of another version, or values that cannot be used.
+            KeyError, TypeError, ValueError, AttributeError: another form.
         """
-        protocol = Protocol.from_dict(value.get("protocol") or {})
-        return checked(cls, {**value, "protocol": protocol}, where="finetuning spec")
+        protocol = Protocol.from_dict(value["protocol"])
+        return cls(**{**value, "protocol": protocol})
 
     @property
     def run_id(self) -> str:

@@ -7,7 +7,6 @@ from voxmix._io import digest
 from voxmix.datasets.task import Task
 from voxmix.design import LATER, ModelSettings, Precision, TrainingSettings, identity
 from voxmix.errors import InputError
-from voxmix.settings import checked
 
 PROTOCOL_VERSION = 1
 """Raised whenever the same settings lead to other weights or scores than before."""
@@ -115,13 +114,18 @@ class Protocol:
         """Return the protocol written by :meth:`as_dict`; where the data lie is not known any more.
 
         Raises:
-            InputError: of another version, or a part that is missing or cannot be used.
+            InputError: of another version, or values that cannot be used.
+            KeyError, TypeError, ValueError, AttributeError: another form.
         """
         if not isinstance(value, dict) or value.get("version") != PROTOCOL_VERSION:
             found = value.get("version") if isinstance(value, dict) else type(value).__name__
             raise InputError(f"protocol has version {found!r}, this voxmix reads {PROTOCOL_VERSION}")
-        parts = {name: part for name, part in value.items() if name != "version"}
-        return checked(cls, parts, where="protocol")
+        return cls(
+            task=Task.from_dict(value["task"]),
+            model=ModelSettings(**value["model"]),
+            cases=value["cases"],
+            settings=FinetuneSettings(**value["settings"]),
+        )
 
     @property
     def digest(self) -> str:

@@ -81,6 +81,8 @@ def read_job(folder: Path) -> Job:
         )
     work = WORKS[kind]
     with naming_damage(path, remedy="delete it and give the study's command again"):
+        if not isinstance(value["spec"], dict):
+            raise TypeError(f"spec is {value['spec']!r}")
         spec = SPECS[kind](value["spec"])
         if spec.run_id != run_id:
             raise InputError(f"it was written for run {run_id}, its spec is that of {spec.run_id}")

@@ -22,7 +22,7 @@ from voxmix.runs.files import RESULT_FILE
 from voxmix.scores.result import Control, read_result
 from voxmix.settings import checked
 from voxmix.study import Study
-from voxmix.training.devices import gpu_count
+from voxmix.study.training import at_once
 from voxmix.volumes.manifest import SetAside
 from voxmix.volumes.preparing.cache import PreparedCache
 from voxmix.volumes.preparing.private_lists import Names
@@ -201,7 +201,7 @@ def finetune_pending(
         return ()
     compute = study.config.compute
     # From all runs, not those that are left: threads change the rounding, and a resumed run must end the same.
-    workers = 1 if gpu_count(compute.device) else min(study.config.workers or cores(), len(runs))
+    workers = at_once(study, len(runs))
     jobs = [
         Job(
             folder=run.folder,
@@ -210,7 +210,7 @@ def finetune_pending(
                 cases=downstream_dir(study, run.spec.protocol.task.name) / "cases",
                 encoder=run.encoder,
                 compute=compute,
-                threads=compute.threads_of_each(workers, cores=cores()),
+                threads=compute.threads_of_each(workers * compute.devices, cores=cores()),
                 surface=surface,
                 predictions=predictions,
                 pictures=pictures,

@@ -32,13 +32,17 @@ def runs_at_once(study: Study, specs: Sequence[RunSpec]) -> int:
 
     From all runs, not from those that are left: a run's rounding must not depend on when it is resumed.
     """
+    return at_once(study, len({spec.trunk_id if study.trunk_dir(spec) else spec.run_id for spec in specs}))
+
+
+def at_once(study: Study, most: int) -> int:
+    """Return how many runs go on at the same time, at most ``most``: one where devices share a run."""
     from voxmix.training.devices import gpu_count
 
     compute = study.config.compute
     if compute.processes > 1:
         return 1
-    chains = {spec.trunk_id if study.trunk_dir(spec) else spec.run_id for spec in specs}
-    return min(study.config.workers or gpu_count(compute.device) or cores(), len(chains))
+    return min(study.config.workers or gpu_count(compute.device) or cores(), most)
 
 
 def check_fitness(study: Study) -> None:

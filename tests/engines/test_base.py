@@ -1,0 +1,137 @@
+"""An engine is a function: one from outside trains a study; what an engine loses is named; nothing of it stays."""
+
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from voxmix import _io
+from voxmix.design import StudyDesign
+from voxmix.engines import base
+from voxmix.engines.base import BUILT_IN, Engine, engine_named, run_jobs
+from voxmix.engines.job import run_job
+from voxmix.engines.jobs import write_job
+from voxmix.engines.progress import heartbeat, write_failure
+from voxmix.engines.work import Opened
+from voxmix.errors import InputError
+from voxmix.objectives.mae import train
+from voxmix.study import AllocationSettings, DataSettings, Study, StudyConfig, proxy_runs
+from voxmix.study.training import train_pending
+
+
+def one_after_another(chains, *, workers):
+    """Run every job in this process."""
+    opened = Opened()
+    for chain in chains:
+        for job in chain:
+            run_job(job.folder, opened=opened)
+            yield
+
+
+@pytest.fixture
+def study(stored, model_settings, training_settings, evaluation_settings, tmp_path):
+    config = StudyConfig(
+        name="small",
+        data=DataSettings(path="volumes"),
+        allocation=AllocationSettings(budget=200),
+        model=model_settings,
+        training=replace(training_settings, schedule="trunk"),
+        evaluation=evaluation_settings,
+        design=StudyDesign(budgets=(60, 100), anchor_seeds=0),
+        workers=2,
+    )
+    made = Study.create(tmp_path / "study", config)
+    shutil.copytree(stored[0].root, made.cache_dir)
+    made.mark_made("prepare", made.preparation_inputs)
+    return made
+
+
+def test_an_engine_from_outside_trains_a_study_to_the_same_bits(study, tmp_path, same_run, monkeypatch):
+    point = SimpleNamespace(name="here", load=lambda: one_after_another)
+    monkeypatch.setattr(base, "entry_points", lambda group: [point] if group == "voxmix.engines" else [])
+    specs, shown = proxy_runs(study), []
+    assert train_pending(study, specs, engine="here", progress=lambda *p: shown.append(p)) == ()
+    assert shown == sorted(shown)
+    assert shown[-1] == (320, 320)
+    results = study.results(specs)
+    assert {result.details["shared"]["draws"] > 0 for result in results} == {True, False}
+    kept = {path.name for spec in specs for path in study.run_dir(spec).iterdir()}
+    assert not kept & {"job.json", "progress.json", "failed.json", "notes.json"}
+    other = replace(study, root=tmp_path / "other")
+    shutil.copytree(study.cache_dir, other.cache_dir)
+    assert train_pending(other, specs) == ()
+    for spec in specs:
+        assert same_run(study.run_dir(spec), other.run_dir(spec))
+    assert "engine" not in _io.canonical_json(specs[0].as_dict())
+
+
+def test_engines_are_functions_by_name(monkeypatch):
+    assert all(isinstance(engine, Engine) for engine in BUILT_IN.values())
+    assert engine_named("local") is BUILT_IN["local"]
+    with pytest.raises(InputError, match="unknown engine 'locla'; did you mean 'local'"):
+        engine_named("locla")
+
+
+def test_a_job_that_an_engine_loses_is_named(job_of, spec, stored):
+    jobs = [job_of(replace(spec, cache=stored[0].digest, budget=n)) for n in (8, 16, 24)]
+
+    def loses(chains, *, workers):
+        _, second, third = sorted((job for chain in chains for job in chain), key=lambda job: job.work.size)
+        with heartbeat(second.folder, total=16) as told:
+            told(1, 2)
+            write_failure(second.folder, "the queue's time limit ended it")
+            yield
+        run_job(third.folder)
+
+    shown = []
+    failed = run_jobs(jobs, engine=loses, progress=lambda *p: shown.append(p))
+    assert [item.job for item in failed] == jobs[:2]
+    assert "ended without a result" in failed[0].reason
+    assert failed[1].reason == "the queue's time limit ended it"
+    assert shown[0][1] == 48
+    assert [job.folder.exists() for job in jobs] == [False, False, True]
+
+
+def test_a_stopped_engine_is_closed_and_its_files_go(job_of, spec, stored):
+    job = job_of(replace(spec, cache=stored[0].digest))
+    closed = []
+
+    def engine(chains, *, workers):
+        try:
+            while True:
+                yield
+        finally:
+            closed.append(workers)
+
+    def interrupted(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([job], engine=engine, workers=3, progress=interrupted)
+    assert closed == [3]
+    assert not job.folder.exists()
+
+
+def test_a_job_that_another_process_has_is_left_alone(job_of, spec, stored, tmp_path, same_run, monkeypatch):
+    cache, evaluation = stored
+    mine, theirs = (job_of(replace(spec, cache=cache.digest, budget=n)) for n in (8, 16))
+    write_job(theirs)
+    before = (theirs.folder / "job.json").read_bytes()
+    with heartbeat(theirs.folder, total=16):
+        failed = run_jobs([theirs, mine], engine=one_after_another)
+        assert (theirs.folder / "progress.json").exists()
+    assert [item.job for item in failed] == [theirs]
+    assert "another process is working on" in failed[0].reason
+    assert (theirs.folder / "job.json").read_bytes() == before
+    train(mine.work.spec, cache=cache, evaluation=evaluation, folder=tmp_path / mine.folder.name, threads=1)
+    assert same_run(mine.folder, tmp_path / mine.folder.name)
+
+
+def test_a_folder_that_cannot_be_written_to_fails_alone(job_of, spec, stored, tmp_path):
+    good, bad = (job_of(replace(spec, cache=stored[0].digest, budget=n)) for n in (8, 16))
+    bad.folder.parent.mkdir(parents=True)
+    bad.folder.write_text("a file in the place of a folder")
+    failed = run_jobs([bad, good], engine=one_after_another)
+    assert [item.job for item in failed] == [bad]
+    assert "cannot write below" in failed[0].reason
