@@ -1,6 +1,6 @@
 """Weights and mixtures in the libraries they are made for, each installed into a temporary folder.
 
-    python tests/pretraining/check_interchange.py [monai] [timm] [loaders]
+    python tests/training/check_interchange.py [monai] [timm] [loaders]
 
 Whole UNETRs go to the UNETR of MONAI's release lines and back, strictly, with the same output in float64; an exported
 encoder goes into timm's VisionTransformer by the lines of its README; the scripts for WebDataset and MosaicML
@@ -22,10 +22,11 @@ import torch
 
 from voxmix.design import ModelSettings, RunSpec
 from voxmix.encoders.interchange import load_encoder, load_strict
+from voxmix.encoders.mae import Encoder
 from voxmix.encoders.networks import build_model
 from voxmix.encoders.patches import patchify
 from voxmix.encoders.unetr import Unetr
-from voxmix.encoders.weight_names import MonaiLine, from_monai, to_monai
+from voxmix.encoders.weight_names import MonaiLine, from_monai, prefixed, to_monai, to_timm
 from voxmix.export.encoder import export_encoder
 from voxmix.export.feeds import Loader, write_feed
 from voxmix.grid import Grid
@@ -76,6 +77,20 @@ TIMM_CODE = """
 import re, torch
 exec(re.search(r"```python\\n(.*?)```", open("README.md").read(), re.DOTALL)[1])
 saved = torch.load("saved.pt", weights_only=True)
+with torch.no_grad():
+    found = network.eval().double().forward_features(saved["volume"])
+torch.testing.assert_close(found, saved["features"])
+"""
+TIMM_IMAGES_CODE = """
+import torch
+from functools import partial
+from timm.models.vision_transformer import VisionTransformer
+network = VisionTransformer(
+    img_size=48, patch_size=8, in_chans=1, embed_dim=24, depth=3, num_heads=2, mlp_ratio=4, qkv_bias=False,
+    class_token=False, global_pool="", num_classes=0, norm_layer=partial(torch.nn.LayerNorm, eps=1e-5)
+)
+saved = torch.load("saved.pt", weights_only=True)
+network.load_state_dict(saved["state"])
 with torch.no_grad():
     found = network.eval().double().forward_features(saved["volume"])
 torch.testing.assert_close(found, saved["features"])
@@ -141,6 +156,19 @@ def check_timm(folder: Path) -> str:
     return f"{TIMM[0]}: the README's lines load an export strictly, with the same features"
 
 
+def check_timm_images(folder: Path) -> str:
+    settings = ModelSettings(axes=2, crop=48, patch=8, width=24, depth=3, heads=2)
+    torch.manual_seed(0)
+    encoder, images = Encoder(settings), torch.rand(2, 1, 48, 48, dtype=torch.float64)
+    state = to_timm(prefixed(encoder.state_dict()))
+    with torch.no_grad():
+        features = encoder.double()(patchify(images[:, 0], settings.grid), torch.arange(36).repeat(2, 1))
+    torch.save({"state": state, "volume": images, "features": features}, folder / "saved.pt")
+    install(folder / "libraries", TIMM)
+    run(folder / "libraries", "-c", EMPTY + TIMM_IMAGES_CODE, NO_IMAGES, cwd=folder)
+    return f"{TIMM[0]}: an encoder of images goes into its own VisionTransformer strictly, with the same features"
+
+
 def check_loader(loader: Loader, folder: Path) -> str:
     libraries, cache = folder / "libraries", small_cache(folder / "cache")
     install(libraries, LOADERS[loader])
@@ -199,7 +227,7 @@ def main() -> None:
     if "monai" in wanted:
         checks += [lambda folder, line=line: check_monai(line, folder) for line in RELEASES]
     if "timm" in wanted:
-        checks.append(check_timm)
+        checks += [check_timm, check_timm_images]
     if "loaders" in wanted:
         checks += [lambda folder, loader=loader: check_loader(loader, folder) for loader in LOADERS]
     for check in checks:

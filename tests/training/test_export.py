@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -43,6 +44,19 @@ def test_an_export_is_loaded_again_whatever_its_names(run, tmp_path, names):
     assert all(torch.equal(from_timm(state)[name], original[name]) for name in original)
     adapters = safetensors.torch.load_file(tmp_path / "other" / "adapters.safetensors")
     assert adapters["adapter.weight"].flatten().tolist() == [1, 1]
+
+
+def test_an_encoder_of_images_keeps_its_axes_in_its_card_and_has_no_hub_page(cache, tmp_path):
+    settings = replace(STOCK, axes=2)
+    model = build_model(settings, domains=2, seed=0)
+    spec = RunSpec(mixture=Mixture.uniform(("CT", "MR")), budget=8, seed=0, model=settings)
+    save_weights(tmp_path / "run", model, run_card(spec, model, cache, {"CT": 4, "MR": 4}))
+    weights, card = load_encoder(tmp_path / "run")
+    assert card["encoder"]["axes"] == 2
+    assert all(torch.equal(weights[f"vit.{name}"], t) for name, t in model.encoder.state_dict().items())
+    with pytest.raises(InputError, match="is of 2 axes, and an export describes volumes"):
+        export_encoder(tmp_path / "run", tmp_path / "hub")
+    assert not (tmp_path / "hub").exists()
 
 
 @pytest.mark.parametrize("names", ["monai-unetr", "monai-vit"])

@@ -8,7 +8,7 @@ import safetensors.torch
 from torch import Tensor
 
 from voxmix._io import atomic_path, file_digest, naming_full_disk, write_json, write_text
-from voxmix.encoders.interchange import load_encoder, read_tensors
+from voxmix.encoders.interchange import encoder_settings, load_encoder, read_tensors
 from voxmix.encoders.weight_names import ENCODER, MonaiLine, bare, to_monai, to_timm
 from voxmix.errors import InputError
 from voxmix.export.hub_readme import readme
@@ -49,11 +49,17 @@ def export_encoder(
         license: identifier for the README's header, such as ``apache-2.0``; none is invented.
 
     Raises:
-        InputError: the checkpoint is incomplete or was changed, or ``folder`` is ``run``.
+        InputError: the checkpoint is incomplete or was changed, its encoder is one of images, or ``folder`` is ``run``.
     """
     if folder.resolve() == run.resolve():
         raise InputError(f"{folder} is what is exported; choose another folder to write to")
     weights, card = load_encoder(run)
+    axes = encoder_settings(card).axes
+    if axes != 3:
+        raise InputError(
+            f"the encoder in {run} is of {axes} axes, and an export describes volumes; load it by "
+            "voxmix.encoders.load_encoder, and rename its weights by voxmix.encoders.weight_names"
+        )
     state = to_timm(weights) if names == "timm" else to_monai(weights, line=line)
     if names == "monai-vit":
         state = bare(state)
