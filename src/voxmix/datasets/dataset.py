@@ -1,7 +1,7 @@
 """DataSet: all that voxmix knows of one public data set, or of one generic layout, as one row."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class DataSet:
         expects: what is looked for in the folder, where the title does not say it (Markdown).
         traps: what its files do that others do not, and what becomes of it (Markdown).
         read: the folder to its volumes; None for what only tasks read.
+        read_without: the folder without some domains, which nothing is asked of, to its volumes and the names of all
+            its domains; None where domains are known only from the volumes.
         shows: whether a folder shows this set; None where it must be named.
         list_name: the file with the set's own list, which may be given in place of its folder.
         special: of several sets that a folder shows, the most special is taken; of equals, the first in the table.
@@ -44,6 +46,7 @@ class DataSet:
     expects: str = ""
     traps: str = ""
     read: Callable[[Path], Manifest] | None = None
+    read_without: Callable[[Path, Collection[str]], tuple[Manifest, frozenset[str]]] | None = None
     shows: Callable[[Path], bool] | None = None
     list_name: str = ""
     special: int = 10

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from voxmix.datasets.dataset import LabeledManifest
 from voxmix.datasets.sessions import join_sessions
-from voxmix.datasets.sets.folder import domain_folders, read_folder
 from voxmix.datasets.table import data_sets, layouts
 from voxmix.datasets.task import Task
 from voxmix.errors import InputError
@@ -55,9 +54,10 @@ def _read_source(
             f"no such file or folder: {path}; give a folder of volumes, or a CSV or JSON manifest"
         )
     found = layout or detect_layout(path)
-    if found == "folder":
-        named = frozenset(folder.name for folder in domain_folders(path))
-        return join_sessions(read_folder(path, exclude=exclude)), found, named
+    row = data_sets().get(found)
+    if row is not None and row.read_without is not None:
+        manifest, domains = row.read_without(path, exclude)
+        return join_sessions(manifest), found, domains
     return _without(read_layout(found, path), exclude, found=found)
 
 

@@ -165,6 +165,11 @@ def _names_modality(domain: str) -> bool:
     return any(word in _PLAIN for word in re.split(r"[\W_]+", domain.lower()))
 
 
+def _read_without(folder: Path, exclude: Collection[str]) -> tuple[Manifest, frozenset[str]]:
+    domains = frozenset(path.name for path in domain_folders(folder))
+    return read_folder(folder, exclude=exclude), domains
+
+
 DATA_SET = DataSet(
     name="folder",
     title="a folder per domain",
@@ -172,6 +177,7 @@ DATA_SET = DataSet(
     traps="label maps are recognized by their names (below); a folder per subject is refused, with the line that fixes "
     "it; files of other formats are set aside",
     read=read_folder,
+    read_without=_read_without,
     shows=lambda root: True,
     special=0,
 )
