@@ -27,7 +27,7 @@ from voxmix.engines.progress import (
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import train
-from voxmix.runs import is_finished
+from voxmix.runs import is_finished, read_run
 
 JOB_FILES = {"job.json", "progress.json", "failed.json", "notes.json"}
 
@@ -207,6 +207,19 @@ def test_a_stopped_job_is_known_and_goes_on_to_the_same_bits(
     assert counts[-1] <= 1200
     train(long, cache=cache, evaluation=evaluation, folder=tmp_path / "whole" / long.run_id, threads=1)
     assert same_run(job.folder, tmp_path / "whole" / long.run_id)
+
+
+def test_processes_that_share_a_job_are_given_its_folder(stored, spec, job_of):
+    job = job_of(replace(spec, budget=41), devices=2)
+    write_job(job)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    done = subprocess.run(
+        [*launcher, "voxmix.engines.job", str(job.folder)],
+        env=alone(), cwd="/", capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert read_run(job.folder).details["computed"]["devices"] == 2
+    assert not JOB_FILES & {path.name.removeprefix(".") for path in job.folder.iterdir()}
 
 
 def test_a_heartbeat_goes_stale(tmp_path, monkeypatch):
