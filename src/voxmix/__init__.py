@@ -4,7 +4,22 @@ Names below are loaded when first used, so that importing voxmix costs nothing.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voxmix.allocation import Allocation as Allocation
+    from voxmix.allocation import allocate as allocate
+    from voxmix.design import RunSpec as RunSpec
+    from voxmix.design import StudyDesign as StudyDesign
+    from voxmix.domain import PAPER_DOMAINS as PAPER_DOMAINS
+    from voxmix.domain import Domain as Domain
+    from voxmix.law import FittedLaw as FittedLaw
+    from voxmix.law.fit import fit as fit
+    from voxmix.measurement import MeasurementTable as MeasurementTable
+    from voxmix.mixture import Mixture as Mixture
+    from voxmix.scores import ScoreTable as ScoreTable
+    from voxmix.scores.compare import compare as compare
+    from voxmix.study import Study as Study
 
 __version__ = "0.1.0"
 
@@ -15,22 +30,23 @@ _PUBLIC = {
     "MeasurementTable": "voxmix.measurement",
     "RunSpec": "voxmix.design",
     "StudyDesign": "voxmix.design",
-    "fit": "voxmix.law",
+    "fit": "voxmix.law.fit",
     "FittedLaw": "voxmix.law",
     "allocate": "voxmix.allocation",
     "Allocation": "voxmix.allocation",
     "Study": "voxmix.study",
     "ScoreTable": "voxmix.scores",
-    "compare": "voxmix.scores",
+    "compare": "voxmix.scores.compare",
 }
 
 __all__ = ["__version__", *_PUBLIC]
 
+if not TYPE_CHECKING:  # a type checker then names a misspelled name
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'voxmix' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'voxmix' has no attribute {name!r}")
+        return getattr(import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:

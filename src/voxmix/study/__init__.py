@@ -84,10 +84,11 @@ _PUBLIC = {
 
 __all__ = ["presets", *_PUBLIC]
 
+if not TYPE_CHECKING:  # a type checker then names a misspelled name
 
-def __getattr__(name: str) -> Any:
-    if name == "presets":
-        return import_module("voxmix.study.presets")
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'voxmix.study' has no attribute {name!r}")
-    return getattr(import_module(f"voxmix.study.{_PUBLIC[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        if name == "presets":
+            return import_module("voxmix.study.presets")
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'voxmix.study' has no attribute {name!r}")
+        return getattr(import_module(f"voxmix.study.{_PUBLIC[name]}"), name)
