@@ -6,7 +6,7 @@ STUDY ?= demo-study
 override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-srun test-light peers bench-volumes bench-pretraining fuzz bench-law coverage outliers paired-tests bench-model \
+.PHONY: help setup demo test test-slow test-gpu test-srun test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law coverage outliers paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint reference constraints clean
 .DEFAULT_GOAL := help
 
@@ -45,6 +45,19 @@ test-light: setup  ## The light core in an environment of its own, without torch
 	$(VENV)-light/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable . pytest pytest-timeout hypothesis beartype
 	$(VENV)-light/bin/python -m pytest -m 'not shared and not slow and not gpu'
+
+# TESTS names a part. Old libraries may warn that what they use of newer ones is to go: no fault of voxmix.
+# pip brings torch with CUDA on Linux, 5 GB on disk; for a CPU build, set pip's index-url or find-links to one.
+TESTS ?= tests
+test-minimum: setup  ## The tests with the lowest versions that pyproject.toml allows, on Python 3.11
+	$(PYTHON) -m venv --clear $(VENV)-minimum
+	$(BIN)/python tests/minimum_versions.py > $(VENV)-minimum/constraints.txt
+	$(VENV)-minimum/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+		--constraint $(VENV)-minimum/constraints.txt --editable '.[all]' pytest pytest-timeout hypothesis beartype
+	$(VENV)-minimum/bin/python -m pytest -W default::DeprecationWarning -W default::PendingDeprecationWarning $(TESTS)
+
+cover: setup  ## Which lines of voxmix the tests run; TESTS names a part
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)
 
 peers: $(VENV)-peers/.installed  ## An environment with the libraries that benchmarks compare with
 
@@ -125,5 +138,5 @@ constraints:  ## Resolve the newest versions and pin them
 
 # Only what make has made, by fixed names: STUDY may name a study of months, in the environment too.
 clean:  ## Remove the environments, and demo-study if make demo has made it
-	rm -rf $(VENV) $(VENV)-light $(VENV)-pin $(VENV)-peers
+	rm -rf $(VENV) $(VENV)-light $(VENV)-minimum $(VENV)-pin $(VENV)-peers
 	if [ -e demo-study/$(MADE) ]; then rm -rf demo-study; fi

@@ -15,7 +15,10 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 def requirements(pyproject: Path = PYPROJECT) -> list[Requirement]:
     """Return every requirement of the package and of its extras, without those on its own extras."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    lines = [
+        *project["dependencies"],
+        *(line for extra in project["optional-dependencies"].values() for line in extra),
+    ]
     return [one for one in map(Requirement, lines) if one.name != project["name"]]
 
 

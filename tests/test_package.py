@@ -1,6 +1,7 @@
 """What the package says of itself agrees, wherever it is said."""
 
 import ast
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -12,13 +13,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import voxmix
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(voxmix.__file__).parent
 LAZY = sorted(
-    path.parent for path in SOURCE.rglob("__init__.py") if "def __getattr__" in path.read_text(encoding="utf-8")
+    path.parent
+    for path in SOURCE.rglob("__init__.py")
+    if "def __getattr__" in path.read_text(encoding="utf-8")
 )
 USER = """
 from voxmix import Allocation, MeasurementTable, allocate, fit
@@ -34,6 +38,41 @@ def best(table: MeasurementTable) -> Allocation:
 def test_citation_names_the_version_of_the_code() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == voxmix.__version__
+
+
+def test_every_dependency_has_one_lower_bound() -> None:
+    versions = runpy.run_path(str(ROOT / "tests" / "minimum_versions.py"))
+    bounds = [versions["minimum"](one) for one in versions["requirements"]()]
+    assert "torch==2.6" in bounds
+    assert "pytest==8" in bounds
+    with pytest.raises(ValueError, match="one lower bound"):
+        versions["minimum"](Requirement("numpy<3"))
+
+
+def test_python_versions_are_declared_as_they_are_required() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [line.rsplit(" ", 1)[1] for line in project["classifiers"] if ":: Python :: 3." in line]
+    assert project["requires-python"] == f">={named[0]}"
+
+
+@pytest.mark.skipif(find_spec("hatchling") is None, reason="hatchling is not installed")
+def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    source = {
+        path.relative_to(SOURCE.parent).as_posix()
+        for path in SOURCE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert held == source
+    assert "voxmix/py.typed" in held
 
 
 def test_type_checkers_of_users_see_the_annotations() -> None:
@@ -52,9 +91,12 @@ def test_names_loaded_when_first_used_are_those_that_type_checkers_see(folder: P
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    submodules = {name: package for name in seen if (folder / f"{name}.py").is_file() and name not in module._PUBLIC}
+    submodules = {
+        name: package for name in seen if (folder / f"{name}.py").is_file() and name not in module._PUBLIC
+    }
     listed = {
-        name: home if home.startswith("voxmix.") else f"{package}.{home}" for name, home in module._PUBLIC.items()
+        name: home if home.startswith("voxmix.") else f"{package}.{home}"
+        for name, home in module._PUBLIC.items()
     }
     assert seen == submodules | listed
     assert set(module.__all__) - {"__version__"} == set(seen)

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from multiprocessing import get_context
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ class _ProcessFailed(Exception):
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(numbers: "Synchronized[int]") -> None:
+def _start_worker(numbers: Any) -> None:  # a Synchronized[int], which takes no [] at run time
     """Count the processes, so that each has its GPU, and keep what the jobs of each have opened."""
     with numbers.get_lock():
         number, numbers.value = numbers.value, numbers.value + 1
