@@ -1,6 +1,7 @@
 """Run-time shape checks for every test, and where the real volumes lie."""
 
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,23 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real volumes (../shared/data) are not on this machine")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def dies_at() -> Callable[[int], Callable[[int, int], None]]:
+    """Return a function that gives a callback of progress under which a run dies once so many draws are done.
+
+    With ``checkpoint_seconds`` 0 it dies right after the state at these draws was written.
+    """
+
+    def at(draws: int) -> Callable[[int, int], None]:
+        def progress(done: int, total: int) -> None:
+            if done >= draws:
+                raise RuntimeError("killed")
+
+        return progress
+
+    return at
 
 
 def pytest_report_header() -> list[str]:

@@ -138,23 +138,6 @@ def same_run(metrics) -> Callable[[Path, Path], bool]:
     return same
 
 
-@pytest.fixture(scope="session")
-def dies_at() -> Callable[[int], Callable[[int, int], None]]:
-    """Return a function that gives a callback of progress under which a run dies once so many draws are done.
-
-    With ``checkpoint_seconds`` 0 it dies right after the state at these draws was written.
-    """
-
-    def at(draws: int) -> Callable[[int, int], None]:
-        def progress(done: int, total: int) -> None:
-            if done >= draws:
-                raise RuntimeError("killed")
-
-        return progress
-
-    return at
-
-
 RUN_IN_CHILD = textwrap.dedent("""
     import json, sys
     from pathlib import Path

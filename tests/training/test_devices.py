@@ -75,7 +75,7 @@ def test_processes_share_a_batch_without_gap_or_overlap_in_as_many_pieces(world,
     assert sum(p.weight for p in counted) == pytest.approx(world)
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "bf16-true"])
 def test_mixed_precision_trains_near_full_precision(
     precision, finished, spec, cache, evaluation, tmp_path, metrics
 ):

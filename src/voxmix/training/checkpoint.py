@@ -10,7 +10,13 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.tensor import DTensor
 
 from voxmix._io import atomic_path, file_digest, naming_full_disk, write_json
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning
@@ -23,7 +29,7 @@ from voxmix.runs.files import (
     STATE_FORMAT,
     WEIGHTS_FILE,
 )
-from voxmix.training.optimizer import FlatAdamW
+from voxmix.training.optimizer import load_named_state, named_state
 
 _HEAD_BYTES = 65  # the SHA-256 of what follows, in hexadecimal digits, and a line's end
 
@@ -121,9 +127,9 @@ def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
 
     Every process must ask; with shared weights only the first one gets them.
     """
-    if isinstance(optimizer, FlatAdamW):
+    if not _is_shared(model):
         weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-        return {"model": weights, "optimizer": optimizer.named_state()}
+        return {"model": weights, "optimizer": named_state(model, optimizer)}
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights, moments = get_state_dict(model, optimizer, options=options)
     return {"model": weights, "optimizer": moments}
@@ -131,17 +137,18 @@ def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
 
 def restore_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Give model and optimizer, shared among processes or not, the whole state that every process has read."""
-    if isinstance(optimizer, FlatAdamW):
+    if not _is_shared(model):
         model.load_state_dict(state["model"])
-        optimizer.load_named_state(state["optimizer"])
+        load_named_state(model, optimizer, state["optimizer"])
         return
-    set_state_dict(
-        model,
-        optimizer,
-        model_state_dict=state["model"],
-        optim_state_dict=state["optimizer"],
-        options=StateDictOptions(full_state_dict=True),
-    )
+    set_model_state_dict(model, state["model"], options=StateDictOptions(full_state_dict=True))
+    # Not strict: a parameter that had no gradient yet has no state.
+    loose = StateDictOptions(full_state_dict=True, strict=False)
+    set_optimizer_state_dict(model, optimizer, state["optimizer"], options=loose)
+
+
+def _is_shared(model: nn.Module) -> bool:
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
 def save_weights(folder: Path, model: nn.Module, card: dict[str, Any]) -> None:

@@ -108,11 +108,48 @@ class FlatAdamW(torch.optim.AdamW):
         """Take up the moments of a :meth:`named_state`."""
         pieces: dict[int, dict[str, Tensor]] = {}
         for number, part in enumerate(self._parts):
-            rows = [named["state"][name] for name in part]
-            if rows[0]:  # none before the first step
-                moments = {moment: _joined(row[moment] for row in rows) for moment in _MOMENTS}
-                pieces[number] = {"step": rows[0]["step"].clone(), **moments}
+            rows = [named["state"].get(name, {}) for name in part]
+            known = next((row for row in rows if row), None)
+            if known is not None:  # none before the first step
+                blank = {name: torch.zeros_like(value) for name, value in part.items()}
+                moments = {
+                    moment: _joined(
+                        row.get(moment, blank[name]).cpu() for row, name in zip(rows, part, strict=True)
+                    )
+                    for moment in _MOMENTS
+                }
+                pieces[number] = {"step": known["step"].clone(), **moments}
         self.load_state_dict({"state": pieces, "param_groups": self.state_dict()["param_groups"]})
+
+
+def named_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return an optimizer's state by the names of the parameters, on the CPU; nothing for one that had no gradient yet."""
+    if isinstance(optimizer, FlatAdamW):
+        return optimizer.named_state()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = [
+        {**group, "params": [names[id(parameter)] for parameter in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    state = {
+        names[id(parameter)]: {
+            name: value.detach().cpu().clone() for name, value in optimizer.state.get(parameter, {}).items()
+        }
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    return {"state": state, "param_groups": groups}
+
+
+def load_named_state(model: nn.Module, optimizer: torch.optim.Optimizer, named: Mapping[str, Any]) -> None:
+    """Take up a :func:`named_state`."""
+    if isinstance(optimizer, FlatAdamW):
+        optimizer.load_named_state(named)
+        return
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    learning = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
+    state = {n: row for n, name in enumerate(learning) if (row := named["state"].get(name))}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _decay_groups(
