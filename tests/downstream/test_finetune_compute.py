@@ -24,8 +24,8 @@ from voxmix.downstream.transforms import CropSource, change
 from voxmix.encoders.interchange import PretrainedEncoder
 from voxmix.encoders.mae import MaskedAutoencoder
 from voxmix.errors import VoxmixError
-from voxmix.training import trackers
 from voxmix.training.checkpoint import load_state
+from voxmix.training.trackers import TRACKERS, flat_settings
 
 MakeProtocol = Callable[..., Protocol]
 QUIET = {"device": "cpu", "trackers": ()}
@@ -144,9 +144,7 @@ def test_another_precision_is_another_run_near_it(
     assert len(result(tmp_path / "half")["cases"]) == 2
 
 
-def test_trackers_get_losses_looks_and_the_score(
-    short: FinetuneSpec, cases: CaseSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trackers_get_losses_looks_and_the_score(short: FinetuneSpec, cases: CaseSet, tmp_path: Path) -> None:
     logged: list[tuple[int, dict[str, float]]] = []
 
     class Listening:
@@ -159,15 +157,18 @@ def test_trackers_get_losses_looks_and_the_score(
         def close(self) -> None:
             pass
 
-    monkeypatch.setitem(trackers.BUILT_IN, "listening", lambda spec, folder, steps_done: Listening())
-    found = trained(short, cases, tmp_path, trackers=("listening",))
+    TRACKERS.add("listening", lambda spec, folder, steps_done: Listening())
+    try:
+        found = trained(short, cases, tmp_path, trackers=("listening",))
+    finally:
+        TRACKERS.remove("listening")
     losses = [values["loss"] for _, values in logged if "loss" in values]
     assert losses == [row["loss"] for row in found]
     looks = [(step, values) for step, values in logged if "validation_score" in values]
     assert looks == [(3, {"validation_score": result(tmp_path)["curve"][0]["validation"]})]
     assert logged[-1][0] == 0
     assert set(logged[-1][1]) == {"test_score"}
-    flat = trackers.flat_settings(short)
+    flat = flat_settings(short)
     assert flat["protocol.settings.draws"] == 10
     assert not [value for value in flat.values() if isinstance(value, str) and "/" in value]
 

@@ -21,6 +21,7 @@ from voxmix.training.draws import counted_uniforms
 from voxmix.training.loop import run
 from voxmix.training.objective import Course, Objective, Running
 from voxmix.training.pieces import Piece
+from voxmix.training.trackers import TRACKERS, flat_settings
 
 DRAWS = 100  # 13 steps of 8, the last of 4
 
@@ -210,9 +211,7 @@ def test_every_precision_learns(precision: str, whole: Path, tmp_path: Path) -> 
     assert rows[-1]["truth"] < 0.6 * rows[0]["truth"]
 
 
-def test_what_a_look_sees_goes_to_trackers_and_is_kept(tmp_path: Path, monkeypatch) -> None:
-    from voxmix.training import trackers
-
+def test_what_a_look_sees_goes_to_trackers_and_is_kept(tmp_path: Path) -> None:
     logged: list[tuple[int, dict[str, float]]] = []
 
     class Listening:
@@ -226,16 +225,15 @@ def test_what_a_look_sees_goes_to_trackers_and_is_kept(tmp_path: Path, monkeypat
             pass
 
     def listen(spec: Spec, folder: Path, steps_done: int) -> Listening:
-        assert trackers.flat_settings(spec) == {"seed": 5, "size.width": 6}
+        assert flat_settings(spec) == {"seed": 5, "size.width": 6}
         return Listening()
 
-    monkeypatch.setitem(trackers.BUILT_IN, "listening", listen)
-    run(
-        Regression(),
-        folder=tmp_path,
-        compute=ComputeSettings(device="cpu", trackers=("listening",)),
-        threads=1,
-    )
+    TRACKERS.add("listening", listen)
+    listened = ComputeSettings(device="cpu", trackers=("listening",))
+    try:
+        run(Regression(), folder=tmp_path, compute=listened, threads=1)
+    finally:
+        TRACKERS.remove("listening")
     looks = [item for item in logged if "bias" in item[1]]
     assert [step for step, _ in looks] == [5, 10, 0]
     assert looks[1][1] == looks[2][1]
