@@ -151,23 +151,23 @@ def _number_or_word(text: str | None) -> float | str | None:
 def _show_law(law: Any) -> None:
     from voxmix.law.doubt import doubts_of
 
-    sure = law.intervals()
+    sure, numbers = law.intervals(), law.parameters.by_draw()
 
     def cell(name: str, place: tuple[int, ...]) -> str:
-        value = f"{getattr(law, name)[place]:.3g}"
+        value = f"{numbers[name][place]:.3g}"
         if sure is None or (name == "transfer" and law.domains[place[0]] == law.targets[place[1]]):
             return value
         low, high = sure[name][place]
         return f"{value}\n{low:.3g} to {high:.3g}"
 
     names = ("irreducible_loss", "amplitude", "exponent")
-    variety = ("rho",) if law.law.endswith("diversity") else ()
+    more = (*(("rho",) if law.form.variety else ()), *law.parameters.formula_numbers)
     rows = [
-        [target, *(cell(name, (j,)) for name in (*names, *variety)), f"{law.r2_target[j]:.4g}"]
+        [target, *(cell(name, (j,)) for name in (*names, *more)), f"{law.r2_target[j]:.4g}"]
         for j, target in enumerate(law.targets)
     ]
     title = f"Law {law.law}, {law.method}" + ("" if sure is None else ", with 90% intervals")
-    emit_table(title, ["target", "irreducible loss", "amplitude", "exponent", *variety, "R2"], rows)
+    emit_table(title, ["target", "irreducible loss", "amplitude", "exponent", *more, "R2"], rows)
     matrix = [
         [source, *(cell("transfer", (i, j)) for j in range(len(law.targets)))]
         for i, source in enumerate(law.domains)

@@ -5,7 +5,8 @@ small blocks with a border, solved per draw without ever building the whole syst
 over pure and mixture runs, and the two-stage fit under losses other than squared error.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -25,7 +26,7 @@ _STILL = 1e-9
 class Freedom:
     """Which numbers may move, and which cells count.
 
-    ``curve``, ``transfer``, ``budget_term`` free E, A, beta; tau of other sources; B and a. ``rho`` is
+    ``curve``, ``transfer``, ``budget_term`` free E, A, beta and the formula's own numbers; tau of other sources; B and a. ``rho`` is
     "held", "shared" or "per-target". ``rows`` (cell, target) says which losses count. ``one_exponent`` moves
     beta of all targets together; rho is held then.
     """
@@ -53,8 +54,54 @@ class Refined:
     converged: Bool[np.ndarray, " draw"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where each number of a target stands in the coordinates of the search: E, then logarithms of the others."""
+
+    formula: tuple[str, ...]
+
+    irreducible_loss: ClassVar[int] = 0
+    amplitude: ClassVar[int] = 1
+    exponent: ClassVar[int] = 2
+    budget_amplitude: ClassVar[int] = 3
+    budget_exponent: ClassVar[int] = 4
+    curve: ClassVar[slice] = slice(0, 3)
+    budget_term: ClassVar[slice] = slice(3, 5)
+
+    @property
+    def own(self) -> slice:
+        """The formula's own numbers."""
+        return slice(5, 5 + len(self.formula))
+
+    @property
+    def transfer(self) -> slice:
+        """The transfers of all sources."""
+        return slice(self.own.stop, None)
+
+    def transfer_of(self, source: int) -> int:
+        """The transfer of one source."""
+        return int(self.own.stop) + source
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Losses:
+    """Predicted losses at a point, and what their derivatives are made of.
+
+    ``loss = size E + reducible + term``; ``far`` is ``ln n`` less the center; ``powers`` over ``total`` is each
+    source's part of the CES sum, ``log_given`` the logarithm of what it gives.
+    """
+
+    loss: Float[np.ndarray, "draw cell target"]
+    reducible: Float[np.ndarray, "draw cell target"]
+    term: Float[np.ndarray, "draw cell target"]
+    far: Float[np.ndarray, "draw cell target"]
+    powers: Float[np.ndarray, "draw cell target source"]
+    total: Float[np.ndarray, "draw cell target"]
+    log_given: Float[np.ndarray, "draw cell target source"]
+
+
 class _Problem:
-    """Losses and their derivatives in the coordinates of the search: (E, ln A, ln beta, ln B, ln a, ln tau)."""
+    """Losses and their derivatives in the coordinates of the search (:class:`_Columns`)."""
 
     def __init__(
         self,
@@ -67,12 +114,12 @@ class _Problem:
         max_transfer: float,
     ) -> None:
         self.cells, self.free, self.kind = cells, free, kind
+        self.fall, self.at = law.fall, _Columns(tuple(law.formula_numbers))
         self.loss = np.where(free.rows, loss, 1.0)
         self.counts = free.rows.astype(np.float64)
         weights = self.counts / np.maximum(self.counts.sum(axis=0), 1)
         self.size = np.sqrt(np.sum(weights * self.loss**2, axis=1, keepdims=True))
         self.size = np.maximum(self.size, 1e-300)
-        self.budget = cells.budget / (cells.budget if law.by_share else 1.0)
         drawn = worth(cells.weights * cells.budget[:, None], law.unique, law.repeats[:, None, :])
         drawn = drawn / (cells.budget[:, None] if law.by_share else 1.0)
         with np.errstate(divide="ignore"):
@@ -83,63 +130,90 @@ class _Problem:
         self._start(law, max_exponent, max_transfer)
 
     def _start(self, law: LawParameters, max_exponent: float, max_transfer: float) -> None:
-        size = self.size[:, 0]
-        targets, sources = self.loss.shape[2], law.transfer.shape[1]
+        at, size = self.at, self.size[:, 0]
         floor = np.log(_NOTHING * size)
+        level = self.fall.log_at(self.center, law.exponent, law.formula_numbers)
         with np.errstate(divide="ignore"):
-            log_a = np.log(law.amplitude) - law.exponent * self.center
+            log_a = np.log(law.amplitude) + level
             log_b = np.log(law.budget_amplitude) - law.budget_exponent * self.middle
             log_tau = np.log(law.transfer).transpose(0, 2, 1)
         head = [law.irreducible_loss / size, log_a, np.log(law.exponent), log_b, np.log(law.budget_exponent)]
+        head += [np.log(law.formula_numbers[name]) for name in at.formula]
         self.theta = np.concatenate([np.stack(head, axis=-1), log_tau], axis=-1)
-        shape = self.theta.shape
-        self.low, self.high = np.empty(shape), np.empty(shape)
-        self.low[..., 0], self.high[..., 0] = 0.0, np.inf
-        self.low[..., 1], self.high[..., 1] = floor, floor + 60
-        self.low[..., 2], self.high[..., 2] = np.log(MIN_EXPONENT), np.log(max_exponent)
-        self.low[..., 3], self.high[..., 3] = floor, floor + 60
-        self.low[..., 4], self.high[..., 4] = np.log(MIN_EXPONENT), np.log(max_exponent)
-        self.low[..., 5:], self.high[..., 5:] = np.log(_NOTHING), np.log(max_transfer)
-        moves = np.zeros((targets, 5 + sources), dtype=bool)
-        moves[:, :3] = self.free.curve
-        moves[:, 2] &= not self.free.one_exponent
-        moves[:, 3:5] = self.free.budget_term
-        moves[:, 5:] = self.free.transfer
-        known = self._sources_seen()
-        moves[:, 5:] &= known
+        self.low, self.high = np.empty(self.theta.shape), np.empty(self.theta.shape)
+
+        def bound(place: int | slice, low: float | np.ndarray, high: float | np.ndarray) -> None:
+            self.low[..., place], self.high[..., place] = low, high
+
+        bound(at.irreducible_loss, 0.0, np.inf)
+        for place in (at.amplitude, at.budget_amplitude):
+            bound(place, floor, floor + 60)
+        for place in (at.exponent, at.budget_exponent):
+            bound(place, np.log(MIN_EXPONENT), np.log(max_exponent))
+        for k, number in enumerate(self.fall.numbers):
+            scale = number.scale(self.cells.budget)
+            bound(at.own.start + k, np.log(number.low * scale), np.log(number.high * scale))
+        bound(at.transfer, np.log(_NOTHING), np.log(max_transfer))
+        self.moves = self._moves()
         for j, own in enumerate(self.cells.own):
-            moves[j, 5 + own] = self.free.own
-            self.low[:, j, 5 + own] = np.minimum(self.low[:, j, 5 + own], 0.0)
-            self.high[:, j, 5 + own] = np.maximum(self.high[:, j, 5 + own], 0.0)
-        self.moves = moves
+            place = at.transfer_of(int(own))
+            self.low[:, j, place] = np.minimum(self.low[:, j, place], 0.0)
+            self.high[:, j, place] = np.maximum(self.high[:, j, place], 0.0)
         inside = np.clip(self.theta, self.low, self.high)
-        self.theta = np.where(moves, inside, np.where(np.isfinite(self.theta), self.theta, self.low))
+        self.theta = np.where(self.moves, inside, np.where(np.isfinite(self.theta), self.theta, self.low))
         self.rho = law.rho.copy()
+
+    def _moves(self) -> Bool[np.ndarray, "target number"]:
+        """Return which numbers the search may move."""
+        at, free = self.at, self.free
+        moves = np.zeros(self.theta.shape[1:], dtype=bool)
+        moves[:, at.curve] = free.curve
+        moves[:, at.exponent] &= not free.one_exponent
+        moves[:, at.budget_term] = free.budget_term
+        moves[:, at.own] = free.curve
+        moves[:, at.transfer] = free.transfer
+        moves[:, at.transfer] &= self._sources_seen()
+        for j, own in enumerate(self.cells.own):
+            moves[j, at.transfer_of(int(own))] = free.own
+        return moves
 
     def _sources_seen(self) -> Bool[np.ndarray, "target source"]:
         return (self.free.rows.T.astype(float) @ (self.cells.weights > 0)) > 0
 
-    def parts(
-        self, theta: np.ndarray, rho: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the losses, the reducible and budget terms, and ``ln n - center`` (draw, cell, target)."""
-        log_c = self.log_drawn[:, :, None, :] + theta[:, None, :, 5:]
-        self._scaled = rho[:, None, :, None] * log_c
-        top = self._scaled.max(axis=-1, keepdims=True)
+    def _formula_numbers(self, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the formula's own numbers, one row of them for all cells."""
+        own = np.exp(theta[:, None, :, self.at.own])
+        return {name: own[..., k] for k, name in enumerate(self.at.formula)}
+
+    def losses(self, theta: np.ndarray, rho: np.ndarray) -> _Losses:
+        """Return the losses at a point."""
+        at, number = self.at, theta[:, None]
+        log_given = self.log_drawn[:, :, None, :] + number[..., at.transfer]
+        scaled = rho[:, None, :, None] * log_given
+        top = scaled.max(axis=-1, keepdims=True)
         top = np.where(np.isfinite(top), top, 0.0)
-        self._powers = np.exp(self._scaled - top)
-        total = self._powers.sum(axis=-1)
-        self._total, self._log_c = total, log_c
+        powers = np.exp(scaled - top)
+        total = powers.sum(axis=-1)
         with np.errstate(divide="ignore"):
             log_n = (np.log(total) + top[..., 0]) / rho[:, None, :]
         far = log_n - self.center
-        reducible = np.exp(np.clip(theta[:, None, :, 1] - np.exp(theta[:, None, :, 2]) * far, -700, 300))
-        term = np.exp(
-            np.clip(theta[:, None, :, 3] - np.exp(theta[:, None, :, 4]) * self.log_budget[:, None], -700, 300)
-        )
+        exponent = np.exp(number[..., at.exponent])
+        fallen = self.fall.log_ratio(far, self.center, exponent, self._formula_numbers(theta))
+        reducible = np.exp(np.clip(number[..., at.amplitude] + fallen, -700, 300))
+        own = np.exp(number[..., at.budget_exponent]) * self.log_budget[:, None]
+        term = np.exp(np.clip(number[..., at.budget_amplitude] - own, -700, 300))
         if not self.free.budget_term:
-            term = np.where(theta[:, None, :, 3] <= self.low[:, None, :, 3], 0.0, term)
-        return self.size * theta[:, None, :, 0] + reducible + term, reducible, term, far
+            none = number[..., at.budget_amplitude] <= self.low[:, None, :, at.budget_amplitude]
+            term = np.where(none, 0.0, term)
+        return _Losses(
+            loss=self.size * number[..., at.irreducible_loss] + reducible + term,
+            reducible=reducible,
+            term=term,
+            far=far,
+            powers=powers,
+            total=total,
+            log_given=log_given,
+        )
 
     def residual(self, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return residuals and their derivative by the predicted loss; Huber's weight is folded in by root."""
@@ -162,31 +236,45 @@ class _Problem:
             return np.minimum(value2.sum(axis=1), 1e300)
 
     def jacobian(
-        self, theta: np.ndarray, rho: np.ndarray, reducible: np.ndarray, term: np.ndarray, far: np.ndarray
+        self, theta: np.ndarray, rho: np.ndarray, at_point: _Losses
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return derivatives of the losses by theta (draw, target, cell, number) and by the border's number."""
-        beta = np.exp(theta[:, None, :, 2])
-        share = self._powers / np.maximum(self._total, 1e-300)[..., None]
-        pull = -beta * reducible
-        finite = np.where(np.isfinite(far), far, 0.0)
+        """Return derivatives of the losses by theta (draw, target, cell, number) and by the border's number.
+
+        ``at_point`` is :meth:`losses` there.
+        """
+        at, reducible, term = self.at, at_point.reducible, at_point.term
+        share = at_point.powers / np.maximum(at_point.total, 1e-300)[..., None]
+        pull, by_exponent, by_own = self.fall.log_slopes(
+            reducible,
+            at_point.far,
+            self.center,
+            np.exp(theta[:, None, :, at.exponent]),
+            self._formula_numbers(theta),
+        )
         columns = np.empty((*reducible.shape, theta.shape[-1]))
-        columns[..., 0] = self.size
-        columns[..., 1] = reducible
-        columns[..., 2] = pull * finite
-        columns[..., 3] = term
-        columns[..., 4] = -np.exp(theta[:, None, :, 4]) * self.log_budget[:, None] * term
-        columns[..., 5:] = pull[..., None] * share
+        columns[..., at.irreducible_loss] = self.size
+        columns[..., at.amplitude] = reducible
+        columns[..., at.exponent] = by_exponent
+        columns[..., at.budget_amplitude] = term
+        columns[..., at.budget_exponent] = (
+            -np.exp(theta[:, None, :, at.budget_exponent]) * self.log_budget[:, None] * term
+        )
+        for k, name in enumerate(at.formula):
+            columns[..., at.own.start + k] = by_own[name]
+        columns[..., at.transfer] = pull[..., None] * share
         columns *= self.moves
         if self.free.one_exponent:
-            return columns, pull * finite
-        log_c = np.where(share > 0, self._log_c, 0.0)
-        by_rho = pull * (np.sum(share * log_c, axis=-1) - (finite + self.center)) / rho[:, None, :]
+            return columns, by_exponent
+        finite = np.where(np.isfinite(at_point.far), at_point.far, 0.0)
+        log_given = np.where(share > 0, at_point.log_given, 0.0)
+        by_rho = pull * (np.sum(share * log_given, axis=-1) - (finite + self.center)) / rho[:, None, :]
         return columns, by_rho
 
     def border(self, theta: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the number outside the blocks (draw, target), and its bounds."""
         if self.free.one_exponent:
-            return theta[..., 2], self.low[..., 2], self.high[..., 2]
+            place = self.at.exponent
+            return theta[..., place], self.low[..., place], self.high[..., place]
         return rho, np.full_like(rho, MIN_RHO), np.ones_like(rho)
 
     def with_border(
@@ -195,27 +283,31 @@ class _Problem:
         """Return theta and rho with the number outside the blocks at a new place."""
         if self.free.one_exponent:
             theta = theta.copy()
-            theta[..., 2] = moved
+            theta[..., self.at.exponent] = moved
             return theta, rho
         return theta, (rho if self.free.rho == "held" else moved)
 
     def law(self, law: LawParameters, theta: np.ndarray, rho: np.ndarray) -> LawParameters:
-        """Return the parameters at the end of the search; amplitudes at their floor are 0."""
-        size = self.size[:, 0]
-        exponent, own = np.exp(theta[..., 2]), np.exp(theta[..., 4])
-        tiny = theta[..., 1] <= self.low[..., 1] + 1e-9
-        none = theta[..., 3] <= self.low[..., 3] + 1e-9
-        tau = np.exp(theta[..., 5:])
-        tau = np.where(theta[..., 5:] <= self.low[..., 5:] + 1e-9, 0.0, tau).transpose(0, 2, 1)
-        return replace(
-            law,
-            irreducible_loss=theta[..., 0] * size,
-            amplitude=np.where(tiny, 0.0, np.exp(theta[..., 1] + exponent * self.center)),
-            exponent=exponent,
-            budget_amplitude=np.where(none, 0.0, np.exp(theta[..., 3] + own * self.middle)),
-            budget_exponent=own,
-            transfer=tau,
-            rho=rho,
+        """Return the parameters at the end of the search; amplitudes and transfers at their floor are 0."""
+        at, resting = self.at, theta <= self.low + 1e-9
+        exponent, own = np.exp(theta[..., at.exponent]), np.exp(theta[..., at.budget_exponent])
+        numbers = {name: array[:, 0] for name, array in self._formula_numbers(theta).items()}
+        level = self.fall.log_at(self.center, exponent, numbers)
+        log_b = theta[..., at.budget_amplitude] + own * self.middle
+        tau = np.where(resting[..., at.transfer], 0.0, np.exp(theta[..., at.transfer]))
+        return law.changed(
+            {
+                "irreducible_loss": theta[..., at.irreducible_loss] * self.size[:, 0],
+                "amplitude": np.where(
+                    resting[..., at.amplitude], 0.0, np.exp(theta[..., at.amplitude] - level)
+                ),
+                "exponent": exponent,
+                "budget_amplitude": np.where(resting[..., at.budget_amplitude], 0.0, np.exp(log_b)),
+                "budget_exponent": own,
+                "transfer": tau.transpose(0, 2, 1),
+                "rho": rho,
+                **numbers,
+            }
         )
 
 
@@ -238,19 +330,18 @@ def refine(
     theta, rho = problem.theta, problem.rho
     shared = free.border == "shared"
     damping = np.full((loss.shape[0], 1 if shared else loss.shape[2]), 1e-3)
-    guess, reducible, term, far = problem.parts(theta, rho)
-    value, slope = problem.residual(guess)
+    there = problem.losses(theta, rho)
+    value, slope = problem.residual(there.loss)
     cost = problem.cost(value)
     rest = np.zeros(damping.shape, dtype=bool)
     for _ in range(steps):
-        columns, by_border = problem.jacobian(theta, rho, reducible, term, far)
+        columns, by_border = problem.jacobian(theta, rho, there)
         at, low, high = problem.border(theta, rho)
         move, step = _step(problem, theta, value, slope, columns, by_border, damping, (at, low, high))
         trial = np.where(problem.moves, np.clip(theta + move, problem.low, problem.high), theta)
         moved = np.clip(at + step, low, high)
         trial, trial_rho = problem.with_border(trial, rho, moved)
-        new = problem.parts(trial, trial_rho)
-        new_value, _ = problem.residual(new[0])
+        new_value, _ = problem.residual(problem.losses(trial, trial_rho).loss)
         new_cost = problem.cost(new_value)
         was, now = (_group(cost, shared), _group(new_cost, shared))
         better = now < was
@@ -263,8 +354,8 @@ def refine(
         if rest.all():
             cost = np.where(pick, new_cost, cost)
             break
-        guess, reducible, term, far = problem.parts(theta, rho)
-        value, slope = problem.residual(guess)
+        there = problem.losses(theta, rho)
+        value, slope = problem.residual(there.loss)
         cost = problem.cost(value)
     return Refined(law=problem.law(law, theta, rho), cost=cost, converged=np.asarray(rest.all(axis=1)))
 

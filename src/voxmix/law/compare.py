@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 
 from voxmix.errors import InputError
-from voxmix.law import forms
 from voxmix.law.cells import Cells
+from voxmix.law.family import law_form, law_forms
 from voxmix.law.holdout import Holdout, compare_cells, holdout_of
 from voxmix.law.joint import solve
 from voxmix.law.twostage import FitOptions
 
-_PLAIN = (forms.TRANSFER, forms.SHARED, forms.NAIVE)
 _BETTER = 0.9  # a law with more numbers must err by a tenth less than a simpler one to be chosen
 
 
@@ -92,11 +91,11 @@ def compare_laws(cells: Cells, options: FitOptions) -> LawComparison:
             f"auto needs four budgets or two mixtures to hold something out, got {len(sizes)} and {len(groups)}; add "
             "runs, or name a law"
         )
-    tried = [replace(options, law=name, method="two-stage") for name in _PLAIN]
+    staged = [form for form in law_forms() if form.in_two_stages and (mixed or not form.needs_mixtures)]
+    tried = [replace(options, law=form.name, method="two-stage") for form in staged]
     if mixed:
-        tried.append(replace(options, law=forms.DIVERSITY, method="two-stage"))
         losses = dict.fromkeys((options.loss, "relative-huber"))
-        together = (forms.TRANSFER, forms.SHARED, forms.DIVERSITY, forms.BUDGET, forms.BUDGET_DIVERSITY)
+        together = [form.name for form in law_forms() if form.transfers]
         tried += [replace(options, law=law, method="joint", loss=loss) for law in together for loss in losses]
     found = tuple(_try(cells, wanted, last, groups) for wanted in tried)
     return LawComparison(candidates=found, **_choice(found, mixed, float(sizes[-1])))
@@ -143,7 +142,7 @@ def _held(cells: Cells, options: FitOptions, groups: list[np.ndarray]) -> Holdou
 
 
 def _choice(found: tuple[Candidate, ...], mixed: bool, largest: float) -> dict[str, Any]:
-    able = [c for c in found if mixed or c.law != forms.NAIVE]  # without mixtures nothing tests tau = 0
+    able = [c for c in found if mixed or law_form(c.law).transfers]  # without mixtures nothing tests tau = 0
     best = min(able, key=lambda item: item.score)
     simple = next((c for c in able if c.score * _BETTER <= best.score), best)
     others = [c for c in found if c is not simple and np.isfinite(c.score)]

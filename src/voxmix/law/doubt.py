@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from voxmix.law import forms
 from voxmix.law.fitted import FittedLaw
 from voxmix.law.profile import MOST_PROFILED, has_profile, profile
 from voxmix.law.status import ParameterStatus
@@ -50,7 +49,7 @@ def with_profiles(law: FittedLaw) -> FittedLaw:
 
     Two-stage fits only: a joint fit also has runs of mixtures for the same numbers.
     """
-    if law.method != "two-stage" or law.law == forms.SHARED or len(law.domains) > MOST_PROFILED:
+    if law.method != "two-stage" or law.form.one_exponent or len(law.domains) > MOST_PROFILED:
         return law
     return replace(law, status=tuple(_judged(law, item) for item in law.status))
 
@@ -129,7 +128,7 @@ def disagreements(laws: Mapping[str, FittedLaw]) -> tuple[Disagreement, ...]:
 
     Laws without transfer have no say. Values that are all below 0.05 agree: the source is worth almost nothing.
     """
-    able = {name: law for name, law in laws.items() if law.law != forms.NAIVE}
+    able = {name: law for name, law in laws.items() if law.form.transfers}
     found = []
     for source in dict.fromkeys(name for law in able.values() for name in law.domains):
         for target in dict.fromkeys(name for law in able.values() for name in law.targets):
@@ -152,7 +151,7 @@ def disagreement_sentence(laws: Mapping[str, FittedLaw]) -> str:
     found = disagreements(laws)
     if not found:
         return ""
-    count = np.sum([law.law != forms.NAIVE for law in laws.values()])
+    count = np.sum([law.form.transfers for law in laws.values()])
     shown = "; ".join(item.sentence for item in found[:_SHOWN])
     most = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     pairs = "1 transfer" if len(found) == 1 else f"{len(found)} transfers"

@@ -9,12 +9,11 @@ from jaxtyping import Bool
 
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixWarning
-from voxmix.law import forms
 from voxmix.law.cells import Cells, gather
 from voxmix.law.compare import compare_laws
 from voxmix.law.doubt import with_profiles, with_widths
+from voxmix.law.family import AUTO, PAPER, known_laws, law_form
 from voxmix.law.fitted import FittedLaw
-from voxmix.law.forms import AUTO, BUDGET, BUDGET_DIVERSITY, LAWS
 from voxmix.law.holdout import compare_cells
 from voxmix.law.joint import solve
 from voxmix.law.noise import judge_noise
@@ -31,7 +30,7 @@ from voxmix.measurement import MeasurementTable
 def fit(
     table: MeasurementTable,
     *,
-    law: str = forms.TRANSFER,
+    law: str = PAPER,
     method: str = "two-stage",
     loss: str = "mse",
     max_exponent: float = 2.0,
@@ -49,8 +48,7 @@ def fit(
 
     Args:
         table: pure runs at three budgets or more per domain; runs of mixtures where variety should count.
-        law: "transfer" (the paper's), "naive", "shared-exponent", "diversity", "budget", "budget-diversity";
-            "auto" takes the law, method and loss that predict held-out budgets and mixtures best, and says why
+        law: a name of the family (:func:`voxmix.law.law_forms`), the paper's "transfer" by default; "auto" takes the law, method and loss that predict held-out budgets and mixtures best, and says why
             in ``notes``.
         method: "two-stage" as the paper does (a third stage for rho), or "joint" over all runs at once.
         loss: squared error, Huber loss of the relative error, or squared error of the log.
@@ -143,7 +141,7 @@ def _checked(
     law: str, method: str, loss: str, max_exponent: float, max_transfer: float, rho: str, bootstrap: int
 ) -> FitOptions:
     choices = {
-        "law": (law, (*LAWS, AUTO)),
+        "law": (law, (*known_laws(), AUTO)),
         "method": (method, ("two-stage", "joint")),
         "loss": (loss, ("mse", "relative-huber", "log")),
         "rho": (rho, ("shared", "per-target")),
@@ -155,8 +153,8 @@ def _checked(
         raise InputError(
             f"max_exponent must be above 0.01 and max_transfer above 0, got {max_exponent} and {max_transfer}"
         )
-    if law in (BUDGET, BUDGET_DIVERSITY):
-        method = "joint"  # its pure runs alone leave it undetermined
+    if law != AUTO and not law_form(law).in_two_stages:
+        method = "joint"
     if bootstrap < 0:
         raise InputError(f"bootstrap must be a count of draws, at least 0, got {bootstrap}")
     return FitOptions(

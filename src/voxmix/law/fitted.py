@@ -12,6 +12,7 @@ from jaxtyping import Float
 from voxmix import __version__, _io
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law import forms, law_json
+from voxmix.law.family import LawForm, known_laws, law_form
 from voxmix.law.forms import LawParameters
 from voxmix.law.holdout import Holdout
 from voxmix.law.numbers import numbers, plain
@@ -23,6 +24,7 @@ from voxmix.law.uncertainty import percentiles
 from voxmix.mixture import Mixture
 
 FORMAT = 1
+_WITH_INTERVAL = ("irreducible_loss", "amplitude", "exponent", "transfer", "rho")
 FAR = 10.0  # times outside the fitted budgets from which a number is a guess
 
 
@@ -56,6 +58,11 @@ class FittedLaw:
     comparison: dict[str, Any] | None = None
     outliers: tuple[Outlier, ...] = ()
     outliers_kept: bool = False
+
+    @property
+    def form(self) -> LawForm:
+        """The row of the law in the family's table."""
+        return law_form(self.law)
 
     @property
     def irreducible_loss(self) -> Float[np.ndarray, " target"]:
@@ -163,9 +170,10 @@ class FittedLaw:
             raise InputError(f"level must lie between 0 and 1, got {level}; 0.9 is usual")
         if self.bootstrap is None:
             return None
-        names = ("irreducible_loss", "amplitude", "exponent", "transfer", "rho")
-        found = {name: percentiles(getattr(self.bootstrap, name), level) for name in names}
-        if self.method == "two-stage" and self.law != forms.SHARED:
+        draws = self.bootstrap.by_draw()
+        found = {name: percentiles(draws[name], level) for name in _WITH_INTERVAL if name in draws}
+        found |= {name: percentiles(draws[name], level) for name in self.parameters.formula_numbers}
+        if self.method == "two-stage" and not self.form.one_exponent:
             found |= own_curve_intervals(self, found, level)
         return found
 
@@ -222,7 +230,7 @@ class FittedLaw:
             "fit": law_json.quality_to_dict(self.quality, *names),
             "noise": dict(zip(self.targets, plain(self.noise), strict=True)),
             "max_exponent": self.max_exponent,
-            "profile": law_json.profiles_to_dict(self, transfers=self.law != forms.NAIVE),
+            "profile": law_json.profiles_to_dict(self, transfers=self.form.transfers),
             "budget_range": [float(b) for b in self.budget_range],
             "table_digest": self.table_digest,
             "notes": list(self.notes),
@@ -261,9 +269,14 @@ class FittedLaw:
         """Return the law of a JSON file.
 
         Raises:
-            InputError: no such file, another kind of file, or another format version.
+            InputError: no such file, another kind of file, another format version, or a law that is not known.
         """
         value = _io.read_versioned(Path(path), kind="law", version=FORMAT)
+        if isinstance(name := value.get("law"), str) and name not in (known := known_laws()):
+            raise InputError(
+                f"{path} holds the law {name!r}, which is not known here ({', '.join(known)} are); if a program of yours "
+                "added it with voxmix.law.register, read the file there"
+            )
         with _io.naming_damage(Path(path), remedy="fit it again"):
             return cls.from_dict(value)
 
@@ -271,7 +284,7 @@ class FittedLaw:
 def _read(value: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a law from its JSON-like form."""
     domains, targets = tuple(value["domains"]), tuple(value["targets"])
-    parameters = law_json.parameters_from_dict(value, domains, targets)
+    parameters = law_json.parameters_from_dict(value, domains, targets, fall=law_form(value["law"]).fall)
     saved, holdout = value["bootstrap"], value["holdout"]
     low, high = value["budget_range"]
     return {

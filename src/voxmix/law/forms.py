@@ -10,18 +10,17 @@ with ``B = 0`` and ``s = 1`` but in the budget forms, where ``s = N``: there ``n
 is concave and rising, so every loss is convex in the weights.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-TRANSFER, NAIVE, SHARED, DIVERSITY, BUDGET = "transfer", "naive", "shared-exponent", "diversity", "budget"
-BUDGET_DIVERSITY = "budget-diversity"
-AUTO = "auto"
-LAWS = (TRANSFER, NAIVE, SHARED, DIVERSITY, BUDGET, BUDGET_DIVERSITY)
+from voxmix.law.reducible import POWER, Fall
 
-_TARGET_FIELDS = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
+BY_TARGET = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
+"""The numbers per target that every law has; a formula may have more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -36,6 +35,8 @@ class LawParameters:
         by_share: whether ``n`` counts shares of the budget (the budget forms) and not draws.
         unique: volumes that exist per source; infinite where draws do not repeat.
         repeats: R per source: how fast repeats lose their worth (Muennighoff et al. 2023, eq. 5).
+        fall: how the reducible loss falls with the effective budget; ``formula_numbers`` are the numbers per target that
+            its formula has besides A and beta, by name.
     """
 
     irreducible_loss: Float[np.ndarray, "*draw target"]
@@ -48,13 +49,15 @@ class LawParameters:
     by_share: bool
     unique: Float[np.ndarray, " source"]
     repeats: Float[np.ndarray, "*draw source"]
+    fall: Fall = POWER
+    formula_numbers: Mapping[str, Float[np.ndarray, "*draw target"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            if item.name != "by_share":
-                array = np.array(getattr(self, item.name), dtype=np.float64)
-                array.setflags(write=False)
-                object.__setattr__(self, item.name, array)
+            if item.name not in ("by_share", "fall", "formula_numbers"):
+                object.__setattr__(self, item.name, _read_only(getattr(self, item.name)))
+        own = {number.name: _read_only(self.formula_numbers[number.name]) for number in self.fall.numbers}
+        object.__setattr__(self, "formula_numbers", own)
 
     @property
     def draws(self) -> int:
@@ -65,13 +68,29 @@ class LawParameters:
         """Return the same numbers with a draw axis."""
         if self.transfer.ndim == 3:
             return self
-        names = (*_TARGET_FIELDS, "transfer", "repeats")
-        return replace(self, **{name: getattr(self, name)[None] for name in names})
+        return self.each(lambda array: array[None])
 
     def take(self, index: Any) -> "LawParameters":
         """Return draw ``index`` (a number: no draw axis is left), or the draws of an index array."""
-        names = (*_TARGET_FIELDS, "transfer", "repeats")
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
+        return self.each(lambda array: array[index])
+
+    def by_target(self) -> dict[str, Float[np.ndarray, "*draw target"]]:
+        """Return the numbers per target by name, those of the formula last."""
+        return {name: getattr(self, name) for name in BY_TARGET} | dict(self.formula_numbers)
+
+    def by_draw(self) -> dict[str, np.ndarray]:
+        """Return all that differs between the laws of a batch, by name."""
+        return self.by_target() | {"transfer": self.transfer, "repeats": self.repeats}
+
+    def changed(self, values: Mapping[str, np.ndarray]) -> "LawParameters":
+        """Return the law with other values of some of the numbers of :meth:`by_draw`."""
+        own = {name: values.get(name, kept) for name, kept in self.formula_numbers.items()}
+        others: dict[str, Any] = {name: array for name, array in values.items() if name not in own}
+        return replace(self, **others, formula_numbers=own)
+
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> "LawParameters":
+        """Return the law with a function applied to each array of :meth:`by_draw`."""
+        return self.changed({name: function(array) for name, array in self.by_draw().items()})
 
     @classmethod
     def make(cls, **values: Any) -> "LawParameters":
@@ -87,6 +106,12 @@ class LawParameters:
             "repeats": np.full((*shape[:-1], sources), np.inf),
         }
         return cls(**(neutral | values))
+
+
+def _read_only(values: Any) -> np.ndarray:
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
 
 
 def worth(
@@ -163,8 +188,11 @@ def predict(
     batch = law.batched()
     reached = effective_budget(batch, weights, budget) / _scale(batch, budget)[:, None]
     amplitude = batch.amplitude[:, None, :]
+    numbers = {name: array[:, None, :] for name, array in batch.formula_numbers.items()}
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        reducible = np.where(amplitude > 0, amplitude * reached ** -batch.exponent[:, None, :], 0.0)
+        reducible = np.where(
+            amplitude > 0, amplitude * batch.fall.at(reached, batch.exponent[:, None, :], numbers), 0.0
+        )
         own = batch.budget_amplitude[:, None, :] * budget[:, None] ** -batch.budget_exponent[:, None, :]
     return batch.irreducible_loss[:, None, :] + own + reducible
 
@@ -213,7 +241,6 @@ class Landscape:
         tau = batch.transfer / self.scale
         self.tau = tau if self.straight else _power(tau, batch.rho[:, None, :])
         self.base = batch.irreducible_loss + batch.budget_amplitude * self.budget**-batch.budget_exponent
-        self.steep = batch.exponent / batch.rho
 
     def _sum(self, weights: np.ndarray) -> np.ndarray:
         drawn = worth(weights * self.reach, self.law.unique, self.law.repeats)[..., None]
@@ -228,7 +255,9 @@ class Landscape:
     def loss(self, weights: Float[np.ndarray, "draw source"]) -> Float[np.ndarray, "draw target"]:
         """Return the losses of one mixture per draw."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            reducible = self.law.amplitude * self._sum(weights) ** -self.steep
+            reducible = self.law.amplitude * self.law.fall.of_sum(
+                self._sum(weights), self.law.exponent, self.law.rho, self.law.formula_numbers
+            )
         return self.base + np.where(self.law.amplitude > 0, reducible, 0.0)
 
     def curvature(self, weights: Float[np.ndarray, "draw source"]) -> Curvature:
@@ -244,13 +273,11 @@ class Landscape:
             powered = _power(drawn, self.rho)
             rise = self.rho * powered / some * first
         total = self._added(powered)
-        amplitude, steep = self.law.amplitude, self.steep
+        amplitude = self.law.amplitude
         active = amplitude > 0
-        total = np.where(active, total, 1.0)
-        reducible = np.where(active, amplitude * total**-steep, 0.0)
-        fall = steep * reducible / total
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.where(active & (fall > 0), (steep + 1) / (steep * reducible), 0.0)
+        reducible, fall, spread = self.law.fall.derivatives(
+            np.where(active, total, 1.0), amplitude, self.law.exponent, self.law.rho, self.law.formula_numbers
+        )
         bend = None
         if not self.plain:
             second = worth(weights * self.reach, self.law.unique, self.law.repeats, order=2)[..., None]

@@ -4,17 +4,19 @@ Each cell (mixture, budget) counts once. The two-stage fit is the start; the bud
 alone cannot tell the worth of a share from that of a budget, are started from several points.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from voxmix.errors import InputError
-from voxmix.law import forms
 from voxmix.law.bounded_least_squares import Freedom, Refined, refine
 from voxmix.law.cells import Cells
+from voxmix.law.family import LawForm
 from voxmix.law.forms import LawParameters
-from voxmix.law.twostage import FitOptions, two_stage
+from voxmix.law.twostage import FitOptions, first_stages, two_stage
 
 _STARTS = (
     (0.1, 0.5),
@@ -22,6 +24,13 @@ _STARTS = (
     (0.4, 1.5),
     (0.8, 0.3),
 )  # share of the level above E, exponent of the share
+
+
+_FLAT = {
+    "amplitude": 0.0,
+    "exponent": 0.3,
+    "budget_amplitude": 0.0,
+}  # of a curve that was lost; the others are 1
 
 
 def solve(
@@ -40,41 +49,72 @@ def solve(
 def _settled(
     cells: Cells, loss: np.ndarray, law: LawParameters, converged: Bool[np.ndarray, " draw"]
 ) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
-    names = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
-    broken = ~np.all([np.isfinite(getattr(law, name)) for name in names], axis=0)
+    broken = ~np.all([np.isfinite(array) for array in law.by_target().values()], axis=0)
     broken |= ~np.isfinite(law.transfer).all(axis=1)
     if not broken.any():
         return law, converged
     seen = ~np.isnan(cells.loss)
     typical = np.where(seen, loss, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=0), 1)
-    flat = dict(zip(names, (typical, 0.0, 0.3, 1.0, 0.0, 1.0), strict=True))
-    values = {name: np.where(broken, flat[name], getattr(law, name)) for name in names}
+    flat = {"irreducible_loss": typical, **_FLAT}
+    values = {name: np.where(broken, flat.get(name, 1.0), array) for name, array in law.by_target().items()}
     own = np.eye(len(cells.domains))[:, cells.own]
     values["transfer"] = np.where(broken[:, None, :], own, law.transfer)
-    return replace(law, **values), converged & ~broken.any(axis=1)
+    return law.changed(values), converged & ~broken.any(axis=1)
 
 
 def _solve(
     cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
 ) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
-    if options.law in (forms.BUDGET, forms.BUDGET_DIVERSITY):
-        return _budget_forms(cells, loss, options)
-    law = two_stage(cells, loss, options)
-    if options.method == "two-stage":
-        return law, np.ones(len(loss), dtype=bool)
+    form = options.form
+    if form.in_two_stages and options.method == "two-stage":
+        return two_stage(cells, loss, options), np.ones(len(loss), dtype=bool)
     rows = counted(cells)
-    if options.law == forms.NAIVE:
+    if not form.transfers:
         rows = rows & (cells.mixed[:, None] | (cells.source[:, None] == cells.own))
     freedom = Freedom(
         curve=True,
-        transfer=options.law != forms.NAIVE,
-        budget_term=False,
-        rho=options.rho if options.law == forms.DIVERSITY and cells.mixed.any() else "held",
+        transfer=form.transfers,
+        budget_term=form.by_share,
+        rho=options.rho if form.variety and cells.mixed.any() else "held",
         rows=rows,
-        one_exponent=options.law == forms.SHARED,
+        one_exponent=form.one_exponent,
     )
-    done = _refined(cells, loss, _reachable(cells, law), freedom, options)
-    return done.law, done.converged
+    best: Refined | None = None
+    for start in _starts(cells, loss, options):
+        best = _better(best, _refined(cells, loss, start, freedom, options))
+    assert best is not None
+    return best.law, best.converged
+
+
+def _starts(cells: Cells, loss: np.ndarray, options: FitOptions) -> Iterator[LawParameters]:
+    """Yield the laws from which the search begins: several where one may end in a valley that is not the deepest."""
+    form = options.form
+    if form.by_share:
+        yield from _budget_starts(cells, loss, options)
+    elif form.in_two_stages:
+        yield _reachable(cells, two_stage(cells, loss, options))
+    else:
+        yield from _formula_starts(
+            cells, _reachable(cells, two_stage(cells, loss, _by_squares(options))), form
+        )
+
+
+def _by_squares(options: FitOptions) -> FitOptions:
+    return replace(options, loss="mse")
+
+
+def _formula_starts(cells: Cells, law: LawParameters, form: LawForm) -> Iterator[LawParameters]:
+    """Yield the law under another formula, its losses at the middle budget kept, from each start of its numbers."""
+    middle = float(np.mean(np.log(cells.budget)))
+    level = np.exp(law.fall.log_at(middle, law.exponent, law.formula_numbers))
+    ways = [[start * n.scale(cells.budget) for start in n.starts] for n in form.fall.numbers]
+    for values in product(*ways):
+        own = {
+            number.name: np.full_like(law.exponent, value)
+            for number, value in zip(form.fall.numbers, values, strict=True)
+        }
+        there = np.exp(form.fall.log_at(middle, law.exponent, own))
+        yield replace(law, fall=form.fall, formula_numbers=own, amplitude=law.amplitude * level / there)
 
 
 def counted(cells: Cells) -> Bool[np.ndarray, "cell target"]:
@@ -112,25 +152,16 @@ def _refined(
     )
 
 
-def _budget_forms(
-    cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
-) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
+def _budget_starts(cells: Cells, loss: np.ndarray, options: FitOptions) -> Iterator[LawParameters]:
     if not cells.mixed.any():
         raise InputError(
             f"the {options.law} law needs runs of mixtures: pure runs alone do not show what a share of the budget "
             "is worth; add a run of the uniform mixture at two budgets, or fit another law"
         )
-    variety = options.rho if options.law == forms.BUDGET_DIVERSITY else "held"
-    freedom = Freedom(curve=True, transfer=True, budget_term=True, rho=variety, rows=counted(cells))
-    plain = two_stage(cells, loss, replace(options, law=forms.TRANSFER, loss="mse"))
-    best: Refined | None = None
+    plain = first_stages(cells, loss, _by_squares(options))
     for part, steep in _STARTS:
         start = _budget_start(cells, loss, plain, part, steep, options)
-        if variety != "held":
-            start = replace(start, rho=np.full_like(start.rho, 0.8))
-        best = _better(best, _refined(cells, loss, start, freedom, options))
-    assert best is not None
-    return best.law, best.converged
+        yield replace(start, rho=np.full_like(start.rho, 0.8)) if options.form.variety else start
 
 
 def _budget_start(
@@ -176,11 +207,11 @@ def _better(first: Refined | None, second: Refined) -> Refined:
     if shared:
         a, b = (np.broadcast_to(c.sum(axis=1, keepdims=True), c.shape) for c in (a, b))
     pick = b < a
-    names = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
-    values = {n: np.where(pick, getattr(second.law, n), getattr(first.law, n)) for n in names}
+    ours, theirs = first.law.by_target(), second.law.by_target()
+    values = {name: np.where(pick, theirs[name], ours[name]) for name in ours}
     values["transfer"] = np.where(pick[:, None, :], second.law.transfer, first.law.transfer)
     return Refined(
-        law=replace(first.law, **values),
+        law=first.law.changed(values),
         cost=np.where(pick, second.cost, first.cost),
         converged=np.where(pick.any(axis=1), second.converged, first.converged),
     )

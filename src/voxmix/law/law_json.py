@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from voxmix.law.forms import LawParameters
+from voxmix.law.forms import BY_TARGET, LawParameters
 from voxmix.law.numbers import numbers, plain
 from voxmix.law.profile import MOST_PROFILED, Profiled, has_profile, profile
 from voxmix.law.quality import FitQuality
-
-_BY_TARGET = ("irreducible_loss", "amplitude", "exponent", "rho", "budget_amplitude", "budget_exponent")
+from voxmix.law.reducible import Fall
 
 Names = tuple[str, ...]
 
@@ -28,11 +27,11 @@ def _from_pairs(value: dict[str, dict[str, Any]], domains: Names, targets: Names
 
 def parameters_to_dict(parameters: LawParameters, domains: Names, targets: Names) -> dict[str, Any]:
     """Return the numbers of one law, by name, target and source."""
-    by_target = {
-        name: dict(zip(targets, plain(getattr(parameters, name)), strict=True)) for name in _BY_TARGET
-    }
     return {
-        **by_target,
+        **{
+            name: dict(zip(targets, plain(array), strict=True))
+            for name, array in parameters.by_target().items()
+        },
         "transfer": _by_pair(parameters.transfer, domains, targets),
         "by_share": parameters.by_share,
         "unique_volumes": dict(zip(domains, plain(parameters.unique), strict=True)),
@@ -40,10 +39,14 @@ def parameters_to_dict(parameters: LawParameters, domains: Names, targets: Names
     }
 
 
-def parameters_from_dict(value: dict[str, Any], domains: Names, targets: Names) -> LawParameters:
-    """Return the numbers that :func:`parameters_to_dict` wrote."""
+def parameters_from_dict(
+    value: dict[str, Any], domains: Names, targets: Names, *, fall: Fall
+) -> LawParameters:
+    """Return the numbers that :func:`parameters_to_dict` wrote, of a law that falls like this."""
     return LawParameters(
-        **{name: numbers([value[name][t] for t in targets]) for name in _BY_TARGET},
+        **{name: numbers([value[name][t] for t in targets]) for name in BY_TARGET},
+        formula_numbers={n.name: numbers([value[n.name][t] for t in targets]) for n in fall.numbers},
+        fall=fall,
         transfer=_from_pairs(value["transfer"], domains, targets),
         by_share=bool(value["by_share"]),
         unique=numbers([value["unique_volumes"][d] for d in domains], np.inf),
@@ -53,17 +56,13 @@ def parameters_from_dict(value: dict[str, Any], domains: Names, targets: Names) 
 
 def draws_to_dict(draws: LawParameters) -> dict[str, Any]:
     """Return the numbers of bootstrap draws by name."""
-    return {name: plain(getattr(draws, name)) for name in (*_BY_TARGET, "transfer", "repeats")}
+    return {name: plain(array) for name, array in draws.by_draw().items()}
 
 
 def draws_from_dict(value: dict[str, Any], parameters: LawParameters) -> LawParameters:
     """Return the bootstrap draws of a law with these parameters."""
-    return LawParameters(
-        **{name: numbers(value[name]) for name in (*_BY_TARGET, "transfer")},
-        repeats=numbers(value["repeats"], np.inf),
-        by_share=parameters.by_share,
-        unique=parameters.unique,
-    )
+    saved = {name: numbers(value[name]) for name in parameters.by_draw()}
+    return parameters.changed(saved | {"repeats": numbers(value["repeats"], np.inf)})
 
 
 def quality_to_dict(quality: FitQuality, domains: Names, targets: Names) -> dict[str, Any]:

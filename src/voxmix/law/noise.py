@@ -66,13 +66,11 @@ def judge_noise(cells: Cells, law: LawParameters, options: FitOptions) -> Noise:
 
 def _smooth(cells: Cells, law: LawParameters, options: FitOptions) -> tuple[Cells, LawParameters]:
     """Return the cells the law has seen, and the joint fit of their log losses."""
-    if options.law == forms.NAIVE:  # it is judged by its own misfit
+    if not options.form.transfers:  # it is judged by its own misfit
         return cells, law
     judged = cells
-    if options.method == "two-stage" and options.law in (forms.TRANSFER, forms.SHARED):
-        judged = (
-            cells.without_mixture_losses()
-        )  # these stages never see a mixture, so neither does their noise
+    if options.method == "two-stage" and not options.form.variety:
+        judged = cells.without_mixture_losses()  # two stages never see a mixture, so neither does their noise
     together = replace(options, method="joint", loss="log")
     return judged, solve(judged, np.nan_to_num(judged.loss)[None], together)[0].take(0)
 

@@ -17,6 +17,7 @@ from voxmix.errors import InputError
 from voxmix.law.curves import exponent_grid, golden, project
 from voxmix.law.forms import LawParameters, worth
 from voxmix.law.quality import FitQuality
+from voxmix.law.reducible import PowerFall
 
 MOST_PROFILED = 30  # domains: 870 pairs take a few seconds; ask profile() for one of more
 _VALUES = 81
@@ -96,7 +97,8 @@ def profile(
     it: it says what pure runs tell.
 
     Raises:
-        InputError: an unknown parameter or name, a level outside (0, 1), or fewer than three budgets.
+        InputError: an unknown parameter or name, a level outside (0, 1), fewer than three budgets, or a law whose
+            losses do not fall as a power.
     """
     if target not in law.targets or (source is not None and source not in law.domains):
         raise InputError(
@@ -104,6 +106,10 @@ def profile(
         )
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, got {level}; 0.9 is usual")
+    if not isinstance(law.parameters.fall, PowerFall):
+        raise InputError(
+            "profiles are of curves that fall as a power; use the bootstrap's intervals for this law"
+        )
     j = law.targets.index(target)
     if parameter == "transfer" and source is not None and source != target:
         misfit, values = _of_transfer(law, law.domains.index(source), j)
@@ -155,7 +161,8 @@ def has_profile(law: Profiled, target: int) -> bool:
     rows = law.quality.pure_rows(law.domains.index(law.targets[target]), target)
     budgets = len(np.unique(law.quality.budget[rows]))
     positive = np.all(law.quality.observed[rows, target] > 0)
-    return bool(budgets >= _LEAST_BUDGETS and positive and law.noise[target] > 0)
+    power = isinstance(law.parameters.fall, PowerFall)
+    return bool(power and budgets >= _LEAST_BUDGETS and positive and law.noise[target] > 0)
 
 
 def _runs(law: Profiled, source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import least_squares
 
-from voxmix.law import forms
 from voxmix.law.cells import Cells
 from voxmix.law.curves import MIN_EXPONENT
 from voxmix.law.forms import LawParameters
@@ -117,7 +116,7 @@ def two_stage_reference(
             rows = cells.pure(i, j)
             if i == cells.own[j]:
                 transfer[i, j] = 1.0
-            elif options.law != forms.NAIVE and len(rows) and curve.amplitude > 0:
+            elif options.form.transfers and len(rows) and curve.amplitude > 0:
                 transfer[i, j] = fit_transfer(
                     cells.budget[rows], loss[rows, j], curve, max_transfer=options.max_transfer
                 )

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from voxmix.law import forms
 from voxmix.law.bounded_least_squares import MIN_RHO
 from voxmix.law.cells import Cells
 from voxmix.law.forms import LawParameters
+from voxmix.law.reducible import PowerFall
 from voxmix.law.twostage import FitOptions
 
 _EDGE = 1e-6  # relative nearness that counts as at a bound
@@ -56,10 +56,11 @@ def _statuses(cells: Cells, law: LawParameters, options: FitOptions) -> tuple[Pa
         found += _curve(cells, law, options, j, name)
     for j, target in enumerate(cells.targets):
         for i, source in enumerate(cells.domains):
-            if i != cells.own[j] and options.law != forms.NAIVE:
+            if i != cells.own[j] and options.form.transfers:
                 found.append(_pair(cells, law, options, i, j, source, target))
-    if options.law in (forms.DIVERSITY, forms.BUDGET_DIVERSITY):
+    if options.form.variety:
         found += _variety(cells, law, options)
+    found += _of_formula(cells, law)
     return tuple(found)
 
 
@@ -100,7 +101,9 @@ def _curve(cells: Cells, law: LawParameters, options: FitOptions, j: int, name: 
             state("exponent", "not identified", what),
         ]
     result = []
-    if asymptote <= _EDGE * amplitude * max(most, 1.0) ** -exponent:
+    numbers = {key: array[[j]] for key, array in law.formula_numbers.items()}
+    least = amplitude * law.fall.at(np.array([max(most, 1.0)]), law.exponent[[j]], numbers)[0]
+    if asymptote <= _EDGE * least:
         result.append(
             state(
                 "irreducible_loss",
@@ -166,7 +169,7 @@ def _pair(
             f"{source} gives {target} almost nothing: its losses lie far above the curve of {target}; "
             f"no action needed, unless larger budgets of {source} are cheap"
         )
-    elif len(rows) and law.irreducible_loss[j] >= 0 and _levels_off(cells, law, i, j):
+    elif len(rows) and isinstance(law.fall, PowerFall) and _levels_off(cells, law, i, j):
         state = "not identified"
         message = (
             f"trained on {source}, the loss on {target} levels off above the irreducible loss of {target}, so no "
@@ -189,6 +192,26 @@ def _levels_off(cells: Cells, law: LawParameters, i: int, j: int) -> bool:
         return False
     worth = -np.log(above / law.amplitude[j]) / law.exponent[j] - np.log(cells.budget[rows])
     return bool(worth[-1] - worth[0] < np.log(0.1))
+
+
+def _of_formula(cells: Cells, law: LawParameters) -> list[ParameterStatus]:
+    """Return the status of the numbers that the law's formula has besides A and beta."""
+    result = []
+    for number in law.fall.numbers:
+        low, high = (bound * number.scale(cells.budget) for bound in (number.low, number.high))
+        for j, target in enumerate(cells.targets):
+            state: State = "ok"
+            value, message = law.formula_numbers[number.name][j], ""
+            if law.amplitude[j] == 0:
+                state = "not identified"
+                message = f"the curve of {target} is flat, so its {number.name} cannot be known; add budgets of {target}"
+            elif not low * (1 + _EDGE) < value < high * (1 - _EDGE):
+                state = "at bound"
+                message = (
+                    f"{number.name} of {target} is at its bound {value:.3g}: the runs need no other value"
+                )
+            result.append(ParameterStatus(parameter=number.name, target=target, state=state, message=message))
+    return result
 
 
 def _variety(cells: Cells, law: LawParameters, options: FitOptions) -> list[ParameterStatus]:

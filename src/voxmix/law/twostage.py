@@ -15,6 +15,7 @@ from voxmix.law import forms
 from voxmix.law.bounded_least_squares import MIN_RHO, Freedom, refine
 from voxmix.law.cells import Cells
 from voxmix.law.curves import exponent_grid, fit_curves, golden, project
+from voxmix.law.family import PAPER, LawForm, law_form
 from voxmix.law.forms import LawParameters
 
 _RHO_GRID = 24
@@ -25,20 +26,36 @@ _RARE_EXPONENT = 0.3  # used where one budget alone shows nothing; the status re
 class FitOptions:
     """What is fitted and how; see :func:`voxmix.law.fit`."""
 
-    law: str = forms.TRANSFER
+    law: str = PAPER
     method: str = "two-stage"
     loss: str = "mse"
     max_exponent: float = 2.0
     max_transfer: float = 1.0
     rho: str = "shared"
 
+    @property
+    def form(self) -> LawForm:
+        """The row of the law in the family's table."""
+        return law_form(self.law)
+
 
 def two_stage(
     cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
 ) -> LawParameters:
-    """Return the parameters of each loss table of the batch; pairs without runs get transfer 0."""
+    """Return the parameters of each loss table of the batch; pairs without runs get transfer 0.
+
+    Where the law has rho, a third stage finds it.
+    """
+    law = first_stages(cells, loss, options)
+    return third_stage(cells, loss, law, options) if options.form.variety else law
+
+
+def first_stages(
+    cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
+) -> LawParameters:
+    """Return the parameters of the two stages, rho still 1."""
     draws, targets = loss.shape[0], len(cells.targets)
-    held = _shared_exponent(cells, loss, options) if options.law == forms.SHARED else None
+    held = _shared_exponent(cells, loss, options) if options.form.one_exponent else None
     curves = np.zeros((3, draws, targets))
     for j in range(targets):
         curves[:, :, j] = _own_curve(cells, loss, j, held, options)
@@ -49,7 +66,7 @@ def two_stage(
         for i in range(len(cells.domains)):
             if i == cells.own[j]:
                 transfer[:, i, j] = 1.0
-            elif options.law != forms.NAIVE:
+            elif options.form.transfers:
                 transfer[:, i, j] = _pair_transfer(cells, loss, i, j, curves[:, :, j], options)
     law = LawParameters.make(
         irreducible_loss=curves[0],
@@ -61,7 +78,7 @@ def two_stage(
     )
     if options.loss != "mse":
         law = _under_other_loss(cells, loss, law, options)
-    return third_stage(cells, loss, law, options) if options.law == forms.DIVERSITY else law
+    return law
 
 
 def _under_other_loss(
@@ -70,9 +87,9 @@ def _under_other_loss(
     """Return both stages under another loss, searched from their least-squares answer."""
     own = (cells.source[:, None] == cells.own) & ~np.isnan(cells.loss)
     pairs = ~cells.mixed[:, None] & ~own & ~np.isnan(cells.loss)
-    one = options.law == forms.SHARED
+    one = options.form.one_exponent
     stages = [Freedom(curve=True, transfer=False, budget_term=False, rho="held", rows=own, one_exponent=one)]
-    if options.law != forms.NAIVE:
+    if options.form.transfers:
         stages.append(Freedom(curve=False, transfer=True, budget_term=False, rho="held", rows=pairs))
     for stage in stages:
         law = refine(

@@ -60,20 +60,9 @@ def resample(
 
 def concatenate(parts: list[LawParameters]) -> LawParameters:
     """Return one batch of the draws of several."""
-    names = (
-        "irreducible_loss",
-        "amplitude",
-        "exponent",
-        "transfer",
-        "rho",
-        "budget_amplitude",
-        "budget_exponent",
-        "repeats",
-    )
-    return LawParameters(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names},
-        by_share=parts[0].by_share,
-        unique=parts[0].unique,
+    first = parts[0]
+    return first.changed(
+        {name: np.concatenate([part.by_draw()[name] for part in parts]) for name in first.by_draw()}
     )
 
 

@@ -9,22 +9,21 @@ from jaxtyping import Float, Shaped
 from voxmix.allocation import Allocation
 from voxmix.errors import InputError
 from voxmix.law import FittedLaw
+from voxmix.law.family import preferred_forms
 from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
 from voxmix.runs import RunResult
 from voxmix.scores import Comparison, ProxyAgreement
 
-PREFERRED = (
-    "diversity-aware",
-    "transfer-aware",
-    "budget-diversity-aware",
-    "budget-aware",
-    "transfer-naive",
-)
-"""Which strategy is the answer when a study does not say: the best law of the family first."""
 
-LAW_ORDER = ("diversity", "transfer", "budget-diversity", "budget", "shared-exponent", "naive")
-"""The laws in the order in which they are listed; the first is shown in figures without an answer."""
+def preferred_strategies() -> tuple[str, ...]:
+    """Return which strategy is the answer when a study does not say: that of the best law of the family first."""
+    return tuple(form.strategy for form in preferred_forms())
+
+
+def laws_by_preference() -> tuple[str, ...]:
+    """Return the laws in the order in which they are listed; the first is shown in figures without an answer."""
+    return tuple(form.name for form in preferred_forms())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +98,7 @@ class ReportContent:
         measurements: losses of the proxy runs and anchors, those the laws were fitted on.
         laws: fitted laws by name, such as "transfer" and "diversity".
         strategies: the candidate mixtures at ``budget`` by name; an Allocation where a law gave it.
-        recommended: the strategy that is the answer; by default the first of ``PREFERRED`` that a law gave.
+        recommended: the strategy that is the answer; by default the first of :func:`preferred_strategies` that a law gave.
         by_budget: allocations of the answer's law at several budgets, for the figure of their path.
         checks: measured losses of the strategies.
         pictures: sample slices, one or more per domain.
@@ -178,7 +177,7 @@ class ReportContent:
         if self.recommended is not None:
             return self.recommended
         computed = [name for name, item in self.strategies.items() if isinstance(item, Allocation)]
-        return next((name for name in (*PREFERRED, *computed) if name in computed), None)
+        return next((name for name in (*preferred_strategies(), *computed) if name in computed), None)
 
     @property
     def answer_law(self) -> str | None:
@@ -186,7 +185,7 @@ class ReportContent:
         item = self.strategies.get(self.answer or "")
         if isinstance(item, Allocation) and item.law in self.laws:
             return item.law
-        return next((name for name in (*LAW_ORDER, *self.laws) if name in self.laws), None)
+        return next((name for name in (*laws_by_preference(), *self.laws) if name in self.laws), None)
 
     @property
     def level(self) -> float:
@@ -197,7 +196,7 @@ class ReportContent:
     @property
     def laws_in_order(self) -> tuple[str, ...]:
         """Names of the laws, that of the answer first, then from the most general to the plainest."""
-        order = [self.answer_law, *LAW_ORDER, *self.laws]
+        order = [self.answer_law, *laws_by_preference(), *self.laws]
         return tuple(dict.fromkeys(name for name in order if name is not None and name in self.laws))
 
 

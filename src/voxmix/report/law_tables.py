@@ -49,6 +49,7 @@ def parameter_table(content: ReportContent, *, law: str) -> Table:
     ]
     if np.any(fitted.rho != 1):
         parts.append(("variety ρ", "rho", fitted.rho))
+    parts += [(name, name, values) for name, values in fitted.parameters.formula_numbers.items()]
     if np.any(fitted.parameters.budget_amplitude > 0):
         parts.append(("budget amplitude B", "", fitted.parameters.budget_amplitude))
         parts.append(("budget exponent a", "", fitted.parameters.budget_exponent))

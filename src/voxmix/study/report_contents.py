@@ -78,7 +78,7 @@ def _recommend(content: ReportContent) -> ReportContent:
     A prediction that a measurement contradicts is no answer: then the answer is the first strategy, in the
     order of preference, that is tied with the best that was measured.
     """
-    from voxmix.report.content import PREFERRED
+    from voxmix.report.content import preferred_strategies
     from voxmix.report.findings import measured, rank_strategies
 
     favorite = content.answer
@@ -87,7 +87,7 @@ def _recommend(content: ReportContent) -> ReportContent:
     tied = rank_strategies(measured(content, budget=content.budget)).tied
     if favorite in tied or not tied:
         return content
-    chosen = next((name for name in PREFERRED if name in tied), tied[0])
+    chosen = next((name for name in preferred_strategies() if name in tied), tied[0])
     note = (
         f"{chosen} is the answer because of the measurements: the mixture of the law, {favorite}, was trained too "
         "and was worse by more than the seeds' noise"

@@ -79,8 +79,15 @@ def proxy_table(study: Study) -> MeasurementTable:
 
 def fit_inputs(study: Study) -> str:
     """Digest of what the laws are fitted to, and how."""
+    from voxmix.law import law_form
+
     specs = proxy_runs(study)
-    inputs = {"runs": [study.run_dir(spec).name for spec in specs], "fit": identity(study.config.fit)}
+    inputs: dict[str, Any] = {
+        "runs": [study.run_dir(spec).name for spec in specs],
+        "fit": identity(study.config.fit),
+    }
+    if more := [name for name in laws_wanted(study) if not law_form(name).in_every_study]:
+        inputs["laws"] = more
     odd = _outliers(study, specs)
     return digest(inputs | {"outliers": odd} if odd else inputs)
 
@@ -101,8 +108,18 @@ def allocation_inputs(study: Study) -> str:
 
 
 def laws_wanted(study: Study) -> tuple[str, ...]:
-    """Return the laws a study fits: those without transfer, the paper's, and diversity where anchors tell."""
-    return ("naive", "transfer", "diversity") if study.config.design.anchor_seeds else ("naive", "transfer")
+    """Return the laws a study fits, the plainest first: those of every study, and those that its strategies ask for.
+
+    Without anchors, laws whose numbers only runs of mixtures tell are left out.
+    """
+    from voxmix.law.family import preferred_forms
+
+    anchors, asked = study.config.design.anchor_seeds, study.config.allocation.strategies
+    return tuple(
+        form.name
+        for form in reversed(preferred_forms())
+        if (form.in_every_study or form.strategy in asked) and (anchors or not form.needs_mixtures)
+    )
 
 
 def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, FittedLaw]:
@@ -113,9 +130,8 @@ def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, 
     Warns:
         VoxmixWarning: some losses are explained by no noise; they are named.
     """
-    from voxmix.law import fit
+    from voxmix.law import fit, law_form
     from voxmix.law.doubt import disagreement_sentence
-    from voxmix.law.forms import NAIVE
 
     table = proxy_table(study)
     wanted = laws_wanted(study)
@@ -131,11 +147,13 @@ def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, 
         with warnings.catch_warnings():
             if laws:  # the first law has named the outliers of the table
                 warnings.simplefilter("ignore", VoxmixWarning)
+            form = law_form(name)
+            together = form.needs_mixtures or not form.in_two_stages
             law = fit(
                 table,
                 law=name,
-                method=settings.diversity_method if name == "diversity" else "two-stage",
-                loss=settings.diversity_loss if name == "diversity" else "mse",
+                method=settings.diversity_method if together else "two-stage",
+                loss=settings.diversity_loss if together else "mse",
                 repetition=settings.repetition,
                 max_exponent=settings.max_exponent,
                 max_transfer=settings.max_transfer,
@@ -146,7 +164,7 @@ def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, 
         laws[name] = law
     differing = disagreement_sentence(laws)
     for name, law in laws.items():
-        told = replace(law, notes=(*law.notes, differing)) if differing and law.law != NAIVE else law
+        told = replace(law, notes=(*law.notes, differing)) if differing and law.form.transfers else law
         with naming_full_disk(study.law_path(name)):
             told.save(study.law_path(name))
         laws[name] = told

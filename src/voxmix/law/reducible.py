@@ -1,0 +1,220 @@
+"""How the reducible loss falls with the effective budget: ``A h(n)``, as predictions, fits and programs need it.
+
+The laws of the family fall as a power, ``h(n) = n**-beta``. Another law gives a :class:`Formula`: h, its derivatives,
+and the numbers per target that it has besides A and beta.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+Numbers = Mapping[str, np.ndarray]
+"""Numbers of a formula besides A and beta, by name; each has the shape of the exponent."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormulaNumber:
+    """One number per target of a formula, above 0; the fit searches its logarithm from each of ``starts``.
+
+    Attributes:
+        name: what it is called in the saved law and in tables.
+        low, high, starts: bounds and starts; multiples of the geometric mean of the fitted budgets where ``in_draws``.
+    """
+
+    name: str
+    low: float
+    high: float
+    starts: tuple[float, ...]
+    in_draws: bool = False
+
+    def scale(self, budget: Float[np.ndarray, " cell"]) -> float:
+        """Return what bounds and starts are multiples of."""
+        return float(np.exp(np.mean(np.log(budget)))) if self.in_draws else 1.0
+
+
+@runtime_checkable
+class Fall(Protocol):
+    """h(n) and what is derived from it. ``exponent`` is beta, ``numbers`` are the formula's own."""
+
+    @property
+    def numbers(self) -> tuple[FormulaNumber, ...]:
+        """The numbers per target besides A and beta."""
+
+    def at(self, reached: np.ndarray, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """Return h at an effective budget."""
+
+    def of_sum(
+        self, total: np.ndarray, exponent: np.ndarray, rho: np.ndarray, numbers: Numbers
+    ) -> np.ndarray:
+        """Return h where ``n**rho`` is ``total``, the sum over sources."""
+
+    def derivatives(
+        self,
+        total: np.ndarray,
+        amplitude: np.ndarray,
+        exponent: np.ndarray,
+        rho: np.ndarray,
+        numbers: Numbers,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ``L = A h``, ``-dL/dtotal``, and ``d2L/dtotal2 / (dL/dtotal)**2`` (0 where L does not fall)."""
+
+    def log_at(self, log_reached: float, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """Return ln h at one effective budget."""
+
+    def log_ratio(self, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """Return ln h(n) - ln h(exp center), where ``far`` is ln n - center (-inf where nothing is reached)."""
+
+    def log_slopes(
+        self, reducible: np.ndarray, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Return the derivatives of ``reducible`` by ln n, by ln beta and by the logarithm of each own number.
+
+        The loss at ``center`` is held: A moves along.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PowerFall:
+    """``h(n) = n**-beta``, all in closed form."""
+
+    @property
+    def numbers(self) -> tuple[FormulaNumber, ...]:
+        """None besides A and beta."""
+        return ()
+
+    def at(self, reached: np.ndarray, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """See :class:`Fall`."""
+        return np.asarray(reached**-exponent)
+
+    def of_sum(
+        self, total: np.ndarray, exponent: np.ndarray, rho: np.ndarray, numbers: Numbers
+    ) -> np.ndarray:
+        """See :class:`Fall`."""
+        return np.asarray(total ** -(exponent / rho))
+
+    def derivatives(
+        self,
+        total: np.ndarray,
+        amplitude: np.ndarray,
+        exponent: np.ndarray,
+        rho: np.ndarray,
+        numbers: Numbers,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See :class:`Fall`."""
+        steep = exponent / rho
+        reducible = amplitude * total**-steep
+        fall = steep * reducible / total
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.where(fall > 0, (steep + 1) / (steep * reducible), 0.0)
+        return reducible, fall, spread
+
+    def log_at(self, log_reached: float, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """See :class:`Fall`."""
+        return np.asarray(-(exponent * log_reached))
+
+    def log_ratio(self, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """See :class:`Fall`."""
+        return np.asarray(-(exponent * far))
+
+    def log_slopes(
+        self, reducible: np.ndarray, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """See :class:`Fall`."""
+        pull = -exponent * reducible
+        return pull, pull * np.where(np.isfinite(far), far, 0.0), {}
+
+
+POWER = PowerFall()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Formula:
+    """A fall given by h, above 0, falling and convex in the effective budget n, and by its derivatives.
+
+    Each function is given n, beta and the own numbers by name.
+
+    Attributes:
+        value: h.
+        by_reach: dh/dn and d2h/dn2.
+        by_number: dh by beta (under the name "exponent") and by each own number.
+        numbers: the numbers per target besides A and beta.
+
+    Example: ``h = (kappa + n)**-beta``::
+
+        Formula(
+            value=lambda n, beta, kappa: (kappa + n) ** -beta,
+            by_reach=lambda n, beta, kappa: (
+                -beta * (kappa + n) ** (-beta - 1),
+                beta * (beta + 1) * (kappa + n) ** (-beta - 2),
+            ),
+            by_number=lambda n, beta, kappa: {
+                "exponent": -np.log(kappa + n) * (kappa + n) ** -beta,
+                "kappa": -beta * (kappa + n) ** (-beta - 1),
+            },
+            numbers=(FormulaNumber(name="kappa", low=1e-3, high=1e2, starts=(0.1, 1.0), in_draws=True),),
+        )
+    """
+
+    value: Callable[..., np.ndarray]
+    by_reach: Callable[..., tuple[np.ndarray, np.ndarray]]
+    by_number: Callable[..., Mapping[str, np.ndarray]]
+    numbers: tuple[FormulaNumber, ...] = ()
+
+    def at(self, reached: np.ndarray, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """See :class:`Fall`."""
+        return np.asarray(self.value(reached, exponent, **numbers))
+
+    def of_sum(
+        self, total: np.ndarray, exponent: np.ndarray, rho: np.ndarray, numbers: Numbers
+    ) -> np.ndarray:
+        """See :class:`Fall`."""
+        return self.at(total ** (1 / rho), exponent, numbers)
+
+    def derivatives(
+        self,
+        total: np.ndarray,
+        amplitude: np.ndarray,
+        exponent: np.ndarray,
+        rho: np.ndarray,
+        numbers: Numbers,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See :class:`Fall`."""
+        n = total ** (1 / rho)
+        some = np.where(total > 0, total, 1.0)
+        first = np.where(total > 0, n / (rho * some), np.where(rho == 1, 1.0, 0.0))
+        second = np.where(total > 0, first * (1 / rho - 1) / some, 0.0)
+        slope, bend = self.by_reach(n, exponent, **numbers)
+        fall = -amplitude * slope * first
+        curved = amplitude * (bend * first**2 + slope * second)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.where(fall > 0, curved / fall**2, 0.0)
+        return amplitude * self.at(n, exponent, numbers), fall, spread
+
+    def log_at(self, log_reached: float, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """See :class:`Fall`."""
+        return np.asarray(
+            np.log(self.at(np.exp(np.full(np.shape(exponent), log_reached)), exponent, numbers))
+        )
+
+    def log_ratio(self, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
+        """See :class:`Fall`."""
+        reached = self.at(np.exp(far + center), exponent, numbers)
+        return np.asarray(np.log(reached) - self.log_at(center, exponent, numbers))
+
+    def log_slopes(
+        self, reducible: np.ndarray, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """See :class:`Fall`."""
+        n, middle = np.exp(far + center), np.exp(np.full(np.shape(exponent), center))
+        here, there = (self.at(where, exponent, numbers) for where in (n, middle))
+        by_here, by_there = (self.by_number(where, exponent, **numbers) for where in (n, middle))
+        own = {"exponent": exponent, **numbers}
+        moved = {
+            name: reducible * value * (by_here[name] / here - by_there[name] / there)
+            for name, value in own.items()
+        }
+        by_reach = reducible * n * self.by_reach(n, exponent, **numbers)[0] / here
+        return by_reach, moved.pop("exponent"), moved
