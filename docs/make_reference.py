@@ -18,7 +18,7 @@ def meanings(kind: type) -> dict[str, str]:
     """Return field to its text: the one below it in the class's source, else that of the docstring's list."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = {}
+    found = meanings(kind.__base__) if is_dataclass(kind.__base__) else {}
     for line, below in zip(body.body, body.body[1:], strict=False):
         if (
             isinstance(line, ast.AnnAssign)
@@ -61,7 +61,7 @@ def _section(kind: type, path: str) -> list[str]:
     below: list[str] = []
     for item in fields(kind):
         inner = next((h for h in (hints[item.name], *get_args(hints[item.name])) if is_dataclass(h)), None)
-        if item.name == "recipe":
+        if item.name == "recipe" or not item.metadata.get("key", True):
             continue
         if inner is not None:
             by_domain = get_origin(hints[item.name]) is Mapping

@@ -11,10 +11,10 @@ import pytest
 from voxmix._io import write_json
 from voxmix.design import ModelSettings, RunSpec, StudyDesign, TrainingSettings
 from voxmix.study import (
-    AllocationSettings,
     DataSettings,
     FitSettings,
     Study,
+    StudyAllocation,
     StudyConfig,
     allocate_strategies,
     check_runs,
@@ -97,7 +97,7 @@ def made_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         training=TrainingSettings(batch_size=4, warmup_steps=1),
         design=StudyDesign(budgets=(100, 200, 400, 800), anchor_seeds=0),
         fit=FitSettings(bootstrap=0),
-        allocation=AllocationSettings(budget=2000, seeds=1),
+        allocation=StudyAllocation(budget=2000, seeds=1),
     )
     study = Study.create(root, config)
     volumes = tuple(

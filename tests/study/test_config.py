@@ -9,9 +9,9 @@ import yaml
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError
 from voxmix.study.config import (
-    AllocationSettings,
     DataSettings,
     PhantomSettings,
+    StudyAllocation,
     StudyConfig,
     parse_config,
     read_config,
@@ -26,7 +26,7 @@ def config() -> StudyConfig:
     return StudyConfig(
         name="sechs Domänen",
         data=DataSettings(phantoms=PhantomSettings(counts={"A": 3, "B-MR": 4})),
-        allocation=AllocationSettings(budget=100, min_weight=0.01),
+        allocation=StudyAllocation(budget=100, min_weight=0.01),
     )
 
 

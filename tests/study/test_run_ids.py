@@ -11,7 +11,7 @@ import pytest
 from voxmix import Mixture, RunSpec
 from voxmix._io import digest
 from voxmix.design import EvaluationSettings, ModelSettings, StudyDesign, TrainingSettings, identity
-from voxmix.study.config import AllocationSettings, DataSettings, FitSettings, PhantomSettings, StudyConfig
+from voxmix.study.config import DataSettings, FitSettings, PhantomSettings, StudyAllocation, StudyConfig
 from voxmix.study.folder import Study
 from voxmix.study.plan import check_specs, proxy_specs
 from voxmix.study.presets import DEMO_COUNTS, PRESETS
@@ -148,7 +148,7 @@ def studies() -> dict[str, StudyConfig]:
         PRESETS["small"].study(name="own", data=own),
         design=StudyDesign(budgets=(10**15, 10**16), seeds=2, anchor_seeds=3, budget_unit="flops"),
         fit=FitSettings(rho="per-target", keep_outliers=True, repetition="fitted", bootstrap=0),
-        allocation=AllocationSettings(
+        allocation=StudyAllocation(
             budget=9000, max_weight={"HN-PET": 0.5}, fixed={"ABD-CT": 0.4}, max_epochs=40, no_worse_than="uniform",
             tolerance=0.02, seeds=1,
         ),

@@ -14,7 +14,7 @@ from voxmix.design import ModelSettings, RunSpec
 from voxmix.errors import InputError, StudyBusyError
 from voxmix.mixture import Mixture
 from voxmix.runs import measurements
-from voxmix.study import AllocationSettings, DataSettings, Study, StudyConfig
+from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig
 from voxmix.study.config import write_config
 from voxmix.study.plan import check_specs, proxy_specs
 
@@ -23,7 +23,7 @@ DOMAINS = ("A", "B", "C")
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    config = StudyConfig(name="x", data=DataSettings(path="v"), allocation=AllocationSettings(budget=100))
+    config = StudyConfig(name="x", data=DataSettings(path="v"), allocation=StudyAllocation(budget=100))
     return Study.create(tmp_path / "x", config)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from voxmix import _io
 from voxmix.cli import app, whole
 from voxmix.design import StudyDesign
-from voxmix.study import AllocationSettings, DataSettings, Study, StudyConfig, proxy_runs, training
+from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, proxy_runs, training
 from voxmix.study.training import FailedRun
 from voxmix.training.checkpoint import save_state
 
@@ -22,7 +22,7 @@ def study(cache, model_settings, training_settings, evaluation_settings, tmp_pat
     config = StudyConfig(
         name="small",
         data=DataSettings(path="volumes"),
-        allocation=AllocationSettings(budget=200),
+        allocation=StudyAllocation(budget=200),
         model=model_settings,
         training=replace(training_settings, schedule="trunk"),
         evaluation=evaluation_settings,

@@ -1,6 +1,8 @@
 """allocate(): the mixture of least predicted loss for a budget, with a proof and with what it leaves open."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -8,6 +10,8 @@ from jaxtyping import Float
 from voxmix.allocation.limits import Limits, limits
 from voxmix.allocation.optimum import Aim, Optimum, optimum
 from voxmix.allocation.result import Allocation, Baseline
+from voxmix.allocation.settings import OBJECTIVES, AllocationSettings
+from voxmix.allocation.strategies import Situation, baselines
 from voxmix.allocation.tolerance_ranges import near_optimal
 from voxmix.errors import InputError, VoxmixError
 from voxmix.law import FittedLaw
@@ -15,27 +19,12 @@ from voxmix.law.forms import Landscape
 from voxmix.law.uncertainty import bias_corrected
 from voxmix.mixture import Mixture
 
-OBJECTIVES = ("mean", "relative", "minimax")
+_BY_DOMAIN = ("max_weight", "fixed", "cost", "target_weights")
 _ALIKE = 1e-4  # weights of resamples that rest on one bound do so to within the solver's tolerance
 _TELL = 0.95  # share of bootstrap draws in which one mixture must win to be called better
 
 
-def allocate(
-    law: FittedLaw,
-    *,
-    budget: float,
-    min_weight: float = 0.05,
-    max_weight: Mapping[str, float] | None = None,
-    fixed: Mapping[str, float] | None = None,
-    volumes: Mapping[str, float] | None = None,
-    max_epochs: float | None = None,
-    cost: Mapping[str, float] | None = None,
-    target_weights: Mapping[str, float] | None = None,
-    objective: str = "mean",
-    no_worse_than: str | Mixture | None = None,
-    tolerance: float = 0.01,
-    level: float = 0.9,
-) -> Allocation:
+def allocate(law: FittedLaw, settings: AllocationSettings | None = None, **changed: Any) -> Allocation:
     """Return the mixture that minimizes the predicted loss at ``budget`` draws.
 
     ``min sum_j w_j L_j(lambda, N) / sum_j w_j`` over the simplex with ``lambda >= min_weight``: a convex
@@ -44,45 +33,36 @@ def allocate(
 
     Args:
         law: a fitted law; with bootstrap draws the weights get intervals.
-        budget: volume draws, above 0; may lie outside the fitted budgets (``notes`` name it). With ``cost``
-            it is money, in units of a draw of cost 1.
-        min_weight: least share of any domain; the paper's 0.05.
-        max_weight: largest share per domain.
-        fixed: shares that are given; they may lie below min_weight.
-        volumes: volumes that exist per domain, for ``max_epochs`` and the data-proportional baseline; those
-            of the law's table if it had them.
-        max_epochs: largest number of times each volume may be drawn.
-        cost: price of a draw per domain; 1 where not named.
-        target_weights: importance per target, 1 where not named. Under "minimax", 0 leaves a target out
-            and other values make no difference.
-        objective: "mean" loss; "relative", the mean of each target's loss over its loss under the uniform
-            mixture; "minimax", the worst of these ratios.
-        no_worse_than: "uniform", "data-proportional" or a Mixture: no target may be predicted worse than
-            under it.
-        tolerance: relative objective that counts as near-optimal.
-        level: of the intervals.
+        settings: budget, limits and objective.
+        changed: fields of :class:`AllocationSettings` by name, in place of those of ``settings`` or of their defaults:
+            ``allocate(law, budget=100000, max_weight={"ABD-CT": 0.4})``.
+
+    Importance has no effect under "minimax", but 0, which leaves a target out. A budget may lie outside the fitted
+    ones; ``notes`` name it.
 
     Raises:
         InputError: a value out of range, an unknown domain, or limits in conflict, which are named.
     """
-    _check(law, budget, objective, cost, tolerance, level)
-    counts = dict(law.volumes if volumes is None else volumes)
+    asked = _asked(settings, changed)
+    _check(law, asked)
+    budget, level = asked.budget, asked.level
+    counts = dict(law.volumes if asked.volumes is None else asked.volumes)
     bounds = limits(
         law.domains,
         float(budget),
-        min_weight=min_weight,
-        max_weight=max_weight,
-        fixed=fixed,
+        min_weight=asked.min_weight,
+        max_weight=asked.max_weight,
+        fixed=asked.fixed,
         volumes=counts,
-        max_epochs=max_epochs,
-        cost=cost,
+        max_epochs=asked.max_epochs,
+        cost=asked.cost,
     )
-    mixtures = _baseline_mixtures(law, counts)
+    mixtures = _baseline_mixtures(law, asked, counts)
     aim = Aim(
-        kind=objective,
+        kind=asked.objective,
         targets=law.targets,
-        importance=importance_of(law, target_weights),
-        guard=None if no_worse_than is None else _guard(law, no_worse_than, mixtures, counts),
+        importance=importance_of(law, asked.target_weights),
+        guard=None if asked.no_worse_than is None else _guard(law, asked.no_worse_than, mixtures, counts),
     )
     landscape = Landscape(law.parameters, budget, bounds.price)
     found = optimum(landscape, bounds, aim)
@@ -106,13 +86,13 @@ def allocate(
         law=law.law,
         predicted_loss=losses[0],
         contributions=law.contributions(mixture, draws),
-        kind=objective,
+        kind=asked.objective,
         objective=float(found.objective[0]),
         gap=float(found.gap[0]),
         shadow_price=_shadow_price(landscape, bounds, found, money),
-        min_weight=float(min_weight),
-        near_optimal=near_optimal(landscape, bounds, aim, found, tolerance=tolerance),
-        tolerance=tolerance,
+        min_weight=float(asked.min_weight),
+        near_optimal=near_optimal(landscape, bounds, aim, found, tolerance=asked.tolerance),
+        tolerance=asked.tolerance,
         intervals=intervals,
         together=together,
         level=level,
@@ -128,24 +108,25 @@ def _together(shares: Float[np.ndarray, "draw source"], intervals: Float[np.ndar
     return float(inside.all(axis=1).mean())
 
 
-def _check(
-    law: FittedLaw,
-    budget: float,
-    objective: str,
-    cost: Mapping[str, float] | None,
-    tolerance: float,
-    level: float,
-) -> None:
-    if not (np.isfinite(budget) and budget > 0):
-        raise InputError(f"budget must be a number of draws above 0, got {budget}")
-    if objective not in OBJECTIVES:
-        raise InputError(f"unknown objective {objective!r}; choose one of {list(OBJECTIVES)}")
-    if cost and law.parameters.by_share:
+def _asked(settings: AllocationSettings | None, changed: Mapping[str, Any]) -> AllocationSettings:
+    """Return the settings with changes; None for values by domain means none."""
+    given = {k: {} if v is None and k in _BY_DOMAIN else v for k, v in changed.items()}
+    return AllocationSettings(**given) if settings is None else replace(settings, **given)
+
+
+def _check(law: FittedLaw, asked: AllocationSettings) -> None:
+    if not (np.isfinite(asked.budget) and asked.budget > 0):
+        raise InputError(f"budget must be a number of draws above 0, got {asked.budget}")
+    if asked.objective not in OBJECTIVES:
+        raise InputError(f"unknown objective {asked.objective!r}; choose one of {list(OBJECTIVES)}")
+    if asked.cost and law.parameters.by_share:
         raise InputError(
             f"cost per draw is not convex under the {law.law} law; use the transfer or the diversity law with cost"
         )
-    if not tolerance > 0 or not 0 < level < 1:
-        raise InputError(f"tolerance must be above 0 and level between 0 and 1, got {tolerance} and {level}")
+    if not asked.tolerance > 0 or not 0 < asked.level < 1:
+        raise InputError(
+            f"tolerance must be above 0 and level between 0 and 1, got {asked.tolerance} and {asked.level}"
+        )
 
 
 def importance_of(law: FittedLaw, target_weights: Mapping[str, float] | None) -> Float[np.ndarray, " target"]:
@@ -164,11 +145,17 @@ def importance_of(law: FittedLaw, target_weights: Mapping[str, float] | None) ->
     return values / values.sum()
 
 
-def _baseline_mixtures(law: FittedLaw, counts: Mapping[str, float]) -> dict[str, Mixture]:
-    mixtures = {"uniform": Mixture.uniform(law.domains)}
-    if counts and all(counts.get(name, 0) > 0 for name in law.domains):
-        mixtures["data-proportional"] = Mixture.from_counts({name: counts[name] for name in law.domains})
-    return mixtures
+def _baseline_mixtures(
+    law: FittedLaw, asked: AllocationSettings, counts: Mapping[str, float]
+) -> dict[str, Mixture]:
+    """Return the mixtures to compare with: those that need volumes only where every domain has some."""
+    now = Situation(domains=law.domains, volumes=counts, settings=asked)
+    counted = all(counts.get(name, 0) > 0 for name in law.domains)
+    return {
+        row.name: row.mixture(now)
+        for row in baselines()
+        if row.mixture is not None and (counted or not row.needs_volumes)
+    }
 
 
 def _guard(
@@ -178,12 +165,11 @@ def _guard(
         return law.weights_of(wanted)
     if wanted in mixtures:
         return mixtures[wanted].weights
-    if wanted == "data-proportional":
+    names = [row.name for row in baselines()]
+    if wanted in names:
         missing = [name for name in law.domains if not counts.get(name, 0) > 0]
-        raise InputError(
-            f"no_worse_than data-proportional needs volumes of every domain; {missing} have none"
-        )
-    raise InputError(f"unknown no_worse_than {wanted!r}; give uniform, data-proportional or a Mixture")
+        raise InputError(f"no_worse_than {wanted} needs volumes of every domain; {missing} have none")
+    raise InputError(f"unknown no_worse_than {wanted!r}; give {', '.join(names)} or a Mixture")
 
 
 def _baselines(

@@ -1,68 +1,277 @@
-"""The mixtures a study compares (spec, section 5)."""
+"""The strategies that a study compares, as one table: guesses, the mixtures that laws choose, and starts without any.
 
-from collections.abc import Mapping
+A row says how a strategy's mixture is made, how it is drawn and where it is listed. Every law of the family has a
+strategy (:class:`voxmix.law.LawForm`); :func:`register_strategy` takes another row from outside.
+"""
 
-from voxmix.allocation.optimize import allocate
-from voxmix.errors import InputError
-from voxmix.law import FittedLaw
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from voxmix.allocation.settings import AllocationSettings
+from voxmix.errors import InputError, did_you_mean
+from voxmix.law.family import PAPER, LawForm, law_forms, preferred_forms
+from voxmix.law.fitted import FittedLaw
 from voxmix.mixture import Mixture
 
-_OF_LAW = {
-    "naive": "transfer-naive",
-    "transfer": "transfer-aware",
-    "shared-exponent": "shared-exponent",
-    "diversity": "diversity-aware",
-    "budget": "budget-aware",
-    "budget-diversity": "budget-diversity-aware",
-}
+DOMAIN = "DOMAIN"
+"""The argument that is a domain of the study."""
 
 
-def strategy_name(law: str) -> str:
-    """Return the name of the strategy that allocates by a law: "transfer" gives "transfer-aware"."""
-    return _OF_LAW[law]
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Situation:
+    """What a strategy may know: the domains, how many volumes exist, the settings, and the law it asked for.
 
-
-def strategies(
-    laws: Mapping[str, FittedLaw],
-    *,
-    budget: float,
-    volumes: Mapping[str, float] | None = None,
-    min_weight: float = 0.05,
-    temperature: float | None = None,
-    single: str | None = None,
-) -> dict[str, Mixture]:
-    """Return name to mixture: uniform, data-proportional, temperature, single, and one per law.
-
-    Args:
-        laws: law name ("transfer", "naive", "diversity", ...) to its fit; all over the same domains.
-        budget: draws for which the laws allocate.
-        volumes: volumes that exist per domain; without them there is no data-proportional mixture.
-        min_weight: least share of any domain in the mixtures that laws choose.
-        temperature: adds ``p_i ~ volumes_i**(1/T)``; 2 to 5 are usual (Arivazhagan et al. 2019).
-        single: adds the pure mixture of that domain.
-
-    Raises:
-        InputError: no law, laws over different domains, or a domain without its count of volumes.
+    ``argument`` is what follows the strategy's name, as the 2 of ``temperature-2``.
     """
-    if not laws:
-        raise InputError("no laws given; give at least one fitted law")
-    domains = next(iter(laws.values())).domains
-    for name, law in laws.items():
-        if law.domains != domains:
-            raise InputError(f"law {name!r} has domains {list(law.domains)}, the first has {list(domains)}")
-    result = {"uniform": Mixture.uniform(domains)}
-    if volumes is not None:
-        missing = [name for name in domains if name not in volumes]
+
+    domains: tuple[str, ...]
+    volumes: Mapping[str, float] = field(default_factory=dict)
+    settings: AllocationSettings
+    law: FittedLaw | None = None
+    argument: str = ""
+
+    def counts(self) -> dict[str, float]:
+        """Return the volumes of every domain.
+
+        Raises:
+            InputError: a domain without its count.
+        """
+        missing = [name for name in self.domains if name not in self.volumes]
         if missing:
             raise InputError(
                 f"volumes lacks a count for {missing}; give how many volumes exist of every domain"
             )
-        counts = {name: volumes[name] for name in domains}
-        result["data-proportional"] = Mixture.from_counts(counts)
-        if temperature is not None:
-            result["temperature"] = Mixture.from_counts(counts, temperature=temperature)
-    for law in laws.values():
-        result[strategy_name(law.law)] = allocate(law, budget=budget, min_weight=min_weight).mixture
-    if single is not None:
-        result["single"] = Mixture.pure(domains, single)
-    return result
+        return {name: self.volumes[name] for name in self.domains}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Strategy:
+    """One way to a mixture.
+
+    Attributes:
+        name: in study.yaml, commands, files and reports; of a strategy with an argument what stands before it.
+        label: what it does, in words.
+        argument: what the argument is, as "T" for ``temperature-T``; "" for a strategy without.
+        check: returns what is wrong with an argument, or "".
+        mixture: the mixture of a situation; None where the law allocates it, and where nothing is pretrained.
+        law: name of the law that it needs.
+        needs_volumes: whether it needs to know how many volumes exist of every domain.
+        baseline: whether allocations are compared with its mixture.
+        in_new_studies: whether a new study compares it.
+        in_paper: whether the paper's tables list it: then it comes first in tables of scores, in the table's order.
+        finetuned: whether finetuning starts from it unless told otherwise.
+        color, marker: how it is drawn; without, it gets those that its place leaves.
+    """
+
+    name: str
+    label: str
+    argument: str = ""
+    check: Callable[[str], str] | None = None
+    mixture: Callable[[Situation], Mixture] | None = None
+    law: str = ""
+    needs_volumes: bool = False
+    baseline: bool = False
+    in_new_studies: bool = False
+    in_paper: bool = False
+    finetuned: bool = False
+    color: str = ""
+    marker: str = ""
+
+    @property
+    def spelling(self) -> str:
+        """How its name is written, such as ``temperature-T``."""
+        return f"{self.name}-{self.argument}" if self.argument else self.name
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has a mixture to train."""
+        return self.mixture is not None or bool(self.law)
+
+
+def _temperature(text: str) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        return f"{text!r} is no temperature; give a number above 0, e.g. temperature-2"
+    return "" if text == f"{value:g}" else f"write temperature-{value:g}"
+
+
+_ROWS = (
+    Strategy(
+        name="scratch",
+        label="no pretraining: where finetuning starts from random weights",
+        in_paper=True,
+        finetuned=True,
+        color="#009E73",
+        marker="P",
+    ),
+    Strategy(
+        name="single",
+        label="one domain alone; in finetuning, single is the task's own",
+        argument=DOMAIN,
+        mixture=lambda now: Mixture.pure(now.domains, now.argument),
+        in_paper=True,
+        finetuned=True,
+        color="#B8A800",
+        marker="X",
+    ),
+    Strategy(
+        name="uniform",
+        label="every domain alike",
+        mixture=lambda now: Mixture.uniform(now.domains),
+        baseline=True,
+        in_new_studies=True,
+        in_paper=True,
+        color="#7A7A7A",
+        marker="s",
+    ),
+    Strategy(
+        name="data-proportional",
+        label="every domain by its volumes",
+        mixture=lambda now: Mixture.from_counts(now.counts()),
+        needs_volumes=True,
+        baseline=True,
+        in_new_studies=True,
+        in_paper=True,
+        finetuned=True,
+        color="#56B4E9",
+        marker="^",
+    ),
+    Strategy(
+        name="temperature",
+        label="every domain by its volumes to the power 1/T: 1 is data-proportional, large T nears uniform",
+        argument="T",
+        check=_temperature,
+        mixture=lambda now: Mixture.from_counts(now.counts(), temperature=float(now.argument)),
+        needs_volumes=True,
+        color="#CC79A7",
+        marker="p",
+    ),
+)
+_registered: dict[str, Strategy] = {}
+
+
+def _of_law(form: LawForm) -> Strategy:
+    return Strategy(
+        name=form.strategy,
+        label=f"the best mixture by the law {form.name}",
+        law=form.name,
+        in_new_studies=form.in_every_study,
+        in_paper=form.in_paper,
+        finetuned=form.name == PAPER,
+        color=form.color,
+        marker=form.marker,
+    )
+
+
+def all_strategies() -> tuple[Strategy, ...]:
+    """Return every strategy: guesses, then those of the laws, the plainest law first, then those from outside."""
+    return (*_ROWS, *(_of_law(form) for form in reversed(preferred_forms())), *_registered.values())
+
+
+def strategy_of_law(law: str) -> str:
+    """Return the name of the strategy that allocates by a law: "transfer" gives "transfer-aware"."""
+    return next(form.strategy for form in law_forms() if form.name == law)
+
+
+def new_study_strategies() -> tuple[str, ...]:
+    """Return the strategies that a new study compares."""
+    return tuple(row.name for row in all_strategies() if row.in_new_studies)
+
+
+def finetuned_strategies() -> tuple[str, ...]:
+    """Return what finetuning starts from unless told otherwise."""
+    return tuple(row.name for row in all_strategies() if row.finetuned)
+
+
+def baselines() -> tuple[Strategy, ...]:
+    """Return the strategies with which allocations are compared."""
+    return tuple(row for row in all_strategies() if row.baseline)
+
+
+def split_name(name: str) -> tuple[Strategy | None, str]:
+    """Return the row that a name is of, and its argument; None for the name of no strategy."""
+    rows = {row.name: row for row in all_strategies()}
+    if name in rows:
+        return rows[name], ""
+    for row in rows.values():
+        if row.argument and name.startswith(f"{row.name}-"):
+            return row, name[len(row.name) + 1 :]
+    return None, ""
+
+
+def check_strategies(names: Sequence[str], *, domains: Sequence[str] | None = None) -> None:
+    """Check the names of strategies; ``domains`` are those of the study, where they are known.
+
+    Raises:
+        InputError: no such strategy with a mixture, or an argument that is missing or cannot be used; names what is
+            possible.
+    """
+    known = [item for item in all_strategies() if item.trains]
+    unknown = [name for name in names if (row := split_name(name)[0]) is None or not row.trains]
+    if unknown:
+        near = did_you_mean(unknown[0], [item.name for item in known], what="")
+        raise InputError(
+            f"unknown strategies {unknown}; {near + ' ' if near.startswith('did') else ''}Choose from "
+            f"{', '.join(item.spelling for item in known)}"
+        )
+    for name in names:
+        row, argument = split_name(name)
+        assert row is not None
+        if row.argument and not argument:
+            raise InputError(f"strategy {name!r} needs what follows its name: write {row.spelling}")
+        if problem := row.check(argument) if row.check and argument else "":
+            raise InputError(f"strategy {name!r}: {problem}")
+        if row.argument == DOMAIN and domains is not None and argument not in domains:
+            raise InputError(f"strategy {name!r}: no domain {argument!r}; {did_you_mean(argument, domains)}")
+
+
+def find_strategy(name: str) -> Strategy:
+    """Return the row of a strategy that has a mixture.
+
+    Raises:
+        InputError: as :func:`check_strategies`.
+    """
+    check_strategies([name])
+    row, _ = split_name(name)
+    assert row is not None
+    return row
+
+
+def strategy_mixture(name: str, now: Situation) -> Mixture | None:
+    """Return the mixture of a strategy; None where its law has to allocate it.
+
+    Raises:
+        InputError: no such strategy, or a situation that lacks what it needs.
+    """
+    check_strategies([name], domains=now.domains)
+    row, argument = split_name(name)
+    return row.mixture(replace(now, argument=argument)) if row is not None and row.mixture else None
+
+
+def listed_place(name: str) -> tuple[int, str]:
+    """Return where a strategy or another initialization stands in tables: the paper's first, others by name."""
+    row, _ = split_name(name)
+    listed = [item.name for item in all_strategies() if item.in_paper]
+    return (listed.index(row.name) if row is not None and row.in_paper else len(listed), name)
+
+
+def register_strategy(row: Strategy) -> None:
+    """Add a strategy from outside, in this process: study files, reports and score tables then know it.
+
+    Raises:
+        InputError: the name is taken, or it has neither a mixture nor a law.
+    """
+    if split_name(row.name)[0] is not None:
+        raise InputError(f"a strategy {row.name!r} is known already; give the new one another name")
+    if not row.trains:
+        raise InputError(f"strategy {row.name!r} has neither a mixture nor a law; give one of the two")
+    _registered[row.name] = row
+
+
+def unregister_strategy(name: str) -> None:
+    """Take a strategy that was registered out of the table."""
+    _registered.pop(name, None)

@@ -55,25 +55,20 @@ def allocate(
 
       voxmix allocate law.json --budget 100000 --volumes HN-PET=150 --max-epochs 40
     """
-    single = {
+    given: dict[str, Any] = {
         "budget": budget,
         "min_weight": min_weight,
+        "max_weight": pairs(max_weight, option="--max-weight"),
+        "fixed": pairs(fix, option="--fix"),
+        "volumes": pairs(volumes, option="--volumes"),
         "max_epochs": max_epochs,
+        "cost": pairs(cost, option="--cost"),
+        "target_weights": pairs(target_weight, option="--target-weight"),
         "objective": objective,
         "no_worse_than": no_worse_than,
         "tolerance": tolerance,
     }
-    by_domain = {
-        "max_weight": max_weight,
-        "fixed": fix,
-        "volumes": volumes,
-        "cost": cost,
-        "target_weights": target_weight,
-    }
-    given: dict[str, Any] = {name: value for name, value in single.items() if value is not None}
-    for name, texts in by_domain.items():
-        if texts is not None:
-            given[name] = pairs(texts, option=f"--{_OPTION.get(name, name)}".replace("_", "-"))
+    given = {name: value for name, value in given.items() if value not in (None, {})}
     if is_study(path):
         _allocate_as_asked(path, given, output=output, as_json=as_json)
         return
@@ -100,6 +95,8 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
     if not given:
         _allocate_study(path, as_json=as_json)
         return
+    from voxmix.allocation import AllocationSettings
+    from voxmix.settings import keys_of
     from voxmix.study import allocations_if
 
     with waiting("allocating"):
@@ -111,16 +108,12 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
             emit(f"{name}:")
             _show_allocation(item)
             emit("")
-    keys = [name for name in given if name in _KEPT]
+    kept = keys_of(AllocationSettings)
+    keys = [name for name in given if name in kept]
     where = (
         f"; to keep {' and '.join(keys)}, write it below allocation: in {study_file(path)}" if keys else ""
     )
     note(f"not saved: the study's runs and report do not use it{where}")
-
-
-_OPTION = {"fixed": "fix", "target_weights": "target_weight"}
-_KEPT = ("budget", "min_weight", "max_weight", "fixed", "max_epochs", "no_worse_than", "tolerance")
-"""Options of allocate that are keys below ``allocation:`` in study.yaml."""
 
 
 def _show_allocation(found: Any) -> None:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from voxmix.study import Study
     from voxmix.study.finetuning import PlannedRun
 
-_DEFAULT_INITS = ("scratch", "single", "data-proportional", "transfer-aware")
-
 
 @verb
 def finetune(
@@ -28,7 +26,7 @@ def finetune(
         list[str] | None,
         typer.Option(
             help="scratch, single, a strategy of the study, or a checkpoint's folder; repeat for more. "
-            f"Left out: {', '.join(_DEFAULT_INITS)}."
+            "Left out: scratch, single, data-proportional, transfer-aware."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs per initialization.")] = 3,
@@ -66,6 +64,7 @@ def finetune(
     from voxmix._optional import require
 
     require("torch", extra="train")
+    from voxmix.allocation.strategies import finetuned_strategies
     from voxmix.study import finetuning as downstream
 
     opened = open_study(study)
@@ -76,7 +75,7 @@ def finetune(
         runs = downstream.plan_runs(
             opened,
             protocol,
-            {name: _encoders(opened, name, chosen.domain) for name in init or _DEFAULT_INITS},
+            {name: _encoders(opened, name, chosen.domain) for name in init or finetuned_strategies()},
             seeds=seeds,
             control=_control(frozen, control),
             recipe=_recipe(opened),

@@ -32,9 +32,10 @@ class LawForm:
         fall: how the reducible loss falls with the effective budget; its own numbers are fitted too.
         needs_mixtures: whether only runs of mixtures tell its numbers: a study without anchors leaves it out.
         in_every_study: whether a study fits it although no strategy asks for it.
+        in_paper: whether the paper's tables list its strategy.
         preference: rank among the laws where one has to be the answer; the least is the first choice.
         strategy: name of the strategy that allocates by it.
-        color, marker: how that strategy is drawn; others than the family's first are told apart by their place.
+        color, marker: how that strategy is drawn; without, it gets those that its place leaves.
     """
 
     name: str
@@ -46,6 +47,7 @@ class LawForm:
     fall: Fall = POWER
     needs_mixtures: bool = False
     in_every_study: bool = False
+    in_paper: bool = False
     color: str = ""
     marker: str = ""
 
@@ -92,6 +94,7 @@ _ROWS = (  # in the order in which auto tries them
         strategy="transfer-aware",
         preference=2,
         in_every_study=True,
+        in_paper=True,
         color="#0072B2",
         marker="D",
     ),
@@ -110,6 +113,7 @@ _ROWS = (  # in the order in which auto tries them
         strategy="transfer-naive",
         preference=6,
         in_every_study=True,
+        in_paper=True,
         color="#E69F00",
         marker="v",
     ),

@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from voxmix.allocation.strategies import split_name
+
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B8A800", "#7A7A7A")
 """Okabe and Ito (2008), safe for color-blind readers; their yellow is darkened and their black is gray,
 so that both can be seen on a white and on a dark page."""
@@ -13,16 +15,6 @@ _HATCHES = ("", "///", "...", "xxx")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
 _GLYPHS = {"o": "●", "s": "■", "^": "▲", "v": "▼", "D": "◆", "P": "✚", "X": "✖", "*": "★"}
 _HOLLOW = {"D": "◇", "s": "□", "^": "△", "v": "▽", "o": "○", "p": "⬠", "h": "⬡"}
-_STRATEGIES = (
-    ("uniform", "#7A7A7A", "s"),
-    ("data-proportional", "#56B4E9", "^"),
-    ("transfer-naive", "#E69F00", "v"),
-    ("transfer-aware", "#0072B2", "D"),
-    ("diversity-aware", "#D55E00", "o"),
-    ("temperature", "#CC79A7", "p"),
-    ("single", "#B8A800", "X"),
-    ("scratch", "#009E73", "P"),
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,12 +40,18 @@ def domain_marks(domains: Sequence[str]) -> dict[str, Mark]:
 
 
 def strategy_marks(strategies: Sequence[str]) -> dict[str, Mark]:
-    """Return one mark per strategy: fixed for the known ones, by place for others."""
-    known = {name: Mark(color=color, marker=marker) for name, color, marker in _STRATEGIES}
+    """Return one mark per strategy: that of its row for the first of a row, by place for others."""
+    known: dict[str, Mark] = {}
+    used: set[str] = set()
+    for name in strategies:
+        row, _ = split_name(name)
+        if row is not None and row.color and row.name not in used:
+            used.add(row.name)
+            known[name] = Mark(color=row.color, marker=row.marker)
     others = [name for name in strategies if name not in known]
-    return {name: known[name] for name in strategies if name in known} | {
+    return known | {
         name: Mark(color=_DARKER[i % len(_DARKER)], marker=_MARKERS[-1 - i % len(_MARKERS)])
-        for i, name in enumerate(others)
+        for i, name in enumerate(dict.fromkeys(others))
     }
 
 

@@ -66,8 +66,9 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
         place(figure, axes, left=40, right=label_width(labels) * 0.85 + 16, top=22, bottom=35)
         for series in panel.series:
             _draw_series(axes, panel, series, own=series.source == panel.target, mark=_mark(series, marks))
+        trained = strategy_marks(tuple(dict.fromkeys(strategy for strategy, _, _ in panel.checks)))
         for strategy, budget, loss in panel.checks:
-            mark = strategy_marks([strategy])[strategy]
+            mark = trained[strategy]
             axes.plot(
                 [budget],
                 [loss],

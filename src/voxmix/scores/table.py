@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
+from voxmix.allocation.strategies import listed_place
 from voxmix.errors import InputError
 from voxmix.runs.files import RESULT_FILE
 from voxmix.scores.result import DownstreamResult, read_result
-
-ORDER = ("scratch", "single", "uniform", "data-proportional", "transfer-naive", "transfer-aware")
-"""Initializations in the order in which they are listed, that of the paper's table 3; others follow by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -80,8 +78,8 @@ class ScoreTable:
 
     @property
     def inits(self) -> tuple[str, ...]:
-        """Names of the initializations of any task, in the order of ``ORDER``."""
-        return tuple(dict.fromkeys(r.init for r in sorted(self.results, key=lambda r: _rank(r.init))))
+        """Names of the initializations of any task, in the order of the paper's table 3; others follow by name."""
+        return tuple(dict.fromkeys(r.init for r in sorted(self.results, key=lambda r: listed_place(r.init))))
 
     def select(
         self, task: str, *, init: str | None = None, control: str | None = None
@@ -103,7 +101,7 @@ class ScoreTable:
             absent += [
                 f"{task}: {init}{', ' + control if control else ''}, seed {seed}"
                 for (init, control), seed in product(
-                    sorted(ways, key=lambda way: (_rank(way[0]), way[1] or "")),
+                    sorted(ways, key=lambda way: (listed_place(way[0]), way[1] or "")),
                     sorted({r.seed for r in runs}),
                 )
                 if (init, control, seed) not in there
@@ -111,12 +109,8 @@ class ScoreTable:
         return tuple(absent)
 
 
-def _rank(init: str) -> tuple[int, str]:
-    return (ORDER.index(init) if init in ORDER else len(ORDER), init)
-
-
 def _place(result: DownstreamResult) -> tuple[object, ...]:
-    return (result.task, _rank(result.init), result.control or "", result.seed)
+    return (result.task, listed_place(result.init), result.control or "", result.seed)
 
 
 def _check_comparable(runs: tuple[DownstreamResult, ...]) -> None:

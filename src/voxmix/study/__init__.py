@@ -11,11 +11,10 @@ if TYPE_CHECKING:
     from voxmix.study.checks import check_study as check_study
     from voxmix.study.checks import study_problems as study_problems
     from voxmix.study.checks import study_remarks as study_remarks
-    from voxmix.study.config import STRATEGIES as STRATEGIES
-    from voxmix.study.config import AllocationSettings as AllocationSettings
     from voxmix.study.config import DataSettings as DataSettings
     from voxmix.study.config import FitSettings as FitSettings
     from voxmix.study.config import PhantomSettings as PhantomSettings
+    from voxmix.study.config import StudyAllocation as StudyAllocation
     from voxmix.study.config import StudyConfig as StudyConfig
     from voxmix.study.exports import exported_mixture as exported_mixture
     from voxmix.study.exports import exported_run as exported_run
@@ -45,13 +44,12 @@ if TYPE_CHECKING:
     from voxmix.study.upcoming import study_domains as study_domains
 
 _PUBLIC = {
-    "AllocationSettings": "config",
     "DataSettings": "config",
     "FitSettings": "config",
     "PhantomSettings": "config",
-    "STRATEGIES": "config",
     "Step": "status",
     "Study": "folder",
+    "StudyAllocation": "config",
     "StudyConfig": "config",
     "allocate_strategies": "steps",
     "allocations_if": "steps",

@@ -70,6 +70,8 @@ def _domains(study: Study) -> tuple[str, ...]:
 
 
 def _names(study: Study) -> Iterable[str]:
+    from voxmix.allocation.strategies import check_strategies
+
     domains, config = _domains(study), study.config
     if not domains:
         return
@@ -78,6 +80,10 @@ def _names(study: Study) -> Iterable[str]:
     twice = sorted({name for name in config.data.domains if config.data.domains.count(name) > 1})
     if twice:
         yield f"data.domains names {', '.join(twice)} twice"
+    try:
+        check_strategies(config.allocation.strategies, domains=domains)
+    except InputError as error:
+        yield f"allocation.strategies: {error}"
     named = {
         "allocation.max_weight": config.allocation.max_weight,
         "allocation.fixed": config.allocation.fixed,
@@ -100,14 +106,13 @@ def _limits(study: Study) -> Iterable[str]:
         counts = study_cache(study).counts("train")
     except StepPendingError:
         counts = {}
-    wanted = settings.limits()
     try:
         limits(
             domains,
             float(settings.budget),
             min_weight=settings.min_weight,
-            max_weight=wanted["max_weight"],
-            fixed=wanted["fixed"],
+            max_weight=settings.max_weight,
+            fixed=settings.fixed,
             volumes=counts,
             max_epochs=settings.max_epochs if counts else None,
         )

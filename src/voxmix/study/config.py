@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 import yaml
 
 from voxmix._io import write_text
+from voxmix.allocation.settings import AllocationSettings
+from voxmix.allocation.strategies import baselines, check_strategies, new_study_strategies
 from voxmix.compute import ComputeSettings
 from voxmix.design import (
     LATER,
@@ -21,10 +23,9 @@ from voxmix.design import (
     identity,
 )
 from voxmix.errors import InputError
-from voxmix.settings import checked, parse_yaml
+from voxmix.settings import checked, keys_of, parse_yaml
 
 STUDY_FORMAT = 1
-STRATEGIES = ("uniform", "data-proportional", "transfer-naive", "transfer-aware", "diversity-aware")
 _FORBID: dict[str, str] = {"extra": "forbid"}
 
 
@@ -142,32 +143,22 @@ class FitSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AllocationSettings:
+class StudyAllocation(AllocationSettings):
     """The budget to allocate, and the strategies that are trained at it and compared, with how many seeds.
 
     ``min_weight``, ``max_weight``, ``fixed``, ``max_epochs`` and ``no_worse_than`` limit what a law may choose, and
     ``tolerance`` says what counts as near-optimal: see :func:`voxmix.allocation.allocate`. The guesses (uniform,
-    data-proportional) stay as they are.
+    data-proportional, temperature-T, single-DOMAIN) stay as they are.
     """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
 
     budget: int
     """Volume draws to allocate, and to train the strategies at."""
-    min_weight: float = 0.05
-    """Least share of any domain."""
-    max_weight: dict[str, float] = field(default_factory=dict, metadata=LATER)
-    """Domain to largest share."""
-    fixed: dict[str, float] = field(default_factory=dict, metadata=LATER)
-    """Domain to share that it gets exactly."""
-    max_epochs: float | None = field(default=None, metadata=LATER)
-    """Largest number of times each volume may be drawn."""
-    no_worse_than: Literal["uniform", "data-proportional"] | None = field(default=None, metadata=LATER)
+    no_worse_than: str | None = field(default=None, metadata=LATER)
     """uniform or data-proportional: no target may be predicted worse than under it."""
-    tolerance: float = field(default=0.01, metadata=LATER)
-    """Relative predicted loss that counts as near-optimal."""
-    strategies: tuple[str, ...] = STRATEGIES
-    """Mixtures to train and compare."""
+    strategies: tuple[str, ...] = field(default_factory=new_study_strategies)
+    """Mixtures to train and compare: guesses (uniform, data-proportional, temperature-T, single-DOMAIN) and those of laws."""
     seeds: int = 2
     """Seeds of each of them."""
 
@@ -175,28 +166,18 @@ class AllocationSettings:
         check_budget(self.budget)
         if not 0 <= self.min_weight <= 1:
             raise InputError(f"min_weight must lie in [0, 1], got {self.min_weight}; the paper uses 0.05")
-        unknown = [name for name in self.strategies if name not in STRATEGIES]
-        if unknown:
-            raise InputError(f"unknown strategies {unknown}; choose from {list(STRATEGIES)}")
+        check_strategies(self.strategies)
         if self.seeds < 1:
             raise InputError(f"seeds must be at least 1, got {self.seeds}; 2 or more show the noise")
         if not self.strategies:
-            raise InputError(f"strategies is empty; name at least one of {list(STRATEGIES)}")
+            raise InputError(f"strategies is empty; name at least one of {list(new_study_strategies())}")
+        guards = [row.name for row in baselines()]
+        if self.no_worse_than is not None and self.no_worse_than not in guards:
+            raise InputError(f"no_worse_than must be null or one of {guards}, got {self.no_worse_than!r}")
         if not 0 < self.tolerance < 1:
             raise InputError(f"tolerance must lie between 0 and 1, got {self.tolerance}; the default is 0.01")
         if self.max_epochs is not None and not 0 < self.max_epochs < math.inf:
             raise InputError(f"max_epochs must be above 0, got {self.max_epochs}; leave it out for no limit")
-
-    def limits(self) -> dict[str, Any]:
-        """Return what limits a law's choice, as options of :func:`voxmix.allocation.allocate`."""
-        return {
-            "min_weight": self.min_weight,
-            "max_weight": self.max_weight or None,
-            "fixed": self.fixed or None,
-            "max_epochs": self.max_epochs,
-            "no_worse_than": self.no_worse_than,
-            "tolerance": self.tolerance,
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +189,7 @@ class StudyConfig:
     name: str
     """Title of the report."""
     data: DataSettings
-    allocation: AllocationSettings
+    allocation: StudyAllocation
     recipe: dict[str, Any] = field(default_factory=dict)
     model: ModelSettings = field(default_factory=ModelSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -283,6 +264,7 @@ def render_config(config: StudyConfig, notes: Mapping[str, str] | None = None) -
     """Return the study file's text, with a comment above each part; ``notes`` adds one to the parts it names."""
     values = _plain(asdict(config))
     values["model"] = _plain(identity(config.model))  # axes only where they are not those of volumes
+    values["allocation"] = {key: values["allocation"][key] for key in keys_of(StudyAllocation)}
     values["data"] = {key: item for key, item in values["data"].items() if item is not None}
     parts = []
     for key in _ORDER:

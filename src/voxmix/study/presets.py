@@ -6,7 +6,7 @@ from typing import Any
 
 from voxmix.design import EvaluationSettings, ModelSettings, StudyDesign, TrainingSettings
 from voxmix.errors import InputError
-from voxmix.study.config import AllocationSettings, DataSettings, FitSettings, StudyConfig
+from voxmix.study.config import DataSettings, FitSettings, StudyAllocation, StudyConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +19,7 @@ class Preset:
     training: TrainingSettings
     evaluation: EvaluationSettings
     design: StudyDesign
-    allocation: AllocationSettings
+    allocation: StudyAllocation
     fit: FitSettings = field(default_factory=FitSettings)
 
     def adapted(self, *, spacing_mm: float, crop: int, min_shape: int) -> "Preset":
@@ -59,7 +59,7 @@ PRESETS: dict[str, Preset] = {
         training=_SMALL_TRAINING,
         evaluation=EvaluationSettings(crops_per_domain=64),
         design=StudyDesign(budgets=(800, 1500, 2800, 5000)),
-        allocation=AllocationSettings(budget=8000, seeds=2),
+        allocation=StudyAllocation(budget=8000, seeds=2),
     ),
     "small": Preset(
         description="proxies of 0.5 M parameters on 32^3 crops at 4 mm, for the cores of any machine",
@@ -68,7 +68,7 @@ PRESETS: dict[str, Preset] = {
         training=_SMALL_TRAINING,
         evaluation=EvaluationSettings(crops_per_domain=64),
         design=StudyDesign(budgets=(1000, 2000, 4000, 8000)),
-        allocation=AllocationSettings(budget=16000, seeds=3),
+        allocation=StudyAllocation(budget=16000, seeds=3),
     ),
     "paper": Preset(
         description="the paper's encoder (ViT-B, 96^3 crops, patch 16) at 1.5 mm; needs a GPU",
@@ -77,7 +77,7 @@ PRESETS: dict[str, Preset] = {
         training=TrainingSettings(),
         evaluation=EvaluationSettings(crops_per_domain=64),
         design=StudyDesign(budgets=(5000, 10000, 20000, 40000)),
-        allocation=AllocationSettings(budget=100000),
+        allocation=StudyAllocation(budget=100000),
     ),
 }
 

@@ -105,9 +105,7 @@ def _by_budget(study: Study, content: ReportContent) -> tuple[Allocation, ...]:
     low = min(run.budget for run in content.runs)
     budgets = np.unique(np.geomspace(low, max(low, settings.budget), 13).round())
     law = content.laws[content.answer_law]
-    return tuple(
-        allocate(law, budget=int(budget), volumes=volumes, **settings.limits()) for budget in budgets
-    )
+    return tuple(allocate(law, settings, budget=int(budget), volumes=volumes) for budget in budgets)
 
 
 def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary, ...]:

@@ -17,12 +17,10 @@ from voxmix.study import Study
 from voxmix.study.plan import check_specs, proxy_specs
 
 if TYPE_CHECKING:
-    from voxmix.allocation import Allocation
+    from voxmix.allocation import Allocation, Situation
     from voxmix.law import FittedLaw
     from voxmix.measurement import MeasurementTable
     from voxmix.volumes import PreparedCache
-
-_LAW_OF_STRATEGY = {"transfer-naive": "naive", "transfer-aware": "transfer", "diversity-aware": "diversity"}
 
 
 def study_cache(study: Study) -> PreparedCache:
@@ -196,50 +194,51 @@ def read_laws(study: Study) -> dict[str, FittedLaw]:
 
 def allocate_strategies(study: Study) -> dict[str, Allocation | Mixture]:
     """Find the mixture of every strategy at the study's budget; keep those that a law gave."""
-    from voxmix.allocation import allocate
+    from voxmix.allocation import Allocation, candidates
 
     if study.is_made("allocate", allocation_inputs(study)):
         try:
             return read_allocations(study)
         except InputError as error:
             warnings.warn(f"{error}: they are found again now", VoxmixWarning, stacklevel=2)
-    laws = read_laws(study)
-    settings = study.config.allocation
-    volumes = study_cache(study).counts("train")
-    for strategy in strategies_wanted(study):
-        if strategy in _LAW_OF_STRATEGY:
-            law = laws[_LAW_OF_STRATEGY[strategy]]
-            found = allocate(law, budget=settings.budget, volumes=volumes, **settings.limits())
+    cache = study_cache(study)
+    found = candidates(
+        strategies_wanted(study),
+        domains=cache.domains,
+        settings=study.config.allocation,
+        volumes=cache.counts("train"),
+        laws=read_laws(study),
+    )
+    for strategy, item in found.items():
+        if isinstance(item, Allocation):
             with naming_full_disk(study.allocation_path(strategy)):
-                found.save(study.allocation_path(strategy))
+                item.save(study.allocation_path(strategy))
     study.mark_made("allocate", allocation_inputs(study))
     return read_allocations(study)
 
 
 def allocations_if(study: Study, **changed: Any) -> dict[str, Allocation]:
-    """Return the mixtures of the laws' strategies with some options of ``allocate`` changed; nothing is kept."""
+    """Return the mixtures of the laws' strategies with some settings of the allocation changed; nothing is kept."""
     from voxmix.allocation import allocate
+    from voxmix.allocation.strategies import find_strategy
 
-    settings, laws = study.config.allocation, read_laws(study)
-    options = {
-        "budget": settings.budget,
-        "volumes": study_cache(study).counts("train"),
-        **settings.limits(),
-        **changed,
-    }
+    laws, settings = read_laws(study), study.config.allocation
+    options = {"volumes": study_cache(study).counts("train"), **changed}
+    rows = {name: find_strategy(name) for name in strategies_wanted(study)}
     return {
-        name: allocate(laws[_LAW_OF_STRATEGY[name]], **options)
-        for name in strategies_wanted(study)
-        if name in _LAW_OF_STRATEGY
+        name: allocate(laws[row.law], settings, **options)
+        for name, row in rows.items()
+        if row.mixture is None
     }
 
 
 def strategies_wanted(study: Study) -> tuple[str, ...]:
     """Return the strategies of the study; those whose law cannot be fitted are left out."""
+    from voxmix.allocation.strategies import find_strategy
+
     laws = laws_wanted(study)
-    return tuple(
-        name for name in study.config.allocation.strategies if _LAW_OF_STRATEGY.get(name, laws[0]) in laws
-    )
+    rows = {name: find_strategy(name) for name in study.config.allocation.strategies}
+    return tuple(name for name, row in rows.items() if not row.law or row.law in laws)
 
 
 def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
@@ -249,26 +248,33 @@ def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
         StepPendingError: none yet, or the study has changed since; names the command.
         InputError: the file of an allocation is gone or damaged.
     """
-    from voxmix.allocation import Allocation
+    from voxmix.allocation import Allocation, Situation
 
     if not study.is_made("allocate", allocation_inputs(study)):
         raise StepPendingError(
             f"no mixture is allocated with the study's present settings; first: voxmix allocate {as_argument(study.root)}"
         )
     cache = study_cache(study)
-    fixed = {
-        "uniform": Mixture.uniform(cache.domains),
-        "data-proportional": Mixture.from_counts(cache.counts("train")),
-    }
+    now = Situation(domains=cache.domains, volumes=cache.counts("train"), settings=study.config.allocation)
     try:
         return {
-            name: fixed[name] if name in fixed else Allocation.load(study.allocation_path(name))
+            name: guess_of(study, name, now) or Allocation.load(study.allocation_path(name))
             for name in strategies_wanted(study)
         }
     except InputError as error:
         raise InputError(
             f"a mixture of the study cannot be read ({error}); voxmix allocate {as_argument(study.root)} makes all again"
         ) from None
+
+
+def guess_of(study: Study, name: str, now: Situation) -> Mixture | None:
+    """Return the mixture of a strategy that makes its own; None where a law has allocated it."""
+    from voxmix.allocation.strategies import find_strategy, strategy_mixture
+
+    row = find_strategy(name)
+    if row.law and row.mixture is not None:
+        now = replace(now, law=read_laws(study)[row.law])
+    return strategy_mixture(name, now)
 
 
 def check_runs(study: Study) -> tuple[RunSpec, ...]:
