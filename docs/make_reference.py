@@ -191,8 +191,18 @@ def _task(title: str, task: Any) -> str:
     return re.sub(" +", " ", f"| {' | '.join(cells)} |")
 
 
+def strategies() -> str:
+    """Return the table of strategies that have a mixture."""
+    from voxmix.allocation.strategies import all_strategies
+
+    rows = [row for row in all_strategies() if row.trains]
+    head = ["| strategy | mixture | in a new study |", "|---|---|---|"]
+    lines = [f"| `{row.spelling}` | {row.label} | {'yes' if row.in_new_studies else ''} |" for row in rows]
+    return "\n".join([*head, *(re.sub(" +", " ", line) for line in lines)])
+
+
 PAGES = {"study-file.md": study_file, "command-line.md": command_line}
-TABLES = {"../how-to/manifests-audits-caches.md": layouts, "tasks.md": tasks}
+TABLES = {"../how-to/manifests-audits-caches.md": layouts, "tasks.md": tasks, "strategies.md": strategies}
 """Pages of which one table is made from the code: the first."""
 
 

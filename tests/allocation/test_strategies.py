@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,3 +197,13 @@ def test_settings_and_keywords_are_one(laws):
     changed = allocate(laws["transfer"], settings, budget=500, max_weight=None)
     again = allocate(laws["transfer"], dataclasses.replace(settings, budget=500, max_weight={}))
     assert changed.to_dict() == again.to_dict()
+
+
+def test_the_example_of_the_docs_is_a_strategy(laws):
+    page = Path(__file__).parents[2] / "docs" / "reference" / "strategies.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    exec(code, {})
+    try:
+        assert made(["half"], laws)["half"].weights.min() >= (0.05 + 1 / 3) / 2 - 1e-9
+    finally:
+        unregister_strategy("half")
