@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from voxmix.law import forms
-from voxmix.law.bounded_least_squares import Freedom, refine
+from voxmix.law.bounded_least_squares import refine
 from voxmix.law.cells import Cells
 from voxmix.law.forms import LawParameters
 from voxmix.law.holdout import spearman
+from voxmix.law.search_problem import Freedom
 
 
 def read(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:

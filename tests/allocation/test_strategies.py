@@ -23,7 +23,6 @@ from voxmix.allocation.strategies import (
     finetuned_strategies,
     listed_place,
     new_study_strategies,
-    strategy_of_law,
 )
 from voxmix.errors import InputError
 from voxmix.law import law_forms
@@ -143,7 +142,7 @@ def test_two_strategies_of_one_row_look_different():
 def test_every_law_has_a_strategy_and_names_are_unique():
     names = [row.name for row in all_strategies()]
     assert len(set(names)) == len(names)
-    assert {strategy_of_law(form.name) for form in law_forms()} <= set(names)
+    assert {form.strategy for form in law_forms()} <= set(names)
 
 
 @pytest.fixture

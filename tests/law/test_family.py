@@ -10,10 +10,10 @@ from voxmix import FittedLaw, allocate, fit
 from voxmix.cli import app
 from voxmix.errors import InputError
 from voxmix.law import LAWS, Formula, FormulaNumber, LawForm, law_form, law_forms, register, unregister
-from voxmix.law.bounded_least_squares import Freedom, _Problem
 from voxmix.law.cells import gather
 from voxmix.law.forms import Landscape, LawParameters, predict
 from voxmix.law.reducible import POWER
+from voxmix.law.search_problem import Freedom, Problem
 from voxmix.law.simulate import simulate
 
 # An asymmetric law with a plateau: what the model can do before it has learned anything.
@@ -161,7 +161,7 @@ def test_derivatives_by_the_numbers_agree_with_differences(table, fall):
     law = (truth() if fall is HEAD_START else LawParameters.make(**power())).batched()
     rows = ~np.isnan(cells.loss)
     free = Freedom(curve=True, transfer=True, budget_term=False, rho="shared", rows=rows)
-    problem = _Problem(cells, np.nan_to_num(cells.loss)[None], law, free, "mse", 2.0, 1.0)
+    problem = Problem(cells, np.nan_to_num(cells.loss)[None], law, free, "mse", 2.0, 1.0)
     theta, rho = problem.theta, problem.rho
     columns, by_rho = problem.jacobian(theta, rho, problem.losses(theta, rho))
     for k in range(theta.shape[-1]):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from voxmix.allocation.settings import AllocationSettings
 from voxmix.errors import InputError, did_you_mean
-from voxmix.law.family import PAPER, LawForm, law_forms, preferred_forms
+from voxmix.law.family import PAPER, LawForm, preferred_forms
 from voxmix.law.fitted import FittedLaw
 from voxmix.mixture import Mixture
 
@@ -170,11 +170,6 @@ def _of_law(form: LawForm) -> Strategy:
 def all_strategies() -> tuple[Strategy, ...]:
     """Return every strategy: guesses, then those of the laws, the plainest law first, then those from outside."""
     return (*_ROWS, *(_of_law(form) for form in reversed(preferred_forms())), *_registered.values())
-
-
-def strategy_of_law(law: str) -> str:
-    """Return the name of the strategy that allocates by a law: "transfer" gives "transfer-aware"."""
-    return next(form.strategy for form in law_forms() if form.name == law)
 
 
 def new_study_strategies() -> tuple[str, ...]:

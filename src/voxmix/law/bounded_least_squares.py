@@ -6,43 +6,16 @@ over pure and mixture runs, and the two-stage fit under losses other than square
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from voxmix.law.cells import Cells
-from voxmix.law.curves import MIN_EXPONENT
-from voxmix.law.forms import LawParameters, worth
+from voxmix.law.forms import LawParameters
+from voxmix.law.search_problem import HUBER, Freedom, Problem
 
-HUBER = 0.02  # relative error from which a residual counts linearly: about the noise between seeds
-MIN_RHO = 0.1
-_NOTHING = 1e-12  # amplitudes and transfers below this, relative, count as 0
 _STEPS = 200
 _STILL = 1e-9
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Freedom:
-    """Which numbers may move, and which cells count.
-
-    ``curve``, ``transfer``, ``budget_term`` free E, A, beta and the formula's own numbers; tau of other sources; B and a. ``rho`` is
-    "held", "shared" or "per-target". ``rows`` (cell, target) says which losses count. ``one_exponent`` moves
-    beta of all targets together; rho is held then.
-    """
-
-    curve: bool
-    transfer: bool
-    budget_term: bool
-    rho: str
-    rows: Bool[np.ndarray, "cell target"]
-    own: bool = False
-    one_exponent: bool = False
-
-    @property
-    def border(self) -> str:
-        """How the number outside the targets' own blocks is shared: "held" where there is none."""
-        return "shared" if self.one_exponent else self.rho
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -52,263 +25,6 @@ class Refined:
     law: LawParameters
     cost: Float[np.ndarray, "draw target"]
     converged: Bool[np.ndarray, " draw"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Where each number of a target stands in the coordinates of the search: E, then logarithms of the others."""
-
-    formula: tuple[str, ...]
-
-    irreducible_loss: ClassVar[int] = 0
-    amplitude: ClassVar[int] = 1
-    exponent: ClassVar[int] = 2
-    budget_amplitude: ClassVar[int] = 3
-    budget_exponent: ClassVar[int] = 4
-    curve: ClassVar[slice] = slice(0, 3)
-    budget_term: ClassVar[slice] = slice(3, 5)
-
-    @property
-    def own(self) -> slice:
-        """The formula's own numbers."""
-        return slice(5, 5 + len(self.formula))
-
-    @property
-    def transfer(self) -> slice:
-        """The transfers of all sources."""
-        return slice(self.own.stop, None)
-
-    def transfer_of(self, source: int) -> int:
-        """The transfer of one source."""
-        return int(self.own.stop) + source
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Losses:
-    """Predicted losses at a point, and what their derivatives are made of.
-
-    ``loss = size E + reducible + term``; ``far`` is ``ln n`` less the center; ``powers`` over ``total`` is each
-    source's part of the CES sum, ``log_given`` the logarithm of what it gives.
-    """
-
-    loss: Float[np.ndarray, "draw cell target"]
-    reducible: Float[np.ndarray, "draw cell target"]
-    term: Float[np.ndarray, "draw cell target"]
-    far: Float[np.ndarray, "draw cell target"]
-    powers: Float[np.ndarray, "draw cell target source"]
-    total: Float[np.ndarray, "draw cell target"]
-    log_given: Float[np.ndarray, "draw cell target source"]
-
-
-class _Problem:
-    """Losses and their derivatives in the coordinates of the search (:class:`_Columns`)."""
-
-    def __init__(
-        self,
-        cells: Cells,
-        loss: Float[np.ndarray, "draw cell target"],
-        law: LawParameters,
-        free: Freedom,
-        kind: str,
-        max_exponent: float,
-        max_transfer: float,
-    ) -> None:
-        self.cells, self.free, self.kind = cells, free, kind
-        self.fall, self.at = law.fall, _Columns(tuple(law.formula_numbers))
-        self.loss = np.where(free.rows, loss, 1.0)
-        self.counts = free.rows.astype(np.float64)
-        weights = self.counts / np.maximum(self.counts.sum(axis=0), 1)
-        self.size = np.sqrt(np.sum(weights * self.loss**2, axis=1, keepdims=True))
-        self.size = np.maximum(self.size, 1e-300)
-        drawn = worth(cells.weights * cells.budget[:, None], law.unique, law.repeats[:, None, :])
-        drawn = drawn / (cells.budget[:, None] if law.by_share else 1.0)
-        with np.errstate(divide="ignore"):
-            self.log_drawn = np.log(np.broadcast_to(drawn, (loss.shape[0], *drawn.shape[-2:])))
-        self.center = 0.0 if law.by_share else float(np.mean(np.log(cells.budget)))
-        self.log_budget = np.log(cells.budget) - np.mean(np.log(cells.budget))
-        self.middle = float(np.mean(np.log(cells.budget)))
-        self._start(law, max_exponent, max_transfer)
-
-    def _start(self, law: LawParameters, max_exponent: float, max_transfer: float) -> None:
-        at, size = self.at, self.size[:, 0]
-        floor = np.log(_NOTHING * size)
-        level = self.fall.log_at(self.center, law.exponent, law.formula_numbers)
-        with np.errstate(divide="ignore"):
-            log_a = np.log(law.amplitude) + level
-            log_b = np.log(law.budget_amplitude) - law.budget_exponent * self.middle
-            log_tau = np.log(law.transfer).transpose(0, 2, 1)
-        head = [law.irreducible_loss / size, log_a, np.log(law.exponent), log_b, np.log(law.budget_exponent)]
-        head += [np.log(law.formula_numbers[name]) for name in at.formula]
-        self.theta = np.concatenate([np.stack(head, axis=-1), log_tau], axis=-1)
-        self.low, self.high = np.empty(self.theta.shape), np.empty(self.theta.shape)
-
-        def bound(place: int | slice, low: float | np.ndarray, high: float | np.ndarray) -> None:
-            self.low[..., place], self.high[..., place] = low, high
-
-        bound(at.irreducible_loss, 0.0, np.inf)
-        for place in (at.amplitude, at.budget_amplitude):
-            bound(place, floor, floor + 60)
-        for place in (at.exponent, at.budget_exponent):
-            bound(place, np.log(MIN_EXPONENT), np.log(max_exponent))
-        for k, number in enumerate(self.fall.numbers):
-            scale = number.scale(self.cells.budget)
-            bound(at.own.start + k, np.log(number.low * scale), np.log(number.high * scale))
-        bound(at.transfer, np.log(_NOTHING), np.log(max_transfer))
-        self.moves = self._moves()
-        for j, own in enumerate(self.cells.own):
-            place = at.transfer_of(int(own))
-            self.low[:, j, place] = np.minimum(self.low[:, j, place], 0.0)
-            self.high[:, j, place] = np.maximum(self.high[:, j, place], 0.0)
-        inside = np.clip(self.theta, self.low, self.high)
-        self.theta = np.where(self.moves, inside, np.where(np.isfinite(self.theta), self.theta, self.low))
-        self.rho = law.rho.copy()
-
-    def _moves(self) -> Bool[np.ndarray, "target number"]:
-        """Return which numbers the search may move."""
-        at, free = self.at, self.free
-        moves = np.zeros(self.theta.shape[1:], dtype=bool)
-        moves[:, at.curve] = free.curve
-        moves[:, at.exponent] &= not free.one_exponent
-        moves[:, at.budget_term] = free.budget_term
-        moves[:, at.own] = free.curve
-        moves[:, at.transfer] = free.transfer
-        moves[:, at.transfer] &= self._sources_seen()
-        for j, own in enumerate(self.cells.own):
-            moves[j, at.transfer_of(int(own))] = free.own
-        return moves
-
-    def _sources_seen(self) -> Bool[np.ndarray, "target source"]:
-        return (self.free.rows.T.astype(float) @ (self.cells.weights > 0)) > 0
-
-    def _formula_numbers(self, theta: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the formula's own numbers, one row of them for all cells."""
-        own = np.exp(theta[:, None, :, self.at.own])
-        return {name: own[..., k] for k, name in enumerate(self.at.formula)}
-
-    def losses(self, theta: np.ndarray, rho: np.ndarray) -> _Losses:
-        """Return the losses at a point."""
-        at, number = self.at, theta[:, None]
-        log_given = self.log_drawn[:, :, None, :] + number[..., at.transfer]
-        scaled = rho[:, None, :, None] * log_given
-        top = scaled.max(axis=-1, keepdims=True)
-        top = np.where(np.isfinite(top), top, 0.0)
-        powers = np.exp(scaled - top)
-        total = powers.sum(axis=-1)
-        with np.errstate(divide="ignore"):
-            log_n = (np.log(total) + top[..., 0]) / rho[:, None, :]
-        far = log_n - self.center
-        exponent = np.exp(number[..., at.exponent])
-        fallen = self.fall.log_ratio(far, self.center, exponent, self._formula_numbers(theta))
-        reducible = np.exp(np.clip(number[..., at.amplitude] + fallen, -700, 300))
-        own = np.exp(number[..., at.budget_exponent]) * self.log_budget[:, None]
-        term = np.exp(np.clip(number[..., at.budget_amplitude] - own, -700, 300))
-        if not self.free.budget_term:
-            none = number[..., at.budget_amplitude] <= self.low[:, None, :, at.budget_amplitude]
-            term = np.where(none, 0.0, term)
-        return _Losses(
-            loss=self.size * number[..., at.irreducible_loss] + reducible + term,
-            reducible=reducible,
-            term=term,
-            far=far,
-            powers=powers,
-            total=total,
-            log_given=log_given,
-        )
-
-    def residual(self, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return residuals and their derivative by the predicted loss; Huber's weight is folded in by root."""
-        if self.kind == "log":
-            value, slope = np.log(np.maximum(guess, 1e-300) / self.loss), 1 / np.maximum(guess, 1e-300)
-        elif self.kind == "relative-huber":
-            value, slope = guess / self.loss - 1, 1 / self.loss
-        else:
-            value, slope = (guess - self.loss) / self.size, 1 / np.broadcast_to(self.size, guess.shape)
-        return value * self.counts, slope * self.counts
-
-    def cost(self, value: np.ndarray) -> Float[np.ndarray, "draw target"]:
-        """Return the objective per draw and target."""
-        if self.kind == "relative-huber":
-            size = np.abs(value)
-            value2 = np.where(size <= HUBER, value**2, 2 * HUBER * size - HUBER**2)
-        else:
-            value2 = value**2
-        with np.errstate(over="ignore"):
-            return np.minimum(value2.sum(axis=1), 1e300)
-
-    def jacobian(
-        self, theta: np.ndarray, rho: np.ndarray, at_point: _Losses
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return derivatives of the losses by theta (draw, target, cell, number) and by the border's number.
-
-        ``at_point`` is :meth:`losses` there.
-        """
-        at, reducible, term = self.at, at_point.reducible, at_point.term
-        share = at_point.powers / np.maximum(at_point.total, 1e-300)[..., None]
-        pull, by_exponent, by_own = self.fall.log_slopes(
-            reducible,
-            at_point.far,
-            self.center,
-            np.exp(theta[:, None, :, at.exponent]),
-            self._formula_numbers(theta),
-        )
-        columns = np.empty((*reducible.shape, theta.shape[-1]))
-        columns[..., at.irreducible_loss] = self.size
-        columns[..., at.amplitude] = reducible
-        columns[..., at.exponent] = by_exponent
-        columns[..., at.budget_amplitude] = term
-        columns[..., at.budget_exponent] = (
-            -np.exp(theta[:, None, :, at.budget_exponent]) * self.log_budget[:, None] * term
-        )
-        for k, name in enumerate(at.formula):
-            columns[..., at.own.start + k] = by_own[name]
-        columns[..., at.transfer] = pull[..., None] * share
-        columns *= self.moves
-        if self.free.one_exponent:
-            return columns, by_exponent
-        finite = np.where(np.isfinite(at_point.far), at_point.far, 0.0)
-        log_given = np.where(share > 0, at_point.log_given, 0.0)
-        by_rho = pull * (np.sum(share * log_given, axis=-1) - (finite + self.center)) / rho[:, None, :]
-        return columns, by_rho
-
-    def border(self, theta: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the number outside the blocks (draw, target), and its bounds."""
-        if self.free.one_exponent:
-            place = self.at.exponent
-            return theta[..., place], self.low[..., place], self.high[..., place]
-        return rho, np.full_like(rho, MIN_RHO), np.ones_like(rho)
-
-    def with_border(
-        self, theta: np.ndarray, rho: np.ndarray, moved: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return theta and rho with the number outside the blocks at a new place."""
-        if self.free.one_exponent:
-            theta = theta.copy()
-            theta[..., self.at.exponent] = moved
-            return theta, rho
-        return theta, (rho if self.free.rho == "held" else moved)
-
-    def law(self, law: LawParameters, theta: np.ndarray, rho: np.ndarray) -> LawParameters:
-        """Return the parameters at the end of the search; amplitudes and transfers at their floor are 0."""
-        at, resting = self.at, theta <= self.low + 1e-9
-        exponent, own = np.exp(theta[..., at.exponent]), np.exp(theta[..., at.budget_exponent])
-        numbers = {name: array[:, 0] for name, array in self._formula_numbers(theta).items()}
-        level = self.fall.log_at(self.center, exponent, numbers)
-        log_b = theta[..., at.budget_amplitude] + own * self.middle
-        tau = np.where(resting[..., at.transfer], 0.0, np.exp(theta[..., at.transfer]))
-        return law.changed(
-            {
-                "irreducible_loss": theta[..., at.irreducible_loss] * self.size[:, 0],
-                "amplitude": np.where(
-                    resting[..., at.amplitude], 0.0, np.exp(theta[..., at.amplitude] - level)
-                ),
-                "exponent": exponent,
-                "budget_amplitude": np.where(resting[..., at.budget_amplitude], 0.0, np.exp(log_b)),
-                "budget_exponent": own,
-                "transfer": tau.transpose(0, 2, 1),
-                "rho": rho,
-                **numbers,
-            }
-        )
 
 
 def refine(
@@ -326,7 +42,7 @@ def refine(
 
     ``kind`` is "mse" (squared error over the target's typical loss), "relative-huber" or "log".
     """
-    problem = _Problem(cells, loss, law, free, kind, max_exponent, max_transfer)
+    problem = Problem(cells, loss, law, free, kind, max_exponent, max_transfer)
     theta, rho = problem.theta, problem.rho
     shared = free.border == "shared"
     damping = np.full((loss.shape[0], 1 if shared else loss.shape[2]), 1e-3)
@@ -365,7 +81,7 @@ def _group(cost: np.ndarray, shared: bool) -> np.ndarray:
 
 
 def _step(
-    problem: _Problem,
+    problem: Problem,
     theta: np.ndarray,
     value: np.ndarray,
     slope: np.ndarray,

@@ -79,11 +79,6 @@ class LawForm:
         """Whether the paper's two stages can fit it; else only the joint fit can."""
         return isinstance(self.fall, PowerFall) and not self.by_share
 
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """The numbers per target that tables and intervals show, besides the transfers."""
-        return (*CURVE, "rho", *(number.name for number in self.fall.numbers))
-
 
 _ALL = (*CURVE, TRANSFER)
 _ROWS = (  # in the order in which auto tries them

@@ -171,7 +171,7 @@ class FittedLaw:
         if self.bootstrap is None:
             return None
         draws = self.bootstrap.by_draw()
-        found = {name: percentiles(draws[name], level) for name in _WITH_INTERVAL if name in draws}
+        found = {name: percentiles(draws[name], level) for name in _WITH_INTERVAL}
         found |= {name: percentiles(draws[name], level) for name in self.parameters.formula_numbers}
         if self.method == "two-stage" and not self.form.one_exponent:
             found |= own_curve_intervals(self, found, level)

@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from voxmix.errors import InputError
-from voxmix.law.bounded_least_squares import Freedom, Refined, refine
+from voxmix.law.bounded_least_squares import Refined, refine
 from voxmix.law.cells import Cells
 from voxmix.law.family import LawForm
 from voxmix.law.forms import LawParameters
+from voxmix.law.search_problem import Freedom
 from voxmix.law.twostage import FitOptions, first_stages, two_stage
 
 _STARTS = (

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from voxmix.law.bounded_least_squares import MIN_RHO
 from voxmix.law.cells import Cells
 from voxmix.law.forms import LawParameters
 from voxmix.law.reducible import PowerFall
+from voxmix.law.search_problem import MIN_RHO
 from voxmix.law.twostage import FitOptions
 
 _EDGE = 1e-6  # relative nearness that counts as at a bound

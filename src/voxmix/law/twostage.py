@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix.law import forms
-from voxmix.law.bounded_least_squares import MIN_RHO, Freedom, refine
+from voxmix.law.bounded_least_squares import refine
 from voxmix.law.cells import Cells
 from voxmix.law.curves import exponent_grid, fit_curves, golden, project
 from voxmix.law.family import PAPER, LawForm, law_form
 from voxmix.law.forms import LawParameters
+from voxmix.law.search_problem import MIN_RHO, Freedom
 
 _RHO_GRID = 24
 _RARE_EXPONENT = 0.3  # used where one budget alone shows nothing; the status reports it
