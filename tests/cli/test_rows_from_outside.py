@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,11 @@ import yaml
 from typer.testing import CliRunner
 
 from voxmix import Mixture, allocate
-from voxmix.allocation import Strategy, register_strategy, unregister_strategy
+from voxmix.allocation import AllocationSettings, Strategy, register_strategy, unregister_strategy
 from voxmix.allocation.strategies import finetuned_strategies
 from voxmix.cli import app
-from voxmix.law import Formula, FormulaNumber, LawForm, register, unregister
+from voxmix.cli.allocation import allocate as allocate_verb
+from voxmix.law import LAWS, Formula, FormulaNumber, LawForm, register, unregister
 from voxmix.study import Study, check_runs
 
 ASKED = ("uniform", "temperature-2", "single-HN-CT", "head-start-aware", "half", "shared-exponent")
@@ -124,3 +127,15 @@ def test_settings_for_python_alone_are_no_keys(finished_study: Path, edit: Calla
 def test_help_of_finetune_names_what_it_starts_from() -> None:
     text = " ".join(CliRunner(env={"COLUMNS": "300"}).invoke(app, ["finetune", "--help"]).output.split())
     assert f"Left out: {', '.join(finetuned_strategies())}." in text
+
+
+def test_help_of_fit_names_every_law() -> None:
+    text = " ".join(CliRunner(env={"COLUMNS": "300"}).invoke(app, ["fit", "--help"]).output.split())
+    assert all(name in text for name in LAWS)
+
+
+def test_options_of_allocate_are_the_settings_of_an_allocation() -> None:
+    spelled = {"fix": "fixed", "target_weight": "target_weights"}
+    options = {spelled.get(name, name) for name in signature(allocate_verb).parameters}
+    settings = {item.name for item in fields(AllocationSettings)} - {"level"}
+    assert options - {"path", "output", "as_json"} == settings
