@@ -24,6 +24,7 @@ class Table(Generic[Row]):
         self.kind = kind
         self._own = dict(own)
         self._added: dict[str, Row] = {}
+        self._points: dict[str, Any] | None = None
 
     @property
     def group(self) -> str:
@@ -75,4 +76,6 @@ class Table(Generic[Row]):
         del self._added[name]
 
     def _installed(self) -> dict[str, Any]:
-        return {point.name: point for point in entry_points(group=self.group)}
+        if self._points is None:  # looked up once: that reads the metadata of every installed package
+            self._points = {point.name: point for point in entry_points(group=self.group)}
+        return self._points

@@ -196,4 +196,4 @@ def test_every_law_has_a_row_and_one_place_in_the_order():
     assert [form.name for form in rows] == list(LAWS)
     assert len({form.preference for form in rows}) == len(rows) == len({form.strategy for form in rows})
     with pytest.raises(InputError, match="shared-exponent"):
-        law_form("share-exponent")
+        law_form("shared-exponents")

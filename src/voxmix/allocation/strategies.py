@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from voxmix._table import Table
 from voxmix.allocation.settings import AllocationSettings
 from voxmix.errors import InputError, did_you_mean
 from voxmix.law.family import PAPER, LawForm, preferred_forms
@@ -151,7 +152,11 @@ _ROWS = (
         marker="p",
     ),
 )
-_registered: dict[str, Strategy] = {}
+STRATEGIES: Table[Strategy] = Table("strategies", {row.name: row for row in _ROWS})
+"""The strategies that need no law of their own; packages add rows by entry points of the group ``voxmix.strategies``."""
+
+
+_OWN = tuple(row.name for row in _ROWS)
 
 
 def _of_law(form: LawForm) -> Strategy:
@@ -169,7 +174,8 @@ def _of_law(form: LawForm) -> Strategy:
 
 def all_strategies() -> tuple[Strategy, ...]:
     """Return every strategy: guesses, then those of the laws, the plainest law first, then those from outside."""
-    return (*_ROWS, *(_of_law(form) for form in reversed(preferred_forms())), *_registered.values())
+    others = (row for name, row in STRATEGIES.rows().items() if name not in _OWN)
+    return (*_ROWS, *(_of_law(form) for form in reversed(preferred_forms())), *others)
 
 
 def new_study_strategies() -> tuple[str, ...]:
@@ -264,9 +270,10 @@ def register_strategy(row: Strategy) -> None:
         raise InputError(f"a strategy {row.name!r} is known already; give the new one another name")
     if not row.trains:
         raise InputError(f"strategy {row.name!r} has neither a mixture nor a law; give one of the two")
-    _registered[row.name] = row
+    STRATEGIES.add(row.name, row)
 
 
 def unregister_strategy(name: str) -> None:
     """Take a strategy that was registered out of the table."""
-    _registered.pop(name, None)
+    if name in STRATEGIES and name not in _OWN:
+        STRATEGIES.remove(name)

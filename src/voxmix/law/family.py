@@ -6,6 +6,7 @@ effective budget. :func:`register` takes a row from outside.
 
 from dataclasses import dataclass
 
+from voxmix._table import Table
 from voxmix.errors import InputError
 from voxmix.law.forms import BY_TARGET
 from voxmix.law.reducible import POWER, Fall, PowerFall
@@ -145,52 +146,50 @@ LAWS = tuple(row.name for row in _ROWS)
 """Names of the laws that voxmix brings."""
 PAPER = _ROWS[0].name
 
-_forms = {row.name: row for row in _ROWS}
+LAW_FORMS: Table[LawForm] = Table("laws", {row.name: row for row in _ROWS})
+"""Every law. Packages add rows by entry points of the group ``voxmix.laws``, scripts by :func:`register`."""
 
 
 def law_forms() -> tuple[LawForm, ...]:
     """Return every law, those of voxmix first."""
-    return tuple(_forms.values())
+    return tuple(LAW_FORMS.rows().values())
 
 
 def known_laws() -> tuple[str, ...]:
     """Return the names of every law."""
-    return tuple(_forms)
+    return LAW_FORMS.names()
 
 
 def law_form(name: str) -> LawForm:
     """Return the law of a name.
 
     Raises:
-        InputError: no such law; names all.
+        InputError: no such law; names the nearest, or all.
     """
-    if name not in _forms:
-        raise InputError(f"unknown law {name!r}; choose one of {list(_forms)}")
-    return _forms[name]
+    return LAW_FORMS[name]
 
 
 def preferred_forms() -> tuple[LawForm, ...]:
     """Return every law, the first choice for an answer first."""
-    return tuple(sorted(_forms.values(), key=lambda form: form.preference))
+    return tuple(sorted(law_forms(), key=lambda form: form.preference))
 
 
 def register(form: LawForm) -> None:
-    """Add a law from outside to the family, in this process: fits, files, studies and reports then know it.
+    """Add a law in this process: fits, files, studies and reports then know it.
 
     Raises:
         InputError: the name of the law or of its strategy is taken.
     """
-    if form.name in (*_forms, AUTO):
-        raise InputError(f"a law {form.name!r} is known already; give the new one another name")
-    if any(form.strategy == other.strategy for other in _forms.values()):
+    if form.name == AUTO or any(form.strategy == other.strategy for other in law_forms()):
         raise InputError(
-            f"a strategy {form.strategy!r} is known already; give that of {form.name} another name"
+            f"the law {form.name!r} with the strategy {form.strategy!r} needs names that no other law has"
         )
-    _forms[form.name] = form
+    LAW_FORMS.add(form.name, form)
 
 
 def unregister(name: str) -> None:
     """Take a law that was registered out of the family."""
     if name in LAWS:
         raise InputError(f"{name} is a law of voxmix itself; it stays")
-    _forms.pop(name, None)
+    if name in LAW_FORMS:
+        LAW_FORMS.remove(name)
