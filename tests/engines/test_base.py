@@ -16,7 +16,7 @@ from voxmix.engines.progress import heartbeat, write_failure
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError
 from voxmix.objectives.mae import train
-from voxmix.study import AllocationSettings, DataSettings, Study, StudyConfig, proxy_runs
+from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, proxy_runs
 from voxmix.study.training import train_pending
 
 
@@ -34,7 +34,7 @@ def study(stored, model_settings, training_settings, evaluation_settings, tmp_pa
     config = StudyConfig(
         name="small",
         data=DataSettings(path="volumes"),
-        allocation=AllocationSettings(budget=200),
+        allocation=StudyAllocation(budget=200),
         model=model_settings,
         training=replace(training_settings, schedule="trunk"),
         evaluation=evaluation_settings,
