@@ -17,8 +17,8 @@ from voxmix.compute import ComputeSettings
 from voxmix.design import ModelSettings, RunSpec
 from voxmix.encoders.networks import flops_per_draw
 from voxmix.engines.base import run_jobs
-from voxmix.engines.jobs import Job
-from voxmix.engines.work import Pretraining
+from voxmix.engines.job_file import Job
+from voxmix.engines.work import PretrainingWork
 from voxmix.mixture import Mixture
 from voxmix.runs import RunResult, read_run
 from voxmix.study import Study
@@ -31,7 +31,7 @@ DOMAINS = ["ABD-CT", "BRAIN-T1"]
 
 def trained(study: Study, spec: RunSpec, folder: Path, *, devices: int, strategy: str) -> RunResult:
     compute = ComputeSettings(device="cpu", devices=devices, sharing=strategy, trackers=(), pictures=False)
-    work = Pretraining(
+    work = PretrainingWork(
         spec=spec, cache=study.cache_dir, evaluation=study.evaluation_path, compute=compute, threads=1
     )
     failed = run_jobs([Job(folder=folder / spec.run_id, work=work)])

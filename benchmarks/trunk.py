@@ -17,8 +17,8 @@ import numpy as np
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec, TrainingSettings
 from voxmix.engines.base import run_jobs
-from voxmix.engines.jobs import Job
-from voxmix.engines.work import Pretraining
+from voxmix.engines.job_file import Job
+from voxmix.engines.work import PretrainingWork
 from voxmix.mixture import Mixture
 from voxmix.runs import RunResult, read_run
 from voxmix.study import Study
@@ -73,7 +73,7 @@ def run_all(study: Study, specs: list[RunSpec], workers: int) -> list[RunResult]
     jobs = [
         Job(
             folder=study.run_dir(spec),
-            work=Pretraining(
+            work=PretrainingWork(
                 spec=spec,
                 cache=study.cache_dir,
                 evaluation=study.evaluation_path,

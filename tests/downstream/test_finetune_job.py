@@ -18,15 +18,15 @@ from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.finetune import FinetuneSpec, finetune
 from voxmix.downstream.protocol import Protocol
-from voxmix.engines.jobs import Job, read_job, write_job
-from voxmix.engines.work import Finetuning
+from voxmix.engines.job_file import Job, read_job, write_job
+from voxmix.engines.work import FinetuningWork
 from voxmix.errors import InputError
 from voxmix.volumes.intensity import IntensityRule
 
 
 def job_of(spec: FinetuneSpec, folder: Path, cases: Path, **more: Any) -> Job:
     compute = ComputeSettings(device="cpu", trackers=())
-    return Job(folder=folder, work=Finetuning(spec=spec, cases=cases, compute=compute, threads=1, **more))
+    return Job(folder=folder, work=FinetuningWork(spec=spec, cases=cases, compute=compute, threads=1, **more))
 
 
 def test_a_folder_alone_gives_the_same_scores(
@@ -64,7 +64,7 @@ def test_every_task_survives_the_file(model_settings: ModelSettings, cases: Case
         job = job_of(spec, tmp_path / str(number), tmp_path / "cases", encoder=tmp_path / "runs/abc")
         write_job(job)
         found = read_job(job.folder).work
-        assert isinstance(found, Finetuning)
+        assert isinstance(found, FinetuningWork)
         assert found.spec.run_id == spec.run_id
         assert found.spec.protocol.task.as_dict() == task.as_dict()
         assert (found.encoder, found.cases) == (tmp_path / "runs/abc", tmp_path / "cases")

@@ -7,8 +7,8 @@ import pytest
 
 from voxmix import _io
 from voxmix.compute import ComputeSettings
-from voxmix.engines.jobs import Job
-from voxmix.engines.work import Pretraining
+from voxmix.engines.job_file import Job
+from voxmix.engines.work import PretrainingWork
 from voxmix.objectives.mae import EvaluationSet
 
 globals().update(
@@ -37,7 +37,7 @@ def job_of(stored, tmp_path):
     def make(spec, *, trunk=None, folder=None, **compute):
         return Job(
             folder=folder or tmp_path / "runs" / spec.run_id,
-            work=Pretraining(
+            work=PretrainingWork(
                 spec=spec,
                 cache=stored[0].root,
                 evaluation=tmp_path / "evaluation.safetensors",

@@ -6,12 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from voxmix import _io
+from voxmix import _io, _table
 from voxmix.design import StudyDesign
-from voxmix.engines import base
-from voxmix.engines.base import BUILT_IN, Engine, engine_named, run_jobs
+from voxmix.engines.base import ENGINES, Engine, run_jobs
 from voxmix.engines.job import run_job
-from voxmix.engines.jobs import write_job
+from voxmix.engines.job_file import write_job
 from voxmix.engines.progress import heartbeat, write_failure
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError
@@ -49,7 +48,7 @@ def study(stored, model_settings, training_settings, evaluation_settings, tmp_pa
 
 def test_an_engine_from_outside_trains_a_study_to_the_same_bits(study, tmp_path, same_run, monkeypatch):
     point = SimpleNamespace(name="here", load=lambda: one_after_another)
-    monkeypatch.setattr(base, "entry_points", lambda group: [point] if group == "voxmix.engines" else [])
+    monkeypatch.setattr(_table, "entry_points", lambda group: [point] if group == "voxmix.engines" else [])
     specs, shown = proxy_runs(study), []
     assert train_pending(study, specs, engine="here", progress=lambda *p: shown.append(p)) == ()
     assert shown == sorted(shown)
@@ -66,11 +65,10 @@ def test_an_engine_from_outside_trains_a_study_to_the_same_bits(study, tmp_path,
     assert "engine" not in _io.canonical_json(specs[0].as_dict())
 
 
-def test_engines_are_functions_by_name(monkeypatch):
-    assert all(isinstance(engine, Engine) for engine in BUILT_IN.values())
-    assert engine_named("local") is BUILT_IN["local"]
+def test_engines_are_functions_by_name(job_of, spec):
+    assert all(isinstance(engine, Engine) for engine in ENGINES.rows().values())
     with pytest.raises(InputError, match="unknown engine 'locla'; did you mean 'local'"):
-        engine_named("locla")
+        run_jobs([job_of(spec)], engine="locla")
 
 
 def test_a_job_that_an_engine_loses_is_named(job_of, spec, stored):

@@ -15,7 +15,7 @@ import pytest
 import voxmix
 from voxmix.engines import progress
 from voxmix.engines.job import main, run_job
-from voxmix.engines.jobs import read_job, write_job
+from voxmix.engines.job_file import read_job, write_job
 from voxmix.engines.progress import (
     heartbeat,
     read_failure,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from voxmix.engines.base import run_jobs
-from voxmix.engines.jobs import chains_of
+from voxmix.engines.job_file import chains_of
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import train

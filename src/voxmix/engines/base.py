@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from voxmix._progress import ProgressCallback, silent
 from voxmix._table import Table
 from voxmix.engines.job import refuse_running
-from voxmix.engines.jobs import Chain, Job, chains_of, write_job
+from voxmix.engines.job_file import Chain, Job, chains_of, write_job
 from voxmix.engines.local import local
 from voxmix.engines.progress import clear, read_failure, read_notes, read_progress
 from voxmix.errors import VoxmixError, VoxmixWarning

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from voxmix._io import printable
 from voxmix._progress import ProgressCallback, silent
-from voxmix.engines.jobs import read_job
+from voxmix.engines.job_file import read_job
 from voxmix.engines.progress import heartbeat, read_failure, read_notes, state_of, write_failure, write_notes
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError, VoxmixError, VoxmixWarning

@@ -12,7 +12,7 @@ import torch
 
 from voxmix._parallel import worker_pool
 from voxmix.engines.job import run_job
-from voxmix.engines.jobs import Chain, Job
+from voxmix.engines.job_file import Chain, Job
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError
 

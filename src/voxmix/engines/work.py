@@ -43,6 +43,7 @@ class Work(Protocol):
 
     Attributes:
         kind: its row of :data:`WORKS`.
+        read_spec: from the spec in a job's file to that of the work.
         size: what its progress counts up to.
         chain: works with the same follow each other, the smallest first.
     """
@@ -72,7 +73,7 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pretraining:
+class PretrainingWork:
     """Pretrain an encoder.
 
     Attributes:
@@ -83,6 +84,7 @@ class Pretraining:
     """
 
     kind: ClassVar[str] = "pretraining"
+    read_spec: ClassVar[Callable[[dict[str, Any]], RunSpec]] = RunSpec.from_dict
     spec: RunSpec
     cache: Path
     evaluation: Path
@@ -122,7 +124,7 @@ class Pretraining:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finetuning:
+class FinetuningWork:
     """Finetune an encoder, or a network from scratch, on a task.
 
     Attributes:
@@ -134,6 +136,7 @@ class Finetuning:
     """
 
     kind: ClassVar[str] = "finetuning"
+    read_spec: ClassVar[Callable[[dict[str, Any]], FinetuneSpec]] = FinetuneSpec.from_dict
     spec: FinetuneSpec
     cases: Path
     encoder: Path | None = None
@@ -176,11 +179,4 @@ class Finetuning:
         )
 
 
-WORKS: dict[str, type[Pretraining] | type[Finetuning]] = {
-    work.kind: work for work in (Pretraining, Finetuning)
-}
-SPECS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    Pretraining.kind: RunSpec.from_dict,
-    Finetuning.kind: FinetuneSpec.from_dict,
-}
-"""From the spec in a job's file to that of the work."""
+WORKS: dict[str, Any] = {work.kind: work for work in (PretrainingWork, FinetuningWork)}

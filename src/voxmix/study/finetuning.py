@@ -14,8 +14,8 @@ from voxmix.downstream.inits import checkpoint_id, init_name, read_checkpoint
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.task_file import TASKS_FILE, find_task
 from voxmix.engines.base import Engine, run_jobs
-from voxmix.engines.jobs import Job
-from voxmix.engines.work import Finetuning
+from voxmix.engines.job_file import Job
+from voxmix.engines.work import FinetuningWork
 from voxmix.errors import InputError
 from voxmix.runs import cores, is_finished
 from voxmix.runs.files import RESULT_FILE
@@ -205,7 +205,7 @@ def finetune_pending(
     jobs = [
         Job(
             folder=run.folder,
-            work=Finetuning(
+            work=FinetuningWork(
                 spec=run.spec,
                 cases=downstream_dir(study, run.spec.protocol.task.name) / "cases",
                 encoder=run.encoder,

@@ -96,8 +96,8 @@ def train_pending(
         return ()
     check_fitness(study)
     from voxmix.engines.base import run_jobs
-    from voxmix.engines.jobs import Job
-    from voxmix.engines.work import Pretraining
+    from voxmix.engines.job_file import Job
+    from voxmix.engines.work import PretrainingWork
 
     evaluation_set(study, PreparedCache.open(study.cache_dir))
     at_once = runs_at_once(study, unique)
@@ -105,7 +105,7 @@ def train_pending(
     jobs = {
         spec.run_id: Job(
             folder=study.run_dir(spec),
-            work=Pretraining(
+            work=PretrainingWork(
                 spec=spec,
                 cache=study.cache_dir,
                 evaluation=study.evaluation_path,

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from voxmix._io import naming_damage, naming_full_disk, read_versioned, write_json
 from voxmix.compute import ComputeSettings
-from voxmix.engines.work import SPECS, WORKS, Work
+from voxmix.engines.work import WORKS, Work
 from voxmix.errors import InputError
 from voxmix.runs.files import JOB_FILE, JOB_FORMAT
 from voxmix.settings import checked
@@ -79,11 +79,11 @@ def read_job(folder: Path) -> Job:
         raise InputError(
             f"{path} asks for work {kind!r}, this voxmix knows {list(WORKS)}; use the voxmix that wrote it"
         )
-    work = WORKS[kind]
+    work: Any = WORKS[kind]
     with naming_damage(path, remedy="delete it and give the study's command again"):
         if not isinstance(value["spec"], dict):
             raise TypeError(f"spec is {value['spec']!r}")
-        spec = SPECS[kind](value["spec"])
+        spec = work.read_spec(value["spec"])
         if spec.run_id != run_id:
             raise InputError(f"it was written for run {run_id}, its spec is that of {spec.run_id}")
         hints = get_type_hints(work)
