@@ -57,9 +57,10 @@ def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped: bool | None
 
     from voxmix.design import ModelSettings, TrainingSettings
     from voxmix.mixture import Mixture
+    from voxmix.objectives.mae.crop_loader import crops_ahead
+    from voxmix.objectives.mae.parameters import draw_parameters
     from voxmix.training.crops import CropReader
-    from voxmix.training.draws import draw_parameters, plan_draws
-    from voxmix.training.loader import crops_ahead
+    from voxmix.training.draws import plan_draws
     from voxmix.volumes import PreparedCache
 
     cache = PreparedCache.open(root / folder)

@@ -48,8 +48,9 @@ def draw(data: Path, cache: Path) -> dict[str, float]:
 
     from voxmix.design import ModelSettings, TrainingSettings
     from voxmix.mixture import Mixture
+    from voxmix.objectives.mae.parameters import draw_parameters
     from voxmix.training.crops import CropReader
-    from voxmix.training.draws import draw_parameters, plan_draws
+    from voxmix.training.draws import plan_draws
     from voxmix.volumes import PreparedCache
 
     torch.set_num_threads(1)
@@ -64,7 +65,7 @@ def draw(data: Path, cache: Path) -> dict[str, float]:
     began = time.perf_counter()
     for start in range(0, DRAWS, 8):
         drawn = draw_parameters(start, start + 8, seed=0, model=model, training=TrainingSettings())
-        reader.read(start, drawn, batch)
+        reader.read(start, drawn.corner, batch)
     return {"open_s": open_s, "draws_per_s": DRAWS / (time.perf_counter() - began)}
 
 

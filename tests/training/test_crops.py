@@ -9,9 +9,10 @@ import torch
 from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.errors import VoxmixError
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae.crop_loader import crops_ahead
+from voxmix.objectives.mae.parameters import DrawParameters, draw_parameters
 from voxmix.training.crops import CropReader
-from voxmix.training.draws import DrawParameters, draw_parameters, plan_draws
-from voxmix.training.loader import crops_ahead
+from voxmix.training.draws import plan_draws
 from voxmix.volumes.preparing import storage
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.preparing.storage import SUFFIXES, Codec, write_array
@@ -62,7 +63,7 @@ def test_crops_are_the_voxels_of_the_files(tmp_path, codec, mapped, dtype):
     reader = reader_of(cache, mapped)
     drawn = parameters(0, DRAWS)
     batch = torch.full((DRAWS + 2, 16, 16, 16), -1, dtype=dtype)
-    rows = reader.read(0, drawn, batch)
+    rows = reader.read(0, drawn.corner, batch)
     assert rows.shape == (DRAWS, 16, 16, 16)
     assert torch.all(batch[DRAWS:] == -1)
     for n in range(DRAWS):
@@ -78,7 +79,7 @@ def test_crops_are_the_voxels_of_the_files(tmp_path, codec, mapped, dtype):
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 def test_the_same_bits_for_any_number_of_workers(tmp_path, codec, workers):
     reader = reader_of(cache_of(tmp_path, codec))
-    expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
+    expected = reader.read(0, parameters(0, DRAWS).corner, torch.empty(DRAWS, 16, 16, 16)).clone()
     with crops_ahead(reader, parameters, rows=8, workers=workers, dtype=torch.float32) as loader:
         for start in range(0, DRAWS, 8):
             loader.expect((s, min(s + 8, DRAWS)) for s in range(start, DRAWS, 8))
@@ -89,7 +90,7 @@ def test_the_same_bits_for_any_number_of_workers(tmp_path, codec, workers):
 
 def test_what_was_announced_and_is_not_wanted_does_no_harm(tmp_path):
     reader = reader_of(cache_of(tmp_path, "npy"))
-    expected = reader.read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16)).clone()
+    expected = reader.read(0, parameters(0, DRAWS).corner, torch.empty(DRAWS, 16, 16, 16)).clone()
     with crops_ahead(reader, parameters, rows=4, workers=2, dtype=torch.float32) as loader:
         for start in (0, 32, 8, 48, 20):
             loader.expect([(40, 44), (44, 48), (52, 53)])
@@ -112,7 +113,7 @@ def test_a_file_that_is_cut_or_gone_is_named(tmp_path, workers, mapped):
             loader.read(8, 16)
     (cache.root / cache.volumes[0].file).unlink()
     with pytest.raises(VoxmixError, match="missing or damaged"):
-        reader_of(cache, mapped).read(0, parameters(0, 8), torch.empty(8, 16, 16, 16))
+        reader_of(cache, mapped).read(0, parameters(0, 8).corner, torch.empty(8, 16, 16, 16))
 
 
 def test_damaged_blosc2_is_named(tmp_path):
@@ -121,7 +122,7 @@ def test_damaged_blosc2_is_named(tmp_path):
         path = cache.root / volume.file
         path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(VoxmixError, match=r"volumes/\d\.b2nd is missing or damaged"):
-        reader_of(cache).read(0, parameters(0, 8), torch.empty(8, 16, 16, 16))
+        reader_of(cache).read(0, parameters(0, 8).corner, torch.empty(8, 16, 16, 16))
 
 
 @pytest.mark.parametrize("mapped", [False, True], ids=["read", "mapped"])
@@ -130,7 +131,9 @@ def test_no_file_stays_mapped_or_open(tmp_path, codec, mapped):
     maps, descriptors = Path("/proc/self/maps"), Path("/proc/self/fd")
     if not maps.exists():
         pytest.skip("needs /proc")
-    reader_of(cache_of(tmp_path, codec), mapped).read(0, parameters(0, DRAWS), torch.empty(DRAWS, 16, 16, 16))
+    reader_of(cache_of(tmp_path, codec), mapped).read(
+        0, parameters(0, DRAWS).corner, torch.empty(DRAWS, 16, 16, 16)
+    )
     assert str(tmp_path) not in maps.read_text()
     assert not [d for d in descriptors.iterdir() if d.exists() and str(tmp_path) in str(d.resolve())]
 
@@ -153,7 +156,7 @@ def test_volumes_beyond_the_limit_of_open_files_are_drawn(tmp_path, make_cache):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(430, hard), hard))
     try:
-        rows = CropReader(cache, plan, crop=(8, 8, 8)).read(0, drawn, torch.empty(count, 8, 8, 8))
+        rows = CropReader(cache, plan, crop=(8, 8, 8)).read(0, drawn.corner, torch.empty(count, 8, 8, 8))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     volumes = cache.select("CT", "train")

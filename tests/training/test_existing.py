@@ -14,17 +14,17 @@ from voxmix.encoders.patches import patchify, unpatchify
 from voxmix.grid import Grid
 from voxmix.objectives.mae import EvaluationSet, train
 from voxmix.objectives.mae.held_out_losses import measure
-from voxmix.runs import read_run
-from voxmix.training.crops import CropReader
-from voxmix.training.draws import DrawPlan, draw_parameters
-from voxmix.training.existing_voxels import (
-    corner_of,
+from voxmix.objectives.mae.padding import (
     existing_in_patches,
     existing_voxels,
     mean_square_of_existing,
     settled_masks,
-    span_of,
 )
+from voxmix.objectives.mae.parameters import draw_parameters
+from voxmix.runs import read_run
+from voxmix.training.crop_places import corner_of, span_of
+from voxmix.training.crops import CropReader
+from voxmix.training.draws import DrawPlan
 from voxmix.volumes.grids.geometry import Geometry
 from voxmix.volumes.preparing.cache import INDEX, PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
@@ -234,11 +234,14 @@ def test_a_draw_reads_the_same_crop_alone_and_among_others(padded, padded_spec):
     )
     reader = CropReader(padded, plan, crop=(16, 16, 16))
     together = draw_parameters(0, 12, **settings)
-    crops, span = reader.read(0, together, torch.empty(12, 16, 16, 16)).clone(), reader.span(0, together)
+    crops, span = (
+        reader.read(0, together.corner, torch.empty(12, 16, 16, 16)).clone(),
+        reader.span(0, together.corner),
+    )
     for n in range(12):
         alone = draw_parameters(n, n + 1, **settings)
-        assert torch.equal(reader.read(n, alone, torch.empty(1, 16, 16, 16))[0], crops[n])
-        assert np.array_equal(reader.span(n, alone)[0], span[n])
+        assert torch.equal(reader.read(n, alone.corner, torch.empty(1, 16, 16, 16))[0], crops[n])
+        assert np.array_equal(reader.span(n, alone.corner)[0], span[n])
         outside = ~existing_voxels(torch.from_numpy(span[n : n + 1]), Grid.of(16, 4))[0]
         assert torch.all(crops[n][outside] == 0)
         size = BOXES[plan.domains[plan.domain[n]]][1]

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
-from voxmix.training.draws import counted_uniforms, draw_parameters, plan_draws
+from voxmix.objectives.mae.parameters import draw_parameters
+from voxmix.training.draws import counted_uniforms, plan_draws
 
 DOMAINS = ("CT", "MR", "PET")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from voxmix.objectives.mae.parameters import draw_parameters
 from voxmix.objectives.mae.views import ParametersAhead
 from voxmix.training import devices
-from voxmix.training.draws import draw_parameters
 
 
 @pytest.fixture

@@ -19,13 +19,14 @@ from voxmix.encoders.unetr import Unetr
 from voxmix.errors import InputError
 from voxmix.grid import Grid
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae.augment import augment, noise_bank
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.objectives.mae.held_out_losses import measure
+from voxmix.objectives.mae.padding import existing_in_patches, existing_voxels, settled_masks
+from voxmix.objectives.mae.parameters import draw_parameters
 from voxmix.objectives.mae.reconstructions import save_reconstructions
 from voxmix.runs.files import SLICES_FILE, picture_file
-from voxmix.training.augment import augment, noise_bank
-from voxmix.training.draws import draw_parameters
-from voxmix.training.existing_voxels import corner_of, existing_in_patches, existing_voxels, settled_masks
+from voxmix.training.crop_places import corner_of
 
 SETTINGS = ModelSettings(
     axes=2, crop=24, patch=4, width=24, depth=2, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2

@@ -12,8 +12,8 @@ from torch import Tensor
 from voxmix._memory import installed_bytes
 from voxmix.errors import InputError
 from voxmix.grid import edges_in_words
-from voxmix.training.draws import DrawParameters, DrawPlan
-from voxmix.training.existing_voxels import box_of, corner_of, span_of
+from voxmix.training.crop_places import box_of, corner_of, span_of
+from voxmix.training.draws import DrawPlan
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.preparing.storage import Scratch, StoredArray
 
@@ -92,17 +92,17 @@ class CropReader:
         self._memory = _ThreadMemory()
 
     def read(
-        self, start: int, parameters: DrawParameters, batch: Float[Tensor, "batch *edge"]
+        self, start: int, corner: Float[np.ndarray, "draw axis"], batch: Float[Tensor, "batch *edge"]
     ) -> Float[Tensor, "draw *edge"]:
         """Fill the first rows of ``batch`` with the draws from ``start`` on; return those rows.
 
-        ``batch`` lies in the memory of the CPU and is float16, as the files are (half the bytes on the way to a
+        ``corner`` are the places of their crops, as shares of the room that each volume leaves. ``batch`` lies in the memory of the CPU and is float16, as the files are (half the bytes on the way to a
         GPU), or float32.
 
         Raises:
             VoxmixError: a file is gone or damaged.
         """
-        count = len(parameters)
+        count = len(corner)
         memory = self._memory
         if memory.crop.shape != self.crop:
             memory.crop = torch.empty(self.crop, dtype=torch.float16)
@@ -111,26 +111,28 @@ class CropReader:
             *(which[start : start + count].tolist() for which in (plan.domain, plan.volume)), strict=True
         )
         files = [self._file(domain, volume) for domain, volume in drawn]
-        corners = self._corners(start, parameters).tolist()
-        for file, corner, row in zip(files, corners, rows.unbind(), strict=True):
-            window = torch.from_numpy(file.window(tuple(corner), self.crop, memory.scratch))
+        corners = self._corners(start, corner).tolist()
+        for file, place, row in zip(files, corners, rows.unbind(), strict=True):
+            window = torch.from_numpy(file.window(tuple(place), self.crop, memory.scratch))
             if batch.dtype is torch.float16:
                 row.copy_(window)
             else:  # Rows first, in two bytes, then the cast of one piece: a third faster than both at once.
                 row.copy_(memory.crop.copy_(window))
         return rows
 
-    def span(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw 2 axis"] | None:
+    def span(
+        self, start: int, corner: Float[np.ndarray, "draw axis"]
+    ) -> Int[np.ndarray, "draw 2 axis"] | None:
         """Return (first, end) of the voxels of each crop that exist; None where all do, of every crop."""
         if not self.padded:
             return None
-        first, end, _ = self._boxes_of(start, len(parameters))
-        span = span_of(self._corners(start, parameters), self.crop, first=first, end=end)
+        first, end, _ = self._boxes_of(start, len(corner))
+        span = span_of(self._corners(start, corner), self.crop, first=first, end=end)
         return None if (span[:, 0] == 0).all() and (span[:, 1] == self.crop).all() else span
 
-    def _corners(self, start: int, parameters: DrawParameters) -> Int[np.ndarray, "draw axis"]:
-        first, end, shape = self._boxes_of(start, len(parameters))
-        return corner_of(parameters.corner, shape, self.crop, first=first, end=end)
+    def _corners(self, start: int, corner: Float[np.ndarray, "draw axis"]) -> Int[np.ndarray, "draw axis"]:
+        first, end, shape = self._boxes_of(start, len(corner))
+        return corner_of(corner, shape, self.crop, first=first, end=end)
 
     def _boxes_of(self, start: int, count: int) -> Int[np.ndarray, "3 draw axis"]:
         """Return of every draw's volume where what exists begins and ends, and its shape."""

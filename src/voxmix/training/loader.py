@@ -1,18 +1,10 @@
-"""What is read ahead by threads, while the network computes: crops of prepared volumes, or anything else."""
+"""Draws that threads read ahead, while the network computes."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from voxmix.training.crops import CropReader
-from voxmix.training.draws import DrawParameters
-
-Drawn = tuple[DrawParameters, Float[Tensor, "draw x y z"]]
 Memory = TypeVar("Memory")
 Found = TypeVar("Found")
 
@@ -85,32 +77,3 @@ class ReadAhead(Generic[Memory, Found]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def crops_ahead(
-    reader: CropReader,
-    parameters: Callable[[int, int], DrawParameters],
-    *,
-    rows: int,
-    workers: int = 0,
-    dtype: torch.dtype = torch.float16,
-    pinned: bool = False,
-) -> ReadAhead[Tensor, Drawn]:
-    """Return what reads parameters and crops of draws into ``workers + 1`` batches.
-
-    Args:
-        reader: reads the files.
-        parameters: gives the parameters of the draws ``start`` to ``stop``.
-        rows: most draws read at once.
-        workers: threads.
-        dtype: float16, as the files are, or float32.
-        pinned: page-locked memory, for copies to a GPU.
-    """
-
-    def read(start: int, stop: int, batch: Tensor) -> Drawn:
-        drawn = parameters(start, stop)
-        return drawn, reader.read(start, drawn, batch)
-
-    shape = (rows, *reader.crop)
-    memory = [torch.empty(shape, dtype=dtype, pin_memory=pinned) for _ in range(workers + 1)]
-    return ReadAhead(read, memory=memory)

@@ -16,15 +16,10 @@ from voxmix.design import EvaluationSettings, ModelSettings
 from voxmix.encoders.patches import token_count, visible_count
 from voxmix.errors import InputError
 from voxmix.grid import Grid
+from voxmix.objectives.mae.padding import existing_in_patches, settled_masks
+from voxmix.training.crop_places import box_of, corner_of, span_of
 from voxmix.training.crops import check_fits
 from voxmix.training.draws import counted_uniforms, stream
-from voxmix.training.existing_voxels import (
-    box_of,
-    corner_of,
-    existing_in_patches,
-    settled_masks,
-    span_of,
-)
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 
 _FORMAT = 1

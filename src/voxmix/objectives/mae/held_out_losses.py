@@ -11,7 +11,7 @@ from torch import Tensor
 from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import patchify, take
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
-from voxmix.training.existing_voxels import mean_square_of_existing
+from voxmix.objectives.mae.padding import mean_square_of_existing
 
 _CHUNK_VOXELS = 1 << 21  # voxels evaluated at once: 64 crops of 32^3
 

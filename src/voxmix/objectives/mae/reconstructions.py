@@ -13,8 +13,8 @@ from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import patchify, unpatchify
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.objectives.mae.held_out_losses import own_adapters, reconstruct
+from voxmix.objectives.mae.padding import existing_voxels
 from voxmix.runs.files import SLICES_FILE, picture_file
-from voxmix.training.existing_voxels import existing_voxels
 
 _SHOWN = ("original", "masked", "reconstructed")
 _TILE = 256  # pixels, about

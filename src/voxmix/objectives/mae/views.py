@@ -11,17 +11,12 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from voxmix.design import ModelSettings, RunSpec
-from voxmix.training.augment import augment, noise_bank
+from voxmix.objectives.mae.augment import augment, noise_bank
+from voxmix.objectives.mae.crop_loader import crops_ahead
+from voxmix.objectives.mae.padding import existing_in_patches, mean_square_of_existing, settled_masks
+from voxmix.objectives.mae.parameters import DrawParameters, draw_parameters
 from voxmix.training.crops import CropReader
-from voxmix.training.draws import (
-    DrawParameters,
-    DrawPlan,
-    draw_parameters,
-    plan_draws,
-    plan_trunk,
-)
-from voxmix.training.existing_voxels import existing_in_patches, mean_square_of_existing, settled_masks
-from voxmix.training.loader import crops_ahead
+from voxmix.training.draws import DrawPlan, plan_draws, plan_trunk
 from voxmix.training.pieces import Piece
 from voxmix.volumes.preparing.cache import PreparedCache
 
@@ -93,7 +88,7 @@ class Batches:
         fabric = self._fabric
         drawn, host = self._loader.read(piece.first, piece.last)
         crops = augment(host.to(fabric.device, torch.float32), drawn, self._bank)
-        span = self._reader.span(piece.first, drawn)
+        span = self._reader.span(piece.first, drawn.corner)
         if span is not None:
             drawn = _settled(drawn, span, self._model)
         visible, masked = torch.from_numpy(drawn.visible), torch.from_numpy(drawn.masked)
