@@ -11,6 +11,8 @@ from voxmix.errors import InputError
 from voxmix.law.forms import Landscape
 from voxmix.law.simulate import random_law, simulate
 
+# SLSQP, the peer, says so in SciPy before 1.16.
+pytestmark = pytest.mark.filterwarnings("ignore:Values in x were outside bounds:RuntimeWarning")
 VOLUMES = {"D0": 100, "D1": 40, "D2": 300, "D3": 60, "D4": 80}
 BUDGET = 20_000
 

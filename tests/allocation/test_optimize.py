@@ -15,6 +15,8 @@ from voxmix.errors import InputError
 from voxmix.law.forms import Landscape, LawParameters
 from voxmix.law.simulate import random_law, simulate
 
+# SLSQP, the peer, says so in SciPy before 1.16.
+pytestmark = pytest.mark.filterwarnings("ignore:Values in x were outside bounds:RuntimeWarning")
 BUDGETS = (500, 1000, 2000, 4000)
 
 

@@ -100,7 +100,7 @@ def seed_noise(scores: Float[np.ndarray, "init seed"]) -> tuple[float, float]:
         return float("nan"), 0.0
     design = np.concatenate([np.eye(scores.shape[0])[init], np.eye(scores.shape[1])[seed]], axis=1)
     values = scores[init, seed]
-    fitted, _, rank, _ = np.linalg.lstsq(design, values)
+    fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
     freedom = len(values) - int(rank)
     if freedom < 1:
         return float("nan"), 0.0
