@@ -1,11 +1,17 @@
 """The engine of this machine: trunks in order, failures and warnings named, several processes to one run."""
 
+import pickle
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
 
 from voxmix.engines.base import run_jobs
 from voxmix.engines.job_file import chains_of
+from voxmix.engines.progress import state_of
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import train
@@ -73,3 +79,41 @@ def test_two_processes_share_runs_of_a_domain_with_one_volume(stored, spec, job_
 def test_several_machines_are_started_from_outside(spec, job_of):
     with pytest.raises(InputError, match=r"compute\.nodes is 2, a study trains on one machine"):
         run_jobs([job_of(spec, nodes=2)])
+
+
+PARENT = """
+import pickle, sys
+from voxmix.engines.base import run_jobs
+if __name__ == "__main__":
+    with open(sys.argv[1], "rb") as stream:
+        job = pickle.load(stream)
+    run_jobs([job])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_command_goes_on_and_a_stopped_one_tidies_up(
+    stored, spec, job_of, tmp_path, same_run, number
+):
+    cache, evaluation = stored
+    long = replace(spec, cache=cache.digest, budget=1200)
+    job = job_of(long, checkpoint_seconds=0.05)
+    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "job").write_bytes(pickle.dumps(job))
+    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "job")]
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (job.folder / "state.previous.pt").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    parent.send_signal(number)
+    parent.wait()
+    while state_of(job.folder) == "running":  # the worker sees within half a second that its parent is gone
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not (job.folder / "result.json").exists()
+    left = {path.name for path in job.folder.iterdir()} & JOB_FILES
+    assert left == ({"job.json", "progress.json"} if number == signal.SIGKILL else set())
+    assert run_jobs([job]) == ()
+    train(long, cache=cache, evaluation=evaluation, folder=tmp_path / "alone" / long.run_id, threads=1)
+    assert same_run(job.folder, tmp_path / "alone" / long.run_id)

@@ -73,8 +73,8 @@ def refuse_running(folder: Path) -> None:
     """
     if state_of(folder) == "running":
         raise InputError(
-            f"another process is working on {folder} (see {PROGRESS_FILE} there); wait for it or stop it, then give the "
-            "same command again"
+            f"another process is working on {folder}; wait for it or stop it, then give the same command again. If there is "
+            f"none (a machine was switched off), delete {PROGRESS_FILE} there"
         )
 
 
