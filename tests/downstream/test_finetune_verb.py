@@ -147,3 +147,19 @@ def test_what_cannot_be_is_refused_in_words(study: Path) -> None:
         assert done.exit_code == 2, done.output
         assert says in " ".join(done.output.split())
         assert "Traceback" not in done.output
+
+
+def test_the_study_s_compute_settings_reach_finetuning(study: Path) -> None:
+    values = yaml.safe_load((study / "study.yaml").read_text())
+    values["compute"] = {"device": "cpu", "devices": 2, "micro_batch": 1, "loaders": 1, "trackers": []}
+    (study / "study.yaml").write_text(yaml.safe_dump(values))
+    tasks = {**TASKS, "boxes-half": {"like": "boxes", "settings": {"precision": "bf16-mixed"}}}
+    (study / "tasks.yaml").write_text(yaml.safe_dump(tasks))
+    assert voxmix("prepare", str(study)).exit_code == 0
+    done = voxmix("finetune", str(study), "--task", "boxes-half", "--init", "scratch", "--seeds", "1")
+    assert done.exit_code == 0, done.output
+    folder = study / "downstream/boxes-half/scratch/seed-0"
+    computed = json.loads((folder / "result.json").read_text())["computed"]
+    expected = {"devices": 2, "strategy": "ddp", "micro_batch": 1, "loaders": 1, "precision": "bf16-mixed"}
+    assert computed == {**computed, **expected}
+    assert not list(folder.glob("events.*"))
