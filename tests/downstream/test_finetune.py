@@ -19,11 +19,12 @@ from voxmix.datasets.table import tasks_of_sets
 from voxmix.datasets.task import ClassTable, Task
 from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet
-from voxmix.downstream.finetune import FinetuneSpec, finetune
+from voxmix.downstream.finetune import finetune
 from voxmix.downstream.inference import predict, score, window_logits
 from voxmix.downstream.loss import build_loss
 from voxmix.downstream.networks import build_network
 from voxmix.downstream.protocol import Protocol
+from voxmix.downstream.spec import FinetuneSpec
 from voxmix.encoders.interchange import PretrainedEncoder
 from voxmix.encoders.mae import MaskedAutoencoder
 from voxmix.errors import InputError

@@ -16,10 +16,11 @@ import torch
 from voxmix.compute import ComputeSettings
 from voxmix.datasets.task import IGNORED
 from voxmix.downstream.cases import CaseSet
-from voxmix.downstream.finetune import FinetuneSpec, finetune
+from voxmix.downstream.finetune import finetune
 from voxmix.downstream.loss import build_loss
 from voxmix.downstream.networks import build_network
 from voxmix.downstream.protocol import Protocol
+from voxmix.downstream.spec import FinetuneSpec
 from voxmix.downstream.transforms import CropSource, change
 from voxmix.encoders.interchange import PretrainedEncoder
 from voxmix.encoders.mae import MaskedAutoencoder
@@ -247,7 +248,7 @@ def test_two_processes_leave_alone_what_does_not_learn(
 def test_memory_that_is_not_enough_names_the_setting_and_keeps_the_state(
     short: FinetuneSpec, cases: CaseSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from voxmix.downstream.finetune import Finetuning
+    from voxmix.downstream.objective import Finetuning
 
     plain, calls = Finetuning.losses, []
 

@@ -14,8 +14,8 @@ from voxmix._io import digest
 from voxmix.datasets.table import tasks_of_sets
 from voxmix.design import ModelSettings
 from voxmix.downstream.cases import Case, CaseSet
-from voxmix.downstream.finetune import FinetuneSpec
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
+from voxmix.downstream.spec import FinetuneSpec
 from voxmix.downstream.task_file import read_tasks
 from voxmix.errors import InputError
 from voxmix.study import finetuning

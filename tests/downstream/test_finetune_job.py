@@ -16,8 +16,9 @@ from voxmix.compute import ComputeSettings
 from voxmix.datasets.table import tasks_of_sets
 from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet
-from voxmix.downstream.finetune import FinetuneSpec, finetune
+from voxmix.downstream.finetune import finetune
 from voxmix.downstream.protocol import Protocol
+from voxmix.downstream.spec import FinetuneSpec
 from voxmix.engines.job_file import Job, read_job, write_job
 from voxmix.engines.work import FinetuningWork
 from voxmix.errors import InputError

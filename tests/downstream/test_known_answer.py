@@ -15,8 +15,9 @@ from voxmix.datasets.sets.folder import read_folder
 from voxmix.datasets.task import ClassTable, Task
 from voxmix.design import EvaluationSettings, ModelSettings, RunSpec, TrainingSettings
 from voxmix.downstream.build_cases import build_cases
-from voxmix.downstream.finetune import FinetuneSpec, finetune
+from voxmix.downstream.finetune import finetune
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
+from voxmix.downstream.spec import FinetuneSpec
 from voxmix.encoders import load_encoder
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import EvaluationSet, train

@@ -12,12 +12,13 @@ import torch
 from voxmix.datasets.task import IGNORED, Task
 from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet, label_table
-from voxmix.downstream.finetune import FinetuneSpec, finetune
+from voxmix.downstream.finetune import finetune
 from voxmix.downstream.inference import CasePrediction, ignored_voxels, score
 from voxmix.downstream.loss import build_loss
 from voxmix.downstream.metrics import segmentation_scores
 from voxmix.downstream.predictions import file_values
 from voxmix.downstream.protocol import Protocol
+from voxmix.downstream.spec import FinetuneSpec
 from voxmix.downstream.task_file import read_tasks
 from voxmix.downstream.transforms import to_regions
 from voxmix.errors import InputError

@@ -140,7 +140,7 @@ def test_a_trunk_that_is_damaged_or_computed_otherwise_is_not_used(
     trunk = tmp_path / "trunk"
     trained(first, cache, evaluation, tmp_path / "runs", trunk=trunk)
     other = ComputeSettings(micro_batch=4)
-    with pytest.warns(VoxmixWarning, match="computed otherwise: micro_batch None then, 4 now"):
+    with pytest.warns(VoxmixWarning, match="computed in another way: micro_batch None then, 4 now"):
         trained(second, cache, evaluation, tmp_path / "other", trunk=trunk, compute=other)
     state = trunk / "state.pt"
     state.write_bytes(state.read_bytes()[:-10])

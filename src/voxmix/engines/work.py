@@ -13,8 +13,9 @@ from voxmix._progress import ProgressCallback
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.downstream.cases import open_cases
-from voxmix.downstream.finetune import FinetuneSpec, finetune
+from voxmix.downstream.finetune import finetune
 from voxmix.downstream.predictions import PredictionKeeper
+from voxmix.downstream.spec import FinetuneSpec
 from voxmix.encoders.interchange import load_encoder
 from voxmix.errors import InputError
 from voxmix.objectives.mae import EvaluationSet, train

@@ -9,9 +9,9 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.datasets.task import Task
 from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.cases import CASES_FILE, CaseSet, open_cases
-from voxmix.downstream.finetune import FinetuneSpec
 from voxmix.downstream.inits import checkpoint_id, init_name, read_checkpoint
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
+from voxmix.downstream.spec import FinetuneSpec
 from voxmix.downstream.task_file import TASKS_FILE, find_task
 from voxmix.engines.base import Engine, run_jobs
 from voxmix.engines.job_file import Job

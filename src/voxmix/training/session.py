@@ -1,9 +1,7 @@
 """A run in the middle of its training: what it holds, how far it is, and its state on disk."""
 
 import copy
-import shutil
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,15 +13,15 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from voxmix.compute import ComputeSettings
-from voxmix.errors import InputError, VoxmixWarning
-from voxmix.runs.files import METRICS_FILE, STATE_FILE
-from voxmix.training.checkpoint import load_state, restore_state, save_state, whole_state
+from voxmix.runs.files import METRICS_FILE
+from voxmix.training.checkpoint import restore_state, save_state, whole_state
 from voxmix.training.objective import Course, Objective, Views
 from voxmix.training.optimizer import FlatAdamW, build_optimizer
 from voxmix.training.pieces import rows_at_once
+from voxmix.training.resume import taken_up
 from voxmix.training.step_log import MetricsLog
 from voxmix.training.trackers import Trackers
-from voxmix.training.trunk import how_computed, leave_trunk, take_trunk
+from voxmix.training.trunk import how_computed, leave_trunk
 
 
 @dataclass(kw_only=True, slots=True)
@@ -73,7 +71,7 @@ class Session:
             InputError: the state on disk is of another run or of other inputs; the budget cannot be met.
         """
         course = objective.course
-        training, draws = course.training, course.draws
+        training = course.training
         model = objective.build()
         fabric.to_device(model)
         # Before the optimizer, which bf16-true would otherwise leave with the float32 parameters.
@@ -87,25 +85,12 @@ class Session:
         network = fabric.setup_module(compiled)
         plain = own or build_optimizer(model, training, decays=decays)
         optimizer: Any = fabric.setup_optimizers(plain)
-        state = _own_state(folder, course)
-        shared_draws, shared_seconds = 0, 0.0
-        if state is not None:
-            draws, shared_draws, shared_seconds = (
-                state[name] for name in ("draws", "shared_draws", "shared_seconds")
-            )
-        elif trunk is not None and draws is not None:
-            most, how = training.branch_step(draws), how_computed(compute, fabric)
-            state = take_trunk(trunk, trunk_id=course.trunk_id, most=most, how=how)
-            if state is not None:
-                shared_draws, shared_seconds = state["steps"] * training.batch_size, state["seconds"]
-                if fabric.is_global_zero:
-                    shutil.copyfile(trunk / METRICS_FILE, folder / METRICS_FILE)
-        steps_done, before = 0, 0.0
-        if state is not None:
-            steps_done, before = state["steps"], state["seconds"]
-            restore_state(model, optimizer.optimizer, state)
-            fabric.strategy.precision.load_state_dict(state["precision"])
-            objective.restore(state.get("objective", {}))
+        how = how_computed(compute, fabric)
+        found = taken_up(folder, course, trunk=trunk, how=how, writes=fabric.is_global_zero)
+        if found.state is not None:
+            restore_state(model, optimizer.optimizer, found.state)
+            fabric.strategy.precision.load_state_dict(found.state["precision"])
+            objective.restore(found.state.get("objective", {}))
         fabric.barrier()
         metrics = MetricsLog(
             folder / METRICS_FILE,
@@ -114,15 +99,15 @@ class Session:
             mean=partial(_mean_of_processes, fabric) if fabric.world_size > 1 else None,
         )
         if not fabric.is_global_zero:
-            metrics.keep(steps_done)
+            metrics.keep(found.steps)
         fabric.barrier()  # the others have read what the first one now cuts
         if fabric.is_global_zero:
-            metrics.keep(steps_done)
+            metrics.keep(found.steps)
         names = compute.trackers if fabric.is_global_zero else ()
-        trackers = Trackers.open(names, spec=course.spec, folder=folder, steps_done=steps_done)
+        trackers = Trackers.open(names, spec=course.spec, folder=folder, steps_done=found.steps)
         metrics.follow = trackers.log
-        least = steps_done * training.batch_size
-        views = objective.views(draws, least=least, fabric=fabric, compute=compute)
+        least = found.steps * training.batch_size
+        views = objective.views(found.draws, least=least, fabric=fabric, compute=compute)
         began = time.monotonic()
         return cls(
             objective=objective,
@@ -136,12 +121,12 @@ class Session:
             optimizer=optimizer,
             metrics=metrics,
             trackers=trackers,
-            draws=draws,
+            draws=found.draws,
             views=views,
-            steps_done=steps_done,
-            shared_draws=shared_draws,
-            shared_seconds=shared_seconds,
-            seconds=lambda: before + time.monotonic() - began,
+            steps_done=found.steps,
+            shared_draws=found.shared_draws,
+            shared_seconds=found.shared_seconds,
+            seconds=lambda: found.seconds + time.monotonic() - began,
         )
 
     @property
@@ -263,27 +248,3 @@ def _mean_of_processes(fabric: Fabric, values: Tensor) -> Tensor:
     mean = fabric.all_reduce(values, reduce_op="mean")
     assert isinstance(mean, Tensor)
     return mean
-
-
-_WORDS = {"evaluation": "evaluation set"}  # of inputs, where the name in a state is shorter
-
-
-def _own_state(folder: Path, course: Course) -> dict[str, Any] | None:
-    state = load_state(folder)
-    if state is None:
-        return None
-    wanted = {"run_id": course.spec.run_id, **course.inputs}
-    if any(state.get(name) != value for name, value in wanted.items()):
-        *most, last = ("run", *(_WORDS.get(name, name) for name in course.inputs))
-        kinds = f"{', '.join(most)} or {last}" if most else last
-        raise InputError(
-            f"{folder / STATE_FILE} belongs to another {kinds}; delete {folder} and the run starts again"
-        )
-    if "model" not in state:
-        warnings.warn(
-            f"{folder / STATE_FILE} was written by an older voxmix; the run starts again from its beginning",
-            VoxmixWarning,
-            stacklevel=2,
-        )
-        return None
-    return state
