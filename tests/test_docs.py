@@ -67,7 +67,12 @@ def test_links_to_a_heading_lead_to_one(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}, anchor
 
 
-_GROUPS = ("voxmix.trackers", "voxmix.laws", "voxmix.strategies")  # of entry points, which are no modules
+_GROUPS = (
+    "voxmix.trackers",
+    "voxmix.steps",
+    "voxmix.laws",
+    "voxmix.strategies",
+)  # of entry points, which are no modules
 
 
 def test_names_of_modules_are_those_of_today() -> None:
@@ -130,3 +135,35 @@ def test_the_page_on_tables_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> 
     shown = capsys.readouterr().out
     assert "Allocation(" in shown
     assert float(shown.split()[-1]) < 1e-6
+
+
+def test_the_page_on_python_shows_every_step_and_what_it_needs() -> None:
+    from voxmix.study.steps import steps_in_order
+
+    page = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    shown = re.findall(
+        r"^\| `voxmix\.study\.(\w+)\(study[^`]*\)` \| ([^|]*?) ?\| ([^|]*) \| `", page, re.MULTILINE
+    )
+    assert shown == [(row.name, ", ".join(row.needs), row.sentence) for row in steps_in_order()]
+
+
+def test_the_page_on_python_runs_as_it_stands(finished_study, monkeypatch, capsys) -> None:
+    """Its code, on a study whose volumes are prepared and whose runs are finished."""
+    from voxmix.study import STEPS
+
+    finished_study.rename(finished_study.parent / "mystudy")
+    monkeypatch.chdir(finished_study.parent)
+    monkeypatch.setattr("voxmix.study.preparing.prepare_volumes", lambda view, hear: None)
+    page = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    try:
+        for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            exec(compile(code, "python.md", "exec"), names)
+    finally:
+        STEPS.remove("count")
+    shown = capsys.readouterr().out
+    assert "writing the report: 1 of 1" in shown
+    assert "report ReportContent" in shown
+    assert "report True report.html" in shown
+    assert shown.splitlines()[-1] == "12"
+    assert (Path("mystudy") / "count.txt").read_text() == "12"

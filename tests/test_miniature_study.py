@@ -127,13 +127,13 @@ def test_the_report_is_one_file_that_asks_for_nothing(finished: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["transfer-aware", "diversity-aware"])
 def test_the_path_over_budgets_ends_in_the_answer(finished: Path, answer: str) -> None:
-    from voxmix.study import Study
+    from voxmix.study import Study, StudyView
     from voxmix.study.report_contents import _by_budget, report_content
 
     study = Study.open(finished)
     content = dataclasses.replace(report_content(study), recommended=answer)
     found = content.strategies[answer]
-    last = _by_budget(study, content)[-1]
+    last = _by_budget(StudyView(study), content)[-1]
     assert (last.law, last.budget) == (found.law, 160)
     assert last.objective == pytest.approx(found.objective, rel=1e-9)
 
@@ -216,7 +216,9 @@ def test_nothing_written_names_a_subject_or_a_path(finished: Path) -> None:
                 assert not [name for name in subjects if name.encode() in content], path
 
 
-def test_a_killed_study_measures_the_same(finished: Path, tmp_path: Path) -> None:
+def test_a_killed_study_measures_the_same_when_python_goes_on_with_it(finished: Path, tmp_path: Path) -> None:
+    from voxmix import run_study
+
     root = miniature(tmp_path / "study")
     for results in (0, 5, 14):  # killed while preparing, among the proxies, among the mixtures
         process = subprocess.Popen(
@@ -228,10 +230,26 @@ def test_a_killed_study_measures_the_same(finished: Path, tmp_path: Path) -> Non
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    done = voxmix("study", "run", str(root))
-    assert done.returncode == 0, done.stderr
+    heard: list[tuple[str, int, int]] = []
+    done = run_study(root, progress=lambda *step: heard.append(step), tell=lambda sentence: None)
     assert (root / "measurements.csv").read_bytes() == (finished / "measurements.csv").read_bytes()
     assert _losses(root) == _losses(finished)
+    for kind in ("laws/*.json", "allocations/*.json"):
+        made = {path.name: json.loads(path.read_text()) for path in root.glob(kind)}
+        assert made == {path.name: json.loads(path.read_text()) for path in finished.glob(kind)}
+    assert done.outcomes["run"].table.loss.tolist() == read_losses(finished / "measurements.csv")
+    assert done.answer is not None
+    assert done.study.report_path.exists()
+    last = {label: (at, of) for label, at, of in heard}
+    assert {"preparing", "training proxies", "fitting", "training mixtures"} <= set(last)
+    assert all(at == of for at, of in last.values())
+
+
+def read_losses(path: Path) -> list[float]:
+    from voxmix.measurement import MeasurementTable
+
+    losses: list[float] = MeasurementTable.read(path).loss.tolist()
+    return losses
 
 
 def _reached(root: Path, results: int) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from voxmix.scores import ScoreTable as ScoreTable
     from voxmix.scores.compare import compare as compare
     from voxmix.study import Study as Study
+    from voxmix.study import run_study as run_study
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _PUBLIC = {
     "allocate": "voxmix.allocation",
     "Allocation": "voxmix.allocation",
     "Study": "voxmix.study",
+    "run_study": "voxmix.study",
     "ScoreTable": "voxmix.scores",
     "compare": "voxmix.scores.compare",
 }

@@ -66,6 +66,14 @@ def as_argument(path: Path) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
+def size_text(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    size, unit = next(
+        ((count / s, u) for s, u in ((1e9, "GB"), (1e6, "MB")) if count >= s), (count / 1e3, "kB")
+    )
+    return f"{size:.1f} {unit}"
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 (64 hex digits) of a file's bytes."""
     with path.open("rb") as stream:

@@ -17,7 +17,7 @@ from voxmix.allocation.strategies import finetuned_strategies
 from voxmix.cli import app
 from voxmix.cli.allocation import allocate as allocate_verb
 from voxmix.law import LAWS, Formula, FormulaNumber, LawForm, register, unregister
-from voxmix.study import Study, check_runs
+from voxmix.study import Study, StudyView
 
 ASKED = ("uniform", "temperature-2", "single-HN-CT", "head-start-aware", "half", "shared-exponent")
 
@@ -82,7 +82,7 @@ def test_a_study_fits_allocates_and_reports_them(finished_study: Path, rows: Non
     assert mixtures["head-start-aware"]["law"] == "head-start"
     assert mixtures["head-start-aware"]["gap"] < 1e-6
     study = Study.open(finished_study)
-    found = {tuple(spec.mixture.weights) for spec in check_runs(study)}
+    found = {tuple(spec.mixture.weights) for spec in StudyView(study).checks}
     assert (0.0, 0.0, 1.0) in found
     assert tuple(mixtures["half"]["weights"].values()) in found
     voxmix("report", finished_study)

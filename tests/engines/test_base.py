@@ -15,7 +15,7 @@ from voxmix.engines.progress import heartbeat, write_failure
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError
 from voxmix.objectives.mae import train
-from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, proxy_runs
+from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView
 from voxmix.study.training import train_pending
 
 
@@ -49,7 +49,7 @@ def study(stored, model_settings, training_settings, evaluation_settings, tmp_pa
 def test_an_engine_from_outside_trains_a_study_to_the_same_bits(study, tmp_path, same_run, monkeypatch):
     point = SimpleNamespace(name="here", load=lambda: one_after_another)
     monkeypatch.setattr(_table, "entry_points", lambda group: [point] if group == "voxmix.engines" else [])
-    specs, shown = proxy_runs(study), []
+    specs, shown = StudyView(study).proxies, []
     assert train_pending(study, specs, engine="here", progress=lambda *p: shown.append(p)) == ()
     assert shown == sorted(shown)
     assert shown[-1] == (320, 320)
@@ -59,6 +59,7 @@ def test_an_engine_from_outside_trains_a_study_to_the_same_bits(study, tmp_path,
     assert not kept & {"job.json", "progress.json", "failed.json", "notes.json"}
     other = replace(study, root=tmp_path / "other")
     shutil.copytree(study.cache_dir, other.cache_dir)
+    other.mark_made("prepare", other.preparation_inputs)
     assert train_pending(other, specs) == ()
     for spec in specs:
         assert same_run(study.run_dir(spec), other.run_dir(spec))

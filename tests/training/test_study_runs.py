@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from voxmix import _io
 from voxmix.cli import app, whole
 from voxmix.design import StudyDesign
-from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, proxy_runs, training
+from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView, preparing, training
 from voxmix.study.training import FailedRun
 from voxmix.training.checkpoint import save_state
 
@@ -45,7 +45,7 @@ def test_a_study_on_trunks_computes_less_and_measures_every_budget(study):
     done = voxmix("run", study.root, "--loaders", "1", "--micro-batch", "4", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["measurements"] == 4 * 2
-    results = study.results(proxy_runs(study))
+    results = study.results(StudyView(study).proxies)
     assert sorted(result.budget for result in results) == [60, 60, 100, 100]
     shared = {result.budget: result.details["shared"]["draws"] for result in results}
     assert shared == {60: 0, 100: 8 * study.config.training.branch_step(60)}
@@ -54,11 +54,11 @@ def test_a_study_on_trunks_computes_less_and_measures_every_budget(study):
     assert all(list(study.run_dir(result.spec).glob("events.out.tfevents.*")) for result in results)
     again = voxmix("run", study.root, "--json")
     assert again.exit_code == 0
-    assert study.results(proxy_runs(study)) == results
+    assert study.results(StudyView(study).proxies) == results
 
 
 def test_runs_of_a_changed_study_file_are_named_and_kept(study, monkeypatch):
-    specs = proxy_runs(study)
+    specs = StudyView(study).proxies
     begun = study.run_dir(specs[0])
     _io.write_json(begun / "spec.json", specs[0].as_dict())
     save_state(begun, {"run_id": specs[0].run_id, "steps": 3})
@@ -73,13 +73,13 @@ def test_runs_of_a_changed_study_file_are_named_and_kept(study, monkeypatch):
     _io.write_json(study.runs_dir / "zz" / "spec.json", {"format": 1})
     assert changed.left_behind() == (begun, study.runs_dir / "zz")
     shutil.rmtree(study.runs_dir / "zz")
-    assert {spec.run_id for spec in proxy_runs(changed)}.isdisjoint(spec.run_id for spec in specs)
+    assert {spec.run_id for spec in StudyView(changed).proxies}.isdisjoint(spec.run_id for spec in specs)
     trained = []
     monkeypatch.setattr(training, "train_pending", lambda study, specs, progress: trained.extend(specs) or ())
     done = voxmix("run", study.root)
     said = re.sub(r"\s+", " ", done.stderr)
     assert f"1 run(s) were begun with settings that {path} no longer has ({begun.name})" in said
-    assert trained == list(proxy_runs(changed))
+    assert trained == list(StudyView(changed).proxies)
     assert (begun / "state.pt").exists()
 
 
@@ -105,7 +105,7 @@ def test_flags_reach_every_run_and_leave_the_study_file(study, monkeypatch):
     monkeypatch.setattr(
         training, "train_pending", lambda study, specs, progress: asked.append(study.config) or ()
     )
-    monkeypatch.setattr(whole, "prepare_volumes", lambda study: None)
+    monkeypatch.setattr(preparing, "prepare_volumes", lambda view, hear: None)
     monkeypatch.setattr(whole, "show_preparation", lambda preparation: None)
     before = (study.root / "study.yaml").read_bytes()
     flags = (

@@ -1,4 +1,4 @@
-"""The command line: thin verbs over analysis and experiment. ``main`` is the entry point."""
+"""The command line: thin verbs over the steps of a study, the law and the allocation. ``main`` is the entry point."""
 
 from typing import Annotated
 

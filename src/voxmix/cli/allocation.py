@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from voxmix._progress import waiting
-from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, PairOption, is_study, load_law, open_study, pairs, study_file
+from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
+from voxmix.cli.arguments import JsonOption, PairOption, load_law, open_study, pairs
 from voxmix.cli.checks import say_fitness
 from voxmix.cli.study import show
 from voxmix.errors import InputError
+from voxmix.study.files import ALLOCATIONS_FOLDER, is_study, study_file
 
 
 @verb
@@ -90,7 +91,7 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
     """Allocate as the study says and keep it; with options, show what its laws would give with these changed."""
     if output is not None:
         raise InputError(
-            f"-o is for a law: {path} is a study and keeps its mixtures in {study_file(path).parent / 'allocations'}; leave it out"
+            f"-o is for a law: {path} is a study and keeps its mixtures in {study_file(path).parent / ALLOCATIONS_FOLDER}; leave it out"
         )
     if not given:
         _allocate_study(path, as_json=as_json)
@@ -139,21 +140,19 @@ def _show_allocation(found: Any) -> None:
 def _allocate_study(root: Path, *, as_json: bool) -> None:
     """Find the mixture of every strategy of a study at its budget."""
     from voxmix.mixture import Mixture
-    from voxmix.study import allocate_strategies, report_content, study_fitness
+    from voxmix.study import answer_content, run_step
 
-    opened = open_study(root)
-    with opened.lock():
-        with waiting("allocating"):
-            found = allocate_strategies(opened)
-        say_fitness(study_fitness(opened))
-        if as_json:
-            emit_json(
-                {
-                    name: {"weights": item.as_dict()} if isinstance(item, Mixture) else item.to_dict()
-                    for name, item in found.items()
-                }
-            )
-            return
-        with waiting("collecting results"):
-            content = report_content(opened)
-        show(content, ("answer",), as_json=False)
+    view = open_study(root)
+    found = run_step("allocate", view, TERMINAL)
+    say_fitness(view.fitness)
+    if as_json:
+        emit_json(
+            {
+                name: {"weights": item.as_dict()} if isinstance(item, Mixture) else item.to_dict()
+                for name, item in found.items()
+            }
+        )
+        return
+    with waiting("collecting results"):
+        content = answer_content(view)
+    show(content, ("answer",), as_json=False)

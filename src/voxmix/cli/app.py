@@ -9,7 +9,9 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from voxmix._io import json_text, printable
+from voxmix._progress import progress_bar
 from voxmix.errors import VoxmixError, VoxmixWarning
+from voxmix.study.listener import Listener
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +49,10 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any, 
 def note(message: str) -> None:
     """Say something on stderr that is not the result."""
     typer.secho(printable(f"note: {message}"), err=True, fg=typer.colors.YELLOW)
+
+
+TERMINAL = Listener(bar=progress_bar, tell=note)
+"""What the steps of a study say: bars and notes on stderr."""
 
 
 def emit_json(value: Any) -> None:
@@ -88,11 +94,3 @@ def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
 def emit(message: str) -> None:
     """Print a line on stdout."""
     typer.echo(printable(message))
-
-
-def size_text(count: int) -> str:
-    """Return a number of bytes as people read it."""
-    size, unit = next(
-        ((count / s, u) for s, u in ((1e9, "GB"), (1e6, "MB")) if count >= s), (count / 1e3, "kB")
-    )
-    return f"{size:.1f} {unit}"

@@ -10,10 +10,11 @@ import typer
 from voxmix._io import as_argument
 from voxmix.cli.app import note
 from voxmix.errors import InputError
+from voxmix.study.files import STUDY_FILE, is_study
 
 if TYPE_CHECKING:
     from voxmix.law import FittedLaw
-    from voxmix.study import Study
+    from voxmix.study import StudyView
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
@@ -27,22 +28,11 @@ LawName = Annotated[
 ]
 PairOption = list[str] | None
 
-_STUDY_FILE = "study.yaml"
 _OTHER_KINDS = {
     "law": "a fitted law: ask it with predict, plan, path, structure, suggest, or allocate --budget",
     "allocation": "a mixture that voxmix allocate wrote",
     "manifest": "a manifest of volumes: start a study from it with voxmix init STUDY --data",
 }
-
-
-def is_study(path: Path) -> bool:
-    """Return whether a path is a study's folder, or its study.yaml."""
-    return path.name == _STUDY_FILE or (path / _STUDY_FILE).exists()
-
-
-def study_file(path: Path) -> Path:
-    """Return the study file of a study named by its folder or its file."""
-    return path if path.name == _STUDY_FILE else path / _STUDY_FILE
 
 
 def check_kind(path: Path, *, wanted: str) -> None:
@@ -67,7 +57,7 @@ def _what(path: Path) -> str:
         return "the folder of a finished run or an export"
     if (path / "index.json").is_file():
         return "a folder of prepared volumes"
-    return f"a folder without {_STUDY_FILE}"
+    return f"a folder without {STUDY_FILE}"
 
 
 def _what_file(path: Path) -> str:
@@ -87,13 +77,13 @@ def _what_file(path: Path) -> str:
     return _OTHER_KINDS.get(str(kind), "a JSON file of another kind")
 
 
-def open_study(root: Path, *, check: bool = True) -> "Study":
-    """Return the study in a folder, or of a study.yaml, its settings checked against each other.
+def open_study(root: Path, *, check: bool = True) -> "StudyView":
+    """Return a view of the study in a folder, or of a study.yaml, its settings checked against each other.
 
     Raises:
         InputError: it is none, which says what it is instead; or its study file cannot be used or cannot work.
     """
-    from voxmix.study import Study, check_study, study_remarks
+    from voxmix.study import Study, StudyView, check_study, study_remarks
 
     if not root.exists():
         raise InputError(
@@ -101,12 +91,12 @@ def open_study(root: Path, *, check: bool = True) -> "Study":
         )
     if not is_study(root):
         raise InputError(f"{root} is {_what(root)}; give the folder of a study (voxmix init makes one)")
-    study = Study.open(root)
+    view = StudyView(Study.open(root))
     if check:
-        check_study(study)
-        for remark in study_remarks(study):
+        check_study(view)
+        for remark in study_remarks(view.study):
             note(remark)
-    return study
+    return view
 
 
 def load_law(path: Path, name: str | None = None) -> "FittedLaw":
@@ -125,16 +115,13 @@ def load_law(path: Path, name: str | None = None) -> "FittedLaw":
             )
         check_kind(path, wanted="a law that voxmix fit wrote (JSON), or a study")
         return FittedLaw.load(path)
-    from voxmix.study import read_laws, report_content
+    from voxmix.study import law_of
 
-    study = open_study(path)
-    laws = read_laws(study)
+    view = open_study(path)
+    chosen, law = law_of(view, name)
     if name is None:
-        name = report_content(study).answer_law or next(reversed(laws))
-        note(f"the {name} law of {path}; another one of {', '.join(laws)}: --law")
-    if name not in laws:
-        raise InputError(f"{path} has no law {name!r}; its laws are {', '.join(laws)}")
-    return laws[name]
+        note(f"the {chosen} law of {path}; another one of {', '.join(view.laws)}: --law")
+    return law
 
 
 def pairs(given: Sequence[str] | None, *, option: str) -> dict[str, float]:

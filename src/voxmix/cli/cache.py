@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxmix._io import size_text
 from voxmix._progress import progress_bar
-from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
+from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption
 from voxmix.errors import InputError
+from voxmix.study.files import CACHE_FOLDER, is_study, study_file
 
 if TYPE_CHECKING:
     from voxmix.volumes import PreparedCache
@@ -22,7 +24,7 @@ CacheArgument = Annotated[
 def _open(root: Path) -> "PreparedCache":
     from voxmix.volumes import PreparedCache
 
-    return PreparedCache.open(root / "cache" if (root / "study.yaml").exists() else root)
+    return PreparedCache.open(study_file(root).parent / CACHE_FOLDER if is_study(root) else root)
 
 
 @verb

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voxmix._progress import waiting
-from voxmix.cli.app import emit, emit_json, emit_table, note, size_text, verb
+from voxmix._io import size_text
+from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
-from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from voxmix.cost.estimate import CostEstimate
@@ -39,43 +38,16 @@ def estimate(
 
       voxmix estimate mystudy --tflops 40
     """
-    from voxmix._optional import require
-    from voxmix.runs import cores
-    from voxmix.study import runs_left, study_domains
-    from voxmix.study.training import runs_at_once
+    from voxmix.study.costs import estimate_cost
 
-    require("torch", extra="train")
-    from voxmix.cost.estimate import estimate as estimate_runs
-    from voxmix.cost.probe import probe
-
-    opened = open_study(study)
-    if tflops is not None and not tflops > 0:
-        raise InputError(f"--tflops must be above 0, got {tflops}; e.g. --tflops 40")
-    kinds = runs_left(opened)
-    specs = [spec for some in kinds.values() for spec in some]
-    if not specs:
+    cost = estimate_cost(open_study(study), TERMINAL, seconds=seconds, tflops=tflops)
+    if cost is None:
         if as_json:
             emit_json({"runs_left": 0})
         else:
             emit("every run is finished: nothing is left to compute")
         return
-    compute = opened.config.compute
-    at_once = (
-        runs_at_once(opened, specs) if tflops is None else 1
-    )  # runs share the one device that is not here
-    measured = None
-    if tflops is None:
-        threads = compute.threads_of_each(at_once * compute.devices, cores=cores())
-        with waiting("making a few steps"):
-            measured = probe(specs[0], compute=compute, threads=threads, seconds=seconds)
-    found = estimate_runs(
-        kinds,
-        targets=len(study_domains(opened)),
-        compute=compute,
-        at_once=at_once,
-        measured=measured,
-        rate=None if tflops is None else tflops * 1e12,
-    )
+    found, measured = cost.found, cost.measured
     if as_json:
         emit_json(_value(found, measured))
         return

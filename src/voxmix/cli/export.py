@@ -1,19 +1,13 @@
 """The verb that hands results to other tools: encoders as a hub folder, mixtures for data loaders."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from voxmix._progress import waiting
-from voxmix.cli.app import emit, emit_json, emit_table, verb
+from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption
 from voxmix.errors import InputError
-
-if TYPE_CHECKING:
-    from voxmix.study import Study
-
-_STUDY_FILE = "study.yaml"
 
 
 @verb
@@ -63,109 +57,30 @@ def export(
 
       voxmix export mystudy --mixture-for webdataset --strategy uniform
     """
-    study = _study_of(path)
+    from voxmix.study import export_encoder_of, export_mixture_of
+
     if mixture_for is not None:
-        _refuse(seed, "--seed has no effect on a mixture")
-        written = _export_mixture(path, study, output, loader=mixture_for, strategy=strategy)
+        if seed is not None:
+            raise InputError("--seed has no effect on a mixture; leave it out")
+        written = export_mixture_of(path, loader=mixture_for, output=output, strategy=strategy, hear=TERMINAL)
     else:
-        written = _export_encoder(
-            path, study, output, strategy=strategy, seed=seed, names=names, line=monai, license=license
+        written = export_encoder_of(
+            path,
+            output=output,
+            strategy=strategy,
+            seed=seed,
+            names=names,
+            line=monai,
+            license=license,
+            hear=TERMINAL,
         )
+    weights = None if written.mixture is None else written.mixture.as_dict()
     if as_json:
-        emit_json(written)
+        value = {"folder": str(written.folder), "files": list(written.files), "read": str(written.read)}
+        emit_json({**value, **({"run": written.run} if weights is None else {"weights": weights})})
         return
-    if "weights" in written:
-        rows = [[name, f"{weight:.1%}"] for name, weight in written["weights"].items()]
+    if weights is not None:
+        rows = [[name, f"{weight:.1%}"] for name, weight in weights.items()]
         emit_table("Mixture", ["domain", "weight"], rows)
-    emit(f"\nwrote {written['folder']}: {', '.join(written['files'])}")
-    emit(f"next: read {written['read']}")
-
-
-def _study_of(path: Path) -> "Study | None":
-    """Return the study that a path is, or that holds the run it is."""
-    from voxmix.runs.files import CARD_FILE
-    from voxmix.study import Study
-
-    if path.name == _STUDY_FILE or (path / _STUDY_FILE).is_file():
-        return Study.open(path)
-    if _is_run(path):
-        root = path.resolve().parent.parent
-        return Study.open(root) if (root / _STUDY_FILE).is_file() else None
-    raise InputError(
-        f"{path} is neither a study (study.yaml) nor a finished run or export ({CARD_FILE}); give one of these"
-    )
-
-
-def _is_run(path: Path) -> bool:
-    from voxmix.runs.files import CARD_FILE
-
-    return (path / CARD_FILE).is_file()
-
-
-def _refuse(value: object, why: str) -> None:
-    if value is not None:
-        raise InputError(f"{why}; leave it out")
-
-
-def _export_encoder(
-    path: Path,
-    study: "Study | None",
-    output: Path | None,
-    *,
-    strategy: str | None,
-    seed: int | None,
-    **options: Any,
-) -> dict[str, Any]:
-    from voxmix._optional import require
-    from voxmix.study import exported_run, exported_strategy
-
-    require("torch", extra="train")
-    from voxmix.export.encoder import EXPORTED_FILES, export_encoder
-
-    run = path
-    if not _is_run(path):
-        assert study is not None
-        with waiting("choosing the run"):
-            run = exported_run(study, exported_strategy(study, strategy), seed=seed)
-    else:
-        _refuse(strategy, "a run has one mixture, so --strategy has no effect")
-        _refuse(seed, "a run has one seed, so --seed has no effect")
-    folder = output or (path / "export" if _is_run(path) else run.parent.parent / "export" / "encoder")
-    card = export_encoder(run, folder, **options)
-    return {
-        "folder": str(folder),
-        "files": list(EXPORTED_FILES),
-        "read": str(folder / "README.md"),
-        "run": card["run_id"],
-    }
-
-
-def _export_mixture(
-    path: Path, study: "Study | None", output: Path | None, *, loader: Any, strategy: str | None
-) -> dict[str, Any]:
-    from voxmix._io import read_mapping
-    from voxmix.export.feeds import write_feed
-    from voxmix.mixture import Mixture
-    from voxmix.runs.files import CARD_FILE
-    from voxmix.study import exported_mixture, exported_strategy, study_cache
-
-    if study is None:
-        raise InputError(
-            f"{path} belongs to no study, so its volumes are not known; give the study for --mixture-for"
-        )
-    budget = study.config.allocation.budget
-    if _is_run(path):
-        _refuse(strategy, "a run has one mixture, so --strategy has no effect")
-        card = read_mapping(path / CARD_FILE)
-        mixture, budget = Mixture.from_dict(card["mixture"]), card["budget"]
-    else:
-        with waiting("choosing the mixture"):
-            mixture = exported_mixture(study, exported_strategy(study, strategy))
-    folder = output or study.root / "export" / loader
-    files = write_feed(mixture, folder, loader=loader, budget=budget, cache=study_cache(study))
-    return {
-        "folder": str(folder),
-        "files": [file.name for file in files],
-        "read": str(files[-1]),
-        "weights": mixture.as_dict(),
-    }
+    emit(f"\nwrote {written.folder}: {', '.join(written.files)}")
+    emit(f"next: read {written.read}")

@@ -7,21 +7,20 @@ import typer
 
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar, waiting
-from voxmix.cli.app import emit, emit_json, emit_table, verb
+from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import (
     JsonOption,
     LawArgument,
     LawName,
     check_kind,
-    is_study,
     load_law,
     open_study,
     pairs,
-    study_file,
 )
 from voxmix.cli.checks import say_fitness
 from voxmix.cli.study import show
 from voxmix.errors import InputError
+from voxmix.study.files import MEASUREMENTS_FILE, is_study, study_file
 
 _FIT_KEYS = {
     "method": "diversity_method",
@@ -45,7 +44,7 @@ def _refuse_fit_options(study: Path, given: dict[str, Any]) -> None:
     if kept:
         told.append(f"write {' and '.join(kept)} below fit: in {study_file(study)}")
     if others:
-        table = as_argument(study_file(study).parent / "measurements.csv")
+        table = as_argument(study_file(study).parent / MEASUREMENTS_FILE)
         told.append(
             f"{', '.join(others)} is not a setting of a study: fit its table, voxmix fit {table} -o law.json "
             f"{' '.join(others)} ..."
@@ -184,22 +183,20 @@ def _show_law(law: Any) -> None:
 def _fit_study(root: Path, *, as_json: bool) -> None:
     """Fit the laws of a study to its proxy runs."""
     from voxmix.law.doubt import doubts_of
-    from voxmix.study import fit_laws, report_content, study_fitness
+    from voxmix.study import answer_content, run_step
 
-    opened = open_study(root)
-    with opened.lock():
-        with progress_bar("fitting", unit="laws") as progress:
-            laws = fit_laws(opened, progress=progress)
-        say_fitness(study_fitness(opened))
-        if as_json:
-            emit_json({name: law.to_dict() for name, law in laws.items()})
-            return
-        with waiting("collecting results"):
-            content = report_content(opened)
-        show(content, ("transfer",), as_json=False)
-        law = laws[content.answer_law or next(iter(laws))]
-        for message in (*law.notes, *doubts_of(law.problems())):
-            emit(f"- {message}")
+    view = open_study(root)
+    laws = run_step("fit", view, TERMINAL)
+    say_fitness(view.fitness)
+    if as_json:
+        emit_json({name: law.to_dict() for name, law in laws.items()})
+        return
+    with waiting("collecting results"):
+        content = answer_content(view)
+    show(content, ("transfer",), as_json=False)
+    law = laws[content.answer_law or next(iter(laws))]
+    for message in (*law.notes, *doubts_of(law.problems())):
+        emit(f"- {message}")
 
 
 @verb

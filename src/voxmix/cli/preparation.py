@@ -7,49 +7,15 @@ import typer
 
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar
-from voxmix.cli.app import emit_json, emit_table, note, size_text, verb
-from voxmix.cli.arguments import JsonOption, is_study, open_study
-from voxmix.cli.checks import (
-    FITNESS_HEADERS,
-    counts_of,
-    fitness_cells,
-    fitness_value,
-    say_aside,
-    say_findings,
-    say_fitness,
-)
+from voxmix.cli.app import TERMINAL, emit_json, emit_table, note, verb
+from voxmix.cli.arguments import JsonOption, open_study
+from voxmix.cli.checks import FITNESS_HEADERS, counts_of, fitness_cells, fitness_value
 from voxmix.cli.volumes import SubjectPatternOption
 from voxmix.errors import InputError
+from voxmix.study.files import is_study
 
 if TYPE_CHECKING:
-    from voxmix.study import Study
     from voxmix.volumes import Preparation
-    from voxmix.volumes.preparing.cache_upkeep import Space
-
-
-def prepare_volumes(study: "Study") -> "Preparation":
-    """Make the phantoms of a study that has them, prepare its volumes, and say what was odd."""
-    from voxmix.study.preparing import make_phantoms, prepare_study, study_recipe
-
-    study_recipe(study)
-    if study.config.data.phantoms is not None:
-        with progress_bar("making phantoms", unit="volumes") as progress:
-            make_phantoms(study, progress=progress)
-    with progress_bar("preparing", unit="volumes") as progress:
-        preparation = prepare_study(study, progress=progress, tell=_tell_space)
-    _say_what_was_odd(preparation, crop=study.config.model.crop)
-    return preparation
-
-
-def _say_what_was_odd(preparation: "Preparation", *, crop: int | None = None) -> None:
-    say_aside(preparation.set_aside)
-    for path, remark in preparation.notes:
-        note(f"{path}: {remark}")
-    for remark in preparation.remarks:
-        note(remark)
-    fitness = preparation.cache.fitness(crop=crop)
-    say_findings(preparation.findings, fitness)
-    say_fitness(fitness, where="study.yaml" if crop else "a study or recipe file")
 
 
 def show_preparation(preparation: "Preparation") -> None:
@@ -123,9 +89,9 @@ def prepare(
                 f"{source} is a study: recipe, codec, cache, data.subject_pattern and data.names are its own (study.yaml); "
                 "leave --out, --recipe, --codec, --subject-pattern and --names out"
             )
-        opened = open_study(source)
-        with opened.lock():
-            preparation = prepare_volumes(opened)
+        from voxmix.study import run_step
+
+        preparation = run_step("prepare", open_study(source), TERMINAL)
     else:
         preparation = _prepare_outside_study(
             source,
@@ -138,7 +104,6 @@ def prepare(
             subject_pattern=subject_pattern,
             names=names,
         )
-        _say_what_was_odd(preparation)
     if as_json:
         cache = preparation.cache
         emit_json(
@@ -163,11 +128,6 @@ def prepare(
     show_preparation(preparation)
 
 
-def _tell_space(space: "Space") -> None:
-    """Say on stderr what preparing needs on the disk and what is free."""
-    note(f"needs up to {size_text(space.needed)} more disk space, {size_text(space.free)} is free")
-
-
 def _prepare_outside_study(
     source: Path,
     *,
@@ -183,6 +143,7 @@ def _prepare_outside_study(
     """Prepare a manifest or a folder into a cache of its own."""
     from voxmix.datasets.to_cache import prepare_source
     from voxmix.runs import cores
+    from voxmix.volumes.preparing.sentences import preparation_lines, space_line
 
     if out is None:
         raise InputError(
@@ -190,7 +151,7 @@ def _prepare_outside_study(
             f"voxmix init STUDY --data {as_argument(source)})"
         )
     with progress_bar("preparing", unit="volumes") as progress:
-        return prepare_source(
+        preparation = prepare_source(
             source,
             root=out,
             recipe=recipe,
@@ -201,5 +162,8 @@ def _prepare_outside_study(
             subject_pattern=subject_pattern,
             names=names,
             progress=progress,
-            tell=_tell_space,
+            tell=lambda space: note(space_line(space)),
         )
+    for line in preparation_lines(preparation):
+        note(line)
+    return preparation

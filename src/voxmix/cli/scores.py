@@ -47,9 +47,9 @@ def compare(
 
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other; give one of them")
-    opened = open_study(study)
+    view = open_study(study)
     with waiting("comparing"):
-        comparison, agreements = compare_scores(opened, tasks=task, level=level)
+        comparison, agreements = compare_scores(view, tasks=task, level=level)
     if csv is not None:
         with naming_full_disk(csv.parent):
             write_text(csv, to_csv(estimates_table(comparison)))

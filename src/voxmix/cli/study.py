@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxmix._io import as_argument
-from voxmix._progress import waiting
-from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
 from voxmix.cli.checks import fitness_value, say_fitness, say_set_aside
 from voxmix.errors import InputError
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from voxmix.report import ReportContent
-    from voxmix.study.starting import StartedStudy
+    from voxmix.study import StartedStudy
 
 
 @verb
@@ -54,7 +53,7 @@ def init(
 
       voxmix init mystudy --phantoms
     """
-    from voxmix.study.starting import start_study
+    from voxmix.study import start_study
 
     begun = start_study(
         study,
@@ -77,7 +76,7 @@ def init(
         emit_json({"study": str(study), "volumes": counts, **_fields_value(begun)})
         return
     _show_fields(begun, counts)
-    emit(f"\nWrote {started.root / 'study.yaml'}: read it, then: voxmix study run {as_argument(study)}")
+    emit(f"\nWrote {started.path}: read it, then: voxmix study run {as_argument(study)}")
 
 
 def _show_fields(begun: "StartedStudy", counts: "Mapping[str, int]") -> None:
@@ -153,17 +152,16 @@ def report(
 
       voxmix report mystudy --no-pictures
     """
-    from voxmix.study import make_report, other_volumes_sentence
+    from voxmix.study import run_step
 
-    opened = open_study(study)
-    if others := other_volumes_sentence(opened):
-        note(others)
-    with opened.lock(), waiting("writing the report"):
-        make_report(opened, pictures=pictures)
+    view = open_study(study)
+    if view.other_volumes_sentence:
+        note(view.other_volumes_sentence)
+    run_step("report", view, TERMINAL, pictures=pictures)
     if as_json:
-        emit_json({"report": str(opened.report_path)})
+        emit_json({"report": str(view.study.report_path)})
     else:
-        emit(f"report: {opened.report_path}")
+        emit(f"report: {view.study.report_path}")
 
 
 @verb
@@ -174,31 +172,22 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
 
       voxmix status mystudy
     """
-    from voxmix.study import (
-        finetuning_counts,
-        other_volumes_sentence,
-        study_fitness,
-        study_problems,
-        study_remarks,
-        study_status,
-    )
+    from voxmix.study import next_step, study_problems, study_remarks, study_status
 
-    opened = open_study(study, check=False)
-    problems = study_problems(opened)
-    steps = study_status(opened)
-    finished, unfinished = finetuning_counts(opened)
-    following = next((step for step in steps if not step.done), None)
-    command = f"voxmix {following.name} {as_argument(study)}" if following else None
-    fitness = study_fitness(opened)
-    others = other_volumes_sentence(opened)
-    notes = [*study_remarks(opened), *([others] if others else [])]
+    view = open_study(study, check=False)
+    problems = study_problems(view)
+    steps = study_status(view)
+    following = next_step(steps)
+    finished, unfinished = view.finetuning_counts
+    others = view.other_volumes_sentence
+    notes = [*study_remarks(view.study), *([others] if others else [])]
     if as_json:
         emit_json(
             {
                 "steps": [{"step": s.name, "done": s.done, "detail": s.detail} for s in steps],
-                "next": command,
+                "next": following.command if following else None,
                 "finetuning": {"finished": finished, "unfinished": unfinished},
-                "fitness": fitness_value(fitness),
+                "fitness": fitness_value(view.fitness),
                 "problems": list(problems),
                 "notes": notes,
             }
@@ -208,14 +197,14 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
         return
     rows = [[step.name, "done" if step.done else "to do", step.detail] for step in steps]
     emit_table("Study", ["step", "state", "detail"], rows)
-    say_fitness(fitness)
+    say_fitness(view.fitness)
     for line in notes:
         note(line)
     if problems:
         raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
     emit(
-        f"\nnext: {command}  (or every remaining step: voxmix study run {as_argument(study)})"
-        if command
+        f"\nnext: {following.command}  (or every remaining step: voxmix study run {as_argument(study)})"
+        if following
         else "\nall done"
     )
     if finished or unfinished:

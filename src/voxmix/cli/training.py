@@ -1,21 +1,19 @@
-"""The verbs that train, run and pretrain, and what they share: flags for how runs are computed, what became of runs."""
+"""The verbs that train, run and pretrain, and what they share: flags for how runs are computed."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from voxmix._progress import progress_bar, waiting
-from voxmix.cli.app import emit, emit_json, note, verb
+from voxmix._progress import waiting
+from voxmix.cli.app import TERMINAL, emit, emit_json, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
 from voxmix.cli.study import show
-from voxmix.errors import VoxmixError
 
 if TYPE_CHECKING:
-    from voxmix.design import RunSpec
-    from voxmix.study import Study
+    from voxmix.study import StudyView
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,21 +58,17 @@ class ComputeFlags:
         typer.Option("--workers", min=1, help="Runs at the same time; every GPU or core if left out."),
     ] = None
 
-    def applied_to(self, study: "Study") -> "Study":
+    def applied_to(self, view: "StudyView") -> "StudyView":
         """Return the study with these settings; its file is left as it is.
 
         Raises:
             InputError: a value that cannot be used.
         """
-        from voxmix.compute import ComputeSettings
-        from voxmix.settings import checked
+        from voxmix.study import with_compute
 
         given = {name: value for name, value in asdict(self).items() if value is not None}
-        workers = given.pop("workers", study.config.workers)
-        compute = study.config.compute
-        if given:
-            compute = checked(ComputeSettings, asdict(compute) | given, where="the command line")
-        return replace(study, config=replace(study.config, compute=compute, workers=workers))
+        workers = given.pop("workers", None)
+        return with_compute(view, given, workers=workers, where="the command line")
 
 
 def takes_compute_flags(function: Callable[..., None]) -> Callable[..., None]:
@@ -100,49 +94,6 @@ def takes_compute_flags(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def train_runs(study: "Study", specs: tuple["RunSpec", ...], label: str) -> None:
-    """Train the runs that are pending and say which failed, and which begun ones no longer belong to the study.
-
-    Raises:
-        VoxmixError: a run failed; the others are kept.
-    """
-    from voxmix.study import other_volumes_sentence
-    from voxmix.study.training import check_fitness, train_pending
-
-    pending = study.pending(specs)
-    if pending:
-        check_fitness(study)
-    left = study.left_behind()
-    if left:
-        note(
-            f"{len(left)} run(s) were begun with settings that {study.root / 'study.yaml'} no longer has "
-            f"({', '.join(path.name for path in left[:3])}{', ...' if len(left) > 3 else ''}); they are kept: "
-            "restore the settings to continue them, or delete their folders"
-        )
-    if not pending:
-        return
-    if others := other_volumes_sentence(study):
-        note(others)
-    with progress_bar(label, unit=pending[0].budget_unit) as progress:
-        failed = train_pending(study, specs, progress=progress)
-    if failed:
-        by_reason: dict[str, list[RunSpec]] = {}
-        for failure in failed:
-            by_reason.setdefault(failure.reason, []).append(failure.spec)
-        for reason, concerned in by_reason.items():
-            named = ", ".join(f"{spec.run_id} ({_words(spec)})" for spec in concerned[:3])
-            more = f" and {len(concerned) - 3} more" if len(concerned) > 3 else ""
-            note(f"run {named}{more} failed: {reason}")
-        raise VoxmixError(
-            f"{len(failed)} of {len(pending)} runs failed (see above); the others are kept. "
-            "Fix the cause and give the same command again"
-        )
-
-
-def _words(spec: "RunSpec") -> str:
-    return f"{spec.mixture.source or 'a mixture'}, {spec.budget:,} {spec.budget_unit}"
-
-
 @verb
 @takes_compute_flags
 def run(
@@ -161,15 +112,12 @@ def run(
 
       voxmix run mystudy --device cuda --devices 4 --tracker tensorboard --tracker mlflow
     """
-    from voxmix.study import proxy_runs, proxy_table
+    from voxmix.study import run_step
 
-    opened = flags.applied_to(open_study(study))
-    with opened.lock():
-        specs = proxy_runs(opened)
-        train_runs(opened, specs, "training proxies")
-        table = proxy_table(opened)
-        table.to_csv(opened.measurements_path)
-    value = {"runs": len(specs), "measurements": len(table.run), "table": str(opened.measurements_path)}
+    view = flags.applied_to(open_study(study))
+    done = run_step("run", view, TERMINAL)
+    table = view.study.measurements_path
+    value = {"runs": len(done.specs), "measurements": len(done.table.run), "table": str(table)}
     if as_json:
         emit_json(value)
     else:
@@ -191,11 +139,10 @@ def pretrain(
 
       voxmix pretrain mystudy --devices 8 --sharing fsdp --micro-batch 2
     """
-    from voxmix.study import check_runs, report_content
+    from voxmix.study import answer_content, run_step
 
-    opened = flags.applied_to(open_study(study))
-    with opened.lock():
-        train_runs(opened, check_runs(opened), "training mixtures")
-        with waiting("collecting results"):
-            content = report_content(opened)
+    view = flags.applied_to(open_study(study))
+    run_step("pretrain", view, TERMINAL)
+    with waiting("collecting results"):
+        content = answer_content(view)
     show(content, ("predicted-measured",), as_json=as_json)

@@ -9,10 +9,11 @@ import typer
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, is_study, open_study
-from voxmix.cli.checks import FITNESS_HEADERS, complaint_lines, fitness_cells, fitness_value, say_set_aside
+from voxmix.cli.arguments import JsonOption, open_study
+from voxmix.cli.checks import FITNESS_HEADERS, fitness_cells, fitness_value, say_set_aside
 from voxmix.datasets import LAYOUTS
 from voxmix.errors import InputError
+from voxmix.study.files import is_study
 
 if TYPE_CHECKING:
     from voxmix.volumes import Manifest, Recipe
@@ -232,7 +233,7 @@ def audit(
     if is_study(source):
         from voxmix.study.preparing import read_manifest, study_recipe
 
-        study = open_study(source)
+        study = open_study(source).study
         if subject_pattern is not None:
             raise InputError(f"{source} is a study: set data.subject_pattern in its study.yaml")
         found = read_manifest(study.source, study.config.data)
@@ -288,6 +289,8 @@ def _audit_value(result: "Audit", written: Sequence[Path]) -> dict[str, Any]:
 
 
 def _show_audit(result: "Audit", recipe: "Recipe") -> None:
+    from voxmix.volumes.auditing.sentences import complaint_lines
+
     groups: dict[tuple[str, str], list[str]] = {}
     for finding in result.findings:
         line = f"  {finding.path}: {finding.message}"

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxmix._io import as_argument
-from voxmix._progress import progress_bar, waiting
-from voxmix.cli.app import emit, verb
+from voxmix.cli.app import TERMINAL, emit, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
-from voxmix.cli.preparation import prepare_volumes, show_preparation
+from voxmix.cli.preparation import show_preparation
 from voxmix.cli.study import show
-from voxmix.cli.training import ComputeFlags, takes_compute_flags, train_runs
+from voxmix.cli.training import ComputeFlags, takes_compute_flags
 from voxmix.errors import InputError
+from voxmix.study.files import is_study
 
 if TYPE_CHECKING:
-    from voxmix.study import Study
+    from voxmix.study import StudyView
 
 
 @verb
@@ -29,30 +29,20 @@ def study_run(study: StudyArgument, flags: ComputeFlags, as_json: JsonOption = F
 
       voxmix study run mystudy --device cuda
     """
-    opened = flags.applied_to(open_study(study))
-    with opened.lock():
-        _run_all(opened, as_json=as_json)
+    _run_all(flags.applied_to(open_study(study)), as_json=as_json)
 
 
-def _run_all(study: "Study", *, as_json: bool) -> None:
-    from voxmix import study as steps
+def _run_all(view: "StudyView", *, as_json: bool) -> None:
+    from voxmix.study import run_steps
 
-    preparation = prepare_volumes(study)
-    steps.check_study(study)
+    with view.study.lock():
+        for name, outcome in run_steps(view, TERMINAL):
+            if name == "prepare" and not as_json:
+                show_preparation(outcome)
+            elif name == "report":
+                show(outcome, as_json=as_json)
     if not as_json:
-        show_preparation(preparation)
-    train_runs(study, steps.proxy_runs(study), "training proxies")
-    steps.proxy_table(study).to_csv(study.measurements_path)
-    with progress_bar("fitting", unit="laws") as progress:
-        steps.fit_laws(study, progress=progress)
-    with waiting("allocating"):
-        steps.allocate_strategies(study)
-    train_runs(study, steps.check_runs(study), "training mixtures")
-    with waiting("writing the report"):
-        content = steps.make_report(study)
-    show(content, as_json=as_json)
-    if not as_json:
-        emit(f"\nreport: {study.report_path}")
+        emit(f"\nreport: {view.study.report_path}")
 
 
 @verb
@@ -73,17 +63,15 @@ def demo(
 
       voxmix demo
     """
-    from voxmix.study import Study
-    from voxmix.study.starting import start_study
+    from voxmix.study import start_study
 
-    if (study / "study.yaml").exists():
-        opened = Study.open(study)
-        if opened.config.data.phantoms is None:
+    if is_study(study):
+        view = open_study(study)
+        if view.config.data.phantoms is None:
             raise InputError(
                 f"{study} is a study of your own; continue it with: voxmix study run {as_argument(study)}"
             )
     else:
-        opened = start_study(study, data=None, phantoms=True).study
-    opened = flags.applied_to(opened)
-    with opened.lock():
-        _run_all(opened, as_json=as_json)
+        start_study(study, data=None, phantoms=True)
+        view = open_study(study)
+    _run_all(flags.applied_to(view), as_json=as_json)

@@ -11,74 +11,93 @@ if TYPE_CHECKING:
     from voxmix.study.checks import check_study as check_study
     from voxmix.study.checks import study_problems as study_problems
     from voxmix.study.checks import study_remarks as study_remarks
+    from voxmix.study.clinical_tasks import FinetunedTask as FinetunedTask
     from voxmix.study.config import DataSettings as DataSettings
     from voxmix.study.config import FitSettings as FitSettings
     from voxmix.study.config import PhantomSettings as PhantomSettings
     from voxmix.study.config import StudyAllocation as StudyAllocation
     from voxmix.study.config import StudyConfig as StudyConfig
-    from voxmix.study.exports import exported_mixture as exported_mixture
-    from voxmix.study.exports import exported_run as exported_run
-    from voxmix.study.exports import exported_strategy as exported_strategy
+    from voxmix.study.costs import StudyCost as StudyCost
+    from voxmix.study.exports import export_encoder_of as export_encoder_of
+    from voxmix.study.exports import export_mixture_of as export_mixture_of
     from voxmix.study.folder import Study as Study
+    from voxmix.study.laws import fit_laws as fit_laws
+    from voxmix.study.laws import law_of as law_of
+    from voxmix.study.listener import Listener as Listener
+    from voxmix.study.mixtures import allocate_strategies as allocate_strategies
+    from voxmix.study.mixtures import allocations_if as allocations_if
+    from voxmix.study.pipeline import StudyRun as StudyRun
+    from voxmix.study.pipeline import allocate as allocate
+    from voxmix.study.pipeline import estimate as estimate
+    from voxmix.study.pipeline import finetune as finetune
+    from voxmix.study.pipeline import fit as fit
+    from voxmix.study.pipeline import open_study as open_study
+    from voxmix.study.pipeline import prepare as prepare
+    from voxmix.study.pipeline import pretrain as pretrain
+    from voxmix.study.pipeline import report as report
+    from voxmix.study.pipeline import run as run
+    from voxmix.study.pipeline import run_step as run_step
+    from voxmix.study.pipeline import run_steps as run_steps
+    from voxmix.study.pipeline import run_study as run_study
+    from voxmix.study.report_contents import answer_content as answer_content
     from voxmix.study.report_contents import make_report as make_report
     from voxmix.study.report_contents import report_content as report_content
     from voxmix.study.scores import compare_scores as compare_scores
     from voxmix.study.scores import proxy_losses as proxy_losses
-    from voxmix.study.status import Step as Step
-    from voxmix.study.status import finetuning_counts as finetuning_counts
-    from voxmix.study.status import study_fitness as study_fitness
+    from voxmix.study.starting import StartedStudy as StartedStudy
+    from voxmix.study.starting import start_study as start_study
+    from voxmix.study.status import StepState as StepState
+    from voxmix.study.status import next_step as next_step
     from voxmix.study.status import study_status as study_status
-    from voxmix.study.steps import allocate_strategies as allocate_strategies
-    from voxmix.study.steps import allocations_if as allocations_if
-    from voxmix.study.steps import check_runs as check_runs
-    from voxmix.study.steps import checks_by_strategy as checks_by_strategy
-    from voxmix.study.steps import encoder_runs as encoder_runs
-    from voxmix.study.steps import fit_laws as fit_laws
-    from voxmix.study.steps import other_volumes_sentence as other_volumes_sentence
-    from voxmix.study.steps import proxy_runs as proxy_runs
-    from voxmix.study.steps import proxy_table as proxy_table
-    from voxmix.study.steps import read_allocations as read_allocations
-    from voxmix.study.steps import read_laws as read_laws
-    from voxmix.study.steps import study_cache as study_cache
+    from voxmix.study.steps import STEPS as STEPS
+    from voxmix.study.steps import Progress as Progress
+    from voxmix.study.steps import Step as Step
+    from voxmix.study.training import with_compute as with_compute
     from voxmix.study.upcoming import runs_left as runs_left
     from voxmix.study.upcoming import study_domains as study_domains
+    from voxmix.study.view import StudyView as StudyView
 
-_PUBLIC = {
-    "DataSettings": "config",
-    "FitSettings": "config",
-    "PhantomSettings": "config",
-    "Step": "status",
-    "Study": "folder",
-    "StudyAllocation": "config",
-    "StudyConfig": "config",
-    "allocate_strategies": "steps",
-    "allocations_if": "steps",
-    "check_runs": "steps",
-    "check_study": "checks",
-    "checks_by_strategy": "steps",
-    "compare_scores": "scores",
-    "encoder_runs": "steps",
-    "exported_mixture": "exports",
-    "exported_run": "exports",
-    "exported_strategy": "exports",
-    "finetuning_counts": "status",
-    "fit_laws": "steps",
-    "make_report": "report_contents",
-    "other_volumes_sentence": "steps",
-    "proxy_losses": "scores",
-    "proxy_runs": "steps",
-    "proxy_table": "steps",
-    "read_allocations": "steps",
-    "read_laws": "steps",
-    "report_content": "report_contents",
-    "runs_left": "upcoming",
-    "study_cache": "steps",
-    "study_domains": "upcoming",
-    "study_fitness": "status",
-    "study_problems": "checks",
-    "study_remarks": "checks",
-    "study_status": "status",
+_NAMES = {
+    "checks": ("check_study", "study_problems", "study_remarks"),
+    "clinical_tasks": ("FinetunedTask",),
+    "config": (
+        "DataSettings",
+        "FitSettings",
+        "PhantomSettings",
+        "StudyAllocation",
+        "StudyConfig",
+    ),
+    "costs": ("StudyCost",),
+    "exports": ("export_encoder_of", "export_mixture_of"),
+    "folder": ("Study",),
+    "laws": ("fit_laws", "law_of"),
+    "listener": ("Listener",),
+    "mixtures": ("allocate_strategies", "allocations_if"),
+    "pipeline": (
+        "StudyRun",
+        "allocate",
+        "estimate",
+        "finetune",
+        "fit",
+        "open_study",
+        "prepare",
+        "pretrain",
+        "report",
+        "run",
+        "run_step",
+        "run_steps",
+        "run_study",
+    ),
+    "report_contents": ("answer_content", "make_report", "report_content"),
+    "scores": ("compare_scores", "proxy_losses"),
+    "starting": ("StartedStudy", "start_study"),
+    "status": ("StepState", "next_step", "study_status"),
+    "steps": ("STEPS", "Progress", "Step"),
+    "training": ("with_compute",),
+    "upcoming": ("runs_left", "study_domains"),
+    "view": ("StudyView",),
 }
+_PUBLIC = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = ["presets", *_PUBLIC]
 

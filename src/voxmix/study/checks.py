@@ -4,34 +4,27 @@ from collections.abc import Iterable
 
 from voxmix.errors import InputError, StepPendingError, did_you_mean
 from voxmix.settings import checked
-from voxmix.study import Study
-from voxmix.study.steps import study_cache
+from voxmix.study.folder import Study
 from voxmix.study.upcoming import study_domains
+from voxmix.study.view import StudyView
 
 
-def check_study(study: Study) -> None:
+def check_study(study: Study | StudyView) -> None:
     """Check every setting of a study against the others, and against its prepared volumes once it has some.
 
     Raises:
         InputError: lists every problem.
     """
-    problems = study_problems(study)
+    view = StudyView.of(study)
+    problems = study_problems(view)
     if problems:
-        raise InputError(
-            f"{study.root / 'study.yaml'} cannot work:\n" + "\n".join(f"  - {line}" for line in problems)
-        )
+        raise InputError(f"{view.study.path} cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
 
 
-def study_problems(study: Study) -> tuple[str, ...]:
+def study_problems(study: Study | StudyView) -> tuple[str, ...]:
     """Return a sentence for each thing in a study that cannot work; () where nothing is found."""
-    return (
-        *_recipe(study),
-        *_names(study),
-        *_limits(study),
-        *_budgets(study),
-        *_axes(study),
-        *_sizes(study),
-    )
+    view = StudyView.of(study)
+    return (*_recipe(view), *_names(view), *_limits(view), *_budgets(view), *_axes(view), *_sizes(view))
 
 
 def study_remarks(study: Study) -> tuple[str, ...]:
@@ -46,33 +39,32 @@ def study_remarks(study: Study) -> tuple[str, ...]:
     )
 
 
-def _recipe(study: Study) -> Iterable[str]:
+def _recipe(view: StudyView) -> Iterable[str]:
     from voxmix.volumes.recipe import Recipe, spell_out
 
     try:
-        checked(Recipe, spell_out(study.config.recipe), where="recipe")
+        checked(Recipe, spell_out(view.config.recipe), where="recipe")
     except InputError as error:
         yield str(error)
 
 
-def _domains(study: Study) -> tuple[str, ...]:
+def _domains(view: StudyView) -> tuple[str, ...]:
     """Return the domains as far as they are known: prepared, chosen or made; () before that."""
-    data = study.config.data
+    data = view.config.data
     try:
-        prepared: tuple[str, ...] = study_cache(study).domains
-        return prepared
+        return view.domains
     except StepPendingError:
         chosen = data.domains or (tuple(data.phantoms.counts) if data.phantoms else ())
     try:
-        return tuple(sorted(chosen)) or study_domains(study)
+        return tuple(sorted(chosen)) or study_domains(view)
     except InputError:
         return ()
 
 
-def _names(study: Study) -> Iterable[str]:
+def _names(view: StudyView) -> Iterable[str]:
     from voxmix.allocation.strategies import check_strategies
 
-    domains, config = _domains(study), study.config
+    domains, config = _domains(view), view.config
     if not domains:
         return
     if len(domains) < 2:
@@ -96,14 +88,14 @@ def _names(study: Study) -> Iterable[str]:
         )
 
 
-def _limits(study: Study) -> Iterable[str]:
+def _limits(view: StudyView) -> Iterable[str]:
     from voxmix.allocation.limits import limits
 
-    domains, settings = _domains(study), study.config.allocation
+    domains, settings = _domains(view), view.config.allocation
     if not domains or any(name not in domains for name in (*settings.max_weight, *settings.fixed)):
         return
     try:
-        counts = study_cache(study).counts("train")
+        counts = view.counts
     except StepPendingError:
         counts = {}
     try:
@@ -120,8 +112,8 @@ def _limits(study: Study) -> Iterable[str]:
         yield f"allocation: {error}"
 
 
-def _budgets(study: Study) -> Iterable[str]:
-    budgets = study.config.design.budgets
+def _budgets(view: StudyView) -> Iterable[str]:
+    budgets = view.config.design.budgets
     if len(budgets) < 2:
         yield (
             f"design.budgets has one budget ({budgets[0]}), which shows nothing about how losses fall; give three or "
@@ -129,24 +121,24 @@ def _budgets(study: Study) -> Iterable[str]:
         )
 
 
-def _axes(study: Study) -> Iterable[str]:
-    axes = study.config.model.axes
+def _axes(view: StudyView) -> Iterable[str]:
+    axes = view.config.model.axes
     if axes != 3:
         yield f"model.axes is {axes}, and voxmix prepares volumes, which have 3 axes; leave model.axes out"
 
 
-def _sizes(study: Study) -> Iterable[str]:
+def _sizes(view: StudyView) -> Iterable[str]:
     try:
-        volumes = study_cache(study).volumes
+        volumes = view.cache.volumes
     except StepPendingError:
         return
-    crop = study.config.model.crop
+    crop = view.config.model.crop
     small = [volume for volume in volumes if min(volume.shape) < crop]
     if small:
         least = min(min(volume.shape) for volume in small)
         names = ", ".join(sorted({volume.domain for volume in small}))
         yield (
             f"model.crop is {crop} voxels, and {len(small)} of {len(volumes)} prepared volumes ({names}) are smaller, "
-            f"the least edge being {least}; set recipe.min_shape to {list(study.config.model.grid.crop)}, which pads them, or "
+            f"the least edge being {least}; set recipe.min_shape to {list(view.config.model.grid.crop)}, which pads them, or "
             f"model.crop to at most {least}"
         )

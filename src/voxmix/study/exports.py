@@ -1,51 +1,165 @@
-"""Which run and which mixture of a study leave it: those of its answer, or of a strategy by name."""
+"""What of a study leaves it: the encoder of a run, or a mixture for a data loader; of its answer, or of a strategy by name."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from voxmix._io import as_argument
-from voxmix.errors import InputError, StepPendingError
+from voxmix._io import read_mapping
+from voxmix._optional import require
+from voxmix.errors import InputError
 from voxmix.mixture import Mixture
 from voxmix.runs import is_finished
-from voxmix.study import Study
-from voxmix.study.report_contents import report_content
-from voxmix.study.steps import checks_by_strategy, read_allocations
+from voxmix.runs.files import CARD_FILE
+from voxmix.study.files import EXPORT_FOLDER, STUDY_FILE
+from voxmix.study.folder import Study
+from voxmix.study.listener import QUIET, Listener
+from voxmix.study.report_contents import answer_content
+from voxmix.study.steps import step
+from voxmix.study.view import StudyView
+
+if TYPE_CHECKING:
+    from voxmix.export.feeds import Loader
 
 
-def exported_strategy(study: Study, wanted: str | None) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """What was written for other tools: the folder, its files, the one to read first; the run or the mixture it is of."""
+
+    folder: Path
+    files: tuple[str, ...]
+    read: Path
+    run: str | None = None
+    mixture: Mixture | None = None
+
+
+def export_encoder_of(
+    path: Path,
+    *,
+    output: Path | None = None,
+    strategy: str | None = None,
+    seed: int | None = None,
+    hear: Listener = QUIET,
+    **options: Any,
+) -> Exported:
+    """Write the encoder of a study, of a finished run, or of an earlier export, as :func:`voxmix.export.encoder.export_encoder`
+    does; of a study, that of its answer, or of ``strategy`` and ``seed``.
+
+    Raises:
+        InputError: ``path`` is none of these; or a strategy or a seed that it does not have.
+        StepPendingError: the run is not finished; names the command.
+    """
+    study = _study_of(path)
+    require("torch", extra="train")
+    from voxmix.export.encoder import EXPORTED_FILES, export_encoder
+
+    run = path
+    if is_run(path):
+        _refuse(strategy, "a run has one mixture, so --strategy has no effect")
+        _refuse(seed, "a run has one seed, so --seed has no effect")
+        folder = output or path / EXPORT_FOLDER
+    else:
+        assert study is not None
+        view = StudyView(study)
+        with hear.waiting("choosing the run"):
+            run = exported_run(view, exported_strategy(view, strategy), seed=seed)
+        folder = output or study.export_dir / "encoder"
+    card = export_encoder(run, folder, **options)
+    return Exported(folder=folder, files=EXPORTED_FILES, read=folder / "README.md", run=card["run_id"])
+
+
+def export_mixture_of(
+    path: Path,
+    *,
+    loader: Loader,
+    output: Path | None = None,
+    strategy: str | None = None,
+    hear: Listener = QUIET,
+) -> Exported:
+    """Write the mixture of a study, or of one of its runs, for a data loader, as :func:`voxmix.export.feeds.write_feed` does.
+
+    Raises:
+        InputError: ``path`` is neither, or belongs to no study; or a strategy that it does not have.
+        StepPendingError: no mixture is allocated yet; names the command.
+    """
+    from voxmix.export.feeds import write_feed
+
+    study = _study_of(path)
+    if study is None:
+        raise InputError(
+            f"{path} belongs to no study, so its volumes are not known; give the study for --mixture-for"
+        )
+    view, budget = StudyView(study), study.config.allocation.budget
+    if is_run(path):
+        _refuse(strategy, "a run has one mixture, so --strategy has no effect")
+        card = read_mapping(path / CARD_FILE)
+        mixture, budget = Mixture.from_dict(card["mixture"]), card["budget"]
+    else:
+        with hear.waiting("choosing the mixture"):
+            mixture = exported_mixture(view, exported_strategy(view, strategy))
+    folder = output or study.export_dir / loader
+    files = write_feed(mixture, folder, loader=loader, budget=budget, cache=view.cache)
+    return Exported(folder=folder, files=tuple(file.name for file in files), read=files[-1], mixture=mixture)
+
+
+def _study_of(path: Path) -> Study | None:
+    """Return the study that a path is, or that holds the run it is; None of a run or an export outside a study."""
+    if path.name == STUDY_FILE or (path / STUDY_FILE).is_file():
+        return Study.open(path)
+    if is_run(path):
+        root = path.resolve().parent.parent
+        return Study.open(root) if (root / STUDY_FILE).is_file() else None
+    raise InputError(
+        f"{path} is neither a study ({STUDY_FILE}) nor a finished run or export ({CARD_FILE}); give one of these"
+    )
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a path is the folder of a finished run, or an export."""
+    return (path / CARD_FILE).is_file()
+
+
+def _refuse(value: object, why: str) -> None:
+    if value is not None:
+        raise InputError(f"{why}; leave it out")
+
+
+def exported_strategy(study: Study | StudyView, wanted: str | None) -> str:
     """Return the strategy to export: the wanted one, or the one that the study's report gives as the answer.
 
     Raises:
         InputError: no such strategy in the study.
         StepPendingError: no mixture is allocated yet; names the command.
     """
-    strategies = tuple(read_allocations(study))
-    name = wanted or report_content(study).answer
+    view = StudyView.of(study)
+    strategies = tuple(view.allocations)
+    name = wanted or answer_content(view).answer
     if name not in strategies:
         given = f"no strategy {name!r}" if name else "the study has no answer of a law"
         raise InputError(f"{given}; give --strategy with one of {list(strategies)}")
     return name
 
 
-def exported_mixture(study: Study, strategy: str) -> Mixture:
+def exported_mixture(study: Study | StudyView, strategy: str) -> Mixture:
     """Return the mixture of a strategy at the study's budget."""
-    found = read_allocations(study)[strategy]
+    found = StudyView.of(study).allocations[strategy]
     return found if isinstance(found, Mixture) else found.mixture
 
 
-def exported_run(study: Study, strategy: str, *, seed: int | None) -> Path:
+def exported_run(study: Study | StudyView, strategy: str, *, seed: int | None) -> Path:
     """Return the folder of the finished run that trained a strategy's mixture; the first seed if none is named.
 
     Raises:
         InputError: no run of that seed is planned.
         StepPendingError: the run is not finished; names the command.
     """
-    specs = checks_by_strategy(study)[strategy]
+    view = StudyView.of(study)
+    specs = view.checks_by_strategy[strategy]
     chosen = [spec for spec in specs if seed is None or spec.seed == seed]
     if not chosen:
         raise InputError(f"no run of {strategy} with seed {seed}; its seeds are {[s.seed for s in specs]}")
-    finished = [spec for spec in chosen if is_finished(study.run_dir(spec))]
+    finished = [folder for spec in chosen if is_finished(folder := view.study.run_dir(spec))]
     if not finished:
-        raise StepPendingError(
-            f"no run of {strategy} is finished; first: voxmix pretrain {as_argument(study.root)}"
-        )
-    return study.run_dir(finished[0])
+        raise step("pretrain").pending(view, f"no run of {strategy} is finished")
+    return finished[0]

@@ -21,7 +21,7 @@ from voxmix.runs import cores, is_finished
 from voxmix.runs.files import RESULT_FILE
 from voxmix.scores.result import Control, read_result
 from voxmix.settings import checked
-from voxmix.study import Study
+from voxmix.study.folder import Study
 from voxmix.study.training import at_once
 from voxmix.volumes.manifest import SetAside
 from voxmix.volumes.preparing.cache import PreparedCache
@@ -48,7 +48,7 @@ class FailedFinetuning:
 
 def downstream_dir(study: Study, task: str) -> Path:
     """Return the folder of a task: ``cases/`` and ``<init>/seed-<s>/``."""
-    return study.root / "downstream" / task
+    return study.downstream_dir / task
 
 
 def study_task(study: Study, name: str) -> Task:

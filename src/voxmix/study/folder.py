@@ -13,10 +13,9 @@ from voxmix.design import RunSpec
 from voxmix.errors import InputError, StudyBusyError
 from voxmix.runs.files import SPEC_FILE
 from voxmix.runs.results import RunResult, is_finished, read_run
+from voxmix.study import files
 from voxmix.study.config import StudyConfig, read_config, write_config
-
-STUDY_FILE = "study.yaml"
-_MADE = "steps.json"
+from voxmix.study.files import STUDY_FILE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,19 +57,24 @@ class Study:
         return cls(root=root, config=read_config(root / STUDY_FILE))
 
     @property
+    def path(self) -> Path:
+        """The study file."""
+        return self.root / STUDY_FILE
+
+    @property
     def cache_dir(self) -> Path:
         """Where prepared volumes lie."""
-        return self.root / "cache"
+        return self.root / files.CACHE_FOLDER
 
     @property
     def private_dir(self) -> Path:
         """Who stands behind the pseudonyms, and which files were set aside; nothing of it is ever passed on."""
-        return self.root / "private"
+        return self.root / files.PRIVATE_FOLDER
 
     @property
     def phantoms_dir(self) -> Path:
         """Where made volumes lie, when the study has no volumes of the user's."""
-        return self.root / "phantoms"
+        return self.root / files.PHANTOMS_FOLDER
 
     @property
     def source(self) -> Path:
@@ -81,35 +85,45 @@ class Study:
     @property
     def evaluation_path(self) -> Path:
         """The fixed crops and masks."""
-        return self.root / "evaluation.safetensors"
+        return self.root / files.EVALUATION_FILE
 
     @property
     def runs_dir(self) -> Path:
         """One folder per run, named by the digest of its spec."""
-        return self.root / "runs"
+        return self.root / files.RUNS_FOLDER
 
     @property
     def downstream_dir(self) -> Path:
         """Finetuning runs: ``<task>/<init>[+control]/seed-<s>/``."""
-        return self.root / "downstream"
+        return self.root / files.DOWNSTREAM_FOLDER
+
+    @property
+    def allocations_dir(self) -> Path:
+        """One mixture per strategy that a law gave."""
+        return self.root / files.ALLOCATIONS_FOLDER
+
+    @property
+    def export_dir(self) -> Path:
+        """What is written for other tools, where no other folder is asked for."""
+        return self.root / files.EXPORT_FOLDER
 
     @property
     def measurements_path(self) -> Path:
         """The table of losses, for other tools."""
-        return self.root / "measurements.csv"
+        return self.root / files.MEASUREMENTS_FILE
 
     @property
     def report_path(self) -> Path:
         """The report."""
-        return self.root / "report.html"
+        return self.root / files.REPORT_FILE
 
     def law_path(self, law: str) -> Path:
         """Where a fitted law is kept."""
-        return self.root / "laws" / f"{law}.json"
+        return self.root / files.LAWS_FOLDER / f"{law}.json"
 
     def allocation_path(self, strategy: str) -> Path:
         """Where a strategy's mixture is kept."""
-        return self.root / "allocations" / f"{strategy}.json"
+        return self.allocations_dir / f"{strategy}.json"
 
     def run_dir(self, spec: RunSpec) -> Path:
         """Where a run is, or will be: also a finished one whose id still held settings without effect."""
@@ -121,7 +135,7 @@ class Study:
 
     def trunk_dir(self, spec: RunSpec) -> Path | None:
         """Where the trunk that a run shares with others is kept; None without one."""
-        return self.root / "trunks" / spec.trunk_id if spec.training.schedule == "trunk" else None
+        return self.root / files.TRUNKS_FOLDER / spec.trunk_id if spec.training.schedule == "trunk" else None
 
     def pending(self, specs: tuple[RunSpec, ...]) -> tuple[RunSpec, ...]:
         """Return the specs, each once, that have no finished run yet."""
@@ -169,14 +183,19 @@ class Study:
 
     def is_made(self, step: str, inputs: str) -> bool:
         """Return whether a step was finished from these inputs (their digest)."""
-        return self._made().get(step) == inputs
+        return self.made().get(step) == inputs
 
     def mark_made(self, step: str, inputs: str) -> None:
         """Remember that a step is finished and from which inputs."""
-        write_json(self.root / _MADE, {**self._made(), step: inputs})
+        write_json(self.root / files.STEPS_FILE, {**self.made(), step: inputs})
 
-    def _made(self) -> dict[str, str]:
-        path = self.root / _MADE
+    def made(self) -> dict[str, str]:
+        """Return the steps that were finished, each with the digest of what it was made from.
+
+        Raises:
+            InputError: the file that says so is damaged.
+        """
+        path = self.root / files.STEPS_FILE
         if not path.exists():
             return {}
         remedy = "delete it: finished runs stay, and the steps are checked against them again"

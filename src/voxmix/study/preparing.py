@@ -12,12 +12,31 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, did_you_mean
 from voxmix.runs import cores
 from voxmix.settings import checked
-from voxmix.study import DataSettings, Study
+from voxmix.study.config import DataSettings
+from voxmix.study.folder import Study
+from voxmix.study.listener import QUIET, Listener
+from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
     from voxmix.volumes import Manifest, Preparation, Recipe
     from voxmix.volumes.preparing.cache_upkeep import Space
     from voxmix.volumes.preparing.private_lists import Names
+
+
+def prepare_volumes(study: Study | StudyView, hear: Listener = QUIET) -> Preparation:
+    """Make the phantoms of a study that has them, prepare its volumes, and tell what was odd."""
+    from voxmix.volumes.preparing.sentences import preparation_lines, space_line
+
+    study = StudyView.of(study).study
+    study_recipe(study)
+    if study.config.data.phantoms is not None:
+        with hear.bar("making phantoms", unit="volumes") as progress:
+            make_phantoms(study, progress=progress)
+    with hear.bar("preparing", unit="volumes") as progress:
+        preparation = prepare_study(study, progress=progress, tell=lambda space: hear.tell(space_line(space)))
+    for line in preparation_lines(preparation, crop=study.config.model.crop):
+        hear.tell(line)
+    return preparation
 
 
 def read_manifest(path: Path, settings: DataSettings, *, rules: Iterable[str] = ()) -> Manifest:
@@ -89,9 +108,7 @@ def prepare_study(
 
     source = study.source
     if not source.exists():
-        raise InputError(
-            f"the study's volumes are not at {source}; fix data.path in {study.root / 'study.yaml'}"
-        )
+        raise InputError(f"the study's volumes are not at {source}; fix data.path in {study.path}")
     recipe = study_recipe(study)
     preparation = prepare(
         read_manifest(source, study.config.data, rules=recipe.intensity),

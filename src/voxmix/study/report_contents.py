@@ -13,41 +13,50 @@ import numpy as np
 from voxmix.errors import InputError, StepPendingError
 from voxmix.runs import measurements, provenance
 from voxmix.runs.files import MONTAGE_FILE, SLICES_FILE
-from voxmix.study import Study
+from voxmix.study.folder import Study
+from voxmix.study.listener import QUIET, Listener
 from voxmix.study.scores import compare_scores
-from voxmix.study.steps import checks_by_strategy, proxy_runs, read_allocations, read_laws, study_cache
+from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
     from voxmix.allocation import Allocation
     from voxmix.report import DomainSummary, Montage, Picture, ReportContent
     from voxmix.scores import ScoreTable
-    from voxmix.volumes import PreparedCache
     from voxmix.volumes.auditing.fitness import Fitness
 
 
-def report_content(study: Study) -> ReportContent:
+def report_content(study: Study | StudyView) -> ReportContent:
     """Return what a report shows of the study as it is now but for finetuning; what is not done yet is left out."""
+    view = StudyView.of(study)
+    content = answer_content(view)
+    return replace(
+        content,
+        by_budget=_by_budget(view, content),
+        pictures=_pictures(view.study, content.runs),
+    )
+
+
+def answer_content(study: Study | StudyView) -> ReportContent:
+    """Return what is needed of a report for its answer and its main tables: all but pictures and the path of budgets."""
     from voxmix.report import Check, ReportContent
 
-    config = study.config
+    view = StudyView.of(study)
+    config = view.config
     parts: dict[str, Any] = {"study": config.name, "budget": config.allocation.budget}
     parts["min_weight"] = config.allocation.min_weight
     made = provenance()
     parts["made"] = made["time"]
     facts: dict[str, dict[str, str]] = {"Versions": made["versions"], "Machine": {"kind": made["machine"]}}
-    runs: tuple[Any, ...] = ()
     try:
-        cache = study_cache(study)
-        parts["domains"] = _domain_summaries(study, cache)
-        facts["Data"] = {"prepared volumes": cache.digest, "recipe": cache.recipe.digest}
-        runs = study.results(proxy_runs(study))
+        parts["domains"] = _domain_summaries(view)
+        facts["Data"] = {"prepared volumes": view.cache_digest, "recipe": view.cache.recipe.digest}
+        runs = view.results(view.proxies)
         parts["runs"] = runs
         if runs:
-            parts["measurements"] = measurements(runs, cache.domains)
-        laws = read_laws(study)
-        parts["laws"] = laws
-        parts["strategies"] = read_allocations(study)
-        checks = {name: study.results(specs) for name, specs in checks_by_strategy(study).items()}
+            parts["measurements"] = measurements(runs, view.domains)
+        parts["laws"] = view.laws
+        parts["strategies"] = view.allocations
+        checks = {name: view.results(specs) for name, specs in view.checks_by_strategy.items()}
         parts["checks"] = tuple(
             Check(
                 strategy=name,
@@ -59,17 +68,15 @@ def report_content(study: Study) -> ReportContent:
             )
             for name, results in checks.items()
             for result in results
-            for target in cache.domains
+            for target in view.domains
             if (loss := result.losses[target]["loss"]) is not None
         )
+        known = {run.run_id for run in runs}
         unique = {result.run_id: result for results in checks.values() for result in results}
-        runs = (*runs, *(result for key, result in unique.items() if key not in {r.run_id for r in runs}))
-        parts["runs"] = runs
+        parts["runs"] = (*runs, *(result for key, result in unique.items() if key not in known))
     except StepPendingError:
         pass  # the report names what is not there yet, and its command
-    parts["pictures"] = _pictures(study, runs)
-    content = _recommend(ReportContent(facts=facts, **parts))
-    return replace(content, by_budget=_by_budget(study, content))
+    return _recommend(ReportContent(facts=facts, **parts))
 
 
 def _recommend(content: ReportContent) -> ReportContent:
@@ -95,26 +102,27 @@ def _recommend(content: ReportContent) -> ReportContent:
     return replace(content, recommended=chosen, notes=(*content.notes, note))
 
 
-def _by_budget(study: Study, content: ReportContent) -> tuple[Allocation, ...]:
+def _by_budget(view: StudyView, content: ReportContent) -> tuple[Allocation, ...]:
     """Return what the law of the answer gives from the smallest budget that was run to the study's own."""
     from voxmix.allocation import allocate
 
     if content.answer_law is None or not content.strategies or not content.runs:
         return ()
-    settings, volumes = study.config.allocation, study_cache(study).counts("train")
+    settings, volumes = view.config.allocation, view.counts
     low = min(run.budget for run in content.runs)
     budgets = np.unique(np.geomspace(low, max(low, settings.budget), 13).round())
     law = content.laws[content.answer_law]
     return tuple(allocate(law, settings, budget=int(budget), volumes=volumes) for budget in budgets)
 
 
-def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary, ...]:
+def _domain_summaries(view: StudyView) -> tuple[DomainSummary, ...]:
     from voxmix.domain import PAPER_DOMAINS
     from voxmix.report import DomainSummary
 
     known = {domain.name: domain for domain in PAPER_DOMAINS}
-    train, held_out = cache.counts("train"), cache.counts("validation")
-    fitness = {item.domain: item for item in cache.fitness(crop=study.config.model.crop)}
+    cache = view.cache
+    train, held_out = view.counts, cache.counts("validation")
+    fitness = {item.domain: item for item in view.fitness}
     return tuple(
         DomainSummary(
             padding=fitness[name].padding,
@@ -129,7 +137,7 @@ def _domain_summaries(study: Study, cache: PreparedCache) -> tuple[DomainSummary
             validation=held_out[name],
             set_aside=Counter(item["reason"] for item in cache.set_aside if item["domain"] == name),
         )
-        for name in cache.domains
+        for name in view.domains
     )
 
 
@@ -163,15 +171,15 @@ def _pictures(study: Study, runs: tuple[Any, ...]) -> tuple[Picture, ...]:
         )
 
 
-def _scores(study: Study) -> dict[str, Any]:
+def _scores(view: StudyView) -> dict[str, Any]:
     """Return what the finetuning runs say, or why they cannot be compared."""
     try:
-        comparison, agreements = compare_scores(study)
+        comparison, agreements = compare_scores(view)
     except StepPendingError:
         return {}
     except InputError as error:
         return {"no_comparison": f"The finetuned encoders cannot be compared: {error}."}
-    montages = (_montage(study, comparison.table, task) for task in comparison.table.tasks)
+    montages = (_montage(view.study, comparison.table, task) for task in comparison.table.tasks)
     return {
         "comparison": comparison,
         "agreements": agreements,
@@ -217,12 +225,14 @@ def _read_montage(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def make_report(study: Study, *, pictures: bool = True) -> ReportContent:
+def make_report(study: Study | StudyView, hear: Listener = QUIET, *, pictures: bool = True) -> ReportContent:
     """Write the report, with or without slices of volumes, and return what it shows."""
     from voxmix.report import write_report
 
-    content = replace(report_content(study), **_scores(study))
-    if not pictures:
-        content = replace(content, pictures=(), montages=())
-    write_report(content, study.report_path)
+    view = StudyView.of(study)
+    with hear.waiting("writing the report"):
+        content = replace(report_content(view), **_scores(view))
+        if not pictures:
+            content = replace(content, pictures=(), montages=())
+        write_report(content, view.study.report_path)
     return content

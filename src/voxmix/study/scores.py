@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from voxmix._io import as_argument
-from voxmix.errors import InputError, StepPendingError
-from voxmix.runs import read_run
-from voxmix.study import Study
+from voxmix.study.folder import Study
+from voxmix.study.steps import step
+from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
     from voxmix.runs import RunResult
@@ -18,7 +17,7 @@ _MEASURES = {"mean over targets": False, "on the task's own domain": True}
 
 
 def compare_scores(
-    study: Study, *, tasks: Sequence[str] | None = None, level: float = 0.95
+    study: Study | StudyView, *, tasks: Sequence[str] | None = None, level: float = 0.95
 ) -> tuple[Comparison, tuple[ProxyAgreement, ...]]:
     """Return the comparison of the study's finished finetuning runs, of ``tasks`` alone if given, and how well the
     proxy losses of their encoders order the scores.
@@ -29,34 +28,32 @@ def compare_scores(
     """
     from voxmix.scores import ScoreTable, compare, proxy_agreement
 
-    table = ScoreTable.read(study.downstream_dir, tasks=tasks)
+    view = StudyView.of(study)
+    table = ScoreTable.read(view.study.downstream_dir, tasks=tasks)
     if not table.results:
         waiting = f"; {len(table.unfinished)} are unfinished" if table.unfinished else ""
         broken = (
             f"; {len(table.set_aside)} cannot be read: {table.set_aside[0][1]}" if table.set_aside else ""
         )
-        raise StepPendingError(
-            f"no finetuning run is finished in {study.root}{waiting}{broken}; first: voxmix finetune {as_argument(study.root)} "
-            "--task TASK --init INIT"
-        )
+        raise step("finetune").pending(view, f"no finetuning run is finished in {view.root}{waiting}{broken}")
     comparison = compare(table, level=level)
     agreements = (
-        proxy_agreement(comparison, proxy_losses(study, table, own_domain=own), measure=measure)
+        proxy_agreement(comparison, proxy_losses(view, table, own_domain=own), measure=measure)
         for measure, own in _MEASURES.items()
     )
     return comparison, tuple(item for item in agreements if item is not None)
 
 
 def proxy_losses(
-    study: Study, table: ScoreTable, *, own_domain: bool = False
+    study: Study | StudyView, table: ScoreTable, *, own_domain: bool = False
 ) -> dict[tuple[str, str], list[float]]:
     """Return, by (task, initialization), the loss of every pretraining run of the study whose encoder was taken.
 
     The loss is the mean over all targets, or that on the task's own domain. Encoders from elsewhere, and runs that
     miss a loss, are left out.
     """
+    view = StudyView.of(study)
     found: dict[tuple[str, str], list[float]] = {}
-    runs: dict[str, RunResult | None] = {}
     for task in table.tasks:
         results = [run for run in table.select(task) if run.control is None]
         domains = {case.domain for run in results for case in run.cases}
@@ -64,22 +61,12 @@ def proxy_losses(
             names = dict.fromkeys(r.checkpoint for r in results if r.init == init and r.checkpoint)
             losses = []
             for name in names:
-                run = runs.setdefault(name, _read(study, name))
+                run = view.result(view.study.runs_dir / name)
                 loss = None if run is None else _loss(run, domains if own_domain else None)
                 losses += [] if loss is None else [loss]
             if losses:
                 found[task, init] = losses
     return found
-
-
-def _read(study: Study, name: str) -> RunResult | None:
-    folder = study.runs_dir / name
-    if folder.parent != study.runs_dir:
-        return None
-    try:
-        return read_run(folder)
-    except InputError:
-        return None
 
 
 def _loss(run: RunResult, domains: set[str] | None) -> float | None:

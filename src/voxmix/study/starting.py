@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from voxmix.errors import InputError
 from voxmix.settings import checked
-from voxmix.study import DataSettings, PhantomSettings, Study, presets
+from voxmix.study import presets
+from voxmix.study.config import DataSettings, PhantomSettings
+from voxmix.study.folder import Study
 from voxmix.study.preparing import read_wanted
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ class StartedStudy:
 def start_study(
     root: Path,
     *,
-    data: Path | None,
-    phantoms: bool,
+    data: Path | None = None,
+    phantoms: bool = False,
     preset: str | None = None,
     domains: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,

@@ -1,320 +1,260 @@
-"""The steps of a study that need no torch: plan its runs, fit the laws, allocate."""
+"""The steps of a study, in order: what each needs, what it is made from, what it does, and how far it is.
+
+A step is one row of ``STEPS``. ``voxmix status``, ``voxmix study run``, :func:`voxmix.run_study`, the messages that name
+the next command and the tables of steps in README.md and docs derive from the rows. A row of elsewhere comes right after
+the last step that it needs; of none, at the end.
+"""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxmix._io import as_argument, digest, naming_full_disk
-from voxmix._progress import ProgressCallback, silent
-from voxmix.design import RunSpec, identity
-from voxmix.errors import InputError, StepPendingError, VoxmixWarning
-from voxmix.mixture import Mixture
-from voxmix.runs import measurements
-from voxmix.runs.files import CARD_FILE
-from voxmix.study import Study
-from voxmix.study.plan import check_specs, proxy_specs
+from voxmix._io import as_argument, digest
+from voxmix._table import Table
+from voxmix.design import identity
+from voxmix.errors import StepPendingError
+from voxmix.runs.files import RESULT_FILE
 
 if TYPE_CHECKING:
-    from voxmix.allocation import Allocation, Situation
-    from voxmix.law import FittedLaw
-    from voxmix.measurement import MeasurementTable
-    from voxmix.volumes import PreparedCache
+    from voxmix.study.listener import Listener
+    from voxmix.study.view import StudyView
 
 
-def study_cache(study: Study) -> PreparedCache:
-    """Return the prepared volumes of a study.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Whether a step is done from its inputs as they are now, and how far it is, in words."""
+
+    done: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One step of a study.
+
+    Attributes:
+        name: what it is called: its verb, and its call in :mod:`voxmix.study`.
+        sentence: what it does, for people.
+        work: the function that does what is not done yet, given a view of the study, a listener and the step's own
+            options, and returns what came of it; or ``module:function`` in :mod:`voxmix.study`, loaded when it is run.
+        progress: how far it is, asked where the steps that it needs are done.
+        missing: what is said where another step needs this one.
+        needs: names of the steps without which it cannot begin.
+        inputs: digest of what its files are made from; None where it keeps none, or the files say it themselves.
+        todo: how far it is while earlier steps are not done, in words.
+        on_request: whether it is done only when asked for, and not by ``voxmix study run``.
+        options: what its command needs beside the study.
+    """
+
+    name: str
+    sentence: str
+    work: str | Callable[..., Any]
+    progress: Callable[[StudyView], Progress]
+    missing: str | Callable[[StudyView], str]
+    needs: tuple[str, ...] = ()
+    inputs: Callable[[StudyView], str] | None = None
+    todo: str = "not begun"
+    on_request: bool = False
+    options: str = ""
+
+    def call(self, study: Path | str) -> str:
+        """Return the command line that does the step: its verb, or for a row of elsewhere ``voxmix study run``."""
+        verb = self.name if self in _OWN else "study run"
+        place = as_argument(study) if isinstance(study, Path) else study
+        return " ".join(filter(None, (f"voxmix {verb}", place, self.options)))
+
+    def run(self, view: StudyView, hear: Listener, **options: Any) -> Any:
+        """Do what is not done of the step and return what came of it.
+
+        Raises:
+            StepPendingError: a step that it needs is not done; names the command.
+        """
+        for name in self.needs:
+            needed = step(name)
+            if not needed.progress(view).done:
+                raise needed.pending(view)
+        work = self.work
+        if isinstance(work, str):
+            module, _, function = work.partition(":")
+            work = getattr(import_module(f"voxmix.study.{module}"), function)
+        return work(view, hear, **options)
+
+    def pending(self, view: StudyView, why: str = "") -> StepPendingError:
+        """Return the error that says what is not done (``why``, or as the step says), and the command that does it."""
+        missing = self.missing if isinstance(self.missing, str) else self.missing(view)
+        return StepPendingError(f"{why or missing}; first: {self.call(view.root)}")
+
+
+def step(name: str) -> Step:
+    """Return a step by name.
 
     Raises:
-        StepPendingError: nothing is prepared yet; names the command.
+        InputError: no step of that name; names the nearest one.
     """
-    from voxmix.volumes import PreparedCache
-
-    if not study.is_made("prepare", study.preparation_inputs):
-        raise StepPendingError(
-            f"the study's volumes are not prepared with its present settings; first: voxmix prepare {as_argument(study.root)}"
-        )
-    return PreparedCache.open(study.cache_dir)
+    return STEPS[name]
 
 
-def proxy_runs(study: Study) -> tuple[RunSpec, ...]:
-    """Return every proxy run of the study, finished or not."""
-    cache = study_cache(study)
-    return proxy_specs(study.config, cache.domains, cache=cache.digest)
+def steps_in_order() -> tuple[Step, ...]:
+    """Return every step, in the order in which they are done."""
+    rows = STEPS.rows()
+    ordered = [rows.pop(row.name) for row in _OWN]
+    for row in rows.values():
+        places = [place for place, before in enumerate(ordered, 1) if before.name in row.needs]
+        ordered.insert(max(places) if places else len(ordered), row)
+    return tuple(ordered)
 
 
-def other_volumes_sentence(study: Study) -> str:
-    """Return how many finished runs are not the study's because they are of other volumes, in words; "" where none are."""
-    try:
-        others = study.of_other_volumes(study_cache(study).digest)
-    except StepPendingError:
-        return ""
-    return (
-        f"{others} finished run(s) are of other prepared volumes, or of a voxmix whose losses counted padding; they are "
-        "kept and not used"
-        if others
-        else ""
-    )
+def steps_of_a_run() -> tuple[Step, ...]:
+    """Return the steps that ``voxmix study run`` does, in order."""
+    return tuple(row for row in steps_in_order() if not row.on_request)
 
 
-def proxy_table(study: Study) -> MeasurementTable:
-    """Return what the finished proxy runs measured.
-
-    Raises:
-        StepPendingError: proxy runs are pending; says how many, and the command.
-    """
-    specs = proxy_runs(study)
-    pending = study.pending(specs)
-    if pending:
-        others = other_volumes_sentence(study)
-        why = f" ({others})" if others else ""
-        raise StepPendingError(
-            f"{len(pending)} of {len(specs)} proxy runs are not done{why}; first: voxmix run {as_argument(study.root)}"
-        )
-    return measurements(study.results(specs), study_cache(study).domains)
+def steps_table(steps: Sequence[Step], *, study: str = "mystudy") -> list[str]:
+    """Return a Markdown table of steps: the command and what it does."""
+    return [
+        "| step | what it does |",
+        "|---|---|",
+        *(f"| `{row.call(study)}` | {row.sentence} |" for row in steps),
+    ]
 
 
-def fit_inputs(study: Study) -> str:
-    """Digest of what the laws are fitted to, and how."""
+def _preparation_inputs(view: StudyView) -> str:
+    return view.study.preparation_inputs
+
+
+def _fit_inputs(view: StudyView) -> str:
     from voxmix.law import law_form
 
-    specs = proxy_runs(study)
-    inputs: dict[str, Any] = {
-        "runs": [study.run_dir(spec).name for spec in specs],
-        "fit": identity(study.config.fit),
-    }
-    if more := [name for name in laws_wanted(study) if not law_form(name).in_every_study]:
+    runs = [view.study.run_dir(spec).name for spec in view.proxies]
+    inputs: dict[str, Any] = {"runs": runs, "fit": identity(view.config.fit)}
+    if more := [name for name in view.laws_wanted if not law_form(name).in_every_study]:
         inputs["laws"] = more
-    odd = _outliers(study, specs)
+    odd = view.outliers
     return digest(inputs | {"outliers": odd} if odd else inputs)
 
 
-def _outliers(study: Study, specs: tuple[RunSpec, ...]) -> list[list[str]]:
-    """Return run and target of the losses that no noise explains; none before every proxy run is finished."""
-    from voxmix.law.outliers import find_outliers
-
-    if study.pending(specs):
-        return []
-    table = measurements(study.results(specs), study_cache(study).domains)
-    return [[item.run, item.target] for item in find_outliers(table)]
+def _allocation_inputs(view: StudyView) -> str:
+    return digest({"fit": view.inputs("fit"), "allocation": identity(view.config.allocation)})
 
 
-def allocation_inputs(study: Study) -> str:
-    """Digest of what the allocations are made from."""
-    return digest({"fit": fit_inputs(study), "allocation": identity(study.config.allocation)})
+def _prepared(view: StudyView) -> Progress:
+    if not view.is_made("prepare"):
+        return Progress(done=False, detail="not begun")
+    count = sum(view.cache.counts().values())
+    return Progress(done=True, detail=f"{count} volumes, {len(view.cache.set_aside)} set aside")
 
 
-def laws_wanted(study: Study) -> tuple[str, ...]:
-    """Return the laws a study fits, the plainest first: those of every study, and those that its strategies ask for.
+def _made(name: str, todo: str) -> Callable[[StudyView], Progress]:
+    """Return the progress of a step whose files are up to date or are not."""
 
-    Without anchors, laws whose numbers only runs of mixtures tell are left out.
-    """
-    from voxmix.law.family import preferred_forms
+    def progress(view: StudyView) -> Progress:
+        done = view.is_made(name)
+        return Progress(done=done, detail="up to date" if done else todo)
 
-    anchors, asked = study.config.design.anchor_seeds, study.config.allocation.strategies
-    return tuple(
-        form.name
-        for form in reversed(preferred_forms())
-        if (form.in_every_study or form.strategy in asked) and (anchors or not form.needs_mixtures)
+    return progress
+
+
+def _runs(view: StudyView, specs: Sequence[Any], what: str) -> Progress:
+    unique = tuple({spec.run_id: spec for spec in specs}.values())
+    left = len(view.study.pending(unique))
+    return Progress(done=not left, detail=f"{len(unique) - left} of {len(unique)} {what}")
+
+
+def _runs_missing(view: StudyView) -> str:
+    others = view.other_volumes_sentence
+    why = f" ({others})" if others else ""
+    return f"{len(view.study.pending(view.proxies))} of {len(view.proxies)} proxy runs are not done{why}"
+
+
+def _finetuned(view: StudyView) -> Progress:
+    finished, unfinished = view.finetuning_counts
+    return Progress(
+        done=finished > 0 and not unfinished, detail=f"{finished} runs finished, {unfinished} not"
     )
 
 
-def fit_laws(study: Study, *, progress: ProgressCallback = silent) -> dict[str, FittedLaw]:
-    """Fit every law of the study to its proxy runs and keep them; skip fits that are up to date.
-
-    Where the laws disagree tenfold on a transfer, the notes of those with transfer say so.
-
-    Warns:
-        VoxmixWarning: some losses are explained by no noise; they are named.
-    """
-    from voxmix.law import fit, law_form
-    from voxmix.law.doubt import disagreement_sentence
-
-    table = proxy_table(study)
-    wanted = laws_wanted(study)
-    if study.is_made("fit", fit_inputs(study)):
-        try:
-            return read_laws(study)
-        except InputError as error:
-            warnings.warn(f"{error}: they are fitted again now", VoxmixWarning, stacklevel=2)
-    settings = study.config.fit
-    laws: dict[str, FittedLaw] = {}
-    for done, name in enumerate(wanted):
-        progress(done, len(wanted))
-        with warnings.catch_warnings():
-            if laws:  # the first law has named the outliers of the table
-                warnings.simplefilter("ignore", VoxmixWarning)
-            form = law_form(name)
-            together = form.needs_mixtures or not form.in_two_stages
-            law = fit(
-                table,
-                law=name,
-                method=settings.diversity_method if together else "two-stage",
-                loss=settings.diversity_loss if together else "mse",
-                repetition=settings.repetition,
-                max_exponent=settings.max_exponent,
-                max_transfer=settings.max_transfer,
-                bootstrap=settings.bootstrap,
-                keep_outliers=settings.keep_outliers,
-                rho=settings.rho,
-            )
-        laws[name] = law
-    differing = disagreement_sentence(laws)
-    for name, law in laws.items():
-        told = replace(law, notes=(*law.notes, differing)) if differing and law.form.transfers else law
-        with naming_full_disk(study.law_path(name)):
-            told.save(study.law_path(name))
-        laws[name] = told
-    study.mark_made("fit", fit_inputs(study))
-    progress(len(wanted), len(wanted))
-    return laws
-
-
-def read_laws(study: Study) -> dict[str, FittedLaw]:
-    """Return the laws that were fitted to the study as it is now.
-
-    Raises:
-        StepPendingError: none yet, or the study has changed since; names the command.
-        InputError: the file of a law is gone or damaged.
-    """
-    from voxmix.law import FittedLaw
-
-    if not study.is_made("fit", fit_inputs(study)):
-        raise StepPendingError(
-            f"no law is fitted with the study's present settings; first: voxmix fit {as_argument(study.root)}"
-        )
-    try:
-        return {name: FittedLaw.load(study.law_path(name)) for name in laws_wanted(study)}
-    except InputError as error:
-        raise InputError(
-            f"a law of the study cannot be read ({error}); voxmix fit {as_argument(study.root)} fits all again"
-        ) from None
-
-
-def allocate_strategies(study: Study) -> dict[str, Allocation | Mixture]:
-    """Find the mixture of every strategy at the study's budget; keep those that a law gave."""
-    from voxmix.allocation import Allocation, candidates
-
-    if study.is_made("allocate", allocation_inputs(study)):
-        try:
-            return read_allocations(study)
-        except InputError as error:
-            warnings.warn(f"{error}: they are found again now", VoxmixWarning, stacklevel=2)
-    cache = study_cache(study)
-    found = candidates(
-        strategies_wanted(study),
-        domains=cache.domains,
-        settings=study.config.allocation,
-        volumes=cache.counts("train"),
-        laws=read_laws(study),
+def _reported(view: StudyView) -> Progress:
+    study = view.study
+    runs, finetuned = (
+        study.runs_dir.glob(f"*/{RESULT_FILE}"),
+        study.downstream_dir.glob(f"*/*/*/{RESULT_FILE}"),
     )
-    for strategy, item in found.items():
-        if isinstance(item, Allocation):
-            with naming_full_disk(study.allocation_path(strategy)):
-                item.save(study.allocation_path(strategy))
-    study.mark_made("allocate", allocation_inputs(study))
-    return read_allocations(study)
+    done = study.report_path.exists() and all(
+        path.stat().st_mtime <= study.report_path.stat().st_mtime for path in (*runs, *finetuned)
+    )
+    return Progress(done=done, detail=study.report_path.name if done else "to be written")
 
 
-def allocations_if(study: Study, **changed: Any) -> dict[str, Allocation]:
-    """Return the mixtures of the laws' strategies with some settings of the allocation changed; nothing is kept."""
-    from voxmix.allocation import allocate
-    from voxmix.allocation.strategies import find_strategy
+_OWN = (
+    Step(
+        name="prepare",
+        sentence="turns files into arrays: RAS axes, cubic voxels, intensities in [0, 1]; sets aside and counts what it "
+        "cannot read",
+        work="preparing:prepare_volumes",
+        inputs=_preparation_inputs,
+        progress=_prepared,
+        missing="the study's volumes are not prepared with its present settings",
+    ),
+    Step(
+        name="run",
+        needs=("prepare",),
+        sentence="trains proxies: each domain alone, plus an equal mix, at four budgets; measures each on every domain",
+        work="training:train_proxies",
+        progress=lambda view: _runs(view, view.proxies, "proxy runs"),
+        missing=_runs_missing,
+    ),
+    Step(
+        name="fit",
+        needs=("run",),
+        sentence="fits the laws: how each domain scales, which domain helps which",
+        work="laws:fit_laws",
+        inputs=_fit_inputs,
+        progress=_made("fit", "to be fitted"),
+        todo="to be fitted",
+        missing="no law is fitted with the study's present settings",
+    ),
+    Step(
+        name="allocate",
+        needs=("fit",),
+        sentence="finds the best mixture for the budget under each law, with its certificate",
+        work="mixtures:allocate_strategies",
+        inputs=_allocation_inputs,
+        progress=_made("allocate", "to be found"),
+        todo="to be found",
+        missing="no mixture is allocated with the study's present settings",
+    ),
+    Step(
+        name="pretrain",
+        needs=("allocate",),
+        sentence="trains the strategies' mixtures at that budget and compares measured with predicted losses",
+        work="training:train_mixtures",
+        progress=lambda view: _runs(view, view.checks, "mixture runs"),
+        todo="after allocate",
+        missing="the mixture runs are not done",
+    ),
+    Step(
+        name="finetune",
+        needs=("prepare",),
+        sentence="finetunes the encoders of the mixtures, and a network from scratch, on a clinical task under one "
+        "protocol",
+        work="clinical_tasks:finetune_task",
+        progress=_finetuned,
+        missing="no finetuning run is finished",
+        on_request=True,
+        options="--task TASK --init INIT",
+    ),
+    Step(
+        name="report",
+        sentence="writes one self-contained `report.html`",
+        work="report_contents:make_report",
+        progress=_reported,
+        todo="to be written",
+        missing="no report is written",
+    ),
+)
 
-    laws, settings = read_laws(study), study.config.allocation
-    options = {"volumes": study_cache(study).counts("train"), **changed}
-    rows = {name: find_strategy(name) for name in strategies_wanted(study)}
-    return {
-        name: allocate(laws[row.law], settings, **options)
-        for name, row in rows.items()
-        if row.mixture is None
-    }
-
-
-def strategies_wanted(study: Study) -> tuple[str, ...]:
-    """Return the strategies of the study; those whose law cannot be fitted are left out."""
-    from voxmix.allocation.strategies import find_strategy
-
-    laws = laws_wanted(study)
-    rows = {name: find_strategy(name) for name in study.config.allocation.strategies}
-    return tuple(name for name, row in rows.items() if not row.law or row.law in laws)
-
-
-def read_allocations(study: Study) -> dict[str, Allocation | Mixture]:
-    """Return the mixtures of the strategies: an Allocation where a law gave it.
-
-    Raises:
-        StepPendingError: none yet, or the study has changed since; names the command.
-        InputError: the file of an allocation is gone or damaged.
-    """
-    from voxmix.allocation import Allocation, Situation
-
-    if not study.is_made("allocate", allocation_inputs(study)):
-        raise StepPendingError(
-            f"no mixture is allocated with the study's present settings; first: voxmix allocate {as_argument(study.root)}"
-        )
-    cache = study_cache(study)
-    now = Situation(domains=cache.domains, volumes=cache.counts("train"), settings=study.config.allocation)
-    try:
-        return {
-            name: guess_of(study, name, now) or Allocation.load(study.allocation_path(name))
-            for name in strategies_wanted(study)
-        }
-    except InputError as error:
-        raise InputError(
-            f"a mixture of the study cannot be read ({error}); voxmix allocate {as_argument(study.root)} makes all again"
-        ) from None
-
-
-def guess_of(study: Study, name: str, now: Situation) -> Mixture | None:
-    """Return the mixture of a strategy that makes its own; None where a law has allocated it."""
-    from voxmix.allocation.strategies import find_strategy, strategy_mixture
-
-    row = find_strategy(name)
-    if row.law and row.mixture is not None:
-        now = replace(now, law=read_laws(study)[row.law])
-    return strategy_mixture(name, now)
-
-
-def check_runs(study: Study) -> tuple[RunSpec, ...]:
-    """Return the runs that train every strategy's mixture at the allocated budget."""
-    by_strategy = checks_by_strategy(study)
-    return tuple(spec for specs in by_strategy.values() for spec in specs)
-
-
-def checks_by_strategy(study: Study) -> dict[str, tuple[RunSpec, ...]]:
-    """Return the runs that train each strategy's mixture at the allocated budget."""
-    mixtures = {
-        name: found if isinstance(found, Mixture) else found.mixture
-        for name, found in read_allocations(study).items()
-    }
-    return check_specs(study.config, mixtures, cache=study_cache(study).digest)
-
-
-def encoder_runs(study: Study, init: str, *, domain: str) -> tuple[RunSpec, ...]:
-    """Return the pretraining runs whose encoders an initialization starts from, one per seed.
-
-    ``single`` is pretraining on the task's own ``domain`` alone, at the budget of the strategies; any other name
-    is a strategy of the study.
-
-    Raises:
-        InputError: no such strategy, or the study has no such domain.
-        StepPendingError: no mixture is allocated yet; names the command.
-    """
-    cache = study_cache(study)
-    if init == "single":
-        if domain not in cache.domains:
-            raise InputError(
-                f"single pretrains on the task's domain {domain}, the study has {list(cache.domains)}; leave it out, "
-                "or set the task's domain"
-            )
-        mixture = Mixture.pure(cache.domains, domain)
-        return check_specs(study.config, {init: mixture}, cache=cache.digest)[init]
-    strategies = strategies_wanted(study)
-    if init not in strategies:
-        raise InputError(
-            f"unknown initialization {init!r}; choose scratch, single, one of the study's strategies "
-            f"{list(strategies)}, or the folder of a checkpoint (with its {CARD_FILE})"
-        )
-    return checks_by_strategy(study)[init]
+STEPS: Table[Step] = Table("steps", {row.name: row for row in _OWN})

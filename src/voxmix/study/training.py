@@ -1,21 +1,28 @@
-"""Training what a study asks for: how many runs at a time, on which fixed crops, and the runs that are pending."""
+"""Training what a study asks for: its proxies and its mixtures, several runs at a time, on the same fixed crops."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from voxmix._io import naming_full_disk
 from voxmix._optional import require
 from voxmix._progress import ProgressCallback, silent
+from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
+from voxmix.errors import VoxmixError
 from voxmix.runs import cores
-from voxmix.study import Study
+from voxmix.settings import checked
+from voxmix.study.folder import Study
+from voxmix.study.listener import QUIET, Listener
+from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
     from voxmix.engines.base import Engine
+    from voxmix.measurement import MeasurementTable
     from voxmix.objectives.mae import EvaluationSet
+    from voxmix.runs import RunResult
     from voxmix.volumes import PreparedCache
 
 
@@ -25,6 +32,95 @@ class FailedRun:
 
     spec: RunSpec
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proxies:
+    """The proxy runs of a study, all finished, and what they measured."""
+
+    specs: tuple[RunSpec, ...]
+    table: MeasurementTable
+
+
+def train_proxies(study: Study | StudyView, hear: Listener = QUIET) -> Proxies:
+    """Train the proxy runs that are pending and write ``measurements.csv``.
+
+    Raises:
+        VoxmixError: a run failed; the others are kept.
+    """
+    view = StudyView.of(study)
+    train_runs(view, view.proxies, "training proxies", hear)
+    view.table.to_csv(view.study.measurements_path)
+    return Proxies(specs=view.proxies, table=view.table)
+
+
+def train_mixtures(study: Study | StudyView, hear: Listener = QUIET) -> tuple[RunResult, ...]:
+    """Train every strategy's mixture at the allocated budget, where that is pending; return these runs.
+
+    Raises:
+        VoxmixError: a run failed; the others are kept.
+    """
+    view = StudyView.of(study)
+    train_runs(view, view.checks, "training mixtures", hear)
+    return view.results(view.checks)
+
+
+def train_runs(view: StudyView, specs: tuple[RunSpec, ...], label: str, hear: Listener) -> None:
+    """Train the runs that are pending and tell which failed, and which begun ones no longer belong to the study.
+
+    Raises:
+        VoxmixError: a run failed; the others are kept.
+    """
+    study = view.study
+    pending = study.pending(specs)
+    if pending:
+        check_fitness(view)
+    left = study.left_behind()
+    if left:
+        hear.tell(
+            f"{len(left)} run(s) were begun with settings that {study.path} no longer has "
+            f"({', '.join(path.name for path in left[:3])}{', ...' if len(left) > 3 else ''}); they are kept: "
+            "restore the settings to continue them, or delete their folders"
+        )
+    if not pending:
+        return
+    if others := view.other_volumes_sentence:
+        hear.tell(others)
+    with hear.bar(label, unit=pending[0].budget_unit) as progress:
+        failed = train_pending(view, specs, progress=progress)
+    if failed:
+        by_reason: dict[str, list[RunSpec]] = {}
+        for failure in failed:
+            by_reason.setdefault(failure.reason, []).append(failure.spec)
+        for reason, concerned in by_reason.items():
+            named = ", ".join(f"{spec.run_id} ({_words(spec)})" for spec in concerned[:3])
+            more = f" and {len(concerned) - 3} more" if len(concerned) > 3 else ""
+            hear.tell(f"run {named}{more} failed: {reason}")
+        raise VoxmixError(
+            f"{len(failed)} of {len(pending)} runs failed (see above); the others are kept. "
+            "Fix the cause and give the same command again"
+        )
+
+
+def _words(spec: RunSpec) -> str:
+    return f"{spec.mixture.source or 'a mixture'}, {spec.budget:,} {spec.budget_unit}"
+
+
+def with_compute(
+    view: StudyView, given: Mapping[str, Any], *, workers: int | None = None, where: str
+) -> StudyView:
+    """Return the study with other settings of how runs are computed; its file is left as it is.
+
+    ``where`` says in errors where they were given.
+
+    Raises:
+        InputError: a value that cannot be used.
+    """
+    config = view.config
+    compute = config.compute
+    if given:
+        compute = checked(ComputeSettings, asdict(compute) | dict(given), where=where)
+    return view.configured(replace(config, compute=compute, workers=workers or config.workers))
 
 
 def runs_at_once(study: Study, specs: Sequence[RunSpec]) -> int:
@@ -45,17 +141,16 @@ def at_once(study: Study, most: int) -> int:
     return min(study.config.workers or gpu_count(compute.device) or cores(), most)
 
 
-def check_fitness(study: Study) -> None:
+def check_fitness(view: StudyView) -> None:
     """Refuse to train where nearly nothing of a domain was prepared, unless the study accepts it.
 
     Raises:
         InputError: names the domains, what is wrong and the lines of the study file that fix it.
     """
-    from voxmix.volumes import PreparedCache
     from voxmix.volumes.auditing.fitness import refuse_hopeless
 
-    if not study.config.data.accept_blank:
-        refuse_hopeless(PreparedCache.open(study.cache_dir).fitness(crop=study.config.model.crop))
+    if not view.config.data.accept_blank:
+        refuse_hopeless(view.fitness)
 
 
 def evaluation_set(study: Study, cache: PreparedCache) -> EvaluationSet:
@@ -72,7 +167,7 @@ def evaluation_set(study: Study, cache: PreparedCache) -> EvaluationSet:
 
 
 def train_pending(
-    study: Study,
+    study: Study | StudyView,
     specs: Sequence[RunSpec],
     *,
     engine: Engine | str = "local",
@@ -85,8 +180,8 @@ def train_pending(
     executed (:mod:`voxmix.engines.base`).
     """
     require("torch", extra="train")
-    from voxmix.volumes import PreparedCache
-
+    view = StudyView.of(study)
+    study = view.study
     unique = tuple({spec.run_id: spec for spec in specs}.values())
     pending = study.pending(unique)
     total = sum(spec.budget for spec in unique)
@@ -94,12 +189,12 @@ def train_pending(
     progress(finished, total)
     if not pending:
         return ()
-    check_fitness(study)
+    check_fitness(view)
     from voxmix.engines.base import run_jobs
     from voxmix.engines.job_file import Job
     from voxmix.engines.work import PretrainingWork
 
-    evaluation_set(study, PreparedCache.open(study.cache_dir))
+    evaluation_set(study, view.cache)
     at_once = runs_at_once(study, unique)
     compute = study.config.compute
     jobs = {

@@ -2,59 +2,58 @@
 
 from dataclasses import replace
 
-from voxmix._io import as_argument
 from voxmix.design import RunSpec
 from voxmix.errors import InputError, StepPendingError
 from voxmix.mixture import Mixture
-from voxmix.study import Study
+from voxmix.study.folder import Study
 from voxmix.study.plan import proxy_specs
-from voxmix.study.steps import check_runs, study_cache
+from voxmix.study.steps import step
+from voxmix.study.view import StudyView
 
 
-def study_domains(study: Study) -> tuple[str, ...]:
+def study_domains(study: Study | StudyView) -> tuple[str, ...]:
     """Return the domains of a study: of its prepared volumes, or those that its file has a rule for.
 
     Raises:
         InputError: nothing is prepared and the study file names no domains.
     """
+    view = StudyView.of(study)
     try:
-        prepared: tuple[str, ...] = study_cache(study).domains
-        return prepared
+        return view.domains
     except StepPendingError:
-        named = tuple(sorted(study.config.recipe.get("intensity", {})))
+        named = tuple(sorted(view.config.recipe.get("intensity", {})))
     if not named:
-        raise InputError(
-            f"the domains of {study.root} are not known yet; first: voxmix prepare {as_argument(study.root)}"
-        )
+        raise InputError(str(step("prepare").pending(view, f"the domains of {view.root} are not known yet")))
     return named
 
 
-def runs_left(study: Study) -> dict[str, tuple[RunSpec, ...]]:
+def runs_left(study: Study | StudyView) -> dict[str, tuple[RunSpec, ...]]:
     """Return the runs that are not finished, by kind: pure runs, anchors, mixture runs.
 
     Before the strategies' mixtures are found, each stands with the uniform one, which costs the same.
     """
+    view = StudyView.of(study)
     try:
-        digest = study_cache(study).digest
+        digest = view.cache_digest
     except StepPendingError:
         digest = ""
-    proxies = proxy_specs(study.config, study_domains(study), cache=digest)
+    proxies = proxy_specs(view.config, study_domains(view), cache=digest)
     kinds = {
         "pure runs": tuple(spec for spec in proxies if spec.mixture.source is not None),
         "anchors": tuple(spec for spec in proxies if spec.mixture.source is None),
-        "mixture runs": _mixture_runs(study),
+        "mixture runs": _mixture_runs(view),
     }
-    return {kind: study.pending(specs) for kind, specs in kinds.items()}
+    return {kind: view.study.pending(specs) for kind, specs in kinds.items()}
 
 
-def _mixture_runs(study: Study) -> tuple[RunSpec, ...]:
+def _mixture_runs(view: StudyView) -> tuple[RunSpec, ...]:
     try:
-        return check_runs(study)
+        return view.checks
     except StepPendingError:
         pass
-    config = study.config
+    config = view.config
     spec = RunSpec(
-        mixture=Mixture.uniform(study_domains(study)),
+        mixture=Mixture.uniform(study_domains(view)),
         budget=config.allocation.budget,
         seed=0,
         model=config.model,

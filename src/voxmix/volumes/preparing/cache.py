@@ -14,7 +14,6 @@ it and a list of names can find out which names are in the cache, so leave it ou
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +103,21 @@ class PreparedCache:
     def open(cls, root: Path) -> "PreparedCache":
         """Return the cache that :func:`voxmix.volumes.preparing.prepare.prepare` left in ``root``.
 
-        An index that is as it was is not read once more in one process.
-
         Raises:
             InputError: no finished cache there.
         """
         if not (root / INDEX).exists():
             raise InputError(f"no prepared volumes in {root}; run prepare first")
-        now = (root / INDEX).stat()
-        return _opened(root, (now.st_ino, now.st_mtime_ns, now.st_size))
+        value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
+        with naming_damage(root / INDEX, remedy="prepare again: finished volumes are kept"):
+            cache = cls(
+                root=root,
+                volumes=tuple(PreparedVolume.from_dict(item) for item in value["volumes"]),
+                recipe=Recipe.from_dict(value["recipe"]),
+                set_aside=tuple(_aside_of(item) for item in value["set_aside"]),
+            )
+            boxed = all("box" in item for item in value["volumes"])
+        return cache if boxed else replace(cache, volumes=tuple(cache._with_box(v) for v in cache.volumes))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the index as JSON-like data."""
@@ -206,21 +211,6 @@ class PreparedCache:
 
     def _damaged(self, file: str) -> VoxmixError:
         return VoxmixError(f"{file} is missing or damaged in {self.root}; prepare again to make it")
-
-
-@lru_cache(maxsize=4)
-def _opened(root: Path, state: tuple[int, int, int]) -> PreparedCache:
-    """Return the cache of an index in this state; a verb asks for it at each of its steps."""
-    value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
-    with naming_damage(root / INDEX, remedy="prepare again: finished volumes are kept"):
-        cache = PreparedCache(
-            root=root,
-            volumes=tuple(PreparedVolume.from_dict(item) for item in value["volumes"]),
-            recipe=Recipe.from_dict(value["recipe"]),
-            set_aside=tuple(_aside_of(item) for item in value["set_aside"]),
-        )
-        boxed = all("box" in item for item in value["volumes"])
-    return cache if boxed else replace(cache, volumes=tuple(cache._with_box(v) for v in cache.volumes))
 
 
 def _aside_of(item: dict[str, Any]) -> dict[str, str]:

@@ -1,0 +1,86 @@
+"""The laws of a study: fitted to its proxy runs, kept, and chosen by name."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from voxmix._io import naming_full_disk
+from voxmix.errors import InputError, VoxmixWarning
+from voxmix.study.folder import Study
+from voxmix.study.listener import QUIET, Listener
+from voxmix.study.view import StudyView
+
+if TYPE_CHECKING:
+    from voxmix.law import FittedLaw
+
+
+def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, FittedLaw]:
+    """Fit every law of the study to its proxy runs and keep them; skip fits that are up to date.
+
+    Where the laws disagree tenfold on a transfer, the notes of those with transfer say so.
+
+    Raises:
+        StepPendingError: proxy runs are pending; says how many, and the command.
+
+    Warns:
+        VoxmixWarning: some losses are explained by no noise; they are named.
+    """
+    from voxmix.law import fit, law_form
+    from voxmix.law.doubt import disagreement_sentence
+
+    view = StudyView.of(study)
+    table = view.table
+    kept = view.kept("fit", lambda: view.laws, again="they are fitted again now")
+    if kept is not None:
+        return kept
+    settings, wanted = view.config.fit, view.laws_wanted
+    laws: dict[str, FittedLaw] = {}
+    with hear.bar("fitting", unit="laws") as progress:
+        for done, name in enumerate(wanted):
+            progress(done, len(wanted))
+            with warnings.catch_warnings():
+                if laws:  # the first law has named the outliers of the table
+                    warnings.simplefilter("ignore", VoxmixWarning)
+                form = law_form(name)
+                together = form.needs_mixtures or not form.in_two_stages
+                law = fit(
+                    table,
+                    law=name,
+                    method=settings.diversity_method if together else "two-stage",
+                    loss=settings.diversity_loss if together else "mse",
+                    repetition=settings.repetition,
+                    max_exponent=settings.max_exponent,
+                    max_transfer=settings.max_transfer,
+                    bootstrap=settings.bootstrap,
+                    keep_outliers=settings.keep_outliers,
+                    rho=settings.rho,
+                )
+            laws[name] = law
+        progress(len(wanted), len(wanted))
+    differing = disagreement_sentence(laws)
+    for name, law in laws.items():
+        told = replace(law, notes=(*law.notes, differing)) if differing and law.form.transfers else law
+        with naming_full_disk(view.study.law_path(name)):
+            told.save(view.study.law_path(name))
+        laws[name] = told
+    view.mark_made("fit")
+    return laws
+
+
+def law_of(study: Study | StudyView, name: str | None = None) -> tuple[str, FittedLaw]:
+    """Return the law of a study called ``name``, else the law of its report, after its name.
+
+    Raises:
+        InputError: the study has no law of that name.
+        StepPendingError: the study has no law yet; names the command.
+    """
+    from voxmix.study.report_contents import answer_content
+
+    view = StudyView.of(study)
+    laws = view.laws
+    chosen = name or answer_content(view).answer_law or next(reversed(laws))
+    if chosen not in laws:
+        raise InputError(f"{view.root} has no law {chosen!r}; its laws are {', '.join(laws)}")
+    return chosen, laws[chosen]

@@ -1,0 +1,323 @@
+"""What one command knows of a study: its prepared volumes, its plan, its results, laws and mixtures, each read once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from voxmix.errors import InputError, StepPendingError, VoxmixWarning
+from voxmix.mixture import Mixture
+from voxmix.runs import is_finished, measurements
+from voxmix.runs.files import CARD_FILE
+from voxmix.runs.results import RunResult, read_run
+from voxmix.study.folder import Study
+from voxmix.study.plan import check_specs, proxy_specs
+from voxmix.study.steps import step
+
+if TYPE_CHECKING:
+    from voxmix.allocation import Allocation, Situation
+    from voxmix.design import RunSpec
+    from voxmix.law import FittedLaw
+    from voxmix.measurement import MeasurementTable
+    from voxmix.study.config import StudyConfig
+    from voxmix.volumes.auditing.fitness import Fitness
+    from voxmix.volumes.preparing.cache import PreparedCache
+
+T = TypeVar("T")
+_OF_VOLUMES = ("cache", "cache_digest", "domains", "counts", "fitness", "proxies")
+_OF_PROXIES = (*_OF_VOLUMES, "table", "outliers")
+_UNCHANGED_BY = {
+    "run": _OF_VOLUMES,
+    "fit": _OF_PROXIES,
+    "allocate": _OF_PROXIES,
+    "pretrain": _OF_PROXIES,
+    "report": _OF_PROXIES,
+}
+"""Step to the properties that it leaves as they were; of other steps that is not known."""
+
+
+class StudyView:
+    """A study at one moment: what is read of it is read when first asked for, and kept.
+
+    Properties raise :class:`voxmix.errors.StepPendingError`, which names a command, where a step is not done. Whether a
+    run is finished is never kept. After a step that changes the study, :meth:`after` gives a view of the next moment.
+    """
+
+    def __init__(self, study: Study, *, known: Mapping[Path, RunResult] | None = None) -> None:
+        """``known`` are results that were read before, by folder."""
+        self.study = study
+        self._results = dict(known or {})
+        self._inputs: dict[str, str] = {}
+        self._made: dict[str, str] | None = None
+
+    @classmethod
+    def of(cls, study: Study | StudyView) -> StudyView:
+        """Return a view of a study, or the view itself."""
+        return study if isinstance(study, StudyView) else cls(study)
+
+    def after(self, name: str) -> StudyView:
+        """Return a view of the study after a step: what the step has not changed is kept."""
+        view = StudyView(self.study, known=self._results)
+        unchanged = _UNCHANGED_BY.get(name, ())
+        vars(view).update((key, value) for key, value in vars(self).items() if key in unchanged)
+        return view
+
+    def configured(self, config: StudyConfig) -> StudyView:
+        """Return the view with other settings of how runs are computed, which change nothing that was read."""
+        view = StudyView(replace(self.study, config=config))
+        vars(view).update((key, value) for key, value in vars(self).items() if key != "study")
+        return view
+
+    @property
+    def config(self) -> StudyConfig:
+        """The study's settings."""
+        return self.study.config
+
+    @property
+    def root(self) -> Path:
+        """The study's folder."""
+        return self.study.root
+
+    def inputs(self, name: str) -> str:
+        """Return the digest of what a step's files are made from, as it is now."""
+        if name not in self._inputs:
+            digest_of = step(name).inputs
+            assert digest_of is not None, name
+            self._inputs[name] = digest_of(self)
+        return self._inputs[name]
+
+    def is_made(self, name: str) -> bool:
+        """Return whether a step's files are made, from its inputs as they are now."""
+        inputs = self.inputs(name)
+        if self._made is None:
+            self._made = self.study.made()
+        return self._made.get(name) == inputs
+
+    def mark_made(self, name: str) -> None:
+        """Remember that a step's files are made from its inputs as they are now."""
+        self.study.mark_made(name, self.inputs(name))
+        self._made = None
+
+    def kept(self, name: str, read: Callable[[], T], *, again: str) -> T | None:
+        """Return what a step has made, if it is up to date; None where it is not, or cannot be read.
+
+        Warns:
+            VoxmixWarning: its files are gone or damaged; ``again`` says what happens now.
+        """
+        if not self.is_made(name):
+            return None
+        try:
+            return read()
+        except InputError as error:
+            warnings.warn(f"{error}: {again}", VoxmixWarning, stacklevel=3)
+            return None
+
+    @cached_property
+    def cache(self) -> PreparedCache:
+        """The prepared volumes."""
+        from voxmix.volumes.preparing.cache import PreparedCache
+
+        if not self.is_made("prepare"):
+            raise step("prepare").pending(self)
+        return PreparedCache.open(self.study.cache_dir)
+
+    @cached_property
+    def cache_digest(self) -> str:
+        """The digest of the prepared volumes."""
+        return self.cache.digest
+
+    @cached_property
+    def domains(self) -> tuple[str, ...]:
+        """The domains of the prepared volumes."""
+        return self.cache.domains
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Domain to training volumes."""
+        return self.cache.counts("train")
+
+    @cached_property
+    def fitness(self) -> tuple[Fitness, ...]:
+        """How fit the prepared volumes of every domain are for training; () before they are prepared."""
+        try:
+            cache = self.cache
+        except StepPendingError:
+            return ()
+        return tuple(cache.fitness(crop=self.config.model.crop))
+
+    @cached_property
+    def proxies(self) -> tuple[RunSpec, ...]:
+        """Every proxy run, finished or not."""
+        return proxy_specs(self.config, self.domains, cache=self.cache_digest)
+
+    @property
+    def checks(self) -> tuple[RunSpec, ...]:
+        """The runs that train every strategy's mixture at the allocated budget."""
+        return tuple(spec for specs in self.checks_by_strategy.values() for spec in specs)
+
+    @cached_property
+    def checks_by_strategy(self) -> dict[str, tuple[RunSpec, ...]]:
+        """The runs that train each strategy's mixture at the allocated budget."""
+        mixtures = {
+            name: found if isinstance(found, Mixture) else found.mixture
+            for name, found in self.allocations.items()
+        }
+        return check_specs(self.config, mixtures, cache=self.cache_digest)
+
+    def results(self, specs: tuple[RunSpec, ...]) -> tuple[RunResult, ...]:
+        """Return the finished runs among ``specs``, in their order, each once."""
+        folders = dict.fromkeys(self.study.run_dir(spec) for spec in specs)
+        return tuple(self._result(folder) for folder in folders if is_finished(folder))
+
+    def _result(self, folder: Path) -> RunResult:
+        if folder not in self._results:
+            self._results[folder] = read_run(folder)
+        return self._results[folder]
+
+    def result(self, folder: Path) -> RunResult | None:
+        """Return the finished run in a folder of the study's runs; None where there is none that can be read."""
+        if folder.parent != self.study.runs_dir:
+            return None
+        try:
+            return self._result(folder)
+        except InputError:
+            return None
+
+    @cached_property
+    def table(self) -> MeasurementTable:
+        """What the proxy runs measured."""
+        if self.study.pending(self.proxies):
+            raise step("run").pending(self)
+        return measurements(self.results(self.proxies), self.domains)
+
+    @cached_property
+    def outliers(self) -> list[list[str]]:
+        """Run and target of the losses that no noise explains; none before every proxy run is finished."""
+        from voxmix.law.outliers import find_outliers
+
+        if self.study.pending(self.proxies):
+            return []
+        return [[item.run, item.target] for item in find_outliers(self.table)]
+
+    @cached_property
+    def laws_wanted(self) -> tuple[str, ...]:
+        """The laws the study fits, the plainest first: those of every study, and those that its strategies ask for.
+
+        Without anchors, laws whose numbers only runs of mixtures tell are left out.
+        """
+        from voxmix.law.family import preferred_forms
+
+        anchors, asked = self.config.design.anchor_seeds, self.config.allocation.strategies
+        return tuple(
+            form.name
+            for form in reversed(preferred_forms())
+            if (form.in_every_study or form.strategy in asked) and (anchors or not form.needs_mixtures)
+        )
+
+    @cached_property
+    def strategies_wanted(self) -> tuple[str, ...]:
+        """The strategies of the study; those whose law cannot be fitted are left out."""
+        from voxmix.allocation.strategies import find_strategy
+
+        laws = self.laws_wanted
+        rows = {name: find_strategy(name) for name in self.config.allocation.strategies}
+        return tuple(name for name, row in rows.items() if not row.law or row.law in laws)
+
+    @cached_property
+    def laws(self) -> dict[str, FittedLaw]:
+        """The laws that were fitted to the study as it is now.
+
+        Raises:
+            InputError: the file of a law is gone or damaged.
+        """
+        from voxmix.law import FittedLaw
+
+        if not self.is_made("fit"):
+            raise step("fit").pending(self)
+        try:
+            return {name: FittedLaw.load(self.study.law_path(name)) for name in self.laws_wanted}
+        except InputError as error:
+            raise InputError(
+                f"a law of the study cannot be read ({error}); {step('fit').call(self.root)} fits all again"
+            ) from None
+
+    @cached_property
+    def allocations(self) -> dict[str, Allocation | Mixture]:
+        """The mixtures of the strategies: an Allocation where a law gave it.
+
+        Raises:
+            InputError: the file of an allocation is gone or damaged.
+        """
+        from voxmix.allocation import Allocation, Situation
+
+        if not self.is_made("allocate"):
+            raise step("allocate").pending(self)
+        now = Situation(domains=self.domains, volumes=self.counts, settings=self.config.allocation)
+        try:
+            return {
+                name: self._guess(name, now) or Allocation.load(self.study.allocation_path(name))
+                for name in self.strategies_wanted
+            }
+        except InputError as error:
+            raise InputError(
+                f"a mixture of the study cannot be read ({error}); {step('allocate').call(self.root)} makes all again"
+            ) from None
+
+    def _guess(self, name: str, now: Situation) -> Mixture | None:
+        """Return the mixture of a strategy that makes its own; None where a law has allocated it."""
+        from voxmix.allocation.strategies import find_strategy, strategy_mixture
+
+        row = find_strategy(name)
+        if row.law and row.mixture is not None:
+            now = replace(now, law=self.laws[row.law])
+        return strategy_mixture(name, now)
+
+    def encoder_runs(self, init: str, *, domain: str) -> tuple[RunSpec, ...]:
+        """Return the pretraining runs whose encoders an initialization starts from, one per seed.
+
+        ``single`` is pretraining on the task's own ``domain`` alone, at the budget of the strategies; any other name
+        is a strategy of the study.
+
+        Raises:
+            InputError: no such strategy, or the study has no such domain.
+        """
+        if init == "single":
+            if domain not in self.domains:
+                raise InputError(
+                    f"single pretrains on the task's domain {domain}, the study has {list(self.domains)}; leave it out, "
+                    "or set the task's domain"
+                )
+            mixture = Mixture.pure(self.domains, domain)
+            return check_specs(self.config, {init: mixture}, cache=self.cache_digest)[init]
+        strategies = self.strategies_wanted
+        if init not in strategies:
+            raise InputError(
+                f"unknown initialization {init!r}; choose scratch, single, one of the study's strategies "
+                f"{list(strategies)}, or the folder of a checkpoint (with its {CARD_FILE})"
+            )
+        return self.checks_by_strategy[init]
+
+    @cached_property
+    def other_volumes_sentence(self) -> str:
+        """How many finished runs are not the study's because they are of other volumes, in words; "" where none are."""
+        try:
+            others = self.study.of_other_volumes(self.cache_digest)
+        except StepPendingError:
+            return ""
+        return (
+            f"{others} finished run(s) are of other prepared volumes, or of a voxmix whose losses counted padding; they "
+            "are kept and not used"
+            if others
+            else ""
+        )
+
+    @property
+    def finetuning_counts(self) -> tuple[int, int]:
+        """How many finetuning runs are finished and how many are not."""
+        runs = [path for path in self.study.downstream_dir.glob("*/*/seed-*") if path.is_dir()]
+        finished = sum(is_finished(path) for path in runs)
+        return finished, len(runs) - finished
