@@ -1,18 +1,22 @@
 """An engine is a function: one from outside trains a study; what an engine loses is named; nothing of it stays."""
 
 import shutil
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
 from voxmix import _io, _table
+from voxmix.compute import ComputeSettings
 from voxmix.design import StudyDesign
 from voxmix.engines.base import ENGINES, Engine, run_jobs
 from voxmix.engines.job import run_job
-from voxmix.engines.job_file import write_job
+from voxmix.engines.job_file import Job, read_job, write_job
 from voxmix.engines.progress import heartbeat, write_failure
-from voxmix.engines.work import Opened
+from voxmix.engines.work import WORKS, Opened
 from voxmix.errors import InputError
 from voxmix.objectives.mae import train
 from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView
@@ -70,6 +74,64 @@ def test_engines_are_functions_by_name(job_of, spec):
     assert all(isinstance(engine, Engine) for engine in ENGINES.rows().values())
     with pytest.raises(InputError, match="unknown engine 'locla'; did you mean 'local'"):
         run_jobs([job_of(spec)], engine="locla")
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A spec from outside."""
+
+    to: int
+
+    @property
+    def run_id(self):
+        return f"count-{self.to}"
+
+    def as_dict(self):
+        return {"to": self.to}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingWork:
+    """A work from outside: counts, with a file to write to."""
+
+    kind: ClassVar[str] = "counting"
+    read_spec: ClassVar[Callable] = lambda value: Counting(**value)
+    spec: Counting
+    book: Path
+    compute: ComputeSettings = ComputeSettings()  # noqa: RUF009
+
+    @property
+    def size(self):
+        return self.spec.to
+
+    @property
+    def chain(self):
+        return "one after the other"
+
+    def run(self, folder, *, opened, device_index, progress):
+        with self.book.open("a") as book:
+            for number in range(self.spec.to):
+                book.write(f"{number}")
+                progress(number + 1, self.spec.to)
+        _io.write_json(folder / "result.json", {"counted": self.spec.to})
+
+
+def test_a_work_from_outside_is_a_class_and_a_row(tmp_path):
+    jobs = [
+        Job(folder=tmp_path / str(n), work=CountingWork(spec=Counting(n), book=tmp_path / "book"))
+        for n in (3, 2)
+    ]
+    write_job(jobs[0])
+    with pytest.raises(InputError, match="asks for work 'counting', this voxmix knows"):
+        read_job(jobs[0].folder)
+    WORKS.add("counting", CountingWork)
+    try:
+        assert read_job(jobs[0].folder) == jobs[0]
+        assert run_jobs(jobs, engine=one_after_another) == ()
+    finally:
+        WORKS.remove("counting")
+    assert (tmp_path / "book").read_text() == "01012"
+    assert {path.name for path in jobs[0].folder.iterdir()} == {"result.json"}
 
 
 def test_a_job_that_an_engine_loses_is_named(job_of, spec, stored):

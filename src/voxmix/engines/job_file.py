@@ -77,7 +77,7 @@ def read_job(folder: Path) -> Job:
     kind, run_id = (value.pop(name, None) for name in ("work", "run_id"))
     if not isinstance(kind, str) or kind not in WORKS:
         raise InputError(
-            f"{path} asks for work {kind!r}, this voxmix knows {list(WORKS)}; use the voxmix that wrote it"
+            f"{path} asks for work {kind!r}, this voxmix knows {list(WORKS.names())}; use the voxmix that wrote it"
         )
     work: Any = WORKS[kind]
     with naming_damage(path, remedy="delete it and give the study's command again"):

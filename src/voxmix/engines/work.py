@@ -1,4 +1,4 @@
-"""What a job can be: pretraining or finetuning, each a row of :data:`WORKS`.
+"""What a job can be: pretraining or finetuning, each a row of :data:`WORKS`; other packages may add rows.
 
 A work is data: a spec, the paths of what it reads, and how it is computed. It goes through a file, so that a process
 that knows nothing but a job's folder, on this machine or another, makes the same run to the bit.
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from voxmix._progress import ProgressCallback
+from voxmix._table import Table
 from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
 from voxmix.downstream.cases import open_cases
@@ -39,6 +40,16 @@ class Opened:
 
 
 @runtime_checkable
+class Spec(Protocol):
+    """What defines a run: JSON-like data, and the digest of it."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
 class Work(Protocol):
     """What a job does.
 
@@ -52,7 +63,7 @@ class Work(Protocol):
     kind: ClassVar[str]
 
     @property
-    def spec(self) -> RunSpec | FinetuneSpec: ...
+    def spec(self) -> Spec: ...
 
     @property
     def compute(self) -> ComputeSettings: ...
@@ -180,4 +191,4 @@ class FinetuningWork:
         )
 
 
-WORKS: dict[str, Any] = {work.kind: work for work in (PretrainingWork, FinetuningWork)}
+WORKS: Table[Any] = Table("works", {work.kind: work for work in (PretrainingWork, FinetuningWork)})
