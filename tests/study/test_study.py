@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from voxmix.design import ModelSettings, RunSpec
-from voxmix.errors import InputError, StudyBusyError
+from voxmix.errors import InputError, StudyBusyError, VoxmixWarning
 from voxmix.mixture import Mixture
 from voxmix.runs import measurements
 from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig
 from voxmix.study.config import write_config
+from voxmix.study.pipeline import open_study
 from voxmix.study.plan import check_specs, proxy_specs
 
 DOMAINS = ("A", "B", "C")
@@ -109,6 +110,8 @@ def test_a_setting_that_the_network_does_not_read_is_said(study: Study) -> None:
     assert study_problems(unread) == study_problems(study)
     (said,) = study_remarks(unread)
     assert "model.decoder_width, model.decoder_heads have no effect with model.name unetr" in said
+    with pytest.warns(VoxmixWarning, match="have no effect with model.name unetr"):
+        open_study(unread)
 
 
 def test_a_study_is_not_made_over_another(study: Study, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxmix.study import steps as table
-from voxmix.study.checks import check_study
+from voxmix.study.checks import check_study, study_remarks
 from voxmix.study.folder import Study
-from voxmix.study.listener import QUIET, Listener, StepProgress, Tell
+from voxmix.study.listener import QUIET, Listener, StepProgress, Tell, warn
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
@@ -103,11 +103,16 @@ def open_study(study: Study | StudyView | Path | str) -> StudyView:
 
     Raises:
         InputError: it is none, or its study file cannot be used or cannot work.
+
+    Warns:
+        VoxmixWarning: a setting has no effect.
     """
     if isinstance(study, StudyView):
         return study
     view = StudyView(study if isinstance(study, Study) else Study.open(Path(study)))
     check_study(view)
+    for remark in study_remarks(view.study):
+        warn(remark)
     return view
 
 
