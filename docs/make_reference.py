@@ -1,9 +1,11 @@
-"""Write docs/reference/command-line.md and study-file.md, and the tables of layouts and tasks, from the code: make reference."""
+"""Write the reference pages, the tables of layouts and tasks, the rooms and the picture of the layers: make reference."""
 
 import ast
+import html
 import inspect
 import re
 import textwrap
+import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -201,7 +203,86 @@ def strategies() -> str:
     return "\n".join([*head, *(re.sub(" +", " ", line) for line in lines)])
 
 
-PAGES = {"study-file.md": study_file, "command-line.md": command_line}
+SOURCE = REFERENCE.parents[1] / "src" / "voxmix"
+
+
+def _layers() -> list[tuple[str, list[list[str]]]]:
+    """Return (package, its layers from top to bottom) of the contracts that import-linter checks."""
+    contracts = tomllib.loads((REFERENCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]["contracts"]
+    return [
+        (contract["containers"][0], [re.split(r"\W*\|\W*", layer) for layer in contract["layers"]])
+        for contract in contracts
+        if contract["type"] == "layers"
+    ]
+
+
+def _about(path: Path) -> str:
+    """Return the first sentence of a module's or package's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def rooms() -> str:
+    """Return the page of every room and module, and what each knows."""
+    lines = [
+        "# Rooms and modules",
+        "",
+        "What every module knows, from its first line. [How the code is laid out](../architecture.md) says how the rooms",
+        "fit together and where a new thing goes.",
+        "",
+        "This page is made from the code by `make reference`; a test compares the two.",
+    ]
+    packages = sorted(path.parent for path in SOURCE.rglob("__init__.py"))
+    for package in packages:
+        name = ".".join(package.relative_to(SOURCE.parent).parts)
+        modules = sorted(path for path in package.glob("*.py") if path.stem != "__init__")
+        lines += ["", f"## {name}", "", _about(package / "__init__.py")]
+        if modules:
+            lines += ["", "| module | what it knows |", "|---|---|"]
+            lines += [f"| `{path.stem}` | {_cell(_about(path)).replace('``', '`')} |" for path in modules]
+    return "\n".join(lines) + "\n"
+
+
+def layers() -> str:
+    """Return the picture of the layers as SVG: upper rooms may import lower ones."""
+    row, gap, width = 34, 8, 760
+    blocks: list[str] = []
+    top = 0
+    for package, stack in _layers():
+        blocks.append(
+            f'<text x="{width / 2}" y="{top + 22}" class="title">{package}: a row may import the rows below it</text>'
+        )
+        top += 34
+        for layer in stack:
+            each = (width - gap * (len(layer) + 1)) / len(layer)
+            for number, name in enumerate(layer):
+                left = gap + number * (each + gap)
+                name = name.strip("()")
+                blocks.append(f'<rect x="{left:.1f}" y="{top}" width="{each:.1f}" height="{row}" rx="4"/>')
+                blocks.append(
+                    f'<text x="{left + each / 2:.1f}" y="{top + row / 2 + 5:.1f}">{html.escape(name)}</text>'
+                )
+            top += row + gap
+        top += 2 * gap
+    style = (
+        "rect{fill:#e8f0f7;stroke:#4a7ba6} text{font:14px sans-serif;text-anchor:middle;fill:#1b2a38} "
+        ".title{font-weight:bold} .page{fill:#ffffff;stroke:none}"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" width="{width}" height="{top}" role="img">'
+        f"<title>The layers of voxmix</title><style>{style}</style>"
+        f'<rect class="page" width="{width}" height="{top}"/>' + "".join(blocks) + "</svg>\n"
+    )
+
+
+PAGES = {
+    "study-file.md": study_file,
+    "command-line.md": command_line,
+    "rooms.md": rooms,
+    "../images/layers.svg": layers,
+}
 TABLES = {"../how-to/manifests-audits-caches.md": layouts, "tasks.md": tasks, "strategies.md": strategies}
 """Pages of which one table is made from the code: the first."""
 

@@ -36,7 +36,7 @@ def test_table_is_what_the_code_says(page: str) -> None:
     assert MAKER.with_table(written, "| none |") != written
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.endswith(".md")])
 def test_everything_has_a_meaning(page: str) -> None:
     rows = [line for line in PAGES[page]().splitlines() if re.match(r"\| `", line)]
     assert len(rows) > 40
