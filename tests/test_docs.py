@@ -67,12 +67,10 @@ def test_links_to_a_heading_lead_to_one(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}, anchor
 
 
-_GROUPS = (
-    "voxmix.trackers",
-    "voxmix.steps",
-    "voxmix.laws",
-    "voxmix.strategies",
-)  # of entry points, which are no modules
+_GROUPS = tuple(  # of entry points, which are no modules
+    f"voxmix.{kind}"
+    for kind in ("trackers", "steps", "works", "laws", "strategies", "data_sets", "networks", "engines")
+)
 
 
 def test_names_of_modules_are_those_of_today() -> None:
@@ -167,3 +165,12 @@ def test_the_page_on_python_runs_as_it_stands(finished_study, monkeypatch, capsy
     assert "report True report.html" in shown
     assert shown.splitlines()[-1] == "12"
     assert (Path("mystudy") / "count.txt").read_text() == "12"
+
+
+def test_the_table_of_what_can_be_added_names_files_of_today() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "`tests/" in line]
+    assert len(rows) >= 8
+    for path in re.findall(r"`([\w/]+\.py)`", "\n".join(rows)):
+        folder = ROOT if path.startswith("tests/") else ROOT / "src" / "voxmix"
+        assert (folder / path).is_file(), path

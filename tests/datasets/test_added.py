@@ -1,6 +1,7 @@
 """A data set that another package adds is detected, listed, read and finetuned on as voxmix's own are."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,17 +10,19 @@ import pytest
 from typer.testing import CliRunner
 
 from voxmix.cli import app
-from voxmix.datasets import LAYOUTS, table
+from voxmix.datasets import LAYOUTS
 from voxmix.datasets.dataset import DataSet, LabeledManifest, holds
 from voxmix.datasets.sets.folder import read_folder
 from voxmix.datasets.sources import detect_layout, read_labeled, read_layout, read_source
-from voxmix.datasets.table import data_sets, layouts, register_data_set, tasks_of_sets
+from voxmix.datasets.table import data_sets, layouts, register_data_set, tasks_of_sets, unregister_data_set
 from voxmix.datasets.task import Part, Task, numbered
 from voxmix.datasets.volume_files import gather
 from voxmix.downstream.labeled_images import read_labeled_images
 from voxmix.downstream.task_file import find_task
 from voxmix.errors import InputError
 from voxmix.volumes.manifest import Manifest, VolumeRecord
+
+OWN = frozenset(data_sets())
 
 TASK = Task(
     name="knees",
@@ -66,8 +69,10 @@ KNEES = DataSet(
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_ADDED", {})
+def _as_before() -> Iterator[None]:
+    yield
+    for name in set(data_sets()) - OWN:
+        unregister_data_set(name)
 
 
 @pytest.fixture

@@ -3,24 +3,27 @@
 from functools import cache
 from importlib import import_module
 
+from voxmix._table import Table
 from voxmix.datasets import LAYOUTS
 from voxmix.datasets.dataset import DataSet
 from voxmix.datasets.task import Task
 from voxmix.errors import InputError
 
 _FOR_TASKS = ("class_folders", "csv_table")
-_ADDED: dict[str, DataSet] = {}
 
 
 @cache
-def _own() -> tuple[DataSet, ...]:
+def _table() -> Table[DataSet]:
     modules = (import_module(f"voxmix.datasets.sets.{name}") for name in (*LAYOUTS, *_FOR_TASKS))
-    return tuple(module.DATA_SET for module in modules)
+    return Table("data_sets", {module.DATA_SET.name: module.DATA_SET for module in modules})
 
 
 def data_sets() -> dict[str, DataSet]:
-    """Return every data set by name: voxmix's own, then those that were added."""
-    return {row.name: row for row in (*_own(), *_ADDED.values())}
+    """Return every data set by name: voxmix's own, those of installed packages, then those that were registered.
+
+    Packages add data sets by entry points of the group ``voxmix.data_sets``.
+    """
+    return _table().rows()
 
 
 def register_data_set(row: DataSet) -> None:
@@ -34,7 +37,12 @@ def register_data_set(row: DataSet) -> None:
     twice = sorted({task.name for task in row.tasks} & {task.name for task in tasks_of_sets()})
     if twice:
         raise InputError(f"there is a task {twice[0]!r} already; give that of {row.name} another name")
-    _ADDED[row.name] = row
+    _table().add(row.name, row)
+
+
+def unregister_data_set(name: str) -> None:
+    """Take a data set away that was registered."""
+    _table().remove(name)
 
 
 def layouts() -> tuple[str, ...]:
