@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightning_fabric.plugins.environments.mpi import MPIEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
+from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
@@ -26,6 +28,7 @@ from voxmix.design import Precision
 from voxmix.errors import InputError
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
+_PATIENCE = timedelta(hours=24)  # of processes that wait while the first one scores whole images
 _EXACT = 1e-5  # relative: float32 errs by 1e-6 over 512 terms, bfloat16 by 1e-3
 
 
@@ -190,8 +193,9 @@ def _strategy(compute: ComputeSettings, blocks: Callable[[nn.Module], Iterable[n
     if compute.processes == 1:
         return "auto"
     if compute.sharing == "ddp":
-        return "ddp"
+        return DDPStrategy(timeout=_PATIENCE)
     return ModelParallelStrategy(
+        timeout=_PATIENCE,
         parallelize_fn=partial(_shard, blocks=blocks),
         data_parallel_size=compute.processes,
         tensor_parallel_size=1,
