@@ -58,14 +58,14 @@ def finetune_task(
     require("torch", extra="train")
     from voxmix.allocation.strategies import finetuned_strategies
     from voxmix.scores import read_result
-    from voxmix.study import finetuning
+    from voxmix.study import finetuning, task_cases
 
     known = _known_control(control)
     view = StudyView.of(study)
     study = view.study
-    chosen = finetuning.study_task(study, task)
+    chosen = task_cases.study_task(study, task)
     cases = _cases(view, chosen, data, hear)
-    protocol = finetuning.study_protocol(study, chosen, cases)
+    protocol = task_cases.study_protocol(study, chosen, cases)
     runs = finetuning.plan_runs(
         study,
         protocol,
@@ -101,7 +101,7 @@ def _known_control(control: str | None) -> Any:
 
 
 def _cases(view: StudyView, task: Task, data: Path | None, hear: Listener) -> CaseSet:
-    from voxmix.study.finetuning import study_cases
+    from voxmix.study.task_cases import study_cases
 
     with hear.bar(f"preparing cases of {task.name}", unit="images") as progress:
         cases, asides = study_cases(

@@ -1,18 +1,13 @@
-"""Finetuning inside a study: its cases, its plan of runs, and the runs that are pending, several at a time."""
+"""The finetuning runs of a study: which there are, which are pending, and making these, several at a time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxmix._io import digest, naming_full_disk
 from voxmix._progress import ProgressCallback, silent
-from voxmix.datasets.task import Task
-from voxmix.downstream.build_cases import build_cases
-from voxmix.downstream.cases import CASES_FILE, CaseSet, open_cases
 from voxmix.downstream.inits import checkpoint_id, init_name, read_checkpoint
-from voxmix.downstream.protocol import FinetuneSettings, Protocol
+from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.spec import FinetuneSpec
-from voxmix.downstream.task_file import TASKS_FILE, find_task
 from voxmix.engines.base import Engine, run_jobs
 from voxmix.engines.job_file import Job
 from voxmix.engines.work import FinetuningWork
@@ -20,12 +15,9 @@ from voxmix.errors import InputError
 from voxmix.runs import cores, is_finished
 from voxmix.runs.files import RESULT_FILE
 from voxmix.scores.result import Control, read_result
-from voxmix.settings import checked
 from voxmix.study.folder import Study
+from voxmix.study.task_cases import task_dir
 from voxmix.study.training import at_once
-from voxmix.volumes.manifest import SetAside
-from voxmix.volumes.preparing.cache import PreparedCache
-from voxmix.volumes.preparing.private_lists import Names
 from voxmix.volumes.recipe import Recipe
 
 
@@ -44,76 +36,6 @@ class FailedFinetuning:
 
     run: PlannedRun
     reason: str
-
-
-def downstream_dir(study: Study, task: str) -> Path:
-    """Return the folder of a task: ``cases/`` and ``<init>/seed-<s>/``."""
-    return study.downstream_dir / task
-
-
-def study_task(study: Study, name: str) -> Task:
-    """Return a task by name: of the paper's table or of the study's ``tasks.yaml``."""
-    return find_task(name, study.root / TASKS_FILE)
-
-
-def study_cases(
-    study: Study,
-    task: Task,
-    *,
-    data: Path | None,
-    cache: PreparedCache,
-    names: Names | None = None,
-    progress: ProgressCallback = silent,
-) -> tuple[CaseSet, tuple[SetAside, ...]]:
-    """Return the cases of a task, prepared once for the study's recipe and split by subject.
-
-    ``data`` stands in for the task's own; without either, cases prepared before are used. ``names`` is where the map of
-    the study's subjects lies.
-
-    Raises:
-        InputError: no data given and none prepared; or what :func:`voxmix.downstream.build_cases.build_cases` refuses.
-    """
-    root = downstream_dir(study, task.name) / "cases"
-    place = data or (Path(task.data) if task.data else None)
-    if place is None:
-        if (root / CASES_FILE).exists():
-            return open_cases(task, root), ()
-        raise InputError(
-            f"task {task.name} needs the data set's folder; give --data DIR, or add to {study.root / TASKS_FILE}: "
-            f"{task.name}: {{like: {task.name}, data: DIR}}"
-        )
-    crop = study.config.model.crop
-    inputs = digest([task.as_dict(), str(place.resolve()), cache.digest, cache.recipe.digest, crop])
-    step = f"cases of {task.name}"
-    if study.is_made(step, inputs) and (root / CASES_FILE).exists():
-        found = open_cases(task, root)
-        progress(len(found.cases), len(found.cases))
-        return found, ()
-    with naming_full_disk(root):
-        found, asides = build_cases(
-            task,
-            place,
-            root=root,
-            recipe=cache.recipe,
-            crop=crop,
-            pretrained=cache,
-            pretrained_source=study.source,
-            pretrained_names=names,
-            workers=study.config.workers or cores(),
-            progress=progress,
-        )
-    study.mark_made(step, inputs)
-    return found, asides
-
-
-def study_protocol(study: Study, task: Task, cases: CaseSet) -> Protocol:
-    """Return the one protocol of a task in a study.
-
-    Raises:
-        InputError: a setting of the task's row that is unknown or cannot be used.
-    """
-    settings = checked(FinetuneSettings, task.settings, where=f"settings of task {task.name}")
-    return Protocol(task=task, model=study.config.model, cases=cases.digest, settings=settings)
 
 
 def plan_runs(
@@ -153,7 +75,7 @@ def plan_runs(
                         protocol=protocol, init=label, seed=seed, control=control, checkpoint=run_id
                     ),
                     encoder=folder,
-                    folder=downstream_dir(study, protocol.task.name) / name / f"seed-{seed}",
+                    folder=task_dir(study, protocol.task.name) / name / f"seed-{seed}",
                 )
             )
     return tuple(runs)
@@ -207,7 +129,7 @@ def finetune_pending(
             folder=run.folder,
             work=FinetuningWork(
                 spec=run.spec,
-                cases=downstream_dir(study, run.spec.protocol.task.name) / "cases",
+                cases=task_dir(study, run.spec.protocol.task.name) / "cases",
                 encoder=run.encoder,
                 compute=compute,
                 threads=compute.threads_of_each(workers * compute.devices, cores=cores()),

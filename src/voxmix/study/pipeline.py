@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,12 +160,30 @@ def finetune(
     study: Study | Path | str,
     task: str,
     *,
+    inits: Sequence[str] | None = None,
+    seeds: int = 3,
+    data: Path | None = None,
+    control: str | None = None,
+    surface: bool = False,
+    predictions: bool = False,
+    pictures: bool = True,
     progress: StepProgress | None = None,
     tell: Tell | None = None,
-    **options: Any,
 ) -> FinetunedTask:
     """Finetune encoders of a study on a clinical task; see :func:`voxmix.study.clinical_tasks.finetune_task`."""
-    found: FinetunedTask = run_step("finetune", study, Listener.calling(progress, tell), task=task, **options)
+    found: FinetunedTask = run_step(
+        "finetune",
+        study,
+        Listener.calling(progress, tell),
+        task=task,
+        inits=inits,
+        seeds=seeds,
+        data=data,
+        control=control,
+        surface=surface,
+        predictions=predictions,
+        pictures=pictures,
+    )
     return found
 
 
