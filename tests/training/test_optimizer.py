@@ -90,3 +90,27 @@ def test_a_state_before_the_first_step_is_taken_up(pair, model_settings, trainin
     make_steps(model, optimizer, range(2))
     make_steps(other, second, range(2))
     assert_same(other, model)
+
+
+def test_a_parameter_without_a_gradient_keeps_its_value_and_moments_in_that_step(pair):
+    model, optimizer = pair[0]
+    make_steps(model, optimizer, range(2))
+    chosen = {name for name, _ in model.named_parameters() if "norm" in name or "qkv" in name}
+    values = {name: value.detach().clone() for name, value in model.named_parameters()}
+    moments = optimizer.named_state()["state"]
+    for name, parameter in model.named_parameters():
+        parameter.grad = None if name in chosen else torch.ones_like(parameter)
+    optimizer.gather()
+    optimizer.step()
+    after = optimizer.named_state()["state"]
+    for name, value in model.named_parameters():
+        assert torch.equal(value, values[name]) == (name in chosen), name
+        assert torch.equal(after[name]["exp_avg"], moments[name]["exp_avg"]) == (name in chosen), name
+
+
+def test_what_never_learns_has_no_part_in_an_optimizer(model_settings, training_settings):
+    frozen = build_model(model_settings, domains=2, seed=0)
+    frozen.encoder.requires_grad_(False)
+    for optimizer in (build_optimizer(frozen, training_settings), FlatAdamW(frozen, training_settings)):
+        owned = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+        assert owned == sum(p.numel() for p in frozen.parameters() if p.requires_grad)

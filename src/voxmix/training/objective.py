@@ -140,7 +140,8 @@ class Objective(Protocol):
         """Do what follows a step: move a teacher, look at held-out data.
 
         Returns:
-            What was seen, for trackers; the state is then saved. None where nothing should be kept.
+            What was seen, for trackers; the state is then saved. None where nothing should be kept. Of several processes
+            all return a mapping, or none does.
         """
 
     def state(self) -> dict[str, Any]:
