@@ -1,10 +1,14 @@
 """What people are told of volumes, in sentences: what was set aside, what is odd, what is wrong with a domain."""
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
 
-from voxmix.volumes.auditing.audit import Finding
-from voxmix.volumes.auditing.fitness import Fitness
-from voxmix.volumes.manifest import SetAside
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voxmix.volumes.auditing.audit import Finding
+    from voxmix.volumes.auditing.fitness import Fitness
+    from voxmix.volumes.manifest import SetAside
 
 _SHOWN = 20
 _NAMED = 3
