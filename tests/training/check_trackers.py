@@ -1,6 +1,6 @@
 """The plug-ins against the real MLflow and W&B, offline, in an environment of their own.
 
-    python tests/pretraining/check_trackers.py      (make check-trackers)
+    python tests/training/check_trackers.py      (make check-trackers)
 
 Installs mlflow-skinny and wandb into a temporary environment beside the libraries of the running one.
 """

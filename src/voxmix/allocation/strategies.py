@@ -100,9 +100,12 @@ def _temperature(text: str) -> str:
     return "" if text == f"{value:g}" else f"write temperature-{value:g}"
 
 
+SCRATCH = "scratch"
+SINGLE = "single"
+
 _ROWS = (
     Strategy(
-        name="scratch",
+        name=SCRATCH,
         label="no pretraining: where finetuning starts from random weights",
         in_paper=True,
         finetuned=True,
@@ -110,7 +113,7 @@ _ROWS = (
         marker="P",
     ),
     Strategy(
-        name="single",
+        name=SINGLE,
         label="one domain alone; in finetuning, single is the task's own",
         argument=DOMAIN,
         mixture=lambda now: Mixture.pure(now.domains, now.argument),

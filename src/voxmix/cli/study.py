@@ -85,7 +85,7 @@ def _show_fields(begun: "StartedStudy", counts: "Mapping[str, int]") -> None:
     if proposal is None:
         emit_table("Volumes", ["domain", "volumes"], [[name, str(count)] for name, count in counts.items()])
         return
-    from voxmix.volumes.auditing.fields import size_text
+    from voxmix.volumes.auditing.fields import edges_text
 
     recipe, crop = begun.study.config.recipe, begun.study.config.model.crop
     spacing, least = recipe["spacing_mm"], min(recipe["min_shape"])
@@ -93,7 +93,7 @@ def _show_fields(begun: "StartedStudy", counts: "Mapping[str, int]") -> None:
         [
             item.domain,
             str(counts[item.domain]),
-            size_text(item.median) if item.edges else "-",
+            edges_text(item.median) if item.edges else "-",
             f"{item.voxel_mm:.2g}" if item.edges else "-",
             f"{item.padding(spacing_mm=spacing, least=least):.0%}" if item.edges else "-",
         ]

@@ -20,6 +20,7 @@ from voxmix.downstream.spec import FinetuneSpec
 from voxmix.encoders.interchange import load_encoder
 from voxmix.errors import InputError
 from voxmix.objectives.mae import EvaluationSet, train
+from voxmix.training.objective import Spec
 from voxmix.volumes.preparing.cache import PreparedCache
 
 T = TypeVar("T")
@@ -37,16 +38,6 @@ class Opened:
             self._held[kind] = (key, make())
         found: T = self._held[kind][1]
         return found
-
-
-@runtime_checkable
-class Spec(Protocol):
-    """What defines a run: JSON-like data, and the digest of it."""
-
-    @property
-    def run_id(self) -> str: ...
-
-    def as_dict(self) -> dict[str, Any]: ...
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from voxmix.report.content import ReportContent
+from voxmix.report.content import ReportContent, mixture_of
 from voxmix.report.curves import mixture_label
 from voxmix.report.table import Cell, Column, Table
 from voxmix.runs import RunResult
@@ -147,8 +147,6 @@ def most_repeated(run: RunResult) -> tuple[float | None, str | None]:
 
 
 def _name(content: ReportContent, run: RunResult) -> str:
-    from voxmix.report.content import mixture_of
-
     for strategy, item in content.strategies.items():
         mixture = mixture_of(item)
         same = mixture.domains == run.spec.mixture.domains

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from voxmix.allocation.strategies import SCRATCH
 from voxmix.scores import Comparison, Metric, ProxyAgreement
-
-BASE = "scratch"
-"""What gains are measured against."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -81,15 +79,15 @@ def scores_data(comparison: Comparison, *, task: str) -> ScoresData:
 
 def gains_data(comparison: Comparison) -> GainsData | None:
     """Return what every initialization gains over training from scratch; None where nothing is compared with it."""
-    items = [d for d in comparison.differences if BASE in (d.first, d.second)]
+    items = [d for d in comparison.differences if SCRATCH in (d.first, d.second)]
     if not items:
         return None
-    signs = np.array([1.0 if d.second == BASE else -1.0 for d in items])
+    signs = np.array([1.0 if d.second == SCRATCH else -1.0 for d in items])
     ends = np.array([[d.test.low, d.test.high] for d in items]) * signs[:, None]
     return GainsData(
-        base=BASE,
+        base=SCRATCH,
         tasks=tuple(d.task for d in items),
-        inits=tuple(d.first if d.second == BASE else d.second for d in items),
+        inits=tuple(d.first if d.second == SCRATCH else d.second for d in items),
         gain=np.array([d.test.difference for d in items]) * signs,
         interval=np.sort(ends, axis=1),
         apart=tuple(d.apart for d in items),

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from voxmix.allocation.strategies import SCRATCH
 from voxmix.report.table import number_text, percent_text
 from voxmix.report.words import counted, listing
 from voxmix.scores import Comparison, Difference, ProxyAgreement
 
-_BASE = "scratch"
 _MOST_NAMED = 12
 
 
 def score_sentences(comparison: Comparison) -> list[str]:
     """Return what pretraining did on each task, and over all tasks how often it differed significantly from scratch."""
     found = [sentence for task in comparison.table.tasks if (sentence := _task_sentence(comparison, task))]
-    against = [d for d in comparison.differences if _BASE in (d.first, d.second)]
+    against = [d for d in comparison.differences if SCRATCH in (d.first, d.second)]
     if against and len(comparison.table.tasks) > 1:
         found.append(_tally(against))
     return found
@@ -49,7 +49,7 @@ def _task_sentence(comparison: Comparison, task: str) -> str:
 
 
 def _tally(items: Sequence[Difference]) -> str:
-    names = dict.fromkeys(d.first if d.second == _BASE else d.second for d in items)
+    names = dict.fromkeys(d.first if d.second == SCRATCH else d.second for d in items)
     parts = []
     for name in names:
         own = [d for d in items if name in (d.first, d.second)]

@@ -122,9 +122,10 @@ def _cases(view: StudyView, task: Task, data: Path | None, hear: Listener) -> Ca
 
 def _encoders(view: StudyView, init: str, domain: str, hear: Listener) -> list[Path | None]:
     """Return the folders of an initialization's encoders, pretrained now where they are not yet."""
+    from voxmix.allocation.strategies import SCRATCH
     from voxmix.downstream.inits import is_checkpoint
 
-    if init == "scratch":
+    if init == SCRATCH:
         return [None]
     if is_checkpoint(init):
         hear.tell(

@@ -285,7 +285,9 @@ class StudyView:
         Raises:
             InputError: no such strategy, or the study has no such domain.
         """
-        if init == "single":
+        from voxmix.allocation.strategies import SINGLE
+
+        if init == SINGLE:
             if domain not in self.domains:
                 raise InputError(
                     f"single pretrains on the task's domain {domain}, the study has {list(self.domains)}; leave it out, "

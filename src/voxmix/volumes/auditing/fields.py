@@ -211,11 +211,11 @@ def propose(
 def fields_text(fields: Sequence[Fields]) -> str:
     """Return the median field of every domain in mm: "ABD-CT 140 x 320 x 366, BRAIN-T1 212 x 254 x 270"."""
     return ", ".join(
-        f"{item.domain} " + (size_text(item.median) if item.edges else "unknown") for item in fields
+        f"{item.domain} " + (edges_text(item.median) if item.edges else "unknown") for item in fields
     )
 
 
-def size_text(edges: Edges) -> str:
+def edges_text(edges: Edges) -> str:
     """Return the edges of a field: "140 x 320 x 366", "1.3 x 8 x 12"."""
     return " x ".join(f"{edge:.0f}" if edge > 9.5 else f"{edge:.2g}" for edge in edges)
 

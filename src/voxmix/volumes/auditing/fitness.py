@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from voxmix.errors import InputError
-from voxmix.volumes.auditing.fields import Edges, padded_share, size_text, smaller_spacing, sorted_edges
+from voxmix.volumes.auditing.fields import Edges, edges_text, padded_share, smaller_spacing, sorted_edges
 from voxmix.volumes.auditing.fill import OFFSET, Fill, in_hu
 from voxmix.volumes.intensity import IntensityRule, is_sparse
 from voxmix.volumes.recipe import Recipe
@@ -139,7 +139,7 @@ def _padding(fitness: Fitness, fills: Sequence[Fill], recipe: Recipe, crop: int)
         hopeless=share > HOPELESS_PADDING,
         message=(
             f"{fitness.domain}: {len(small)} of {fitness.measured} prepared volumes are more than {MUCH_PADDING:.0%} "
-            f"padding (median {share_text(share)}): what they show, {size_text((x, y, z))} mm, is small for "
+            f"padding (median {share_text(share)}): what they show, {edges_text((x, y, z))} mm, is small for "
             f"{min(recipe.min_shape)} voxels of {recipe.spacing_mm:g} mm"
         ),
         remedy=_unpadded(fitness.domain, padded, small, recipe, crop),
