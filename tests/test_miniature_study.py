@@ -241,7 +241,7 @@ def test_a_killed_study_measures_the_same_when_python_goes_on_with_it(finished: 
     assert done.answer is not None
     assert done.study.report_path.exists()
     last = {label: (at, of) for label, at, of in heard}
-    assert {"preparing", "training proxies", "fitting", "training mixtures"} <= set(last)
+    assert {"preparing", "allocating", "writing the report"} <= set(last)
     assert all(at == of for at, of in last.values())
 
 
