@@ -24,8 +24,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 setup: $(VENV)/.installed  ## Make .venv with pinned dependencies
 
 demo: setup  ## The main job on phantoms: volumes in, the best mixture out
-	$(BIN)/voxmix demo "$(STUDY)"
-	@touch "$(STUDY)/$(MADE)"
+	@if [ -e "$(STUDY)" ]; then made=; else made=yes; fi; \
+	$(BIN)/voxmix demo "$(STUDY)"; ended=$$?; \
+	if [ "$$made" ] && [ -d "$(STUDY)" ]; then touch "$(STUDY)/$(MADE)"; fi; exit $$ended
 
 test: setup  ## All tests that take seconds
 	$(BIN)/python -m pytest

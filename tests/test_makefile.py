@@ -53,4 +53,18 @@ def test_clean_removes_the_demo_that_make_has_made_and_no_other(tmp_path: Path) 
         assert not (study.parent / ".venv").exists()
     assert (own / "study.yaml").exists()
     assert not made.exists()
-    assert "touch" in make(MAKEFILE.parent, "-n", "demo")
+
+
+def test_demo_marks_the_study_that_it_begins_and_leaves_one_that_was_there(tmp_path: Path) -> None:
+    program = tmp_path / ".venv" / "bin" / "voxmix"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nmkdir -p "$2" && touch "$2/study.yaml"\n')
+    program.chmod(0o755)
+    (tmp_path / ".venv" / ".installed").touch()
+    own, made = tmp_path / "own", tmp_path / "demo-study"
+    own.mkdir()
+    for study in (own, made):
+        make(tmp_path, "-o", ".venv/.installed", "demo", f"STUDY={study.name}")
+        assert (study / "study.yaml").exists()
+    assert not (own / ".made-by-make").exists()
+    assert (made / ".made-by-make").exists()

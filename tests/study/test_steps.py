@@ -133,3 +133,10 @@ def test_commands_in_messages_are_verbs_of_the_command_line() -> None:
         words = re.split(r"\s+", row.call("mystudy"))
         assert words[0] == "voxmix"
         assert words[1] in verbs
+
+
+def test_what_is_good_to_know_is_told_to_who_listens_and_is_no_warning() -> None:
+    Listener.calling(None, None).inform("needs up to 1.1 MB more disk space")  # warnings are errors here
+    heard: list[str] = []
+    Listener.calling(None, heard.append).inform("needs up to 1.1 MB more disk space")
+    assert heard == ["needs up to 1.1 MB more disk space"]

@@ -51,7 +51,7 @@ def note(message: str) -> None:
     typer.secho(printable(f"note: {message}"), err=True, fg=typer.colors.YELLOW)
 
 
-TERMINAL = Listener(bar=progress_bar, tell=note)
+TERMINAL = Listener(bar=progress_bar, tell=note, inform=note)
 """What the steps of a study say: bars and notes on stderr."""
 
 

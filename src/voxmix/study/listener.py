@@ -22,6 +22,10 @@ class Bar(Protocol):
     def __call__(self, label: str, *, unit: str = "") -> AbstractContextManager[ProgressCallback]: ...
 
 
+def _nowhere(message: str) -> None:
+    """Tell nobody."""
+
+
 def warn(message: str) -> None:
     """Tell a sentence as a :class:`voxmix.errors.VoxmixWarning`."""
     warnings.warn(message, VoxmixWarning, stacklevel=2)
@@ -34,10 +38,14 @@ def _quiet(label: str, *, unit: str = "") -> Iterator[ProgressCallback]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listener:
-    """Where the steps of a study say how far they are and what was odd; by default nowhere, and as warnings."""
+    """Where the steps of a study say how far they are, what was odd, and what is good to know.
+
+    By default what was odd is a warning, and the rest is said nowhere.
+    """
 
     bar: Bar = _quiet
     tell: Tell = warn
+    inform: Tell = _nowhere
 
     @classmethod
     def calling(cls, progress: StepProgress | None, tell: Tell | None) -> "Listener":
@@ -47,7 +55,7 @@ class Listener:
         def bar(label: str, *, unit: str = "") -> Iterator[ProgressCallback]:
             yield lambda done, total: progress(label, done, total) if progress is not None else None
 
-        return cls(bar=bar, tell=warn if tell is None else tell)
+        return cls(bar=bar) if tell is None else cls(bar=bar, tell=tell, inform=tell)
 
     @contextmanager
     def waiting(self, label: str) -> Iterator[None]:

@@ -61,7 +61,7 @@ def run_study(
     """Run every step of a study that is not done, in order, as ``voxmix study run`` does, and return what came of it.
 
     Stop it at any moment: the same call goes on from there. ``progress`` is called with (what is going on, done, total).
-    ``tell`` hears what was odd, in sentences, which are warnings if it is left out.
+    ``tell`` hears notes, in sentences; if it is left out, what was odd is a warning.
 
     Raises:
         InputError: no study there, or one whose settings cannot work.

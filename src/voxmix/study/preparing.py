@@ -33,7 +33,9 @@ def prepare_volumes(study: Study | StudyView, hear: Listener = QUIET) -> Prepara
         with hear.bar("making phantoms", unit="volumes") as progress:
             make_phantoms(study, progress=progress)
     with hear.bar("preparing", unit="volumes") as progress:
-        preparation = prepare_study(study, progress=progress, tell=lambda space: hear.tell(space_line(space)))
+        preparation = prepare_study(
+            study, progress=progress, tell=lambda space: hear.inform(space_line(space))
+        )
     for line in preparation_lines(preparation, crop=study.config.model.crop):
         hear.tell(line)
     return preparation
