@@ -38,7 +38,6 @@ def test_every_step_names_work_that_exists_and_steps_that_come_before() -> None:
         assert set(row.needs) <= set(names[:place])
         assert isinstance(row.work, str)
         module, _, function = row.work.partition(":")
-        pytest.importorskip("torch") if module == "clinical_tasks" else None
         assert callable(getattr(import_module(f"voxmix.study.{module}"), function))
         assert callable(getattr(import_module("voxmix.study"), row.name))  # one call per step
 
