@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from voxmix import _optional, _table
+from voxmix import _optional
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError, MissingDependencyError, VoxmixWarning
 from voxmix.objectives.mae import train
@@ -147,7 +147,7 @@ def test_wandb_stays_offline_in_the_run_s_folder(spec, tmp_path, monkeypatch):
 
 
 def test_a_tracker_that_fails_is_dropped_and_training_goes_on(
-    spec, cache, evaluation, tmp_path, monkeypatch, metrics, finished
+    spec, cache, evaluation, tmp_path, request, metrics, finished
 ):
     class Failing:
         def __init__(self, spec, folder, steps_done):
@@ -161,8 +161,8 @@ def test_a_tracker_that_fails_is_dropped_and_training_goes_on(
 
         close = finish
 
-    point = SimpleNamespace(name="remote", load=lambda: Failing)
-    monkeypatch.setattr(_table, "entry_points", lambda group: [point] if group == "voxmix.trackers" else [])
+    trackers.TRACKERS.add("remote", Failing)
+    request.addfinalizer(lambda: trackers.TRACKERS.remove("remote"))
     remote = ComputeSettings(trackers=("remote", "tensorboard"))
     folder = tmp_path / spec.run_id
     with pytest.warns(VoxmixWarning, match=r"tracker remote failed and is left out .*server is gone"):
