@@ -28,6 +28,12 @@ def test_the_readme_shows_the_table_of_steps() -> None:
     assert table_rows(ROOT / "README.md")[: len(rows)] == rows
 
 
+def test_the_help_of_study_run_names_its_steps_in_order() -> None:
+    names = ", ".join(row.name for row in table.steps_of_a_run())
+    found = CliRunner().invoke(app, ["study", "run", "--help"], env={"COLUMNS": "200"})
+    assert f"in order: {names}." in " ".join(found.output.split())
+
+
 def test_every_step_names_work_that_exists_and_steps_that_come_before() -> None:
     from importlib import import_module
 

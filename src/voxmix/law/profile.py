@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from voxmix.errors import InputError
 from voxmix.law.curves import exponent_grid, golden, project
+from voxmix.law.family import CURVE
 from voxmix.law.forms import LawParameters, worth
 from voxmix.law.quality import FitQuality
 from voxmix.law.reducible import PowerFall
@@ -25,7 +26,6 @@ _TRANSFERS = np.geomspace(1e-4, 4.0, _VALUES)
 _SHOWN = 20  # values inside the interval that show it well enough
 _ZOOMS = 6
 _GOLDEN_STEPS = 24
-_CURVE = ("irreducible_loss", "amplitude", "exponent")
 _LEAST_BUDGETS = 3
 
 
@@ -113,11 +113,11 @@ def profile(
     j = law.targets.index(target)
     if parameter == "transfer" and source is not None and source != target:
         misfit, values = _of_transfer(law, law.domains.index(source), j)
-    elif parameter in _CURVE:
+    elif parameter in CURVE:
         misfit, values = _of_curve(law, parameter, j)
     else:
         raise InputError(
-            f"no profile of {parameter!r}; give one of {list(_CURVE)}, or transfer with another source"
+            f"no profile of {parameter!r}; give one of {list(CURVE)}, or transfer with another source"
         )
     from scipy.special import chdtri
 
@@ -146,7 +146,7 @@ def own_curve_intervals(
     The estimate, which minimizes plain squares and not relative ones, is always inside.
     """
     found = {}
-    for name in _CURVE:
+    for name in CURVE:
         rows = fallback[name].copy()
         for j, target in enumerate(law.targets):
             if has_profile(law, j):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from voxmix.law.cells import Cells
+from voxmix.law.family import CURVE
 from voxmix.law.forms import LawParameters
 from voxmix.law.reducible import PowerFall
 from voxmix.law.search_problem import MIN_RHO
@@ -90,7 +91,7 @@ def _curve(cells: Cells, law: LawParameters, options: FitOptions, j: int, name: 
         what = (
             f"{name} was measured at {count} budget of its own, so its curve is a guess; add two more budgets"
         )
-        return [state(p, "not identified", what) for p in ("irreducible_loss", "amplitude", "exponent")]
+        return [state(p, "not identified", what) for p in CURVE]
     if options.method == "two-stage" and count < 3:
         what = f"two budgets of {name} do not determine its irreducible loss, which is held at 0; " + _more(
             most, name
