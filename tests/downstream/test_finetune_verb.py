@@ -151,12 +151,13 @@ def test_what_cannot_be_is_refused_in_words(study: Path) -> None:
 
 def test_the_study_s_compute_settings_reach_finetuning(study: Path) -> None:
     values = yaml.safe_load((study / "study.yaml").read_text())
-    values["compute"] = {"device": "cpu", "devices": 2, "micro_batch": 1, "loaders": 1, "trackers": []}
+    values["compute"] = {"device": "cpu", "devices": 2, "micro_batch": 2, "trackers": []}
     (study / "study.yaml").write_text(yaml.safe_dump(values))
     tasks = {**TASKS, "boxes-half": {"like": "boxes", "settings": {"precision": "bf16-mixed"}}}
     (study / "tasks.yaml").write_text(yaml.safe_dump(tasks))
     assert voxmix("prepare", str(study)).exit_code == 0
-    done = voxmix("finetune", str(study), "--task", "boxes-half", "--init", "scratch", "--seeds", "1")
+    asked = ["finetune", str(study), "--task", "boxes-half", "--init", "scratch", "--seeds", "1"]
+    done = voxmix(*asked, "--micro-batch", "1", "--loaders", "1")  # flags win over the file
     assert done.exit_code == 0, done.output
     folder = study / "downstream/boxes-half/scratch/seed-0"
     computed = json.loads((folder / "result.json").read_text())["computed"]

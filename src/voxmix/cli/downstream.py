@@ -8,6 +8,7 @@ import typer
 from voxmix._io import as_argument
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
+from voxmix.cli.training import ComputeFlags, takes_compute_flags
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 
 @verb
+@takes_compute_flags
 def finetune(
     study: StudyArgument,
+    *,
     task: Annotated[str, typer.Option(help="A task of the paper, or a row of STUDY/tasks.yaml.")],
     init: Annotated[
         list[str] | None,
@@ -43,11 +46,12 @@ def finetune(
             help="Keep slices of two test cases for the report, unless study.yaml forbids pictures.",
         ),
     ] = True,
+    flags: ComputeFlags,
     as_json: JsonOption = False,
 ) -> None:
     """Finetune encoders on a clinical task: one protocol for every initialization, scored on unseen subjects.
 
-    Encoders that are missing are pretrained first. Ctrl-C loses nothing.
+    Encoders that are missing are pretrained first. Ctrl-C loses nothing. Takes the flags of voxmix run.
 
     Examples:
 
@@ -63,7 +67,7 @@ def finetune(
         raise InputError(f"--frozen and --control {control} are two controls; give one at a time")
     found = run_step(
         "finetune",
-        open_study(study),
+        flags.applied_to(open_study(study)),
         TERMINAL,
         task=task,
         inits=init,
