@@ -73,11 +73,16 @@ _GROUPS = tuple(  # of entry points, which are no modules
 )
 
 
+_GONE = {"voxmix.store", "voxmix.analysis", "voxmix.law.Comparison", "voxmix.allocation.Path"}
+"""Former names, which CHANGELOG.md alone says."""
+
+
 def test_names_of_modules_are_those_of_today() -> None:
     """What a page calls voxmix.a.b.c is a file of the package, or is defined in one."""
     for page in PAGES:
         for name in set(re.findall(r"`(voxmix\.[a-zA-Z_.]+)`", page.read_text(encoding="utf-8"))):
-            assert name in _GROUPS or _is_there(name), f"{page.name} names {name}"
+            told = page.name == "CHANGELOG.md" and name in _GONE
+            assert told or name in _GROUPS or _is_there(name), f"{page.name} names {name}"
 
 
 def _is_there(name: str) -> bool:
