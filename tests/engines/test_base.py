@@ -53,6 +53,7 @@ def study(stored, model_settings, training_settings, evaluation_settings, tmp_pa
 def test_an_engine_from_outside_trains_a_study_to_the_same_bits(study, tmp_path, same_run, monkeypatch):
     point = SimpleNamespace(name="here", load=lambda: one_after_another)
     monkeypatch.setattr(_table, "entry_points", lambda group: [point] if group == "voxmix.engines" else [])
+    monkeypatch.setattr(ENGINES, "_points", None)  # looked up again, as in a new process
     specs, shown = StudyView(study).proxies, []
     assert train_pending(study, specs, engine="here", progress=lambda *p: shown.append(p)) == ()
     assert shown == sorted(shown)
