@@ -235,10 +235,14 @@ def rooms() -> str:
         "This page is made from the code by `make reference`; a test compares the two.",
     ]
     packages = sorted(path.parent for path in SOURCE.rglob("__init__.py"))
+    inner = dict(_layers()[1:])
     for package in packages:
         name = ".".join(package.relative_to(SOURCE.parent).parts)
         modules = sorted(path for path in package.glob("*.py") if path.stem != "__init__")
         lines += ["", f"## {name}", "", _about(package / "__init__.py")]
+        if name in inner:
+            order = "; ".join(" , ".join(layer).replace(" ,", ",") for layer in inner[name])
+            lines += ["", *textwrap.wrap(f"Layers from top to bottom: {order}.", 120)]
         if modules:
             lines += ["", "| module | what it knows |", "|---|---|"]
             lines += [f"| `{path.stem}` | {_cell(_about(path)).replace('``', '`')} |" for path in modules]
@@ -250,7 +254,7 @@ def layers() -> str:
     row, gap, width = 34, 8, 760
     blocks: list[str] = []
     top = 0
-    for package, stack in _layers():
+    for package, stack in _layers()[:1]:
         blocks.append(
             f'<text x="{width / 2}" y="{top + 22}" class="title">{package}: a row may import the rows below it</text>'
         )
