@@ -1,6 +1,7 @@
 """An engine is a function: one from outside trains a study; what an engine loses is named; nothing of it stays."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -180,6 +181,7 @@ def test_a_job_that_another_process_has_is_left_alone(job_of, spec, stored, tmp_
     mine, theirs = (job_of(replace(spec, cache=cache.digest, budget=n)) for n in (8, 16))
     write_job(theirs)
     before = (theirs.folder / "job.json").read_bytes()
+    monkeypatch.setattr("voxmix.engines.base.ORPHAN_SECONDS", 0.3)
     with heartbeat(theirs.folder, total=16):
         failed = run_jobs([theirs, mine], engine=one_after_another)
         assert (theirs.folder / "progress.json").exists()
@@ -197,3 +199,23 @@ def test_a_folder_that_cannot_be_written_to_fails_alone(job_of, spec, stored, tm
     failed = run_jobs([bad, good], engine=one_after_another)
     assert [item.job for item in failed] == [bad]
     assert "cannot write below" in failed[0].reason
+
+
+def test_a_process_that_is_about_to_end_is_waited_for(job_of, spec, stored):
+    """As those of a command that was killed and is given again at once."""
+    cache, _ = stored
+    job = job_of(replace(spec, cache=cache.digest, budget=8))
+    write_job(job)
+    leaving = threading.Event()
+
+    def work_on() -> None:
+        with heartbeat(job.folder, total=8):
+            leaving.wait(1.0)
+
+    other = threading.Thread(target=work_on)
+    other.start()
+    while not (job.folder / "progress.json").exists():
+        pass
+    assert run_jobs([job], engine=one_after_another) == ()
+    other.join()
+    assert (job.folder / "result.json").is_file()

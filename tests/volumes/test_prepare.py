@@ -10,15 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 
-from voxmix._io import read_versioned, write_json
 from voxmix._parallel import WorkerKilledError
 from voxmix.datasets.sets.folder import read_folder
 from voxmix.errors import InputError, VoxmixError
@@ -372,26 +369,6 @@ def test_damaged_cache_is_named_and_mended(tmp_path: Path) -> None:
 def test_open_refuses_what_is_not_a_cache(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no prepared volumes"):
         PreparedCache.open(tmp_path)
-
-
-def test_an_index_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(open_study(write_study(tmp_path / "data")), recipe=RECIPE, root=tmp_path / "cache")
-    reads: list[Path] = []
-
-    def counted(path: Path, **kwargs: Any) -> dict[str, Any]:
-        reads.append(path)
-        return read_versioned(path, **kwargs)
-
-    monkeypatch.setattr("voxmix.volumes.preparing.cache.read_versioned", counted)
-    first = PreparedCache.open(tmp_path / "cache")
-    assert PreparedCache.open(tmp_path / "cache") == first
-    assert len(reads) == 1
-    less = replace(first, volumes=first.volumes[1:])
-    write_json(tmp_path / "cache" / "index.json", less.as_dict())
-    assert PreparedCache.open(tmp_path / "cache").volumes == less.volumes
-    (tmp_path / "cache" / "index.json").write_text("{")
-    with pytest.raises(InputError, match="is not JSON"):
-        PreparedCache.open(tmp_path / "cache")
 
 
 def test_too_large_at_the_wanted_spacing_is_set_aside(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 A new engine is a function and a row: in :data:`ENGINES`, or as an entry point of the group ``voxmix.engines``.
 """
 
+import time
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -14,9 +15,11 @@ from voxmix._table import Table
 from voxmix.engines.job import refuse_running
 from voxmix.engines.job_file import Chain, Job, chains_of, write_job
 from voxmix.engines.local import local
-from voxmix.engines.progress import clear, read_failure, read_notes, read_progress
+from voxmix.engines.progress import clear, read_failure, read_notes, read_progress, state_of
 from voxmix.errors import VoxmixError, VoxmixWarning
 from voxmix.runs import is_finished
+
+ORPHAN_SECONDS = 5.0
 
 
 @runtime_checkable
@@ -62,6 +65,7 @@ def run_jobs(
         VoxmixError: the engine was stopped from outside, such as a worker process that was killed.
     """
     chosen = ENGINES[engine] if isinstance(engine, str) else engine
+    _wait_for_orphans(jobs)
     watched = [_Watched(job) for job in jobs]
     taken = [item for item in watched if item.take_on()]
     total = sum(job.work.size for job in jobs)
@@ -79,6 +83,13 @@ def run_jobs(
         for item in taken:
             clear(item.job.folder)
     return tuple(FailedJob(job=item.job, reason=item.reason) for item in watched if item.reason is not None)
+
+
+def _wait_for_orphans(jobs: Sequence[Job]) -> None:
+    """Wait a little where processes work on the jobs: those of a command that was just killed end within a second."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while any(state_of(job.folder) == "running" for job in jobs) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _look_along(chain: "Sequence[_Watched]") -> None:
