@@ -74,7 +74,9 @@ def test_compare_as_json_markdown_and_csv_agree(finetuned: Study, tmp_path: Path
     text = runner.invoke(app, ["compare", root, "--markdown", "--csv", str(table)]).stdout
     assert f"| {100 * dice:.1f}% (" in text
     row = next(
-        line for line in table.read_text().splitlines() if line.startswith("organs,Dice,,transfer-aware")
+        line
+        for line in table.read_text(encoding="utf-8").splitlines()
+        if line.startswith("organs,Dice,,transfer-aware")
     )
     assert float(row.split(",")[5]) == dice
 
@@ -106,7 +108,9 @@ def test_other_protocols_are_refused_in_words_and_the_report_says_so(
     assert result.exit_code == 2
     assert "scores of different protocols are not compared" in result.stderr
     assert runner.invoke(app, ["report", str(finetuned.root)]).exit_code == 0
-    assert "scores of different protocols are not compared" in finetuned.report_path.read_text()
+    assert "scores of different protocols are not compared" in finetuned.report_path.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_report_shows_montages_unless_pictures_are_left_out(finetuned: Study) -> None:
@@ -120,7 +124,7 @@ def test_the_report_shows_montages_unless_pictures_are_left_out(finetuned: Study
         )
     (finetuned.downstream_dir / "organs/single/seed-1/montage.npz").write_bytes(b"damaged")
     assert runner.invoke(app, ["report", str(finetuned.root)]).exit_code == 0
-    html = finetuned.report_path.read_text()
+    html = finetuned.report_path.read_text(encoding="utf-8")
     assert re.findall(r'alt="[^"]*, ([^"]+)"', html) == [
         "image",
         "reference",
@@ -129,7 +133,7 @@ def test_the_report_shows_montages_unless_pictures_are_left_out(finetuned: Study
         "transfer-aware",
     ]
     assert runner.invoke(app, ["report", str(finetuned.root), "--no-pictures"]).exit_code == 0
-    assert "<img " not in finetuned.report_path.read_text()
+    assert "<img " not in finetuned.report_path.read_text(encoding="utf-8")
 
 
 def test_status_counts_finetuning_runs(study: Study, finetuned: Study) -> None:
