@@ -39,3 +39,11 @@ def test_an_unknown_row_is_named_with_the_nearest(table: "Table[int]") -> None:
         InputError, match=r"unknown small thing 'x'; the small things are .*one.*two.*installed"
     ):
         table["x"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "one"), [("strategies", "strategy"), ("data_sets", "data set"), ("laws", "law")]
+)
+def test_one_row_is_called_in_the_singular(kind: str, one: str) -> None:
+    with pytest.raises(InputError, match=f"unknown {one} 'x'"):
+        Table(kind, {"y": 1})["x"]

@@ -1,5 +1,6 @@
 """Tables that others may add a row to: voxmix's own rows, those of installed packages, and those that a script adds."""
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
@@ -55,7 +56,7 @@ class Table(Generic[Row]):
         if name in installed:
             row: Row = installed[name].load()
             return row
-        kind = self.kind.removesuffix("s").replace("_", " ")
+        kind = re.sub("ies$", "y", self.kind).removesuffix("s").replace("_", " ")
         hint = did_you_mean(name, self.names(), what=f"the {self.kind.replace('_', ' ')} are ")
         raise InputError(f"unknown {kind} {name!r}; {hint}")
 

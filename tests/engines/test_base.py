@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -214,8 +215,10 @@ def test_a_process_that_is_about_to_end_is_waited_for(job_of, spec, stored):
 
     other = threading.Thread(target=work_on)
     other.start()
+    deadline = time.monotonic() + 10
     while not (job.folder / "progress.json").exists():
-        pass
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert run_jobs([job], engine=one_after_another) == ()
     other.join()
     assert (job.folder / "result.json").is_file()

@@ -202,7 +202,7 @@ _OWN = (
     Step(
         name="run",
         needs=("prepare",),
-        sentence="trains proxies: each domain alone, plus an equal mix, at four budgets; measures each on every domain",
+        sentence="trains proxies: each domain alone, plus an equal mix, at every budget of the design; measures each on every domain",
         work="training:train_proxies",
         progress=lambda view: _runs(view, view.proxies, "proxy runs"),
         missing=_runs_missing,
