@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import ModelSettings, RunSpec
+from voxmix.design import RunSpec
 from voxmix.encoders.networks import flops_per_draw
 from voxmix.engines.base import run_jobs
 from voxmix.engines.job_file import Job
 from voxmix.engines.work import PretrainingWork
 from voxmix.mixture import Mixture
+from voxmix.run_settings import ModelSettings
 from voxmix.runs import RunResult, read_run
 from voxmix.study import Study
 from voxmix.study.preparing import make_phantoms, prepare_study

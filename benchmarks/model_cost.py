@@ -19,9 +19,9 @@ import torch
 
 from voxmix._memory import process_peak_bytes
 from voxmix.cost.footprint import footprint
-from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.encoders.networks import build_model, flops_per_draw, parameter_count
 from voxmix.encoders.patches import token_count, visible_count
+from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.training.optimizer import build_optimizer
 
 DEMO = ModelSettings(

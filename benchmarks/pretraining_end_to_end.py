@@ -34,8 +34,8 @@ from monai.transforms import (
 )
 from pretraining_step import BATCH, REGIMES, VOLUMES, random_cache, voxmix_step
 
-from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.encoders.patches import patchify
+from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.training.devices import tune_cpu
 from voxmix.volumes.preparing.cache import PreparedCache
 

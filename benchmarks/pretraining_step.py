@@ -25,11 +25,12 @@ import torch
 import torch._inductor.config
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import ModelSettings, Precision, RunSpec, TrainingSettings
+from voxmix.design import RunSpec
 from voxmix.encoders.patches import token_count, visible_count
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae.objective import MaskedReconstruction
 from voxmix.objectives.mae.views import Batch, Batches
+from voxmix.run_settings import ModelSettings, Precision, TrainingSettings
 from voxmix.training.devices import launch_fabric, tune_cpu
 from voxmix.training.loop import make_step
 from voxmix.training.pieces import Piece

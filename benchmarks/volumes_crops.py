@@ -55,10 +55,10 @@ def voxmix(root: Path, workers: int, *, folder: str = "npy", mapped: bool | None
     """``CropReader`` into one float32 batch; with workers, ``crops_ahead`` reads ahead."""
     import torch
 
-    from voxmix.design import ModelSettings, TrainingSettings
     from voxmix.mixture import Mixture
     from voxmix.objectives.mae.crop_loader import crops_ahead
     from voxmix.objectives.mae.parameters import draw_parameters
+    from voxmix.run_settings import ModelSettings, TrainingSettings
     from voxmix.training.crops import CropReader
     from voxmix.training.draws import plan_draws
     from voxmix.volumes import PreparedCache

@@ -46,9 +46,9 @@ def prepare_all(data: Path, cache: Path) -> dict[str, float]:
 def draw(data: Path, cache: Path) -> dict[str, float]:
     import torch
 
-    from voxmix.design import ModelSettings, TrainingSettings
     from voxmix.mixture import Mixture
     from voxmix.objectives.mae.parameters import draw_parameters
+    from voxmix.run_settings import ModelSettings, TrainingSettings
     from voxmix.training.crops import CropReader
     from voxmix.training.draws import plan_draws
     from voxmix.volumes import PreparedCache

@@ -121,7 +121,8 @@ def _finetuned(study: Any, init: str, seed: int) -> None:
 def made_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of three domains, made without a volume and without torch."""
     from voxmix._io import write_json
-    from voxmix.design import ModelSettings, StudyDesign, TrainingSettings
+    from voxmix.design import StudyDesign
+    from voxmix.run_settings import ModelSettings, TrainingSettings
     from voxmix.study import (
         DataSettings,
         FitSettings,

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from voxmix import Mixture, RunSpec, StudyDesign
-from voxmix.design import EvaluationSettings, ModelSettings, TrainingSettings
 from voxmix.errors import InputError
+from voxmix.run_settings import EvaluationSettings, ModelSettings, TrainingSettings
 from voxmix.study.presets import preset
 
 SPEC = RunSpec(mixture=Mixture.from_dict({"A": 0.25, "B": 0.75}), budget=100, seed=0, cache="c")

@@ -14,7 +14,7 @@ class NetworkRow:
         made_by: "package.module:class". The class is called with (settings, domains=) and meets
             :class:`voxmix.encoders.networks.Autoencoder`; it is imported when a network is built, so that settings are
             read without torch.
-        unread: settings of :class:`voxmix.design.ModelSettings` that it does not read; they have no part in a run's id.
+        unread: settings of :class:`voxmix.run_settings.ModelSettings` that it does not read; they have no part in a run's id.
     """
 
     about: str

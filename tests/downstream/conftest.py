@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from voxmix.datasets.task import Task
-from voxmix.design import ModelSettings
 from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
+from voxmix.run_settings import ModelSettings
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.recipe import Recipe
 

@@ -17,7 +17,6 @@ import torch
 from voxmix.compute import ComputeSettings
 from voxmix.datasets.table import tasks_of_sets
 from voxmix.datasets.task import ClassTable, Task
-from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.finetune import finetune
 from voxmix.downstream.inference import predict, score, window_logits
@@ -28,6 +27,7 @@ from voxmix.downstream.spec import FinetuneSpec
 from voxmix.encoders.interchange import PretrainedEncoder
 from voxmix.encoders.mae import MaskedAutoencoder
 from voxmix.errors import InputError
+from voxmix.run_settings import ModelSettings
 from voxmix.training.checkpoint import load_state
 
 MakeProtocol = Callable[..., Protocol]

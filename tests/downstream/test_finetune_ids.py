@@ -12,12 +12,12 @@ import pytest
 
 from voxmix._io import digest
 from voxmix.datasets.table import tasks_of_sets
-from voxmix.design import ModelSettings
 from voxmix.downstream.cases import Case, CaseSet
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.spec import FinetuneSpec
 from voxmix.downstream.task_file import read_tasks
 from voxmix.errors import InputError
+from voxmix.run_settings import ModelSettings
 from voxmix.study import finetuning
 from voxmix.study.finetuning import PlannedRun
 from voxmix.study.presets import PRESETS

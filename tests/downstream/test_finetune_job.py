@@ -14,7 +14,6 @@ import pytest
 import voxmix
 from voxmix.compute import ComputeSettings
 from voxmix.datasets.table import tasks_of_sets
-from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.finetune import finetune
 from voxmix.downstream.protocol import Protocol
@@ -22,6 +21,7 @@ from voxmix.downstream.spec import FinetuneSpec
 from voxmix.engines.job_file import Job, read_job, write_job
 from voxmix.engines.work import FinetuningWork
 from voxmix.errors import InputError
+from voxmix.run_settings import ModelSettings
 from voxmix.volumes.intensity import IntensityRule
 
 

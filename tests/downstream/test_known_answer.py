@@ -13,7 +13,7 @@ import pytest
 
 from voxmix.datasets.sets.folder import read_folder
 from voxmix.datasets.task import ClassTable, Task
-from voxmix.design import EvaluationSettings, ModelSettings, RunSpec, TrainingSettings
+from voxmix.design import RunSpec
 from voxmix.downstream.build_cases import build_cases
 from voxmix.downstream.finetune import finetune
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
@@ -21,6 +21,7 @@ from voxmix.downstream.spec import FinetuneSpec
 from voxmix.encoders import load_encoder
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import EvaluationSet, train
+from voxmix.run_settings import EvaluationSettings, ModelSettings, TrainingSettings
 from voxmix.scores.result import Control
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.prepare import prepare

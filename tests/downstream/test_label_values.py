@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from voxmix.datasets.task import IGNORED, Task
-from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet, label_table
 from voxmix.downstream.finetune import finetune
 from voxmix.downstream.inference import CasePrediction, ignored_voxels, score
@@ -22,6 +21,7 @@ from voxmix.downstream.spec import FinetuneSpec
 from voxmix.downstream.task_file import read_tasks
 from voxmix.downstream.transforms import to_regions
 from voxmix.errors import InputError
+from voxmix.run_settings import ModelSettings
 
 Build = Callable[..., CaseSet]
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from voxmix.datasets.task import Task
-from voxmix.design import ModelSettings
 from voxmix.downstream.networks import EncoderClassifier, build_network, flops_per_crop, initialize, permuted
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.encoders.mae import MaskedAutoencoder
 from voxmix.errors import InputError
+from voxmix.run_settings import ModelSettings
 
 CLASSES = Task(name="kinds", kind="classification", domain="CT", classes={"a": (0,), "b": (1,)})
 both_kinds = pytest.mark.parametrize("kind", ["segmentation", "classification"])

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from voxmix.datasets.table import tasks_of_sets
-from voxmix.design import ModelSettings
 from voxmix.downstream.cases import CaseSet
 from voxmix.downstream.protocol import FinetuneSettings, Protocol
 from voxmix.downstream.transforms import CropSource, centered, change, to_regions
+from voxmix.run_settings import ModelSettings
 
 MakeProtocol = Callable[..., Protocol]
 

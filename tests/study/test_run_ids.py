@@ -10,7 +10,8 @@ import pytest
 
 from voxmix import Mixture, RunSpec
 from voxmix._io import digest
-from voxmix.design import EvaluationSettings, ModelSettings, StudyDesign, TrainingSettings, identity
+from voxmix.design import StudyDesign
+from voxmix.run_settings import EvaluationSettings, ModelSettings, TrainingSettings, identity
 from voxmix.study.config import DataSettings, FitSettings, PhantomSettings, StudyAllocation, StudyConfig
 from voxmix.study.folder import Study
 from voxmix.study.plan import check_specs, proxy_specs

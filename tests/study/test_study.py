@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxmix.design import ModelSettings, RunSpec
+from voxmix.design import RunSpec
 from voxmix.errors import InputError, StudyBusyError, VoxmixWarning
 from voxmix.mixture import Mixture
+from voxmix.run_settings import ModelSettings
 from voxmix.runs import measurements
 from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig
 from voxmix.study.config import write_config

@@ -20,7 +20,7 @@ from typing import get_args
 import numpy as np
 import torch
 
-from voxmix.design import ModelSettings, RunSpec
+from voxmix.design import RunSpec
 from voxmix.encoders.interchange import load_encoder, load_strict
 from voxmix.encoders.mae import Encoder
 from voxmix.encoders.networks import build_model
@@ -32,6 +32,7 @@ from voxmix.export.feeds import Loader, write_feed
 from voxmix.grid import Grid
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae.publish import run_card
+from voxmix.run_settings import ModelSettings
 from voxmix.training.checkpoint import save_weights
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume

@@ -13,9 +13,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from voxmix.design import EvaluationSettings, ModelSettings, RunSpec, TrainingSettings
+from voxmix.design import RunSpec
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import EvaluationSet, train
+from voxmix.run_settings import EvaluationSettings, ModelSettings, TrainingSettings
 from voxmix.runs import read_run
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume

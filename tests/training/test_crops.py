@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.errors import VoxmixError
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae.crop_loader import crops_ahead
 from voxmix.objectives.mae.parameters import DrawParameters, draw_parameters
+from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.training.crops import CropReader
 from voxmix.training.draws import plan_draws
 from voxmix.volumes.preparing import storage

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from voxmix.design import EvaluationSettings
 from voxmix.errors import InputError
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
+from voxmix.run_settings import EvaluationSettings
 
 
 def test_the_set_is_deterministic_and_survives_its_file(

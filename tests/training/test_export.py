@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 import yaml
 
-from voxmix.design import ModelSettings, RunSpec
+from voxmix.design import RunSpec
 from voxmix.encoders import load_encoder
 from voxmix.encoders.networks import build_model
 from voxmix.encoders.weight_names import from_timm
@@ -15,6 +15,7 @@ from voxmix.errors import InputError
 from voxmix.export.encoder import export_encoder
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae.publish import run_card
+from voxmix.run_settings import ModelSettings
 from voxmix.training.checkpoint import save_weights
 
 STOCK = ModelSettings(

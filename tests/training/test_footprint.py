@@ -42,7 +42,7 @@ def test_what_is_counted_is_what_autograd_keeps_of_real_numbers(model_settings, 
 
 
 def test_a_draw_of_the_paper_s_unetr_keeps_a_gigabyte_and_of_mae_a_tenth(model_settings):
-    from voxmix.design import ModelSettings
+    from voxmix.run_settings import ModelSettings
 
     unetr, mae = (footprint(ModelSettings(name=name)) for name in ("unetr", "mae"))
     assert 0.8e9 < unetr.draw_bytes < 1.5e9

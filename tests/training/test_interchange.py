@@ -8,7 +8,7 @@ import torch
 from monai.networks.nets import UNETR, ViT
 
 from voxmix._io import file_digest
-from voxmix.design import ModelSettings, RunSpec
+from voxmix.design import RunSpec
 from voxmix.encoders import interchange, load_encoder, weight_names
 from voxmix.encoders.mae import Encoder
 from voxmix.encoders.networks import build_model
@@ -16,6 +16,7 @@ from voxmix.encoders.unetr import Unetr, build_unetr
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import EvaluationSet, train
+from voxmix.run_settings import ModelSettings
 from voxmix.runs.cards import read_card
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.same_preprocessing import check_preprocessing

@@ -3,11 +3,11 @@ import torch
 from monai.networks.blocks.transformerblock import TransformerBlock as MonaiBlock
 from monai.networks.nets import ViT
 
-from voxmix.design import ModelSettings
 from voxmix.encoders.mae import TransformerBlock, deviation
 from voxmix.encoders.networks import build_model, flops_per_draw, parameter_count
 from voxmix.encoders.patches import patchify, take, token_count, unpatchify, visible_count
 from voxmix.grid import Grid
+from voxmix.run_settings import ModelSettings
 
 
 @pytest.fixture

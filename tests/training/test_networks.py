@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from voxmix.design import ModelSettings
 from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.mae import Encoder
 from voxmix.encoders.networks import build_model, flops_per_draw
@@ -13,6 +12,7 @@ from voxmix.encoders.patches import patchify, take, token_count, visible_count
 from voxmix.errors import InputError
 from voxmix.networks import NETWORKS, NetworkRow
 from voxmix.objectives.mae import EvaluationSet, train
+from voxmix.run_settings import ModelSettings
 from voxmix.runs import read_run
 
 BOTH = pytest.mark.parametrize(("name", "patch"), [(n, p) for n in NETWORKS.names() for p in (8, 16)])

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from voxmix._io import digest, write_json
 from voxmix.compute import ComputeSettings
-from voxmix.design import TrainingSettings
 from voxmix.errors import InputError, VoxmixWarning
+from voxmix.run_settings import TrainingSettings
 from voxmix.training.checkpoint import load_state, save_state
 from voxmix.training.draws import counted_uniforms
 from voxmix.training.loop import run

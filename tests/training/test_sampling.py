@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae.parameters import draw_parameters
+from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.training.draws import counted_uniforms, plan_draws
 
 DOMAINS = ("CT", "MR", "PET")

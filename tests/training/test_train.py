@@ -12,7 +12,6 @@ import torch
 
 from voxmix import _io
 from voxmix.compute import ComputeSettings
-from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.encoders import load_encoder
 from voxmix.encoders.networks import build_model
 from voxmix.errors import InputError, VoxmixError
@@ -20,6 +19,7 @@ from voxmix.mixture import Mixture
 from voxmix.objectives.mae import train
 from voxmix.objectives.mae.held_out_losses import measure
 from voxmix.objectives.mae.objective import MaskedReconstruction
+from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.runs import read_run
 from voxmix.training import checkpoint
 from voxmix.training.run_checks import naming_lost_memory

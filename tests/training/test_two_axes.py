@@ -10,7 +10,7 @@ from monai.networks.nets import UNETR, ViT
 from PIL import Image
 
 from voxmix.cost.footprint import footprint
-from voxmix.design import ModelSettings, RunSpec, TrainingSettings
+from voxmix.design import RunSpec
 from voxmix.encoders import interchange, weight_names
 from voxmix.encoders.mae import Encoder, sincos_positions
 from voxmix.encoders.networks import build_model, flops_per_draw, parameter_count
@@ -25,6 +25,7 @@ from voxmix.objectives.mae.held_out_losses import measure
 from voxmix.objectives.mae.padding import existing_in_patches, existing_voxels, settled_masks
 from voxmix.objectives.mae.parameters import draw_parameters
 from voxmix.objectives.mae.reconstructions import save_reconstructions
+from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.runs.files import SLICES_FILE, picture_file
 from voxmix.training.crop_places import corner_of
 

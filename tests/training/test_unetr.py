@@ -2,11 +2,11 @@ import pytest
 import torch
 from monai.networks.nets import UNETR
 
-from voxmix.design import ModelSettings
 from voxmix.encoders.networks import parameter_count
 from voxmix.encoders.patches import patchify, token_count, unpatchify, visible_count
 from voxmix.encoders.unetr import Unetr, UnetrAutoencoder
 from voxmix.errors import InputError
+from voxmix.run_settings import ModelSettings
 
 
 def small(**changes):

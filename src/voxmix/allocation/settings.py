@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from voxmix.design import LATER, NOT_A_KEY
 from voxmix.mixture import Mixture
+from voxmix.run_settings import LATER, NOT_A_KEY
 
 OBJECTIVES = ("mean", "relative", "minimax")
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from voxmix.design import ModelSettings
 from voxmix.encoders.networks import network_of, parameter_count
 from voxmix.encoders.patches import token_count, visible_count
+from voxmix.run_settings import ModelSettings
 
 _FLOAT = 4  # bytes
 

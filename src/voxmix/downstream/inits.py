@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from voxmix.design import ModelSettings
 from voxmix.encoders.interchange import PretrainedEncoder, encoder_settings, load_encoder
 from voxmix.errors import InputError
+from voxmix.run_settings import ModelSettings
 from voxmix.runs.files import CARD_FILE
 from voxmix.volumes.preparing.same_preprocessing import check_preprocessing
 from voxmix.volumes.recipe import Recipe

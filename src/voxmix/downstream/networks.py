@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from voxmix.design import ModelSettings
 from voxmix.downstream.protocol import Protocol
 from voxmix.encoders.interchange import load_strict
 from voxmix.encoders.mae import Encoder
 from voxmix.encoders.patches import patchify
 from voxmix.encoders.unetr import Unetr, build_unetr
 from voxmix.encoders.weight_names import bare
+from voxmix.run_settings import ModelSettings
 from voxmix.scores.result import Control
 
 

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from voxmix._io import digest
 from voxmix.datasets.task import Task
-from voxmix.design import LATER, ModelSettings, Precision, TrainingSettings, identity
 from voxmix.errors import InputError
+from voxmix.run_settings import LATER, ModelSettings, Precision, TrainingSettings, identity
 
 PROTOCOL_VERSION = 1
 """Raised whenever the same settings lead to other weights or scores than before."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from voxmix._io import digest
-from voxmix.design import identity
 from voxmix.downstream.protocol import Protocol
+from voxmix.run_settings import identity
 from voxmix.scores.result import Control
 
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from voxmix.design import ModelSettings
+from voxmix.run_settings import ModelSettings
 
 
 class Autoencoder(nn.Module, ABC):

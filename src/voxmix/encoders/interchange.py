@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from voxmix.design import ModelSettings
 from voxmix.encoders.mae import Encoder
 from voxmix.encoders.weight_names import ENCODER, UNUSED, from_monai, from_timm, prefixed
 from voxmix.errors import InputError
 from voxmix.grid import edge_of
+from voxmix.run_settings import ModelSettings
 from voxmix.runs.cards import checked_weights, read_card
 from voxmix.settings import checked
 

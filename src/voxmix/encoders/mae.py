@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, gelu
 
 from voxmix._optional import require
-from voxmix.design import ModelSettings
 from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import patchify, take
 from voxmix.grid import Grid
+from voxmix.run_settings import ModelSettings
 
 _POSITION_SCALE = 0.2  # of a sine-cosine table: near the size of a patch's embedding at the start
 

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from voxmix.design import ModelSettings, RunSpec
+from voxmix.design import RunSpec
 from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import token_count, visible_count
 from voxmix.errors import InputError
 from voxmix.networks import NETWORKS
+from voxmix.run_settings import ModelSettings
 
 
 def network_of(settings: ModelSettings, *, domains: int) -> Autoencoder:

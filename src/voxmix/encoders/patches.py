@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from voxmix.design import ModelSettings
 from voxmix.grid import Grid
+from voxmix.run_settings import ModelSettings
 
 
 def token_count(settings: ModelSettings) -> int:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv3d
 
 from voxmix._optional import require
-from voxmix.design import ModelSettings
 from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.interchange import for_channels, load_strict
 from voxmix.encoders.mae import Encoder
 from voxmix.encoders.patches import patchify, take, unpatchify
 from voxmix.encoders.weight_names import bare
 from voxmix.errors import InputError
+from voxmix.run_settings import ModelSettings
 
 FEATURE_SIZE = 16
 """Channels of the finest level (MONAI's default, and what gives the paper's parameter count)."""

@@ -13,16 +13,9 @@ from voxmix._io import write_text
 from voxmix.allocation.settings import AllocationSettings
 from voxmix.allocation.strategies import baselines, check_strategies, new_study_strategies
 from voxmix.compute import ComputeSettings
-from voxmix.design import (
-    LATER,
-    EvaluationSettings,
-    ModelSettings,
-    StudyDesign,
-    TrainingSettings,
-    check_budget,
-    identity,
-)
+from voxmix.design import StudyDesign, check_budget
 from voxmix.errors import InputError
+from voxmix.run_settings import LATER, EvaluationSettings, ModelSettings, TrainingSettings, identity
 from voxmix.settings import checked, keys_of, parse_yaml
 
 STUDY_FORMAT = 1

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from voxmix.design import EvaluationSettings, ModelSettings, StudyDesign, TrainingSettings
+from voxmix.design import StudyDesign
 from voxmix.errors import InputError
+from voxmix.run_settings import EvaluationSettings, ModelSettings, TrainingSettings
 from voxmix.study.config import DataSettings, FitSettings, StudyAllocation, StudyConfig
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from voxmix._io import as_argument, digest
 from voxmix._table import Table
-from voxmix.design import identity
 from voxmix.errors import StepPendingError
+from voxmix.run_settings import identity
 from voxmix.runs.files import RESULT_FILE
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import Precision
 from voxmix.errors import InputError
+from voxmix.run_settings import Precision
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 _PATIENCE = timedelta(hours=24)  # of processes that wait while the first one scores whole images

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import TrainingSettings
+from voxmix.run_settings import TrainingSettings
 from voxmix.training.pieces import Piece
 
 

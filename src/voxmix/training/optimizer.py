@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from voxmix.design import TrainingSettings
+from voxmix.run_settings import TrainingSettings
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 Decays = Callable[[str, nn.Parameter], bool]

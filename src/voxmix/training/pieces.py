@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import TrainingSettings
+from voxmix.run_settings import TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 
 from voxmix.compute import ComputeSettings
-from voxmix.design import ModelSettings
 from voxmix.errors import InputError, VoxmixError
+from voxmix.run_settings import ModelSettings
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float, Int
 
-from voxmix.design import ModelSettings, TrainingSettings
 from voxmix.encoders.patches import token_count, visible_count
+from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.training.draws import counted_uniforms
 
 _AUGMENT = 7  # random numbers per draw, between those of the corner and those of the mask

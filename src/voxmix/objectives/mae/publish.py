@@ -6,12 +6,13 @@ from typing import Any
 
 from voxmix import __version__
 from voxmix._io import write_json
-from voxmix.design import RunSpec, identity
+from voxmix.design import RunSpec
 from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.networks import flops_per_draw, parameter_count
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.objectives.mae.held_out_losses import measure
 from voxmix.objectives.mae.reconstructions import save_reconstructions
+from voxmix.run_settings import identity
 from voxmix.runs.files import PRETRAINING_FORMAT, PRETRAINING_KIND, RESULT_FILE
 from voxmix.runs.provenance import provenance
 from voxmix.training.checkpoint import save_weights
