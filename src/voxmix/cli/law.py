@@ -70,7 +70,8 @@ def fit(
     law: Annotated[
         str | None,
         typer.Option(
-            help="transfer (the paper's), naive, shared-exponent, diversity, budget, budget-diversity; auto."
+            help="transfer (the paper's), naive, shared-exponent, diversity, budget, budget-diversity, offset, "
+            "offset-diversity; auto."
         ),
     ] = None,
     method: Annotated[str | None, typer.Option(help="two-stage or joint.")] = None,

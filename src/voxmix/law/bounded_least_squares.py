@@ -16,6 +16,9 @@ from voxmix.law.search_problem import HUBER, Freedom, Problem
 
 _STEPS = 200
 _STILL = 1e-9
+_CREEP = (
+    1e-3  # relative gain over the last tenth of the steps that counts as rest along the valley of a formula
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -50,7 +53,10 @@ def refine(
     value, slope = problem.residual(there.loss)
     cost = problem.cost(value)
     rest = np.zeros(damping.shape, dtype=bool)
-    for _ in range(steps):
+    creeping = np.full(cost.shape, np.inf)
+    for step_number in range(steps):
+        if step_number == steps - steps // 10 and problem.at.formula:
+            creeping = cost
         columns, by_border = problem.jacobian(theta, rho, there)
         at, low, high = problem.border(theta, rho)
         move, step = _step(problem, theta, value, slope, columns, by_border, damping, (at, low, high))
@@ -73,6 +79,8 @@ def refine(
         there = problem.losses(theta, rho)
         value, slope = problem.residual(there.loss)
         cost = problem.cost(value)
+    was, now = _group(creeping, shared), _group(cost, shared)
+    rest |= np.isfinite(was) & (was - now <= _CREEP * now)
     return Refined(law=problem.law(law, theta, rho), cost=cost, converged=np.asarray(rest.all(axis=1)))
 
 

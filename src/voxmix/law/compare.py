@@ -91,11 +91,12 @@ def compare_laws(cells: Cells, options: FitOptions) -> LawComparison:
             f"auto needs four budgets or two mixtures to hold something out, got {len(sizes)} and {len(groups)}; add "
             "runs, or name a law"
         )
-    staged = [form for form in law_forms() if form.in_two_stages and (mixed or not form.needs_mixtures)]
+    forms = [form for form in law_forms() if form.auto]
+    staged = [form for form in forms if form.in_two_stages and (mixed or not form.needs_mixtures)]
     tried = [replace(options, law=form.name, method="two-stage") for form in staged]
     if mixed:
         losses = dict.fromkeys((options.loss, "relative-huber"))
-        together = [form.name for form in law_forms() if form.transfers]
+        together = [form.name for form in forms if form.transfers]
         tried += [replace(options, law=law, method="joint", loss=loss) for law in together for loss in losses]
     found = tuple(_try(cells, wanted, last, groups) for wanted in tried)
     return LawComparison(candidates=found, **_choice(found, mixed, float(sizes[-1])))

@@ -18,7 +18,9 @@ _SHOWN = 3
 
 
 def with_widths(law: FittedLaw, level: float = 0.9) -> FittedLaw:
-    """Return the law with "not identified" on exponents and transfers whose interval spans more than ``WIDE``.
+    """Return the law with "not identified" on numbers whose interval spans more than ``WIDE``.
+
+    These are exponents, transfers and the numbers of a formula.
 
     The interval is that of the bootstrap, as :meth:`FittedLaw.intervals` gives it; without draws nothing changes.
     """
@@ -26,15 +28,19 @@ def with_widths(law: FittedLaw, level: float = 0.9) -> FittedLaw:
     if bounds is None:
         return law
 
+    own = tuple(law.parameters.formula_numbers)
+
     def judged(item: ParameterStatus) -> ParameterStatus:
-        if item.state != "ok" or item.target is None or item.parameter not in ("exponent", "transfer"):
+        if item.state != "ok" or item.target is None or item.parameter not in ("exponent", "transfer", *own):
             return item
         at = bounds[item.parameter][..., law.targets.index(item.target), :]
         low, high = (at if item.source is None else at[law.domains.index(item.source)]).tolist()
         if high <= WIDE * low:
             return item
-        what = f"exponent of {item.target}"
+        what = f"{item.parameter} of {item.target}"
         more = f"add a budget above {law.budget_range[1]:,.0f} draws of {item.target}"
+        if item.parameter in own:
+            more = f"add budgets below {law.budget_range[0]:,.0f} and above {law.budget_range[1]:,.0f} draws"
         if item.source is not None:
             what = f"transfer from {item.source} to {item.target}"
             more = f"add runs of {item.source}, or of mixtures with more of it"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from voxmix._table import Table
 from voxmix.errors import InputError
 from voxmix.law.forms import BY_TARGET
-from voxmix.law.reducible import POWER, Fall, PowerFall
+from voxmix.law.reducible import OFFSET, POWER, Fall, PowerFall
 
 AUTO = "auto"
 """In place of a name: the law that predicts held-out runs best."""
@@ -32,6 +32,7 @@ class LawForm:
         one_exponent: whether all targets share beta.
         fall: how the reducible loss falls with the effective budget; its own numbers are fitted too.
         needs_mixtures: whether only runs of mixtures tell its numbers: a study without anchors leaves it out.
+        auto: whether ``auto`` tries it.
         in_every_study: whether a study fits it although no strategy asks for it.
         in_paper: whether the paper's tables list its strategy.
         preference: rank among the laws where one has to be the answer; the least is the first choice.
@@ -47,6 +48,7 @@ class LawForm:
     one_exponent: bool = False
     fall: Fall = POWER
     needs_mixtures: bool = False
+    auto: bool = True
     in_every_study: bool = False
     in_paper: bool = False
     color: str = ""
@@ -82,7 +84,7 @@ class LawForm:
 
 
 _ALL = (*CURVE, TRANSFER)
-_ROWS = (  # in the order in which auto tries them
+_ROWS = (  # in the order in which auto tries those that it tries
     LawForm(
         name="transfer",
         label="the paper's: every domain counts for every target, by its transfer",
@@ -100,14 +102,14 @@ _ROWS = (  # in the order in which auto tries them
         free=_ALL,
         one_exponent=True,
         strategy="shared-exponent",
-        preference=5,
+        preference=7,
     ),
     LawForm(
         name="naive",
         label="no transfer: every target learns from its own domain alone",
         free=CURVE,
         strategy="transfer-naive",
-        preference=6,
+        preference=8,
         in_every_study=True,
         in_paper=True,
         color="#E69F00",
@@ -130,7 +132,7 @@ _ROWS = (  # in the order in which auto tries them
         free=(*_ALL, *BUDGET_TERM),
         needs_mixtures=True,
         strategy="budget-aware",
-        preference=4,
+        preference=6,
     ),
     LawForm(
         name="budget-diversity",
@@ -138,7 +140,30 @@ _ROWS = (  # in the order in which auto tries them
         free=(*_ALL, *BUDGET_TERM, "rho"),
         needs_mixtures=True,
         strategy="budget-diversity-aware",
+        preference=5,
+    ),
+    LawForm(
+        name="offset",
+        label="the paper's with an offset (kappa): losses start at a plateau, finite where nothing is drawn",
+        free=_ALL,
+        fall=OFFSET,
+        strategy="offset-aware",
+        preference=4,
+        auto=False,
+        color="#332288",
+        marker="<",
+    ),
+    LawForm(
+        name="offset-diversity",
+        label="the offset law in which variety counts",
+        free=(*_ALL, "rho"),
+        fall=OFFSET,
+        needs_mixtures=True,
+        strategy="offset-diversity-aware",
         preference=3,
+        auto=False,
+        color="#882255",
+        marker="*",
     ),
 )
 

@@ -15,7 +15,7 @@ from voxmix.law.doubt import with_profiles, with_widths
 from voxmix.law.family import AUTO, PAPER, known_laws, law_form
 from voxmix.law.fitted import FittedLaw
 from voxmix.law.holdout import compare_cells
-from voxmix.law.joint import solve
+from voxmix.law.joint import measured_alone, solve
 from voxmix.law.noise import judge_noise
 from voxmix.law.oddities import oddities
 from voxmix.law.outliers import find_outliers, outlier_sentence
@@ -50,7 +50,9 @@ def fit(
         table: pure runs at three budgets or more per domain; runs of mixtures where variety should count.
         law: a name of the family (:func:`voxmix.law.law_forms`), the paper's "transfer" by default; "auto" takes the law, method and loss that predict held-out budgets and mixtures best, and says why
             in ``notes``.
-        method: "two-stage" as the paper does (a third stage for rho), or "joint" over all runs at once.
+        method: "two-stage" as the paper does (a third stage for rho), or "joint" over all runs at once. Laws whose
+            losses fall by another formula than a power, and the budget laws, are always fitted jointly. Joint fits
+            need no pure runs.
         loss: squared error, Huber loss of the relative error, or squared error of the log.
         max_exponent: upper bound of beta (default 2, spec section 3).
         max_transfer: upper bound of tau; the paper's is 1, a source can be worth more.
@@ -72,6 +74,9 @@ def fit(
         InputError: an unknown option, or a table from which no curve can be fitted.
     """
     options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap)
+    together: tuple[str, ...] = ()
+    if method != options.method and options.form.fall.numbers:
+        together = (f"the law {law} is fitted jointly to all runs: the paper's two stages fit a power alone",)
     if len(table) and not np.any(np.asarray(table.loss) > 0):
         raise InputError("all losses are 0, so there is nothing to fit; check the column loss")
     odd = find_outliers(table)
@@ -116,7 +121,7 @@ def fit(
         table_digest=table.digest,
         outliers=odd,
         outliers_kept=bool(odd) and keep_outliers,
-        notes=(*(() if comparison is None else (comparison.reason,)), *oddities(used, cells)),
+        notes=(*together, *(() if comparison is None else (comparison.reason,)), *oddities(used, cells)),
         holdout=None if kept.all() else compare_cells(whole, parameters, np.flatnonzero(~kept)),
         comparison=None if comparison is None else comparison.to_dict(),
         volumes={d: float(v) for d, v in zip(cells.domains, cells.volumes, strict=True) if not np.isnan(v)}
@@ -167,6 +172,12 @@ def _checked(
     )
 
 
+def _told_by_mixtures(cells: Cells) -> Bool[np.ndarray, " target"]:
+    """Return which targets were measured, at two budgets or more, after mixtures that hold their domain."""
+    seen = ~np.isnan(cells.loss) & (cells.weights[:, cells.own] > 0)
+    return np.array([len(np.unique(cells.budget[rows])) > 1 for rows in seen.T], dtype=bool)
+
+
 def _fittable(
     cells: Cells, options: FitOptions
 ) -> tuple[Bool[np.ndarray, " target"], tuple[ParameterStatus, ...]]:
@@ -177,20 +188,33 @@ def _fittable(
             f"all runs have one budget ({budgets[0]:g} draws), which shows nothing about how losses fall; "
             "add pure runs at two more budgets at least"
         )
-    own = np.array([len(cells.pure(int(o), j)) > 0 for j, o in enumerate(cells.own)])
+    own = measured_alone(cells)
+    if (
+        not own.any()
+        and options.method == "joint"
+        and cells.mixed.any()
+        and not law_form(options.law).by_share
+    ):
+        own = _told_by_mixtures(cells)
     if not own.any():
         raise InputError(
             "no domain was trained alone and measured on itself, and every law starts from such runs; add pure runs "
-            "of every domain at two budgets or more"
+            "of every domain at two budgets or more, or fit runs of mixtures with method joint and a law other than the budget laws"
         )
     lost = [name for name, keep in zip(cells.targets, own, strict=True) if not keep]
     lost += [name for name in cells.domains if name not in cells.targets]
+    why = "{name} has no pure run measured on itself, so it is no target; add pure runs of {name}"
+    if not measured_alone(cells).any():
+        why = (
+            "{name} was not measured at two budgets after mixtures that hold it, so it is no target; evaluate more runs "
+            "on {name}"
+        )
     dropped = tuple(
         ParameterStatus(
             parameter="irreducible_loss",
             target=name,
             state="not identified",
-            message=f"{name} has no pure run measured on itself, so it is no target; add pure runs of {name}",
+            message=why.format(name=name),
         )
         for name in lost
     )

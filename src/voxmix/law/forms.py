@@ -212,8 +212,12 @@ class Curvature:
 
     def hessian(self, cost: Float[np.ndarray, "draw target"]) -> Float[np.ndarray, "draw source source"]:
         """Return the Hessian of ``sum_j cost_j L_j`` (cost >= 0), positive semidefinite."""
-        scaled = self.slope * np.sqrt(cost * self.spread)[:, None, :]
-        result = scaled @ scaled.transpose(0, 2, 1)
+        weight = cost * self.spread
+        if np.any(weight < 0):  # concave in the sum of powers, and convex in the weights with the bend alone
+            result = (self.slope * weight[:, None, :]) @ self.slope.transpose(0, 2, 1)
+        else:
+            scaled = self.slope * np.sqrt(weight)[:, None, :]
+            result = scaled @ scaled.transpose(0, 2, 1)
         if self.bend is not None:
             index = np.arange(result.shape[-1])
             result[:, index, index] += np.einsum("dij,dj->di", self.bend, cost)

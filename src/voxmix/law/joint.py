@@ -15,7 +15,7 @@ from voxmix.errors import InputError
 from voxmix.law.bounded_least_squares import Refined, refine
 from voxmix.law.cells import Cells
 from voxmix.law.family import LawForm
-from voxmix.law.forms import LawParameters
+from voxmix.law.forms import LawParameters, predict
 from voxmix.law.search_problem import Freedom
 from voxmix.law.twostage import FitOptions, first_stages, two_stage
 
@@ -26,6 +26,8 @@ _STARTS = (
     (0.8, 0.3),
 )  # share of the level above E, exponent of the share
 
+
+_RHO_STARTS = (1.0, 0.6)  # of a formula's law in which variety counts, from the best law in which it does not
 
 _FLAT = {
     "amplitude": 0.0,
@@ -80,11 +82,24 @@ def _solve(
         rows=rows,
         one_exponent=form.one_exponent,
     )
-    best: Refined | None = None
-    for start in _starts(cells, loss, options):
-        best = _better(best, _refined(cells, loss, start, freedom, options))
-    assert best is not None
+    if not form.in_two_stages and not form.by_share and freedom.rho != "held":
+        plain = _best(cells, loss, _starts(cells, loss, options), replace(freedom, rho="held"), options).law
+        starts = iter([replace(plain, rho=np.full_like(plain.rho, rho)) for rho in _RHO_STARTS])
+    else:
+        starts = _starts(cells, loss, options)
+    best = _best(cells, loss, starts, freedom, options)
     return best.law, best.converged
+
+
+def _best(
+    cells: Cells, loss: np.ndarray, starts: Iterator[LawParameters], freedom: Freedom, options: FitOptions
+) -> Refined:
+    best: Refined | None = None
+    for start in starts:
+        held = replace(start, rho=np.ones_like(start.rho)) if freedom.rho == "held" else start
+        best = _better(best, _refined(cells, loss, held, freedom, options))
+    assert best is not None
+    return best
 
 
 def _starts(cells: Cells, loss: np.ndarray, options: FitOptions) -> Iterator[LawParameters]:
@@ -92,12 +107,16 @@ def _starts(cells: Cells, loss: np.ndarray, options: FitOptions) -> Iterator[Law
     form = options.form
     if form.by_share:
         yield from _budget_starts(cells, loss, options)
+    elif not measured_alone(cells).any():
+        law = _mixture_start(cells, loss, options)
+        yield from [law] if form.in_two_stages else _formula_starts(cells, law, form)
     elif form.in_two_stages:
         yield _reachable(cells, two_stage(cells, loss, options))
     else:
-        yield from _formula_starts(
-            cells, _reachable(cells, two_stage(cells, loss, _by_squares(options))), form
-        )
+        staged = two_stage(cells, loss, _by_squares(options))
+        yield from _formula_starts(cells, _reachable(cells, staged), form)
+        if cells.mixed.any() and form.transfers:
+            yield from _formula_starts(cells, _mixture_start(cells, loss, options), form)
 
 
 def _by_squares(options: FitOptions) -> FitOptions:
@@ -116,6 +135,33 @@ def _formula_starts(cells: Cells, law: LawParameters, form: LawForm) -> Iterator
         }
         there = np.exp(form.fall.log_at(middle, law.exponent, own))
         yield replace(law, fall=form.fall, formula_numbers=own, amplitude=law.amplitude * level / there)
+
+
+def measured_alone(cells: Cells) -> Bool[np.ndarray, " target"]:
+    """Return which targets have a pure run of their own."""
+    return np.array([len(cells.pure(int(own), j)) > 0 for j, own in enumerate(cells.own)], dtype=bool)
+
+
+def _mixture_start(cells: Cells, loss: np.ndarray, options: FitOptions) -> LawParameters:
+    """Return a law through the middle of each target's losses, where no pure run tells a curve."""
+    shape = (len(loss), len(cells.targets))
+    seen = counted(cells)
+    least = np.where(seen, loss, np.inf).min(axis=1)
+    level = np.exp(np.where(seen, np.log(np.maximum(loss, 1e-300)), 0.0).sum(axis=1) / seen.sum(axis=0))
+    transfer = np.full((len(loss), len(cells.domains), shape[1]), 0.1 if options.form.transfers else 0.0)
+    transfer[:, cells.own, np.arange(shape[1])] = 1.0
+    law = LawParameters.make(
+        irreducible_loss=0.5 * least,
+        amplitude=np.ones(shape),
+        exponent=np.full(shape, 0.4),
+        transfer=transfer,
+        rho=np.full(shape, 0.8 if options.form.variety else 1.0),
+        unique=cells.unique,
+        repeats=np.tile(cells.repeats, (len(loss), 1)),
+    )
+    guess = predict(law, cells.weights, cells.budget) - law.irreducible_loss[:, None, :]
+    middle = np.exp(np.where(seen, np.log(guess), 0.0).sum(axis=1) / seen.sum(axis=0))
+    return replace(law, amplitude=(level - law.irreducible_loss) / middle)
 
 
 def counted(cells: Cells) -> Bool[np.ndarray, "cell target"]:

@@ -52,6 +52,9 @@ def judge_noise(cells: Cells, law: LawParameters, options: FitOptions) -> Noise:
     for j in range(len(judged.targets)):
         pairs = len({int(s) for s in judged.source[ok[:, j]] if s >= 0})
         used[j] = min(3, len(judged.pure(int(judged.own[j]), j)) - 1) + max(pairs - 1, 0)
+        if not len(judged.pure(int(judged.own[j]), j)):  # a curve, and transfers of all other sources
+            used[j] = 3 + int((judged.weights[ok[:, j]] > 0).any(axis=0).sum()) - 1
+        used[j] += len(smooth.formula_numbers)
     count = ok.sum(axis=0)
     left = np.maximum(count - used, 1)
     pooled = np.sum(relative**2, axis=0) / left
@@ -76,8 +79,11 @@ def _smooth(cells: Cells, law: LawParameters, options: FitOptions) -> tuple[Cell
 
 
 def _common(cells: Cells, relative: Float[np.ndarray, "cell target"], ok: np.ndarray) -> float:
-    """Mean product of standardized residuals of two targets of one pure cell, between 0 and 0.9."""
-    rows = ok & ~cells.mixed[:, None]
+    """Mean product of standardized residuals of two targets of one pure cell, between 0 and 0.9.
+
+    Of any cell where no run is pure.
+    """
+    rows = ok & (~cells.mixed | cells.mixed.all())[:, None]
     spread = np.sqrt(np.sum(np.where(rows, relative, 0) ** 2, axis=0) / np.maximum(rows.sum(axis=0), 1))
     z = np.where(rows & (spread > 0), relative / np.where(spread > 0, spread, 1), 0.0)
     pairs = rows.sum(axis=1) * (rows.sum(axis=1) - 1)

@@ -15,13 +15,20 @@ Numbers = Mapping[str, np.ndarray]
 """Numbers of a formula besides A and beta, by name; each has the shape of the exponent."""
 
 
+_SOFT = 0.03  # of a number that may be 0: up to about here, in multiples of its scale, the search is linear
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FormulaNumber:
-    """One number per target of a formula, above 0; the fit searches its logarithm from each of ``starts``.
+    """One number per target of a formula; the fit searches its logarithm from each of ``starts``.
+
+    With ``low=0`` the number may be 0; near it the search is linear.
 
     Attributes:
         name: what it is called in the saved law and in tables.
         low, high, starts: bounds and starts; multiples of the geometric mean of the fitted budgets where ``in_draws``.
+        in_draws: whether it counts draws of the target, as the effective budget does.
+        at_zero: what a number of 0 means, in words; for the status.
     """
 
     name: str
@@ -29,10 +36,27 @@ class FormulaNumber:
     high: float
     starts: tuple[float, ...]
     in_draws: bool = False
+    at_zero: str = ""
 
     def scale(self, budget: Float[np.ndarray, " cell"]) -> float:
         """Return what bounds and starts are multiples of."""
         return float(np.exp(np.mean(np.log(budget)))) if self.in_draws else 1.0
+
+    def coordinate(self, value: np.ndarray, scale: float) -> np.ndarray:
+        """Return where a value stands in the coordinates of the search."""
+        return np.asarray(np.log(value / scale + self._shift))
+
+    def value(self, coordinate: np.ndarray, scale: float) -> np.ndarray:
+        """Return the value at a coordinate of the search."""
+        return np.asarray(np.maximum(np.exp(coordinate) - self._shift, 0.0) * scale)
+
+    def slope(self, value: np.ndarray, scale: float) -> np.ndarray:
+        """Return the derivative of the value by the coordinate."""
+        return np.asarray(value + self._shift * scale)
+
+    @property
+    def _shift(self) -> float:
+        return 0.0 if self.low > 0 else _SOFT
 
 
 @runtime_checkable
@@ -59,7 +83,10 @@ class Fall(Protocol):
         rho: np.ndarray,
         numbers: Numbers,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return ``L = A h``, ``-dL/dtotal``, and ``d2L/dtotal2 / (dL/dtotal)**2`` (0 where L does not fall)."""
+        """Return ``L = A h``, ``-dL/dtotal``, and ``d2L/dtotal2 / (dL/dtotal)**2`` (0 where L does not fall).
+
+        The last may be below 0 where rho is below 1: L is convex in the weights and need not be so in the total.
+        """
 
     def log_at(self, log_reached: float, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
         """Return ln h at one effective budget."""
@@ -70,7 +97,7 @@ class Fall(Protocol):
     def log_slopes(
         self, reducible: np.ndarray, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers
     ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """Return the derivatives of ``reducible`` by ln n, by ln beta and by the logarithm of each own number.
+        """Return the derivatives of ``reducible`` by ln n, by ln beta and by each own number.
 
         The loss at ``center`` is held: A moves along.
         """
@@ -211,10 +238,34 @@ class Formula:
         n, middle = np.exp(far + center), np.exp(np.full(np.shape(exponent), center))
         here, there = (self.at(where, exponent, numbers) for where in (n, middle))
         by_here, by_there = (self.by_number(where, exponent, **numbers) for where in (n, middle))
-        own = {"exponent": exponent, **numbers}
-        moved = {
-            name: reducible * value * (by_here[name] / here - by_there[name] / there)
-            for name, value in own.items()
-        }
-        by_reach = reducible * n * self.by_reach(n, exponent, **numbers)[0] / here
-        return by_reach, moved.pop("exponent"), moved
+        with np.errstate(invalid="ignore"):
+            moved = {
+                name: reducible * (by_here[name] / here - by_there[name] / there)
+                for name in ("exponent", *numbers)
+            }
+            by_reach = reducible * n * self.by_reach(n, exponent, **numbers)[0] / here
+        return by_reach, exponent * moved.pop("exponent"), moved
+
+
+OFFSET = Formula(
+    value=lambda n, beta, kappa: (kappa + n) ** -beta,
+    by_reach=lambda n, beta, kappa: (
+        -beta * (kappa + n) ** (-beta - 1),
+        beta * (beta + 1) * (kappa + n) ** (-beta - 2),
+    ),
+    by_number=lambda n, beta, kappa: {
+        "exponent": -np.log(kappa + n) * (kappa + n) ** -beta,
+        "kappa": -beta * (kappa + n) ** (-beta - 1),
+    },
+    numbers=(
+        FormulaNumber(
+            name="kappa",
+            low=0.0,
+            high=100.0,
+            starts=(0.02, 1.5),
+            in_draws=True,
+            at_zero="its losses show no plateau, so the law is the one without kappa there",
+        ),
+    ),
+)
+"""``h = (kappa + n)**-beta``: finite where nothing is drawn (Alabdulmohsin, Neyshabur and Zhai 2022, in mixtures)."""

@@ -40,7 +40,10 @@ class Freedom:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where each number of a target stands in the coordinates of the search: E, then logarithms of the others."""
+    """Where each number of a target stands in the coordinates of the search: E, then logarithms of the others.
+
+    A formula's numbers stand as :meth:`~voxmix.law.reducible.FormulaNumber.coordinate` says.
+    """
 
     formula: tuple[str, ...]
 
@@ -122,7 +125,9 @@ class Problem:
             log_b = np.log(law.budget_amplitude) - law.budget_exponent * self.middle
             log_tau = np.log(law.transfer).transpose(0, 2, 1)
         head = [law.irreducible_loss / size, log_a, np.log(law.exponent), log_b, np.log(law.budget_exponent)]
-        head += [np.log(law.formula_numbers[name]) for name in at.formula]
+        head += [
+            n.coordinate(law.formula_numbers[n.name], n.scale(self.cells.budget)) for n in self.fall.numbers
+        ]
         self.theta = np.concatenate([np.stack(head, axis=-1), log_tau], axis=-1)
         self.low, self.high = np.empty(self.theta.shape), np.empty(self.theta.shape)
 
@@ -136,7 +141,8 @@ class Problem:
             bound(place, np.log(MIN_EXPONENT), np.log(max_exponent))
         for k, number in enumerate(self.fall.numbers):
             scale = number.scale(self.cells.budget)
-            bound(at.own.start + k, np.log(number.low * scale), np.log(number.high * scale))
+            ends = [number.coordinate(np.array(end * scale), scale) for end in (number.low, number.high)]
+            bound(at.own.start + k, *ends)
         bound(at.transfer, np.log(_NOTHING), np.log(max_transfer))
         self.moves = self._moves()
         for j, own in enumerate(self.cells.own):
@@ -166,8 +172,11 @@ class Problem:
 
     def _formula_numbers(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Return the formula's own numbers, one row of them for all cells."""
-        own = np.exp(theta[:, None, :, self.at.own])
-        return {name: own[..., k] for k, name in enumerate(self.at.formula)}
+        own = theta[:, None, :, self.at.own]
+        return {
+            number.name: number.value(own[..., k], number.scale(self.cells.budget))
+            for k, number in enumerate(self.fall.numbers)
+        }
 
     def losses(self, theta: np.ndarray, rho: np.ndarray) -> Losses:
         """Return the losses at a point."""
@@ -226,12 +235,9 @@ class Problem:
         """
         at, reducible, term = self.at, at_point.reducible, at_point.term
         share = at_point.powers / np.maximum(at_point.total, 1e-300)[..., None]
+        numbers = self._formula_numbers(theta)
         pull, by_exponent, by_own = self.fall.log_slopes(
-            reducible,
-            at_point.far,
-            self.center,
-            np.exp(theta[:, None, :, at.exponent]),
-            self._formula_numbers(theta),
+            reducible, at_point.far, self.center, np.exp(theta[:, None, :, at.exponent]), numbers
         )
         columns = np.empty((*reducible.shape, theta.shape[-1]))
         columns[..., at.irreducible_loss] = self.size
@@ -241,8 +247,9 @@ class Problem:
         columns[..., at.budget_exponent] = (
             -np.exp(theta[:, None, :, at.budget_exponent]) * self.log_budget[:, None] * term
         )
-        for k, name in enumerate(at.formula):
-            columns[..., at.own.start + k] = by_own[name]
+        for k, number in enumerate(self.fall.numbers):
+            rise = number.slope(numbers[number.name], number.scale(self.cells.budget))
+            columns[..., at.own.start + k] = by_own[number.name] * rise
         columns[..., at.transfer] = pull[..., None] * share
         columns *= self.moves
         if self.free.one_exponent:

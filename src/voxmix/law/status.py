@@ -4,14 +4,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from voxmix.law.cells import Cells
 from voxmix.law.family import CURVE
-from voxmix.law.forms import LawParameters
+from voxmix.law.forms import LawParameters, effective_budget
 from voxmix.law.reducible import PowerFall
 from voxmix.law.search_problem import MIN_RHO
 from voxmix.law.twostage import FitOptions
 
+_FAR = 10.0  # times below what the runs reach, from which a number of draws is not told
 _EDGE = 1e-6  # relative nearness that counts as at a bound
 State = Literal["ok", "at bound", "not identified", "not converged"]
 
@@ -47,7 +49,8 @@ def statuses(
     found = _statuses(cells, law, options)
     if converged:
         return found
-    late = "the search stopped before it converged; fit with method two-stage, or with more runs of mixtures"
+    staged = "with method two-stage" if options.form.in_two_stages else "another law"
+    late = f"the search stopped before it converged; fit {staged}, or with more runs of mixtures"
     return tuple(replace(s, state="not converged", message=late) if s.state == "ok" else s for s in found)
 
 
@@ -72,7 +75,7 @@ def _more(budget: float, name: str) -> str:
 def _curve(cells: Cells, law: LawParameters, options: FitOptions, j: int, name: str) -> list[ParameterStatus]:
     rows = cells.pure(int(cells.own[j]), j)
     budgets = np.unique(cells.budget[rows])
-    count, most = len(budgets), float(budgets[-1]) if len(budgets) else 0.0
+    count, most = len(budgets), float(budgets[-1] if len(budgets) else cells.budget.max())
     asymptote, amplitude, exponent = law.irreducible_loss[j], law.amplitude[j], law.exponent[j]
 
     def state(parameter: str, value: State, message: str) -> ParameterStatus:
@@ -116,7 +119,16 @@ def _curve(cells: Cells, law: LawParameters, options: FitOptions, j: int, name: 
     else:
         result.append(state("irreducible_loss", "ok", ""))
     result.append(state("amplitude", "ok", ""))
-    if exponent >= options.max_exponent * (1 - _EDGE):
+    if exponent >= options.max_exponent * (1 - _EDGE) and not isinstance(law.fall, PowerFall):
+        result.append(
+            state(
+                "exponent",
+                "at bound",
+                f"losses of {name} bend no less than with the largest exponent, {options.max_exponent:g}, so these runs do "
+                "not tell how fast they fall later; " + _more(most, name),
+            )
+        )
+    elif exponent >= options.max_exponent * (1 - _EDGE):
         result.append(
             state(
                 "exponent",
@@ -198,6 +210,7 @@ def _levels_off(cells: Cells, law: LawParameters, i: int, j: int) -> bool:
 def _of_formula(cells: Cells, law: LawParameters) -> list[ParameterStatus]:
     """Return the status of the numbers that the law's formula has besides A and beta."""
     result = []
+    reached = effective_budget(law, cells.weights, cells.budget)[0]
     for number in law.fall.numbers:
         low, high = (bound * number.scale(cells.budget) for bound in (number.low, number.high))
         for j, target in enumerate(cells.targets):
@@ -206,6 +219,11 @@ def _of_formula(cells: Cells, law: LawParameters) -> list[ParameterStatus]:
             if law.amplitude[j] == 0:
                 state = "not identified"
                 message = f"the curve of {target} is flat, so its {number.name} cannot be known; add budgets of {target}"
+            elif number.low == 0 and value <= _EDGE * high:
+                state, message = "at bound", f"{number.name} of {target} is at its bound 0: {number.at_zero}"
+            elif number.in_draws and (away := _away(reached[~np.isnan(cells.loss[:, j]), j], value)):
+                state = "not identified"
+                message = f"{number.name} of {target} is {value:,.3g} draws, {away}"
             elif not low * (1 + _EDGE) < value < high * (1 - _EDGE):
                 state = "at bound"
                 message = (
@@ -213,6 +231,19 @@ def _of_formula(cells: Cells, law: LawParameters) -> list[ParameterStatus]:
                 )
             result.append(ParameterStatus(parameter=number.name, target=target, state=state, message=message))
     return result
+
+
+def _away(reached: Float[np.ndarray, " cell"], draws: float) -> str:
+    """Return in words that a number of draws lies far from the effective budgets of the runs; "" where it does not."""
+    least, most = float(reached.min()), float(reached.max())
+    if draws * _FAR < least:
+        return f"far below the least that the runs reach ({least:,.3g}), so they do not tell it; add a smaller budget"
+    if draws > most:
+        return (
+            f"above the most that the runs reach ({most:,.3g}): they show the plateau and not the fall after it; "
+            "add a larger budget"
+        )
+    return ""
 
 
 def _variety(cells: Cells, law: LawParameters, options: FitOptions) -> list[ParameterStatus]:
