@@ -6,7 +6,7 @@ STUDY ?= demo-study
 override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-srun test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law coverage outliers paired-tests bench-model \
+.PHONY: help setup demo test test-slow test-gpu test-srun test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank coverage outliers paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint reference constraints clean
 .DEFAULT_GOAL := help
 
@@ -95,6 +95,10 @@ bench-law: peers  ## The law and the allocation against their peers: takes long;
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/law_repetition.py $(DATA)/active_sl
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/allocation_scale.py --sizes 6 30 100 300 1000 2000 4000 --peers \
 		--plot docs/images/allocation_scale.svg
+
+BANK ?= $(DATA)/voxmix_bank
+bench-bank: setup  ## Every law against measured mixtures, to judge and never to choose; BANK names a folder of tables
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/law_bank.py $(BANK)
 
 coverage: setup  ## Coverage of the law's intervals on 300 simulated worlds: takes long
 	$(BIN)/python benchmarks/law_coverage.py --worlds 300
