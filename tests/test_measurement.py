@@ -192,5 +192,5 @@ def test_rounded_weights_are_scaled_and_counted_and_percent_refused(tmp_path):
 
 def test_a_column_of_losses_per_target_is_named_with_the_line_that_mends_it(tmp_path):
     lines = ["run,seed,budget,source,CT,MR", "a,0,500,CT,0.1,0.2", "b,0,500,MR,0.1,0.2"]
-    with pytest.raises(InputError, match=r"a row per run and target; in pandas table\.melt\(id_vars="):
+    with pytest.raises(InputError, match="turn it into such a table with voxmix table"):
         MeasurementTable.read(written(tmp_path, lines))

@@ -1,6 +1,7 @@
 """MeasurementTable: what runs measured, one row per run and target."""
 
 import csv
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from voxmix._io import atomic_path, digest
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import check_domains
 from voxmix.records import (
     REQUIRED,
@@ -21,6 +22,7 @@ from voxmix.records import (
     read_csv_records,
     read_parquet_records,
 )
+from voxmix.wide import WIDE_FORMATS, WideFormat, read_wide_records
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -250,6 +252,33 @@ class MeasurementTable:
         """Return the table of a file: Parquet by its suffix, else CSV."""
         parquet = Path(path).suffix.lower() in {".parquet", ".pq"}
         return cls.read_parquet(path, domains=domains) if parquet else cls.read_csv(path, domains=domains)
+
+    @classmethod
+    def read_wide(
+        cls,
+        losses: str | Path,
+        mixtures: str | Path | None = None,
+        *,
+        form: str | WideFormat = "wide",
+        only: Mapping[str, str] | None = None,
+    ) -> "MeasurementTable":
+        """Return the table of files with one row for each run and a column for each weight and each loss.
+
+        ``mixtures`` is the file of the weights where they are not beside the losses; the two are joined by the column
+        that names the run. ``form`` is a name of :data:`voxmix.wide.WIDE_FORMATS` or a row of its own; ``only`` keeps the
+        rows that have these values in these columns.
+
+        Raises:
+            InputError: as :func:`voxmix.wide.read_wide_records`, and as :meth:`from_rows`.
+
+        Warns:
+            VoxmixWarning: for each thing that was assumed, set aside or not used.
+        """
+        row = WIDE_FORMATS[form] if isinstance(form, str) else form
+        found = read_wide_records(Path(losses), None if mixtures is None else Path(mixtures), row, only=only)
+        for sentence in found.notes:
+            warnings.warn(sentence, VoxmixWarning, stacklevel=2)
+        return cls.from_rows(found.records)
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return records in the tidy format, with ``source`` for pure runs and weights for all."""

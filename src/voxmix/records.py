@@ -18,7 +18,7 @@ REQUIRED = ("run", "seed", "budget", "target", "loss")
 WEIGHT, VOLUMES = "weight:", "volumes:"
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'\u00a0\u202f ]\d{3})+")
 _SEPARATOR = re.compile(r"[,'\u00a0\u202f ]")
-_ROUNDED = 0.005  # weights that were rounded to two or three decimals sum to within this of 1
+ROUNDED = 0.005  # weights that were rounded to two or three decimals sum to within this of 1
 SUM_TOLERANCE = 1e-5
 """Tables are written with six decimals; Mixture itself asks for 1e-6."""
 
@@ -55,7 +55,8 @@ def read_csv_records(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} has no header line; the first line names the columns {list(REQUIRED)}")
     if not {name.casefold() for name in head} & {*REQUIRED, "source"}:
         raise InputError(
-            f"{path} is not a table of losses: its first line names none of the columns {list(REQUIRED)}"
+            f"{path} is not a table of losses: its first line names none of the columns {list(REQUIRED)}. "
+            "If it has a row for each run and a column for each loss, turn it into such a table with voxmix table"
         )
     check_once(head, path=path)
     for note in table.notes:
@@ -160,7 +161,7 @@ def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | No
             )
     if scaled:
         warnings.warn(
-            f"the weights of {len(scaled):,} of {len(numbered):,} rows do not sum to 1 but to within {_ROUNDED} of it "
+            f"the weights of {len(scaled):,} of {len(numbered):,} rows do not sum to 1 but to within {ROUNDED} of it "
             f"(the first is row {scaled[0]}): taken as rounded, and scaled to sum to 1",
             VoxmixWarning,
             stacklevel=2,
@@ -223,11 +224,7 @@ def _wide(records: Sequence[Mapping[str, Any]], columns: Sequence[str], missing:
     targets = [name for name in columns if name in sources or WEIGHT + name in columns]
     if not {"target", "loss"} & set(missing) or len(targets) < 2:
         return ""
-    held = [name for name in columns if name not in targets]
-    return (
-        f". It seems to hold a column of losses per target: give a row per run and target; in pandas "
-        f"table.melt(id_vars={held}, var_name='target', value_name='loss')"
-    )
+    return ". It seems to hold a column of losses per target: turn it into such a table with voxmix table"
 
 
 def _check_losses(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
@@ -297,7 +294,7 @@ def _weights_of(
             )
     total = float(weights.sum())
     if filled and abs(total - 1) > SUM_TOLERANCE:
-        if abs(total - 1) > _ROUNDED:
+        if abs(total - 1) > ROUNDED:
             percent = "; these look like percent, so divide them by 100" if abs(total - 100) < 1 else ""
             raise InputError(f"row {row}, columns {WEIGHT}*: weights sum to {total:.6f}, expected 1{percent}")
         scaled.append(row)

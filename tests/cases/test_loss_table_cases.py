@@ -21,7 +21,7 @@ REFUSED = {
     "mixonly": "no domain was trained alone",
     "percentw": "divide them by 100",
     "unicode": r"'Übersicht/MR' holds \['/'\]",
-    "wide": r"table\.melt",
+    "wide": "voxmix table",
 }
 
 NAMED = {

@@ -1,0 +1,120 @@
+"""The verb table: other people's tables of losses to voxmix's own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.cli.arguments import JsonOption
+from voxmix.errors import InputError
+
+
+@verb
+def table(
+    losses: Annotated[
+        Path, typer.Argument(help="CSV or Parquet: a row for each run, a column for each loss.")
+    ],
+    mixtures: Annotated[
+        Path | None,
+        typer.Option(
+            help="The table of the weights, where they are not beside the losses; joined by the run's name."
+        ),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="wide, regmix or olmix: how the columns are called, if nothing else is given."
+        ),
+    ] = "wide",
+    run: Annotated[str | None, typer.Option(help="The column that names the run.")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="A column of weights, or a pattern: train_* is domain *; repeat.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--losses", help="A column of losses, or a pattern: loss_* is target *; repeat."),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="The column of budgets, or one number for all runs.")
+    ] = None,
+    seed: Annotated[str | None, typer.Option(help="The column of seeds, or one number for all runs.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE: read only the rows that have it; repeat.")
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A column that a pattern takes and that is none; repeat.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the table.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a table with a row for each run, as others publish them, and write the one that fit reads.
+
+    Weights may be shares or percentages. Runs that stand in one of two files, and losses that are empty or not finite,
+    are left out and named.
+
+    Examples:
+
+      voxmix table train_pile_loss_1m.csv --mixtures train_mixture_1m.csv --format regmix -o runs.csv
+
+      voxmix table swarm.csv --run id --weights 'h_*' --losses 'loss_*' --budget tokens --only params=2e8 -o runs.csv
+    """
+    from voxmix.measurement import MeasurementTable
+    from voxmix.wide import WIDE_FORMATS, read_wide_records
+
+    given: dict[str, Any] = {"run": run, "budget": _number_or_column(budget), "seed": _number_or_column(seed)}
+    given |= {name: tuple(value) for name, value in (("weights", weights), ("losses", column)) if value}
+    row = replace(WIDE_FORMATS[form], **{name: value for name, value in given.items() if value is not None})
+    row = replace(row, leave_out=(*row.leave_out, *(leave_out or ())))
+    found = read_wide_records(losses, mixtures, row, only=_choices(only))
+    for sentence in found.notes:
+        note(sentence)
+    made = MeasurementTable.from_rows(found.records)
+    if output is not None:
+        made.to_csv(output)
+    targets = list(dict.fromkeys(made.target))
+    value = {
+        "runs": len(set(made.run)),
+        "losses": len(made),
+        "domains": list(made.domains),
+        "targets": targets,
+        "budgets": sorted({float(b) for b in made.budget}),
+        "seeds": sorted({int(s) for s in made.seed}),
+        "notes": list(found.notes),
+        "written": None if output is None else str(output),
+    }
+    if as_json:
+        emit_json(value)
+        return
+    rows = [
+        ["runs", f"{value['runs']:,}"],
+        ["losses", f"{len(made):,}"],
+        *([name, _few(value[name])] for name in ("domains", "targets", "budgets", "seeds")),
+    ]
+    emit_table("Table of losses", ["what", "how many"], rows)
+    emit(f"\nwrote {output}" if output else "\nnot written: give -o runs.csv to keep it")
+
+
+def _few(values: Any) -> str:
+    texts = [f"{v:,.0f}" if isinstance(v, float) else str(v) for v in values]
+    shown = ", ".join(texts[:6]) + (", ..." if len(texts) > 6 else "")
+    return f"{len(texts):,}: {shown}"
+
+
+def _number_or_column(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def _choices(given: Sequence[str] | None) -> dict[str, str]:
+    found = {}
+    for text in given or ():
+        column, separator, value = text.partition("=")
+        if not separator or not column:
+            raise InputError(f"--only {text!r} should be COLUMN=VALUE, e.g. --only params=2e8")
+        found[column] = value
+    return found
