@@ -108,6 +108,85 @@ def test_design_holds_every_pure_run_and_the_anchors_at_every_budget_and_seed():
     assert all(m.source for m, _, _ in StudyDesign(anchor_seeds=0).runs(names))
 
 
+NAMES = ("A", "B", "C")
+
+
+def test_vertices_get_min_weight_of_every_domain_and_the_rest_of_one_at_every_budget_and_seed():
+    design = StudyDesign(budgets=(10, 20), seeds=1, vertex_seeds=2, anchor_seeds=2)
+    kinds = design.runs_by_kind(NAMES, min_weight=0.1)
+    assert {kind: len(runs) for kind, runs in kinds.items()} == {
+        "pure runs": 6,
+        "vertex runs": 12,
+        "anchors": 4,
+    }
+    first = Mixture.from_dict({"A": 0.8, "B": 0.1, "C": 0.1})
+    assert [run for run in kinds["vertex runs"] if run[0] == first] == [
+        (first, budget, seed) for budget in (10, 20) for seed in (0, 1)
+    ]
+    assert design.runs(NAMES, min_weight=0.1) == tuple(run for runs in kinds.values() for run in runs)
+    without = replace(design, vertex_seeds=0)
+    assert without.runs(NAMES) == (*kinds["pure runs"], *kinds["anchors"])
+
+
+def test_every_kind_has_the_seeds_from_0_on():
+    kinds = StudyDesign(budgets=(10,), seeds=3, vertex_seeds=2, anchor_seeds=4).runs_by_kind(
+        NAMES, min_weight=0.1
+    )
+    seeds = {kind: {seed for _, _, seed in runs} for kind, runs in kinds.items()}
+    assert seeds == {"pure runs": {0, 1, 2}, "vertex runs": {0, 1}, "anchors": {0, 1, 2, 3}}
+
+
+def test_where_min_weight_is_0_the_vertices_are_the_pure_runs_made_once():
+    design = StudyDesign(budgets=(10, 20), seeds=1, vertex_seeds=2, anchor_seeds=0)
+    runs = design.runs(NAMES, min_weight=0)
+    assert len(set(runs)) == len(runs) == 2 * 3 * 2
+    assert set(runs) == set(replace(design, seeds=2, vertex_seeds=0).runs(NAMES))
+    specs = [
+        {replace(SPEC, mixture=m, budget=b, seed=s).run_id for m, b, s in some}
+        for some in (runs, replace(design, seeds=2, vertex_seeds=0).runs(NAMES))
+    ]
+    assert specs[0] == specs[1]
+    assert design.trains_alone(0)
+    assert not design.trains_mixtures(0)
+
+
+def test_where_min_weight_is_the_uniform_share_the_vertices_are_the_anchors():
+    design = StudyDesign(budgets=(10,), seeds=0, vertex_seeds=1, anchor_seeds=2)
+    runs = design.runs(NAMES, min_weight=1 / 3)
+    assert [(mixture, seed) for mixture, _, seed in runs] == [
+        (Mixture.uniform(NAMES), 0),
+        (Mixture.uniform(NAMES), 1),
+    ]
+
+
+def test_the_min_weight_of_the_design_comes_before_that_of_the_allocation():
+    asked = {"budgets": (10,), "seeds": 0, "vertex_seeds": 1, "anchor_seeds": 0}
+    own = StudyDesign(min_weight=0.2, **asked)
+    assert own.runs(NAMES, min_weight=0.05) == StudyDesign(**asked).runs(NAMES, min_weight=0.2)
+    both = StudyDesign(min_weight=(0.05, 0.2), **asked)
+    assert both.runs(NAMES) == (*StudyDesign(**asked).runs(NAMES, min_weight=0.05), *own.runs(NAMES))
+    assert own.trains_mixtures(0.05)
+    assert not own.trains_alone(0.05)
+    with pytest.raises(InputError, match="vertex runs need a min_weight"):
+        StudyDesign(**asked).runs(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seeds": 0}, "neither pure runs .* nor vertex runs"),
+        ({"seeds": -1}, "seeds must be at least 0"),
+        ({"vertex_seeds": -1}, "vertex_seeds must be at least 0"),
+        ({"min_weight": 1.5}, r"must lie in \[0, 1\], got 1.5"),
+        ({"min_weight": (0.1, float("nan"))}, "got nan"),
+        ({"min_weight": ()}, "empty list"),
+    ],
+)
+def test_designs_without_sense_are_refused(change, says):
+    with pytest.raises(InputError, match=says):
+        StudyDesign(**change)
+
+
 @pytest.mark.parametrize("budgets", [(), (0,), (1000, 500), (500, 500)])
 def test_budgets_that_do_not_rise_are_refused(budgets):
     with pytest.raises(InputError, match="budget"):

@@ -62,3 +62,27 @@ def test_what_is_no_mixture_is_refused(weights, words):
 def test_draws_of_no_budget_are_refused(budget):
     with pytest.raises((InputError, TypeError), match="budget"):
         Mixture.uniform(("A", "B")).draws(budget)
+
+
+def test_a_vertex_gives_every_domain_min_weight_and_the_rest_to_one():
+    names = ("A", "B", "C", "D")
+    vertex = Mixture.vertex(names, "C", min_weight=0.05)
+    assert vertex.weights == pytest.approx([0.05, 0.05, 0.85, 0.05])
+    assert Mixture.vertex(names, "C", min_weight=0) == Mixture.pure(names, "C")
+    assert Mixture.vertex(names, "C", min_weight=0.25) == Mixture.uniform(names)
+    tenth = tuple("ABCDEFGHIJ")
+    assert Mixture.vertex(tenth, "C", min_weight=0.1) == Mixture.uniform(tenth)
+
+
+@pytest.mark.parametrize(
+    ("source", "least", "says"),
+    [
+        ("E", 0.05, "unknown domain 'E'"),
+        ("C", -0.1, "give 0 to 0.25"),
+        ("C", 0.26, "min_weight 0.26 of each of 4 domains is not possible"),
+        ("C", float("nan"), "min_weight nan"),
+    ],
+)
+def test_a_vertex_that_cannot_be_is_refused(source, least, says):
+    with pytest.raises(InputError, match=says):
+        Mixture.vertex(("A", "B", "C", "D"), source, min_weight=least)

@@ -136,6 +136,29 @@ class Mixture:
         return cls(domains=tuple(domains), weights=np.full(len(domains), 1 / len(domains)))
 
     @classmethod
+    def vertex(cls, domains: Sequence[str], source: str, *, min_weight: float) -> "Mixture":
+        """Return a corner of the mixtures that give every domain ``min_weight``: the rest goes to ``source``.
+
+        The extreme vertices of McLean and Anderson (1966); with a ``min_weight`` of 0 it is the pure mixture.
+
+        Raises:
+            InputError: ``source`` is not one of ``domains``, or ``min_weight`` lies outside 0 to 1 / domains.
+
+        >>> Mixture.vertex(("A", "B", "C"), "B", min_weight=0.1)
+        Mixture(A 10.0%, B 80.0%, C 10.0%)
+        """
+        pure = cls.pure(domains, source)
+        most = 1 / len(pure.domains)
+        if not 0 <= min_weight <= most + _SUM_TOLERANCE:
+            raise InputError(
+                f"min_weight {min_weight:g} of each of {len(pure.domains)} domains is not possible; give 0 to {most:.4g}"
+            )
+        rest = 1 - (len(pure.domains) - 1) * min_weight
+        if abs(rest - min_weight) <= _SUM_TOLERANCE:
+            return cls.uniform(pure.domains)
+        return cls(domains=pure.domains, weights=np.where(pure.weights > 0, rest, float(min_weight)))
+
+    @classmethod
     def pure(cls, domains: Sequence[str], source: str) -> "Mixture":
         """Return the mixture that draws from one source only.
 

@@ -75,6 +75,51 @@ def test_a_temperature_below_one_leans_to_the_large_domains(laws):
     assert made(["temperature-0.5"], laws)["temperature-0.5"].weights == pytest.approx(square / square.sum())
 
 
+def test_a_hub_is_a_corner_of_what_the_settings_allow():
+    made = candidates(["hub-D1"], domains=DOMAINS, settings=AllocationSettings(budget=9, min_weight=0.1))
+    assert made["hub-D1"].weights == pytest.approx([0.1, 0.8, 0.1])
+    alone = candidates(["hub-D1"], domains=DOMAINS, settings=AllocationSettings(budget=9, min_weight=0))
+    assert alone["hub-D1"] == Mixture.pure(DOMAINS, "D1")
+
+
+def drawn(numbers, domains, min_weight):
+    settings = AllocationSettings(budget=9, min_weight=min_weight)
+    names = [f"random-{number}" for number in numbers]
+    found = candidates(names, domains=domains, settings=settings)
+    return np.array([found[name].weights for name in names])
+
+
+def test_random_mixtures_are_uniform_over_what_min_weight_allows():
+    least, domains = 0.05, tuple("ABCD")
+    weights = drawn(range(4000), domains, least)
+    assert weights.min() >= least
+    assert weights.sum(axis=1) == pytest.approx(1)
+    shares = (weights - least) / (
+        1 - 4 * least
+    )  # a Dirichlet of ones: mean 1/4, variance 3/80, covariance -1/80
+    assert shares.mean(axis=0) == pytest.approx(np.full(4, 1 / 4), abs=0.012)
+    expected = np.where(np.eye(4, dtype=bool), 3 / 80, -1 / 80)
+    assert np.cov(shares.T) == pytest.approx(expected, abs=0.003)
+    quantiles = np.quantile(shares[:, 2], [0.25, 0.5, 0.75])  # each share is a Beta(1, 3)
+    assert quantiles == pytest.approx(1 - np.array([0.75, 0.5, 0.25]) ** (1 / 3), abs=0.015)
+
+
+def test_a_random_mixture_is_its_seeds_whatever_the_order_of_the_domains():
+    (one,) = drawn([7], ("A", "B", "C"), 0.05)
+    (other,) = drawn([7], ("C", "A", "B"), 0.05)
+    assert other.tolist() == [one[2], one[0], one[1]]
+    # as on 2026-11-28: runs have this name
+    assert one.tolist() == pytest.approx([0.581331146613967, 0.281300584210172, 0.137368269175861], abs=1e-14)
+    assert drawn([7], ("A", "B", "C"), 0)[0] == pytest.approx((one - 0.05) / 0.85)
+
+
+def test_a_min_weight_that_leaves_nothing_has_one_mixture_and_too_much_none():
+    assert drawn([1], DOMAINS, 1 / 3)[0] == pytest.approx(np.full(3, 1 / 3))
+    for name in ("random-1", "hub-D0"):
+        with pytest.raises(InputError, match=r"min_weight 0\.5 of each of 3 domains"):
+            candidates([name], domains=DOMAINS, settings=AllocationSettings(budget=9, min_weight=0.5))
+
+
 def test_a_domain_without_count_is_named(laws):
     for name in ("data-proportional", "temperature-2"):
         with pytest.raises(InputError, match="D2"):
@@ -97,6 +142,14 @@ def test_a_domain_without_count_is_named(laws):
         ("temperature-inf", "'inf' is no temperature"),
         ("temperature-2.0", "write temperature-2"),
         ("single", "write single-DOMAIN"),
+        ("hub", "write hub-DOMAIN"),
+        ("hub-ABD-CR", "no domain 'ABD-CR'; did you mean 'ABD-CT'?"),
+        ("random", "write random-N"),
+        ("random-x", "'x' is no seed; give a whole number, e.g. random-1"),
+        ("random--1", "'-1' is no seed"),
+        ("random-1.5", "'1.5' is no seed"),
+        ("random-²", "'²' is no seed"),
+        ("random-07", "write random-7"),
         ("single-ABD-CR", "no domain 'ABD-CR'; did you mean 'ABD-CT'?"),
         ("scratch", "unknown strategies ['scratch']"),
         ("", "unknown strategies ['']"),

@@ -59,6 +59,11 @@ def test_the_study_as_made_has_no_problem(study: Path) -> None:
         ("allocation", {"max_weight": {"ABD-CTT": 0.4}}, "did you mean 'ABD-CT'"),
         ("allocation", {"fixed": {"ABD-CT": 0.7, "HN-PET": 0.7}}, "conflict"),
         ("design", {"budgets": [800]}, "one budget"),
+        (
+            "design",
+            {"vertex_seeds": 1, "min_weight": [0.05, 0.4]},
+            "vertex runs of design.min_weight: min_weight 0.4 of each of 3 domains is not possible; give 0 to 0.3333",
+        ),
         ("recipe", {"intensity": {"ABD-CT": "softtissue"}}, "no rule is called"),
         ("recipe", {"spacing_mm": 0.001}, "spacing_mm"),
     ],

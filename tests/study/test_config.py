@@ -50,6 +50,9 @@ def test_presets_survive_the_round_trip(name: str, tmp_path: Path) -> None:
         ({"allocation": {}}, ["allocation.budget: missing"]),
         ({"design": {"budgets": [8, 4]}}, ["budgets must rise", "[8, 4]"]),
         ({"design": {"budgets": [0, 4]}}, ["at least 1, got 0"]),
+        ({"design": {"min_weight": 2}}, ["min_weight of the design", "got 2"]),
+        ({"design": {"min_weight": "low"}}, ["design.min_weight", "'low'"]),
+        ({"design": {"seeds": 0}}, ["neither pure runs", "vertex_seeds: 0"]),
         ({"model": {"crop": 33}}, ["crop must be a multiple of patch", "33"]),
         ({"training": {"learning_rate": "fast"}}, ["training.learning_rate", "'fast'"]),
         ({"data": {}}, ["data", "exactly one"]),
@@ -70,6 +73,22 @@ def test_what_is_no_study_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(InputError, match=r"study\.yaml"):
         read_config(tmp_path / "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "least"), [("0.1", (0.1,)), ("[0.1, 0.02]", (0.1, 0.02)), ("null", (0.01,))]
+)
+def test_the_design_has_one_min_weight_several_or_that_of_the_allocation(
+    config: StudyConfig, tmp_path: Path, given: str, least: tuple[float, ...]
+) -> None:
+    written = render_config(config).replace("vertex_seeds: 0", "vertex_seeds: 1")
+    text = written.replace("min_weight: null", f"min_weight: {given}")
+    (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
+    again = read_config(tmp_path / "study.yaml")
+    assert again.design.least_weights(again.allocation.min_weight) == least
+    kinds = again.design.runs_by_kind(("A", "B-MR"), min_weight=again.allocation.min_weight)
+    assert len(kinds["vertex runs"]) == len(least) * 2 * len(again.design.budgets)
+    assert {m["A"] for m, _, _ in kinds["vertex runs"]} == {x for each in least for x in (each, 1 - each)}
 
 
 def test_a_key_that_was_renamed_is_read_by_its_old_name(config: StudyConfig) -> None:

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from voxmix._table import Table
 from voxmix.allocation.settings import AllocationSettings
 from voxmix.errors import InputError, did_you_mean
@@ -100,6 +102,25 @@ def _temperature(text: str) -> str:
     return "" if text == f"{value:g}" else f"write temperature-{value:g}"
 
 
+def _whole(text: str) -> str:
+    if not text.isdecimal() or not text.isascii():
+        return f"{text!r} is no seed; give a whole number, e.g. random-1"
+    return "" if text == str(int(text)) else f"write random-{int(text)}"
+
+
+def _random(now: Situation) -> Mixture:
+    """Return min_weight of every domain, and the rest cut at places drawn uniformly: a Dirichlet of ones.
+
+    The gaps between sorted uniform numbers (Devroye 1986, section V.2) need no logarithm: the same bits everywhere.
+    """
+    least, names = now.settings.min_weight, sorted(now.domains)
+    cuts = np.sort(np.random.default_rng(int(now.argument)).random(len(names) - 1))
+    gaps = dict(zip(names, np.diff(cuts, prepend=0.0, append=1.0), strict=True))
+    corner = Mixture.vertex(now.domains, now.domains[0], min_weight=least)  # refuses what is not possible
+    free = 1 - len(names) * least
+    return Mixture(domains=corner.domains, weights=np.array([least + free * gaps[d] for d in now.domains]))
+
+
 SCRATCH = "scratch"
 SINGLE = "single"
 
@@ -153,6 +174,19 @@ _ROWS = (
         needs_volumes=True,
         color="#CC79A7",
         marker="p",
+    ),
+    Strategy(
+        name="hub",
+        label="min_weight of every domain and the rest of one: a corner of what may be allocated",
+        argument=DOMAIN,
+        mixture=lambda now: Mixture.vertex(now.domains, now.argument, min_weight=now.settings.min_weight),
+    ),
+    Strategy(
+        name="random",
+        label="drawn with seed N, uniformly from all mixtures that min_weight allows",
+        argument="N",
+        check=_whole,
+        mixture=_random,
     ),
 )
 STRATEGIES: Table[Strategy] = Table("strategies", {row.name: row for row in _ROWS})

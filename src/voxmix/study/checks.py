@@ -24,7 +24,8 @@ def check_study(study: Study | StudyView) -> None:
 def study_problems(study: Study | StudyView) -> tuple[str, ...]:
     """Return a sentence for each thing in a study that cannot work; () where nothing is found."""
     view = StudyView.of(study)
-    return (*_recipe(view), *_names(view), *_limits(view), *_budgets(view), *_axes(view), *_sizes(view))
+    parts = (_recipe, _names, _limits, _vertices, _budgets, _axes, _sizes)
+    return tuple(line for part in parts for line in part(view))
 
 
 def study_remarks(study: Study) -> tuple[str, ...]:
@@ -110,6 +111,17 @@ def _limits(view: StudyView) -> Iterable[str]:
         )
     except InputError as error:
         yield f"allocation: {error}"
+
+
+def _vertices(view: StudyView) -> Iterable[str]:
+    domains, config = _domains(view), view.config
+    if not domains or not config.design.vertex_seeds:
+        return
+    try:
+        config.design.runs_by_kind(domains, min_weight=config.allocation.min_weight)
+    except InputError as error:
+        key = "allocation" if config.design.min_weight is None else "design"
+        yield f"the vertex runs of {key}.min_weight: {error}"
 
 
 def _budgets(view: StudyView) -> Iterable[str]:

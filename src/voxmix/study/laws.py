@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, FittedLaw]:
     """Fit every law of the study to its proxy runs and keep them; skip fits that are up to date.
 
+    Two stages read pure runs alone; joint fits read all, and are made of every law where there are no pure runs.
     Where the laws disagree tenfold on a transfer, the notes of those with transfer say so.
 
     Raises:
@@ -36,6 +37,7 @@ def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, Fitt
     if kept is not None:
         return kept
     settings, wanted = view.config.fit, view.laws_wanted
+    alone = view.config.design.trains_alone(view.config.allocation.min_weight)
     laws: dict[str, FittedLaw] = {}
     with hear.bar("fitting", unit="laws") as progress:
         for done, name in enumerate(wanted):
@@ -44,7 +46,7 @@ def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, Fitt
                 if laws:  # the first law has named the outliers of the table
                     warnings.simplefilter("ignore", VoxmixWarning)
                 form = law_form(name)
-                together = form.needs_mixtures or not form.in_two_stages
+                together = form.needs_mixtures or not form.in_two_stages or not alone
                 law = fit(
                     table,
                     law=name,

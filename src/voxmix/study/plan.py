@@ -17,13 +17,23 @@ def _common(config: StudyConfig, cache: str) -> dict[str, Any]:
     }
 
 
+def specs_by_kind(
+    config: StudyConfig, domains: tuple[str, ...], *, cache: str
+) -> dict[str, tuple[RunSpec, ...]]:
+    """Return the proxy runs of the study's design, kind by kind; ``cache`` is the digest of the prepared volumes."""
+    common = _common(config, cache) | {"budget_unit": config.design.budget_unit}
+    kinds = config.design.runs_by_kind(domains, min_weight=config.allocation.min_weight)
+    return {
+        kind: tuple(
+            RunSpec(mixture=mixture, budget=budget, seed=seed, **common) for mixture, budget, seed in runs
+        )
+        for kind, runs in kinds.items()
+    }
+
+
 def proxy_specs(config: StudyConfig, domains: tuple[str, ...], *, cache: str) -> tuple[RunSpec, ...]:
-    """Return the proxy runs of the study's design; ``cache`` is the digest of the prepared volumes."""
-    common = _common(config, cache)
-    return tuple(
-        RunSpec(mixture=mixture, budget=budget, seed=seed, budget_unit=config.design.budget_unit, **common)
-        for mixture, budget, seed in config.design.runs(domains)
-    )
+    """Return every proxy run of the study's design."""
+    return tuple(spec for specs in specs_by_kind(config, domains, cache=cache).values() for spec in specs)
 
 
 def check_specs(

@@ -6,7 +6,7 @@ from voxmix.design import RunSpec
 from voxmix.errors import InputError, StepPendingError
 from voxmix.mixture import Mixture
 from voxmix.study.folder import Study
-from voxmix.study.plan import proxy_specs
+from voxmix.study.plan import specs_by_kind
 from voxmix.study.steps import step
 from voxmix.study.view import StudyView
 
@@ -28,7 +28,7 @@ def study_domains(study: Study | StudyView) -> tuple[str, ...]:
 
 
 def runs_left(study: Study | StudyView) -> dict[str, tuple[RunSpec, ...]]:
-    """Return the runs that are not finished, by kind: pure runs, anchors, mixture runs.
+    """Return the runs that are not finished, by kind: those of :data:`voxmix.design.KINDS`, then mixture runs.
 
     Before the strategies' mixtures are found, each stands with the uniform one, which costs the same.
     """
@@ -37,12 +37,8 @@ def runs_left(study: Study | StudyView) -> dict[str, tuple[RunSpec, ...]]:
         digest = view.cache_digest
     except StepPendingError:
         digest = ""
-    proxies = proxy_specs(view.config, study_domains(view), cache=digest)
-    kinds = {
-        "pure runs": tuple(spec for spec in proxies if spec.mixture.source is not None),
-        "anchors": tuple(spec for spec in proxies if spec.mixture.source is None),
-        "mixture runs": _mixture_runs(view),
-    }
+    proxies = specs_by_kind(view.config, study_domains(view), cache=digest)
+    kinds = {**proxies, "mixture runs": _mixture_runs(view)}
     return {kind: view.study.pending(specs) for kind, specs in kinds.items()}
 
 

@@ -207,15 +207,20 @@ class StudyView:
     def laws_wanted(self) -> tuple[str, ...]:
         """The laws the study fits, the plainest first: those of every study, and those that its strategies ask for.
 
-        Without anchors, laws whose numbers only runs of mixtures tell are left out.
+        Without runs of mixtures (anchors, vertex runs), laws whose numbers only they tell are left out, and without
+        pure runs the laws of the budget's term.
         """
         from voxmix.law.family import preferred_forms
 
-        anchors, asked = self.config.design.anchor_seeds, self.config.allocation.strategies
+        design, asked = self.config.design, self.config.allocation.strategies
+        least = self.config.allocation.min_weight
+        mixed, alone = design.trains_mixtures(least), design.trains_alone(least)
         return tuple(
             form.name
             for form in reversed(preferred_forms())
-            if (form.in_every_study or form.strategy in asked) and (anchors or not form.needs_mixtures)
+            if (form.in_every_study or form.strategy in asked)
+            and (mixed or not form.needs_mixtures)
+            and (alone or not form.by_share)
         )
 
     @cached_property
