@@ -69,7 +69,17 @@ def test_links_to_a_heading_lead_to_one(page: Path) -> None:
 
 _GROUPS = tuple(  # of entry points, which are no modules
     f"voxmix.{kind}"
-    for kind in ("trackers", "steps", "works", "laws", "strategies", "data_sets", "networks", "engines")
+    for kind in (
+        "trackers",
+        "steps",
+        "works",
+        "laws",
+        "strategies",
+        "data_sets",
+        "networks",
+        "engines",
+        "table_formats",
+    )
 )
 
 
