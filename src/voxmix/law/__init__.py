@@ -9,6 +9,7 @@ from voxmix.law.holdout import Holdout
 from voxmix.law.profile import Profile, profile
 from voxmix.law.quality import FitQuality
 from voxmix.law.reducible import Formula, FormulaNumber
+from voxmix.law.regime import Regime, TargetRegime, regime_check
 from voxmix.law.status import ParameterStatus
 
 __all__ = [
@@ -24,11 +25,14 @@ __all__ = [
     "LawParameters",
     "ParameterStatus",
     "Profile",
+    "Regime",
+    "TargetRegime",
     "compare_laws",
     "fit",
     "law_form",
     "law_forms",
     "profile",
+    "regime_check",
     "register",
     "unregister",
 ]
