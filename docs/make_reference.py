@@ -63,7 +63,7 @@ def _section(kind: type, path: str) -> list[str]:
     below: list[str] = []
     for item in fields(kind):
         inner = next((h for h in (hints[item.name], *get_args(hints[item.name])) if is_dataclass(h)), None)
-        if item.name == "recipe" or not item.metadata.get("key", True):
+        if item.name == "recipe":
             continue
         if inner is not None:
             by_domain = get_origin(hints[item.name]) is Mapping

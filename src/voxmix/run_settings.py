@@ -10,8 +10,6 @@ from voxmix.networks import NETWORKS
 
 LATER = {"later": True}  # a setting that came after runs existed: left out of the id at its default
 
-NOT_A_KEY = {**LATER, "key": False}  # an argument of a function that study.yaml does not know
-
 
 def identity(settings: Any) -> dict[str, Any]:
     """Return settings as they enter a run's id or a step's digest: a later one only where it is not at its default."""

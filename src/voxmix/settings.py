@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args
 
 import yaml
 
@@ -61,7 +61,7 @@ def checked(kind: type[T], values: dict[str, Any], *, where: str) -> T:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    lines = _not_finite(values) + _no_keys(kind, values)
+    lines = _not_finite(values)
     try:
         found = TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
@@ -71,25 +71,6 @@ def checked(kind: type[T], values: dict[str, Any], *, where: str) -> T:
     if lines:
         raise InputError(f"{where} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines)) from None
     return found
-
-
-def keys_of(kind: type) -> tuple[str, ...]:
-    """Return the fields of a settings class that are keys of a file; others are for Python alone."""
-    return tuple(item.name for item in fields(kind) if item.metadata.get("key", True))
-
-
-def _no_keys(kind: Any, values: Any, place: str = "") -> list[str]:
-    """Return a line for each key that is a field for Python alone."""
-    if not is_dataclass(kind) or not isinstance(values, dict):
-        return []
-    types, known = get_type_hints(kind), keys_of(kind)  # type: ignore[arg-type]
-    lines = []
-    for key in values:
-        where = f"{place}.{key}".lstrip(".")
-        if key in types and key not in known:
-            lines.append(f"{where}: unknown key; {did_you_mean(key, known, what='known keys: ')}")
-        lines += _no_keys(types.get(key), values[key], where)
-    return lines
 
 
 def _not_finite(values: Any, place: str = "") -> list[str]:
@@ -143,4 +124,4 @@ def _known_keys(kind: type, location: tuple[Any, ...]) -> list[str]:
         owner = next((kind for kind in options if is_dataclass(kind)), None)
         if owner is None:
             return []
-    return list(keys_of(owner))
+    return [item.name for item in fields(owner)]

@@ -187,7 +187,7 @@ def test_any_combination_is_feasible_and_certified(seed, objective, guarded, cos
         ({"max_epochs": 20}, r"max_epochs needs.*volumes"),
         ({"max_weight": {"LUNG": 0.1}}, r"max_weight.*LUNG"),
         ({"max_weight": {"D0": 1.5}}, r"max_weight of D0.*1.5"),
-        ({"cost": {"D0": 0.0}}, r"cost per draw must be above 0"),
+        ({"cost": {"D0": 0.0}}, r"cost of D0 must be a price above 0"),
         ({"objective": "best"}, r"objective 'best'"),
         ({"no_worse_than": "data-proportional"}, r"needs volumes of every domain"),
         ({"no_worse_than": "temperature"}, r"no_worse_than 'temperature'"),

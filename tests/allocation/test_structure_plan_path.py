@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from voxmix import Mixture, allocate, fit
-from voxmix.allocation import path, plan, roles, structure, suggest
+from voxmix.allocation import AllocationSettings, path, plan, roles, structure, suggest
 from voxmix.errors import InputError
 from voxmix.law.simulate import random_law, simulate
 
@@ -129,6 +129,25 @@ def test_a_run_without_news_is_worth_next_to_nothing(law):
     noisy = suggest(law, noise=100.0)
     sharp = suggest(law, noise=0.001)
     assert max(item.share for item in noisy) < 0.25 * max(item.share for item in sharp)
+
+
+def test_suggestions_are_for_the_decision_that_is_asked_for(law):
+    asked = AllocationSettings(
+        budget=9000, max_weight={"D0": 0.2}, objective="relative", target_weights={"D3": 5}
+    )
+    found = suggest(law, asked)
+    assert [item.to_dict() for item in found] == [
+        item.to_dict()
+        for item in suggest(
+            law, budget=9000, max_weight={"D0": 0.2}, objective="relative", target_weights={"D3": 5}
+        )
+    ]
+    mixed = [item.mixture for item in found if item.mixture.source is None and item.name != "uniform"]
+    assert mixed
+    assert all(item["D0"] <= 0.2 + 1e-6 for item in mixed)
+    ratios = suggest(law, budget=9000, objective="relative")
+    losses = suggest(law, budget=9000)
+    assert ratios[0].gain > 3 * losses[0].gain, "of ratios near 1, not of losses near a tenth"
 
 
 def test_suggest_needs_bootstrap_draws():

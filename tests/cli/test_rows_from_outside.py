@@ -1,9 +1,7 @@
 """A law and strategies that are one row each go through every step of a study that needs no training."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import fields
-from inspect import signature
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +10,9 @@ import yaml
 from typer.testing import CliRunner
 
 from voxmix import Mixture, allocate
-from voxmix.allocation import AllocationSettings, Strategy, register_strategy, unregister_strategy
+from voxmix.allocation import Strategy, register_strategy, unregister_strategy
 from voxmix.allocation.strategies import finetuned_strategies
 from voxmix.cli import app
-from voxmix.cli.allocation import allocate as allocate_verb
 from voxmix.law import LAWS, Formula, FormulaNumber, LawForm, register, unregister
 from voxmix.study import Study, StudyView
 
@@ -116,14 +113,6 @@ def test_a_wrong_strategy_in_a_study_names_what_is_possible(
     assert says in done.output.replace("\n", " ")
 
 
-@pytest.mark.parametrize("key", ["cost", "objective", "target_weights", "volumes", "level"])
-def test_settings_for_python_alone_are_no_keys(finished_study: Path, edit: Callable, key: str) -> None:
-    edit("  tolerance: 0.01\n", f"  tolerance: 0.01\n  {key}: {{}}\n")
-    done = CliRunner().invoke(app, ["status", str(finished_study)])
-    assert done.exit_code == 2
-    assert f"allocation.{key}: unknown key" in done.output
-
-
 def test_help_of_finetune_names_what_it_starts_from() -> None:
     text = " ".join(CliRunner(env={"COLUMNS": "300"}).invoke(app, ["finetune", "--help"]).output.split())
     assert f"Left out: {', '.join(finetuned_strategies())}." in text
@@ -132,10 +121,3 @@ def test_help_of_finetune_names_what_it_starts_from() -> None:
 def test_help_of_fit_names_every_law() -> None:
     text = " ".join(CliRunner(env={"COLUMNS": "300"}).invoke(app, ["fit", "--help"]).output.split())
     assert all(name in text for name in LAWS)
-
-
-def test_options_of_allocate_are_the_settings_of_an_allocation() -> None:
-    spelled = {"fix": "fixed", "target_weight": "target_weights"}
-    options = {spelled.get(name, name) for name in signature(allocate_verb).parameters}
-    settings = {item.name for item in fields(AllocationSettings)} - {"level"}
-    assert options - {"path", "output", "as_json"} == settings

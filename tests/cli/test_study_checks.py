@@ -8,10 +8,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from voxmix.allocation import AllocationSettings
 from voxmix.cli import app
 from voxmix.errors import InputError
-from voxmix.settings import keys_of, parse_yaml
+from voxmix.settings import parse_yaml
 from voxmix.study import Study
 from voxmix.study.config import read_config, write_config
 from voxmix.study.presets import preset
@@ -157,22 +156,6 @@ def test_options_of_fit_on_a_study_lead_to_a_key_that_exists(
         key, _, value = says.removeprefix("write ").removesuffix(" below fit:").partition(": ")
         changed(study, "fit", **{key: yaml.safe_load(value)})
         assert getattr(read_config(study / "study.yaml").fit, key) == yaml.safe_load(value)
-
-
-def test_a_limit_in_the_study_file_is_what_its_laws_are_allocated_with(study: Path) -> None:
-    changed(
-        study, "allocation", max_weight={"ABD-CT": 0.4}, max_epochs=40, fixed={"HN-PET": 0.1}, tolerance=0.02
-    )
-    settings = read_config(study / "study.yaml").allocation
-    kept = [name for name in keys_of(AllocationSettings) if name != "budget"]
-    assert {name: getattr(settings, name) for name in kept} == {
-        "min_weight": 0.05,
-        "max_weight": {"ABD-CT": 0.4},
-        "fixed": {"HN-PET": 0.1},
-        "max_epochs": 40,
-        "no_worse_than": None,
-        "tolerance": 0.02,
-    }
 
 
 @pytest.mark.parametrize("named", ["", "study.yaml"])

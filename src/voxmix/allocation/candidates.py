@@ -26,13 +26,15 @@ def candidates(
         names: strategies, such as "uniform", "temperature-2", "single-ABD-CT" or "transfer-aware".
         domains: what the mixtures are over.
         settings: budget and limits of the strategies that allocate; guesses stay as they are.
-        volumes: volumes that exist per domain; "data-proportional" and "temperature-T" need them.
+        volumes: volumes that exist per domain, where the settings give none; "data-proportional" and "temperature-T"
+            need them.
         laws: law name to its fit, for the strategies that need one.
 
     Raises:
         InputError: an unknown strategy, a law over other domains or none, or a domain without its count of volumes.
     """
-    now = Situation(domains=domains, settings=settings, volumes=dict(volumes or {}))
+    settings = settings.knowing(volumes or {})
+    now = Situation(domains=domains, settings=settings, volumes=settings.volumes)
     return {name: _candidate(name, now, laws or {}) for name in names}
 
 
@@ -53,4 +55,4 @@ def _candidate(name: str, now: Situation, laws: Mapping[str, FittedLaw]) -> Allo
     if mixture is not None:
         return mixture
     assert now.law is not None
-    return allocate(now.law, now.settings, volumes=now.volumes or None)
+    return allocate(now.law, now.settings)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from voxmix.allocation.settings import AllocationSettings
 from voxmix.errors import InputError
 
 _ROUNDING = 1e-9
@@ -44,37 +45,22 @@ class Limits:
         return budget if self.price is None else float(np.sum(money / self.price) * budget)
 
 
-def limits(
-    domains: tuple[str, ...],
-    budget: float,
-    *,
-    min_weight: float,
-    max_weight: Mapping[str, float] | None = None,
-    fixed: Mapping[str, float] | None = None,
-    volumes: Mapping[str, float] | None = None,
-    max_epochs: float | None = None,
-    cost: Mapping[str, float] | None = None,
-) -> Limits:
-    """Return the limits, checked one by one and together.
+def limits(domains: tuple[str, ...], asked: AllocationSettings) -> Limits:
+    """Return the limits that settings set, checked together; they name their budget and the volumes that exist.
 
     Raises:
-        InputError: an unknown domain, a value out of range, or limits that no mixture meets; names the
-            limits in conflict.
+        InputError: an unknown domain, or limits that no mixture meets; names the limits in conflict.
     """
-    for name, given in (("max_weight", max_weight), ("fixed", fixed), ("cost", cost)):
-        _check_names(name, given, domains)
-    if not 0 <= min_weight <= 1:
-        raise InputError(f"min_weight must lie between 0 and 1, got {min_weight}; the paper uses 0.05")
-    for name, shares in (("max_weight", max_weight), ("fixed", fixed)):
-        for domain, share in (shares or {}).items():
-            if not 0 <= share <= 1:
-                raise InputError(f"{name} of {domain} must lie between 0 and 1, got {share}")
-    price = _price(domains, cost)
-    held, most = dict(fixed or {}), dict(max_weight or {})
+    budget, min_weight, max_epochs = asked.budget, asked.min_weight, asked.max_epochs
+    assert budget is not None
+    for name in ("max_weight", "fixed", "cost"):
+        _check_names(name, getattr(asked, name), domains)
+    price = _price(domains, asked.cost)
+    held, most = asked.fixed, asked.max_weight
     lower = np.array([held.get(d, min_weight) for d in domains])
     upper = np.array([held.get(d, most.get(d, 1.0)) for d in domains])
     spend = np.ones(len(domains))
-    stock = _stock(domains, volumes, max_epochs)
+    stock = _stock(domains, asked.volumes, max_epochs)
     for i, name in enumerate(domains):
         if stock[i] < np.inf:
             assert max_epochs is not None
@@ -101,36 +87,28 @@ def limits(
     return Limits(domains=domains, lower=lower, upper=upper, spend=spend, price=price)
 
 
-def _check_names(what: str, given: Mapping[str, float] | None, domains: tuple[str, ...]) -> None:
-    unknown = [name for name in given or {} if name not in domains]
+def _check_names(what: str, given: Mapping[str, float], domains: tuple[str, ...]) -> None:
+    unknown = [name for name in given if name not in domains]
     if unknown:
         raise InputError(f"{what} names unknown domains {unknown}; the law has {list(domains)}")
 
 
-def _price(domains: tuple[str, ...], cost: Mapping[str, float] | None) -> Float[np.ndarray, " source"] | None:
-    if not cost:
-        return None
+def _price(domains: tuple[str, ...], cost: Mapping[str, float]) -> Float[np.ndarray, " source"] | None:
     price = np.array([cost.get(d, 1.0) for d in domains], dtype=np.float64)
-    if not np.all(np.isfinite(price)) or np.any(price <= 0):
-        raise InputError(f"cost per draw must be above 0, got {dict(cost)}; a draw costs 1 where not named")
     return None if np.all(price == 1) else price
 
 
 def _stock(
-    domains: tuple[str, ...], volumes: Mapping[str, float] | None, max_epochs: float | None
+    domains: tuple[str, ...], volumes: Mapping[str, float], max_epochs: float | None
 ) -> Float[np.ndarray, " source"]:
     stock = np.full(len(domains), np.inf)
     if max_epochs is None:
         return stock
-    if not max_epochs > 0:
-        raise InputError(f"max_epochs must be above 0, got {max_epochs}")
     if not volumes:
         raise InputError("max_epochs needs to know how many volumes exist; give volumes, domain by domain")
     _check_names("volumes", volumes, domains)
     for i, name in enumerate(domains):
         if name in volumes:
-            if not volumes[name] >= 0:
-                raise InputError(f"volumes of {name} must be at least 0, got {volumes[name]}")
             stock[i] = volumes[name] * max_epochs
     return stock
 

@@ -1,16 +1,16 @@
 """allocate(): the mixture of least predicted loss for a budget, with a proof and with what it leaves open."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from voxmix.allocation.limits import Limits, limits
+from voxmix.allocation.objective import importance_of
 from voxmix.allocation.optimum import Aim, Optimum, optimum
 from voxmix.allocation.result import Allocation, Baseline
-from voxmix.allocation.settings import OBJECTIVES, AllocationSettings
+from voxmix.allocation.settings import AllocationSettings, asked
 from voxmix.allocation.strategies import Situation, baselines
 from voxmix.allocation.tolerance_ranges import near_optimal
 from voxmix.errors import InputError, VoxmixError
@@ -19,7 +19,6 @@ from voxmix.law.forms import Landscape
 from voxmix.law.uncertainty import bias_corrected
 from voxmix.mixture import Mixture
 
-_BY_DOMAIN = ("max_weight", "fixed", "cost", "target_weights")
 _ALIKE = 1e-4  # weights of resamples that rest on one bound do so to within the solver's tolerance
 _TELL = 0.95  # share of bootstrap draws in which one mixture must win to be called better
 
@@ -43,27 +42,13 @@ def allocate(law: FittedLaw, settings: AllocationSettings | None = None, **chang
     Raises:
         InputError: a value out of range, an unknown domain, or limits in conflict, which are named.
     """
-    asked = _asked(settings, changed)
-    _check(law, asked)
-    budget, level = asked.budget, asked.level
-    counts = dict(law.volumes if asked.volumes is None else asked.volumes)
-    bounds = limits(
-        law.domains,
-        float(budget),
-        min_weight=asked.min_weight,
-        max_weight=asked.max_weight,
-        fixed=asked.fixed,
-        volumes=counts,
-        max_epochs=asked.max_epochs,
-        cost=asked.cost,
-    )
-    mixtures = _baseline_mixtures(law, asked, counts)
-    aim = Aim(
-        kind=asked.objective,
-        targets=law.targets,
-        importance=importance_of(law, asked.target_weights),
-        guard=None if asked.no_worse_than is None else _guard(law, asked.no_worse_than, mixtures, counts),
-    )
+    wanted = asked(settings, changed).knowing(law.volumes)
+    budget, level = wanted.budget, wanted.level
+    if budget is None:
+        raise InputError("the budget is missing: give the volume draws to allocate, e.g. budget=100000")
+    check_for_law(law, wanted)
+    bounds = limits(law.domains, wanted)
+    aim = aim_of(law, wanted)
     landscape = Landscape(law.parameters, budget, bounds.price)
     found = optimum(landscape, bounds, aim)
     money = found.money[0]
@@ -75,7 +60,7 @@ def allocate(law: FittedLaw, settings: AllocationSettings | None = None, **chang
         shares = bounds.to_draws(many.money)
         intervals = bias_corrected(shares, mixture.weights, level, alike=_ALIKE)
         together = _together(shares, intervals)
-    baselines, told = _baselines(law, landscape, bounds, aim, mixtures, money)
+    baselines, told = _baselines(law, landscape, bounds, aim, _baseline_mixtures(law, wanted), money)
     draws = bounds.draws(float(budget), money)
     return Allocation(
         domains=law.domains,
@@ -86,13 +71,13 @@ def allocate(law: FittedLaw, settings: AllocationSettings | None = None, **chang
         law=law.law,
         predicted_loss=losses[0],
         contributions=law.contributions(mixture, draws),
-        kind=asked.objective,
+        kind=wanted.objective,
         objective=float(found.objective[0]),
         gap=float(found.gap[0]),
         shadow_price=_shadow_price(landscape, bounds, found, money),
-        min_weight=float(asked.min_weight),
-        near_optimal=near_optimal(landscape, bounds, aim, found, tolerance=asked.tolerance),
-        tolerance=asked.tolerance,
+        min_weight=wanted.min_weight,
+        near_optimal=near_optimal(landscape, bounds, aim, found, tolerance=wanted.tolerance),
+        tolerance=wanted.tolerance,
         intervals=intervals,
         together=together,
         level=level,
@@ -108,49 +93,37 @@ def _together(shares: Float[np.ndarray, "draw source"], intervals: Float[np.ndar
     return float(inside.all(axis=1).mean())
 
 
-def _asked(settings: AllocationSettings | None, changed: Mapping[str, Any]) -> AllocationSettings:
-    """Return the settings with changes; None for values by domain means none."""
-    given = {k: {} if v is None and k in _BY_DOMAIN else v for k, v in changed.items()}
-    return AllocationSettings(**given) if settings is None else replace(settings, **given)
+def aim_of(law: FittedLaw, asked: AllocationSettings) -> Aim:
+    """Return what settings ask to be minimized under a law; they name the volumes that exist.
+
+    Raises:
+        InputError: an unknown target, importance 0 everywhere, or a mixture not to be worse than that is not known.
+    """
+    guarded = asked.no_worse_than is not None
+    return Aim(
+        kind=asked.objective,
+        targets=law.targets,
+        importance=importance_of(law.targets, asked.target_weights),
+        guard=_guard(law, asked, _baseline_mixtures(law, asked)) if guarded else None,
+    )
 
 
-def _check(law: FittedLaw, asked: AllocationSettings) -> None:
-    if not (np.isfinite(asked.budget) and asked.budget > 0):
-        raise InputError(f"budget must be a number of draws above 0, got {asked.budget}")
-    if asked.objective not in OBJECTIVES:
-        raise InputError(f"unknown objective {asked.objective!r}; choose one of {list(OBJECTIVES)}")
+def check_for_law(law: FittedLaw, asked: AllocationSettings) -> None:
+    """Refuse settings that have no meaning under a law.
+
+    Raises:
+        InputError: draws with prices under a law that counts shares of the budget.
+    """
     if asked.cost and law.parameters.by_share:
         raise InputError(
             f"cost per draw is not convex under the {law.law} law; use the transfer or the diversity law with cost"
         )
-    if not asked.tolerance > 0 or not 0 < asked.level < 1:
-        raise InputError(
-            f"tolerance must be above 0 and level between 0 and 1, got {asked.tolerance} and {asked.level}"
-        )
 
 
-def importance_of(law: FittedLaw, target_weights: Mapping[str, float] | None) -> Float[np.ndarray, " target"]:
-    """Return importance per target, summing to 1.
-
-    Raises:
-        InputError: an unknown target, a negative value, or all 0.
-    """
-    given = dict(target_weights or {})
-    unknown = [name for name in given if name not in law.targets]
-    if unknown:
-        raise InputError(f"target_weights names unknown targets {unknown}; the law has {list(law.targets)}")
-    values = np.array([given.get(name, 1.0) for name in law.targets], dtype=np.float64)
-    if not np.all(np.isfinite(values)) or np.any(values < 0) or values.sum() <= 0:
-        raise InputError(f"target_weights must be at least 0 and not all 0, got {given}")
-    return values / values.sum()
-
-
-def _baseline_mixtures(
-    law: FittedLaw, asked: AllocationSettings, counts: Mapping[str, float]
-) -> dict[str, Mixture]:
+def _baseline_mixtures(law: FittedLaw, asked: AllocationSettings) -> dict[str, Mixture]:
     """Return the mixtures to compare with: those that need volumes only where every domain has some."""
-    now = Situation(domains=law.domains, volumes=counts, settings=asked)
-    counted = all(counts.get(name, 0) > 0 for name in law.domains)
+    now = Situation(domains=law.domains, volumes=asked.volumes, settings=asked)
+    counted = all(asked.volumes.get(name, 0) > 0 for name in law.domains)
     return {
         row.name: row.mixture(now)
         for row in baselines()
@@ -159,15 +132,16 @@ def _baseline_mixtures(
 
 
 def _guard(
-    law: FittedLaw, wanted: str | Mixture, mixtures: Mapping[str, Mixture], counts: Mapping[str, float]
+    law: FittedLaw, asked: AllocationSettings, mixtures: Mapping[str, Mixture]
 ) -> Float[np.ndarray, " source"]:
+    wanted = asked.no_worse_than
     if isinstance(wanted, Mixture):
         return law.weights_of(wanted)
-    if wanted in mixtures:
+    if wanted is not None and wanted in mixtures:
         return mixtures[wanted].weights
     names = [row.name for row in baselines()]
     if wanted in names:
-        missing = [name for name in law.domains if not counts.get(name, 0) > 0]
+        missing = [name for name in law.domains if not asked.volumes.get(name, 0) > 0]
         raise InputError(f"no_worse_than {wanted} needs volumes of every domain; {missing} have none")
     raise InputError(f"unknown no_worse_than {wanted!r}; give {', '.join(names)} or a Mixture")
 

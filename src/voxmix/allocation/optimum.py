@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from voxmix.allocation.interior import solve
 from voxmix.allocation.limits import Limits
+from voxmix.allocation.objective import loss_weights, objective_value
 from voxmix.allocation.program import Program, lower_bound, solve_program
 from voxmix.errors import InputError
 from voxmix.law.forms import Landscape
@@ -25,20 +26,15 @@ class Aim:
 
     def cost(self, landscape: Landscape, bounds: Limits) -> Float[np.ndarray, "draw target"]:
         """Return the weight of each target's loss in the objective (in each ratio, under minimax)."""
-        draws = landscape.law.draws
-        if self.kind == "mean":
-            return np.tile(self.importance, (draws, 1))
-        count = len(bounds.domains)
+        draws, count = landscape.law.draws, len(bounds.domains)
         even = bounds.to_money(np.full(count, 1 / count))
-        reference = landscape.loss(np.tile(even, (draws, 1)))
-        reference = np.where(reference > 0, reference, 1.0)  # a loss of 0 has no ratio: judged as it is
-        return (self.importance if self.kind == "relative" else self.importance > 0) / reference
+        return loss_weights(self.kind, self.importance, landscape.loss(np.tile(even, (draws, 1))))
 
     def value(
         self, cost: Float[np.ndarray, "draw target"], loss: Float[np.ndarray, "draw target"]
     ) -> Float[np.ndarray, " draw"]:
         """Return the objective of losses."""
-        return np.max(cost * loss, axis=1) if self.kind == "minimax" else np.sum(cost * loss, axis=1)
+        return objective_value(self.kind, cost, loss)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

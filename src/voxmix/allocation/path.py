@@ -1,14 +1,16 @@
 """path(): how the best mixture and its loss move with the budget and with min_weight."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from voxmix.allocation.interior import solve
-from voxmix.allocation.optimize import importance_of
+from voxmix.allocation.limits import limits
+from voxmix.allocation.optimize import aim_of, check_for_law
+from voxmix.allocation.optimum import optimum
+from voxmix.allocation.settings import AllocationSettings, asked
 from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape
@@ -50,55 +52,64 @@ class AllocationPath:
 
 def path(
     law: FittedLaw,
+    settings: AllocationSettings | None = None,
     *,
     budgets: Sequence[float] | None = None,
     min_weights: Sequence[float] | None = None,
-    budget: float | None = None,
-    min_weight: float = 0.05,
-    target_weights: Mapping[str, float] | None = None,
+    **changed: Any,
 ) -> AllocationPath:
     """Return the allocations over ``budgets`` (at one min_weight), or over ``min_weights`` (at one budget).
 
     Without either, 41 budgets from the smallest fitted one to a hundred times the largest. The curve over
     min_weight is the paper's figure 5; its kinks are found by bisection to 1e-6 of the axis.
 
+    Args:
+        law: a fitted law.
+        settings, changed: limits and objective, as of :func:`voxmix.allocation.allocate`; what is on the axis is taken
+            from there.
+
     Raises:
-        InputError: both axes given, a value out of range, or min_weights without budget.
+        InputError: both axes given, a value out of range, min_weights without budget, or limits in conflict somewhere on
+            the axis.
     """
     if budgets is not None and min_weights is not None:
         raise InputError("give budgets or min_weights, not both: a path has one axis")
-    count = len(law.domains)
-    importance = importance_of(law, target_weights)[None]
+    wanted = asked(settings, changed).knowing(law.volumes)
+    check_for_law(law, wanted)
+    count, along = len(law.domains), "budget" if min_weights is None else "min_weight"
     if min_weights is not None:
-        if budget is None or not budget > 0:
-            raise InputError(f"min_weights need a budget above 0, got {budget}")
+        if wanted.budget is None:
+            raise InputError("min_weights need a budget above 0: give budget=N too")
         values = np.array(sorted(min_weights), dtype=np.float64)
         if not len(values) or values[0] < 0 or values[-1] > 1 / count + 1e-12:
             raise InputError(f"min_weights must lie between 0 and {1 / count:.4f}, got {list(min_weights)}")
+        values = np.minimum(values, 1 / count)
     else:
         low, high = law.budget_range
         values = (
             np.geomspace(low, 100 * high, 41) if budgets is None else np.array(sorted(budgets), dtype=float)
         )
-        if not len(values) or not values[0] > 0 or not 0 <= min_weight <= 1 / count + 1e-12:
-            raise InputError(f"budgets must be above 0 and min_weight at most {1 / count:.4f}")
+        if not len(values) or not values[0] > 0:
+            raise InputError(f"budgets must be above 0, got {list(budgets or ())}")
+    aim = aim_of(law, wanted)
 
     def at(value: float) -> tuple[np.ndarray, np.ndarray, float, float]:
-        least = value if min_weights is not None else min_weight
-        landscape = Landscape(law.parameters, float(budget or 0) if min_weights is not None else value)
-        lower = np.full(count, min(least, 1 / count))
-        found = solve(landscape, importance, lower=lower, upper=np.ones(count), tolerance=_SHARP)
-        return found.weights[0], landscape.loss(found.weights)[0], found.objective[0], found.gap[0]
+        here = asked(wanted, {along: value})
+        bounds = limits(law.domains, here)
+        landscape = Landscape(law.parameters, float(here.budget or 0), bounds.price)
+        found = optimum(landscape, bounds, aim, tolerance=_SHARP)
+        shares = bounds.to_draws(found.money[0])
+        return shares, landscape.loss(found.money)[0], float(found.objective[0]), float(found.gap[0])
 
     def resting(value: float) -> Bool[np.ndarray, " source"]:
-        least = value if min_weights is not None else min_weight
+        least = value if along == "min_weight" else wanted.min_weight
         return np.asarray(at(value)[0] <= least + _AT_BOUND)
 
     points = [at(float(v)) for v in values]
     return AllocationPath(
         domains=law.domains,
         targets=law.targets,
-        axis="min_weight" if min_weights is not None else "budget",
+        axis=along,
         values=values,
         weights=np.array([p[0] for p in points]),
         predicted_loss=np.array([p[1] for p in points]),

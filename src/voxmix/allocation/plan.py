@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix.allocation.limits import limits
+from voxmix.allocation.optimize import check_for_law
 from voxmix.allocation.optimum import Aim, program_of
 from voxmix.allocation.program import solve_program
+from voxmix.allocation.settings import AllocationSettings, asked
 from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape
@@ -17,6 +19,9 @@ from voxmix.mixture import Mixture
 
 _LARGEST = 1e15
 _ABSURD = 1000.0  # times the largest fitted budget
+
+WITHOUT_EFFECT = ("budget", "objective", "target_weights", "no_worse_than", "tolerance", "level")
+"""Settings of an allocation that a plan does not read: it looks for a budget, and for given losses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,21 +50,25 @@ class Plan:
 
 def plan(
     law: FittedLaw,
+    settings: AllocationSettings | None = None,
     *,
     loss: Mapping[str, float],
-    min_weight: float = 0.05,
-    max_weight: Mapping[str, float] | None = None,
-    fixed: Mapping[str, float] | None = None,
-    cost: Mapping[str, float] | None = None,
+    **changed: Any,
 ) -> Plan:
     """Return the smallest budget at which some mixture is predicted to reach every loss of ``loss``.
 
     At each budget the best worst ratio of predicted to wanted loss is a convex program; it falls as the
     budget grows, so the budget is found by bisection, to 1e-6 of itself. ``uniform_budget`` is what the
-    uniform mixture would need (None where it never gets there).
+    uniform mixture would need (None where it never gets there, and with costs or ``max_epochs``).
+
+    Args:
+        law: a fitted law.
+        settings, changed: the limits of the mixture, as of :func:`voxmix.allocation.allocate`; of settings, what is in
+            ``WITHOUT_EFFECT`` is not read.
+        loss: target to wanted loss.
 
     Raises:
-        InputError: an unknown target, a loss at or below the irreducible one or a thousand times outside the fitted
+        InputError: one of ``WITHOUT_EFFECT`` by name, an unknown target, a loss at or below the irreducible one or a thousand times outside the fitted
             budgets, or limits in conflict.
     """
     unknown = [name for name in loss if name not in law.targets]
@@ -67,8 +76,12 @@ def plan(
         raise InputError(
             f"name the wanted loss of one target or more of {list(law.targets)}, got {dict(loss)}"
         )
-    if cost and law.parameters.by_share:
-        raise InputError(f"cost per draw is not convex under the {law.law} law; plan with another law")
+    if useless := [name for name in WITHOUT_EFFECT if name in changed]:
+        raise InputError(
+            f"{useless[0]} has no effect on a plan, which looks for the least budget that reaches the losses; leave it out"
+        )
+    limited = asked(settings, changed).knowing(law.volumes)
+    check_for_law(law, limited)
     wanted = np.array([loss.get(name, np.inf) for name in law.targets])
     for name, value, least in zip(law.targets, wanted, law.irreducible_loss, strict=True):
         if not value > least:
@@ -77,9 +90,7 @@ def plan(
             )
 
     def best(budget: float) -> tuple[float, np.ndarray]:
-        bounds = limits(
-            law.domains, budget, min_weight=min_weight, max_weight=max_weight, fixed=fixed, cost=cost
-        )
+        bounds = limits(law.domains, asked(limited, {"budget": budget}))
         landscape = Landscape(law.parameters, budget, bounds.price)
         weight = np.where(np.isfinite(wanted), 1 / wanted, 0.0)
         aim = Aim(kind="minimax", targets=law.targets, importance=weight / weight.sum(), guard=None)
@@ -91,10 +102,11 @@ def plan(
         losses = law.evaluate(np.full(len(law.domains), 1 / len(law.domains)), budget)
         return float(np.max(losses / wanted))
 
-    budget = _least(lambda n: best(n)[0])
+    most = _most(law.domains, limited)
+    budget = _least(lambda n: best(n)[0], most)
     if budget is None:
         raise InputError(
-            f"no budget up to {_LARGEST:g} draws reaches {_in_words(loss)} under these limits; ask for less, or "
+            f"no budget up to {most:g} draws reaches {_in_words(loss)} under these limits; ask for less, or "
             "loosen them"
         )
     weights = best(budget)[1]
@@ -108,8 +120,8 @@ def plan(
     notes = [f"the {beyond}; check it with a run on the way"] if beyond else []
     mixture = Mixture(domains=law.domains, weights=weights / weights.sum())
     draws = budget
-    if cost:
-        price = np.array([cost.get(name, 1.0) for name in law.domains])
+    if limited.cost:
+        price = np.array([limited.cost.get(name, 1.0) for name in law.domains])
         draws = budget / float(mixture.weights @ price)
     return Plan(
         targets=law.targets,
@@ -117,15 +129,39 @@ def plan(
         budget=budget,
         wanted=dict(loss),
         predicted_loss=law.evaluate(mixture.weights, draws),
-        uniform_budget=None if cost else _least(even),
+        uniform_budget=None if limited.cost or limited.max_epochs else _least(even, _LARGEST),
         notes=tuple(notes),
     )
 
 
-def _least(ratio: Callable[[float], float]) -> float | None:
-    """Return the least budget with ``ratio(budget) <= 1``; None when none up to 1e15 has."""
+def _most(domains: tuple[str, ...], limited: AllocationSettings) -> float:
+    """Return the largest budget up to 1e15 that the limits allow: with ``max_epochs`` the volumes are used up there.
+
+    Raises:
+        InputError: they allow none.
+    """
+
+    def allowed(budget: float) -> bool:
+        try:
+            limits(domains, asked(limited, {"budget": budget}))
+        except InputError:
+            return False
+        return True
+
+    if limited.max_epochs is None or allowed(_LARGEST):
+        return _LARGEST
+    limits(domains, asked(limited, {"budget": 1.0}))
     low, high = 0.0, np.log(_LARGEST)
-    if ratio(_LARGEST) > 1:
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if allowed(float(np.exp(middle))) else (low, middle)
+    return float(np.exp(low))
+
+
+def _least(ratio: Callable[[float], float], most: float) -> float | None:
+    """Return the least budget with ``ratio(budget) <= 1``; None when none up to ``most`` has."""
+    low, high = 0.0, np.log(most)
+    if ratio(most) > 1:
         return None
     if ratio(1.0) <= 1:
         return 1.0

@@ -1,22 +1,27 @@
 """AllocationSettings: what is asked of an allocation, the same for Python, the command line and study.yaml."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
+from voxmix.errors import InputError, did_you_mean
 from voxmix.mixture import Mixture
-from voxmix.run_settings import LATER, NOT_A_KEY
+from voxmix.run_settings import LATER
 
 OBJECTIVES = ("mean", "relative", "minimax")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AllocationSettings:
-    """What is asked of :func:`voxmix.allocation.allocate`: each field is one of its keywords.
+    """What is asked of :func:`voxmix.allocation.allocate`: each field is one of its keywords, a flag of the verbs that
+    allocate, and a key of study.yaml.
 
-    All but ``volumes``, ``cost``, ``target_weights``, ``objective`` and ``level`` are keys of study.yaml.
+    Raises:
+        InputError: a value that no law and no domain could make right.
     """
 
-    budget: float
+    budget: float | None = None
     """Volume draws to allocate; with costs it is money, in units of a draw of cost 1."""
     min_weight: float = 0.05
     """Least share of any domain."""
@@ -30,13 +35,71 @@ class AllocationSettings:
     """uniform or data-proportional: no target may be predicted worse than under it."""
     tolerance: float = field(default=0.01, metadata=LATER)
     """Relative predicted loss that counts as near-optimal."""
-    volumes: Mapping[str, float] | None = field(default=None, metadata=NOT_A_KEY)
-    """Domain to volumes that exist, for max_epochs and the data-proportional mixture; null: those of the law's table."""
-    cost: Mapping[str, float] = field(default_factory=dict, metadata=NOT_A_KEY)
-    """Domain to price of a draw; 1 where not named."""
-    target_weights: Mapping[str, float] = field(default_factory=dict, metadata=NOT_A_KEY)
+    volumes: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
+    """Domain to volumes that exist, for max_epochs and the data-proportional mixture; else those that were prepared."""
+    cost: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
+    """Domain to price of a draw; 1 where not named. The budget is then money, and strategies differ in draws."""
+    target_weights: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
     """Domain to its importance as a target; 1 where not named."""
-    objective: str = field(default="mean", metadata=NOT_A_KEY)
+    objective: str = field(default="mean", metadata=LATER)
     """mean loss, relative (mean of losses over those of uniform), or minimax (the worst of these ratios)."""
-    level: float = field(default=0.9, metadata=NOT_A_KEY)
-    """Level of the intervals."""
+    level: float = field(default=0.9, metadata=LATER)
+    """Level of the intervals of the shares."""
+
+    def __post_init__(self) -> None:
+        if self.budget is not None and not (math.isfinite(self.budget) and self.budget > 0):
+            raise InputError(f"budget must be a number of draws above 0, got {self.budget}")
+        if not 0 <= self.min_weight <= 1:
+            raise InputError(f"min_weight must lie in [0, 1], got {self.min_weight}; the paper uses 0.05")
+        if self.objective not in OBJECTIVES:
+            raise InputError(
+                f"unknown objective {self.objective!r}; {did_you_mean(str(self.objective), OBJECTIVES, what='choose from ')}"
+            )
+        if self.max_epochs is not None and not 0 < self.max_epochs < math.inf:
+            raise InputError(f"max_epochs must be above 0, got {self.max_epochs}; leave it out for no limit")
+        if not 0 < self.tolerance < 1:
+            raise InputError(f"tolerance must lie between 0 and 1, got {self.tolerance}; the default is 0.01")
+        if not 0 < self.level < 1:
+            raise InputError(f"level must lie between 0 and 1, got {self.level}; e.g. 0.9")
+        for name, allowed, words in _BY_DOMAIN:
+            for domain, value in getattr(self, name).items():
+                if not allowed(value):
+                    raise InputError(f"{name} of {domain} must {words}, got {value}")
+
+    def draws_of(self, mixture: Mixture, budget: float | None = None) -> float:
+        """Return how many draws of a mixture the budget buys: with equal prices of 1 the budget itself."""
+        money = self.budget if budget is None else budget
+        assert money is not None
+        price = sum(weight * self.cost.get(name, 1.0) for name, weight in mixture.as_dict().items())
+        return money / price if self.cost else money
+
+    def knowing(self, volumes: Mapping[str, float]) -> "AllocationSettings":
+        """Return the settings with the volumes that exist of the domains for which they give none themselves."""
+        return asked(self, {"volumes": {**volumes, **self.volumes}})
+
+
+_BY_DOMAIN: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    ("max_weight", lambda share: 0 <= share <= 1, "lie between 0 and 1"),
+    ("fixed", lambda share: 0 <= share <= 1, "lie between 0 and 1"),
+    ("volumes", lambda count: 0 <= count < math.inf, "be a number of volumes, at least 0"),
+    ("cost", lambda price: 0 < price < math.inf, "be a price above 0 (a draw costs 1 where not named)"),
+    ("target_weights", lambda worth: 0 <= worth < math.inf, "be a number, at least 0"),
+)
+"""Settings by domain, each with what its values may be."""
+
+
+def asked(settings: AllocationSettings | None, changed: Mapping[str, Any]) -> AllocationSettings:
+    """Return settings with some changed by name, as AllocationSettings; None for what is by domain means none.
+
+    Raises:
+        InputError: a value out of range, or a name that is no setting.
+    """
+    known = [item.name for item in fields(AllocationSettings)]
+    if unknown := [name for name in changed if name not in known]:
+        raise InputError(
+            f"{unknown[0]!r} is no setting of an allocation; {did_you_mean(unknown[0], known, what='choose from ')}"
+        )
+    by_domain = [name for name, *_ in _BY_DOMAIN]
+    given = {name: {} if value is None and name in by_domain else value for name, value in changed.items()}
+    values = {} if settings is None else {name: getattr(settings, name) for name in known}
+    return AllocationSettings(**(values | given))

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from voxmix.allocation.interior import solve
+from voxmix.allocation.limits import limits
+from voxmix.allocation.optimize import aim_of, check_for_law
+from voxmix.allocation.optimum import optimum
+from voxmix.allocation.settings import AllocationSettings, asked
 from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape, predict
@@ -60,18 +63,23 @@ class Suggestion:
 
 def suggest(
     law: FittedLaw,
+    settings: AllocationSettings | None = None,
     *,
-    budget: float | None = None,
     budgets: Sequence[float] | None = None,
-    min_weight: float = 0.05,
     noise: float | None = None,
     seed: int = 0,
+    **changed: Any,
 ) -> tuple[Suggestion, ...]:
     """Return candidate runs, the most useful per draw first.
 
     Candidates: every pure run, the uniform mixture and the present best mixture, at ``budgets`` (the
-    smallest and largest fitted, and twice the largest). ``budget`` is the decision's (four times the
-    largest fitted). ``noise`` is the relative error of one run's loss; by default that of the fit's residuals.
+    smallest and largest fitted, and twice the largest). ``noise`` is the relative error of one run's loss; by default
+    that of the fit's residuals.
+
+    Args:
+        law: a fitted law with bootstrap draws.
+        settings, changed: the decision that the runs are to improve, as of :func:`voxmix.allocation.allocate`; its
+            budget is four times the largest fitted one if it names none.
 
     Raises:
         InputError: the law has fewer than 50 bootstrap draws.
@@ -79,9 +87,10 @@ def suggest(
     if law.bootstrap is None or law.bootstrap.draws < _LEAST_DRAWS:
         raise InputError(f"suggest needs {_LEAST_DRAWS} bootstrap draws or more; fit with bootstrap=200")
     low, high = law.budget_range
-    decision = 4 * high if budget is None else float(budget)
+    wanted = asked(settings, changed).knowing(law.volumes)
+    check_for_law(law, wanted)
     rng = np.random.default_rng(seed)
-    value, best = _values(law, decision, min_weight)
+    value, best = _values(law, wanted if wanted.budget else asked(wanted, {"budget": 4 * high}))
     now = value.mean(axis=0).min()
     perfect = now - value.min(axis=1).mean()
     spread = _noise(law) if noise is None else noise
@@ -109,20 +118,22 @@ def suggest(
 
 
 def _values(
-    law: FittedLaw, budget: float, min_weight: float
+    law: FittedLaw, wanted: AllocationSettings
 ) -> tuple[Float[np.ndarray, "draw candidate"], Float[np.ndarray, " source"]]:
     """Return the objective of candidate mixtures under every draw, and the mixture best on average."""
     assert law.bootstrap is not None
+    assert wanted.budget is not None
     count, draws = len(law.domains), law.bootstrap.draws
-    many = Landscape(law.bootstrap, budget)
-    cost = np.full((1, len(law.targets)), 1 / len(law.targets))
-    low, high = np.full(count, min(min_weight, 1 / count)), np.ones(count)
-    ours = solve(Landscape(law.parameters, budget), cost, lower=low, upper=high).weights
-    picked = solve(many, cost, lower=low, upper=high, tolerance=1e-6).weights
+    bounds, aim = limits(law.domains, wanted), aim_of(law, wanted)
+    many = Landscape(law.bootstrap, wanted.budget, bounds.price)
+    ours = optimum(Landscape(law.parameters, wanted.budget, bounds.price), bounds, aim).money
+    picked = optimum(many, bounds, aim, tolerance=1e-6).money
     step = max(draws // _CANDIDATES, 1)
-    mixtures = np.vstack([ours, np.full((1, count), 1 / count), picked[::step][:_CANDIDATES]])
-    value = np.stack([many.loss(np.tile(w, (draws, 1))).mean(axis=1) for w in mixtures], axis=1)
-    return value, mixtures[int(value.mean(axis=0).argmin())]
+    even = bounds.to_money(np.full(count, 1 / count))
+    spent = np.vstack([ours, even[None], picked[::step][:_CANDIDATES]])
+    cost = aim.cost(many, bounds)
+    value = np.stack([aim.value(cost, many.loss(np.tile(m, (draws, 1)))) for m in spent], axis=1)
+    return value, bounds.to_draws(spent[int(value.mean(axis=0).argmin())])
 
 
 def _noise(law: FittedLaw) -> float:

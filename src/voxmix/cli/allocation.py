@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from voxmix._progress import waiting
+from voxmix.cli.allocation_flags import AllocationFlags, takes_allocation_flags
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, PairOption, load_law, open_study, pairs
+from voxmix.cli.arguments import JsonOption, load_law, open_study
 from voxmix.cli.checks import say_fitness
 from voxmix.cli.study import show
 from voxmix.errors import InputError
@@ -15,27 +16,12 @@ from voxmix.study.files import ALLOCATIONS_FOLDER, is_study, study_file
 
 
 @verb
+@takes_allocation_flags()
 def allocate(
     path: Annotated[
         Path, typer.Argument(metavar="STUDY|LAW", help="A study, or a law that fit wrote (JSON).")
     ],
-    budget: Annotated[int | None, typer.Option(help="Volume draws to allocate.")] = None,
-    min_weight: Annotated[float | None, typer.Option(help="Least share of any domain; default 0.05.")] = None,
-    max_weight: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE at most; repeat.")] = None,
-    fix: Annotated[PairOption, typer.Option("--fix", "--fixed", help="DOMAIN=SHARE exactly; repeat.")] = None,
-    volumes: Annotated[PairOption, typer.Option(help="DOMAIN=N volumes that exist; repeat.")] = None,
-    max_epochs: Annotated[float | None, typer.Option(help="Most draws of each volume.")] = None,
-    cost: Annotated[PairOption, typer.Option(help="DOMAIN=PRICE of a draw, 1 elsewhere; repeat.")] = None,
-    target_weight: Annotated[
-        PairOption, typer.Option(help="DOMAIN=W importance of a target; repeat.")
-    ] = None,
-    objective: Annotated[str | None, typer.Option(help="mean (default), relative or minimax.")] = None,
-    no_worse_than: Annotated[
-        str | None, typer.Option(help="No target worse than under uniform or data-proportional.")
-    ] = None,
-    tolerance: Annotated[
-        float | None, typer.Option(help="Near-optimal means within this; default 0.01.")
-    ] = None,
+    flags: AllocationFlags,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write the allocation.")
     ] = None,
@@ -43,40 +29,28 @@ def allocate(
 ) -> None:
     """Find the best mixture for a budget, with a proof of optimality.
 
-    For a study, finds one mixture per strategy by the settings in study.yaml and saves them; with options, shows the
-    mixtures under these options and saves nothing. For a law, finds the mixture for one budget.
+    For a study, finds one mixture per strategy by the settings in study.yaml and saves them. With options, shows the
+    mixtures with these settings changed and saves nothing: each option is a key below allocation: in study.yaml. For a
+    law, finds the mixture for one budget.
 
     Examples:
 
       voxmix allocate mystudy
 
-      voxmix allocate mystudy --max-epochs 40
+      voxmix allocate mystudy --max-epochs 40 --objective relative
 
       voxmix allocate law.json --budget 100000 --min-weight 0.02 --max-weight ABD-CT=0.4
 
       voxmix allocate law.json --budget 100000 --volumes HN-PET=150 --max-epochs 40
     """
-    given: dict[str, Any] = {
-        "budget": budget,
-        "min_weight": min_weight,
-        "max_weight": pairs(max_weight, option="--max-weight"),
-        "fixed": pairs(fix, option="--fix"),
-        "volumes": pairs(volumes, option="--volumes"),
-        "max_epochs": max_epochs,
-        "cost": pairs(cost, option="--cost"),
-        "target_weights": pairs(target_weight, option="--target-weight"),
-        "objective": objective,
-        "no_worse_than": no_worse_than,
-        "tolerance": tolerance,
-    }
-    given = {name: value for name, value in given.items() if value not in (None, {})}
+    given = flags.given
     if is_study(path):
         _allocate_as_asked(path, given, output=output, as_json=as_json)
         return
     from voxmix.allocation import allocate as allocate_law
 
     law = load_law(path)
-    if budget is None:
+    if "budget" not in given:
         raise InputError("the budget is missing: give --budget N, the volume draws to allocate")
     found = allocate_law(law, **given)
     if output is not None:
@@ -96,8 +70,6 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
     if not given:
         _allocate_study(path, as_json=as_json)
         return
-    from voxmix.allocation import AllocationSettings
-    from voxmix.settings import keys_of
     from voxmix.study import allocations_if
 
     with waiting("allocating"):
@@ -109,12 +81,10 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
             emit(f"{name}:")
             _show_allocation(item)
             emit("")
-    kept = keys_of(AllocationSettings)
-    keys = [name for name in given if name in kept]
-    where = (
-        f"; to keep {' and '.join(keys)}, write it below allocation: in {study_file(path)}" if keys else ""
+    note(
+        f"not saved: the study's runs and report do not use it; to keep {' and '.join(given)}, write it below "
+        f"allocation: in {study_file(path)}"
     )
-    note(f"not saved: the study's runs and report do not use it{where}")
 
 
 def _show_allocation(found: Any) -> None:

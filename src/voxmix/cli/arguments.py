@@ -1,9 +1,12 @@
-"""What verbs are given: a study or a law by its path, told apart by what it is, and pairs of a domain and a number."""
+"""What verbs are given: a study or a law by its path, told apart by what it is, pairs of a domain and a number, and
+flags that several verbs share."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -145,3 +148,31 @@ def pairs(given: Sequence[str] | None, *, option: str) -> dict[str, float]:
             raise InputError(f"{option} names {name} twice; give every domain once")
         found[name] = number
     return found
+
+
+def takes_flags(
+    kind: type, *, but: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what gives a verb the flags of a dataclass, ``but`` some: it gets them as one argument ``flags``."""
+    hints = get_type_hints(kind, include_extras=True)
+    options = [
+        Parameter(item.name, Parameter.KEYWORD_ONLY, default=None, annotation=hints[item.name])
+        for item in fields(kind)
+        if item.name not in but
+    ]
+
+    def given_to(function: Callable[..., None]) -> Callable[..., None]:
+        def run(**values: Any) -> None:
+            flags = kind(**{option.name: values.pop(option.name) for option in options})
+            function(**values, flags=flags)
+
+        own = signature(function, eval_str=True)
+        rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "flags"]
+        at = list(own.parameters).index("flags")
+        parameters = [*rest[:at], *options, *rest[at:]]
+        run.__name__, run.__doc__, run.__module__ = function.__name__, function.__doc__, function.__module__
+        run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return given_to

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxmix.cli.allocation_flags import AllocationFlags, law_and_settings, takes_allocation_flags
 from voxmix.cli.app import emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption, LawArgument, LawName, PairOption, load_law, pairs
 from voxmix.errors import InputError
@@ -15,13 +16,11 @@ _SHOWN_POINTS = 12
 
 
 @verb
+@takes_allocation_flags(but=("budget", "objective", "target_weights", "no_worse_than", "tolerance", "level"))
 def plan(
     law: LawArgument,
     loss: Annotated[list[str], typer.Option(help="DOMAIN=LOSS to reach; repeat.")],
-    min_weight: Annotated[float, typer.Option(help="Least share of any domain.")] = 0.05,
-    max_weight: Annotated[PairOption, typer.Option(help="DOMAIN=SHARE at most; repeat.")] = None,
-    fix: Annotated[PairOption, typer.Option("--fix", "--fixed", help="DOMAIN=SHARE exactly; repeat.")] = None,
-    cost: Annotated[PairOption, typer.Option(help="DOMAIN=PRICE of a draw, 1 elsewhere; repeat.")] = None,
+    flags: AllocationFlags,
     law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,14 +32,8 @@ def plan(
     """
     from voxmix.allocation import plan as plan_budget
 
-    found = plan_budget(
-        load_law(law, law_name),
-        loss=pairs(loss, option="--loss"),
-        min_weight=min_weight,
-        max_weight=pairs(max_weight, option="--max-weight") or None,
-        fixed=pairs(fix, option="--fix") or None,
-        cost=pairs(cost, option="--cost") or None,
-    )
+    fitted, asked = law_and_settings(law, law_name, flags.given)
+    found = plan_budget(fitted, asked, loss=pairs(loss, option="--loss"))
     if as_json:
         emit_json(found.to_dict())
         return
@@ -62,8 +55,10 @@ def plan(
 
 
 @verb
+@takes_allocation_flags(but=("budget", "min_weight", "tolerance", "level"))
 def path(
     law: LawArgument,
+    flags: AllocationFlags,
     budget: Annotated[list[float] | None, typer.Option(help="Budgets along the path; repeat.")] = None,
     min_weight: Annotated[
         list[float] | None, typer.Option(help="Values of min_weight along the path, at one --budget; repeat.")
@@ -84,13 +79,16 @@ def path(
     """
     from voxmix.allocation import path as follow
 
-    fitted = load_law(law, law_name)
+    given = flags.given
+    if min_weight and len(min_weight) == 1:
+        given["min_weight"] = min_weight[0]
+    fitted, asked = law_and_settings(law, law_name, given)
     if min_weight and len(min_weight) > 1:
         if not budget or len(budget) != 1:
             raise InputError("a path over min_weight is at one budget: give --budget once")
-        found = follow(fitted, min_weights=min_weight, budget=budget[0])
+        found = follow(fitted, asked, min_weights=min_weight, budget=budget[0])
     else:
-        found = follow(fitted, budgets=budget, min_weight=min_weight[0] if min_weight else 0.05)
+        found = follow(fitted, asked, budgets=budget)
     if as_json:
         emit_json(found.to_dict())
         return
@@ -175,18 +173,17 @@ def structure(
 
 
 @verb
+@takes_allocation_flags(but=("tolerance", "level"))
 def suggest(
     law: LawArgument,
-    budget: Annotated[
-        float | None, typer.Option(help="Budget of the decision; 4 times the largest fitted.")
-    ] = None,
-    min_weight: Annotated[float, typer.Option(help="Least share of any domain.")] = 0.05,
+    flags: AllocationFlags,
     law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the next proxy runs that would improve the decision most per draw.
 
-    The law must have been fitted with --bootstrap 50 or more.
+    The law must have been fitted with --bootstrap 50 or more. The budget is that of the decision: the study's, or 4
+    times the largest fitted one.
 
     Example:
 
@@ -194,7 +191,7 @@ def suggest(
     """
     from voxmix.allocation import suggest as suggest_runs
 
-    found = suggest_runs(load_law(law, law_name), budget=budget, min_weight=min_weight)
+    found = suggest_runs(*law_and_settings(law, law_name, flags.given))
     if as_json:
         emit_json([item.to_dict() for item in found])
         return

@@ -1,15 +1,13 @@
 """The verbs that train, run and pretrain, and what they share: flags for how runs are computed."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voxmix._progress import waiting
 from voxmix.cli.app import TERMINAL, emit, emit_json, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
+from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, takes_flags
 from voxmix.cli.study import show
 
 if TYPE_CHECKING:
@@ -71,27 +69,8 @@ class ComputeFlags:
         return with_compute(view, given, workers=workers, where="the command line")
 
 
-def takes_compute_flags(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb every flag of :class:`ComputeFlags`; it gets their values as one argument ``flags``."""
-    hints = get_type_hints(ComputeFlags, include_extras=True)
-    options = [
-        Parameter(f.name, Parameter.KEYWORD_ONLY, default=None, annotation=hints[f.name])
-        for f in fields(ComputeFlags)
-    ]
-    names = [option.name for option in options]
-
-    def run(**values: Any) -> None:
-        flags = ComputeFlags(**{name: values.pop(name) for name in names})
-        function(**values, flags=flags)
-
-    own = signature(function, eval_str=True)
-    rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "flags"]
-    at = list(own.parameters).index("flags")
-    parameters = [*rest[:at], *options, *rest[at:]]
-    run.__name__, run.__doc__, run.__module__ = function.__name__, function.__doc__, function.__module__
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
+takes_compute_flags = takes_flags(ComputeFlags)
+"""Gives a verb every flag of :class:`ComputeFlags`, as one argument ``flags``."""
 
 
 @verb

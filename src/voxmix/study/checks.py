@@ -1,6 +1,7 @@
 """What in a study cannot work, found before anything is computed: names, limits, budgets, sizes."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from voxmix.errors import InputError, StepPendingError, did_you_mean
 from voxmix.settings import checked
@@ -24,7 +25,7 @@ def check_study(study: Study | StudyView) -> None:
 def study_problems(study: Study | StudyView) -> tuple[str, ...]:
     """Return a sentence for each thing in a study that cannot work; () where nothing is found."""
     view = StudyView.of(study)
-    parts = (_recipe, _names, _limits, _vertices, _budgets, _axes, _sizes)
+    parts = (_recipe, _names, _limits, _vertices, _prices, _budgets, _axes, _sizes)
     return tuple(line for part in parts for line in part(view))
 
 
@@ -77,38 +78,29 @@ def _names(view: StudyView) -> Iterable[str]:
         check_strategies(config.allocation.strategies, domains=domains)
     except InputError as error:
         yield f"allocation.strategies: {error}"
-    named = {
-        "allocation.max_weight": config.allocation.max_weight,
-        "allocation.fixed": config.allocation.fixed,
-    }
-    for key, shares in named.items():
+    for key in ("max_weight", "fixed", "volumes", "cost", "target_weights"):
         yield from (
-            f"{key} names the unknown domain {name!r}; {did_you_mean(name, domains)}"
-            for name in shares
+            f"allocation.{key} names the unknown domain {name!r}; {did_you_mean(name, domains)}"
+            for name in getattr(config.allocation, key)
             if name not in domains
         )
 
 
 def _limits(view: StudyView) -> Iterable[str]:
     from voxmix.allocation.limits import limits
+    from voxmix.allocation.objective import importance_of
 
     domains, settings = _domains(view), view.config.allocation
-    if not domains or any(name not in domains for name in (*settings.max_weight, *settings.fixed)):
+    named = (settings.max_weight, settings.fixed, settings.volumes, settings.cost, settings.target_weights)
+    if not domains or any(name not in domains for part in named for name in part):
         return
     try:
-        counts = view.counts
-    except StepPendingError:
-        counts = {}
+        asked = view.asked
+    except StepPendingError:  # how many volumes there are is not known yet
+        asked = settings if settings.volumes else replace(settings, max_epochs=None)
     try:
-        limits(
-            domains,
-            float(settings.budget),
-            min_weight=settings.min_weight,
-            max_weight=settings.max_weight,
-            fixed=settings.fixed,
-            volumes=counts,
-            max_epochs=settings.max_epochs if counts else None,
-        )
+        importance_of(domains, settings.target_weights)
+        limits(domains, asked)
     except InputError as error:
         yield f"allocation: {error}"
 
@@ -122,6 +114,21 @@ def _vertices(view: StudyView) -> Iterable[str]:
     except InputError as error:
         key = "allocation" if config.design.min_weight is None else "design"
         yield f"the vertex runs of {key}.min_weight: {error}"
+
+
+def _prices(view: StudyView) -> Iterable[str]:
+    from voxmix.allocation.strategies import find_strategy
+    from voxmix.law.family import law_form
+
+    if not view.config.allocation.cost:
+        return
+    for name in view.config.allocation.strategies:
+        law = find_strategy(name).law
+        if law and law_form(law).by_share:
+            yield (
+                f"allocation.cost has no meaning for the strategy {name}: its law {law} counts shares of the budget; leave "
+                "one of the two out"
+            )
 
 
 def _budgets(view: StudyView) -> Iterable[str]:

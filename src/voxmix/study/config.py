@@ -1,6 +1,5 @@
 """The study file: one readable YAML that holds every setting of a study."""
 
-import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,8 +14,9 @@ from voxmix.allocation.strategies import baselines, check_strategies, new_study_
 from voxmix.compute import ComputeSettings
 from voxmix.design import StudyDesign, check_budget
 from voxmix.errors import InputError
+from voxmix.mixture import Mixture
 from voxmix.run_settings import LATER, EvaluationSettings, ModelSettings, TrainingSettings, identity
-from voxmix.settings import checked, keys_of, parse_yaml
+from voxmix.settings import checked, parse_yaml
 
 STUDY_FORMAT = 1
 _FORBID: dict[str, str] = {"extra": "forbid"}
@@ -139,9 +139,9 @@ class FitSettings:
 class StudyAllocation(AllocationSettings):
     """The budget to allocate, and the strategies that are trained at it and compared, with how many seeds.
 
-    ``min_weight``, ``max_weight``, ``fixed``, ``max_epochs`` and ``no_worse_than`` limit what a law may choose, and
-    ``tolerance`` says what counts as near-optimal: see :func:`voxmix.allocation.allocate`. The guesses (uniform,
-    data-proportional, temperature-T, single-DOMAIN) stay as they are.
+    What is below ``budget`` is asked of every law's mixture: see :func:`voxmix.allocation.allocate`. The guesses (uniform,
+    data-proportional, temperature-T, single-DOMAIN) stay as they are, and all are judged by ``objective`` and
+    ``target_weights``. With ``cost`` the budget is money: each strategy is trained on the draws that it buys.
     """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
@@ -155,10 +155,13 @@ class StudyAllocation(AllocationSettings):
     seeds: int = 2
     """Seeds of each of them."""
 
+    def draws_to_train(self, mixture: Mixture) -> int:
+        """Return the whole draws that a strategy's mixture is trained on: what the budget buys of it, at least 1."""
+        return max(int(self.draws_of(mixture) + 1e-9), 1)
+
     def __post_init__(self) -> None:
         check_budget(self.budget)
-        if not 0 <= self.min_weight <= 1:
-            raise InputError(f"min_weight must lie in [0, 1], got {self.min_weight}; the paper uses 0.05")
+        AllocationSettings.__post_init__(self)
         check_strategies(self.strategies)
         if self.seeds < 1:
             raise InputError(f"seeds must be at least 1, got {self.seeds}; 2 or more show the noise")
@@ -167,10 +170,6 @@ class StudyAllocation(AllocationSettings):
         guards = [row.name for row in baselines()]
         if self.no_worse_than is not None and self.no_worse_than not in guards:
             raise InputError(f"no_worse_than must be null or one of {guards}, got {self.no_worse_than!r}")
-        if not 0 < self.tolerance < 1:
-            raise InputError(f"tolerance must lie between 0 and 1, got {self.tolerance}; the default is 0.01")
-        if self.max_epochs is not None and not 0 < self.max_epochs < math.inf:
-            raise InputError(f"max_epochs must be above 0, got {self.max_epochs}; leave it out for no limit")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,7 +214,11 @@ _COMMENTS = {
     "evaluation": "Fixed crops and fixed masks on which every run is measured.",
     "design": "Proxy runs: every domain alone and the uniform mixture, at each budget (in budget_unit).",
     "fit": "The laws: bounds, resamples for intervals. repetition: null, a rate R, fitted or per-domain.",
-    "allocation": "The budget to allocate (volume draws), limits on a law's mixture (shares, epochs), strategies to compare.",
+    "allocation": "The budget to allocate (volume draws), what is asked of a law's mixture, and the strategies to compare.\n"
+    "max_weight, fixed: shares by domain, {ABD-CT: 0.4}. max_epochs: most draws of each volume.\n"
+    "no_worse_than: null, uniform or data-proportional. volumes: those that exist, where not those prepared.\n"
+    "cost: price of a draw by domain; the budget is then money. target_weights: importance by target.\n"
+    "objective: mean loss; relative: mean of losses over those of uniform; minimax: the worst of these ratios.",
     "compute": "Speed and memory; does not change results beyond rounding. trackers: tensorboard, mlflow, wandb.",
     "workers": "Runs at the same time, and processes of prepare; null uses every core, or every GPU.",
 }
@@ -257,11 +260,10 @@ def render_config(config: StudyConfig, notes: Mapping[str, str] | None = None) -
     """Return the study file's text, with a comment above each part; ``notes`` adds one to the parts it names."""
     values = _plain(asdict(config))
     values["model"] = _plain(identity(config.model))  # axes only where they are not those of volumes
-    values["allocation"] = {key: values["allocation"][key] for key in keys_of(StudyAllocation)}
     values["data"] = {key: item for key, item in values["data"].items() if item is not None}
     parts = []
     for key in _ORDER:
-        comment = f"# {_COMMENTS[key]}\n" if key in _COMMENTS else ""
+        comment = "".join(f"# {line}\n" for line in _COMMENTS.get(key, "").splitlines())
         comment += "".join(f"# {line}\n" for line in textwrap.wrap((notes or {}).get(key, ""), 110))
         text = yaml.dump({key: values[key]}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
         parts.append(comment + text)

@@ -90,7 +90,7 @@ def export_mixture_of(
         raise InputError(
             f"{path} belongs to no study, so its volumes are not known; give the study for --mixture-for"
         )
-    view, budget = StudyView(study), study.config.allocation.budget
+    view = StudyView(study)
     if is_run(path):
         _refuse(strategy, "a run has one mixture, so --strategy has no effect")
         card = read_mapping(path / CARD_FILE)
@@ -98,6 +98,7 @@ def export_mixture_of(
     else:
         with hear.waiting("choosing the mixture"):
             mixture = exported_mixture(view, exported_strategy(view, strategy))
+            budget = study.config.allocation.draws_to_train(mixture)
     folder = output or study.export_dir / loader
     files = write_feed(mixture, folder, loader=loader, budget=budget, cache=view.cache)
     return Exported(folder=folder, files=tuple(file.name for file in files), read=files[-1], mixture=mixture)

@@ -30,8 +30,7 @@ def allocate_strategies(study: Study | StudyView, hear: Listener = QUIET) -> dic
         found = candidates(
             view.strategies_wanted,
             domains=view.domains,
-            settings=view.config.allocation,
-            volumes=view.counts,
+            settings=view.asked,
             laws=view.laws,
         )
         for strategy, item in found.items():
@@ -45,14 +44,10 @@ def allocate_strategies(study: Study | StudyView, hear: Listener = QUIET) -> dic
 def allocations_if(study: Study | StudyView, **changed: Any) -> dict[str, Allocation]:
     """Return the mixtures of the laws' strategies with some settings of the allocation changed; nothing is kept."""
     from voxmix.allocation import allocate
+    from voxmix.allocation.settings import asked
     from voxmix.allocation.strategies import find_strategy
 
     view = StudyView.of(study)
-    laws, settings = view.laws, view.config.allocation
-    options = {"volumes": view.counts, **changed}
+    laws, settings = view.laws, asked(view.asked, changed)
     rows = {name: find_strategy(name) for name in view.strategies_wanted}
-    return {
-        name: allocate(laws[row.law], settings, **options)
-        for name, row in rows.items()
-        if row.mixture is None
-    }
+    return {name: allocate(laws[row.law], settings) for name, row in rows.items() if row.mixture is None}

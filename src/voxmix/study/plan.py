@@ -41,12 +41,12 @@ def check_specs(
 ) -> dict[str, tuple[RunSpec, ...]]:
     """Return, for each strategy, the runs that train its mixture at the allocated budget, one per seed.
 
-    Strategies with the same mixture share their runs: the same spec is the same run.
+    With costs the budget is money: strategies are compared at equal money, each on the draws that it buys. Strategies with the same mixture share their runs: the same spec is the same run.
     """
     common = _common(config, cache)
     return {
         strategy: tuple(
-            RunSpec(mixture=mixture, budget=config.allocation.budget, seed=seed, **common)
+            RunSpec(mixture=mixture, budget=config.allocation.draws_to_train(mixture), seed=seed, **common)
             for seed in range(config.allocation.seeds)
         )
         for strategy, mixture in mixtures.items()

@@ -60,7 +60,7 @@ def answer_content(study: Study | StudyView) -> ReportContent:
         parts["checks"] = tuple(
             Check(
                 strategy=name,
-                budget=result.budget,
+                budget=config.allocation.budget,
                 seed=result.spec.seed,
                 target=target,
                 loss=loss,
@@ -108,11 +108,11 @@ def _by_budget(view: StudyView, content: ReportContent) -> tuple[Allocation, ...
 
     if content.answer_law is None or not content.strategies or not content.runs:
         return ()
-    settings, volumes = view.config.allocation, view.counts
+    settings, high = view.asked, view.config.allocation.budget
     low = min(run.budget for run in content.runs)
-    budgets = np.unique(np.geomspace(low, max(low, settings.budget), 13).round())
+    budgets = np.unique(np.geomspace(low, max(low, high), 13).round())
     law = content.laws[content.answer_law]
-    return tuple(allocate(law, settings, budget=int(budget), volumes=volumes) for budget in budgets)
+    return tuple(allocate(law, settings, budget=int(budget)) for budget in budgets)
 
 
 def _domain_summaries(view: StudyView) -> tuple[DomainSummary, ...]:

@@ -30,7 +30,8 @@ def study_domains(study: Study | StudyView) -> tuple[str, ...]:
 def runs_left(study: Study | StudyView) -> dict[str, tuple[RunSpec, ...]]:
     """Return the runs that are not finished, by kind: those of :data:`voxmix.design.KINDS`, then mixture runs.
 
-    Before the strategies' mixtures are found, each stands with the uniform one, which costs the same.
+    Before the strategies' mixtures are found, each stands with the uniform one, which costs the same; where draws have
+    prices, about the same.
     """
     view = StudyView.of(study)
     try:
@@ -47,10 +48,10 @@ def _mixture_runs(view: StudyView) -> tuple[RunSpec, ...]:
         return view.checks
     except StepPendingError:
         pass
-    config = view.config
+    config, uniform = view.config, Mixture.uniform(study_domains(view))
     spec = RunSpec(
-        mixture=Mixture.uniform(study_domains(view)),
-        budget=config.allocation.budget,
+        mixture=uniform,
+        budget=config.allocation.draws_to_train(uniform),
         seed=0,
         model=config.model,
         training=config.training,

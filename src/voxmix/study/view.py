@@ -19,7 +19,7 @@ from voxmix.study.plan import check_specs, proxy_specs
 from voxmix.study.steps import step
 
 if TYPE_CHECKING:
-    from voxmix.allocation import Allocation, Situation
+    from voxmix.allocation import Allocation, AllocationSettings, Situation
     from voxmix.design import RunSpec
     from voxmix.law import FittedLaw
     from voxmix.measurement import MeasurementTable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from voxmix.volumes.preparing.cache import PreparedCache
 
 T = TypeVar("T")
-_OF_VOLUMES = ("cache", "cache_digest", "domains", "counts", "fitness", "proxies")
+_OF_VOLUMES = ("cache", "cache_digest", "domains", "counts", "asked", "fitness", "proxies")
 _OF_PROXIES = (*_OF_VOLUMES, "table", "outliers")
 _UNCHANGED_BY = {
     "run": _OF_VOLUMES,
@@ -139,6 +139,11 @@ class StudyView:
     def counts(self) -> dict[str, int]:
         """Domain to training volumes."""
         return self.cache.counts("train")
+
+    @cached_property
+    def asked(self) -> AllocationSettings:
+        """What the study asks of its mixtures, with the training volumes of the domains for which its file gives none."""
+        return self.config.allocation.knowing(self.counts)
 
     @cached_property
     def fitness(self) -> tuple[Fitness, ...]:
@@ -261,7 +266,7 @@ class StudyView:
 
         if not self.is_made("allocate"):
             raise step("allocate").pending(self)
-        now = Situation(domains=self.domains, volumes=self.counts, settings=self.config.allocation)
+        now = Situation(domains=self.domains, volumes=self.asked.volumes, settings=self.asked)
         try:
             return {
                 name: self._guess(name, now) or Allocation.load(self.study.allocation_path(name))
