@@ -1,4 +1,7 @@
-"""Cells: the mean loss of every (mixture, budget) on every target, each counted once whatever its seeds."""
+"""Cells: the mean loss of every (mixture, budget) on every target, each counted once whatever its seeds.
+
+A mean is of the losses that the average seed would have had (:mod:`voxmix.law.seeds`), as the runs of these cells tell.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -7,12 +10,13 @@ from jaxtyping import Bool, Float, Int
 
 from voxmix.errors import InputError
 from voxmix.law.forms import worth
+from voxmix.law.seeds import NO_EFFECTS, SeedEffects, SeedLosses, judge_seeds
 from voxmix.measurement import MeasurementTable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Cells:
-    """Means over seeds; NaN where a target was not measured.
+    """Means over seeds, their effects taken out; NaN where a target was not measured.
 
     Attributes:
         domains: names of the source axis.
@@ -21,8 +25,8 @@ class Cells:
         weights, budget: mixture (cell, source) and draws (cell,).
         source: index of the only source; -1 for mixtures.
         loss: mean loss (cell, target).
-        seeds: how many losses that mean is of (cell, target).
-        noise: variance between seeds of one loss (cell, target); NaN with fewer than two seeds.
+        measured: the losses of all seeds.
+        effects: what the seeds of these cells do to every loss.
         volumes: volumes that exist per source, the largest the table names; NaN where unknown.
         unique, repeats: U and R of the saturation of repeats; infinite where draws never lose worth.
     """
@@ -34,8 +38,8 @@ class Cells:
     budget: Float[np.ndarray, " cell"]
     source: Int[np.ndarray, " cell"]
     loss: Float[np.ndarray, "cell target"]
-    seeds: Int[np.ndarray, "cell target"]
-    noise: Float[np.ndarray, "cell target"]
+    measured: SeedLosses
+    effects: SeedEffects
     volumes: Float[np.ndarray, " source"]
     unique: Float[np.ndarray, " source"]
     repeats: Float[np.ndarray, " source"]
@@ -65,30 +69,35 @@ class Cells:
     def without_mixture_losses(self) -> "Cells":
         """Return the same cells with the losses of mixtures counted as not measured."""
         mixed = self.mixed[:, None]
-        return replace(self, loss=np.where(mixed, np.nan, self.loss), seeds=np.where(mixed, 0, self.seeds))
+        return replace(self, loss=np.where(mixed, np.nan, self.loss))
 
     def only_cells(self, keep: Bool[np.ndarray, " cell"]) -> "Cells":
-        """Return fewer cells with the same targets."""
-        return replace(
+        """Return fewer cells with the same targets; their own runs tell the effects of their seeds."""
+        fewer = replace(
             self,
             weights=self.weights[keep],
             budget=self.budget[keep],
             source=self.source[keep],
             loss=self.loss[keep],
-            seeds=self.seeds[keep],
-            noise=self.noise[keep],
+            measured=self.measured.only_cells(keep),
         )
+        return fewer.blocked()
 
     def only_targets(self, keep: Bool[np.ndarray, " target"]) -> "Cells":
         """Return the same cells with fewer targets."""
-        return replace(
+        fewer = replace(
             self,
             targets=tuple(name for name, k in zip(self.targets, keep, strict=True) if k),
             own=self.own[keep],
             loss=self.loss[:, keep],
-            seeds=self.seeds[:, keep],
-            noise=self.noise[:, keep],
+            measured=self.measured.only_targets(keep),
         )
+        return fewer.blocked()
+
+    def blocked(self) -> "Cells":
+        """Return the same cells with the effects of their seeds judged, and taken out of their means."""
+        effects = judge_seeds(self.measured)
+        return replace(self, effects=effects, loss=self.measured.without_effects(self.loss.shape, effects))
 
 
 def gather(table: MeasurementTable) -> Cells:
@@ -103,30 +112,24 @@ def gather(table: MeasurementTable) -> Cells:
     unique, first, cell = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     cell = cell.reshape(-1)
     index = table.target_index
-    shape = (len(unique), len(table.domains))
-    seeds = np.zeros(shape, dtype=np.int64)
-    total, square = np.zeros(shape), np.zeros(shape)
-    np.add.at(seeds, (cell, index), 1)
-    np.add.at(total, (cell, index), table.loss)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / seeds
-        np.add.at(square, (cell, index), (table.loss - mean[cell, index]) ** 2)
-        noise = np.where(seeds > 1, square / (seeds - 1), np.nan)
-    measured = np.flatnonzero(seeds.sum(axis=0))
+    measured = np.unique(index)
+    place = np.searchsorted(measured, index)
+    losses = SeedLosses(cell=cell, target=place, seed=np.asarray(table.seed), loss=np.asarray(table.loss))
     known = ~np.isnan(table.volumes).all(axis=0)
     volumes = np.full(len(table.domains), np.nan)
     volumes[known] = np.nanmax(table.volumes[:, known], axis=0)
-    return Cells(
+    cells = Cells(
         domains=table.domains,
         targets=tuple(table.domains[j] for j in measured),
         own=measured,
         weights=table.weights[first],
         budget=table.budget[first],
         source=table.source[first],
-        loss=mean[:, measured],
-        seeds=seeds[:, measured],
-        noise=noise[:, measured],
+        loss=np.full((len(unique), len(measured)), np.nan),
+        measured=losses,
+        effects=NO_EFFECTS,
         volumes=volumes,
         unique=np.full(len(table.domains), np.inf),
         repeats=np.full(len(table.domains), np.inf),
     )
+    return cells.blocked()

@@ -130,7 +130,7 @@ def _held(cells: Cells, options: FitOptions, groups: list[np.ndarray]) -> Holdou
         keep[rows] = False
         fitted = cells.only_cells(keep)
         law = solve(fitted, np.nan_to_num(fitted.loss)[None], options)[0].take(0)
-        parts.append(compare_cells(cells, law, rows))
+        parts.append(compare_cells(cells, law, rows, fitted.effects))
     if len(parts) == 1:
         return parts[0]
     return holdout_of(

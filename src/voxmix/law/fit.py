@@ -116,13 +116,16 @@ def fit(
         quality=quality_of(cells, parameters),
         status=(*dropped, *saturation, *statuses(cells, parameters, options, converged=bool(converged[0]))),
         noise=noise.relative,
+        seed_effects=cells.effects,
         max_exponent=options.max_exponent,
         bootstrap=draws,
         table_digest=table.digest,
         outliers=odd,
         outliers_kept=bool(odd) and keep_outliers,
         notes=(*together, *(() if comparison is None else (comparison.reason,)), *oddities(used, cells)),
-        holdout=None if kept.all() else compare_cells(whole, parameters, np.flatnonzero(~kept)),
+        holdout=None
+        if kept.all()
+        else compare_cells(whole, parameters, np.flatnonzero(~kept), cells.effects),
         comparison=None if comparison is None else comparison.to_dict(),
         volumes={d: float(v) for d, v in zip(cells.domains, cells.volumes, strict=True) if not np.isnan(v)}
         | dict(volumes or {}),

@@ -19,11 +19,13 @@ from voxmix.law.numbers import numbers, plain
 from voxmix.law.outliers import Outlier
 from voxmix.law.profile import own_curve_intervals
 from voxmix.law.quality import FitQuality
+from voxmix.law.seeds import NO_EFFECTS, SeedEffects, widened
 from voxmix.law.status import ParameterStatus
 from voxmix.law.uncertainty import percentiles
 from voxmix.mixture import Mixture
 
 FORMAT = 1
+_LEVELS = ("irreducible_loss", "amplitude")
 _WITH_INTERVAL = ("irreducible_loss", "amplitude", "exponent", "transfer", "rho")
 FAR = 10.0  # times outside the fitted budgets from which a number is a guess
 
@@ -36,7 +38,8 @@ class FittedLaw:
     ``targets`` equals ``domains`` unless a domain was never measured as a target. ``holdout`` compares the law
     with a budget that was kept from the fit, ``comparison`` is what law "auto" tried, and why it chose this.
     ``outliers`` are the losses that no noise explains; they were set aside from the fit unless ``outliers_kept``.
-    ``noise`` is the standard deviation of a cell's mean loss per target, relative to the loss, as the fit judged it.
+    ``noise`` is the standard deviation of a cell's mean loss per target, relative to the loss, as the fit judged it,
+    after ``seed_effects``: how much better or worse each seed is for all runs alike. The law is that of the average seed.
     """
 
     domains: tuple[str, ...]
@@ -50,6 +53,7 @@ class FittedLaw:
     status: tuple[ParameterStatus, ...]
     noise: Float[np.ndarray, " target"]
     max_exponent: float = 2.0
+    seed_effects: SeedEffects = NO_EFFECTS
     bootstrap: LawParameters | None = None
     table_digest: str = ""
     volumes: dict[str, float] = field(default_factory=dict)
@@ -164,7 +168,8 @@ class FittedLaw:
 
         Percentiles of the bootstrap, but for E, A and beta of a two-stage fit: there four losses judge three
         numbers, draws run along a valley of the misfit and their percentiles cover 97% for 90%, so these are
-        intervals of the profile likelihood (:func:`voxmix.law.profile`; docs/concepts/law.md has the coverage).
+        intervals of the profile likelihood (:func:`voxmix.law.profile`; docs/concepts/law.md has the coverage). Those
+        of E and A hold the average of all seeds, of which only some were run.
         """
         if not 0 < level < 1:
             raise InputError(f"level must lie between 0 and 1, got {level}; 0.9 is usual")
@@ -175,23 +180,33 @@ class FittedLaw:
         found |= {name: percentiles(draws[name], level) for name in self.parameters.formula_numbers}
         if self.method == "two-stage" and not self.form.one_exponent:
             found |= own_curve_intervals(self, found, level)
+        doubt = self.seed_effects.doubt(level, new_seed=False)
+        for name in _LEVELS:
+            if name in found:
+                found[name] = widened(found[name], getattr(self.parameters, name), doubt)
         return found
 
     def predicted_interval(
         self, mixture: Mixture, budget: float, level: float = 0.9
     ) -> Float[np.ndarray, "target 2"] | None:
-        """Return percentile intervals of the predicted losses; None without bootstrap draws."""
+        """Return intervals of the losses that one more seed is expected to have; None without bootstrap draws.
+
+        Percentiles of the bootstrap, widened by how much seeds differ, as far as those that were run tell. A table
+        of one seed does not tell it: then the interval is of the law alone.
+        """
         if self.bootstrap is None:
             return None
         weights = self.weights_of(mixture)[None]
         losses = forms.predict(self.bootstrap, weights, np.array([float(budget)]))[:, 0]
-        return percentiles(losses, level)
+        doubt = self.seed_effects.doubt(level, new_seed=True)
+        return widened(percentiles(losses, level), self.evaluate(weights[0], budget), doubt)
 
     def __repr__(self) -> str:
+        seeds = f"; {self.seed_effects.sentence}" if self.seed_effects.seeds else ""
         return (
             f"FittedLaw({self.law}, {self.method}; {len(self.domains)} domains, budgets "
             f"{self.budget_range[0]:g} to {self.budget_range[1]:g}, {len(self.problems())} of "
-            f"{len(self.status)} parameters not ok)"
+            f"{len(self.status)} parameters not ok{seeds})"
         )
 
     def _repr_html_(self) -> str:
@@ -229,6 +244,7 @@ class FittedLaw:
             "status": [item.to_dict() for item in self.status],
             "fit": law_json.quality_to_dict(self.quality, *names),
             "noise": dict(zip(self.targets, plain(self.noise), strict=True)),
+            "seed_effects": self.seed_effects.to_dict(),
             "max_exponent": self.max_exponent,
             "profile": law_json.profiles_to_dict(self, transfers=self.form.transfers),
             "budget_range": [float(b) for b in self.budget_range],
@@ -305,7 +321,8 @@ def _read(value: dict[str, Any]) -> dict[str, Any]:
         "notes": tuple(value["notes"]),
         "holdout": None if holdout is None else Holdout.from_dict(holdout),
         "comparison": value["comparison"],
-        # Laws of voxmix 0.1 before 2026-11-28 know no outliers.
+        # Laws of voxmix 0.1 before 2026-11-28 know no outliers and no effects of seeds.
+        "seed_effects": SeedEffects.from_dict(value.get("seed_effects")),
         "outliers": tuple(Outlier(**item) for item in value.get("outliers", ())),
         "outliers_kept": bool(value.get("outliers_kept", False)),
     }

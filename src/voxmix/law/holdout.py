@@ -10,6 +10,7 @@ from voxmix.law import forms
 from voxmix.law.cells import Cells
 from voxmix.law.forms import LawParameters
 from voxmix.law.numbers import plain
+from voxmix.law.seeds import SeedEffects
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -18,7 +19,7 @@ class Holdout:
 
     Attributes:
         weights, budget: the held-out cells.
-        predicted, observed: (cell, target); NaN where there is nothing to compare.
+        predicted, observed: (cell, target), of the seeds that ran; NaN where there is nothing to compare.
         relative_error: mean of |predicted - observed| / observed per target.
         correlation: Pearson's r over the targets' means (with few targets it is weak evidence: the
             targets' levels dominate it).
@@ -138,7 +139,10 @@ def _ranks_agree(
     return float(np.mean(found)) if found else float("nan")
 
 
-def compare_cells(cells: Cells, law: LawParameters, rows: np.ndarray) -> Holdout:
-    """Return how a law predicts some cells."""
+def compare_cells(cells: Cells, law: LawParameters, rows: np.ndarray, effects: SeedEffects) -> Holdout:
+    """Return how a law predicts some cells, for the seeds they were run with: ``effects`` are those of the fitted cells."""
+    shape = (len(cells.budget), len(cells.targets))
     predicted = forms.predict(law, cells.weights[rows], cells.budget[rows])[0]
-    return holdout_of(cells.targets, cells.weights[rows], cells.budget[rows], predicted, cells.loss[rows])
+    predicted = predicted * cells.measured.factor(shape, effects)[rows]
+    observed = cells.measured.means(shape, cells.measured.loss)[rows]
+    return holdout_of(cells.targets, cells.weights[rows], cells.budget[rows], predicted, observed)

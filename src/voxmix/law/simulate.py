@@ -33,12 +33,14 @@ def simulate(
     mixtures: Sequence[Float[np.ndarray, " source"]] = (),
     pure: bool = True,
     domains: Sequence[str] | None = None,
+    seed_effects: Sequence[float] = (),
     rng: np.random.Generator | None = None,
 ) -> MeasurementTable:
     """Return the losses of pure runs (and of ``mixtures``) at every budget and seed, on every target.
 
     ``noise`` is the standard deviation of the log loss; the share ``together`` of its variance is common to
-    all targets of a run. Targets are the first domains, as many as the law has.
+    all targets of a run. Targets are the first domains, as many as the law has. ``seed_effects`` are added to the log
+    loss of every run of a seed, one number for each.
     """
     generator = np.random.default_rng(0) if rng is None else rng
     sources, targets = law.transfer.shape[-2:]
@@ -51,6 +53,8 @@ def simulate(
     common = generator.standard_normal((len(plan), 1))
     single = generator.standard_normal(truth.shape)
     loss = truth * np.exp(noise * (np.sqrt(together) * common + np.sqrt(1 - together) * single))
+    if seed_effects:
+        loss = loss * np.exp([[seed_effects[s]] for _, _, s in plan])
     count = len(plan) * targets
     return MeasurementTable(
         domains=names,

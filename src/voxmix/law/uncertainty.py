@@ -4,6 +4,12 @@ All losses of one run come from one trained network, so part of the noise of a c
 to all its targets: the weights of a cell are drawn together for the share of variance that the residuals have
 in common, and by target for the rest (Cameron, Gelbach and Miller 2008; the six points are Webb's, 2023).
 
+Seeds are blocks (:mod:`voxmix.law.seeds`): what is drawn per cell is the noise that is left without the seeds' effects,
+and beside it, once per resample, the error with which the effects were taken out, which all cells of a seed share.
+Blocks are not resampled: two seeds give three different resamples. How far the average of all seeds, and one new seed,
+may be from the average of those that were run moves every loss alike and no decision, so it is no part of the draws:
+:meth:`FittedLaw.intervals <voxmix.law.FittedLaw.intervals>` and ``predicted_interval`` add it.
+
 How large the noise is says :mod:`voxmix.law.noise`. Signs are drawn, not kept: a shared rho makes the residuals
 of a mixture's cell cancel over targets, and with their signs kept its interval came out too narrow (78% covered
 for 90%).
@@ -50,9 +56,14 @@ def resample(
         shape = (draws, len(cells.budget), len(cells.targets))
         flips = np.sqrt(noise.common) * rng.choice(_WEBB, size=(*shape[:2], 1))
         flips = flips + np.sqrt(1 - noise.common) * rng.choice(_WEBB, size=shape)
+        level = np.ones((1, 1, 1))
+        if cells.effects.seeds:
+            errors = cells.effects.draw_errors(rng, draws)
+            level = np.exp(cells.measured.error_of_means(shape[1:], cells.effects, errors))
         parts = []
         for start in range(0, draws, _BATCH):
             loss = np.maximum(fitted + flips[start : start + _BATCH] * noise.spread, 0.01 * fitted)
+            loss = loss * (level[start : start + _BATCH] if len(level) > 1 else level)
             parts.append(solver(cells, loss, options)[0])
             progress(min(start + _BATCH, draws), draws)
     return concatenate(parts)

@@ -1,0 +1,258 @@
+"""Seeds as blocks: runs of one seed begin alike and draw alike, so a seed is better or worse for every run alike.
+
+A seed's effect is a number of the log loss that all targets, mixtures and budgets share. It is judged by twins, runs
+that differ in the seed alone, whatever the law: with a free mean for every cell (mixture, budget), least squares of the
+runs' mean log losses (the analysis of incomplete blocks; Cochran and Cox 1957, chapter 9). Effects of seeds that twins
+connect sum to zero, so the law's level is that of the average seed. A seed without twins has no effect.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from voxmix.law.numbers import numbers, plain
+
+_EXTREME = 0.005  # tail of the errors' size that is not drawn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SeedEffects:
+    """How much better or worse each seed is for all runs alike, in log loss.
+
+    Attributes:
+        seeds: those with twins; without any, a law is as if seeds did not matter.
+        effect: per seed; sums to zero over seeds that twins connect.
+        error: covariance of the effects' errors.
+        freedom: degrees of freedom of ``error``: twins beyond those that the effects take.
+        groups: sets of seeds that no twins connect.
+    """
+
+    seeds: tuple[int, ...] = ()
+    effect: Float[np.ndarray, " seed"]
+    error: Float[np.ndarray, "seed seed"]
+    freedom: int = 0
+    groups: int = 0
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation between seeds, the error of the effects taken out."""
+        if not self.seeds:
+            return 0.0
+        left = float(np.sum(self.effect**2) - np.trace(self.error))
+        return float(np.sqrt(max(left, 0.0) / (len(self.seeds) - self.groups)))
+
+    @property
+    def standard_error(self) -> Float[np.ndarray, " seed"]:
+        """Standard error of each effect."""
+        return np.sqrt(np.diag(self.error))
+
+    def of(self, seed: Int[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
+        """Return the effect of the seed of each row; 0 for a seed without twins."""
+        if not self.seeds:
+            return np.zeros(len(seed))
+        known = dict(zip(self.seeds, self.effect.tolist(), strict=True))
+        return np.array([known.get(int(s), 0.0) for s in seed], dtype=np.float64)
+
+    def doubt(self, level: float, *, new_seed: bool) -> float:
+        """Return how far the log loss may be off for the seeds that were not run: half of an interval.
+
+        Of the average of all seeds, or of one more seed (``new_seed``). Student's t with one degree of freedom less
+        than there are seeds: two seeds hardly tell how much seeds differ.
+        """
+        if not self.spread:
+            return 0.0
+        from scipy.special import stdtrit
+
+        each = self.groups / len(self.seeds) + (1.0 if new_seed else 0.0)
+        factor = float(stdtrit(len(self.seeds) - self.groups, (1 + level) / 2))
+        return factor * self.spread * float(np.sqrt(each))
+
+    def draw_errors(self, rng: np.random.Generator, draws: int) -> Float[np.ndarray, "draw seed"]:
+        """Return errors of the effects, drawn from their multivariate t."""
+        from scipy.special import chdtri
+
+        values, vectors = np.linalg.eigh(self.error)
+        normal = rng.standard_normal((draws, len(self.seeds))) * np.sqrt(np.maximum(values, 0.0))
+        size = np.maximum(rng.chisquare(self.freedom, draws), chdtri(self.freedom, 1 - _EXTREME))
+        return np.asarray(np.sqrt(self.freedom / size)[:, None] * (normal @ vectors.T))
+
+    @property
+    def sentence(self) -> str:
+        """Which seed is how much worse, and how well that is known; empty without effects."""
+        if not self.seeds:
+            return ""
+        if len(self.seeds) == 2:
+            low, high = (int(i) for i in np.argsort(self.effect))
+            by = float(np.expm1(self.effect[high] - self.effect[low]))
+            error = 2 * float(self.standard_error[0])
+            return (
+                f"losses of seed {self.seeds[high]} are {by:.1%} higher than those of seed {self.seeds[low]} on every "
+                f"target (standard error {error:.1%})"
+            )
+        order = np.argsort(self.effect)
+        shown = [order[0], order[-1]]
+        told = " and ".join(f"{np.expm1(self.effect[i]):+.1%} (seed {self.seeds[i]})" for i in shown)
+        return f"seeds differ by {self.spread:.1%} on every target (standard deviation of {len(self.seeds)}; {told})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the effects as JSON-like data."""
+        return {
+            "seeds": list(self.seeds),
+            "effect": plain(self.effect),
+            "error": plain(self.error),
+            "freedom": self.freedom,
+            "groups": self.groups,
+            "spread": self.spread,
+            "sentence": self.sentence,
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any] | None) -> "SeedEffects":
+        """Return the effects that :meth:`to_dict` wrote; none for laws that know of none."""
+        if not value or not value["seeds"]:
+            return NO_EFFECTS
+        return cls(
+            seeds=tuple(int(seed) for seed in value["seeds"]),
+            effect=numbers(value["effect"]),
+            error=numbers(value["error"]),
+            freedom=int(value["freedom"]),
+            groups=int(value["groups"]),
+        )
+
+
+NO_EFFECTS = SeedEffects(effect=np.zeros(0), error=np.zeros((0, 0)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SeedLosses:
+    """Every loss of a table with its cell (mixture, budget), target and seed."""
+
+    cell: Int[np.ndarray, " row"]
+    target: Int[np.ndarray, " row"]
+    seed: Int[np.ndarray, " row"]
+    loss: Float[np.ndarray, " row"]
+
+    def _rows(self, keep: Bool[np.ndarray, " row"]) -> "SeedLosses":
+        arrays = {name: getattr(self, name)[keep] for name in ("cell", "target", "seed", "loss")}
+        return replace(self, **arrays)
+
+    def only_cells(self, keep: Bool[np.ndarray, " cell"]) -> "SeedLosses":
+        """Return the losses of fewer cells, which are counted anew."""
+        kept = self._rows(keep[self.cell])
+        return replace(kept, cell=(np.cumsum(keep) - 1)[kept.cell])
+
+    def only_targets(self, keep: Bool[np.ndarray, " target"]) -> "SeedLosses":
+        """Return the losses on fewer targets, which are counted anew."""
+        kept = self._rows(keep[self.target])
+        return replace(kept, target=(np.cumsum(keep) - 1)[kept.target])
+
+    def means(
+        self, shape: tuple[int, int], values: Float[np.ndarray, " row"]
+    ) -> Float[np.ndarray, "cell target"]:
+        """Return the mean of a value per row over each cell and target; NaN where there is none."""
+        total, count = np.zeros(shape), np.zeros(shape)
+        np.add.at(total, (self.cell, self.target), values)
+        np.add.at(count, (self.cell, self.target), 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(total / count)
+
+    def without_effects(
+        self, shape: tuple[int, int], effects: SeedEffects
+    ) -> Float[np.ndarray, "cell target"]:
+        """Return the mean losses of the average seed."""
+        return self.means(shape, self.loss * np.exp(-effects.of(self.seed)))
+
+    def factor(self, shape: tuple[int, int], effects: SeedEffects) -> Float[np.ndarray, "cell target"]:
+        """Return how many times the average seed's loss the seeds of each cell have in the mean."""
+        return self.means(shape, np.exp(effects.of(self.seed)))
+
+    def error_of_means(
+        self, shape: tuple[int, int], effects: SeedEffects, errors: Float[np.ndarray, "draw seed"]
+    ) -> Float[np.ndarray, "draw cell target"]:
+        """Return the error of each cell's mean log loss that errors of the effects make."""
+        found = np.zeros((len(errors), *shape))
+        for s, seed in enumerate(effects.seeds):
+            share = np.nan_to_num(self.means(shape, (self.seed == seed).astype(np.float64)))
+            found -= errors[:, s, None, None] * share
+        return found
+
+
+def judge_seeds(losses: SeedLosses) -> SeedEffects:
+    """Return the effects of the seeds; none where no twins tell them, or too few to tell them from noise.
+
+    A run counts by the mean of its log losses over the targets that all its twins were measured on: the noise that the
+    targets of a run share does not pass for many twins.
+    """
+    cell, seed, value = _twins(losses)
+    if not len(cell):
+        return NO_EFFECTS
+    names, place = np.unique(seed, return_inverse=True)
+    groups = np.unique(cell, return_inverse=True)[1].reshape(-1)
+    count = np.bincount(groups).astype(np.float64)
+    design = np.zeros((len(cell), len(names)))
+    design[np.arange(len(cell)), place.reshape(-1)] = 1.0
+
+    def within(columns: Float[np.ndarray, "run column"]) -> Float[np.ndarray, "run column"]:
+        total = np.zeros((len(count), columns.shape[1]))
+        np.add.at(total, groups, columns)
+        return columns - (total / count[:, None])[groups]
+
+    design, away = within(design), within(value[:, None])[:, 0]
+    inverse = np.linalg.pinv(design.T @ design, hermitian=True)
+    rank = int(np.linalg.matrix_rank(design.T @ design, hermitian=True))
+    freedom = len(cell) - len(count) - rank
+    if freedom < 1:  # as many effects as pairs of twins: each is the noise of its own runs
+        return NO_EFFECTS
+    effect = inverse @ (design.T @ away)
+    noise = float(np.sum((away - design @ effect) ** 2)) / freedom
+    return SeedEffects(
+        seeds=tuple(int(name) for name in names),
+        effect=effect,
+        error=noise * inverse,
+        freedom=freedom,
+        groups=len(names) - rank,
+    )
+
+
+def _twins(
+    losses: SeedLosses,
+) -> tuple[Int[np.ndarray, " run"], Int[np.ndarray, " run"], Float[np.ndarray, " run"]]:
+    """Return cell, seed and mean log loss of the runs that have twins."""
+    usable = losses.loss > 0
+    pairs = np.unique(np.stack([losses.cell[usable], losses.seed[usable]], axis=1), axis=0)
+    cells, seeds = np.unique(pairs[:, 0], return_counts=True)
+    rows = np.flatnonzero(usable & np.isin(losses.cell, cells[seeds > 1]))
+    logs: dict[int, dict[int, dict[int, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    for row in rows:
+        logs[int(losses.cell[row])][int(losses.seed[row])][int(losses.target[row])].append(
+            float(np.log(losses.loss[row]))
+        )
+    found = []
+    for cell, runs in logs.items():
+        common = set.intersection(*(set(run) for run in runs.values()))
+        if common:
+            for seed, run in runs.items():
+                found.append(
+                    (cell, seed, float(np.mean([np.mean(run[target]) for target in sorted(common)])))
+                )
+    cell, seed, value = (
+        (np.array(column) for column in zip(*found, strict=True)) if found else (np.zeros(0),) * 3
+    )
+    return cell.astype(np.int64), seed.astype(np.int64), value.astype(np.float64)
+
+
+def widened(
+    interval: Float[np.ndarray, "*shape 2"], value: Float[np.ndarray, "*shape"], doubt: float
+) -> Float[np.ndarray, "*shape 2"]:
+    """Return an interval of a loss with the doubt of its level added, as independent errors add up."""
+    if not doubt:
+        return interval
+    down = np.hypot(np.maximum(value - interval[..., 0], 0.0), value * -np.expm1(-doubt))
+    up = np.hypot(np.maximum(interval[..., 1] - value, 0.0), value * np.expm1(doubt))
+    low = np.minimum(np.maximum(value - down, 0.0), interval[..., 0])
+    return np.stack([low, np.maximum(value + up, interval[..., 1])], axis=-1)
