@@ -232,18 +232,16 @@ def _twins(
         logs[int(losses.cell[row])][int(losses.seed[row])][int(losses.target[row])].append(
             float(np.log(losses.loss[row]))
         )
-    found = []
+    found: list[tuple[int, int, float]] = []
     for cell, runs in logs.items():
-        common = set.intersection(*(set(run) for run in runs.values()))
+        common = sorted(set.intersection(*(set(run) for run in runs.values())))
         if common:
-            for seed, run in runs.items():
-                found.append(
-                    (cell, seed, float(np.mean([np.mean(run[target]) for target in sorted(common)])))
-                )
-    cell, seed, value = (
-        (np.array(column) for column in zip(*found, strict=True)) if found else (np.zeros(0),) * 3
-    )
-    return cell.astype(np.int64), seed.astype(np.int64), value.astype(np.float64)
+            found += [
+                (cell, seed, float(np.mean([np.mean(run[target]) for target in common])))
+                for seed, run in runs.items()
+            ]
+    places = np.array([item[:2] for item in found], dtype=np.int64).reshape(-1, 2)
+    return places[:, 0], places[:, 1], np.array([item[2] for item in found])
 
 
 def widened(
