@@ -21,6 +21,19 @@ def truth(rho=0.7):
     return random_law(np.random.default_rng(5), 3, rho=rho)
 
 
+def judged(cell, seed, loss):
+    """Return the effects of losses (run,) or (run, target) on targets that every mixture holds."""
+    loss = np.reshape(loss, (len(cell), -1))
+    targets = loss.shape[1]
+    losses = SeedLosses(
+        cell=np.repeat(cell, targets),
+        target=np.tile(np.arange(targets), len(cell)),
+        seed=np.repeat(seed, targets),
+        loss=loss.reshape(-1),
+    )
+    return judge_seeds(losses, np.ones((max(cell) + 1, targets), dtype=bool))
+
+
 def world(effects=(0.0, 0.0), *, noise=0.0, together=0.3, seed=0, law=None, second=True):
     """Return pure runs, corners and the uniform mixture; without ``second`` only the last has other seeds than 0."""
     table = simulate(
@@ -106,7 +119,7 @@ def test_effects_equal_a_reference_with_a_free_mean_per_cell():
     rng = np.random.default_rng(3)
     cell, seed = np.array([0, 0, 1, 1, 2, 2, 3, 3, 3, 4]), np.array([7, 8, 8, 9, 7, 9, 7, 8, 9, 7])
     loss = np.exp(rng.normal(0, 0.1, len(cell)))
-    found = judge_seeds(SeedLosses(cell=cell, target=np.zeros_like(cell), seed=seed, loss=loss))
+    found = judged(cell, seed, loss)
     design = np.concatenate([np.eye(5)[cell], np.eye(3)[seed - 7]], axis=1)
     best = np.linalg.lstsq(np.vstack([design, [0] * 5 + [1] * 3]), [*np.log(loss), 0.0], rcond=None)[0]
     left = np.log(loss) - design @ best
@@ -120,15 +133,14 @@ def test_effects_equal_a_reference_with_a_free_mean_per_cell():
 def test_seeds_that_no_twins_connect_sum_to_zero_apart():
     cell, seed = np.repeat(np.arange(4), 2), np.array([0, 1, 0, 1, 2, 3, 2, 3])
     losses = np.exp([0.0, 0.2, 0.1, 0.3, 1.0, 1.4, 2.0, 2.4])
-    found = judge_seeds(SeedLosses(cell=cell, target=np.zeros_like(cell), seed=seed, loss=losses))
+    found = judged(cell, seed, losses)
     np.testing.assert_allclose(found.effect, [-0.1, 0.1, -0.2, 0.2], atol=1e-12)
     assert found.groups == 2
 
 
 def test_one_pair_of_twins_tells_no_effect_from_its_own_noise():
     cell, seed = np.array([0, 0, 1, 2]), np.array([0, 1, 0, 1])
-    losses = SeedLosses(cell=cell, target=np.zeros_like(cell), seed=seed, loss=np.array([1.0, 1.5, 2.0, 3.0]))
-    assert judge_seeds(losses) is NO_EFFECTS
+    assert judged(cell, seed, np.array([1.0, 1.5, 2.0, 3.0])) is NO_EFFECTS
 
 
 def test_a_loss_that_is_missing_or_zero_does_not_pass_for_an_effect():
@@ -139,6 +151,14 @@ def test_a_loss_that_is_missing_or_zero_does_not_pass_for_an_effect():
     np.testing.assert_allclose(effects.effect, 0.0, atol=1e-12)
     zeroed = replace(table, loss=np.where(kept, table.loss, 0.0))
     np.testing.assert_allclose(gather(zeroed).effects.effect, 0.0, atol=1e-12)
+
+
+def test_what_pure_runs_do_to_targets_they_never_saw_is_no_effect_of_seeds():
+    table = world((-0.02, 0.02))
+    pure = (table.weights > 0).sum(axis=1) == 1
+    foreign = pure & (table.source != table.target_index)
+    wandered = replace(table, loss=np.where(foreign & (table.seed == 1), 0.9, 1.0) * table.loss)
+    np.testing.assert_allclose(gather(wandered).effects.effect, [-0.02, 0.02], atol=1e-12)
 
 
 def test_what_is_held_out_has_no_say_in_the_effects():
@@ -199,14 +219,7 @@ def test_the_level_of_all_seeds_and_of_a_new_one_lies_inside_nine_times_of_ten(c
         true = rng.normal(0, 0.03, count + 1)
         noise = 0.007 * (rng.standard_normal((len(cell), 1)) + rng.standard_normal((len(cell), 4)))
         loss = np.exp(true[seed][:, None] + noise)
-        found = judge_seeds(
-            SeedLosses(
-                cell=np.repeat(cell, 4),
-                target=np.tile(np.arange(4), len(cell)),
-                seed=np.repeat(seed, 4),
-                loss=loss.reshape(-1),
-            )
-        )
+        found = judged(cell, seed, loss)
         level = true[:count].mean()
         average.append(abs(level) <= found.doubt(0.9, new_seed=False))
         new.append(abs(level - true[count]) <= found.doubt(0.9, new_seed=True))

@@ -57,6 +57,11 @@ class Cells:
         return replace(self, unique=unique, repeats=np.broadcast_to(repeats, unique.shape).astype(np.float64))
 
     @property
+    def held(self) -> Bool[np.ndarray, "cell target"]:
+        """Whether a mixture holds the target's domain."""
+        return np.asarray(self.weights[:, self.own] > 0)
+
+    @property
     def mixed(self) -> Bool[np.ndarray, " cell"]:
         """Which cells are of mixture runs."""
         return self.source < 0
@@ -96,7 +101,7 @@ class Cells:
 
     def blocked(self) -> "Cells":
         """Return the same cells with the effects of their seeds judged, and taken out of their means."""
-        effects = judge_seeds(self.measured)
+        effects = judge_seeds(self.measured, self.held)
         return replace(self, effects=effects, loss=self.measured.without_effects(self.loss.shape, effects))
 
 

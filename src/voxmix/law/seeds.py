@@ -180,13 +180,15 @@ class SeedLosses:
         return found
 
 
-def judge_seeds(losses: SeedLosses) -> SeedEffects:
+def judge_seeds(losses: SeedLosses, held: Bool[np.ndarray, "cell target"]) -> SeedEffects:
     """Return the effects of the seeds; none where no twins tell them, or too few to tell them from noise.
 
-    A run counts by the mean of its log losses over the targets that all its twins were measured on: the noise that the
-    targets of a run share does not pass for many twins.
+    ``held`` says whether the mixture of a cell holds a target's domain. The others do not count: what a run does to a
+    target that it has never seen wanders with the seed, and no mixture does the like.
+    A run counts by the mean of its log losses over the targets that all its twins were measured on, as often as there
+    are such targets: noise that the targets of a run share does not pass for many twins.
     """
-    cell, seed, value = _twins(losses)
+    cell, seed, value, targets = _twins(losses, held)
     if not len(cell):
         return NO_EFFECTS
     names, place = np.unique(seed, return_inverse=True)
@@ -200,7 +202,8 @@ def judge_seeds(losses: SeedLosses) -> SeedEffects:
         np.add.at(total, groups, columns)
         return columns - (total / count[:, None])[groups]
 
-    design, away = within(design), within(value[:, None])[:, 0]
+    root = np.sqrt(targets)[:, None]  # the same for all runs of a cell
+    design, away = root * within(design), (root * within(value[:, None]))[:, 0]
     inverse = np.linalg.pinv(design.T @ design, hermitian=True)
     rank = int(np.linalg.matrix_rank(design.T @ design, hermitian=True))
     freedom = len(cell) - len(count) - rank
@@ -218,10 +221,12 @@ def judge_seeds(losses: SeedLosses) -> SeedEffects:
 
 
 def _twins(
-    losses: SeedLosses,
-) -> tuple[Int[np.ndarray, " run"], Int[np.ndarray, " run"], Float[np.ndarray, " run"]]:
-    """Return cell, seed and mean log loss of the runs that have twins."""
-    usable = losses.loss > 0
+    losses: SeedLosses, held: Bool[np.ndarray, "cell target"]
+) -> tuple[
+    Int[np.ndarray, " run"], Int[np.ndarray, " run"], Float[np.ndarray, " run"], Float[np.ndarray, " run"]
+]:
+    """Return cell, seed, mean log loss, and of how many targets that is, of the runs that have twins."""
+    usable = (losses.loss > 0) & held[losses.cell, losses.target]
     pairs = np.unique(np.stack([losses.cell[usable], losses.seed[usable]], axis=1), axis=0)
     cells, seeds = np.unique(pairs[:, 0], return_counts=True)
     rows = np.flatnonzero(usable & np.isin(losses.cell, cells[seeds > 1]))
@@ -232,16 +237,17 @@ def _twins(
         logs[int(losses.cell[row])][int(losses.seed[row])][int(losses.target[row])].append(
             float(np.log(losses.loss[row]))
         )
-    found: list[tuple[int, int, float]] = []
+    found: list[tuple[int, int, float, int]] = []
     for cell, runs in logs.items():
         common = sorted(set.intersection(*(set(run) for run in runs.values())))
         if common:
             found += [
-                (cell, seed, float(np.mean([np.mean(run[target]) for target in common])))
+                (cell, seed, float(np.mean([np.mean(run[target]) for target in common])), len(common))
                 for seed, run in runs.items()
             ]
     places = np.array([item[:2] for item in found], dtype=np.int64).reshape(-1, 2)
-    return places[:, 0], places[:, 1], np.array([item[2] for item in found])
+    values = np.array([item[2:] for item in found], dtype=np.float64).reshape(-1, 2)
+    return places[:, 0], places[:, 1], values[:, 0], values[:, 1]
 
 
 def widened(
