@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from voxmix.law.cells import Cells
 from voxmix.law.forms import LawParameters
-from voxmix.law.search_problem import HUBER, Freedom, Problem
+from voxmix.law.search_problem import Freedom, Problem
 
 _STEPS = 200
 _STILL = 1e-9
@@ -54,16 +54,19 @@ def refine(
     cost = problem.cost(value)
     rest = np.zeros(damping.shape, dtype=bool)
     creeping = np.full(cost.shape, np.inf)
+    better = np.ones(damping.shape, dtype=bool)
     for step_number in range(steps):
         if step_number == steps - steps // 10 and problem.at.formula:
             creeping = cost
-        columns, by_border = problem.jacobian(theta, rho, there)
+        if better.any():
+            columns, by_border = problem.jacobian(theta, rho, there)
         at, low, high = problem.border(theta, rho)
         move, step = _step(problem, theta, value, slope, columns, by_border, damping, (at, low, high))
         trial = np.where(problem.moves, np.clip(theta + move, problem.low, problem.high), theta)
         moved = np.clip(at + step, low, high)
         trial, trial_rho = problem.with_border(trial, rho, moved)
-        new_value, _ = problem.residual(problem.losses(trial, trial_rho).loss)
+        tried = problem.losses(trial, trial_rho)
+        new_value, new_slope = problem.residual(tried.loss)
         new_cost = problem.cost(new_value)
         was, now = (_group(cost, shared), _group(new_cost, shared))
         better = now < was
@@ -76,9 +79,12 @@ def refine(
         if rest.all():
             cost = np.where(pick, new_cost, cost)
             break
-        there = problem.losses(theta, rho)
-        value, slope = problem.residual(there.loss)
-        cost = problem.cost(value)
+        there = there.replaced(tried, pick)
+        value, slope, cost = (
+            np.where(pick[:, None], new_value, value),
+            np.where(pick[:, None], new_slope, slope),
+            np.where(pick, new_cost, cost),
+        )
     was, now = _group(creeping, shared), _group(cost, shared)
     rest |= np.isfinite(was) & (was - now <= _CREEP * now)
     return Refined(law=problem.law(law, theta, rho), cost=cost, converged=np.asarray(rest.all(axis=1)))
@@ -103,9 +109,7 @@ def _step(
     ``border_at`` is the number outside the blocks and its bounds.
     """
     mode, (at, low, high) = problem.free.border, border_at
-    if problem.kind == "relative-huber":
-        root = np.sqrt(np.minimum(1.0, HUBER / np.maximum(np.abs(value), 1e-300)))
-        value, slope = value * root, slope * root
+    value, slope = problem.rooted(value, slope)
     jac = (columns * slope[..., None]).transpose(0, 2, 1, 3)
     res = value.transpose(0, 2, 1)
     normal = jac.transpose(0, 1, 3, 2) @ jac

@@ -22,7 +22,7 @@ from voxmix.law.outliers import find_outliers, outlier_sentence
 from voxmix.law.quality import quality_of
 from voxmix.law.repetition import saturated
 from voxmix.law.status import ParameterStatus, statuses
-from voxmix.law.twostage import FitOptions
+from voxmix.law.twostage import FOREIGN_WEIGHT, FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable
 
@@ -36,6 +36,7 @@ def fit(
     max_exponent: float = 2.0,
     max_transfer: float = 1.0,
     rho: str = "shared",
+    foreign_weight: float = FOREIGN_WEIGHT,
     bootstrap: int = 0,
     seed: int = 0,
     holdout_budget: float | str | None = None,
@@ -57,6 +58,8 @@ def fit(
         max_exponent: upper bound of beta (default 2, spec section 3).
         max_transfer: upper bound of tau; the paper's is 1, a source can be worth more.
         rho: one CES exponent for all targets, or one per target.
+        foreign_weight: what a pure run of another source counts in a joint fit, from 0 (left out) to 1 (as every
+            other), for targets that runs of mixtures hold too. Two-stage fits, and tables of pure runs, count it whole.
         bootstrap: wild cluster bootstrap draws through all stages; 0 for none.
         seed: of the bootstrap.
         repetition: None counts every draw in full; a number is the rate R at which repeats of the volumes that
@@ -73,7 +76,7 @@ def fit(
     Raises:
         InputError: an unknown option, or a table from which no curve can be fitted.
     """
-    options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap)
+    options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap, foreign_weight)
     together: tuple[str, ...] = ()
     if method != options.method and options.form.fall.numbers:
         together = (f"the law {law} is fitted jointly to all runs: the paper's two stages fit a power alone",)
@@ -146,7 +149,14 @@ def _kept(cells: Cells, holdout: float | str | None) -> Bool[np.ndarray, " cell"
 
 
 def _checked(
-    law: str, method: str, loss: str, max_exponent: float, max_transfer: float, rho: str, bootstrap: int
+    law: str,
+    method: str,
+    loss: str,
+    max_exponent: float,
+    max_transfer: float,
+    rho: str,
+    bootstrap: int,
+    foreign_weight: float,
 ) -> FitOptions:
     choices = {
         "law": (law, (*known_laws(), AUTO)),
@@ -161,6 +171,10 @@ def _checked(
         raise InputError(
             f"max_exponent must be above 0.01 and max_transfer above 0, got {max_exponent} and {max_transfer}"
         )
+    if not 0 <= foreign_weight <= 1:
+        raise InputError(
+            f"foreign_weight must be from 0 (foreign pure runs are left out) to 1, got {foreign_weight}"
+        )
     if law != AUTO and not law_form(law).in_two_stages:
         method = "joint"
     if bootstrap < 0:
@@ -172,6 +186,7 @@ def _checked(
         max_exponent=max_exponent,
         max_transfer=max_transfer,
         rho=rho,
+        foreign_weight=foreign_weight,
     )
 
 

@@ -74,6 +74,8 @@ def _solve(
     rows = counted(cells)
     if not form.transfers:
         rows = rows & (cells.mixed[:, None] | (cells.source[:, None] == cells.own))
+    weight = what_counts(cells, options)
+    rows = rows & (weight > 0)
     freedom = Freedom(
         curve=True,
         transfer=form.transfers,
@@ -81,6 +83,7 @@ def _solve(
         rho=options.rho if form.variety and cells.mixed.any() else "held",
         rows=rows,
         one_exponent=form.one_exponent,
+        weight=weight,
     )
     if not form.in_two_stages and not form.by_share and freedom.rho != "held":
         plain = _best(cells, loss, _starts(cells, loss, options), replace(freedom, rho="held"), options).law
@@ -167,6 +170,16 @@ def _mixture_start(cells: Cells, loss: np.ndarray, options: FitOptions) -> LawPa
 def counted(cells: Cells) -> Bool[np.ndarray, "cell target"]:
     """Return which losses were measured."""
     return ~np.isnan(cells.loss)
+
+
+def what_counts(cells: Cells, options: FitOptions) -> Float[np.ndarray, "cell target"]:
+    """Return what each loss counts in a joint fit: foreign pure runs less, where mixtures that hold the target were run.
+
+    A model that has never seen a target gets worse at it with every draw of something else, which no mixture does.
+    """
+    foreign = ~cells.mixed[:, None] & (cells.source[:, None] != cells.own)
+    held = (cells.mixed[:, None] & (cells.weights[:, cells.own] > 0) & counted(cells)).any(axis=0)
+    return np.where(foreign & held, options.foreign, 1.0)
 
 
 def _reachable(cells: Cells, law: LawParameters) -> LawParameters:

@@ -74,7 +74,7 @@ def _smooth(cells: Cells, law: LawParameters, options: FitOptions) -> tuple[Cell
     judged = cells
     if options.method == "two-stage" and not options.form.variety:
         judged = cells.without_mixture_losses()  # two stages never see a mixture, so neither does their noise
-    together = replace(options, method="joint", loss="log")
+    together = replace(options, method="joint", loss="log", foreign_weight=options.foreign)
     return judged, solve(judged, np.nan_to_num(judged.loss)[None], together)[0].take(0)
 
 

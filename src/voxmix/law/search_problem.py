@@ -1,6 +1,6 @@
 """A law's numbers as coordinates of a search: their bounds, which may move, the losses there and their derivatives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -21,7 +21,7 @@ class Freedom:
 
     ``curve``, ``transfer``, ``budget_term`` free E, A, beta and the formula's own numbers; tau of other sources; B and a. ``rho`` is
     "held", "shared" or "per-target". ``rows`` (cell, target) says which losses count. ``one_exponent`` moves
-    beta of all targets together; rho is held then.
+    beta of all targets together; rho is held then. ``weight`` multiplies each loss's part of the objective.
     """
 
     curve: bool
@@ -31,6 +31,7 @@ class Freedom:
     rows: Bool[np.ndarray, "cell target"]
     own: bool = False
     one_exponent: bool = False
+    weight: Float[np.ndarray, "cell target"] | None = None
 
     @property
     def border(self) -> str:
@@ -86,6 +87,18 @@ class Losses:
     total: Float[np.ndarray, "draw cell target"]
     log_given: Float[np.ndarray, "draw cell target source"]
 
+    def replaced(self, other: "Losses", where: Bool[np.ndarray, "draw target"]) -> "Losses":
+        """Return the other's numbers for some targets, and these for the rest."""
+        if where.all():
+            return other
+        if not where.any():
+            return self
+        values = {}
+        for item in fields(self):
+            mine, new = getattr(self, item.name), getattr(other, item.name)
+            values[item.name] = np.where(np.expand_dims(where, (1, *range(3, mine.ndim))), new, mine)
+        return Losses(**values)
+
 
 class Problem:
     """Losses and their derivatives in the coordinates of the search (:class:`Columns`)."""
@@ -102,8 +115,10 @@ class Problem:
     ) -> None:
         self.cells, self.free, self.kind = cells, free, kind
         self.fall, self.at = law.fall, Columns(tuple(law.formula_numbers))
+        self.scales = [number.scale(cells.budget) for number in self.fall.numbers]
         self.loss = np.where(free.rows, loss, 1.0)
         self.counts = free.rows.astype(np.float64)
+        self.weight = self.counts if free.weight is None else self.counts * free.weight
         weights = self.counts / np.maximum(self.counts.sum(axis=0), 1)
         self.size = np.sqrt(np.sum(weights * self.loss**2, axis=1, keepdims=True))
         self.size = np.maximum(self.size, 1e-300)
@@ -126,7 +141,8 @@ class Problem:
             log_tau = np.log(law.transfer).transpose(0, 2, 1)
         head = [law.irreducible_loss / size, log_a, np.log(law.exponent), log_b, np.log(law.budget_exponent)]
         head += [
-            n.coordinate(law.formula_numbers[n.name], n.scale(self.cells.budget)) for n in self.fall.numbers
+            n.coordinate(law.formula_numbers[n.name], scale)
+            for n, scale in zip(self.fall.numbers, self.scales, strict=True)
         ]
         self.theta = np.concatenate([np.stack(head, axis=-1), log_tau], axis=-1)
         self.low, self.high = np.empty(self.theta.shape), np.empty(self.theta.shape)
@@ -140,7 +156,7 @@ class Problem:
         for place in (at.exponent, at.budget_exponent):
             bound(place, np.log(MIN_EXPONENT), np.log(max_exponent))
         for k, number in enumerate(self.fall.numbers):
-            scale = number.scale(self.cells.budget)
+            scale = self.scales[k]
             ends = [number.coordinate(np.array(end * scale), scale) for end in (number.low, number.high)]
             bound(at.own.start + k, *ends)
         bound(at.transfer, np.log(_NOTHING), np.log(max_transfer))
@@ -174,7 +190,7 @@ class Problem:
         """Return the formula's own numbers, one row of them for all cells."""
         own = theta[:, None, :, self.at.own]
         return {
-            number.name: number.value(own[..., k], number.scale(self.cells.budget))
+            number.name: number.value(own[..., k], self.scales[k])
             for k, number in enumerate(self.fall.numbers)
         }
 
@@ -209,7 +225,7 @@ class Problem:
         )
 
     def residual(self, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return residuals and their derivative by the predicted loss; Huber's weight is folded in by root."""
+        """Return residuals and their derivative by the predicted loss, before any weight."""
         if self.kind == "log":
             value, slope = np.log(np.maximum(guess, 1e-300) / self.loss), 1 / np.maximum(guess, 1e-300)
         elif self.kind == "relative-huber":
@@ -226,7 +242,14 @@ class Problem:
         else:
             value2 = value**2
         with np.errstate(over="ignore"):
-            return np.minimum(value2.sum(axis=1), 1e300)
+            return np.minimum((self.weight * value2).sum(axis=1), 1e300)
+
+    def rooted(self, value: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return residuals and their derivative with the weights, Huber's too, folded in by root."""
+        root = np.sqrt(self.weight)
+        if self.kind == "relative-huber":
+            root = root * np.sqrt(np.minimum(1.0, HUBER / np.maximum(np.abs(value), 1e-300)))
+        return value * root, slope * root
 
     def jacobian(self, theta: np.ndarray, rho: np.ndarray, at_point: Losses) -> tuple[np.ndarray, np.ndarray]:
         """Return derivatives of the losses by theta (draw, target, cell, number) and by the border's number.
@@ -248,7 +271,7 @@ class Problem:
             -np.exp(theta[:, None, :, at.budget_exponent]) * self.log_budget[:, None] * term
         )
         for k, number in enumerate(self.fall.numbers):
-            rise = number.slope(numbers[number.name], number.scale(self.cells.budget))
+            rise = number.slope(numbers[number.name], self.scales[k])
             columns[..., at.own.start + k] = by_own[number.name] * rise
         columns[..., at.transfer] = pull[..., None] * share
         columns *= self.moves

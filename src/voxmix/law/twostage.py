@@ -21,6 +21,8 @@ from voxmix.law.search_problem import MIN_RHO, Freedom
 
 _RHO_GRID = 24
 _RARE_EXPONENT = 0.3  # used where one budget alone shows nothing; the status reports it
+FOREIGN_WEIGHT = 1.0
+"""What a pure run of another source counts in joint fits, where mixtures that hold the target were run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +35,12 @@ class FitOptions:
     max_exponent: float = 2.0
     max_transfer: float = 1.0
     rho: str = "shared"
+    foreign_weight: float = FOREIGN_WEIGHT
+
+    @property
+    def foreign(self) -> float:
+        """What foreign pure runs count: the paper's two stages have no others."""
+        return self.foreign_weight if self.method == "joint" else 1.0
 
     @property
     def form(self) -> LawForm:
