@@ -133,7 +133,7 @@ def judge_table(path: Path, wanted: list[str] | None, seed: str) -> list[Judged]
 
 
 def predicted(law: FittedLaw, test: MeasurementTable) -> np.ndarray:
-    """Return the law's loss for each row; NaN for what is no target of it."""
+    """Return the law's loss for each row, for its seed where the fit knows it; NaN for what is no target of it."""
     losses = np.full(len(test), np.nan)
     for budget in np.unique(test.budget):
         rows = np.flatnonzero(test.budget == budget)
@@ -141,7 +141,7 @@ def predicted(law: FittedLaw, test: MeasurementTable) -> np.ndarray:
         for k, row in enumerate(rows):
             if test.target[row] in law.targets:
                 losses[row] = guess[k, law.targets.index(test.target[row])]
-    return losses
+    return losses * np.exp(law.seed_effects.of(test.seed))
 
 
 def as_uniform(test: MeasurementTable) -> np.ndarray:

@@ -28,6 +28,7 @@ _FIT_KEYS = {
     "max_transfer": "max_transfer",
     "max_exponent": "max_exponent",
     "rho": "rho",
+    "foreign_weight": "foreign_weight",
     "repetition": "repetition",
     "keep_outliers": "keep_outliers",
     "bootstrap": "bootstrap",
@@ -81,6 +82,12 @@ def fit(
         float | None, typer.Option(help="Upper bound of the exponent; default 2.")
     ] = None,
     rho: Annotated[str | None, typer.Option(help="shared or per-target, for the diversity laws.")] = None,
+    foreign_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="What pure runs of other domains count in joint fits, 0 to 1, where mixtures hold the target."
+        ),
+    ] = None,
     holdout_budget: Annotated[
         str | None, typer.Option(help="Hold a budget (a number, or largest) out of the fit and predict it.")
     ] = None,
@@ -113,6 +120,7 @@ def fit(
         "max_transfer": max_transfer,
         "max_exponent": max_exponent,
         "rho": rho,
+        "foreign_weight": foreign_weight,
         "holdout_budget": _number_or_word(holdout_budget),
         "repetition": _number_or_word(repetition),
         "keep_outliers": keep_outliers or None,

@@ -9,7 +9,7 @@ from voxmix.errors import InputError
 from voxmix.law.cells import Cells
 from voxmix.law.family import law_form, law_forms
 from voxmix.law.holdout import Holdout, compare_cells, holdout_of
-from voxmix.law.joint import solve
+from voxmix.law.joint import solve_folds
 from voxmix.law.twostage import FitOptions
 
 _BETTER = 0.9  # a law with more numbers must err by a tenth less than a simpler one to be chosen
@@ -124,13 +124,12 @@ def _try(cells: Cells, wanted: FitOptions, last: np.ndarray | None, groups: list
 
 
 def _held(cells: Cells, options: FitOptions, groups: list[np.ndarray]) -> Holdout:
-    parts = []
-    for rows in groups:
-        keep = np.ones(len(cells.budget), dtype=bool)
-        keep[rows] = False
-        fitted = cells.only_cells(keep)
-        law = solve(fitted, np.nan_to_num(fitted.loss)[None], options)[0].take(0)
-        parts.append(compare_cells(cells, law, rows, fitted.effects))
+    keep = np.ones((len(groups), len(cells.budget)), dtype=bool)
+    for k, rows in enumerate(groups):
+        keep[k, rows] = False
+    folds = [cells.only_cells(rows) for rows in keep]
+    laws = solve_folds(cells, folds, keep, options)
+    parts = [compare_cells(cells, laws.take(k), rows, folds[k].effects) for k, rows in enumerate(groups)]
     if len(parts) == 1:
         return parts[0]
     return holdout_of(

@@ -10,7 +10,7 @@ with ``B = 0`` and ``s = 1`` but in the budget forms, where ``s = N``: there ``n
 is concave and rising, so every loss is convex in the weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -106,6 +106,14 @@ class LawParameters:
             "repeats": np.full((*shape[:-1], sources), np.inf),
         }
         return cls(**(neutral | values))
+
+
+def concatenate(parts: Sequence[LawParameters]) -> LawParameters:
+    """Return one batch of the laws of several."""
+    first = parts[0]
+    return first.changed(
+        {name: np.concatenate([part.by_draw()[name] for part in parts]) for name in first.by_draw()}
+    )
 
 
 def _read_only(values: Any) -> np.ndarray:

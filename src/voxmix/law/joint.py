@@ -4,7 +4,7 @@ Each cell (mixture, budget) counts once. The two-stage fit is the start; the bud
 alone cannot tell the worth of a share from that of a budget, are started from several points.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -15,7 +15,7 @@ from voxmix.errors import InputError
 from voxmix.law.bounded_least_squares import Refined, refine
 from voxmix.law.cells import Cells
 from voxmix.law.family import LawForm
-from voxmix.law.forms import LawParameters, predict
+from voxmix.law.forms import LawParameters, concatenate, predict
 from voxmix.law.search_problem import Freedom
 from voxmix.law.twostage import FitOptions, first_stages, two_stage
 
@@ -34,6 +34,23 @@ _FLAT = {
     "exponent": 0.3,
     "budget_amplitude": 0.0,
 }  # of a curve that was lost; the others are 1
+
+
+Keep = Bool[np.ndarray, "draw cell"]
+
+
+def solve_folds(cells: Cells, folds: Sequence[Cells], keep: Keep, options: FitOptions) -> LawParameters:
+    """Return the law of each fold, fitted to the cells that it keeps and started from them alone.
+
+    Joint fits of all folds are one search, as the draws of a bootstrap are.
+    """
+    if options.form.in_two_stages and options.method == "two-stage":
+        return concatenate([solve(fold, np.nan_to_num(fold.loss)[None], options)[0] for fold in folds])
+    loss = np.zeros((len(folds), *cells.loss.shape))
+    for k, fold in enumerate(folds):
+        loss[k, keep[k]] = np.nan_to_num(fold.loss)
+    with np.errstate(all="ignore"):
+        return _settled(cells, loss, *_solve(cells, loss, options, folds, keep))[0]
 
 
 def solve(
@@ -66,7 +83,11 @@ def _settled(
 
 
 def _solve(
-    cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
+    cells: Cells,
+    loss: Float[np.ndarray, "draw cell target"],
+    options: FitOptions,
+    folds: Sequence[Cells] = (),
+    keep: Keep | None = None,
 ) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
     form = options.form
     if form.in_two_stages and options.method == "two-stage":
@@ -74,7 +95,13 @@ def _solve(
     rows = counted(cells)
     if not form.transfers:
         rows = rows & (cells.mixed[:, None] | (cells.source[:, None] == cells.own))
-    weight = what_counts(cells, options)
+    if keep is None:
+        weight = what_counts(cells, options)
+    else:
+        weight = np.ones(loss.shape)
+        for k, fold in enumerate(folds):
+            weight[k, keep[k]] = what_counts(fold, options)
+        rows = rows & keep[..., None]
     rows = rows & (weight > 0)
     freedom = Freedom(
         curve=True,
@@ -85,11 +112,10 @@ def _solve(
         one_exponent=form.one_exponent,
         weight=weight,
     )
+    starts = _starts(cells, loss, options) if keep is None else _starts_of_folds(folds, options)
     if not form.in_two_stages and not form.by_share and freedom.rho != "held":
-        plain = _best(cells, loss, _starts(cells, loss, options), replace(freedom, rho="held"), options).law
+        plain = _best(cells, loss, starts, replace(freedom, rho="held"), options).law
         starts = iter([replace(plain, rho=np.full_like(plain.rho, rho)) for rho in _RHO_STARTS])
-    else:
-        starts = _starts(cells, loss, options)
     best = _best(cells, loss, starts, freedom, options)
     return best.law, best.converged
 
@@ -103,6 +129,13 @@ def _best(
         best = _better(best, _refined(cells, loss, held, freedom, options))
     assert best is not None
     return best
+
+
+def _starts_of_folds(folds: Sequence[Cells], options: FitOptions) -> Iterator[LawParameters]:
+    """Yield the first starts of all folds, then the second; a fold that has fewer repeats its last."""
+    of_fold = [list(_starts(fold, np.nan_to_num(fold.loss)[None], options)) for fold in folds]
+    for place in range(max(map(len, of_fold))):
+        yield concatenate([starts[min(place, len(starts) - 1)] for starts in of_fold])
 
 
 def _starts(cells: Cells, loss: np.ndarray, options: FitOptions) -> Iterator[LawParameters]:

@@ -28,10 +28,10 @@ class Freedom:
     transfer: bool
     budget_term: bool
     rho: str
-    rows: Bool[np.ndarray, "cell target"]
+    rows: Bool[np.ndarray, "*draw cell target"]
     own: bool = False
     one_exponent: bool = False
-    weight: Float[np.ndarray, "cell target"] | None = None
+    weight: Float[np.ndarray, "*draw cell target"] | None = None
 
     @property
     def border(self) -> str:
@@ -119,7 +119,7 @@ class Problem:
         self.loss = np.where(free.rows, loss, 1.0)
         self.counts = free.rows.astype(np.float64)
         self.weight = self.counts if free.weight is None else self.counts * free.weight
-        weights = self.counts / np.maximum(self.counts.sum(axis=0), 1)
+        weights = self.counts / np.maximum(self.counts.sum(axis=-2, keepdims=True), 1)
         self.size = np.sqrt(np.sum(weights * self.loss**2, axis=1, keepdims=True))
         self.size = np.maximum(self.size, 1e-300)
         drawn = worth(cells.weights * cells.budget[:, None], law.unique, law.repeats[:, None, :])
@@ -184,7 +184,8 @@ class Problem:
         return moves
 
     def _sources_seen(self) -> Bool[np.ndarray, "target source"]:
-        return (self.free.rows.T.astype(float) @ (self.cells.weights > 0)) > 0
+        rows = self.free.rows if self.free.rows.ndim == 2 else self.free.rows.any(axis=0)
+        return (rows.T.astype(float) @ (self.cells.weights > 0)) > 0
 
     def _formula_numbers(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Return the formula's own numbers, one row of them for all cells."""

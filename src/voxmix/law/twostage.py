@@ -21,7 +21,7 @@ from voxmix.law.search_problem import MIN_RHO, Freedom
 
 _RHO_GRID = 24
 _RARE_EXPONENT = 0.3  # used where one budget alone shows nothing; the status reports it
-FOREIGN_WEIGHT = 1.0
+FOREIGN_WEIGHT = 0.5
 """What a pure run of another source counts in joint fits, where mixtures that hold the target were run."""
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 from voxmix._progress import ProgressCallback
 from voxmix.law import forms
 from voxmix.law.cells import Cells
-from voxmix.law.forms import LawParameters
+from voxmix.law.forms import LawParameters, concatenate
 from voxmix.law.noise import Noise
 from voxmix.law.twostage import FitOptions
 
@@ -67,14 +67,6 @@ def resample(
             parts.append(solver(cells, loss, options)[0])
             progress(min(start + _BATCH, draws), draws)
     return concatenate(parts)
-
-
-def concatenate(parts: list[LawParameters]) -> LawParameters:
-    """Return one batch of the draws of several."""
-    first = parts[0]
-    return first.changed(
-        {name: np.concatenate([part.by_draw()[name] for part in parts]) for name in first.by_draw()}
-    )
 
 
 def percentiles(draws: Float[np.ndarray, "draw *shape"], level: float) -> Float[np.ndarray, "*shape 2"]:

@@ -14,6 +14,7 @@ from voxmix.allocation.strategies import baselines, check_strategies, new_study_
 from voxmix.compute import ComputeSettings
 from voxmix.design import StudyDesign, check_budget
 from voxmix.errors import InputError
+from voxmix.law.twostage import FOREIGN_WEIGHT
 from voxmix.mixture import Mixture
 from voxmix.run_settings import LATER, EvaluationSettings, ModelSettings, TrainingSettings, identity
 from voxmix.settings import checked, parse_yaml
@@ -101,7 +102,7 @@ class FitSettings:
     measured mixtures better (NOTEBOOK.md, 2026-11-22 and 2026-11-24). ``repetition`` lets repeats of the volumes that exist
     lose their worth: a rate R, "fitted", or "per-domain". ``keep_outliers`` fits losses too that no noise explains;
     by default they are named and set aside. ``rho`` is one CES exponent for all targets, or one per target (the
-    diversity law).
+    diversity law). ``foreign_weight`` is what pure runs of other domains count in joint fits (:func:`voxmix.law.fit`).
     """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
@@ -122,6 +123,8 @@ class FitSettings:
     """Also fit losses that no noise explains; they are named either way."""
     rho: Literal["shared", "per-target"] = field(default="shared", metadata=LATER)
     """One CES exponent for all targets (shared), or one each (per-target), in the diversity law."""
+    foreign_weight: float = field(default=FOREIGN_WEIGHT, metadata=LATER)
+    """What pure runs of other domains count in joint fits, 0 (left out) to 1, where mixtures hold the target."""
 
     def __post_init__(self) -> None:
         for name in ("max_exponent", "max_transfer"):
@@ -129,6 +132,8 @@ class FitSettings:
                 raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.bootstrap < 0:
             raise InputError(f"bootstrap must be 0 (no intervals) or more, got {self.bootstrap}")
+        if not 0 <= self.foreign_weight <= 1:
+            raise InputError(f"foreign_weight must be from 0 to 1, got {self.foreign_weight}")
         if isinstance(self.repetition, float) and not self.repetition > 0:
             raise InputError(
                 f"repetition must be null, fitted, per-domain or a rate above 0, got {self.repetition}"

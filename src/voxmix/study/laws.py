@@ -58,6 +58,7 @@ def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, Fitt
                     bootstrap=settings.bootstrap,
                     keep_outliers=settings.keep_outliers,
                     rho=settings.rho,
+                    foreign_weight=settings.foreign_weight,
                 )
             laws[name] = law
         progress(len(wanted), len(wanted))
