@@ -52,6 +52,14 @@ def test_planted_agreement_is_found(make_segmentation, table_of) -> None:
     assert found.right == found.told_apart > 0
 
 
+def test_seeds_that_differ_more_than_mixtures_do_not_hide_their_order(make_segmentation, table_of) -> None:
+    """Pretraining seeds are shared: the second is worse for every mixture alike."""
+    losses = {key: [values[0], values[0] + 0.1] for key, values in falling().items()}
+    found = proxy_agreement(world(make_segmentation, table_of), losses, resamples=300)
+    assert found is not None
+    assert (found.mean, found.low > 0.8, found.high) == (1, True, 1)
+
+
 def test_planted_disagreement_is_found(make_segmentation, table_of) -> None:
     losses = {key: [1 / v for v in values] for key, values in falling().items()}
     found = proxy_agreement(world(make_segmentation, table_of), losses, resamples=300)

@@ -217,10 +217,11 @@ def show(content: "ReportContent", only: tuple[str, ...] | None = None, *, as_js
     """Print the report's main tables, or those whose names begin so."""
     from voxmix.report import summary_tables
 
-    tables = [table for table in summary_tables(content) if only is None or table.name.startswith(only)]
+    found = summary_tables(content, every=as_json)
+    tables = [table for table in found if only is None or table.name.startswith(only)]
     if as_json:
         emit_json({table.name: table.records() for table in tables})
         return
     for table in tables:
         emit_table(table.title, table.headers, table.text_rows())
-        emit("")
+        emit(f"{table.note}\n" if table.note else "")

@@ -124,4 +124,4 @@ def pretrain(
     run_step("pretrain", view, TERMINAL)
     with waiting("collecting results"):
         content = answer_content(view)
-    show(content, ("predicted-measured",), as_json=as_json)
+    show(content, ("predicted-measured", "strategy-"), as_json=as_json)

@@ -188,6 +188,13 @@ class ReportContent:
         return next((name for name in (*laws_by_preference(), *self.laws) if name in self.laws), None)
 
     @property
+    def objective(self) -> str:
+        """What mixtures are judged by: what the answer's allocation minimized, else the mean loss."""
+        made = [item for item in self.strategies.values() if isinstance(item, Allocation)]
+        item = self.strategies.get(self.answer or "")
+        return item.kind if isinstance(item, Allocation) else next((other.kind for other in made), "mean")
+
+    @property
     def level(self) -> float:
         """Level of the intervals: that of the answer's allocation, else 0.9."""
         item = self.strategies.get(self.answer or "")

@@ -104,10 +104,12 @@ def draw_means(data: MeansData) -> Drawing:
         low, high = data.axis
         markers = law_markers(data.laws)
         for i, name in enumerate(strategies):
-            seeds = data.seeds[i][np.isfinite(data.seeds[i])]
-            axes.plot(seeds, np.full(len(seeds), i), "o", color=marks[name].color, alpha=0.55, markersize=5)
-            mean = float(data.ranking.means[i])
+            runs = data.ranking.runs[i][np.isfinite(data.ranking.runs[i])]
+            axes.plot(runs, np.full(len(runs), i), "o", color=marks[name].color, alpha=0.55, markersize=5)
+            mean, ends = float(data.ranking.values[i]), [float(end[i]) for end in data.bars]
             axes.plot([mean, mean], [i - 0.3, i + 0.3], color=marks[name].color, linewidth=2.4)
+            if ends[0] < ends[1]:
+                axes.plot(ends, [i, i], "|-", color=INK, linewidth=1.0, markersize=6, markeredgewidth=1.0)
             for k, law in enumerate(data.laws):
                 if not data.beyond(law):
                     axes.plot(
@@ -118,21 +120,17 @@ def draw_means(data: MeansData) -> Drawing:
                         markerfacecolor="none",
                         markeredgecolor=INK,
                     )
-        margin = float(data.ranking.margin[-1]) if len(strategies) > 1 else np.nan
-        if np.isfinite(margin):
-            best = float(data.ranking.means[0])
-            axes.axvspan(best, best + margin, color=GRID, alpha=0.6, linewidth=0)
         name_rows(axes, names)
-        axes.set_xlabel("mean loss over targets (lower is better)")
+        axes.set_xlabel(f"{data.ranking.measure.words} (lower is better)")
         axes.set_xlim(low, high)
         axes.xaxis.set_major_locator(few_ticks())
         axes.grid(axis="x")
         return finish(
             figure,
             name=f"means-{data.budget}",
-            title=f"Mean loss of the strategies at {data.budget:,} draws",
-            description="Dots are seeds, bars their mean, hollow marks the laws' predictions; "
-            "in the shaded band a difference to the best is within the noise of the seeds.",
+            title=f"{data.ranking.measure.words.capitalize()} of the strategies at {data.budget:,} draws",
+            description="Dots are runs without their seed's own effect, upright bars their mean, hollow marks the laws' "
+            "predictions; where two whiskers do not meet, the difference is more than noise.",
         )
 
 

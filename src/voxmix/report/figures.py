@@ -11,15 +11,8 @@ from jaxtyping import Float
 from voxmix.allocation import Allocation
 from voxmix.mixture import Mixture
 from voxmix.report.content import ReportContent, mixture_of, volumes_of
-from voxmix.report.findings import (
-    Forecast,
-    Ranking,
-    forecast,
-    measured,
-    on_domains,
-    predict,
-    rank_strategies,
-)
+from voxmix.report.findings import Forecast, forecast, measured, on_domains, predict
+from voxmix.report.ranking import Ranking, rank_strategies
 from voxmix.report.roles import domain_roles, mean_transfer
 
 _NEAR = 2.0
@@ -62,21 +55,28 @@ class SharesData:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MeansData:
-    """Mean loss of the strategies at one budget, best first: measured per seed, and predicted per law.
+    """The strategies at one budget, best first: measured, and predicted per law.
 
-    ``seeds`` is (strategy, seed) and ``predicted`` (law, strategy), in the order of ``ranking``.
+    ``means`` is the mean loss per strategy, ``predicted`` (law, strategy) what ``ranking`` ranks by, as each law predicts
+    it; both in the order of ``ranking``.
     """
 
     budget: int
     ranking: Ranking
-    seeds: Float[np.ndarray, "strategy seed"]
+    means: Float[np.ndarray, " strategy"]
     laws: tuple[str, ...]
     predicted: Float[np.ndarray, "law strategy"]
 
     @property
+    def bars(self) -> tuple[Float[np.ndarray, " strategy"], Float[np.ndarray, " strategy"]]:
+        """Low and high end of each strategy's bar: where two do not meet, noise seldom makes the difference."""
+        values, reach = self.ranking.values, np.nan_to_num(self.ranking.reach)
+        return values / (1 + reach), values * (1 + reach)
+
+    @property
     def axis(self) -> tuple[float, float]:
         """Range of losses to draw: all that was measured, and the laws of which every prediction is near it."""
-        values = np.concatenate([self.seeds.ravel(), self.ranking.means])
+        values = np.concatenate([self.ranking.runs.ravel(), *self.bars])
         values = values[np.isfinite(values)]
         low, high = float(values.min()), float(values.max())
         reach = _NEAR * (high - low) or _NEAR * 0.01 * high
@@ -171,7 +171,7 @@ def shares_data(content: ReportContent) -> SharesData | None:
 def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
     """Return mean losses at one budget; None when no strategy was measured on every target."""
     found = measured(content, budget=budget)
-    ranking = rank_strategies(found)
+    ranking = rank_strategies(found, objective=content.objective)
     if not ranking.strategies:
         return None
     rows = [found.strategies.index(name) for name in ranking.strategies]
@@ -180,11 +180,12 @@ def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
         for i, name in enumerate(ranking.strategies):
             if name in content.strategies:
                 mixture = mixture_of(content.strategies[name])
-                predicted[k, i] = predict(content, law=law, mixture=mixture, budget=budget).mean()
+                losses = predict(content, law=law, mixture=mixture, budget=budget)
+                predicted[k, i] = ranking.measure.of(losses)
     return MeansData(
         budget=budget,
         ranking=ranking,
-        seeds=found.seed_means[rows],
+        means=rank_strategies(found).of(ranking.strategies),
         laws=content.laws_in_order,
         predicted=predicted,
     )

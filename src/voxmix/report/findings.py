@@ -1,17 +1,15 @@
-"""What the measurements say: which strategy won, beyond the seeds' noise or not, and how good a law was."""
+"""What was measured of the strategies, and how good a law's predictions of it were."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from jaxtyping import Float
 
 from voxmix.mixture import Mixture
 from voxmix.report.content import Check, ReportContent, mixture_of
+from voxmix.scores.blocks import fit_blocks
 from voxmix.scores.rank import rank_correlation
-
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,44 +29,15 @@ class Measured:
     loss: Float[np.ndarray, "strategy seed target"]
 
     @property
-    def seed_means(self) -> Float[np.ndarray, "strategy seed"]:
-        """Mean over targets per seed; NaN unless every target was measured."""
-        means: Float[np.ndarray, "strategy seed"] = self.loss.mean(axis=2)
-        return means
+    def adjusted(self) -> Float[np.ndarray, "strategy target"]:
+        """Loss of each strategy and target, were it trained with every seed; NaN where no seed measured it.
 
-    @property
-    def target_means(self) -> Float[np.ndarray, "strategy target"]:
-        """Mean over the seeds there are, per target; NaN where no seed measured it."""
-        return _nanmean(self.loss, axis=1)
-
-    @property
-    def means(self) -> Float[np.ndarray, " strategy"]:
-        """Mean over targets, then over seeds; NaN where no seed is complete."""
-        return _nanmean(self.seed_means, axis=1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Ranking:
-    """Strategies from the lowest mean loss up, and which of them the seeds' noise lets apart from the best.
-
-    Attributes:
-        noise: standard deviation of the mean loss over seeds, pooled over strategies; NaN with one seed.
-        margin: for each strategy the difference to the best that noise alone seldom reaches (5% of
-            studies of equal strategies; Tukey and Kramer's studentized range); NaN with one seed.
-        apart: True where the difference to the best is larger than ``margin``.
-    """
-
-    strategies: tuple[str, ...]
-    means: Float[np.ndarray, " strategy"]
-    seeds: tuple[int, ...]
-    noise: float
-    margin: Float[np.ndarray, " strategy"]
-    apart: tuple[bool, ...]
-
-    @property
-    def tied(self) -> tuple[str, ...]:
-        """The best strategy and those that are tied with it."""
-        return tuple(name for name, apart in zip(self.strategies, self.apart, strict=True) if not apart)
+        With the same seeds everywhere it is the geometric mean over seeds. Where a strategy lacks a seed, what that seed does
+        to the others is made good (:func:`voxmix.scores.blocks.fit_blocks`).
+        """
+        logs = np.log(np.where(self.loss > 0, self.loss, np.nan))
+        columns = [np.exp(fit_blocks(logs[:, :, j]).effect) for j in range(len(self.targets))]
+        return np.array(columns, dtype=np.float64).reshape(len(self.targets), len(self.strategies)).T
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -76,7 +45,7 @@ class Forecast:
     """One law's predictions and the measured losses at one budget.
 
     Attributes:
-        predicted, measured: (strategy, target); NaN where not measured.
+        predicted, measured: (strategy, target), measured as :attr:`Measured.adjusted`; NaN where not measured.
         mean_error: mean of |predicted / measured - 1| over strategies and targets.
         bias: mean of predicted / measured - 1.
         rank_correlation: Spearman's, of the strategies' mean losses; NaN with fewer than three.
@@ -118,39 +87,6 @@ def measured(content: ReportContent, *, budget: int) -> Measured:
     return Measured(budget=budget, strategies=strategies, seeds=seeds, targets=targets, loss=loss)
 
 
-def rank_strategies(found: Measured) -> Ranking:
-    """Return the strategies from best to worst with the noise of the seeds.
-
-    Strategies without a complete seed are left out. Differences to the best are judged by Tukey and
-    Kramer's studentized range at 95%: the best was picked after looking, so all pairs count.
-    """
-    complete = [i for i in range(len(found.strategies)) if np.isfinite(found.means[i])]
-    order = sorted(complete, key=lambda i: float(found.means[i]))
-    values = [found.seed_means[i][np.isfinite(found.seed_means[i])] for i in order]
-    counts = np.array([len(v) for v in values], dtype=np.float64)
-    # Strategies with one mixture share their runs, to the last digit: they are one group, not two witnesses.
-    groups = {tuple(v): v for v in values}
-    freedom = sum(len(v) for v in groups.values()) - len(groups)
-    squares = sum(float(((v - v.mean()) ** 2).sum()) for v in groups.values())
-    noise = float(np.sqrt(squares / freedom)) if freedom > 0 else np.nan
-    margin = np.full(len(order), np.nan)
-    if freedom > 0 and len(groups) > 1:
-        margin = _tukey(len(groups), freedom) * noise * np.sqrt((1 / counts + 1 / counts[0]) / 2)
-    means = np.array([found.means[i] for i in order], dtype=np.float64)
-    gaps = means - means[0] if len(order) else means
-    return Ranking(
-        strategies=tuple(found.strategies[i] for i in order),
-        means=means,
-        seeds=tuple(int(c) for c in counts),
-        noise=noise,
-        margin=margin,
-        apart=tuple(
-            bool(np.isfinite(m) and g > m and i > 0)
-            for i, (g, m) in enumerate(zip(gaps, margin, strict=True))
-        ),
-    )
-
-
 def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
     """Return one law's predictions of the measured strategies that have a mixture."""
     found = measured(content, budget=budget)
@@ -164,7 +100,7 @@ def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
         ],
         dtype=np.float64,
     ).reshape(len(rows), targets)
-    observed = found.target_means[rows].reshape(len(rows), targets)
+    observed = found.adjusted[rows].reshape(len(rows), targets)
     ratio = predicted / np.where(observed > 0, observed, np.nan) - 1
     both = np.isfinite(ratio)
     full = both.all(axis=1)
@@ -200,20 +136,6 @@ def on_domains(
     full = np.full((*values.shape[:-1], len(content.domain_names)), np.nan)
     full[..., [content.domain_names.index(name) for name in targets]] = values
     return full
-
-
-def _nanmean(values: np.ndarray, *, axis: int) -> np.ndarray:
-    known = np.isfinite(values)
-    count = known.sum(axis=axis)
-    total = np.where(known, values, 0.0).sum(axis=axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-@cache
-def _tukey(groups: int, freedom: int) -> float:
-    from scipy.stats import studentized_range
-
-    return float(studentized_range.ppf(_LEVEL, groups, freedom))
 
 
 def _pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:

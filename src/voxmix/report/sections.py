@@ -1,6 +1,6 @@
 """The sections of a report in their order; here those of the answer and of the strategies."""
 
-import numpy as np
+from dataclasses import replace
 
 from voxmix.allocation import Allocation
 from voxmix.report import law_tables, tables, words
@@ -49,8 +49,8 @@ def answer_section(content: ReportContent) -> Section:
             lead=words.answer_sentence(data),
             sentences=tuple(sure),
             drawings=(draw_answer(data),),
-            caption="Bars: the share of each domain. Whiskers: its interval. Gray lines: the range of its "
-            "share among mixtures that are nearly as good.",
+            caption="Bars: the share of each domain. Whiskers: its interval, one domain at a time. Gray lines: the range "
+            "of its share among mixtures that are nearly as good.",
             shown=(tables.answer_table(data, level=level),),
         )
     ]
@@ -76,8 +76,8 @@ def answer_section(content: ReportContent) -> Section:
                         )
                         for law, marker in law_markers(means.laws).items()
                     ),
-                    caption="Dots: seeds. Bars: their mean." + _shaded(means),
-                    shown=(tables.means_table(means),),
+                    caption=words.means_caption(means.ranking),
+                    shown=(replace(tables.means_table(means), note=""),),  # its note is among the sentences
                 )
             )
     else:
@@ -93,12 +93,6 @@ def answer_section(content: ReportContent) -> Section:
     if content.notes:
         blocks.append(Block(heading="Notes", bullets=content.notes))
     return Section(name=name, title=title, blocks=tuple(blocks))
-
-
-def _shaded(data: MeansData) -> str:
-    if not np.isfinite(data.ranking.noise) or len(data.ranking.strategies) < 2:
-        return ""
-    return " Shaded: differences to the best that noise alone could make (95%, Tukey and Kramer)."
 
 
 def _unmeasured(content: ReportContent, data: MeansData) -> list[str]:
@@ -150,7 +144,11 @@ def checks_section(content: ReportContent) -> Section:
         means = means_data(content, budget=budget)
         folded = [tables.forecast_table(content, items)] if items else []
         if means is not None:
-            folded.append(tables.means_table(means))
+            folded += [
+                tables.means_table(means),
+                tables.pairs_table(means),
+                tables.noise_table(content, budget=budget),
+            ]
         blocks.append(
             Block(
                 heading=f"At {budget:,} draws",

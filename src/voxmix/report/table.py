@@ -8,7 +8,7 @@ from typing import Literal
 
 from voxmix.errors import InputError
 
-Kind = Literal["text", "number", "percent", "change", "points", "count", "transfer"]
+Kind = Literal["text", "number", "percent", "fine", "change", "points", "count", "transfer"]
 Cell = str | float | int | bool | None
 MISSING = "–"
 """What a cell shows where nothing is known; never "nan", never 0."""
@@ -18,7 +18,8 @@ MISSING = "–"
 class Column:
     """A heading and how its values are written.
 
-    ``number`` has 3 significant digits, ``percent`` is a share written with %, ``change`` a signed
+    ``number`` has 3 significant digits, ``percent`` is a share written with %, ``fine`` one with 2 significant digits
+    however small, ``change`` a signed
     percentage, ``points`` a signed difference of shares in hundredths, ``count`` a whole number with thousands separators, ``transfer`` has 3 decimals. Two columns that follow each other with
     ``end`` "low" and "high" are the ends of one range: people read one column, "low to high". With a column of
     ``end`` "value" before them people read "value (low to high)".
@@ -169,6 +170,15 @@ def percent_text(share: float, *, signed: bool = False) -> str:
     return f"{sign}{text}%"
 
 
+def fine_text(share: float) -> str:
+    """Return a small share as a percentage with 2 significant digits: noise, and what it can make.
+
+    >>> fine_text(0.00266), fine_text(0.118)
+    ('0.27%', '11.8%')
+    """
+    return f"{share * 100:.2g}%" if 0 <= share < 0.0995 else percent_text(share)
+
+
 def cell_text(cell: Cell, kind: Kind) -> str:
     """Return a value as people read it."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
@@ -177,6 +187,8 @@ def cell_text(cell: Cell, kind: Kind) -> str:
         return "yes" if cell else "no"
     if isinstance(cell, str):
         return cell
+    if kind == "fine":
+        return fine_text(cell)
     if kind == "percent" or kind == "change":
         return percent_text(cell, signed=kind == "change")
     if kind == "points":

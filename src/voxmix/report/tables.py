@@ -5,17 +5,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from voxmix.allocation import Allocation
+from voxmix.report import words
 from voxmix.report.content import ReportContent
 from voxmix.report.figures import AnswerData, MeansData, SharesData, answer_data, means_data, transfer_data
 from voxmix.report.findings import Forecast, check_budgets, measured
 from voxmix.report.law_tables import transfer_table
+from voxmix.report.ranking import LEVEL, Ranking, rank_strategies
 from voxmix.report.table import Cell, Table, columns_of, range_of, relative
 
 
-def summary_tables(content: ReportContent) -> tuple[Table, ...]:
+def summary_tables(content: ReportContent, *, every: bool = False) -> tuple[Table, ...]:
     """Return what a terminal shows: the answer, predicted against measured, the transfer matrix.
 
-    Only those that there is something for.
+    Only those that there is something for; with ``every`` also the noise of the strategies and all pairs of them.
     """
     found: list[Table] = []
     answer = answer_data(content)
@@ -25,6 +27,7 @@ def summary_tables(content: ReportContent) -> tuple[Table, ...]:
         means = means_data(content, budget=budget)
         if means is not None:
             found.append(means_table(means))
+            found += [noise_table(content, budget=budget), pairs_table(means)] if every else []
     law = content.answer_law
     if law is not None:
         found.append(transfer_table(transfer_data(content, law=law), law=law))
@@ -67,31 +70,102 @@ def shares_table(data: SharesData) -> Table:
 
 def means_table(data: MeansData) -> Table:
     """Return mean loss per strategy, measured and predicted by every law, best first."""
-    ranking = data.ranking
-    columns = columns_of(
-        ("strategy", "text"),
-        ("measured mean loss", "number"),
+    ranking, plain = data.ranking, data.ranking.measure.kind == "mean"
+    columns = columns_of(("strategy", "text"), ("measured mean loss", "number"))
+    if not plain:
+        columns += columns_of((f"measured {ranking.measure.words}", "number"))
+    columns += columns_of(
         ("seeds", "count"),
         ("against the best", "change"),
+        ("noise can make", "fine"),
         ("apart from the best", "text"),
     )
     for law in data.laws:
         columns += columns_of((f"predicted by {law}", "number"), (f"error of {law}", "change"))
     rows: list[tuple[Cell, ...]] = []
     for i, name in enumerate(ranking.strategies):
-        mean, best = float(ranking.means[i]), float(ranking.means[0])
-        known = bool(np.isfinite(ranking.margin[i])) and i > 0
-        row: list[Cell] = [name, mean, ranking.seeds[i], mean / best - 1 if i and best > 0 else None]
+        value, margin = float(ranking.values[i]), float(ranking.margin[i])
+        row: list[Cell] = [name, float(data.means[i]), *([] if plain else [value]), ranking.seeds[i]]
+        known = i > 0 and np.isfinite(margin)
+        row += [float(ranking.behind[i]) if i else None, margin if known else None]
         row.append("best" if i == 0 else (("yes" if ranking.apart[i] else "no") if known else None))
-        for value in data.predicted[:, i].tolist():
-            row += [value, value / mean - 1 if mean > 0 else None]
+        for predicted in data.predicted[:, i].tolist():
+            row += [predicted, predicted / value - 1 if value > 0 else None]
         rows.append(tuple(row))
     return Table(
         name=f"predicted-measured-{data.budget}",
-        title=f"Mean loss over targets at {data.budget:,} draws, measured and predicted",
+        title=f"{ranking.measure.words.capitalize()} of the strategies at {data.budget:,} draws, measured and predicted",
         columns=columns,
         rows=tuple(rows),
-        note="" if np.isfinite(ranking.noise) else "One seed per strategy: the noise is not known.",
+        note=words.noise_sentence(ranking)
+        or "The noise is not known: it takes two seeds that two strategies share.",
+    )
+
+
+def pairs_table(data: MeansData) -> Table:
+    """Return every pair of strategies: by how much the first is better, what noise can make, whether they are apart."""
+    ranking = data.ranking
+    return Table(
+        name=f"strategy-pairs-{data.budget}",
+        title=f"Every two strategies at {data.budget:,} draws",
+        columns=columns_of(
+            ("better", "text"),
+            ("worse", "text"),
+            ("difference", "fine"),
+            ("noise can make", "fine"),
+            ("apart", "text"),
+        ),
+        rows=tuple(
+            (
+                ranking.strategies[i],
+                ranking.strategies[k],
+                float(ranking.values[k] / ranking.values[i] - 1),
+                float(ranking.margins[i, k]),
+                ("yes" if ranking.told(i, k) else "no") if np.isfinite(ranking.margins[i, k]) else None,
+            )
+            for i, k in ranking.pairs
+        ),
+        note=f"By {ranking.measure.words}, within seeds; Tukey and Kramer's studentized range, {LEVEL:.0%} over all pairs.",
+    )
+
+
+def noise_table(content: ReportContent, *, budget: int) -> Table:
+    """Return by every measure, and on every target, the noise of a run and the seeds' own effects."""
+    found = measured(content, budget=budget)
+    kinds = dict.fromkeys([content.objective, "mean", "relative", *found.targets])
+    rankings = [rank_strategies(found, objective=kind) for kind in kinds]
+    columns = columns_of(
+        ("measure", "text"),
+        ("best", "text"),
+        ("apart from the best", "count"),
+        ("noise of a run", "fine"),
+        ("with the seeds' effects", "fine"),
+        ("degrees of freedom", "count"),
+        ("noise can make", "fine"),
+        *((f"effect of seed {seed}", "change") for seed in found.seeds),
+    )
+    return Table(
+        name=f"strategy-noise-{budget}",
+        title=f"Noise of the measured strategies at {budget:,} draws",
+        columns=columns,
+        rows=tuple(_noise_row(item, found.seeds) for item in rankings if item.strategies),
+        note="Standard deviations of one run, its seed's own effect taken out or left in; what noise can make is the "
+        "largest difference to the best that may be noise. A measure is one question, so each has its own 95%.",
+    )
+
+
+def _noise_row(ranking: Ranking, seeds: tuple[int, ...]) -> tuple[Cell, ...]:
+    effects = dict(zip(ranking.seed_names, ranking.seed_effects.tolist(), strict=True))
+    known = ranking.margin[1:][np.isfinite(ranking.margin[1:])]
+    return (
+        ranking.measure.words,
+        ranking.strategies[0],
+        sum(ranking.apart) if known.size else None,
+        ranking.noise,
+        ranking.unblocked,
+        ranking.freedom,
+        float(known.max()) if known.size else None,
+        *(effects.get(seed) for seed in seeds),
     )
 
 
@@ -100,7 +174,10 @@ def forecast_table(content: ReportContent, items: tuple[Forecast, ...]) -> Table
     first = items[0]
     found = measured(content, budget=first.budget)
     columns = columns_of(
-        ("strategy", "text"), ("target", "text"), ("measured", "number"), ("spread of seeds", "number")
+        ("strategy", "text"),
+        ("target", "text"),
+        ("measured", "number"),
+        *((f"seed {seed}", "number") for seed in found.seeds),
     )
     for item in items:
         columns += columns_of((f"predicted by {item.law}", "number"), (f"error of {item.law}", "change"))
@@ -108,9 +185,7 @@ def forecast_table(content: ReportContent, items: tuple[Forecast, ...]) -> Table
     for i, strategy in enumerate(first.strategies):
         seeds = found.loss[found.strategies.index(strategy)]
         for j, target in enumerate(found.targets):
-            known = seeds[np.isfinite(seeds[:, j]), j]
-            spread = float(known.std(ddof=1)) if len(known) > 1 else None
-            row: list[Cell] = [strategy, target, float(first.measured[i, j]), spread]
+            row: list[Cell] = [strategy, target, float(first.measured[i, j]), *_cells(seeds[:, j])]
             for item in items:
                 row += [float(item.predicted[i, j]), relative(item.predicted[i, j], item.measured[i, j])]
             rows.append(tuple(row))
@@ -119,8 +194,12 @@ def forecast_table(content: ReportContent, items: tuple[Forecast, ...]) -> Table
         title=f"Loss per strategy and target at {first.budget:,} draws",
         columns=columns,
         rows=tuple(rows),
-        note="The spread is the standard deviation over seeds.",
+        note="Measured: over all seeds, within seeds; the noise of each target is in the table of noise.",
     )
+
+
+def _cells(values: np.ndarray) -> list[Cell]:
+    return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def accuracy_table(items: tuple[Forecast, ...]) -> Table:

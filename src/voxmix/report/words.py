@@ -10,7 +10,8 @@ from voxmix.law.outliers import outlier_sentence
 from voxmix.report.content import ReportContent
 from voxmix.report.figures import AnswerData, MeansData
 from voxmix.report.findings import Forecast
-from voxmix.report.table import number_text, percent_text
+from voxmix.report.ranking import LEVEL, Ranking
+from voxmix.report.table import fine_text, number_text, percent_text
 
 _MANY_REPEATS = 4.0
 """Draws per volume up to which repeats are worth about as much as new data (Muennighoff et al. 2023, text)."""
@@ -96,57 +97,94 @@ def verdict_sentences(data: MeansData, *, answer: str | None, unmeasured: Sequen
     """Return which strategy won when measured, and whether the difference exceeds the noise of the seeds."""
     ranking = data.ranking
     best, count = ranking.strategies[0], len(ranking.strategies)
-    seeds = (
-        f"{min(ranking.seeds)}"
-        if len(set(ranking.seeds)) == 1
-        else f"{min(ranking.seeds)} to {max(ranking.seeds)}"
-    )
-    plural = "seed" if seeds == "1" else "seeds"
-    start = f"Trained at {data.budget:,} draws with {seeds} {plural} each, "
-    start = start.replace(" each", "") if count == 1 else start
+    fewest, most = min(ranking.seeds), max(ranking.seeds)
+    seeds = counted(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
+    start = f"Trained at {data.budget:,} draws with {seeds}{' each' if count > 1 else ''}, "
+    what, value = ranking.measure.words, number_text(float(ranking.values[0]))
     if count == 1:
-        return [
-            start
-            + f"{best} reached a mean loss of {number_text(float(ranking.means[0]))}; no other was trained."
-        ]
-    found = [start + f"{best} had the lowest mean loss, {number_text(float(ranking.means[0]))}."]
-    if not np.isfinite(ranking.noise):
-        found.append(
-            "With one seed each the noise is not known, so no strategy is shown to be better than another; "
-            "train a second seed."
-        )
-    else:
-        found += _noise_sentences(data)
+        return [start + f"{best} reached a {what} of {value}; no other was trained."]
+    found = [
+        start + f"{best} had the lowest {what}, {value}.",
+        *_noise_sentences(ranking),
+        *_gap_sentences(ranking),
+    ]
     if unmeasured:
         found.append(f"Not measured on every target yet: {listing(unmeasured)}.")
-    if answer is not None and answer in ranking.strategies and answer != best:
-        i = ranking.strategies.index(answer)
-        behind = percent_text(float(ranking.means[i] / ranking.means[0] - 1))
-        if not np.isfinite(ranking.noise):
-            how = "the noise is unknown"
+    if answer is not None and answer in ranking.strategies and (i := ranking.strategies.index(answer)):
+        behind, place = percent_text(float(ranking.behind[i])), _ordinal(i + 1)
+        if not np.isfinite(ranking.margin[i]):
+            how = "whether that is noise is unknown"
         else:
             how = "more than noise" if ranking.apart[i] else "within the noise"
-        found.append(f"The recommended mixture, {answer}, came {_ordinal(i + 1)}, {behind} behind: {how}.")
+        found.append(f"The recommended mixture, {answer}, came {place}, {behind} behind: {how}.")
     return found
 
 
-def _noise_sentences(data: MeansData) -> list[str]:
-    ranking = data.ranking
-    margin = number_text(float(ranking.margin[1:].max()))
-    tied, worse = ranking.tied[1:], [n for n, a in zip(ranking.strategies, ranking.apart, strict=True) if a]
-    noise = f"Seeds differ by {number_text(ranking.noise)} (standard deviation)"
-    if not tied:
+def _noise_sentences(ranking: Ranking) -> list[str]:
+    """Return which strategies are told apart from the best, and by what noise that is judged."""
+    if not np.isfinite(ranking.noise):
         return [
-            f"{noise}, and every other strategy is worse by more than the {margin} that noise could make."
+            "The noise is not known: that takes two seeds that two strategies share. So no strategy is shown to be "
+            "better than another; train a second seed."
         ]
-    found = [
-        f"It is not significantly better than {listing(tied)}: {noise[0].lower()}{noise[1:]}, "
-        f"and differences below {margin} may be noise."
-    ]
+    worse = [name for name, apart in zip(ranking.strategies, ranking.apart, strict=True) if apart]
+    tied = [name for name in ranking.tied[1:] if name not in ranking.strangers]
+    found = [f"It is not significantly better than {listing(tied)}."] if tied else []
     if worse:
-        verb = "is" if len(worse) == 1 else "are"
-        found.append(f"{listing(worse)} {verb} worse by more than noise.")
+        every = len(worse) == len(ranking.strategies) - 1
+        who = "Every other strategy" if every and len(worse) > 1 else listing(worse)
+        found.append(f"{who} {'is' if len(worse) == 1 or every else 'are'} worse by more than noise.")
+    return [*found, noise_sentence(ranking)]
+
+
+def noise_sentence(ranking: Ranking) -> str:
+    """Return how far runs of one mixture differ within a seed, and which differences are noise; empty if unknown."""
+    if not np.isfinite(ranking.noise):
+        return ""
+    margins = ranking.margins[np.isfinite(ranking.margins) & (ranking.margins > 0)]
+    below = (
+        f"; differences of two strategies below {fine_text(float(margins.max()))} may be noise"
+        if margins.size
+        else ""
+    )
+    return (
+        f"Strategies are compared within seeds: a run's {ranking.measure.words} has a standard deviation of "
+        f"{fine_text(ranking.noise)}, {fine_text(ranking.unblocked)} before its seed's own effect is taken out{below}."
+    )
+
+
+def _gap_sentences(ranking: Ranking) -> list[str]:
+    """Return what the comparison lacks: seeds, seeds in common, and mixtures that differ."""
+    found = [
+        f"{name} and {twin} are the same runs of one mixture, so they are equal."
+        for name, twin in ranking.same
+    ]
+    strangers = ranking.strangers
+    if strangers:
+        found.append(
+            f"{listing(strangers)} cannot be compared with {ranking.strategies[0]}: no seeds join their runs; "
+            "train all with the same seeds."
+        )
+    lacking = [
+        f"{name} lacks {_seeds(seeds)}" for name, seeds in ranking.lacking.items() if name not in strangers
+    ]
+    if lacking and np.isfinite(ranking.noise):
+        found.append(f"{listing(lacking)}; the means are adjusted for that.")
     return found
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {listing([str(seed) for seed in seeds])}"
+
+
+def means_caption(ranking: Ranking) -> str:
+    """Return how to read the figure of the measured strategies."""
+    if not np.isfinite(ranking.noise) or len(ranking.strategies) < 2:
+        return "Dots: runs. Bars: their mean."
+    return (
+        "Dots: runs, each without its seed's own effect. Bars: their mean. Whiskers: the noise that decides; where two "
+        f"do not meet, the strategies are told apart ({LEVEL:.0%} over all pairs, within seeds; Tukey and Kramer)."
+    )
 
 
 def forecast_sentences(items: tuple[Forecast, ...]) -> list[str]:

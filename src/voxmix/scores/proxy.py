@@ -66,7 +66,8 @@ def proxy_agreement(
     """Return how well proxy losses order the scores; None unless two initializations of a task have both.
 
     Args:
-        losses: (task, init) to the loss of every pretraining run whose encoder that initialization took.
+        losses: (task, init) to the loss of every pretraining run whose encoder that initialization took, in the order of
+            their seeds: runs at one place share a seed, and are resampled together.
     """
     table = comparison.table
     inits = tuple(name for name in table.inits if any((task, name) in losses for task in table.tasks))
@@ -74,13 +75,12 @@ def proxy_agreement(
     if not tasks:
         return None
     rng = np.random.default_rng(seed)
+    given = {
+        (t, n): losses[t, n] for t in tasks for n in inits if (t, n) in losses and table.select(t, init=n)
+    }
+    picks = rng.random((resamples, max((len(values) for values in given.values()), default=0)))
     loss, loss_draws = _tables(
-        {
-            (t, n): _loss_draws(losses[t, n], resamples, rng)
-            for t in tasks
-            for n in inits
-            if (t, n) in losses and table.select(t, init=n)
-        },
+        {key: _loss_draws(values, picks) for key, values in given.items()},
         tasks,
         inits,
         resamples,
@@ -117,10 +117,11 @@ _Draws = dict[tuple[str, str], tuple[float, Float[np.ndarray, " sample"]]]
 
 
 def _loss_draws(
-    values: Sequence[float], resamples: int, rng: np.random.Generator
+    values: Sequence[float], picks: Float[np.ndarray, "sample seed"]
 ) -> tuple[float, Float[np.ndarray, " sample"]]:
+    """Return the mean over runs, and those of resampled seeds; the same resample for all initializations."""
     runs = np.asarray(values, dtype=np.float64)
-    return float(runs.mean()), runs[rng.integers(0, len(runs), (resamples, len(runs)))].mean(axis=1)
+    return float(runs.mean()), runs[(picks[:, : len(runs)] * len(runs)).astype(np.int64)].mean(axis=1)
 
 
 def _score_draws(

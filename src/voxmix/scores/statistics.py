@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from voxmix.scores.blocks import fit_blocks
 from voxmix.scores.metric import Weighted
 
 
@@ -94,17 +95,8 @@ def seed_noise(scores: Float[np.ndarray, "init seed"]) -> tuple[float, float]:
     pair alone has two. Equal rows are one initialization under two names, such as two strategies with one
     mixture. (NaN, 0) where nothing is left over.
     """
-    scores = np.unique(scores, axis=0)
-    init, seed = np.nonzero(np.isfinite(scores))
-    if not len(init):
-        return float("nan"), 0.0
-    design = np.concatenate([np.eye(scores.shape[0])[init], np.eye(scores.shape[1])[seed]], axis=1)
-    values = scores[init, seed]
-    fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
-    freedom = len(values) - int(rank)
-    if freedom < 1:
-        return float("nan"), 0.0
-    return 2 * float(((values - design @ fitted) ** 2).sum()) / freedom, float(freedom)
+    found = fit_blocks(np.unique(scores, axis=0))
+    return (2 * found.noise**2, float(found.freedom)) if found.freedom > 0 else (float("nan"), 0.0)
 
 
 def crossed_test(

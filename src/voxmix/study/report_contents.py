@@ -86,12 +86,14 @@ def _recommend(content: ReportContent) -> ReportContent:
     order of preference, that is tied with the best that was measured.
     """
     from voxmix.report.content import preferred_strategies
-    from voxmix.report.findings import measured, rank_strategies
+    from voxmix.report.findings import measured
+    from voxmix.report.ranking import rank_strategies
 
     favorite = content.answer
     if favorite is None or not content.checks or content.budget is None:
         return content
-    tied = rank_strategies(measured(content, budget=content.budget)).tied
+    found = measured(content, budget=content.budget)
+    tied = rank_strategies(found, objective=content.objective).tied
     if favorite in tied or not tied:
         return content
     chosen = next((name for name in preferred_strategies() if name in tied), tied[0])

@@ -49,8 +49,8 @@ def proxy_losses(
 ) -> dict[tuple[str, str], list[float]]:
     """Return, by (task, initialization), the loss of every pretraining run of the study whose encoder was taken.
 
-    The loss is the mean over all targets, or that on the task's own domain. Encoders from elsewhere, and runs that
-    miss a loss, are left out.
+    The loss is the mean over all targets, or that on the task's own domain, in the order of the runs' seeds. Encoders
+    from elsewhere, and runs that miss a loss, are left out.
     """
     view = StudyView.of(study)
     found: dict[tuple[str, str], list[float]] = {}
@@ -59,13 +59,13 @@ def proxy_losses(
         domains = {case.domain for run in results for case in run.cases}
         for init in dict.fromkeys(run.init for run in results):
             names = dict.fromkeys(r.checkpoint for r in results if r.init == init and r.checkpoint)
-            losses = []
+            losses: dict[int, float] = {}
             for name in names:
                 run = view.result(view.study.runs_dir / name)
                 loss = None if run is None else _loss(run, domains if own_domain else None)
-                losses += [] if loss is None else [loss]
+                losses |= {} if run is None or loss is None else {run.spec.seed: loss}
             if losses:
-                found[task, init] = losses
+                found[task, init] = [losses[seed] for seed in sorted(losses)]
     return found
 
 
