@@ -90,5 +90,5 @@ def _joined(design: Float[np.ndarray, "value node"]) -> np.ndarray:
     while True:
         further = joined.astype(np.float64) @ joined > 0
         if np.array_equal(further, joined):
-            return joined
+            return np.asarray(joined)
         joined = further
