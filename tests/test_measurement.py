@@ -64,7 +64,7 @@ def test_a_row_that_stands_twice_alike_counts_once(tmp_path):
     [
         ("a,0,500,CT,CT,0.07", r"row 5.*'a'.*'CT'.*0\.05.*0\.07"),
         ("a,0,900,CT,CT,0.05", r"row 5.*'a'"),
-        ("a,1,500,CT,PT,0.05", r"row 5, column target: unknown domain 'PT'"),
+        ("a,0,500,CT,ct,0.05", r"row 5, column target: 'ct' is no domain, but 'CT' is"),
         ("c,0,500,CT,CT,-0.1", r"row 5, column loss: got -0\.1"),
         ("c,0,500,CT,CT,inf", r"row 5, column loss: got inf"),
         ("c,0,500,CT,CT,nan", r"row 5, column loss"),

@@ -19,6 +19,7 @@ from voxmix.records import (
     VOLUMES,
     WEIGHT,
     columns_of,
+    misspelled_targets,
     read_csv_records,
     read_parquet_records,
 )
@@ -30,9 +31,9 @@ class MeasurementTable:
     """Losses of runs on targets; arrays are read-only and share their first axis.
 
     Attributes:
-        domains: names of the source axis; every target is one of them.
+        domains: names of the source axis.
         run: run id per row.
-        target: name of the target per row.
+        target: name of the target per row: a domain, or what is only evaluated (:attr:`targets`).
         weights: the run's mixture per row, (row, source).
         budget: volume draws of the run per row.
         seed: seed of the run per row.
@@ -41,8 +42,8 @@ class MeasurementTable:
         volumes: volumes that exist per source, (row, source); NaN where unknown.
 
     Raises:
-        InputError: shapes that do not agree, an unknown target, a loss that is not finite or negative,
-            a budget below 1, weights that do not sum to 1, or one (run, target) twice.
+        InputError: shapes that do not agree, a target that is spelled almost as a domain, a loss that is not
+            finite or negative, a budget below 1, weights that do not sum to 1, or one (run, target) twice.
     """
 
     domains: tuple[str, ...]
@@ -83,13 +84,8 @@ class MeasurementTable:
         self._check_runs()
 
     def _check_values(self) -> None:
-        known = set(self.domains)
-        for row, name in enumerate(self.target):
-            if name not in known:
-                raise InputError(
-                    f"row {row + 1}, column target: unknown domain {name!r}; "
-                    f"the sources are {list(self.domains)}"
-                )
+        for row, message in misspelled_targets(self.target, self.domains).items():
+            raise InputError(f"row {row + 1}, column target: {message}")
         _refuse(
             ~(np.isfinite(self.loss) & (self.loss >= 0)), self.loss, "loss", "a finite number of at least 0"
         )
@@ -166,9 +162,16 @@ class MeasurementTable:
         return np.where(pure, self.weights.argmax(axis=1), -1)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the target axis: the domains that have losses, in their order, then the others as first met."""
+        met = dict.fromkeys(self.target)
+        own = [name for name in self.domains if name in met]
+        return (*own, *(name for name in met if name not in self.domains))
+
+    @property
     def target_index(self) -> Int[np.ndarray, " row"]:
-        """Index of the target in ``domains``, per row."""
-        place = {name: i for i, name in enumerate(self.domains)}
+        """Index of the target in ``targets``, per row."""
+        place = {name: i for i, name in enumerate(self.targets)}
         return np.array([place[name] for name in self.target], dtype=np.int64)
 
     @property

@@ -18,6 +18,7 @@ REQUIRED = ("run", "seed", "budget", "target", "loss")
 WEIGHT, VOLUMES = "weight:", "volumes:"
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'\u00a0\u202f ]\d{3})+")
 _SEPARATOR = re.compile(r"[,'\u00a0\u202f ]")
+_SIGNS = re.compile(r"[\W_]+")
 ROUNDED = 0.005  # weights that were rounded to two or three decimals sum to within this of 1
 SUM_TOLERANCE = 1e-5
 """Tables are written with six decimals; Mixture itself asks for 1e-6."""
@@ -152,7 +153,9 @@ def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | No
     scaled: list[int] = []
     for row, record in numbered:
         run, target = _text(record, "run", row), _text(record, "target", row)
-        value = _values_of(record, target, place, weighted, row, scaled)
+        for message in misspelled_targets([target], names).values():
+            raise InputError(f"row {row}, column target: {message}")
+        value = _values_of(record, place, weighted, row, scaled)
         before = kept.setdefault((run, target), value)
         if before[:4] != value[:4]:
             raise InputError(
@@ -178,6 +181,22 @@ def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | No
         "loss_se": np.array([v[4] for v in values], dtype=np.float64),
         "volumes": np.array([v[5] for v in values], dtype=np.float64),
     }
+
+
+def misspelled_targets(targets: Sequence[str], domains: Sequence[str]) -> dict[int, str]:
+    """Return, by place, what is wrong with targets that differ from a domain in capitals or signs only.
+
+    Any other target that is no domain is one that is only evaluated.
+    """
+    plain = {_SIGNS.sub("", name.casefold()): name for name in domains}
+    known, found = set(domains), {}
+    for place, name in enumerate(targets):
+        like = plain.get(_SIGNS.sub("", name.casefold()))
+        if name not in known and like is not None:
+            found[place] = (
+                f"{name!r} is no domain, but {like!r} is; write them alike, or rename the target if it is something else"
+            )
+    return found
 
 
 def _domains(
@@ -251,17 +270,12 @@ def _check_losses(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
 
 def _values_of(
     record: Mapping[str, Any],
-    target: str,
     place: Mapping[str, int],
     weighted: list[str],
     row: int,
     scaled: list[int],
 ) -> tuple[Any, ...]:
     """Return weights, budget, seed, loss, its standard error and volumes of one record."""
-    if target not in place:
-        raise InputError(
-            f"row {row}, column target: unknown domain {target!r}; the sources are {list(place)}"
-        )
     loss, budget = _number(record, "loss", row), _number(record, "budget", row)
     if not (np.isfinite(loss) and loss >= 0):
         raise InputError(f"row {row}, column loss: got {loss}, expected a finite number of at least 0")

@@ -29,10 +29,10 @@ class Structure:
 
     Attributes:
         outgoing: mean transfer of each source to the other targets.
-        incoming: mean transfer to each target from the other sources.
+        incoming: mean transfer to each target from the other sources; from all to a target that is no source.
         roles: per domain "hub", "island", "easy" or "", by ``RULES``: of the law, whatever the mixture.
         rate: share by which each target's loss falls when every draw is multiplied, ``-dlnL/dlnN``.
-        direct: draws of each target's own domain.
+        direct: draws of each target's own domain; 0 for a target that is no source.
         contributions: draws of the target that each source gives it.
         effective: effective budget per target.
         amplification: effective over direct draws; infinite where a domain has none of its own.
@@ -76,9 +76,8 @@ class Structure:
 def mean_transfers(
     transfer: Float[np.ndarray, "source target"], own: np.ndarray
 ) -> tuple[Float[np.ndarray, " source"], Float[np.ndarray, " target"]]:
-    """Return mean outgoing transfer per source and incoming per target, a domain's own left out."""
-    others = np.ones(transfer.shape, dtype=bool)
-    others[own, np.arange(transfer.shape[1])] = False
+    """Return mean outgoing transfer per source and incoming per target, a domain's own left out (-1 where it has none)."""
+    others = np.arange(len(transfer))[:, None] != own
     kept = np.where(others, transfer, 0.0)
     outgoing = kept.sum(axis=1) / np.maximum(others.sum(axis=1), 1)
     return outgoing, kept.sum(axis=0) / np.maximum(others.sum(axis=0), 1)
@@ -97,11 +96,11 @@ def structure(law: FittedLaw, *, mixture: Mixture | None = None, budget: float |
         raise InputError(f"budget must be above 0 draws, got {budget}")
     shares = Mixture.uniform(law.domains) if mixture is None else mixture
     weights = law.weights_of(shares)
-    own = np.array([law.domains.index(name) for name in law.targets])
+    own = law.own
     outgoing, incoming = mean_transfers(law.transfer, own)
     rate = fall_rate(law, weights, draws)
     effective = law.effective_budget(shares, draws)
-    direct = weights[own] * draws
+    direct = np.where(own >= 0, weights[own], 0.0) * draws
     with np.errstate(divide="ignore"):
         amplification = np.where(direct > 0, effective / np.where(direct > 0, direct, 1), np.inf)
     return Structure(
@@ -138,22 +137,22 @@ def roles(law: FittedLaw) -> dict[str, str]:
     found = dict.fromkeys(law.domains, "")
     if len(law.domains) < _LEAST:
         return found
-    own = np.array([law.domains.index(name) for name in law.targets])
-    outgoing, incoming = mean_transfers(law.transfer, own)
-    gain = _doubling_gain(law, own)
-    for j, name in enumerate(law.targets):
-        if gain[j] < _LOW * np.median(gain):
-            found[name] = "easy"
-        if outgoing[own[j]] < _LOW * np.median(outgoing) and incoming[j] < _LOW * np.median(incoming):
-            found[name] = "island"
+    both = np.flatnonzero(law.own >= 0)  # a target that is no source has no role
+    outgoing, incoming = mean_transfers(law.transfer, law.own)
+    gain = _doubling_gain(law, both)
+    for k, (j, at) in enumerate(zip(both, law.own[both], strict=True)):
+        if gain[k] < _LOW * np.median(gain):
+            found[law.targets[j]] = "easy"
+        if outgoing[at] < _LOW * np.median(outgoing) and incoming[j] < _LOW * np.median(incoming[both]):
+            found[law.targets[j]] = "island"
     found[law.domains[int(np.argmax(outgoing))]] = "hub"
     return found
 
 
-def _doubling_gain(law: FittedLaw, own: np.ndarray) -> Float[np.ndarray, " target"]:
-    """Return the relative fall of each target's loss when its own draws double at the largest fitted budget."""
-    alone, place = np.eye(len(law.domains))[own], np.arange(len(own))
-    once, twice = (law.evaluate(alone, factor * law.budget_range[1])[place, place] for factor in (1, 2))
+def _doubling_gain(law: FittedLaw, both: np.ndarray) -> Float[np.ndarray, " target"]:
+    """Return the relative fall of the loss of each target in ``both`` when its own draws double at the largest budget."""
+    alone, place = np.eye(len(law.domains))[law.own[both]], np.arange(len(both))
+    once, twice = (law.evaluate(alone, factor * law.budget_range[1])[place, both] for factor in (1, 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = 1 - twice / once
     return np.where(np.isfinite(gain), gain, 0.0)

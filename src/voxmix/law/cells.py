@@ -20,8 +20,8 @@ class Cells:
 
     Attributes:
         domains: names of the source axis.
-        targets: the domains that have losses of their own pure runs, or of mixtures; columns of ``loss``.
-        own: index of each target in ``domains``.
+        targets: what has losses, domains first; columns of ``loss``.
+        own: index of each target in ``domains``; -1 for a target that is no source.
         weights, budget: mixture (cell, source) and draws (cell,).
         source: index of the only source; -1 for mixtures.
         loss: mean loss (cell, target).
@@ -57,9 +57,19 @@ class Cells:
         return replace(self, unique=unique, repeats=np.broadcast_to(repeats, unique.shape).astype(np.float64))
 
     @property
+    def unit(self) -> Float[np.ndarray, "source target"]:
+        """1 where source and target are one domain, else 0."""
+        return np.asarray(np.arange(len(self.domains))[:, None] == self.own, dtype=np.float64)
+
+    @property
+    def own_share(self) -> Float[np.ndarray, "cell target"]:
+        """Share of each target's own domain in the mixture; 0 for a target that is no source."""
+        return np.asarray(self.weights @ self.unit)
+
+    @property
     def held(self) -> Bool[np.ndarray, "cell target"]:
-        """Whether a mixture holds the target's domain."""
-        return np.asarray(self.weights[:, self.own] > 0)
+        """Whether a mixture holds the target's domain; of a target that is no source, whether it is no pure run."""
+        return np.where(self.own >= 0, self.own_share > 0, self.mixed[:, None])
 
     @property
     def mixed(self) -> Bool[np.ndarray, " cell"]:
@@ -70,6 +80,11 @@ class Cells:
         """Return the cells of pure runs of one source that were measured on one target, by budget."""
         found = np.flatnonzero((self.source == source) & ~np.isnan(self.loss[:, target]))
         return found[np.argsort(self.budget[found], kind="stable")]
+
+    def alone(self, target: int) -> Int[np.ndarray, " cell"]:
+        """Return the cells of pure runs of a target's own domain, by budget; none for a target that is no source."""
+        own = int(self.own[target])
+        return self.pure(own, target) if own >= 0 else np.zeros(0, dtype=np.int64)
 
     def without_mixture_losses(self) -> "Cells":
         """Return the same cells with the losses of mixtures counted as not measured."""
@@ -106,7 +121,7 @@ class Cells:
 
 
 def gather(table: MeasurementTable) -> Cells:
-    """Return the cells of a table; targets are all domains with a loss, in the order of the domains.
+    """Return the cells of a table.
 
     Raises:
         InputError: the table has no rows.
@@ -117,20 +132,19 @@ def gather(table: MeasurementTable) -> Cells:
     unique, first, cell = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     cell = cell.reshape(-1)
     index = table.target_index
-    measured = np.unique(index)
-    place = np.searchsorted(measured, index)
-    losses = SeedLosses(cell=cell, target=place, seed=np.asarray(table.seed), loss=np.asarray(table.loss))
+    losses = SeedLosses(cell=cell, target=index, seed=np.asarray(table.seed), loss=np.asarray(table.loss))
+    targets, place = table.targets, {name: i for i, name in enumerate(table.domains)}
     known = ~np.isnan(table.volumes).all(axis=0)
     volumes = np.full(len(table.domains), np.nan)
     volumes[known] = np.nanmax(table.volumes[:, known], axis=0)
     cells = Cells(
         domains=table.domains,
-        targets=tuple(table.domains[j] for j in measured),
-        own=measured,
+        targets=targets,
+        own=np.array([place.get(name, -1) for name in targets], dtype=np.int64),
         weights=table.weights[first],
         budget=table.budget[first],
         source=table.source[first],
-        loss=np.full((len(unique), len(measured)), np.nan),
+        loss=np.full((len(unique), len(targets)), np.nan),
         measured=losses,
         effects=NO_EFFECTS,
         volumes=volumes,

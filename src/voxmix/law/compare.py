@@ -9,9 +9,10 @@ from voxmix.errors import InputError
 from voxmix.law.cells import Cells
 from voxmix.law.family import law_form, law_forms
 from voxmix.law.holdout import Holdout, compare_cells, holdout_of
-from voxmix.law.joint import solve_folds
+from voxmix.law.joint import measured_alone, solve_folds
 from voxmix.law.twostage import FitOptions
 
+_FOLDS = 10  # held-out groups of mixtures at most; a swarm has hundreds of mixtures
 _BETTER = 0.9  # a law with more numbers must err by a tenth less than a simpler one to be chosen
 
 
@@ -75,8 +76,8 @@ class LawComparison:
 def compare_laws(cells: Cells, options: FitOptions) -> LawComparison:
     """Return how the laws of the family predict the largest budget and left-out mixtures.
 
-    The largest budget is held out where three or more remain; each mixture in turn, at all its budgets,
-    where there are two or more. With mixture runs the score counts mixtures only, because that is what a law
+    The largest budget is held out where three or more remain; each mixture in turn (every tenth together where there
+    are more than ten), at all its budgets, where there are two or more. With mixture runs the score counts mixtures only, because that is what a law
     is for; without, the pure runs at the held-out budget.
 
     Raises:
@@ -93,6 +94,10 @@ def compare_laws(cells: Cells, options: FitOptions) -> LawComparison:
         )
     forms = [form for form in law_forms() if form.auto]
     staged = [form for form in forms if form.in_two_stages and (mixed or not form.needs_mixtures)]
+    if not measured_alone(cells).all():
+        staged = []
+    if len(sizes) < 2:
+        forms = [form for form in forms if not form.by_share]
     tried = [replace(options, law=form.name, method="two-stage") for form in staged]
     if mixed:
         losses = dict.fromkeys((options.loss, "relative-huber"))
@@ -105,9 +110,9 @@ def compare_laws(cells: Cells, options: FitOptions) -> LawComparison:
 def _mixtures(cells: Cells) -> list[np.ndarray]:
     rows = np.flatnonzero(cells.mixed)
     names = {tuple(np.round(cells.weights[k], 6)) for k in rows}
-    return [
-        np.array([k for k in rows if tuple(np.round(cells.weights[k], 6)) == name]) for name in sorted(names)
-    ]
+    fold = {name: k % _FOLDS for k, name in enumerate(sorted(names))}
+    at = np.array([fold[tuple(np.round(cells.weights[k], 6))] for k in rows], dtype=np.int64)
+    return [rows[at == k] for k in range(min(len(names), _FOLDS))]
 
 
 def _try(cells: Cells, wanted: FitOptions, last: np.ndarray | None, groups: list[np.ndarray]) -> Candidate:

@@ -125,7 +125,12 @@ def fit(
         table_digest=table.digest,
         outliers=odd,
         outliers_kept=bool(odd) and keep_outliers,
-        notes=(*together, *(() if comparison is None else (comparison.reason,)), *oddities(used, cells)),
+        notes=(
+            *together,
+            *_only_evaluated(cells),
+            *(() if comparison is None else (comparison.reason,)),
+            *oddities(used, cells),
+        ),
         holdout=None
         if kept.all()
         else compare_cells(whole, parameters, np.flatnonzero(~kept), cells.effects),
@@ -190,50 +195,104 @@ def _checked(
     )
 
 
-def _told_by_mixtures(cells: Cells) -> Bool[np.ndarray, " target"]:
-    """Return which targets were measured, at two budgets or more, after mixtures that hold their domain."""
-    seen = ~np.isnan(cells.loss) & (cells.weights[:, cells.own] > 0)
-    return np.array([len(np.unique(cells.budget[rows])) > 1 for rows in seen.T], dtype=bool)
+def _only_evaluated(cells: Cells) -> tuple[str, ...]:
+    """Name the targets that are no source, and say what their transfers count."""
+    names = [name for name, own in zip(cells.targets, cells.own, strict=True) if own < 0]
+    if not names:
+        return ()
+    who, whose = ("are", "their") if len(names) > 1 else ("is", "its")
+    return (
+        f"{' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} {who} evaluated and no source: {whose} transfers "
+        "are relative to that of the best source, which is 1",
+    )
+
+
+def _told_together(cells: Cells) -> Bool[np.ndarray, " target"]:
+    """Return which targets a joint fit can tell: measured after three runs that hold their domain, if it is one.
+
+    At two budgets, where the table has so many.
+    """
+    seen = ~np.isnan(cells.loss) & ((cells.own < 0) | (cells.own_share > 0))
+    budgets = min(len(np.unique(cells.budget)), 2)
+    return np.array([len(np.unique(cells.budget[rows])) >= budgets and rows.sum() >= 3 for rows in seen.T])
 
 
 def _fittable(
     cells: Cells, options: FitOptions
 ) -> tuple[Bool[np.ndarray, " target"], tuple[ParameterStatus, ...]]:
-    """Return which targets have runs to fit, and a status for each domain that has none."""
+    """Return which targets have runs to fit, and a status for each target or domain that has none."""
+    able = options.law == AUTO or options.method == "joint"
+    _check_budgets(cells, options, able=able)
+    alone = measured_alone(cells)
+    foreign = [name for name, own in zip(cells.targets, cells.own, strict=True) if own < 0]
+    if foreign and options.law != AUTO and not options.form.transfers:
+        raise InputError(
+            f"{', '.join(foreign)} is no source, and the law {options.law} knows no transfer; fit another law, or leave "
+            "the rows of such targets out"
+        )
+    if foreign and not able:
+        raise InputError(
+            f"{', '.join(foreign)} is no source, and two stages start from pure runs of every target: fit with method "
+            "joint (--method joint), or leave the rows of such targets out"
+        )
+    kept = alone | _told_together(cells) if able and (cells.mixed.any() or foreign) else alone
+    if not kept.any():
+        raise InputError(
+            "no target was measured after three runs or more that hold its domain, at two budgets or more: evaluate more "
+            "runs on the targets"
+            if able
+            else "no domain was trained alone and measured on itself, and two stages start from such runs: add pure runs "
+            "of every domain at two budgets or more, or fit runs of mixtures with method joint (--method joint)"
+        )
+    return kept, _dropped(cells, kept, able=able)
+
+
+def _check_budgets(cells: Cells, options: FitOptions, *, able: bool) -> None:
+    """Refuse runs of one budget, unless mixtures can be fitted together.
+
+    Raises:
+        InputError: says what to add, or what to fit.
+    """
     budgets = np.unique(cells.budget)
-    if len(budgets) < 2:
+    if len(budgets) > 1:
+        return
+    one = f"all runs have one budget ({budgets[0]:,g} draws)"
+    if not cells.mixed.any():
         raise InputError(
-            f"all runs have one budget ({budgets[0]:g} draws), which shows nothing about how losses fall; "
-            "add pure runs at two more budgets at least"
+            f"{one}, which shows nothing about how losses fall; add pure runs at two more budgets at least"
         )
-    own = measured_alone(cells)
-    if (
-        not own.any()
-        and options.method == "joint"
-        and cells.mixed.any()
-        and not law_form(options.law).by_share
-    ):
-        own = _told_by_mixtures(cells)
-    if not own.any():
+    if not able:
         raise InputError(
-            "no domain was trained alone and measured on itself, and every law starts from such runs; add pure runs "
-            "of every domain at two budgets or more, or fit runs of mixtures with method joint and a law other than the budget laws"
+            f"{one}, from which two stages have no curve to start: fit the runs of mixtures with method joint (--method "
+            "joint), or add pure runs at two more budgets"
         )
-    lost = [name for name, keep in zip(cells.targets, own, strict=True) if not keep]
-    lost += [name for name in cells.domains if name not in cells.targets]
+    if options.law != AUTO and options.form.by_share:
+        raise InputError(
+            f"{one}, so the law {options.law} cannot tell the worth of the budget from the irreducible loss; fit "
+            "transfer or diversity, or add runs at another budget"
+        )
+
+
+def _dropped(cells: Cells, kept: Bool[np.ndarray, " target"], *, able: bool) -> tuple[ParameterStatus, ...]:
+    """Return a status for each target that is left out of the fit, and each domain that is no target."""
     why = "{name} has no pure run measured on itself, so it is no target; add pure runs of {name}"
-    if not measured_alone(cells).any():
-        why = (
-            "{name} was not measured at two budgets after mixtures that hold it, so it is no target; evaluate more runs "
-            "on {name}"
-        )
-    dropped = tuple(
+    more = (
+        "{name} was not measured at two budgets and after three runs that hold it, so it is no target; evaluate more "
+        "runs on {name}"
+    )
+    unmeasured = "no run was evaluated on {name}: it is a source and no target"
+    said = {
+        name: more if own < 0 or (able and not measured_alone(cells).any()) else why
+        for name, own, keep in zip(cells.targets, cells.own, kept, strict=True)
+        if not keep
+    }
+    said |= {name: unmeasured for name in cells.domains if name not in cells.targets}
+    return tuple(
         ParameterStatus(
             parameter="irreducible_loss",
             target=name,
             state="not identified",
-            message=why.format(name=name),
+            message=message.format(name=name),
         )
-        for name in lost
+        for name, message in said.items()
     )
-    return own, dropped

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from voxmix import __version__, _io
 from voxmix.errors import InputError, VoxmixWarning
@@ -35,8 +35,8 @@ class FittedLaw:
     """A law fitted to measurements.
 
     ``transfer[source, target]`` is the worth of one draw of source for target, in draws of target.
-    ``targets`` equals ``domains`` unless a domain was never measured as a target. ``holdout`` compares the law
-    with a budget that was kept from the fit, ``comparison`` is what law "auto" tried, and why it chose this.
+    ``targets`` are the domains that were measured, then targets that are no source; the largest transfer to such a
+    target is 1, and its effective budget counts draws of that source. ``holdout`` compares the law with a budget that was kept from the fit, ``comparison`` is what law "auto" tried, and why it chose this.
     ``outliers`` are the losses that no noise explains; they were set aside from the fit unless ``outliers_kept``.
     ``noise`` is the standard deviation of a cell's mean loss per target, relative to the loss, as the fit judged it,
     after ``seed_effects``: how much better or worse each seed is for all runs alike. The law is that of the average seed.
@@ -62,6 +62,12 @@ class FittedLaw:
     comparison: dict[str, Any] | None = None
     outliers: tuple[Outlier, ...] = ()
     outliers_kept: bool = False
+
+    @property
+    def own(self) -> Int[np.ndarray, " target"]:
+        """Index of each target in ``domains``; -1 for a target that is no source."""
+        place = {name: i for i, name in enumerate(self.domains)}
+        return np.array([place.get(name, -1) for name in self.targets], dtype=np.int64)
 
     @property
     def form(self) -> LawForm:
@@ -126,6 +132,11 @@ class FittedLaw:
         if times <= 1:
             return ""
         low, high = self.budget_range
+        if low == high:
+            return (
+                f"budget {budget:,.6g} is not the one budget of the fitted runs, {low:,g}: how losses fall with more draws "
+                "was not measured, so it is a guess"
+            )
         told = f"{times:,.1f}" if times < 1e6 else f"{times:.0e}"
         found = f"budget {budget:,.6g} lies {told} times outside the fitted budgets {low:,g} to {high:,g}"
         return found + (": no run near it backs this, so it is a guess" if times > FAR else "")

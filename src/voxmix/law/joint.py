@@ -15,7 +15,7 @@ from voxmix.errors import InputError
 from voxmix.law.bounded_least_squares import Refined, refine
 from voxmix.law.cells import Cells
 from voxmix.law.family import LawForm
-from voxmix.law.forms import LawParameters, concatenate, predict
+from voxmix.law.forms import LawParameters, concatenate, predict, worth
 from voxmix.law.search_problem import Freedom
 from voxmix.law.twostage import FitOptions, first_stages, two_stage
 
@@ -28,6 +28,10 @@ _STARTS = (
 
 
 _RHO_STARTS = (1.0, 0.6)  # of a formula's law in which variety counts, from the best law in which it does not
+
+_FLOORS = (0.0, 0.5, 0.8, 0.95)  # E over the least loss, where the transfers of a whole row are searched
+_EXPONENTS = (0.1, 0.2, 0.4, 0.8, 1.5)
+_LEAST_START = 0.01  # a transfer that starts at 0 does not move
 
 _FLAT = {
     "amplitude": 0.0,
@@ -63,7 +67,19 @@ def solve(
     """
     with np.errstate(all="ignore"):
         law, converged = _solve(cells, loss, options)
-        return _settled(cells, loss, law, converged)
+        law, converged = _settled(cells, loss, law, converged)
+        return _largest_is_one(cells, law), converged
+
+
+def _largest_is_one(cells: Cells, law: LawParameters) -> LawParameters:
+    """Return the same law with the transfers to a target that is no source scaled so that the largest is 1."""
+    largest = law.transfer.max(axis=1)
+    unit = np.where((cells.own < 0) & (largest > 0), largest, 1.0)
+    if np.all(unit == 1):
+        return law
+    times, numbers = law.fall.in_units(unit, law.exponent, law.formula_numbers)
+    moved = {"amplitude": law.amplitude * times, "transfer": law.transfer / unit[:, None, :], **numbers}
+    return law.changed(moved)
 
 
 def _settled(
@@ -77,8 +93,7 @@ def _settled(
     typical = np.where(seen, loss, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=0), 1)
     flat = {"irreducible_loss": typical, **_FLAT}
     values = {name: np.where(broken, flat.get(name, 1.0), array) for name, array in law.by_target().items()}
-    own = np.eye(len(cells.domains))[:, cells.own]
-    values["transfer"] = np.where(broken[:, None, :], own, law.transfer)
+    values["transfer"] = np.where(broken[:, None, :], cells.unit, law.transfer)
     return law.changed(values), converged & ~broken.any(axis=1)
 
 
@@ -94,7 +109,7 @@ def _solve(
         return two_stage(cells, loss, options), np.ones(len(loss), dtype=bool)
     rows = counted(cells)
     if not form.transfers:
-        rows = rows & (cells.mixed[:, None] | (cells.source[:, None] == cells.own))
+        rows = rows & (cells.mixed[:, None] | (cells.own_share > 0))
     if keep is None:
         weight = what_counts(cells, options)
     else:
@@ -143,16 +158,33 @@ def _starts(cells: Cells, loss: np.ndarray, options: FitOptions) -> Iterator[Law
     form = options.form
     if form.by_share:
         yield from _budget_starts(cells, loss, options)
-    elif not measured_alone(cells).any():
-        law = _mixture_start(cells, loss, options)
-        yield from [law] if form.in_two_stages else _formula_starts(cells, law, form)
     elif form.in_two_stages:
-        yield _reachable(cells, two_stage(cells, loss, options))
+        yield _staged_start(cells, loss, options)
     else:
-        staged = two_stage(cells, loss, _by_squares(options))
-        yield from _formula_starts(cells, _reachable(cells, staged), form)
-        if cells.mixed.any() and form.transfers:
+        yield from _formula_starts(cells, _staged_start(cells, loss, _by_squares(options)), form)
+        if cells.mixed.any() and form.transfers and measured_alone(cells).any():
             yield from _formula_starts(cells, _mixture_start(cells, loss, options), form)
+
+
+def _staged_start(cells: Cells, loss: np.ndarray, options: FitOptions) -> LawParameters:
+    """Return the two-stage fit of the targets with pure runs of their own, and a start of the others."""
+    alone = measured_alone(cells)
+    if not alone.any():
+        return _mixture_start(cells, loss, options)
+    staged = _reachable(cells, two_stage(cells.only_targets(alone), loss[:, :, alone], options))
+    return staged if alone.all() else _joined(alone, staged, _mixture_start(cells, loss, options))
+
+
+def _joined(alone: Bool[np.ndarray, " target"], staged: LawParameters, others: LawParameters) -> LawParameters:
+    """Return a law with some targets of one law, and the rest of another that has them all."""
+    values = {}
+    for name, array in others.by_draw().items():
+        values[name] = array.copy()
+        if name != "repeats":
+            values[name][..., alone] = staged.by_draw()[name]
+    if not np.all(staged.rho == staged.rho[:, :1]):
+        return others.changed(values)
+    return others.changed(values | {"rho": np.broadcast_to(staged.rho[:, :1], others.rho.shape)})
 
 
 def _by_squares(options: FitOptions) -> FitOptions:
@@ -175,7 +207,7 @@ def _formula_starts(cells: Cells, law: LawParameters, form: LawForm) -> Iterator
 
 def measured_alone(cells: Cells) -> Bool[np.ndarray, " target"]:
     """Return which targets have a pure run of their own."""
-    return np.array([len(cells.pure(int(own), j)) > 0 for j, own in enumerate(cells.own)], dtype=bool)
+    return np.array([len(cells.alone(j)) > 0 for j in range(len(cells.targets))], dtype=bool)
 
 
 def _mixture_start(cells: Cells, loss: np.ndarray, options: FitOptions) -> LawParameters:
@@ -185,7 +217,9 @@ def _mixture_start(cells: Cells, loss: np.ndarray, options: FitOptions) -> LawPa
     least = np.where(seen, loss, np.inf).min(axis=1)
     level = np.exp(np.where(seen, np.log(np.maximum(loss, 1e-300)), 0.0).sum(axis=1) / seen.sum(axis=0))
     transfer = np.full((len(loss), len(cells.domains), shape[1]), 0.1 if options.form.transfers else 0.0)
-    transfer[:, cells.own, np.arange(shape[1])] = 1.0
+    transfer = np.where(cells.unit > 0, 1.0, transfer)
+    for j in np.flatnonzero(cells.own < 0):
+        transfer[:, :, j] = _worth_of_sources(cells, loss.mean(axis=0)[:, j], int(j))
     law = LawParameters.make(
         irreducible_loss=0.5 * least,
         amplitude=np.ones(shape),
@@ -200,6 +234,35 @@ def _mixture_start(cells: Cells, loss: np.ndarray, options: FitOptions) -> LawPa
     return replace(law, amplitude=(level - law.irreducible_loss) / middle)
 
 
+def _worth_of_sources(
+    cells: Cells, loss: Float[np.ndarray, " cell"], target: int
+) -> Float[np.ndarray, " source"]:
+    """Return where the transfers to a target that is no source are searched from; the largest is 1.
+
+    For a given E and beta the effective budget of every run is known up to A, and the plain sum is linear in the
+    transfers: non-negative least squares for each of a few pairs, and the pair that leaves least.
+    """
+    from scipy.optimize import nnls
+
+    rows = np.flatnonzero(~np.isnan(cells.loss[:, target]))
+    drawn = worth(cells.weights[rows] * cells.budget[rows, None], cells.unique, cells.repeats)
+    drawn, seen = drawn / np.exp(np.mean(np.log(cells.budget))), loss[rows]
+    best, least = np.ones(len(cells.domains)), np.inf
+    for part in _FLOORS:
+        for beta in _EXPONENTS:
+            above = np.maximum(seen - part * seen.min(), 1e-9 * seen.max())
+            reached = (above / np.median(above)) ** (-1 / beta)
+            tau = nnls(drawn / reached[:, None], np.ones(len(rows)))[0]
+            given = drawn @ tau
+            if not np.all(np.isfinite(tau)) or given.min() <= 0:
+                continue
+            fallen = given**-beta
+            missed = fallen * (np.sum(fallen * above / seen**2) / np.sum((fallen / seen) ** 2)) - above
+            if (error := float(np.sum((missed / seen) ** 2))) < least:
+                best, least = tau, error
+    return np.maximum(best / best.max(), _LEAST_START)
+
+
 def counted(cells: Cells) -> Bool[np.ndarray, "cell target"]:
     """Return which losses were measured."""
     return ~np.isnan(cells.loss)
@@ -208,10 +271,11 @@ def counted(cells: Cells) -> Bool[np.ndarray, "cell target"]:
 def what_counts(cells: Cells, options: FitOptions) -> Float[np.ndarray, "cell target"]:
     """Return what each loss counts in a joint fit: foreign pure runs less, where mixtures that hold the target were run.
 
-    A model that has never seen a target gets worse at it with every draw of something else, which no mixture does.
+    A model that has never seen a target gets worse at it with every draw of something else, which no mixture does. A
+    target that is no source is never seen, by mixtures neither, so all its runs count.
     """
-    foreign = ~cells.mixed[:, None] & (cells.source[:, None] != cells.own)
-    held = (cells.mixed[:, None] & (cells.weights[:, cells.own] > 0) & counted(cells)).any(axis=0)
+    foreign = ~cells.mixed[:, None] & (cells.own_share == 0)
+    held = (cells.mixed[:, None] & (cells.own_share > 0) & counted(cells)).any(axis=0)
     return np.where(foreign & held, options.foreign, 1.0)
 
 
@@ -251,10 +315,37 @@ def _budget_starts(cells: Cells, loss: np.ndarray, options: FitOptions) -> Itera
             f"the {options.law} law needs runs of mixtures: pure runs alone do not show what a share of the budget "
             "is worth; add a run of the uniform mixture at two budgets, or fit another law"
         )
-    plain = first_stages(cells, loss, _by_squares(options))
+    alone, squares = measured_alone(cells), _by_squares(options)
+    pure, own = cells.only_targets(alone), loss[:, :, alone]
+    plain = first_stages(pure, own, squares) if alone.any() else None
+    mixed = None if alone.all() else _mixture_start(cells, loss, squares)
     for part, steep in _STARTS:
-        start = _budget_start(cells, loss, plain, part, steep, options)
+        start = None if mixed is None else _share_start(cells, loss, mixed, part, steep)
+        if plain is not None:
+            staged = _budget_start(pure, own, plain, part, steep, options)
+            start = staged if start is None else _joined(alone, staged, start)
+        assert start is not None
         yield replace(start, rho=np.full_like(start.rho, 0.8)) if options.form.variety else start
+
+
+def _share_start(
+    cells: Cells, loss: np.ndarray, law: LawParameters, part: float, steep: float
+) -> LawParameters:
+    """Split each target's typical level above E between the budget and the share, where no pure run tells more."""
+    seen = counted(cells)
+    above = np.where(seen, np.log(np.maximum(loss - law.irreducible_loss[:, None, :], 1e-300)), 0.0)
+    level = np.exp(above.sum(axis=1) / seen.sum(axis=0))
+    middle = float(np.mean(np.log(cells.budget)))
+    share = np.einsum("ci,dij->dcj", cells.weights, law.transfer)
+    typical = np.where(seen, np.log(np.maximum(share, 1e-12)), 0.0).sum(axis=1) / seen.sum(axis=0)
+    return replace(
+        law,
+        amplitude=part * level * np.exp(steep * typical),
+        exponent=np.full(level.shape, steep),
+        budget_amplitude=(1 - part) * level * np.exp(law.exponent * middle),
+        budget_exponent=law.exponent,
+        by_share=True,
+    )
 
 
 def _budget_start(

@@ -73,7 +73,7 @@ def quality_to_dict(quality: FitQuality, domains: Names, targets: Names) -> dict
             name: {
                 "r2": plain(quality.r2_target[j]),
                 "relative_error": error[j],
-                **_residuals(quality, domains.index(name), j),
+                **(_residuals(quality, domains.index(name), j) if name in domains else {}),
             }
             for j, name in enumerate(targets)
         },

@@ -51,8 +51,8 @@ def judge_noise(cells: Cells, law: LawParameters, options: FitOptions) -> Noise:
     used = np.zeros(len(judged.targets))
     for j in range(len(judged.targets)):
         pairs = len({int(s) for s in judged.source[ok[:, j]] if s >= 0})
-        used[j] = min(3, len(judged.pure(int(judged.own[j]), j)) - 1) + max(pairs - 1, 0)
-        if not len(judged.pure(int(judged.own[j]), j)):  # a curve, and transfers of all other sources
+        used[j] = min(3, len(judged.alone(j)) - 1) + max(pairs - 1, 0)
+        if not len(judged.alone(j)):  # a curve, and transfers of all other sources
             used[j] = 3 + int((judged.weights[ok[:, j]] > 0).any(axis=0).sum()) - 1
         used[j] += len(smooth.formula_numbers)
     count = ok.sum(axis=0)

@@ -37,7 +37,7 @@ def oddities(table: MeasurementTable, cells: Cells) -> tuple[str, ...]:
 
 def _rising(cells: Cells) -> list[str]:
     for j in range(len(cells.targets)):
-        loss = cells.loss[cells.pure(int(cells.own[j]), j), j]
+        loss = cells.loss[cells.alone(j), j]
         if len(loss) < 3 or np.any(np.diff(loss) <= 0) or loss[-1] < _RISE * loss[0]:
             return []
     return [
@@ -137,7 +137,9 @@ def _swapped(cells: Cells) -> list[str]:
 
 def _beats(cells: Cells, source: int, target: int) -> bool:
     """Whether one target's own domain beats another's own data there, at all budgets (two or more) they share."""
-    own = {cells.budget[k]: cells.loss[k, target] for k in cells.pure(int(cells.own[target]), target)}
+    own = {cells.budget[k]: cells.loss[k, target] for k in cells.alone(target)}
+    if cells.own[source] < 0:
+        return False
     pairs = [
         (cells.loss[k, target], own[cells.budget[k]])
         for k in cells.pure(int(cells.own[source]), target)

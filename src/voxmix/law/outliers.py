@@ -155,7 +155,7 @@ def _mixtures(table: MeasurementTable) -> np.ndarray:
 
 def _noise(
     table: MeasurementTable, mixture: np.ndarray, value: np.ndarray, usable: np.ndarray
-) -> Float[np.ndarray, " domain"]:
+) -> Float[np.ndarray, " target"]:
     """Return the standard deviation of one seed's log loss per target: by twins or by curves, whichever is larger.
 
     The median over all pairs of twins, and over all cells of how far they lie from the line of their neighbours: odd
@@ -173,7 +173,7 @@ def _noise(
         away = y[1:-1] - (1 - share) * y[:-2] - share * y[2:]
         lines[j] += (np.abs(away) / np.sqrt(1 + share**2 + (1 - share) ** 2)).tolist()
     told = any(twins.values()) or any(lines.values())
-    found = np.full(len(table.domains), 0.0 if told else _UNKNOWN)
+    found = np.full(len(table.targets), 0.0 if told else _UNKNOWN)
     for gaps in (twins, lines):
         pool = [gap for values in gaps.values() for gap in values]
         for j in range(len(found)):

@@ -158,6 +158,8 @@ def own_curve_intervals(
 
 def has_profile(law: Profiled, target: int) -> bool:
     """Return whether a target has the runs that a profile needs."""
+    if law.targets[target] not in law.domains:
+        return False
     rows = law.quality.pure_rows(law.domains.index(law.targets[target]), target)
     budgets = len(np.unique(law.quality.budget[rows]))
     positive = np.all(law.quality.observed[rows, target] > 0)
@@ -175,6 +177,11 @@ def _runs(law: Profiled, source: int, target: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _own_runs(law: Profiled, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if law.targets[target] not in law.domains:
+        raise InputError(
+            f"{law.targets[target]} is no source, so it has no curve of its own runs to profile; use the bootstrap's "
+            "intervals"
+        )
     own = law.domains.index(law.targets[target])
     x, loss, weight = _runs(law, own, target)
     if len(np.unique(x)) < _LEAST_BUDGETS:

@@ -15,7 +15,8 @@ class FitQuality:
     """How well the law fits what it was fitted to.
 
     Attributes:
-        r2_target: share of the variance of each target's own pure-run means explained; NaN below 2 budgets.
+        r2_target: share of the variance of each target's own pure-run means explained, NaN below 2 budgets; of all
+            its means where it has no pure run of its own.
         r2_pair: the same per (source, target) for its pure runs.
         weights, budget: the cells, one per mixture and budget.
         observed, predicted: mean losses (cell, target); NaN where not measured.
@@ -58,8 +59,13 @@ def quality_of(cells: Cells, law: LawParameters) -> FitQuality:
         for i in range(len(cells.domains)):
             rows = cells.pure(i, j)
             pair[i, j] = r_squared(cells.loss[rows, j], predicted[rows, j])
+    own = np.zeros(len(cells.targets))
+    for j in range(len(cells.targets)):
+        rows = cells.alone(j)
+        rows = rows if len(rows) else np.flatnonzero(measured[:, j])
+        own[j] = r_squared(cells.loss[rows, j], predicted[rows, j])
     return FitQuality(
-        r2_target=pair[cells.own, np.arange(len(cells.targets))],
+        r2_target=own,
         r2_pair=pair,
         weights=cells.weights,
         budget=cells.budget,

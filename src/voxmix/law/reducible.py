@@ -27,7 +27,8 @@ class FormulaNumber:
     Attributes:
         name: what it is called in the saved law and in tables.
         low, high, starts: bounds and starts; multiples of the geometric mean of the fitted budgets where ``in_draws``.
-        in_draws: whether it counts draws of the target, as the effective budget does.
+        in_draws: whether it counts draws of the target, as the effective budget does. For targets that are no source a
+            formula must keep its form, up to A, when n and these numbers are counted in another unit.
         at_zero: what a number of 0 means, in words; for the status.
     """
 
@@ -94,6 +95,11 @@ class Fall(Protocol):
     def log_ratio(self, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
         """Return ln h(n) - ln h(exp center), where ``far`` is ln n - center (-inf where nothing is reached)."""
 
+    def in_units(
+        self, factor: np.ndarray, exponent: np.ndarray, numbers: Numbers
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return what A is multiplied by, and the own numbers, where n is counted in units ``factor`` times as large."""
+
     def log_slopes(
         self, reducible: np.ndarray, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers
     ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -145,6 +151,12 @@ class PowerFall:
     def log_ratio(self, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers) -> np.ndarray:
         """See :class:`Fall`."""
         return np.asarray(-(exponent * far))
+
+    def in_units(
+        self, factor: np.ndarray, exponent: np.ndarray, numbers: Numbers
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """See :class:`Fall`."""
+        return np.asarray(factor**-exponent), {}
 
     def log_slopes(
         self, reducible: np.ndarray, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers
@@ -230,6 +242,17 @@ class Formula:
         """See :class:`Fall`."""
         reached = self.at(np.exp(far + center), exponent, numbers)
         return np.asarray(np.log(reached) - self.log_at(center, exponent, numbers))
+
+    def in_units(
+        self, factor: np.ndarray, exponent: np.ndarray, numbers: Numbers
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """See :class:`Fall`: numbers in draws are counted in the new unit, and h keeps its value at one new unit."""
+        moved = {
+            number.name: numbers[number.name] / factor if number.in_draws else numbers[number.name]
+            for number in self.numbers
+        }
+        one = np.ones_like(factor)
+        return np.asarray(self.at(factor, exponent, numbers) / self.at(one, exponent, moved)), moved
 
     def log_slopes(
         self, reducible: np.ndarray, far: np.ndarray, center: float, exponent: np.ndarray, numbers: Numbers

@@ -109,7 +109,7 @@ def two_stage_reference(
     curves = []
     transfer = np.zeros((sources, targets))
     for j in range(targets):
-        own = cells.pure(int(cells.own[j]), j)
+        own = cells.alone(j)
         curve = fit_curve(cells.budget[own], loss[own, j], max_exponent=options.max_exponent)
         curves.append(curve)
         for i in range(sources):

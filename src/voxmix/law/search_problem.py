@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from voxmix.law.cells import Cells
 from voxmix.law.curves import MIN_EXPONENT
@@ -13,13 +13,15 @@ from voxmix.law.forms import LawParameters, worth
 HUBER = 0.02  # relative error from which a residual counts linearly: about the noise between seeds
 MIN_RHO = 0.1
 _NOTHING = 1e-12  # amplitudes and transfers below this, relative, count as 0
+_FREE = 1e4  # most that a transfer to a target that is no source may be above the one that is held
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Freedom:
     """Which numbers may move, and which cells count.
 
-    ``curve``, ``transfer``, ``budget_term`` free E, A, beta and the formula's own numbers; tau of other sources; B and a. ``rho`` is
+    ``curve``, ``transfer``, ``budget_term`` free E, A, beta and the formula's own numbers; tau of other sources (to a
+    target that is no source, of all but the largest at the start, which holds the scale); B and a. ``rho`` is
     "held", "shared" or "per-target". ``rows`` (cell, target) says which losses count. ``one_exponent`` moves
     beta of all targets together; rho is held then. ``weight`` multiplies each loss's part of the objective.
     """
@@ -160,17 +162,25 @@ class Problem:
             ends = [number.coordinate(np.array(end * scale), scale) for end in (number.low, number.high)]
             bound(at.own.start + k, *ends)
         bound(at.transfer, np.log(_NOTHING), np.log(max_transfer))
-        self.moves = self._moves()
-        for j, own in enumerate(self.cells.own):
-            place = at.transfer_of(int(own))
+        held = self._held_sources()
+        self.moves = self._moves(held)
+        for j, source in enumerate(held):
+            place = at.transfer_of(int(source))
+            if self.cells.own[j] < 0:
+                self.high[:, j, at.transfer] = np.log(_FREE) + self.theta[:, j, place, None]
             self.low[:, j, place] = np.minimum(self.low[:, j, place], 0.0)
             self.high[:, j, place] = np.maximum(self.high[:, j, place], 0.0)
         inside = np.clip(self.theta, self.low, self.high)
         self.theta = np.where(self.moves, inside, np.where(np.isfinite(self.theta), self.theta, self.low))
         self.rho = law.rho.copy()
 
-    def _moves(self) -> Bool[np.ndarray, "target number"]:
-        """Return which numbers the search may move."""
+    def _held_sources(self) -> Int[np.ndarray, " target"]:
+        """Return whose transfer holds the scale: the target's own, or the largest at the start if it is no source."""
+        largest = self.theta[..., self.at.transfer].mean(axis=0).argmax(axis=1)
+        return np.where(self.cells.own >= 0, self.cells.own, largest)
+
+    def _moves(self, held: Int[np.ndarray, " target"]) -> Bool[np.ndarray, "target number"]:
+        """Return which numbers the search may move; ``held`` is whose transfer holds the scale."""
         at, free = self.at, self.free
         moves = np.zeros(self.theta.shape[1:], dtype=bool)
         moves[:, at.curve] = free.curve
@@ -179,8 +189,8 @@ class Problem:
         moves[:, at.own] = free.curve
         moves[:, at.transfer] = free.transfer
         moves[:, at.transfer] &= self._sources_seen()
-        for j, own in enumerate(self.cells.own):
-            moves[j, at.transfer_of(int(own))] = free.own
+        for j, source in enumerate(held):
+            moves[j, at.transfer_of(int(source))] = free.own and self.cells.own[j] >= 0
         return moves
 
     def _sources_seen(self) -> Bool[np.ndarray, "target source"]:

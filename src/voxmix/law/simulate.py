@@ -34,17 +34,19 @@ def simulate(
     pure: bool = True,
     domains: Sequence[str] | None = None,
     seed_effects: Sequence[float] = (),
+    targets: Sequence[str] | None = None,
     rng: np.random.Generator | None = None,
 ) -> MeasurementTable:
     """Return the losses of pure runs (and of ``mixtures``) at every budget and seed, on every target.
 
     ``noise`` is the standard deviation of the log loss; the share ``together`` of its variance is common to
-    all targets of a run. Targets are the first domains, as many as the law has. ``seed_effects`` are added to the log
-    loss of every run of a seed, one number for each.
+    all targets of a run. Targets are the first domains, as many as the law has, unless they are named.
+    ``seed_effects`` are added to the log loss of every run of a seed, one number for each.
     """
     generator = np.random.default_rng(0) if rng is None else rng
-    sources, targets = law.transfer.shape[-2:]
+    sources, count = law.transfer.shape[-2:]
     names = tuple(domains) if domains is not None else tuple(f"D{i}" for i in range(sources))
+    measured = names[:count] if targets is None else tuple(targets)
     weights = np.array([*(np.eye(sources) if pure else []), *mixtures])
     plan = [(w, float(b), s) for w in weights for b in budgets for s in range(seeds)]
     rows = np.array([w for w, _, _ in plan])
@@ -55,15 +57,15 @@ def simulate(
     loss = truth * np.exp(noise * (np.sqrt(together) * common + np.sqrt(1 - together) * single))
     if seed_effects:
         loss = loss * np.exp([[seed_effects[s]] for _, _, s in plan])
-    count = len(plan) * targets
+    total = len(plan) * count
     return MeasurementTable(
         domains=names,
-        run=tuple(f"run{k}" for k in range(len(plan)) for _ in range(targets)),
-        target=tuple(names[j] for _ in plan for j in range(targets)),
-        weights=np.repeat(rows, targets, axis=0),
-        budget=np.repeat(draws, targets),
-        seed=np.repeat([s for _, _, s in plan], targets),
+        run=tuple(f"run{k}" for k in range(len(plan)) for _ in range(count)),
+        target=measured * len(plan),
+        weights=np.repeat(rows, count, axis=0),
+        budget=np.repeat(draws, count),
+        seed=np.repeat([s for _, _, s in plan], count),
         loss=loss.reshape(-1),
-        loss_se=np.full(count, np.nan),
-        volumes=np.full((count, sources), np.nan),
+        loss_se=np.full(total, np.nan),
+        volumes=np.full((total, sources), np.nan),
     )

@@ -73,7 +73,7 @@ def _more(budget: float, name: str) -> str:
 
 
 def _curve(cells: Cells, law: LawParameters, options: FitOptions, j: int, name: str) -> list[ParameterStatus]:
-    rows = cells.pure(int(cells.own[j]), j)
+    rows = cells.alone(j)
     budgets = np.unique(cells.budget[rows])
     count, most = len(budgets), float(budgets[-1] if len(budgets) else cells.budget.max())
     asymptote, amplitude, exponent = law.irreducible_loss[j], law.amplitude[j], law.exponent[j]
@@ -89,6 +89,16 @@ def _curve(cells: Cells, law: LawParameters, options: FitOptions, j: int, name: 
             state("irreducible_loss", "ok", ""),
             state("amplitude", "at bound", flat),
             state("exponent", "not identified", flat),
+        ]
+    if len(np.unique(cells.budget)) == 1:
+        what = (
+            f"all runs have one budget ({cells.budget[0]:,.0f} draws): the exponents say how losses change with the "
+            "mixture, and that more draws do the same is assumed; add runs at another budget"
+        )
+        return [
+            state("irreducible_loss", "not identified", what),
+            state("amplitude", "ok", ""),
+            state("exponent", "not identified", what),
         ]
     if options.method == "two-stage" and count < 2:
         what = (
@@ -170,7 +180,7 @@ def _pair(
     elif law.amplitude[j] == 0:
         state = "not identified"
         message = f"the curve of {target} is flat, so no transfer to it can be known; add budgets of {target}"
-    elif tau >= options.max_transfer * (1 - _EDGE):
+    elif tau >= options.max_transfer * (1 - _EDGE) and cells.own[j] >= 0:
         state = "at bound"
         message = (
             f"{source} helps {target} at least as much as the bound {options.max_transfer:g} allows; "

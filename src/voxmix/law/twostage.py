@@ -94,7 +94,7 @@ def _under_other_loss(
     cells: Cells, loss: Float[np.ndarray, "draw cell target"], law: LawParameters, options: FitOptions
 ) -> LawParameters:
     """Return both stages under another loss, searched from their least-squares answer."""
-    own = (cells.source[:, None] == cells.own) & ~np.isnan(cells.loss)
+    own = (cells.source[:, None] == cells.own) & ~cells.mixed[:, None] & ~np.isnan(cells.loss)
     pairs = ~cells.mixed[:, None] & ~own & ~np.isnan(cells.loss)
     one = options.form.one_exponent
     stages = [Freedom(curve=True, transfer=False, budget_term=False, rho="held", rows=own, one_exponent=one)]
@@ -121,7 +121,7 @@ def _own_curve(
     options: FitOptions,
 ) -> Float[np.ndarray, "parameter draw"]:
     reach = cells.reach
-    rows = cells.pure(int(cells.own[target]), target)
+    rows = cells.alone(target)
     own = loss[:, rows, target]
     exponent = held
     if len(np.unique(reach[rows])) < 2:
@@ -136,7 +136,7 @@ def _shared_exponent(
     reach = cells.reach
     series = []
     for j in range(len(cells.targets)):
-        rows = cells.pure(int(cells.own[j]), j)
+        rows = cells.alone(j)
         budget = reach[rows]
         if len(np.unique(budget)) >= 2:
             own = loss[:, rows, j]
@@ -163,7 +163,7 @@ def _fill_exponents(
 ) -> Float[np.ndarray, "draw target"]:
     """Give targets with one budget the median exponent of those with more."""
     reach = cells.reach
-    known = np.array([len(np.unique(reach[cells.pure(int(o), j)])) > 1 for j, o in enumerate(cells.own)])
+    known = np.array([len(np.unique(reach[cells.alone(j)])) > 1 for j in range(len(cells.targets))])
     if known.all() or not known.any():
         return exponent
     return np.where(known, exponent, np.median(exponent[:, known], axis=1, keepdims=True))
@@ -175,8 +175,8 @@ def _through_single_budgets(
     curves: Float[np.ndarray, "parameter draw target"],
 ) -> None:
     reach = cells.reach
-    for j, own in enumerate(cells.own):
-        rows = cells.pure(int(own), j)
+    for j in range(len(cells.targets)):
+        rows = cells.alone(j)
         if len(np.unique(reach[rows])) == 1:
             curves[1, :, j] = loss[:, rows[0], j] * reach[rows[0]] ** curves[2, :, j]
 
