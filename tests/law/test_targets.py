@@ -66,7 +66,7 @@ def test_targets_are_the_domains_in_their_order_then_the_others_as_first_met():
 @pytest.mark.parametrize("name", ["abd-ct", "ABD CT", "ABD_CT"])
 def test_a_target_that_is_almost_a_domain_is_refused(name):
     row = {"run": "a", "seed": 0, "budget": 100, "source": "ABD-CT", "target": name, "loss": 0.5}
-    with pytest.raises(InputError, match="row 1, column target: .*no domain, but 'ABD-CT' is"):
+    with pytest.raises(InputError, match=r"row 1, column target: .*no domain, but 'ABD-CT' is"):
         MeasurementTable.from_rows([row])
 
 
@@ -99,7 +99,10 @@ def test_the_scale_changes_no_prediction_whatever_the_unit_of_the_truth():
         amplitude=one.amplitude * unit**one.exponent,
         formula_numbers={"kappa": one.formula_numbers["kappa"] * unit},
     )
-    tables = [simulate(law, budgets=BUDGETS, mixtures=SWARM, domains=DOMAINS, targets=TARGETS) for law in (one, other)]
+    tables = [
+        simulate(law, budgets=BUDGETS, mixtures=SWARM, domains=DOMAINS, targets=TARGETS)
+        for law in (one, other)
+    ]
     assert tables[0].loss == pytest.approx(tables[1].loss, rel=1e-12)
     times, numbers = OFFSET.in_units(unit, other.exponent, other.formula_numbers)
     assert times * other.amplitude == pytest.approx(one.amplitude)
@@ -132,7 +135,7 @@ def test_a_domain_that_is_never_a_target_is_a_source_only():
 
 
 def test_two_stages_and_laws_without_transfer_say_what_to_do():
-    with pytest.raises(InputError, match="CLINIC, REGISTRY is no source.*method joint"):
+    with pytest.raises(InputError, match=r"CLINIC, REGISTRY is no source.*method joint"):
         fit(table(), law="transfer")
     with pytest.raises(InputError, match="naive knows no transfer; fit another law"):
         fit(table(), law="naive", method="joint")
@@ -222,12 +225,14 @@ def test_one_budget_of_mixtures_is_fitted_at_that_budget():
     assert [found.evaluate(w, 2000.0) for w in fresh] == pytest.approx(
         predict(truth(), fresh, np.full(2, 2000.0))[0], rel=5e-3
     )
-    assert {i.target for i in found.status if i.parameter == "exponent" and i.state == "not identified"} == set(TARGETS)
+    assert {
+        i.target for i in found.status if i.parameter == "exponent" and i.state == "not identified"
+    } == set(TARGETS)
     assert "one budget of the fitted runs, 2,000" in found.beyond(4000.0)
     assert any("was not measured, so it is a guess" in note for note in allocate(found, budget=4000).notes)
     assert not any("guess" in note for note in allocate(found, budget=2000).notes)
     for law in ("budget", "budget-diversity"):
-        with pytest.raises(InputError, match="all runs have one budget .*fit transfer or diversity"):
+        with pytest.raises(InputError, match=r"all runs have one budget .*fit transfer or diversity"):
             fit(swarm, law=law)
     with pytest.raises(InputError, match="--method joint"):
         fit(swarm)
@@ -238,7 +243,13 @@ def test_one_budget_of_mixtures_is_fitted_at_that_budget():
 
 def test_auto_chooses_among_joint_laws():
     swarm = simulate(
-        truth("diversity"), budgets=[2000], mixtures=SWARM[:6], pure=False, domains=DOMAINS, targets=TARGETS, noise=0.002
+        truth("diversity"),
+        budgets=[2000],
+        mixtures=SWARM[:6],
+        pure=False,
+        domains=DOMAINS,
+        targets=TARGETS,
+        noise=0.002,
     )
     found = fit(swarm, law="auto")
     assert found.method == "joint"

@@ -175,7 +175,9 @@ def _staged_start(cells: Cells, loss: np.ndarray, options: FitOptions) -> LawPar
     return staged if alone.all() else _joined(alone, staged, _mixture_start(cells, loss, options))
 
 
-def _joined(alone: Bool[np.ndarray, " target"], staged: LawParameters, others: LawParameters) -> LawParameters:
+def _joined(
+    alone: Bool[np.ndarray, " target"], staged: LawParameters, others: LawParameters
+) -> LawParameters:
     """Return a law with some targets of one law, and the rest of another that has them all."""
     values = {}
     for name, array in others.by_draw().items():
