@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from voxmix import FittedLaw, MeasurementTable, Mixture, allocate, fit
+from voxmix.cli import app
 from voxmix.law.cells import gather
 from voxmix.law.forms import predict
 from voxmix.law.seeds import NO_EFFECTS, SeedEffects, SeedLosses, judge_seeds
@@ -244,6 +246,21 @@ def test_intervals_hold_the_truth_with_and_without_a_real_effect_of_seeds(spread
             hits[name].append(np.mean((low <= value) & (value <= high)))
     found = {name: float(np.mean(values)) for name, values in hits.items()}
     assert min(found.values()) > 0.75, found
+
+
+def test_the_command_line_says_the_effects_and_what_one_more_seed_may_do(tmp_path):
+    runner = CliRunner()
+    world((-0.01, 0.02)).to_csv(tmp_path / "runs.csv")
+    out = str(tmp_path / "law.json")
+    shown = runner.invoke(app, ["fit", str(tmp_path / "runs.csv"), "-o", out, "--bootstrap", "5"])
+    assert shown.exit_code == 0, shown.output
+    flat = " ".join(shown.output.split())
+    assert "losses of seed 1 are 3.0% higher than those of seed 0 on every target" in flat
+    assert "told by 2 seeds only" in flat
+    command = ["predict", out, "--budget", "4000", "--weights", "D0=0.5", "--weights", "D1=0.5"]
+    assert "told by 2 seeds only" in " ".join(runner.invoke(app, command).output.split())
+    value = json.loads(runner.invoke(app, [*command, "--json"]).stdout)
+    assert value["seed_doubt"] == pytest.approx(6.3138 * 0.03 / np.sqrt(2) * np.sqrt(1.5), rel=1e-4)
 
 
 def test_the_effects_are_said_and_saved_and_old_laws_open(tmp_path):

@@ -183,6 +183,9 @@ def _show_law(law: Any) -> None:
     emit_table("Transfer [source, target]", ["source", *(f"to {name}" for name in law.targets)], matrix)
     if law.holdout is not None:
         emit(f"- held out: mean relative error {law.holdout.mean_relative_error:.1%}")
+    for message in (law.seed_effects.sentence, law.seed_effects.caution if sure is not None else ""):
+        if message:
+            emit(f"- {message}")
     for message in law.notes:
         emit(f"- {message}")
     for message in doubts_of(law.problems()):
@@ -243,6 +246,7 @@ def predict(
                 "intervals": None
                 if interval is None
                 else dict(zip(fitted.targets, interval.tolist(), strict=True)),
+                "seed_doubt": fitted.seed_effects.doubt(0.9, new_seed=True),
                 "extrapolation": fitted.extrapolation(budget),
             }
         )
@@ -253,3 +257,5 @@ def predict(
     ]
     emit_table(f"Predicted loss at {budget:,} draws", ["target", "loss", "90% interval"], rows)
     emit(f"\nmean {losses.mean():.4g}")
+    if interval is not None and fitted.seed_effects.caution:
+        emit(f"- {fitted.seed_effects.caution}")

@@ -97,6 +97,22 @@ class SeedEffects:
         told = " and ".join(f"{np.expm1(self.effect[i]):+.1%} (seed {self.seeds[i]})" for i in shown)
         return f"seeds differ by {self.spread:.1%} on every target (standard deviation of {len(self.seeds)}; {told})"
 
+    @property
+    def caution(self) -> str:
+        """How far the losses of one more seed may be off, and how far with one more that was run; empty if not at all."""
+        doubt = self.doubt(0.9, new_seed=True)
+        if not doubt:
+            return ""
+        from scipy.special import stdtrit
+
+        count = len(self.seeds) - self.groups + 2
+        then = float(stdtrit(count - 1, 0.95)) * self.spread * float(np.sqrt(1 + 1 / count))
+        return (
+            f"how much one more seed differs is told by {len(self.seeds)} seeds only, so 90% intervals of losses hold "
+            f"{np.expm1(doubt):.0%} either way for that alone (about {np.expm1(then):.0%} once one more seed is run); "
+            "all mixtures move alike, so which one is best does not hang on it"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the effects as JSON-like data."""
         return {
@@ -107,6 +123,7 @@ class SeedEffects:
             "groups": self.groups,
             "spread": self.spread,
             "sentence": self.sentence,
+            "caution": self.caution,
         }
 
     @classmethod
