@@ -194,6 +194,22 @@ def finished_study(made_study: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def finish_proxies(finished_study: Path) -> Callable[[], int]:
+    """Finish the proxy runs that are pending, as the others of the study were, and return how many there were."""
+
+    def finish() -> int:
+        from voxmix.study import Study, StudyView
+
+        view = StudyView(Study.open(finished_study))
+        left = view.study.pending(view.proxies)
+        for spec in left:
+            _result(view.study, spec)
+        return len(left)
+
+    return finish
+
+
+@pytest.fixture
 def edit(finished_study: Path) -> Callable[[str, str], None]:
     """Replace a text of the study's file, which must be there."""
 

@@ -86,3 +86,20 @@ def test_a_vertex_gives_every_domain_min_weight_and_the_rest_to_one():
 def test_a_vertex_that_cannot_be_is_refused(source, least, says):
     with pytest.raises(InputError, match=says):
         Mixture.vertex(("A", "B", "C", "D"), source, min_weight=least)
+
+
+@pytest.mark.parametrize(
+    ("weights", "hub", "label"),
+    [
+        ({"A": 1.0, "B": 0.0, "C": 0.0}, None, "A"),
+        ({"A": 0.05, "B": 0.9, "C": 0.05}, "B", "B 90%, others 5%"),
+        ({"A": 0.025, "B": 0.95, "C": 0.025}, "B", "B 95%, others 2.5%"),
+        ({"A": 0.45, "B": 0.45, "C": 0.1}, None, "A 45%, B 45%, C 10%"),
+        ({"A": 0.5, "B": 0.5, "C": 0.0}, None, "A 50%, B 50%"),
+        ({"A": 1 / 3, "B": 1 / 3, "C": 1 / 3}, None, "uniform"),
+        ({"A": 0.3, "B": 0.7}, None, "A 30%, B 70%"),
+    ],
+)
+def test_a_mixture_in_few_words(weights, hub, label):
+    mixture = Mixture.from_dict(weights)
+    assert (mixture.hub, mixture.label) == (hub, label)

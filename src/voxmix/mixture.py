@@ -108,6 +108,27 @@ class Mixture:
         support = np.flatnonzero(self.weights)
         return self.domains[support[0]] if len(support) == 1 else None
 
+    @property
+    def hub(self) -> str | None:
+        """The domain that has more than the others, all of them alike and none without; None in other mixtures.
+
+        Of two domains one always has more, so no mixture of two has a hub.
+        """
+        low, top = float(self.weights.min()), int(self.weights.argmax())
+        more = np.flatnonzero(self.weights > low + _SUM_TOLERANCE)
+        return self.domains[top] if len(self.domains) > 2 and len(more) == 1 and low > 0 else None
+
+    @property
+    def label(self) -> str:
+        """The mixture in few words: its only domain, "uniform", "A 75%, others 5%", or every share."""
+        if self.source is not None:
+            return self.source
+        if float(np.ptp(self.weights)) < _SUM_TOLERANCE:
+            return "uniform"
+        if self.hub is not None:
+            return f"{self.hub} {100 * self[self.hub]:.3g}%, others {100 * float(self.weights.min()):.3g}%"
+        return ", ".join(f"{name} {weight:.0%}" for name, weight in self.as_dict().items() if weight > 0)
+
     @classmethod
     def from_dict(cls, weights: Mapping[str, float]) -> "Mixture":
         """Return the mixture of a domain-to-weight mapping."""

@@ -52,9 +52,16 @@ class World:
         return self.loss(mixture, budget) * np.exp(noise * rng.standard_normal(len(self.domains)))
 
     def table(
-        self, *, drop: frozenset[tuple[str, str]] = frozenset(), anchors: bool = True, noise: float = 0.02
+        self,
+        *,
+        drop: frozenset[tuple[str, str]] = frozenset(),
+        anchors: bool = True,
+        vertices: bool = False,
+        noise: float = 0.02,
     ) -> MeasurementTable:
         mixtures = [Mixture.pure(self.domains, name) for name in self.domains]
+        if vertices:
+            mixtures += [Mixture.vertex(self.domains, name, min_weight=0.05) for name in self.domains]
         mixtures += [Mixture.uniform(self.domains)] if anchors else []
         rows = []
         for number, mixture in enumerate(mixtures):
@@ -167,6 +174,7 @@ def build(
     )
     proxies = [Mixture.pure(names, name) for name in names] + [Mixture.uniform(names)]
     runs = [world.run(mixture, n, 1) for mixture in proxies for n in BUDGETS]
+    kinds = {run.spec.run_id: "anchors" if run.spec.mixture.source is None else "pure runs" for run in runs}
     runs += [world.run(mixture, budget, seed) for mixture in plain.values() for seed in range(1, seeds + 1)]
     return ReportContent(
         study=study,
@@ -181,6 +189,7 @@ def build(
         checks=checks,
         pictures=world.pictures(),
         runs=tuple(runs),
+        kinds=kinds,
         facts={
             "Versions": {"python": "3.11.9", "voxmix": "0.1.0", "numpy": "2.4.6", "torch": "2.13.0"},
             "Machine": {"system": "Linux x86_64, 2 cores", "device": "cpu"},

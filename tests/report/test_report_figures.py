@@ -3,7 +3,10 @@
 import base64
 import io
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from html import escape
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from voxmix.report import ReportContent, drawing, plots, render_report
 from voxmix.report.axes import round_ticks, short_names, spread
 from voxmix.report.curves import curve_panels
 from voxmix.report.figures import effective_data, means_data, transfer_data
+from voxmix.report.law_sections import curves_section
 from voxmix.report.palette import domain_marks, ink_on, short_name, strategy_marks, text_width
 from voxmix.report.pictures import png_uri
 from voxmix.report.roles import domain_roles
@@ -111,6 +115,22 @@ def test_curves_are_the_law_and_points_the_means(content: ReportContent) -> None
     assert series.fitted[-1] == pytest.approx(law.predict(mixture, 8000)[2])
     assert panel.grid[-1] == pytest.approx(16000)
     assert panel.fitted_range == (1000, 8000)
+
+
+def test_curves_of_vertex_runs_have_their_domains_color_and_share(
+    content: ReportContent, make_world: Callable[..., Any]
+) -> None:
+    table = make_world(content.domain_names).table(vertices=True)
+    panel = curve_panels(replace(content, measurements=table), law="diversity")[2]
+    vertices = panel.series[6:12]
+    assert [series.hub for series in vertices] == list(content.domain_names)
+    assert vertices[0].label == "ABD-CT 75%, others 5%"
+    assert all(len(series.budgets) == 4 for series in vertices)
+    drawn = plots.draw_curves(panel, number=2, domains=content.domain_names)
+    assert all(f"{name} 75%" in drawn.svg for name in content.domain_names)
+    section = curves_section(replace(content, measurements=table))
+    assert "Thin: mixtures with most of one domain." in section.blocks[0].caption
+    assert "Thin" not in curves_section(content).blocks[0].caption
 
 
 def test_laws_far_off_do_not_squeeze_the_measured_means(content: ReportContent) -> None:

@@ -106,7 +106,8 @@ def test_answer_counts_draws_per_volume(content: ReportContent) -> None:
 
 def test_runs_are_counted_by_kind(content: ReportContent) -> None:
     rows = {(row[0], row[1]): row for row in kinds_table(content).rows}
-    assert rows[("one domain", 1000)][2:5] == (6, "1", 6000)
+    assert rows[("pure runs", 1000)][2:5] == (6, "1", 6000)
+    assert rows[("anchors", 1000)][2:5] == (1, "1", 1000)
     assert rows[("uniform", 16000)][2:5] == (3, "1, 2, 3", 48000)
     assert rows[("all", None)][2] == len(content.runs)
 

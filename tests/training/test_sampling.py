@@ -1,11 +1,17 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voxmix.design import KINDS, RunSpec
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
+from voxmix.objectives.mae.objective import MaskedReconstruction
 from voxmix.objectives.mae.parameters import draw_parameters
+from voxmix.objectives.mae.views import ParametersAhead
 from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.training.draws import counted_uniforms, plan_draws
 
@@ -57,6 +63,52 @@ def test_numbers_of_a_draw_do_not_depend_on_the_batch(start, size, columns):
     alone = [counted_uniforms(5, n, n + 1, columns=columns)[0] for n in range(start, start + size)]
     assert np.array_equal(batch, np.stack(alone))
     assert not np.array_equal(batch, counted_uniforms(6, start, start + size, columns=columns))
+
+
+MIXTURES = tuple(mixture for kind in KINDS for mixture in kind.mixtures(DOMAINS, (0.1,)))
+"""Every mixture of a design: pure runs, vertices, the uniform one."""
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_runs_of_one_seed_draw_alike_whatever_their_mixture(seed):
+    plans = [plan_draws(mixture, budget=600, seed=seed, volumes=(7, 11, 13)) for mixture in MIXTURES]
+    for one, other in combinations(plans, 2):
+        for domain in range(3):  # its k-th draw is of one volume
+            volumes = [plan.volume[plan.domain == domain] for plan in (one, other)]
+            both = min(map(len, volumes))
+            assert np.array_equal(volumes[0][:both], volumes[1][:both])
+    for domain in range(3):  # and where two mixtures hold as much of it, it stands at one place of both
+        alike = [plan for plan, mix in zip(plans, MIXTURES, strict=True) if mix.weights[domain] == 0.1]
+        places = [np.flatnonzero(plan.domain == domain) for plan in alike]
+        assert len(places) == 2
+        assert np.abs(places[0] - places[1]).max() <= 3  # one draw of each domain, at most
+    other = plan_draws(MIXTURES[-1], budget=600, seed=seed + 5, volumes=(7, 11, 13))
+    assert not np.array_equal(other.domain, plans[-1].domain)
+    assert not np.array_equal(other.volume, plans[-1].volume)
+
+
+def test_runs_of_one_seed_have_the_same_numbers_in_every_draw_whatever_their_mixture():
+    model = ModelSettings(crop=16, patch=4, width=12, heads=2, decoder_width=12, decoder_heads=2)
+    specs = [RunSpec(mixture=mixture, budget=99, seed=3, model=model) for mixture in MIXTURES]
+    first, *others = [ParametersAhead(spec, rows=8)(40, 56) for spec in specs]
+    (apart,) = [ParametersAhead(RunSpec(mixture=MIXTURES[0], budget=99, seed=4, model=model), rows=8)(40, 56)]
+    for name in ("visible", "masked"):
+        assert all(np.array_equal(getattr(first, name), getattr(other, name)) for other in others)
+        assert not np.array_equal(getattr(first, name), getattr(apart, name))
+
+
+def test_runs_of_one_seed_begin_with_the_same_weights_whatever_their_mixture(make_cache):
+    cache = make_cache(dict.fromkeys(DOMAINS, 2))
+    model = ModelSettings(
+        crop=16, patch=8, width=12, depth=1, heads=2, decoder_width=12, decoder_depth=1, decoder_heads=2
+    )
+    starts = []
+    for mixture, seed in [*((mixture, 2) for mixture in MIXTURES), (MIXTURES[0], 3)]:
+        spec = RunSpec(mixture=mixture, budget=9, seed=seed, model=model)
+        starts.append(MaskedReconstruction(spec=spec, cache=cache).build().state_dict())
+    first, *others, apart = starts
+    assert all(torch.equal(value, other[name]) for other in others for name, value in first.items())
+    assert not all(torch.equal(value, apart[name]) for name, value in first.items())
 
 
 def test_numbers_are_uniform_and_not_shared_between_draws():

@@ -155,8 +155,8 @@ def report(
     from voxmix.study import run_step
 
     view = open_study(study)
-    if view.other_volumes_sentence:
-        note(view.other_volumes_sentence)
+    for remark in view.run_remarks:
+        note(remark)
     run_step("report", view, TERMINAL, pictures=pictures)
     if as_json:
         emit_json({"report": str(view.study.report_path)})
@@ -179,8 +179,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     steps = study_status(view)
     following = next_step(steps)
     finished, unfinished = view.finetuning_counts
-    others = view.other_volumes_sentence
-    notes = [*study_remarks(view.study), *([others] if others else [])]
+    notes = [*study_remarks(view.study), *view.run_remarks]
     if as_json:
         emit_json(
             {

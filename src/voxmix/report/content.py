@@ -95,7 +95,7 @@ class ReportContent:
         budget: volume draws the study allocates.
         min_weight: least share of any domain.
         domains: the domains with their counts of volumes.
-        measurements: losses of the proxy runs and anchors, those the laws were fitted on.
+        measurements: losses of the proxy runs, those the laws were fitted on.
         laws: fitted laws by name, such as "transfer" and "diversity".
         strategies: the candidate mixtures at ``budget`` by name; an Allocation where a law gave it.
         recommended: the strategy that is the answer; by default the first of :func:`preferred_strategies` that a law gave.
@@ -103,6 +103,7 @@ class ReportContent:
         checks: measured losses of the strategies.
         pictures: sample slices, one or more per domain.
         runs: finished runs.
+        kinds: the kind of each proxy run, such as "pure runs", by its id.
         comparison: scores of finetuned encoders, compared.
         agreements: how well proxy losses order those scores.
         montages: predictions next to their references.
@@ -128,6 +129,7 @@ class ReportContent:
     checks: tuple[Check, ...] = ()
     pictures: tuple[Picture, ...] = ()
     runs: tuple[RunResult, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
     comparison: Comparison | None = None
     agreements: tuple[ProxyAgreement, ...] = ()
     montages: tuple[Montage, ...] = ()

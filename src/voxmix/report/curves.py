@@ -16,10 +16,14 @@ _EQUAL = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CurveSeries:
-    """Losses of one mixture on one target over budgets. ``curve`` is the law on the panel's grid."""
+    """Losses of one mixture on one target over budgets. ``curve`` is the law on the panel's grid.
+
+    ``source`` is the only domain of a pure run, ``hub`` the one that has most of a vertex run.
+    """
 
     label: str
     source: str | None
+    hub: str | None
     mixture: Mixture
     budgets: Float[np.ndarray, " point"]
     loss: Float[np.ndarray, " point"]
@@ -73,15 +77,6 @@ def curve_panels(content: ReportContent, *, law: str | None) -> tuple[CurvePanel
     return tuple(panels)
 
 
-def mixture_label(mixture: Mixture) -> str:
-    """Return the source's name of a pure mixture, "uniform", or the shares."""
-    if mixture.source is not None:
-        return mixture.source
-    if float(np.ptp(mixture.weights)) < _EQUAL:
-        return "uniform"
-    return ", ".join(f"{name} {weight:.0%}" for name, weight in mixture.as_dict().items() if weight > 0)
-
-
 def _mixtures(table: MeasurementTable) -> list[Mixture]:
     """The mixtures of a table: pure ones in the order of the domains, then others as met."""
     unique = {tuple(row): None for row in table.weights.tolist()}
@@ -120,8 +115,9 @@ def _series(
             dtype=np.float64,
         )
     return CurveSeries(
-        label=mixture_label(mixture),
+        label=mixture.label,
         source=mixture.source,
+        hub=mixture.hub,
         mixture=mixture,
         budgets=budgets,
         loss=loss,

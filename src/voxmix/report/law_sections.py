@@ -19,13 +19,15 @@ def curves_section(content: ReportContent) -> Section:
         return Section(name=name, title=title, missing="No proxy run is finished yet.", command="voxmix run")
     marks = domain_marks(content.domain_names)
     legend = [Swatch(label=f"trained on {n}", color=mark.color) for n, mark in marks.items()]
-    if any(series.source is None for panel in panels for series in panel.series):
+    every = [series for panel in panels for series in panel.series]
+    if any(series.source is None and series.hub is None for series in every):
         legend.append(Swatch(label="trained on a mixture", color="var(--ink)"))
     how = (
         f"Lines: the law {law}, dashed beyond the budgets it was fitted on."
         if law
         else "Dotted: no law is fitted yet."
     )
+    hubs = " Thin: mixtures with most of one domain." if any(series.hub for series in every) else ""
     trained = " Hollow marks: the strategies when they were trained." if content.checks else ""
     blocks = [
         Block(
@@ -33,7 +35,7 @@ def curves_section(content: ReportContent) -> Section:
                 draw_curves(p, number=i, domains=content.domain_names) for i, p in enumerate(panels)
             ),
             legend=tuple(legend),
-            caption=f"Dots: measured, means over seeds; the target's own runs are thick. {how}{trained}",
+            caption=f"Dots: measured, means over seeds; the target's own runs are thick.{hubs} {how}{trained}",
             tables=(law_tables.curve_table(panels),),
         )
     ]

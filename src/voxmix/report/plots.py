@@ -103,7 +103,7 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
 
 
 def _draw_series(axes: Axes, panel: CurvePanel, series: CurveSeries, *, own: bool, mark: Mark) -> None:
-    width = 2.0 if own else 1.1
+    width = 2.0 if own else 1.1 if series.hub is None else 0.6
     inside = panel.grid <= panel.fitted_range[1] * 1.0001
     first_outside = max(int(inside.sum()) - 1, 0)
     axes.plot(panel.grid[inside], series.curve[inside], color=mark.color, linewidth=width)
@@ -122,17 +122,21 @@ def _draw_series(axes: Axes, panel: CurvePanel, series: CurveSeries, *, own: boo
         linestyle="none" if known else ":",
         linewidth=0.8,
         color=mark.color,
-        markersize=5 if own else 3.5,
+        markersize=5 if own else 3.5 if series.hub is None else 2.2,
         markeredgecolor="none",
     )
 
 
 def _mark(series: CurveSeries, marks: dict[str, Mark]) -> Mark:
-    return marks[series.source] if series.source is not None else Mark(color=INK, marker="D")
+    return marks.get(series.source or series.hub or "", Mark(color=INK, marker="D"))
 
 
 def _labels(panel: CurvePanel) -> list[str]:
-    names = short_names([series.label for series in panel.series], width=13)
+    wanted = [
+        series.label if series.hub is None else f"{series.hub} {100 * series.mixture[series.hub]:.3g}%"
+        for series in panel.series
+    ]
+    names = short_names(wanted, width=13)
     return [
         f"{name} (own)" if series.source == panel.target else name
         for name, series in zip(names, panel.series, strict=True)

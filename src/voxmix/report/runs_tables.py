@@ -3,7 +3,6 @@
 import numpy as np
 
 from voxmix.report.content import ReportContent, mixture_of
-from voxmix.report.curves import mixture_label
 from voxmix.report.table import Cell, Column, Table
 from voxmix.runs import RunResult
 
@@ -61,10 +60,10 @@ def set_aside_table(content: ReportContent) -> Table | None:
 
 
 def kinds_table(content: ReportContent) -> Table:
-    """Return runs by kind of mixture and budget: how many, seeds, draws, time."""
+    """Return runs by kind, or strategy, and budget: how many, seeds, draws, time."""
     groups: dict[tuple[str, int], list[RunResult]] = {}
     for run in content.runs:
-        kind = "one domain" if run.spec.mixture.source is not None else _name(content, run)
+        kind = content.kinds.get(run.spec.run_id) or _name(content, run)
         groups.setdefault((kind, run.budget), []).append(run)
     rows: list[tuple[Cell, ...]] = [
         (
@@ -91,7 +90,7 @@ def kinds_table(content: ReportContent) -> Table:
         name="runs-by-kind",
         title="Runs by kind and budget",
         columns=(
-            Column(name="mixture"),
+            Column(name="kind"),
             Column(name="budget", kind="count"),
             Column(name="runs", kind="count"),
             Column(name="seeds"),
@@ -152,4 +151,4 @@ def _name(content: ReportContent, run: RunResult) -> str:
         same = mixture.domains == run.spec.mixture.domains
         if same and np.allclose(mixture.weights, run.spec.mixture.weights, atol=1e-9):
             return strategy
-    return mixture_label(run.spec.mixture)
+    return run.spec.mixture.label

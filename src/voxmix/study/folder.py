@@ -176,6 +176,30 @@ class Study:
                 found += isinstance(spec, dict) and spec.get("cache") != cache
         return found
 
+    def vertices_run(self, cache: str) -> dict[float, int]:
+        """Return how many finished vertex runs of today's settings and budgets there are, by their min_weight.
+
+        ``cache`` is the digest of the prepared volumes. Of two domains every mixture is a vertex, and none is counted.
+        """
+        config, found = self.config, dict[float, int]()
+        common = (
+            config.model.effective,
+            config.training,
+            config.evaluation,
+            cache,
+            config.design.budget_unit,
+        )
+        for path in sorted(self.runs_dir.glob(f"*/{SPEC_FILE}")):
+            if not is_finished(path.parent):
+                continue
+            with suppress(InputError):  # damaged: whoever reads the run says so
+                spec = RunSpec.from_dict(read_json(path))
+                own = (spec.model.effective, spec.training, spec.evaluation, spec.cache, spec.budget_unit)
+                if own == common and spec.budget in config.design.budgets and spec.mixture.hub is not None:
+                    least = float(spec.mixture.weights.min())
+                    found[least] = found.get(least, 0) + 1
+        return found
+
     @property
     def preparation_inputs(self) -> str:
         """Digest of the settings that decide which volumes are prepared, and how."""

@@ -52,6 +52,7 @@ def answer_content(study: Study | StudyView) -> ReportContent:
         facts["Data"] = {"prepared volumes": view.cache_digest, "recipe": view.cache.recipe.digest}
         runs = view.results(view.proxies)
         parts["runs"] = runs
+        parts["kinds"] = {spec.run_id: kind for kind, specs in view.proxies_by_kind.items() for spec in specs}
         if runs:
             parts["measurements"] = measurements(runs, view.domains)
         parts["laws"] = view.laws

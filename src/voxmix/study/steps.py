@@ -164,9 +164,18 @@ def _runs(view: StudyView, specs: Sequence[Any], what: str) -> Progress:
     return Progress(done=not left, detail=f"{len(unique) - left} of {len(unique)} {what}")
 
 
+def _proxies(view: StudyView) -> Progress:
+    """Return how many proxy runs are done, and of which kinds the others are."""
+    left = {kind: len(view.study.pending(specs)) for kind, specs in view.proxies_by_kind.items()}
+    found = _runs(view, view.proxies, "proxy runs")
+    if found.done:
+        return found
+    words = ", ".join(f"{count} {kind}" for kind, count in left.items() if count)
+    return Progress(done=False, detail=f"{found.detail}; left: {words}")
+
+
 def _runs_missing(view: StudyView) -> str:
-    others = view.other_volumes_sentence
-    why = f" ({others})" if others else ""
+    why = f" ({'; '.join(view.run_remarks)})" if view.run_remarks else ""
     return f"{len(view.study.pending(view.proxies))} of {len(view.proxies)} proxy runs are not done{why}"
 
 
@@ -202,9 +211,9 @@ _OWN = (
     Step(
         name="run",
         needs=("prepare",),
-        sentence="trains proxies: each domain alone, plus an equal mix, at every budget of the design; measures each on every domain",
+        sentence="trains proxies: each domain alone, most of one domain, and an equal mix, at every budget of the design; measures each on every domain",
         work="training:train_proxies",
-        progress=lambda view: _runs(view, view.proxies, "proxy runs"),
+        progress=_proxies,
         missing=_runs_missing,
     ),
     Step(

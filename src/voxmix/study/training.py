@@ -84,8 +84,8 @@ def train_runs(view: StudyView, specs: tuple[RunSpec, ...], label: str, hear: Li
         )
     if not pending:
         return
-    if others := view.other_volumes_sentence:
-        hear.tell(others)
+    for remark in view.run_remarks:
+        hear.tell(remark)
     with hear.bar(label, unit=pending[0].budget_unit) as progress:
         failed = train_pending(view, specs, progress=progress)
     if failed:
@@ -103,7 +103,7 @@ def train_runs(view: StudyView, specs: tuple[RunSpec, ...], label: str, hear: Li
 
 
 def _words(spec: RunSpec) -> str:
-    return f"{spec.mixture.source or 'a mixture'}, {spec.budget:,} {spec.budget_unit}"
+    return f"{spec.mixture.label}, {spec.budget:,} {spec.budget_unit}"
 
 
 def with_compute(

@@ -15,7 +15,7 @@ from voxmix.runs import is_finished, measurements
 from voxmix.runs.files import CARD_FILE
 from voxmix.runs.results import RunResult, read_run
 from voxmix.study.folder import Study
-from voxmix.study.plan import check_specs, proxy_specs
+from voxmix.study.plan import check_specs, specs_by_kind
 from voxmix.study.steps import step
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from voxmix.volumes.preparing.cache import PreparedCache
 
 T = TypeVar("T")
-_OF_VOLUMES = ("cache", "cache_digest", "domains", "counts", "asked", "fitness", "proxies")
+_OF_VOLUMES = ("cache", "cache_digest", "domains", "counts", "asked", "fitness", "proxies_by_kind")
 _OF_PROXIES = (*_OF_VOLUMES, "table", "outliers")
 _UNCHANGED_BY = {
     "run": _OF_VOLUMES,
@@ -155,9 +155,14 @@ class StudyView:
         return tuple(cache.fitness(crop=self.config.model.crop))
 
     @cached_property
+    def proxies_by_kind(self) -> dict[str, tuple[RunSpec, ...]]:
+        """Kind to its proxy runs, finished or not."""
+        return specs_by_kind(self.config, self.domains, cache=self.cache_digest)
+
+    @property
     def proxies(self) -> tuple[RunSpec, ...]:
         """Every proxy run, finished or not."""
-        return proxy_specs(self.config, self.domains, cache=self.cache_digest)
+        return tuple(spec for specs in self.proxies_by_kind.values() for spec in specs)
 
     @property
     def checks(self) -> tuple[RunSpec, ...]:
@@ -326,6 +331,34 @@ class StudyView:
             if others
             else ""
         )
+
+    @cached_property
+    def former_vertices_sentence(self) -> str:
+        """How many finished vertex runs have a min_weight that is asked for no more, in words; "" where none do.
+
+        They are true measurements, and the study file says whether they are fitted: one file, one law, whatever was
+        tried in the folder before.
+        """
+        design = self.config.design
+        asked = design.least_weights(self.config.allocation.min_weight)
+        try:
+            known = self.study.vertices_run(self.cache_digest) if design.vertex_seeds else {}
+        except StepPendingError:
+            known = {}
+        former = {least: count for least, count in known.items() if least not in asked}
+        if not former:
+            return ""
+        old, new = list(former), list(asked)
+        return (
+            f"{sum(former.values())} finished vertex run(s) of min_weight {', '.join(f'{x:g}' for x in old)} are kept and "
+            f"not fitted, because the study file asks for min_weight {', '.join(f'{x:g}' for x in new)}; to fit them "
+            f"too, set design.min_weight to {[*new, *old]}; to fit them instead, to {old[0] if len(old) == 1 else old}"
+        )
+
+    @property
+    def run_remarks(self) -> tuple[str, ...]:
+        """A sentence on each group of finished runs that the study does not use."""
+        return tuple(filter(None, (self.other_volumes_sentence, self.former_vertices_sentence)))
 
     @property
     def finetuning_counts(self) -> tuple[int, int]:
