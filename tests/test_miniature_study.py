@@ -85,7 +85,7 @@ def test_every_step_is_done(finished: Path) -> None:
     assert [step["done"] for step in status["steps"]] == [True] * 6
     assert status["next"] is None
     results = list(finished.glob("runs/*/result.json"))
-    assert len(results) >= 3 * (len(DOMAINS) + 1) + 2 * 3
+    assert len(results) >= 3 * (2 * len(DOMAINS) + 1) + 2 * 3
 
 
 def test_draws_are_those_of_the_mixture(finished: Path) -> None:
@@ -98,7 +98,7 @@ def test_draws_are_those_of_the_mixture(finished: Path) -> None:
 
 def test_every_run_is_measured_on_every_target(finished: Path) -> None:
     rows = (finished / "measurements.csv").read_text().splitlines()
-    assert len(rows) == 1 + 3 * (len(DOMAINS) + 1) * len(DOMAINS)
+    assert len(rows) == 1 + 3 * (2 * len(DOMAINS) + 1) * len(DOMAINS)
 
 
 def test_mixtures_are_feasible_and_certified(finished: Path) -> None:

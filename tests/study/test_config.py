@@ -41,6 +41,16 @@ def test_presets_survive_the_round_trip(name: str, tmp_path: Path) -> None:
     assert parse_config(yaml.safe_load(render_config(study)), where="x") == study
 
 
+def test_demo_and_small_fit_both_the_papers_law_and_laws_of_mixtures_and_paper_is_the_papers() -> None:
+    kinds = {
+        name: tuple(
+            len(runs) for runs in preset.design.runs_by_kind(tuple("ABCDEF"), min_weight=0.05).values()
+        )
+        for name, preset in PRESETS.items()
+    }
+    assert kinds == {"demo": (24, 24, 8), "small": (24, 24, 8), "paper": (24, 0, 8)}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

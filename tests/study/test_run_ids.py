@@ -144,7 +144,12 @@ def studies() -> dict[str, StudyConfig]:
     own = DataSettings(
         path="volumes", domains=("ABD-CT", "HN-PET"), exclude=("HN-CT",), subject_pattern="s(..)"
     )
-    found = {name: preset.study(name=name, data=phantoms) for name, preset in PRESETS.items()}
+    found = {}
+    for name, preset in PRESETS.items():  # as study files of the day of these ids: without vertex runs
+        study = preset.study(name=name, data=phantoms)
+        found[name] = replace(study, design=replace(study.design, vertex_seeds=0))
+    demo = PRESETS["demo"].study(name="demo", data=phantoms)
+    found["demo, vertices"] = replace(demo, design=replace(demo.design, vertex_seeds=1))
     found["own"] = replace(
         PRESETS["small"].study(name="own", data=own),
         design=StudyDesign(budgets=(10**15, 10**16), seeds=2, anchor_seeds=3, budget_unit="flops"),
@@ -161,6 +166,7 @@ STUDY_DIGESTS: dict[str, tuple[str, str, str, str]] = {
     "demo": ("2a65f19e6d608f76", "914206b86348fc41", "b86a51ee16e2013c", "3e8563bf49efbd0f"),
     "small": ("8b95628c93bd04b2", "7c20ef86aed51dee", "0bfc234874823871", "845e2be5c8850504"),
     "paper": ("02a521175aa9a323", "3133a7cb27b035e1", "6e0838454d8b7678", "29c51896cf8255ed"),
+    "demo, vertices": ("2a65f19e6d608f76", "a04a1d727149e5a1", "b86a51ee16e2013c", "3e8563bf49efbd0f"),
     "own": ("ee0ff1ca95397870", "45e67b259369042d", "76434d6f540d9a2f", "c1e6af6658e7f6e0"),
 }
 

@@ -122,10 +122,11 @@ def test_a_study_is_estimated_before_anything_is_prepared(tmp_path, monkeypatch)
     value = json.loads(done.stdout)
     assert [(item["kind"], item["runs"], item["draws"]) for item in value["work"]] == [
         ("pure runs", 8, 288),
+        ("vertex runs", 4, 144),
         ("anchors", 2, 72),
         ("mixture runs", 10, 1600),
     ]
-    assert value["runs_left"] == 20
+    assert value["runs_left"] == 24
     assert value["seconds"] > 0
     assert not (root / "cache").exists()
     shown = run(app, ["estimate", str(root), "--tflops", "0.001"])

@@ -52,6 +52,7 @@ _SMALL_TRAINING = TrainingSettings(
 """Stronger intensity augmentation than the paper's: with the light one, small proxies specialize, and a source's
 loss on far targets rises with the budget instead of falling (NOTEBOOK.md, 2026-11-22)."""
 
+# Demo and small have pure runs, for the paper's law, and vertex runs, for the laws of mixtures; paper is the paper's.
 PRESETS: dict[str, Preset] = {
     "demo": Preset(
         description="small proxies at 7 mm, where 32^3 crops hold the phantoms' whole anatomy; minutes on 2 cores",
@@ -59,7 +60,7 @@ PRESETS: dict[str, Preset] = {
         model=_SMALL_MODEL,
         training=_SMALL_TRAINING,
         evaluation=EvaluationSettings(crops_per_domain=64),
-        design=StudyDesign(budgets=(800, 1500, 2800, 5000)),
+        design=StudyDesign(budgets=(800, 1500, 2800, 5000), vertex_seeds=1),
         allocation=StudyAllocation(budget=8000, seeds=2),
     ),
     "small": Preset(
@@ -68,7 +69,7 @@ PRESETS: dict[str, Preset] = {
         model=_SMALL_MODEL,
         training=_SMALL_TRAINING,
         evaluation=EvaluationSettings(crops_per_domain=64),
-        design=StudyDesign(budgets=(1000, 2000, 4000, 8000)),
+        design=StudyDesign(budgets=(1000, 2000, 4000, 8000), vertex_seeds=1),
         allocation=StudyAllocation(budget=16000, seeds=3),
     ),
     "paper": Preset(

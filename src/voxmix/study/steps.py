@@ -211,7 +211,7 @@ _OWN = (
     Step(
         name="run",
         needs=("prepare",),
-        sentence="trains proxies: each domain alone, most of one domain, and an equal mix, at every budget of the design; measures each on every domain",
+        sentence="trains proxies at every budget of the design: one domain alone, mostly one domain, an equal mix; measures each on every domain",
         work="training:train_proxies",
         progress=_proxies,
         missing=_runs_missing,
