@@ -209,23 +209,23 @@ def judge_seeds(losses: SeedLosses, held: Bool[np.ndarray, "cell target"]) -> Se
     if not len(cell):
         return NO_EFFECTS
     names, place = np.unique(seed, return_inverse=True)
-    groups = np.unique(cell, return_inverse=True)[1].reshape(-1)
-    count = np.bincount(groups).astype(np.float64)
+    each, block = np.unique(cell, return_inverse=True)
+    groups = _connected(block, place)
+    freedom = len(cell) - len(each) - (len(names) - groups)
+    if freedom < 1:  # as many effects as pairs of twins: each is the noise of its own runs
+        return NO_EFFECTS
+    count = np.bincount(block)[:, None]
     design = np.zeros((len(cell), len(names)))
-    design[np.arange(len(cell)), place.reshape(-1)] = 1.0
+    design[np.arange(len(cell)), place] = 1.0
 
     def within(columns: Float[np.ndarray, "run column"]) -> Float[np.ndarray, "run column"]:
-        total = np.zeros((len(count), columns.shape[1]))
-        np.add.at(total, groups, columns)
-        return columns - (total / count[:, None])[groups]
+        total = np.zeros((len(each), columns.shape[1]))
+        np.add.at(total, block, columns)
+        return columns - (total / count)[block]
 
     root = np.sqrt(targets)[:, None]  # the same for all runs of a cell
     design, away = root * within(design), (root * within(value[:, None]))[:, 0]
     inverse = np.linalg.pinv(design.T @ design, hermitian=True)
-    rank = int(np.linalg.matrix_rank(design.T @ design, hermitian=True))
-    freedom = len(cell) - len(count) - rank
-    if freedom < 1:  # as many effects as pairs of twins: each is the noise of its own runs
-        return NO_EFFECTS
     effect = inverse @ (design.T @ away)
     noise = float(np.sum((away - design @ effect) ** 2)) / freedom
     return SeedEffects(
@@ -233,8 +233,18 @@ def judge_seeds(losses: SeedLosses, held: Bool[np.ndarray, "cell target"]) -> Se
         effect=effect,
         error=noise * inverse,
         freedom=freedom,
-        groups=len(names) - rank,
+        groups=groups,
     )
+
+
+def _connected(cell: Int[np.ndarray, " run"], seed: Int[np.ndarray, " run"]) -> int:
+    """Return into how many sets the seeds fall that share no cell."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = int(cell.max()) + 1 + int(seed.max()) + 1
+    edges = coo_array((np.ones(len(cell)), (cell, int(cell.max()) + 1 + seed)), shape=(size, size))
+    return int(connected_components(edges, directed=False)[0])
 
 
 def _twins(
