@@ -223,3 +223,21 @@ def test_a_plan_stops_where_the_volumes_are_used_up(finished_study: Path) -> Non
         assert share * held.budget <= VOLUMES[name] * epochs * (1 + 1e-6)
     with pytest.raises(InputError, match="objective has no effect on a plan"):
         plan(law, loss=wanted, objective="relative")
+
+
+def test_allocate_says_the_objective_and_what_another_would_change(finished_study: Path) -> None:
+    law = finished_study / "laws" / "transfer.json"
+    code, out, _ = voxmix("allocate", law, "--budget", "2000", "--objective", "relative", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert set(found["by_objective"]) == {"mean", "minimax"}
+    moved = found["by_objective"]["mean"]["largest_change"]
+    changed(finished_study, objective="relative")
+    for arguments in (
+        ("allocate", law, "--budget", "2000", "--objective", "relative"),
+        ("allocate", finished_study),
+    ):
+        code, out, _ = voxmix(*arguments)
+        text = " ".join(out.split())
+        assert "It minimizes the predicted mean of relative losses." in text
+        assert f"{moved['domain']} would get {moved['there']:.1%} instead of {moved['here']:.1%}" in text

@@ -4,7 +4,7 @@ from voxmix.allocation.candidates import candidates
 from voxmix.allocation.optimize import allocate
 from voxmix.allocation.path import AllocationPath, path
 from voxmix.allocation.plan import Plan, plan
-from voxmix.allocation.result import Allocation, Baseline
+from voxmix.allocation.result import Allocation, Baseline, OtherObjective
 from voxmix.allocation.settings import OBJECTIVES, AllocationSettings
 from voxmix.allocation.strategies import Situation, Strategy, register_strategy, unregister_strategy
 from voxmix.allocation.structure import Structure, mean_transfers, roles, structure
@@ -16,6 +16,7 @@ __all__ = [
     "AllocationPath",
     "AllocationSettings",
     "Baseline",
+    "OtherObjective",
     "Plan",
     "Situation",
     "Strategy",

@@ -7,6 +7,13 @@ from jaxtyping import Float
 
 from voxmix.errors import InputError
 
+OBJECTIVE_WORDS = {
+    "mean": "mean loss",
+    "relative": "mean of relative losses",
+    "minimax": "worst relative loss",
+}
+"""Objective to what is minimized, in words. A relative loss is a loss over that of the uniform mixture."""
+
 
 def importance_of(targets: Sequence[str], given: Mapping[str, float]) -> Float[np.ndarray, " target"]:
     """Return importance per target, summing to 1; 1 where none is given.
@@ -41,8 +48,8 @@ def loss_weights(
 
 
 def objective_value(
-    kind: str, weights: Float[np.ndarray, "*row target"], loss: Float[np.ndarray, "*row target"]
-) -> Float[np.ndarray, "*row"]:
+    kind: str, weights: Float[np.ndarray, "... target"], loss: Float[np.ndarray, "... target"]
+) -> Float[np.ndarray, "..."]:
     """Return the objective of losses under :func:`loss_weights`: their sum, or the worst ratio."""
     parts = weights * loss
     return np.asarray(parts.max(axis=-1) if kind == "minimax" else parts.sum(axis=-1))

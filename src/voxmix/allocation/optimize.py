@@ -1,6 +1,7 @@
 """allocate(): the mixture of least predicted loss for a budget, with a proof and with what it leaves open."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from jaxtyping import Float
 from voxmix.allocation.limits import Limits, limits
 from voxmix.allocation.objective import importance_of
 from voxmix.allocation.optimum import Aim, Optimum, optimum
-from voxmix.allocation.result import Allocation, Baseline
-from voxmix.allocation.settings import AllocationSettings, asked
+from voxmix.allocation.result import Allocation, Baseline, OtherObjective
+from voxmix.allocation.settings import OBJECTIVES, AllocationSettings, asked
 from voxmix.allocation.strategies import Situation, baselines
 from voxmix.allocation.tolerance_ranges import near_optimal
 from voxmix.errors import InputError, VoxmixError
@@ -83,7 +84,29 @@ def allocate(law: FittedLaw, settings: AllocationSettings | None = None, **chang
         level=level,
         baselines=baselines,
         told_apart=told,
+        parts=(aim.cost(landscape, bounds) * losses)[0],
+        by_objective={
+            kind: _by_objective(landscape, bounds, aim, kind, losses)
+            for kind in OBJECTIVES
+            if kind != wanted.objective
+        },
         notes=_notes(law, budget, told, float(found.gap[0]), float(found.objective[0])),
+    )
+
+
+def _by_objective(
+    landscape: Landscape, bounds: Limits, aim: Aim, kind: str, here: Float[np.ndarray, "draw target"]
+) -> OtherObjective:
+    """Return the best mixture by another objective under the same limits; ``here`` are the losses of the allocation's."""
+    other = replace(aim, kind=kind)
+    found = optimum(landscape, bounds, other)
+    there, cost = landscape.loss(found.money), other.cost(landscape, bounds)
+    return OtherObjective(
+        weights=bounds.to_draws(found.money[0]),
+        predicted_loss=there[0],
+        objective=float(aim.value(aim.cost(landscape, bounds), there)[0]),
+        own=float(found.objective[0]),
+        own_here=float(other.value(cost, here)[0]),
     )
 
 

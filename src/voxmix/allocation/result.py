@@ -24,6 +24,22 @@ class Baseline:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class OtherObjective:
+    """The best mixture by an objective that was not asked for, under the same limits.
+
+    Attributes:
+        objective: what was minimized instead, of this mixture.
+        own, own_here: this objective, of this mixture and of the allocation's.
+    """
+
+    weights: Float[np.ndarray, " source"]
+    predicted_loss: Float[np.ndarray, " target"]
+    objective: float
+    own: float
+    own_here: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Allocation:
     """The best mixture of a law at a budget.
 
@@ -46,6 +62,9 @@ class Allocation:
         baselines: name to what that mixture is predicted to give for the same budget.
         told_apart: per baseline, the share of bootstrap draws in which this mixture beats it; empty without
             draws. Between 0.05 and 0.95 the runs cannot tell the two apart.
+        parts: what each target adds to the objective; under minimax its ratio, of which the largest counts. None
+            where not known.
+        by_objective: the other objectives, each with its best mixture.
     """
 
     domains: tuple[str, ...]
@@ -69,6 +88,29 @@ class Allocation:
     told_apart: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     together: float | None = None
+    parts: Float[np.ndarray, " target"] | None = None
+    by_objective: dict[str, OtherObjective] = field(default_factory=dict)
+
+    def change(self, kind: str) -> tuple[str, float, float]:
+        """Return the domain whose share another objective changes most, with its share here and there."""
+        there = self.by_objective[kind].weights
+        i = int(np.argmax(np.abs(there - self.mixture.weights)))
+        return self.domains[i], float(self.mixture.weights[i]), float(there[i])
+
+    @property
+    def loudest(self) -> dict[str, float]:
+        """Target to share of the objective, for the one or two that hold over half of it; empty where no two do.
+
+        Of three or four targets, only one that holds over half is loud: two always do, or nearly.
+        """
+        if self.parts is None or self.kind == "minimax" or not self.parts.sum() > 0:
+            return {}
+        share = self.parts / self.parts.sum()
+        order = np.argsort(-share, kind="stable")
+        count = int(np.searchsorted(np.cumsum(share[order]), 0.5, side="right")) + 1
+        if count > 2 or 2 * count >= int(np.count_nonzero(self.parts)):
+            return {}
+        return {self.targets[i]: float(share[i]) for i in order[:count]}
 
     @property
     def effective_budget(self) -> Float[np.ndarray, "target source"]:
@@ -139,6 +181,21 @@ class Allocation:
                 for name, item in self.baselines.items()
             },
             "told_apart": dict(self.told_apart),
+            "parts": None
+            if self.parts is None
+            else dict(zip(self.targets, self.parts.tolist(), strict=True)),
+            "loudest_targets": self.loudest,
+            "by_objective": {
+                kind: {
+                    "weights": dict(zip(self.domains, item.weights.tolist(), strict=True)),
+                    "predicted_loss": dict(zip(self.targets, item.predicted_loss.tolist(), strict=True)),
+                    "objective": item.objective,
+                    "own": item.own,
+                    "own_here": item.own_here,
+                    "largest_change": dict(zip(("domain", "here", "there"), self.change(kind), strict=True)),
+                }
+                for kind, item in self.by_objective.items()
+            },
             "notes": list(self.notes),
         }
 
@@ -182,7 +239,8 @@ def _read(value: dict[str, Any]) -> Allocation:
     def by_target(item: dict[str, Any]) -> np.ndarray:
         return np.array([item[t] for t in targets], dtype=np.float64)
 
-    together = value.get("together")  # unknown to allocations made before 2026-11-28
+    # Allocations made before 2026-11-28 know none of these.
+    together, parts, others = value.get("together"), value.get("parts"), value.get("by_objective") or {}
     return Allocation(
         domains=domains,
         targets=targets,
@@ -212,4 +270,15 @@ def _read(value: dict[str, Any]) -> Allocation:
         told_apart=dict(value["told_apart"]),
         notes=tuple(value["notes"]),
         together=None if together is None else float(together),
+        parts=None if parts is None else by_target(parts),
+        by_objective={
+            kind: OtherObjective(
+                weights=by_domain(item["weights"]),
+                predicted_loss=by_target(item["predicted_loss"]),
+                objective=item["objective"],
+                own=item["own"],
+                own_here=item["own_here"],
+            )
+            for kind, item in others.items()
+        },
     )

@@ -88,6 +88,9 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
 
 
 def _show_allocation(found: Any) -> None:
+    from voxmix.allocation.objective import OBJECTIVE_WORDS
+    from voxmix.report.by_objective import change_sentence, objective_sentence
+
     rows = []
     for i, name in enumerate(found.domains):
         sure = (
@@ -100,9 +103,13 @@ def _show_allocation(found: Any) -> None:
         ["domain", "share", f"{found.level:.0%} interval", f"near-optimal ({found.tolerance:.1%})"],
         rows,
     )
-    emit(f"\npredicted objective {found.objective:.5g}, proven within {found.gap:.2g} of the best possible")
+    emit(
+        f"\npredicted {OBJECTIVE_WORDS[found.kind]} {found.objective:.5g}, proven within {found.gap:.2g} of the best possible"
+    )
     for name, baseline in found.baselines.items():
         emit(f"  {name}: {baseline.objective:.5g}")
+    for line in (objective_sentence(found), *(change_sentence(found, kind) for kind in found.by_objective)):
+        emit(f"- {line}")
     for remark in found.notes:
         emit(f"- {remark}")
 
@@ -110,6 +117,7 @@ def _show_allocation(found: Any) -> None:
 def _allocate_study(root: Path, *, as_json: bool) -> None:
     """Find the mixture of every strategy of a study at its budget."""
     from voxmix.mixture import Mixture
+    from voxmix.report.by_objective import change_sentence, judged, objective_sentence
     from voxmix.study import answer_content, run_step
 
     view = open_study(root)
@@ -126,3 +134,10 @@ def _allocate_study(root: Path, *, as_json: bool) -> None:
     with waiting("collecting results"):
         content = answer_content(view)
     show(content, ("answer",), as_json=False)
+    answer = judged(content)
+    if answer is not None:
+        for line in (
+            objective_sentence(answer),
+            *(change_sentence(answer, kind) for kind in answer.by_objective),
+        ):
+            emit(f"- {line}")

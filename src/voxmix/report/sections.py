@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from voxmix.allocation import Allocation
 from voxmix.report import law_tables, tables, words
+from voxmix.report.by_objective import objective_blocks, objective_sentence
 from voxmix.report.content import ReportContent
 from voxmix.report.drawing import draw_answer, draw_means, draw_path, draw_shares
 from voxmix.report.figures import MeansData, answer_data, forecasts, means_data, path_data, shares_data
@@ -42,7 +43,11 @@ def answer_section(content: ReportContent) -> Section:
     sure: list[str] = []
     level = 0.9
     if isinstance(item, Allocation):
-        sure = [*words.sureness_sentences(item, data), words.certificate_sentence(item)]
+        sure = [
+            objective_sentence(item),
+            *words.sureness_sentences(item, data),
+            words.certificate_sentence(item),
+        ]
         level = item.level
     blocks = [
         Block(
@@ -87,6 +92,7 @@ def answer_section(content: ReportContent) -> Section:
                 sentences=("Not measured yet: the mixtures have not been trained. Next: voxmix pretrain.",),
             )
         )
+    blocks += objective_blocks(content)
     doubts = words.doubts(content, answer=data, items=items)
     if doubts:
         blocks.append(Block(heading="Reasons to doubt it", bullets=tuple(doubts)))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from voxmix.allocation import Allocation
+from voxmix.allocation.objective import OBJECTIVE_WORDS
 from voxmix.report import words
 from voxmix.report.content import ReportContent
 from voxmix.report.figures import AnswerData, MeansData, SharesData, answer_data, means_data, transfer_data
@@ -232,13 +233,14 @@ def allocation_table(content: ReportContent) -> Table | None:
     )
     if not rows:
         return None
+    kinds = [item.kind for item in content.strategies.values() if isinstance(item, Allocation)]
     return Table(
         name="certificates",
         title="Allocations with their certificates",
         columns=columns_of(
             ("strategy", "text"),
             ("law", "text"),
-            ("predicted mean loss", "number"),
+            (f"predicted {OBJECTIVE_WORDS[kinds[0]]}", "number"),
             ("proven gap to the optimum", "number"),
             ("least share", "percent"),
         ),

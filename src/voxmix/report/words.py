@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from voxmix.allocation import Allocation
+from voxmix.allocation.objective import OBJECTIVE_WORDS
 from voxmix.law.doubt import disagreement_sentence
 from voxmix.law.outliers import outlier_sentence
 from voxmix.report.content import ReportContent
@@ -60,7 +61,7 @@ def certificate_sentence(item: Allocation) -> str:
     bound = "0.001%" if share < 1e-5 else f"{share * 100:.2g}%"
     return (
         f"Proven by the law's convexity: no mixture that gives every domain at least "
-        f"{plain_percent(item.min_weight)} has a predicted mean loss lower than this one's by more than {bound} "
+        f"{plain_percent(item.min_weight)} has a predicted {OBJECTIVE_WORDS[item.kind]} lower than this one's by more than {bound} "
         f"(gap {item.gap:.1g} of {number_text(item.objective)}). The proof is about the law, not about the world."
     )
 
