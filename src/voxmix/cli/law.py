@@ -36,6 +36,9 @@ _FIT_KEYS = {
 """Option of fit to the key below ``fit:`` in study.yaml; the others are not settings of a study."""
 
 
+_EVERY = "--json lists every one, with what would help"
+
+
 def _refuse_fit_options(study: Path, given: dict[str, Any]) -> None:
     """Say where a study keeps what was given as an option of fit, or how to use it on the study's table."""
     named = {name: value for name, value in given.items() if value is not None}
@@ -157,8 +160,6 @@ def _number_or_word(text: str | None) -> float | str | None:
 
 
 def _show_law(law: Any) -> None:
-    from voxmix.law.doubt import doubts_of
-
     sure, numbers = law.intervals(), law.parameters.by_draw()
 
     def cell(name: str, place: tuple[int, ...]) -> str:
@@ -183,18 +184,21 @@ def _show_law(law: Any) -> None:
     emit_table("Transfer [source, target]", ["source", *(f"to {name}" for name in law.targets)], matrix)
     if law.holdout is not None:
         emit(f"- held out: mean relative error {law.holdout.mean_relative_error:.1%}")
-    for message in (law.seed_effects.sentence, law.seed_effects.caution if sure is not None else ""):
-        if message:
-            emit(f"- {message}")
-    for message in law.notes:
-        emit(f"- {message}")
-    for message in doubts_of(law.problems()):
-        emit(f"- {message}")
+    for line in _few_lines(law):
+        emit(f"- {line}")
+
+
+def _few_lines(law: Any) -> tuple[str, ...]:
+    """Return what matters most of a fit: the seeds' effects, its remarks, and what the runs do not tell."""
+    from voxmix.law.status_lines import few_lines
+
+    effects = law.seed_effects
+    seeds = (effects.sentence, effects.caution if law.bootstrap is not None else "")
+    return few_lines((*(text for text in seeds if text), *law.notes), law.status, where=_EVERY)
 
 
 def _fit_study(root: Path, *, as_json: bool) -> None:
     """Fit the laws of a study to its proxy runs."""
-    from voxmix.law.doubt import doubts_of
     from voxmix.study import answer_content, run_step
 
     view = open_study(root)
@@ -207,8 +211,8 @@ def _fit_study(root: Path, *, as_json: bool) -> None:
         content = answer_content(view)
     show(content, ("transfer",), as_json=False)
     law = laws[content.answer_law or next(iter(laws))]
-    for message in (*law.notes, *doubts_of(law.problems())):
-        emit(f"- {message}")
+    for line in _few_lines(law):
+        emit(f"- {line}")
 
 
 @verb

@@ -1,7 +1,6 @@
-"""What a law's statuses say in few sentences: kinds are counted, the first of each named, the rest listed by name."""
+"""Numbers that the runs do not tell, and numbers on which laws that were fitted to the same runs disagree."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +10,6 @@ from voxmix.law.profile import MOST_PROFILED, has_profile, profile
 from voxmix.law.status import ParameterStatus
 
 WIDE = 10.0  # a number whose interval spans more than this factor is not told by the runs
-_NAMED = 2  # messages of one kind that are shown whole
-_LISTED = 6  # names of one kind that are listed
 _LEAST = 0.05  # a transfer below this is almost nothing, whatever its digits
 _SHOWN = 3
 
@@ -79,33 +76,6 @@ def _judged(law: FittedLaw, item: ParameterStatus) -> ParameterStatus:
             f"{law.budget_range[1]:,.0f} draws of {trained}"
         ),
     )
-
-
-def doubts_of(problems: Sequence[ParameterStatus]) -> tuple[str, ...]:
-    """Return the messages of statuses that are not ok; of a kind with many, a count, the first, and the names."""
-    kinds: dict[tuple[str, str], dict[str, ParameterStatus]] = defaultdict(dict)
-    said: set[str] = set()
-    for item in problems:
-        if item.message and item.message not in said:
-            said.add(item.message)
-            kinds[item.parameter, item.state][item.message] = item
-    found: list[str] = []
-    for (parameter, state), messages in kinds.items():
-        if len(messages) <= _NAMED:
-            found += messages
-            continue
-        first, *rest = messages
-        names = [_place(messages[message]) for message in rest]
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        noun = f"{parameter.replace('_', ' ').replace('loss', 'losse')}s"
-        found.append(
-            f"{len(messages)} {noun} are {state}: {first}. The same holds for {', '.join(names[:_LISTED])}{more}"
-        )
-    return tuple(found)
-
-
-def _place(item: ParameterStatus) -> str:
-    return f"{item.source} to {item.target}" if item.source is not None else str(item.target)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

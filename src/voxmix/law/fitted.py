@@ -21,6 +21,7 @@ from voxmix.law.profile import own_curve_intervals
 from voxmix.law.quality import FitQuality
 from voxmix.law.seeds import NO_EFFECTS, SeedEffects, widened
 from voxmix.law.status import ParameterStatus
+from voxmix.law.status_lines import few_lines
 from voxmix.law.uncertainty import percentiles
 from voxmix.mixture import Mixture
 
@@ -234,7 +235,8 @@ class FittedLaw:
             ]
             cells += list(self.transfer[:, j])
             rows += f"<tr><th>{escape(name)}</th>" + "".join(f"<td>{v:.3g}</td>" for v in cells) + "</tr>"
-        doubts = "".join(f"<li>{escape(item.message)}</li>" for item in self.problems())
+        lines = few_lines(self.notes, self.status, where="the attribute status lists every one")
+        doubts = "".join(f"<li>{escape(line)}</li>" for line in lines)
         return f"<p>{escape(repr(self))}</p><table><tr>{head}</tr>{rows}</table><ul>{doubts}</ul>"
 
     def to_dict(self) -> dict[str, Any]:

@@ -203,36 +203,34 @@ def forecast_sentences(items: tuple[Forecast, ...]) -> list[str]:
 
 
 def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Forecast, ...]) -> list[str]:
-    """Return reasons to doubt the answer: those given, and those that the numbers show."""
-    found = list(content.warnings)
-    found += [
-        f"{text} A low loss there means little, and so does a law that predicts it well."
-        for domain in content.domains
-        for text in domain.complaints
-    ]
+    """Return reasons to doubt the answer, those given first, then those that the numbers show: what decides most first."""
     law_name = content.answer_law
-    if answer is not None:
-        item = content.strategies[answer.strategy]
-        found += [sentence(note) for note in item.notes] if isinstance(item, Allocation) else []
-    if law_name is not None:
-        law = content.laws[law_name]
-        bad = law.problems()
-        if bad:
-            found.append(
-                f"{len(bad)} of {len(law.status)} parameters of the law {law_name} are at a bound or not "
-                "identified by these runs; they are listed with the scaling curves."
-            )
-        found += [sentence(note) for note in law.notes]
-        if law.outliers:
-            found.append(sentence(outlier_sentence(law.outliers, kept=law.outliers_kept)))
-    differing = disagreement_sentence(content.laws)
-    found += [sentence(differing)] if differing else []
-    if answer is not None:
-        found += _outside(answer) + _repeats(answer)
+    law = None if law_name is None else content.laws[law_name]
+    found = list(content.warnings)
     found += [
         f"The law {item.law} erred by {percent_text(item.mean_error)} on the strategies it had not seen: {_trust(item)}."
         for item in items
         if item.law == law_name and item.mean_error > _POOR_FIT
+    ]
+    found += [] if answer is None else _outside(answer)
+    if law is not None and law.outliers:
+        found.append(sentence(outlier_sentence(law.outliers, kept=law.outliers_kept)))
+    if answer is not None:
+        item = content.strategies[answer.strategy]
+        found += [sentence(note) for note in item.notes] if isinstance(item, Allocation) else []
+    found += [] if answer is None else _repeats(answer)
+    if law is not None and (bad := law.problems()):
+        found.append(
+            f"{len(bad)} of {len(law.status)} parameters of the law {law_name} are at a bound or not "
+            "identified by these runs; they are listed with the scaling curves."
+        )
+    differing = disagreement_sentence(content.laws)
+    found += [sentence(differing)] if differing else []
+    found += [] if law is None else [sentence(note) for note in law.notes]
+    found += [
+        f"{text} A low loss there means little, and so does a law that predicts it well."
+        for domain in content.domains
+        for text in domain.complaints
     ]
     return list(dict.fromkeys(found))
 
