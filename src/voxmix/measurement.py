@@ -3,7 +3,7 @@
 import csv
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from voxmix.records import (
     read_csv_records,
     read_parquet_records,
 )
+from voxmix.response import LOSS, Response
 from voxmix.wide import WIDE_FORMATS, WideFormat, read_wide_records
 
 
@@ -40,6 +41,7 @@ class MeasurementTable:
         loss: masked reconstruction loss on the target's held-out volumes, per row.
         loss_se: standard error of ``loss`` over volumes; NaN where unknown.
         volumes: volumes that exist per source, (row, source); NaN where unknown.
+        response: what was measured, for which ``loss`` stands.
 
     Raises:
         InputError: shapes that do not agree, a target that is spelled almost as a domain, a loss that is not
@@ -55,6 +57,7 @@ class MeasurementTable:
     loss: Float[np.ndarray, " row"]
     loss_se: Float[np.ndarray, " row"]
     volumes: Float[np.ndarray, "row source"]
+    response: Response = LOSS
 
     def __post_init__(self) -> None:
         domains = check_domains(self.domains)
@@ -86,9 +89,11 @@ class MeasurementTable:
     def _check_values(self) -> None:
         for row, message in misspelled_targets(self.target, self.domains).items():
             raise InputError(f"row {row + 1}, column target: {message}")
-        _refuse(
-            ~(np.isfinite(self.loss) & (self.loss >= 0)), self.loss, "loss", "a finite number of at least 0"
-        )
+        bad = ~(np.isfinite(self.loss) & (self.loss >= 0))
+        if bad.any():
+            row = int(np.argmax(bad))
+            what = self.response.wrong(float(self.response.from_loss(self.loss)[row]))
+            raise InputError(f"row {row + 1}, column {self.response.name}: {what}")
         _refuse(
             ~(np.isfinite(self.budget) & (self.budget >= 1)), self.budget, "budget", "at least 1 volume draw"
         )
@@ -183,7 +188,8 @@ class MeasurementTable:
                 self.run, self.target, self.budget, self.seed, self.loss, self.weights, strict=True
             )
         )
-        return digest([list(self.domains), [list(row) for row in rows]])
+        told = [] if self.response == LOSS else [self.response.to_dict()]
+        return digest([list(self.domains), [list(row) for row in rows], *told])
 
     def select(self, mask: Bool[np.ndarray, " row"]) -> "MeasurementTable":
         """Return the rows where ``mask`` is true, over the same domains."""
@@ -192,6 +198,7 @@ class MeasurementTable:
             domains=self.domains,
             run=tuple(self.run[i] for i in rows),
             target=tuple(self.target[i] for i in rows),
+            response=self.response,
             **{name: getattr(self, name)[rows] for name in _ARRAYS},
         )
 
@@ -205,7 +212,29 @@ class MeasurementTable:
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays["weights"] = self.weights[:, order]
         arrays["volumes"] = self.volumes[:, order]
-        return MeasurementTable(domains=tuple(domains), run=self.run, target=self.target, **arrays)
+        return replace(self, domains=tuple(domains), **arrays)
+
+    def scored(self, direction: str, *, best: float = 1.0) -> "MeasurementTable":
+        """Return the table with its values understood as a response of which less ("min") or more ("max") is better.
+
+        A table that was read with that direction stays as it is.
+
+        Raises:
+            InputError: an unknown direction, another one than the table was read with, or values above ``best``.
+        """
+        name = self.response.name
+        wanted = Response(name=name, direction=direction, best=best)
+        if wanted == self.response:
+            return self
+        if self.response.rises:
+            raise InputError(
+                f"the table was read with direction max and best {self.response.best:g}; leave direction and best out, or "
+                "read it again"
+            )
+        for row, value in enumerate(self.loss.tolist(), start=1):
+            if what := wanted.wrong(value):
+                raise InputError(f"row {row}, column {name}: {what}")
+        return replace(self, loss=wanted.to_loss(self.loss), response=wanted)
 
     @classmethod
     def concatenate(cls, tables: Iterable["MeasurementTable"]) -> "MeasurementTable":
@@ -215,46 +244,58 @@ class MeasurementTable:
             raise InputError("no tables to concatenate; give at least one")
         if len({part.domains for part in parts}) > 1:
             raise InputError(f"tables have different domains: {sorted({part.domains for part in parts})}")
+        if len({part.response for part in parts}) > 1:
+            raise InputError(f"tables have different responses: {[part.response.as_loss for part in parts]}")
         return cls(
             domains=parts[0].domains,
             run=tuple(name for part in parts for name in part.run),
             target=tuple(name for part in parts for name in part.target),
+            response=parts[0].response,
             **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS},
         )
 
     @classmethod
     def from_rows(
-        cls, rows: Iterable[Mapping[str, Any]], *, domains: Sequence[str] | None = None
+        cls,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        domains: Sequence[str] | None = None,
+        response: str = "loss",
+        direction: str = "min",
+        best: float = 1.0,
     ) -> "MeasurementTable":
         """Return the table of records with the keys of the tidy format.
 
         ``run, seed, budget, target, loss`` and either ``source`` or one ``weight:<domain>`` per domain;
         optional ``loss_se`` and ``volumes:<domain>``. A row that occurs twice, with the same loss, counts
-        once. Without ``domains`` they are those of the weight columns, then the sources, as first met.
+        once. Without ``domains`` they are those of the weight columns, then the sources, as first met. ``response``
+        names another column than ``loss``; with ``direction="max"`` more of it is better and ``best`` is the most that is
+        possible.
 
         Raises:
             InputError: names the row (1 is the first) and the column.
         """
-        return cls(**columns_of([dict(row) for row in rows], domains))
+        what = Response(name=response, direction=direction, best=best)
+        return cls(**columns_of([dict(row) for row in rows], domains, what))
 
     @classmethod
-    def read_csv(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
+    def read_csv(cls, path: str | Path, **options: Any) -> "MeasurementTable":
         """Return the table of a CSV file (comma, semicolon or tab; UTF-8), rows as in :meth:`from_rows`.
 
-        With semicolons a decimal comma is understood.
+        With semicolons a decimal comma is understood. ``options`` are those of :meth:`from_rows`.
         """
-        return cls.from_rows(read_csv_records(Path(path)), domains=domains)
+        return cls.from_rows(read_csv_records(Path(path)), **options)
 
     @classmethod
-    def read_parquet(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
-        """Return the table of a Parquet file, rows as in :meth:`from_rows` (needs pyarrow)."""
-        return cls.from_rows(read_parquet_records(Path(path)), domains=domains)
+    def read_parquet(cls, path: str | Path, **options: Any) -> "MeasurementTable":
+        """Return the table of a Parquet file, rows and options as in :meth:`from_rows` (needs pyarrow)."""
+        return cls.from_rows(read_parquet_records(Path(path)), **options)
 
     @classmethod
-    def read(cls, path: str | Path, *, domains: Sequence[str] | None = None) -> "MeasurementTable":
-        """Return the table of a file: Parquet by its suffix, else CSV."""
+    def read(cls, path: str | Path, **options: Any) -> "MeasurementTable":
+        """Return the table of a file: Parquet by its suffix, else CSV; options as in :meth:`from_rows`."""
         parquet = Path(path).suffix.lower() in {".parquet", ".pq"}
-        return cls.read_parquet(path, domains=domains) if parquet else cls.read_csv(path, domains=domains)
+        return cls.read_parquet(path, **options) if parquet else cls.read_csv(path, **options)
 
     @classmethod
     def read_wide(
@@ -295,10 +336,12 @@ class MeasurementTable:
                 "budget": _plain(self.budget[i]),
                 "source": self.domains[sources[i]] if sources[i] >= 0 else None,
                 "target": self.target[i],
-                "loss": float(self.loss[i]),
+                self.response.name: float(self.response.from_loss(self.loss)[i]),
             }
             if with_se:
-                row["loss_se"] = None if np.isnan(self.loss_se[i]) else float(self.loss_se[i])
+                row[f"{self.response.name}_se"] = (
+                    None if np.isnan(self.loss_se[i]) else float(self.loss_se[i])
+                )
             row |= {f"{WEIGHT}{d}": float(w) for d, w in zip(self.domains, self.weights[i], strict=True)}
             if with_volumes:
                 row |= {
@@ -309,9 +352,10 @@ class MeasurementTable:
         return rows
 
     def to_csv(self, path: str | Path) -> None:
-        """Write the tidy CSV (UTF-8, commas) that :meth:`read_csv` reads back to the same table."""
+        """Write the tidy CSV (UTF-8, commas) that :meth:`read_csv` reads back to the same table, given its response."""
         rows = self.to_rows()
-        names = list(rows[0]) if rows else [*REQUIRED, *(f"{WEIGHT}{d}" for d in self.domains)]
+        required = [self.response.name if name == "loss" else name for name in REQUIRED]
+        names = list(rows[0]) if rows else [*required, *(f"{WEIGHT}{d}" for d in self.domains)]
         with (
             atomic_path(Path(path)) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as stream,

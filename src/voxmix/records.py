@@ -13,8 +13,10 @@ from voxmix._csv import check_once, read_csv_cells
 from voxmix._optional import require
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import Mixture, check_domains
+from voxmix.response import LOSS, Response
 
 REQUIRED = ("run", "seed", "budget", "target", "loss")
+_TAKEN = ("run", "seed", "budget", "target", "source", "loss_se")
 WEIGHT, VOLUMES = "weight:", "volumes:"
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'\u00a0\u202f ]\d{3})+")
 _SEPARATOR = re.compile(r"[,'\u00a0\u202f ]")
@@ -124,14 +126,23 @@ def _whole(record: Mapping[str, Any], column: str, row: int) -> int:
     return int(value)
 
 
-def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | None) -> dict[str, Any]:
+def columns_of(
+    records: Sequence[Mapping[str, Any]], domains: Sequence[str] | None, response: Response = LOSS
+) -> dict[str, Any]:
     """Return the columns of a table of losses, by the names of :class:`voxmix.measurement.MeasurementTable`.
+
+    Losses are those that stand for the ``response`` column.
 
     Raises:
         InputError: names the row (1 is the first) and the column.
     """
+    if response.name in _TAKEN:
+        raise InputError(
+            f"the column {response.name!r} is no response; name the column that holds what was measured"
+        )
+    required = [response.name if name == "loss" else name for name in REQUIRED]
     numbered = [
-        (row, _named(record))
+        (row, _named(record, response.name))
         for row, record in enumerate(records, start=1)
         if not all(_empty(value) for value in record.values())
     ]
@@ -139,13 +150,13 @@ def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | No
     if not records:
         raise InputError("the table has no rows; give at least the pure runs of every domain")
     columns = list(dict.fromkeys(name for record in records for name in record))
-    missing = [name for name in REQUIRED if name not in columns]
+    missing = [name for name in required if name not in columns]
     if missing:
         raise InputError(
-            f"column {missing[0]!r} is missing (needed: {list(REQUIRED)}); the table has {columns}"
+            f"column {missing[0]!r} is missing (needed: {required}); the table has {columns}"
             + _wide(records, columns, missing)
         )
-    _check_losses(numbered)
+    _check_values(numbered, response)
     weighted = [name.removeprefix(WEIGHT) for name in columns if name.startswith(WEIGHT)]
     names = _domains(records, columns, weighted, domains)
     place = {name: i for i, name in enumerate(names)}
@@ -155,12 +166,13 @@ def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | No
         run, target = _text(record, "run", row), _text(record, "target", row)
         for message in misspelled_targets([target], names).values():
             raise InputError(f"row {row}, column target: {message}")
-        value = _values_of(record, place, weighted, row, scaled)
+        value = _values_of(record, place, weighted, row, scaled, response)
         before = kept.setdefault((run, target), value)
         if before[:4] != value[:4]:
             raise InputError(
                 f"row {row}, columns run and target: run {run!r} and target {target!r} occur earlier with "
-                f"other values (loss {before[3]:g}, here {value[3]:g}); keep one, or give the runs different names"
+                f"other values ({response.name} {response.from_loss(before[3]):g}, here "
+                f"{response.from_loss(value[3]):g}); keep one, or give the runs different names"
             )
     if scaled:
         warnings.warn(
@@ -180,6 +192,7 @@ def columns_of(records: Sequence[Mapping[str, Any]], domains: Sequence[str] | No
         "loss": np.array([v[3] for v in values]),
         "loss_se": np.array([v[4] for v in values], dtype=np.float64),
         "volumes": np.array([v[5] for v in values], dtype=np.float64),
+        "response": response,
     }
 
 
@@ -220,15 +233,17 @@ def _domains(
     return names
 
 
-def _named(record: Mapping[str, Any]) -> dict[str, Any]:
+def _named(record: Mapping[str, Any], response: str) -> dict[str, Any]:
     """Return a record with the names of the format where only capitals or blanks differ, as in ``Loss``."""
+    plain = {name: name for name in (*REQUIRED, "source", "loss_se")}
+    plain |= {response.casefold(): response, f"{response}_se".casefold(): f"{response}_se"}
     found = {}
     for name, value in record.items():
         text = str(name).strip()
         small = text.casefold()
         prefix = next((word for word in (WEIGHT, VOLUMES) if small.startswith(word)), None)
-        if small in (*REQUIRED, "source", "loss_se"):
-            text = small
+        if small in plain:
+            text = plain[small]
         elif prefix is not None:
             text = prefix + text[len(prefix) :].strip()
         if text in found and text != name:
@@ -246,26 +261,28 @@ def _wide(records: Sequence[Mapping[str, Any]], columns: Sequence[str], missing:
     return ". It seems to hold a column of losses per target: turn it into such a table with voxmix table"
 
 
-def _check_losses(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
-    """Refuse losses that are none, all at once.
+def _check_values(numbered: Sequence[tuple[int, Mapping[str, Any]]], response: Response) -> None:
+    """Refuse values of the response that cannot be, all at once.
 
     Raises:
-        InputError: names the first row with its loss, and the other rows.
+        InputError: names the first row with its value, and the other rows.
     """
     wrong: dict[int, str] = {}
     for row, record in numbered:
         try:
-            loss = _number(record, "loss", row)
+            value = _number(record, response.name, row)
         except InputError as error:
             wrong[row] = str(error)
             continue
-        if not (np.isfinite(loss) and loss >= 0):
-            wrong[row] = f"row {row}, column loss: got {loss}, expected a finite number of at least 0"
+        if what := response.wrong(value):
+            wrong[row] = f"row {row}, column {response.name}: {what}"
     if wrong:
         first, *others = wrong
         shown = ", ".join(str(row) for row in others[:10]) + (", ..." if len(others) > 10 else "")
         more = f"; so are {len(others)} more rows ({shown})" if others else ""
-        raise InputError(f"{wrong[first]}{more}. A run that diverged has no loss: leave these rows out")
+        raise InputError(
+            f"{wrong[first]}{more}. A run that diverged has no {response.name}: leave these rows out"
+        )
 
 
 def _values_of(
@@ -274,11 +291,11 @@ def _values_of(
     weighted: list[str],
     row: int,
     scaled: list[int],
+    response: Response,
 ) -> tuple[Any, ...]:
     """Return weights, budget, seed, loss, its standard error and volumes of one record."""
-    loss, budget = _number(record, "loss", row), _number(record, "budget", row)
-    if not (np.isfinite(loss) and loss >= 0):
-        raise InputError(f"row {row}, column loss: got {loss}, expected a finite number of at least 0")
+    error = f"{response.name}_se"
+    loss, budget = response.to_loss(_number(record, response.name, row)), _number(record, "budget", row)
     if not (np.isfinite(budget) and budget >= 1):
         raise InputError(f"row {row}, column budget: got {budget}, expected at least 1 volume draw")
     return (
@@ -286,7 +303,7 @@ def _values_of(
         budget,
         _whole(record, "seed", row),
         loss,
-        np.nan if _empty(record.get("loss_se")) else _number(record, "loss_se", row),
+        np.nan if _empty(record.get(error)) else _number(record, error, row),
         tuple(
             np.nan if _empty(record.get(VOLUMES + name)) else _number(record, VOLUMES + name, row)
             for name in place

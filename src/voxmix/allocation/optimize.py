@@ -90,6 +90,7 @@ def allocate(law: FittedLaw, settings: AllocationSettings | None = None, **chang
             for kind in OBJECTIVES
             if kind != wanted.objective
         },
+        response=law.response,
         notes=_notes(law, budget, told, float(found.gap[0]), float(found.objective[0])),
     )
 

@@ -14,6 +14,7 @@ from voxmix.allocation.settings import AllocationSettings, asked
 from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape
+from voxmix.response import LOSS, Response
 
 _AT_BOUND = 1e-6
 _SHARP = 1e-13  # near a kink a weight leaves its bound as the square root of the gap
@@ -36,6 +37,7 @@ class AllocationPath:
     objective: Float[np.ndarray, " point"]
     gap: Float[np.ndarray, " point"]
     kinks: tuple[tuple[float, str], ...]
+    response: Response = LOSS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the path as JSON-like data."""
@@ -44,10 +46,18 @@ class AllocationPath:
             "values": self.values.tolist(),
             "weights": {d: self.weights[:, i].tolist() for i, d in enumerate(self.domains)},
             "predicted_loss": {t: self.predicted_loss[:, j].tolist() for j, t in enumerate(self.targets)},
+            **self._predicted(),
             "objective": self.objective.tolist(),
             "gap": self.gap.tolist(),
             "kinks": [{"at": at, "domain": name} for at, name in self.kinks],
         }
+
+    def _predicted(self) -> dict[str, Any]:
+        if self.response == LOSS:
+            return {}
+        values = self.response.from_loss(self.predicted_loss)
+        by_target = {t: values[:, j].tolist() for j, t in enumerate(self.targets)}
+        return {"response": self.response.to_dict(), "predicted": by_target}
 
 
 def path(
@@ -116,6 +126,7 @@ def path(
         objective=np.array([p[2] for p in points]),
         gap=np.array([p[3] for p in points]),
         kinks=_kinks(values, resting, law.domains),
+        response=law.response,
     )
 
 

@@ -16,6 +16,7 @@ from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape
 from voxmix.mixture import Mixture
+from voxmix.response import LOSS, Response
 
 _LARGEST = 1e15
 _ABSURD = 1000.0  # times the largest fitted budget
@@ -35,6 +36,7 @@ class Plan:
     predicted_loss: Float[np.ndarray, " target"]
     uniform_budget: float | None
     notes: tuple[str, ...] = ()
+    response: Response = LOSS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-like data."""
@@ -43,6 +45,7 @@ class Plan:
             "weights": self.mixture.as_dict(),
             "wanted": dict(self.wanted),
             "predicted_loss": dict(zip(self.targets, self.predicted_loss.tolist(), strict=True)),
+            **self.response.predicted(self.targets, self.predicted_loss),
             "uniform_budget": self.uniform_budget,
             "notes": list(self.notes),
         }
@@ -65,7 +68,7 @@ def plan(
         law: a fitted law.
         settings, changed: the limits of the mixture, as of :func:`voxmix.allocation.allocate`; of settings, what is in
             ``WITHOUT_EFFECT`` is not read.
-        loss: target to wanted loss.
+        loss: target to wanted loss; of a law of scores, to the wanted score.
 
     Raises:
         InputError: one of ``WITHOUT_EFFECT`` by name, an unknown target, a loss at or below the irreducible one or a thousand times outside the fitted
@@ -82,8 +85,14 @@ def plan(
         )
     limited = asked(settings, changed).knowing(law.volumes)
     check_for_law(law, limited)
-    wanted = np.array([loss.get(name, np.inf) for name in law.targets])
+    asked_for = {name: law.response.to_loss(float(value)) for name, value in loss.items()}
+    wanted = np.array([asked_for.get(name, np.inf) for name in law.targets])
     for name, value, least in zip(law.targets, wanted, law.irreducible_loss, strict=True):
+        if not value > least and law.response.rises:
+            raise InputError(
+                f"{law.response.label} {loss[name]:g} of {name} is not below {law.response.from_loss(least):.4g}, which "
+                "no budget exceeds by this law"
+            )
         if not value > least:
             raise InputError(
                 f"loss {value:g} of {name} is not above its irreducible loss {least:.4g}, which no budget goes below"
@@ -131,6 +140,7 @@ def plan(
         predicted_loss=law.evaluate(mixture.weights, draws),
         uniform_budget=None if limited.cost or limited.max_epochs else _least(even, _LARGEST),
         notes=tuple(notes),
+        response=law.response,
     )
 
 

@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix import __version__, _io
+from voxmix.allocation.objective import OBJECTIVE_WORDS
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
+from voxmix.response import LOSS, Response
 
 FORMAT = 1
 
@@ -47,6 +49,7 @@ class Allocation:
         mixture, budget, law: the answer, for what budget, and by which law.
         draws: volume draws that the budget buys; the budget itself unless draws have costs.
         predicted_loss: per target.
+        response: what the law predicts; of scores, ``predicted`` gives them and losses are ``best - score``.
         contributions: tau_ij g_i(lambda_i N) per source and target, in draws of the target.
         kind: what was minimized: "mean", "relative" or "minimax".
         objective: its value: mean loss, mean of losses over those of uniform, or the worst of these ratios.
@@ -88,6 +91,7 @@ class Allocation:
     told_apart: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     together: float | None = None
+    response: Response = LOSS
     parts: Float[np.ndarray, " target"] | None = None
     by_objective: dict[str, OtherObjective] = field(default_factory=dict)
 
@@ -116,6 +120,17 @@ class Allocation:
     def effective_budget(self) -> Float[np.ndarray, "target source"]:
         """Draws each target gets from each source: the transpose of ``contributions``."""
         return self.contributions.T
+
+    @property
+    def predicted(self) -> Float[np.ndarray, " target"]:
+        """The predicted response per target: the losses, or the scores of a law of scores."""
+        return self.response.from_loss(self.predicted_loss)
+
+    def said(self, objective: float) -> str:
+        """Return a value of the objective in words, as the mean score where a mean of scores is meant."""
+        if self.response.rises and self.kind == "mean":
+            return f"mean {self.response.label} {self.response.from_loss(objective):.5g}"
+        return f"{OBJECTIVE_WORDS[self.kind]} {objective:.5g}"
 
     def __repr__(self) -> str:
         return (
@@ -165,6 +180,7 @@ class Allocation:
             "tolerance": self.tolerance,
             "min_weight": self.min_weight,
             "predicted_loss": dict(zip(self.targets, self.predicted_loss.tolist(), strict=True)),
+            **self.response.predicted(self.targets, self.predicted_loss),
             "minimized": self.kind,
             "objective": self.objective,
             "gap": self.gap,
@@ -281,4 +297,5 @@ def _read(value: dict[str, Any]) -> Allocation:
             )
             for kind, item in others.items()
         },
+        response=Response.from_dict(value.get("response")),
     )

@@ -88,7 +88,6 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
 
 
 def _show_allocation(found: Any) -> None:
-    from voxmix.allocation.objective import OBJECTIVE_WORDS
     from voxmix.report.by_objective import change_sentence, objective_sentence
 
     rows = []
@@ -103,11 +102,9 @@ def _show_allocation(found: Any) -> None:
         ["domain", "share", f"{found.level:.0%} interval", f"near-optimal ({found.tolerance:.1%})"],
         rows,
     )
-    emit(
-        f"\npredicted {OBJECTIVE_WORDS[found.kind]} {found.objective:.5g}, proven within {found.gap:.2g} of the best possible"
-    )
+    emit(f"\npredicted {found.said(found.objective)}, proven within {found.gap:.2g} of the best possible")
     for name, baseline in found.baselines.items():
-        emit(f"  {name}: {baseline.objective:.5g}")
+        emit(f"  {name}: {found.said(baseline.objective).split()[-1]}")
     for line in (objective_sentence(found), *(change_sentence(found, kind) for kind in found.by_objective)):
         emit(f"- {line}")
     for remark in found.notes:

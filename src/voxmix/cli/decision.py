@@ -19,7 +19,9 @@ _SHOWN_POINTS = 12
 @takes_allocation_flags(but=("budget", "objective", "target_weights", "no_worse_than", "tolerance", "level"))
 def plan(
     law: LawArgument,
-    loss: Annotated[list[str], typer.Option(help="DOMAIN=LOSS to reach; repeat.")],
+    loss: Annotated[
+        list[str], typer.Option(help="TARGET=LOSS to reach (of a law of scores, the score); repeat.")
+    ],
     flags: AllocationFlags,
     law_name: LawName = None,
     as_json: JsonOption = False,
@@ -41,9 +43,13 @@ def plan(
     emit_table(f"Smallest budget: {found.budget:,.0f} draws", ["domain", "share"], rows)
     reached = [
         [name, "–" if name not in found.wanted else f"{found.wanted[name]:.4g}", f"{predicted:.4g}"]
-        for name, predicted in zip(found.targets, found.predicted_loss, strict=True)
+        for name, predicted in zip(found.targets, found.response.from_loss(found.predicted_loss), strict=True)
     ]
-    emit_table("Losses", ["target", "wanted", "predicted"], reached)
+    emit_table(
+        "Losses" if not found.response.rises else f"Values of {found.response.label}",
+        ["target", "wanted", "predicted"],
+        reached,
+    )
     even = (
         "never gets there"
         if found.uniform_budget is None
@@ -101,7 +107,8 @@ def path(
         ]
         for k in range(0, len(found.values), step)
     ]
-    emit_table(f"Best mixture over {found.axis}", [found.axis, *found.domains, "objective"], rows)
+    what = f"objective (of {found.response.as_loss})" if found.response.rises else "objective"
+    emit_table(f"Best mixture over {found.axis}", [found.axis, *found.domains, what], rows)
     if found.axis == "budget" and (beyond := fitted.beyond(float(found.values[-1]))):
         emit(f"- the last {beyond}")
     for at, name in found.kinks:

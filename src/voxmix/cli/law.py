@@ -101,6 +101,15 @@ def fit(
     keep_outliers: Annotated[
         bool, typer.Option("--keep-outliers", help="Also fit losses that no noise explains; they are named.")
     ] = False,
+    response: Annotated[
+        str | None, typer.Option(help="Column of the table that holds what was measured; default loss.")
+    ] = None,
+    direction: Annotated[
+        str | None, typer.Option(help="max where more of it is better (AUC, Dice); default min.")
+    ] = None,
+    best: Annotated[
+        float | None, typer.Option(help="Largest value possible, for --direction max; default 1.")
+    ] = None,
     bootstrap: Annotated[int | None, typer.Option(help="Resamples for the intervals; 0 for none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
     as_json: JsonOption = False,
@@ -115,7 +124,10 @@ def fit(
       voxmix fit mystudy
 
       voxmix fit runs.csv -o law.json --law diversity --bootstrap 1000
+
+      voxmix fit swarm.csv -o law.json --method joint --response auc --direction max
     """
+    measured = {"response": response, "direction": direction, "best": best}
     options = {
         "law": law,
         "method": method,
@@ -131,14 +143,14 @@ def fit(
         "seed": seed,
     }
     if is_study(path):
-        _refuse_fit_options(path, {"output": output, **options})
+        _refuse_fit_options(path, {"output": output, **measured, **options})
         _fit_study(path, as_json=as_json)
         return
     check_kind(path, wanted="a study, or a table of losses (CSV or Parquet)")
     from voxmix.law import fit as fit_table
     from voxmix.measurement import MeasurementTable
 
-    table = MeasurementTable.read(path)
+    table = MeasurementTable.read(path, **{k: v for k, v in measured.items() if v is not None})
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     given.setdefault("bootstrap", 200)
     with progress_bar("fitting", unit="resamples") as progress:
@@ -175,7 +187,8 @@ def _show_law(law: Any) -> None:
         [target, *(cell(name, (j,)) for name in (*names, *more)), f"{law.r2_target[j]:.4g}"]
         for j, target in enumerate(law.targets)
     ]
-    title = f"Law {law.law}, {law.method}" + ("" if sure is None else ", with 90% intervals")
+    of = f" of {law.response.as_loss}" if law.response.rises else ""
+    title = f"Law {law.law}{of}, {law.method}" + ("" if sure is None else ", with 90% intervals")
     emit_table(title, ["target", "irreducible loss", "amplitude", "exponent", *more, "R2"], rows)
     matrix = [
         [source, *(cell("transfer", (i, j)) for j in range(len(law.targets)))]
@@ -238,15 +251,17 @@ def predict(
     if unknown:
         raise InputError(f"the law knows no {unknown}; its domains are {list(fitted.domains)}")
     mixture = Mixture.from_dict({name: shares.get(name, 0.0) for name in fitted.domains})
-    losses = fitted.predict(mixture, check_budget(budget))
+    values = fitted.predict(mixture, check_budget(budget))
     interval = fitted.predicted_interval(mixture, budget)
+    losses, label = fitted.response.to_loss(values), fitted.response.label
     if as_json:
         emit_json(
             {
                 "budget": budget,
                 "weights": mixture.as_dict(),
                 "predicted_loss": dict(zip(fitted.targets, losses.tolist(), strict=True)),
-                "mean": float(losses.mean()),
+                **fitted.response.predicted(fitted.targets, losses),
+                "mean": float(values.mean()),
                 "intervals": None
                 if interval is None
                 else dict(zip(fitted.targets, interval.tolist(), strict=True)),
@@ -256,10 +271,10 @@ def predict(
         )
         return
     rows = [
-        [name, f"{loss:.4g}", "–" if interval is None else f"{interval[j, 0]:.4g} to {interval[j, 1]:.4g}"]
-        for j, (name, loss) in enumerate(zip(fitted.targets, losses, strict=True))
+        [name, f"{value:.4g}", "–" if interval is None else f"{interval[j, 0]:.4g} to {interval[j, 1]:.4g}"]
+        for j, (name, value) in enumerate(zip(fitted.targets, values, strict=True))
     ]
-    emit_table(f"Predicted loss at {budget:,} draws", ["target", "loss", "90% interval"], rows)
-    emit(f"\nmean {losses.mean():.4g}")
+    emit_table(f"Predicted {label} at {budget:,} draws", ["target", label, "90% interval"], rows)
+    emit(f"\nmean {values.mean():.4g}")
     if interval is not None and fitted.seed_effects.caution:
         emit(f"- {fitted.seed_effects.caution}")

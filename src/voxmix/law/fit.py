@@ -25,6 +25,7 @@ from voxmix.law.status import ParameterStatus, statuses
 from voxmix.law.twostage import FOREIGN_WEIGHT, FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable
+from voxmix.response import Response
 
 
 def fit(
@@ -43,6 +44,8 @@ def fit(
     repetition: float | str | None = None,
     volumes: Mapping[str, float] | None = None,
     keep_outliers: bool = False,
+    direction: str | None = None,
+    best: float = 1.0,
     progress: ProgressCallback = silent,
 ) -> FittedLaw:
     """Return the law that fits a table of losses, with R2, residuals and a status per parameter.
@@ -69,6 +72,9 @@ def fit(
         holdout_budget: a budget, or "largest", that is kept from the fit and compared with its prediction.
         keep_outliers: fit losses that no noise explains too (:mod:`voxmix.law.outliers`). They are named either way;
             by default they are set aside, because one diverged run moves a transfer a hundredfold.
+        direction: "max" where more of what the table holds is better, as of an AUC or Dice: fitted is the loss
+            ``best - value``, and the law predicts in the table's own unit. By default as the table was read.
+        best: the largest value that is possible, for direction "max".
 
     Warns:
         VoxmixWarning: the table holds losses that no noise explains; names the worst.
@@ -77,6 +83,10 @@ def fit(
         InputError: an unknown option, or a table from which no curve can be fitted.
     """
     options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap, foreign_weight)
+    if direction is not None:
+        table = table.scored(direction, best=best)
+    elif best != 1:
+        raise InputError("best is for responses of which more is better; give direction max with it")
     together: tuple[str, ...] = ()
     if method != options.method and options.form.fall.numbers:
         together = (f"the law {law} is fitted jointly to all runs: the paper's two stages fit a power alone",)
@@ -85,7 +95,8 @@ def fit(
     odd = find_outliers(table)
     used = table
     if odd:
-        warnings.warn(outlier_sentence(odd, kept=keep_outliers), VoxmixWarning, stacklevel=2)
+        told = outlier_sentence(odd, kept=keep_outliers, response=table.response)
+        warnings.warn(told, VoxmixWarning, stacklevel=2)
         if not keep_outliers:
             places = {(item.run, item.target) for item in odd}
             used = table.select(
@@ -123,9 +134,11 @@ def fit(
         max_exponent=options.max_exponent,
         bootstrap=draws,
         table_digest=table.digest,
+        response=table.response,
         outliers=odd,
         outliers_kept=bool(odd) and keep_outliers,
         notes=(
+            *_of_response(table.response),
             *together,
             *_only_evaluated(cells),
             *(() if comparison is None else (comparison.reason,)),
@@ -192,6 +205,16 @@ def _checked(
         max_transfer=max_transfer,
         rho=rho,
         foreign_weight=foreign_weight,
+    )
+
+
+def _of_response(response: Response) -> tuple[str, ...]:
+    """Say what loss stands for a response of which more is better."""
+    if not response.rises:
+        return ()
+    return (
+        f"{response.label} is better the higher it is: the law is of the loss {response.as_loss}, and predicts "
+        f"{response.label}",
     )
 
 

@@ -24,6 +24,7 @@ from voxmix.law.status import ParameterStatus
 from voxmix.law.status_lines import few_lines
 from voxmix.law.uncertainty import percentiles
 from voxmix.mixture import Mixture
+from voxmix.response import LOSS, Response
 
 FORMAT = 1
 _LEVELS = ("irreducible_loss", "amplitude")
@@ -39,7 +40,8 @@ class FittedLaw:
     ``targets`` are the domains that were measured, then targets that are no source; the largest transfer to such a
     target is 1, and its effective budget counts draws of that source. ``holdout`` compares the law with a budget that was kept from the fit, ``comparison`` is what law "auto" tried, and why it chose this.
     ``outliers`` are the losses that no noise explains; they were set aside from the fit unless ``outliers_kept``.
-    ``noise`` is the standard deviation of a cell's mean loss per target, relative to the loss, as the fit judged it,
+    ``response`` is what the table holds: of a law of scores, losses are ``best - score`` everywhere but in
+    :meth:`predict` and :meth:`predicted_interval`. ``noise`` is the standard deviation of a cell's mean loss per target, relative to the loss, as the fit judged it,
     after ``seed_effects``: how much better or worse each seed is for all runs alike. The law is that of the average seed.
     """
 
@@ -63,6 +65,7 @@ class FittedLaw:
     comparison: dict[str, Any] | None = None
     outliers: tuple[Outlier, ...] = ()
     outliers_kept: bool = False
+    response: Response = LOSS
 
     @property
     def own(self) -> Int[np.ndarray, " target"]:
@@ -151,7 +154,7 @@ class FittedLaw:
         return values if np.ndim(weights) == 2 else values[0]
 
     def predict(self, mixture: Mixture, budget: float) -> Float[np.ndarray, " target"]:
-        """Return the predicted loss per target, in the order of ``targets``.
+        """Return the predicted loss per target, in the order of ``targets``; of a law of scores, the score.
 
         Warns:
             VoxmixWarning: the budget lies outside the fitted budgets (see :meth:`extrapolation`).
@@ -160,7 +163,7 @@ class FittedLaw:
             raise InputError(f"budget must be above 0 draws, got {budget}")
         if beyond := self.beyond(budget):
             warnings.warn(f"{beyond}; check the prediction with a run", VoxmixWarning, stacklevel=2)
-        return self.evaluate(self.weights_of(mixture), budget)
+        return self.response.from_loss(self.evaluate(self.weights_of(mixture), budget))
 
     def effective_budget(self, mixture: Mixture, budget: float) -> Float[np.ndarray, " target"]:
         """Return n_j, in draws of each target."""
@@ -211,12 +214,14 @@ class FittedLaw:
         weights = self.weights_of(mixture)[None]
         losses = forms.predict(self.bootstrap, weights, np.array([float(budget)]))[:, 0]
         doubt = self.seed_effects.doubt(level, new_seed=True)
-        return widened(percentiles(losses, level), self.evaluate(weights[0], budget), doubt)
+        found = widened(percentiles(losses, level), self.evaluate(weights[0], budget), doubt)
+        return self.response.interval(found)
 
     def __repr__(self) -> str:
         seeds = f"; {self.seed_effects.sentence}" if self.seed_effects.seeds else ""
+        of = f" of {self.response.as_loss}" if self.response.rises else ""
         return (
-            f"FittedLaw({self.law}, {self.method}; {len(self.domains)} domains, budgets "
+            f"FittedLaw({self.law}{of}, {self.method}; {len(self.domains)} domains, budgets "
             f"{self.budget_range[0]:g} to {self.budget_range[1]:g}, {len(self.problems())} of "
             f"{len(self.status)} parameters not ok{seeds})"
         )
@@ -265,6 +270,7 @@ class FittedLaw:
             "notes": list(self.notes),
             "outliers": [item.to_dict() for item in self.outliers],
             "outliers_kept": self.outliers_kept,
+            "response": self.response.to_dict(),
             "holdout": None if self.holdout is None else self.holdout.to_dict(),
             "comparison": self.comparison,
             "bootstrap": None if self.bootstrap is None else law_json.draws_to_dict(self.bootstrap),
@@ -338,4 +344,5 @@ def _read(value: dict[str, Any]) -> dict[str, Any]:
         "seed_effects": SeedEffects.from_dict(value.get("seed_effects")),
         "outliers": tuple(Outlier(**item) for item in value.get("outliers", ())),
         "outliers_kept": bool(value.get("outliers_kept", False)),
+        "response": Response.from_dict(value.get("response")),
     }

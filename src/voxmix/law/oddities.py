@@ -12,6 +12,7 @@ import numpy as np
 from voxmix.law.cells import Cells
 from voxmix.law.outliers import seed_effects
 from voxmix.measurement import MeasurementTable
+from voxmix.response import Response
 
 _LOUD = 30.0  # targets of one study differ tenfold
 _UNITS = 20.0  # budgets of one source against all others
@@ -25,7 +26,7 @@ _RISE = 1.01
 def oddities(table: MeasurementTable, cells: Cells) -> tuple[str, ...]:
     """Return a sentence for each thing about a table that looks like a mistake."""
     return (
-        *_rising(cells),
+        *_rising(cells, table.response),
         *_units_of_budgets(table),
         *_gap_in_budgets(table),
         *_units_of_losses(cells),
@@ -35,14 +36,19 @@ def oddities(table: MeasurementTable, cells: Cells) -> tuple[str, ...]:
     )
 
 
-def _rising(cells: Cells) -> list[str]:
+def _rising(cells: Cells, response: Response) -> list[str]:
     for j in range(len(cells.targets)):
         loss = cells.loss[cells.alone(j), j]
         if len(loss) < 3 or np.any(np.diff(loss) <= 0) or loss[-1] < _RISE * loss[0]:
             return []
+    if response.rises:
+        return [
+            f"{response.label} of every target falls with its own budget, as losses do and scores do not: where less is "
+            "better, leave direction max (--direction) out"
+        ]
     return [
-        "the values of every target rise with its own budget, as scores do and losses do not: a law needs losses, where "
-        "less is better, so give 1 - score, or an error"
+        "the values of every target rise with its own budget, as scores do and losses do not: where more is better, fit "
+        'with direction max (--direction max, in Python direction="max")'
     ]
 
 

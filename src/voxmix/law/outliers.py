@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from voxmix.measurement import MeasurementTable
+from voxmix.response import LOSS, Response
 
 # Factors as differences of log loss.
 _INSIDE = np.log(1.5)  # beyond both neighbours, or from the twins
@@ -60,10 +61,17 @@ class Outlier:
     @property
     def sentence(self) -> str:
         """Where the loss is and what was expected."""
+        return self.said(LOSS)
+
+    def said(self, response: Response) -> str:
+        """Return where the value of a response is and what was expected."""
         here = f"run {self.run} (seed {self.seed}, {self.budget:,.0f} draws of {self.mixture}) on {self.target}: "
+        if self.expected is None and response.rises:
+            return here + f"{response.label} of exactly {response.best:g}, the most that is possible"
         if self.expected is None:
             return here + "a loss of exactly 0, which no run can have"
-        return here + f"{self.loss:.3g} where about {self.expected:.3g} was expected"
+        value, expected = response.from_loss(self.loss), response.from_loss(self.expected)
+        return here + f"{value:.3g} where about {expected:.3g} was expected"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON-like data."""
@@ -91,7 +99,7 @@ def find_outliers(table: MeasurementTable) -> tuple[Outlier, ...]:
     return tuple(_outlier(table, row, found[row]) for row in sorted(found))
 
 
-def outlier_sentence(odd: Sequence[Outlier], *, kept: bool) -> str:
+def outlier_sentence(odd: Sequence[Outlier], *, kept: bool, response: Response = LOSS) -> str:
     """Return how many losses no noise explains, what became of them, and the worst of them."""
     shown = sorted(odd, key=lambda item: -_off(item))[:_NAMED]
     more = f"; and {len(odd) - len(shown):,} more" if len(odd) > len(shown) else ""
@@ -100,11 +108,12 @@ def outlier_sentence(odd: Sequence[Outlier], *, kept: bool) -> str:
         if kept
         else "are set aside (--keep-outliers, in Python keep_outliers=True, fits them)"
     )
-    what = "1 loss" if len(odd) == 1 else f"{len(odd):,} losses"
+    many, one = ("values", f"value of {response.label}") if response.rises else ("losses", "loss")
+    what = f"1 {one}" if len(odd) == 1 else f"{len(odd):,} {many}"
     verb = done.replace("are ", "is ", 1).replace("them)", "it)") if len(odd) == 1 else done
     return (
         f"{what} that no noise of the seeds explains {verb}: "
-        f"{'; '.join(item.sentence for item in shown)}{more}. Check whether that run diverged"
+        f"{'; '.join(item.said(response) for item in shown)}{more}. Check whether that run diverged"
     )
 
 
