@@ -26,7 +26,8 @@ def judged(content: ReportContent) -> Allocation | None:
 
 def objective_sentence(item: Allocation) -> str:
     """Return what the mixture minimizes, and which targets hold most of that."""
-    return f"It minimizes the predicted {OBJECTIVE_WORDS[item.kind]}{_loudest(item)}."
+    of = f"; a loss is {item.response.as_loss}" if item.response.rises else ""
+    return f"It minimizes the predicted {OBJECTIVE_WORDS[item.kind]}{_loudest(item)}{of}."
 
 
 def _loudest(item: Allocation) -> str:
