@@ -124,13 +124,13 @@ class RunKind:
         name: in what voxmix prints, tells and draws.
         mixtures: the mixtures that it trains, of the domains and of the min_weights of the design.
         seeds: the key of :class:`StudyDesign` that says how many seeds each gets.
-        sentence: what it trains, in words.
+        words: what it trains, in words.
     """
 
     name: str
     mixtures: Callable[[tuple[str, ...], Sequence[float]], Iterable[Mixture]]
     seeds: str
-    sentence: str
+    words: str
 
 
 KINDS = (
@@ -138,7 +138,7 @@ KINDS = (
         name="pure runs",
         mixtures=lambda names, _: (Mixture.pure(names, name) for name in names),
         seeds="seeds",
-        sentence="one domain alone",
+        words="one domain alone",
     ),
     RunKind(
         name="vertex runs",
@@ -146,13 +146,13 @@ KINDS = (
             Mixture.vertex(names, name, min_weight=each) for each in least for name in names
         ),
         seeds="vertex_seeds",
-        sentence="min_weight of every domain and the rest of one",
+        words="mostly one domain",
     ),
     RunKind(
         name="anchors",
         mixtures=lambda names, _: (Mixture.uniform(names),) if len(names) > 1 else (),
         seeds="anchor_seeds",
-        sentence="every domain alike",
+        words="an equal mix",
     ),
 )
 """The kinds of proxy runs, in order. A mixture that two kinds ask for is of the first, with the seeds of both."""

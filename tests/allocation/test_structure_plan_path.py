@@ -122,7 +122,12 @@ def test_suggestions_are_worth_at_most_perfect_knowledge(law):
     found = suggest(law)
     assert all(0 <= item.share <= 1.05 for item in found)
     assert found[0].gain_per_draw == max(item.gain_per_draw for item in found)
-    assert {item.name for item in found} >= {"D0", "D1", "D2", "D3", "uniform"}
+    names = [item.name for item in found]
+    hubs = [f"D{i} 85%, others 5%" for i in range(4)]
+    assert set(names) >= {"D0", "D1", "D2", "D3", "uniform", *hubs}
+    alone = [item.name for item in suggest(law, min_weight=0.0)]
+    assert not any("others" in name for name in alone)  # vertices are pure then, and asked for once
+    assert len(alone) == len(names) - 3 * 4
 
 
 def test_a_run_without_news_is_worth_next_to_nothing(law):
@@ -142,7 +147,7 @@ def test_suggestions_are_for_the_decision_that_is_asked_for(law):
             law, budget=9000, max_weight={"D0": 0.2}, objective="relative", target_weights={"D3": 5}
         )
     ]
-    mixed = [item.mixture for item in found if item.mixture.source is None and item.name != "uniform"]
+    mixed = [item.mixture for item in found if "others" not in item.name and ", " in item.name]
     assert mixed
     assert all(item["D0"] <= 0.2 + 1e-6 for item in mixed)
     ratios = suggest(law, budget=9000, objective="relative")

@@ -44,7 +44,8 @@ def voxmix(*arguments):
 def test_a_study_on_trunks_computes_less_and_measures_every_budget(study):
     done = voxmix("run", study.root, "--loaders", "1", "--micro-batch", "4", "--json")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["measurements"] == 4 * 2
+    value = json.loads(done.stdout)
+    assert (value["measurements"], value["kinds"]) == (4 * 2, {"pure runs": 4})
     results = study.results(StudyView(study).proxies)
     assert sorted(result.budget for result in results) == [60, 60, 100, 100]
     shared = {result.budget: result.details["shared"]["draws"] for result in results}

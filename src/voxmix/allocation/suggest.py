@@ -17,6 +17,7 @@ from voxmix.allocation.limits import limits
 from voxmix.allocation.optimize import aim_of, check_for_law
 from voxmix.allocation.optimum import optimum
 from voxmix.allocation.settings import AllocationSettings, asked
+from voxmix.design import KINDS
 from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape, predict
@@ -43,11 +44,7 @@ class Suggestion:
     @property
     def name(self) -> str:
         """What the run trains on: a domain, "uniform", or the weights."""
-        if self.mixture.source is not None:
-            return self.mixture.source
-        if np.allclose(self.mixture.weights, 1 / len(self.mixture.domains)):
-            return "uniform"
-        return ", ".join(f"{name} {weight:.0%}" for name, weight in self.mixture.as_dict().items())
+        return self.mixture.label
 
     def to_dict(self) -> dict[str, Any]:
         """Return the suggestion as JSON-like data."""
@@ -72,7 +69,7 @@ def suggest(
 ) -> tuple[Suggestion, ...]:
     """Return candidate runs, the most useful per draw first.
 
-    Candidates: every pure run, the uniform mixture and the present best mixture, at ``budgets`` (the
+    Candidates: the runs of every kind of :data:`voxmix.design.KINDS` and the present best mixture, at ``budgets`` (the
     smallest and largest fitted, and twice the largest). ``noise`` is the relative error of one run's loss; by default
     that of the fit's residuals.
 
@@ -94,8 +91,8 @@ def suggest(
     now = value.mean(axis=0).min()
     perfect = now - value.min(axis=1).mean()
     spread = _noise(law) if noise is None else noise
-    tried = [Mixture.pure(law.domains, name) for name in law.domains]
-    tried += [Mixture.uniform(law.domains), Mixture(domains=law.domains, weights=best)]
+    of_kinds = (mixture for kind in KINDS for mixture in kind.mixtures(law.domains, (wanted.min_weight,)))
+    tried = dict.fromkeys((*of_kinds, Mixture(domains=law.domains, weights=best)))
     found = []
     for mixture in tried:
         for draws in sorted(set(budgets or (low, high, 2 * high))):

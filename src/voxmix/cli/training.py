@@ -96,11 +96,12 @@ def run(
     view = flags.applied_to(open_study(study))
     done = run_step("run", view, TERMINAL)
     table = view.study.measurements_path
-    value = {"runs": len(done.specs), "measurements": len(done.table.run), "table": str(table)}
+    runs, measured = len(done.specs), len(done.table.run)
     if as_json:
-        emit_json(value)
+        emit_json({"runs": runs, "kinds": dict(done.kinds), "measurements": measured, "table": str(table)})
     else:
-        emit(f"{value['runs']} proxy runs, {value['measurements']} measurements: {value['table']}")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in done.kinds.items())
+        emit(f"{runs} proxy runs ({kinds}), {measured} measurements: {table}")
 
 
 @verb

@@ -31,7 +31,7 @@ class LawForm:
             effective budget counts shares.
         one_exponent: whether all targets share beta.
         fall: how the reducible loss falls with the effective budget; its own numbers are fitted too.
-        needs_mixtures: whether only runs of mixtures tell its numbers: a study without anchors leaves it out.
+        needs_mixtures: whether only runs of mixtures tell its numbers: a study of pure runs leaves it out.
         auto: whether ``auto`` tries it.
         in_every_study: whether a study fits it although no strategy asks for it.
         in_paper: whether the paper's tables list its strategy.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxmix._io import as_argument, digest
 from voxmix._table import Table
+from voxmix.design import KINDS
 from voxmix.errors import StepPendingError
 from voxmix.run_settings import identity
 from voxmix.runs.files import RESULT_FILE
@@ -211,7 +212,8 @@ _OWN = (
     Step(
         name="run",
         needs=("prepare",),
-        sentence="trains proxies at every budget of the design: one domain alone, mostly one domain, an equal mix; measures each on every domain",
+        sentence=f"trains proxies at every budget of the design: {', '.join(kind.words for kind in KINDS)}; measures each "
+        "on every domain",
         work="training:train_proxies",
         progress=_proxies,
         missing=_runs_missing,

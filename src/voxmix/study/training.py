@@ -36,9 +36,10 @@ class FailedRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proxies:
-    """The proxy runs of a study, all finished, and what they measured."""
+    """The proxy runs of a study, all finished, how many there are of each kind, and what they measured."""
 
     specs: tuple[RunSpec, ...]
+    kinds: Mapping[str, int]
     table: MeasurementTable
 
 
@@ -51,7 +52,8 @@ def train_proxies(study: Study | StudyView, hear: Listener = QUIET) -> Proxies:
     view = StudyView.of(study)
     train_runs(view, view.proxies, "training proxies", hear)
     view.table.to_csv(view.study.measurements_path)
-    return Proxies(specs=view.proxies, table=view.table)
+    kinds = {kind: len(specs) for kind, specs in view.proxies_by_kind.items() if specs}
+    return Proxies(specs=view.proxies, kinds=kinds, table=view.table)
 
 
 def train_mixtures(study: Study | StudyView, hear: Listener = QUIET) -> tuple[RunResult, ...]:
