@@ -135,7 +135,7 @@ def test_a_domain_that_is_never_a_target_is_a_source_only():
 
 
 def test_two_stages_and_laws_without_transfer_say_what_to_do():
-    with pytest.raises(InputError, match=r"CLINIC, REGISTRY is no source.*method joint"):
+    with pytest.raises(InputError, match=r"CLINIC and REGISTRY are no source.*method joint"):
         fit(table(), law="transfer")
     with pytest.raises(InputError, match="naive knows no transfer; fit another law"):
         fit(table(), law="naive", method="joint")

@@ -1,7 +1,7 @@
 """fit(): from a table of losses to a law with its health."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,8 @@ from voxmix.law.twostage import FOREIGN_WEIGHT, FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable
 from voxmix.response import Response
+
+_NAMED = 3  # targets that a sentence names
 
 
 def fit(
@@ -225,9 +227,15 @@ def _only_evaluated(cells: Cells) -> tuple[str, ...]:
         return ()
     who, whose = ("are", "their") if len(names) > 1 else ("is", "its")
     return (
-        f"{' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} {who} evaluated and no source: {whose} transfers "
-        "are relative to that of the best source, which is 1",
+        f"{_named(names)} {who} evaluated and no source: {whose} transfers are relative to that of the best source, which "
+        "is 1",
     )
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return names in words, few of many."""
+    shown = list(names) if len(names) <= _NAMED + 1 else [*names[:_NAMED], f"{len(names) - _NAMED} more"]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
 
 
 def _told_together(cells: Cells) -> Bool[np.ndarray, " target"]:
@@ -250,12 +258,12 @@ def _fittable(
     foreign = [name for name, own in zip(cells.targets, cells.own, strict=True) if own < 0]
     if foreign and options.law != AUTO and not options.form.transfers:
         raise InputError(
-            f"{', '.join(foreign)} is no source, and the law {options.law} knows no transfer; fit another law, or leave "
+            f"{_named(foreign)} {'is' if len(foreign) == 1 else 'are'} no source, and the law {options.law} knows no transfer; fit another law, or leave "
             "the rows of such targets out"
         )
     if foreign and not able:
         raise InputError(
-            f"{', '.join(foreign)} is no source, and two stages start from pure runs of every target: fit with method "
+            f"{_named(foreign)} {'is' if len(foreign) == 1 else 'are'} no source, and two stages start from pure runs of every target: fit with method "
             "joint (--method joint), or leave the rows of such targets out"
         )
     kept = alone | _told_together(cells) if able and (cells.mixed.any() or foreign) else alone
