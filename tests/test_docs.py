@@ -1,5 +1,6 @@
 """What the documents show works: commands parse, links lead somewhere, make targets exist."""
 
+import csv
 import re
 import shlex
 from dataclasses import replace
@@ -136,6 +137,21 @@ def test_the_page_on_tables_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> 
     table = simulate(truth, budgets=(500, 1000, 2000, 4000), seeds=2, noise=0.01, domains=names, rng=rng)
     table = replace(table, volumes=np.tile([300.0, 700.0], (len(table), 1)))
     table.to_csv(tmp_path / "runs.csv")
+    swarm = simulate(
+        random_law(rng, 3),
+        budgets=(500, 1000, 2000),
+        mixtures=list(rng.dirichlet(np.ones(3), size=6)),
+        pure=False,
+        domains=("ABD-CT", "HN-PET", "CH-MR"),
+        targets=("ABD-CT", "HN-PET", "CLINIC"),
+    )
+    swarm.to_csv(tmp_path / "swarm.csv")
+    with (tmp_path / "scores.csv").open("w", encoding="utf-8", newline="") as stream:
+        rows = [row | {"bpb": row.pop("loss")} for row in table.to_rows()]
+        rows = [row | {"auc": 1 - row["bpb"], "dice_percent": 100 - row["bpb"]} for row in rows]
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
     monkeypatch.chdir(tmp_path)
     lines = [line for line in shell_lines(page) if line.startswith("voxmix ") and "mystudy" not in line]
     assert len(lines) >= 8
