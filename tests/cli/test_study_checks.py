@@ -187,11 +187,29 @@ def test_options_of_allocate_on_a_study_are_tried_and_its_keys_are_kept(finished
     assert before != {path: path.read_bytes() for path in before}
 
 
+def _roles(told: str) -> dict[str, tuple[str, float]]:
+    """Role and mean outgoing transfer of every domain, as ``structure --json`` gives them."""
+    value = json.loads(told[told.index("{") : told.rindex("}") + 1])
+    return {name: (role, value["mean_outgoing_transfer"][name]) for name, role in value["roles"].items()}
+
+
+def _roles_in_the_report(root: Path, law: str) -> dict[str, tuple[str, float]]:
+    from voxmix.report.figures import transfer_data
+    from voxmix.study import answer_content, open_study
+
+    data = transfer_data(answer_content(open_study(root)), law=law)
+    return {
+        name: (role, float(out))
+        for name, role, out in zip(data.domains, data.roles, data.outgoing, strict=True)
+    }
+
+
 def test_a_study_answers_where_a_law_is_asked_for(finished_study: Path) -> None:
     for name in ("naive", "transfer"):
         by_study = voxmix("structure", finished_study, "--law", name, "--json")
         assert by_study == voxmix("structure", finished_study / "laws" / f"{name}.json", "--json")
         assert by_study[0] == 0
+        assert _roles(by_study[1]) == _roles_in_the_report(finished_study, name)
     code, told = voxmix("path", finished_study, "--law", "none")
     assert code == 2
     assert "its laws are naive, transfer" in told

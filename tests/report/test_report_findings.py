@@ -155,6 +155,21 @@ def test_the_demo_s_test_mixtures_are_told_apart_within_seeds(shared_data: Path)
     assert ranking.apart == (False, False, False, True, True)
 
 
+def test_a_study_s_objective_and_target_weights_judge_the_measurements(content: ReportContent) -> None:
+    """The loud target alone is asked for: then the order is that on this target."""
+    alone = dataclasses.replace(content, target_weights=dict.fromkeys(content.domain_names[1:], 0.0))
+    one, all_ = (means_data(item, budget=16000) for item in (alone, content))
+    assert one is not None
+    assert all_ is not None
+    found = rank_strategies(measured(content, budget=16000), objective=content.domain_names[0])
+    assert one.ranking.strategies == found.strategies
+    assert one.ranking.values == pytest.approx(found.values)
+    assert one.ranking.measure.words == "weighted mean loss"
+    assert all_.ranking.measure.words == "mean loss"
+    mean = dict(zip(all_.ranking.strategies, all_.means, strict=True))
+    assert one.means == pytest.approx([mean[name] for name in one.ranking.strategies])
+
+
 def test_strategies_that_share_their_runs_are_one_witness() -> None:
     alone = _measured([1.0, 1.02, 1.05], seeds=3, noise=0.01)
     twin = Measured(
@@ -329,7 +344,7 @@ def test_the_sentence_on_whiskers_is_true_one_domain_at_a_time(content: ReportCo
     assert data is not None
     item = content.strategies[data.strategy]
     words = " ".join(sureness_sentences(item, data))
-    assert "one domain at a time" in words
+    assert "Intervals of shares are of one domain at a time" in words
     assert f"at once in {item.together:.0%} of the resamples" in words
     assert item.together < 0.9
 

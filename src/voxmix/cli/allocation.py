@@ -89,6 +89,7 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
 
 def _show_allocation(found: Any) -> None:
     from voxmix.report.by_objective import change_sentence, objective_sentence
+    from voxmix.report.words import interval_sentence
 
     rows = []
     for i, name in enumerate(found.domains):
@@ -102,6 +103,8 @@ def _show_allocation(found: Any) -> None:
         ["domain", "share", f"{found.level:.0%} interval", f"near-optimal ({found.tolerance:.1%})"],
         rows,
     )
+    if found.intervals is not None:
+        emit(interval_sentence(found.together))
     emit(f"\npredicted {found.said(found.objective)}, proven within {found.gap:.2g} of the best possible")
     for name, baseline in found.baselines.items():
         emit(f"  {name}: {found.said(baseline.objective).split()[-1]}")

@@ -148,6 +148,7 @@ def structure(
       voxmix structure law.json --budget 100000
     """
     from voxmix.allocation import structure as structure_of
+    from voxmix.allocation.structure import RULES
     from voxmix.mixture import Mixture
 
     fitted = load_law(law, law_name)
@@ -177,6 +178,7 @@ def structure(
         ["domain", "role", "mean outgoing", "mean incoming", "amplification"],
         rows,
     )
+    emit(RULES)
 
 
 @verb

@@ -99,6 +99,7 @@ class ReportContent:
         laws: fitted laws by name, such as "transfer" and "diversity".
         strategies: the candidate mixtures at ``budget`` by name; an Allocation where a law gave it.
         recommended: the strategy that is the answer; by default the first of :func:`preferred_strategies` that a law gave.
+        target_weights: importance of each target as the study asks for it; 1 where not named.
         by_budget: allocations of the answer's law at several budgets, for the figure of their path.
         checks: measured losses of the strategies.
         pictures: sample slices, one or more per domain.
@@ -125,6 +126,7 @@ class ReportContent:
     laws: Mapping[str, FittedLaw] = field(default_factory=dict)
     strategies: Mapping[str, Allocation | Mixture] = field(default_factory=dict)
     recommended: str | None = None
+    target_weights: Mapping[str, float] = field(default_factory=dict)
     by_budget: tuple[Allocation, ...] = ()
     checks: tuple[Check, ...] = ()
     pictures: tuple[Picture, ...] = ()

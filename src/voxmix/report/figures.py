@@ -21,7 +21,10 @@ _NEAR = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AnswerData:
-    """The answer: share of each domain. ``interval`` and ``near`` are (source, 2), NaN where unknown."""
+    """The answer: share of each domain. ``interval`` and ``near`` are (source, 2), NaN where unknown.
+
+    ``together`` is how often all shares lie in their intervals at once; None where unknown.
+    """
 
     strategy: str
     domains: tuple[str, ...]
@@ -31,6 +34,7 @@ class AnswerData:
     near: Float[np.ndarray, "source 2"]
     volumes: Float[np.ndarray, " source"]
     min_weight: float | None
+    together: float | None = None
 
     @property
     def draws(self) -> Float[np.ndarray, " source"]:
@@ -154,6 +158,7 @@ def answer_data(content: ReportContent) -> AnswerData | None:
         near=unknown if near is None else np.asarray(near, dtype=np.float64),
         volumes=volumes_of(content),
         min_weight=item.min_weight if isinstance(item, Allocation) else content.min_weight,
+        together=item.together if isinstance(item, Allocation) else None,
     )
 
 
@@ -171,7 +176,7 @@ def shares_data(content: ReportContent) -> SharesData | None:
 def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
     """Return mean losses at one budget; None when no strategy was measured on every target."""
     found = measured(content, budget=budget)
-    ranking = rank_strategies(found, objective=content.objective)
+    ranking = rank_strategies(found, objective=content.objective, target_weights=content.target_weights)
     if not ranking.strategies:
         return None
     rows = [found.strategies.index(name) for name in ranking.strategies]
@@ -200,7 +205,7 @@ def forecasts(content: ReportContent, *, budget: int) -> tuple[Forecast, ...]:
 def transfer_data(content: ReportContent, *, law: str) -> TransferData:
     """Return the transfer matrix of one law with means and roles."""
     transfer = on_domains(content, law=law, values=content.laws[law].transfer)
-    outgoing, incoming = mean_transfer(transfer)
+    outgoing, incoming = mean_transfer(content, law=law)
     return TransferData(
         domains=content.domain_names,
         transfer=transfer,

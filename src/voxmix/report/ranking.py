@@ -1,12 +1,14 @@
 """Which strategies the measurements tell apart: a randomised block design, whose blocks are the seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float
 
+from voxmix.allocation.objective import OBJECTIVE_WORDS, importance_of, loss_weights, objective_value
 from voxmix.report.findings import Measured
 from voxmix.scores.blocks import fit_blocks, tukey_margins
 
@@ -14,54 +16,60 @@ _UNIFORM = "uniform"
 LEVEL = 0.95
 """All comparisons of one measure together are wrong in at most one minus this of studies of equal strategies."""
 
-MEASURES = {
-    "mean": "mean loss",
-    "relative": "mean of relative losses",
-    "minimax": "worst relative loss",
-}
-"""What strategies are ranked by, as the objectives of an allocation, in words."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Measure:
     """One number per run from its losses.
 
     Attributes:
-        kind: "mean", "relative" (mean of the losses over ``reference``), "minimax" (the worst of these ratios), or
-            the name of a target.
-        reference: per target, what a relative loss is relative to: the uniform mixture's loss, adjusted for seeds,
-            or the geometric mean over strategies where uniform was not measured.
+        kind: "mean", "relative" or "minimax", as the objectives of an allocation; or the name of a target.
+        importance: per target, summing to 1.
+        weights: what the loss on each target counts. A relative loss is over that of the uniform mixture, adjusted for
+            seeds, or over the geometric mean of all strategies where uniform was not measured.
     """
 
     kind: str
     targets: tuple[str, ...]
-    reference: Float[np.ndarray, " target"]
+    importance: Float[np.ndarray, " target"]
+    weights: Float[np.ndarray, " target"]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the mean loss, with every target alike."""
+        return self.kind == "mean" and bool(np.ptp(self.importance) == 0)
 
     @property
     def words(self) -> str:
         """The measure as it stands in tables and sentences."""
-        return MEASURES.get(self.kind, f"loss on {self.kind}")
+        if self.kind in self.targets:
+            return f"loss on {self.kind}"
+        uneven = self.kind != "minimax" and np.ptp(self.importance) != 0
+        return f"weighted {OBJECTIVE_WORDS[self.kind]}" if uneven else OBJECTIVE_WORDS[self.kind]
 
     def of(self, loss: Float[np.ndarray, "*rows target"]) -> Float[np.ndarray, "*rows"]:
         """Return the measure of losses; NaN where a target that it needs is missing."""
-        if self.kind in self.targets:
-            return loss[..., self.targets.index(self.kind)]
-        if self.kind == "mean":
-            return np.asarray(loss.mean(axis=-1))
-        ratio = loss / self.reference
-        return np.asarray(ratio.max(axis=-1) if self.kind == "minimax" else ratio.mean(axis=-1))
+        return objective_value(self.kind, self.weights, np.where(self.weights > 0, loss, 0.0))
 
 
-def measure_of(found: Measured, kind: str) -> Measure:
+def measure_of(found: Measured, kind: str, target_weights: Mapping[str, float]) -> Measure:
     """Return the measure of that kind for these losses."""
-    alone = found.adjusted.T
+    targets = found.targets
+    importance = importance_of(targets, target_weights)
+    weights = np.array([name == kind for name in targets], dtype=np.float64)
+    if kind in OBJECTIVE_WORDS:
+        weights = loss_weights(kind, importance, _reference(found))
+    return Measure(kind=kind, targets=targets, importance=importance, weights=weights)
+
+
+def _reference(found: Measured) -> Float[np.ndarray, " target"]:
+    alone = found.adjusted
     reference = np.full(len(found.targets), np.nan)
     if _UNIFORM in found.strategies:
-        reference = alone[:, found.strategies.index(_UNIFORM)]
-    for j, row in enumerate(alone):
-        if not np.isfinite(reference[j]) and np.isfinite(row).any():
-            reference[j] = np.exp(np.log(row[np.isfinite(row)]).mean())
-    return Measure(kind=kind, targets=found.targets, reference=reference)
+        reference = alone[found.strategies.index(_UNIFORM)]
+    for j, column in enumerate(alone.T):
+        if not np.isfinite(reference[j]) and np.isfinite(column).any():
+            reference[j] = np.exp(np.log(column[np.isfinite(column)]).mean())
+    return reference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -160,12 +168,14 @@ class Ranking:
         return bool(np.isfinite(margin) and self.values[worse] / self.values[better] - 1 > margin)
 
 
-def rank_strategies(found: Measured, *, objective: str = "mean") -> Ranking:
-    """Return the strategies from best to worst by an objective of ``MEASURES`` or on one target, within seeds.
+def rank_strategies(
+    found: Measured, *, objective: str = "mean", target_weights: Mapping[str, float] = MappingProxyType({})
+) -> Ranking:
+    """Return the strategies from best to worst by an objective of an allocation, or on one target, within seeds.
 
     Strategies without a seed that has every loss are left out; a loss that is not above 0 is none.
     """
-    measure = measure_of(found, objective)
+    measure = measure_of(found, objective, target_weights)
     with np.errstate(invalid="ignore"):
         values = np.log(_positive(measure.of(_positive(found.loss))))
     first = _first_of_equal(found)

@@ -1,24 +1,28 @@
-"""What part each domain plays in a report: the roles of the law (:mod:`voxmix.allocation.structure`), and its means."""
+"""What part each domain plays in a report: what :mod:`voxmix.allocation.structure` says, on the domains of the study."""
 
 import numpy as np
 from jaxtyping import Float
 
-from voxmix.allocation.structure import roles
+from voxmix.allocation.structure import mean_transfers, roles
 from voxmix.report.content import ReportContent
 
 
 def mean_transfer(
-    transfer: Float[np.ndarray, "source target"],
-) -> tuple[Float[np.ndarray, " source"], Float[np.ndarray, " target"]]:
-    """Return mean outgoing and mean incoming transfer per domain, without the diagonal; NaN where unknown."""
-    off = np.where(np.eye(len(transfer), dtype=bool), np.nan, transfer)
-    known = np.isfinite(off)
-    total = np.where(known, off, 0.0)
-    outgoing, incoming = known.sum(axis=1), known.sum(axis=0)
-    return (
-        np.where(outgoing > 0, total.sum(axis=1) / np.maximum(outgoing, 1), np.nan),
-        np.where(incoming > 0, total.sum(axis=0) / np.maximum(incoming, 1), np.nan),
-    )
+    content: ReportContent, *, law: str
+) -> tuple[Float[np.ndarray, " domain"], Float[np.ndarray, " domain"]]:
+    """Return mean outgoing and mean incoming transfer per domain of the study, own left out; NaN where unknown."""
+    fitted = content.laws[law]
+    outgoing, incoming = mean_transfers(fitted.transfer, fitted.own)
+    if len(fitted.domains) < 2:
+        outgoing, incoming = outgoing * np.nan, incoming * np.nan
+    return _on_study(content, fitted.domains, outgoing), _on_study(content, fitted.targets, incoming)
+
+
+def _on_study(
+    content: ReportContent, names: tuple[str, ...], values: Float[np.ndarray, " name"]
+) -> Float[np.ndarray, " domain"]:
+    by_name = dict(zip(names, values.tolist(), strict=True))
+    return np.array([by_name.get(name, np.nan) for name in content.domain_names], dtype=np.float64)
 
 
 def domain_roles(content: ReportContent, *, law: str) -> tuple[str, ...]:

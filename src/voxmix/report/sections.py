@@ -56,7 +56,7 @@ def answer_section(content: ReportContent) -> Section:
             drawings=(draw_answer(data),),
             caption="Bars: the share of each domain. Whiskers: its interval, one domain at a time. Gray lines: the range "
             "of its share among mixtures that are nearly as good.",
-            shown=(tables.answer_table(data, level=level),),
+            shown=(replace(tables.answer_table(data, level=level), note=""),),
         )
     ]
     items: tuple[Forecast, ...] = ()

@@ -56,6 +56,7 @@ def answer_table(data: AnswerData, *, level: float) -> Table:
         title=f"How much of each domain: {data.strategy}, {data.budget:,} draws",
         columns=columns,
         rows=tuple(tuple(row) for row in rows),
+        note=words.interval_sentence(data.together) if np.isfinite(data.interval).any() else "",
     )
 
 
@@ -71,7 +72,7 @@ def shares_table(data: SharesData) -> Table:
 
 def means_table(data: MeansData) -> Table:
     """Return mean loss per strategy, measured and predicted by every law, best first."""
-    ranking, plain = data.ranking, data.ranking.measure.kind == "mean"
+    ranking, plain = data.ranking, data.ranking.measure.plain
     columns = columns_of(("strategy", "text"), ("measured mean loss", "number"))
     if not plain:
         columns += columns_of((f"measured {ranking.measure.words}", "number"))
@@ -133,8 +134,9 @@ def pairs_table(data: MeansData) -> Table:
 def noise_table(content: ReportContent, *, budget: int) -> Table:
     """Return by every measure, and on every target, the noise of a run and the seeds' own effects."""
     found = measured(content, budget=budget)
+    heard = content.target_weights
     kinds = dict.fromkeys([content.objective, "mean", "relative", *found.targets])
-    rankings = [rank_strategies(found, objective=kind) for kind in kinds]
+    rankings = [rank_strategies(found, objective=kind, target_weights=heard) for kind in kinds]
     columns = columns_of(
         ("measure", "text"),
         ("best", "text"),

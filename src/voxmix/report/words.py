@@ -73,12 +73,11 @@ def sureness_sentences(item: Allocation, data: AnswerData) -> list[str]:
         widths = data.interval[:, 1] - data.interval[:, 0]
         i = int(np.argmax(widths))
         low, high = data.interval[i].tolist()
-        found.append(
-            f"Each whisker is the {item.level:.0%} interval of its own share over resampled runs, one domain at a time; "
-            f"the least certain share is that of {data.domains[i]}, {plain_percent(low)} to {plain_percent(high)}."
-        )
-        if item.together is not None:
-            found.append(f"All shares lie in their whiskers at once in {item.together:.0%} of the resamples.")
+        found += [
+            f"Each whisker is the {item.level:.0%} interval of one share over resampled runs; the least certain share is that "
+            f"of {data.domains[i]}, {plain_percent(low)} to {plain_percent(high)}.",
+            interval_sentence(item.together),
+        ]
     else:
         found.append(
             "No intervals: the law was fitted without bootstrap resamples (fit.bootstrap in study.yaml)."
@@ -92,6 +91,14 @@ def sureness_sentences(item: Allocation, data: AnswerData) -> list[str]:
             f"{data.domains[i]} may have {plain_percent(low)} to {plain_percent(high)} if the others adapt."
         )
     return found
+
+
+def interval_sentence(together: float | None) -> str:
+    """Return that intervals of shares are each of one domain, and how often all of them hold."""
+    at_once = (
+        "" if together is None else f"; all shares lie in theirs at once in {together:.0%} of the resamples"
+    )
+    return f"Intervals of shares are of one domain at a time{at_once}."
 
 
 def verdict_sentences(data: MeansData, *, answer: str | None, unmeasured: Sequence[str] = ()) -> list[str]:

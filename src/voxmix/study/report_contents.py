@@ -44,6 +44,7 @@ def answer_content(study: Study | StudyView) -> ReportContent:
     config = view.config
     parts: dict[str, Any] = {"study": config.name, "budget": config.allocation.budget}
     parts["min_weight"] = config.allocation.min_weight
+    parts["target_weights"] = config.allocation.target_weights
     made = provenance()
     parts["made"] = made["time"]
     facts: dict[str, dict[str, str]] = {"Versions": made["versions"], "Machine": {"kind": made["machine"]}}
@@ -94,7 +95,7 @@ def _recommend(content: ReportContent) -> ReportContent:
     if favorite is None or not content.checks or content.budget is None:
         return content
     found = measured(content, budget=content.budget)
-    tied = rank_strategies(found, objective=content.objective).tied
+    tied = rank_strategies(found, objective=content.objective, target_weights=content.target_weights).tied
     if favorite in tied or not tied:
         return content
     chosen = next((name for name in preferred_strategies() if name in tied), tied[0])
