@@ -22,6 +22,7 @@ from voxmix.law.outliers import find_outliers, outlier_sentence
 from voxmix.law.quality import quality_of
 from voxmix.law.repetition import saturated
 from voxmix.law.status import ParameterStatus, statuses
+from voxmix.law.suspects import far_from_law, find_suspects, suspect_sentence
 from voxmix.law.twostage import FOREIGN_WEIGHT, FitOptions
 from voxmix.law.uncertainty import resample
 from voxmix.measurement import MeasurementTable
@@ -116,6 +117,12 @@ def fit(
     batch, converged = solve(cells, np.nan_to_num(cells.loss)[None], options)
     parameters = batch.take(0)
     noise = judge_noise(cells, parameters, options)
+    quality = quality_of(cells, parameters)
+    suspects = find_suspects(used, odd)
+    if options.method == "joint":
+        known = {(item.run, item.target) for item in (*odd, *suspects)}
+        far = far_from_law(used, cells, quality.predicted)
+        suspects += tuple(item for item in far if (item.run, item.target) not in known)
     draws = None
     if bootstrap:
         draws = resample(
@@ -129,7 +136,7 @@ def fit(
         loss=options.loss,
         parameters=parameters,
         budget_range=(float(cells.budget.min()), float(cells.budget.max())),
-        quality=quality_of(cells, parameters),
+        quality=quality,
         status=(*dropped, *saturation, *statuses(cells, parameters, options, converged=bool(converged[0]))),
         noise=noise.relative,
         seed_effects=cells.effects,
@@ -139,11 +146,13 @@ def fit(
         response=table.response,
         outliers=odd,
         outliers_kept=bool(odd) and keep_outliers,
+        suspects=suspects,
         notes=(
             *_of_response(table.response),
             *together,
             *_only_evaluated(cells),
             *(() if comparison is None else (comparison.reason,)),
+            *((suspect_sentence(suspects, table.response),) if suspects else ()),
             *oddities(used, cells),
         ),
         holdout=None

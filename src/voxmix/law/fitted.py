@@ -39,7 +39,8 @@ class FittedLaw:
     ``transfer[source, target]`` is the worth of one draw of source for target, in draws of target.
     ``targets`` are the domains that were measured, then targets that are no source; the largest transfer to such a
     target is 1, and its effective budget counts draws of that source. ``holdout`` compares the law with a budget that was kept from the fit, ``comparison`` is what law "auto" tried, and why it chose this.
-    ``outliers`` are the losses that no noise explains; they were set aside from the fit unless ``outliers_kept``.
+    ``outliers`` are the losses that no noise explains; they were set aside from the fit unless ``outliers_kept``;
+    ``suspects`` look wrong and were fitted.
     ``response`` is what the table holds: of a law of scores, losses are ``best - score`` everywhere but in
     :meth:`predict` and :meth:`predicted_interval`. ``noise`` is the standard deviation of a cell's mean loss per target, relative to the loss, as the fit judged it,
     after ``seed_effects``: how much better or worse each seed is for all runs alike. The law is that of the average seed.
@@ -65,6 +66,7 @@ class FittedLaw:
     comparison: dict[str, Any] | None = None
     outliers: tuple[Outlier, ...] = ()
     outliers_kept: bool = False
+    suspects: tuple[Outlier, ...] = ()
     response: Response = LOSS
 
     @property
@@ -271,6 +273,7 @@ class FittedLaw:
             "outliers": [item.to_dict() for item in self.outliers],
             "outliers_kept": self.outliers_kept,
             "response": self.response.to_dict(),
+            "suspects": [item.to_dict() for item in self.suspects],
             "holdout": None if self.holdout is None else self.holdout.to_dict(),
             "comparison": self.comparison,
             "bootstrap": None if self.bootstrap is None else law_json.draws_to_dict(self.bootstrap),
@@ -345,4 +348,5 @@ def _read(value: dict[str, Any]) -> dict[str, Any]:
         "outliers": tuple(Outlier(**item) for item in value.get("outliers", ())),
         "outliers_kept": bool(value.get("outliers_kept", False)),
         "response": Response.from_dict(value.get("response")),
+        "suspects": tuple(Outlier(**item) for item in value.get("suspects", ())),
     }

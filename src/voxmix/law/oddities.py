@@ -21,6 +21,7 @@ _EPOCHS = 10.0  # draws; a run takes hundreds
 _SWAPPED = 1.2  # each of two domains beats the other's own data by so much, at every budget
 _SEEDS = 3.0
 _RISE = 1.01
+_SURE_DIGITS = 6  # that two measured losses share by chance once in a million pairs
 
 
 def oddities(table: MeasurementTable, cells: Cells) -> tuple[str, ...]:
@@ -33,6 +34,7 @@ def oddities(table: MeasurementTable, cells: Cells) -> tuple[str, ...]:
         *_seeds(table),
         *_swapped(cells),
         *_copies(table),
+        *_equal_losses(table),
     )
 
 
@@ -84,7 +86,9 @@ def _gap_in_budgets(table: MeasurementTable) -> list[str]:
     if not len(ratio) or ratio.max() < _GAP:
         return []
     at = int(ratio.argmax())
-    names = dict.fromkeys(run for run, b in zip(table.run, table.budget, strict=True) if b > budgets[at])
+    above = dict.fromkeys(run for run, b in zip(table.run, table.budget, strict=True) if b > budgets[at])
+    below = dict.fromkeys(run for run, b in zip(table.run, table.budget, strict=True) if b <= budgets[at])
+    names = below if len(below) < len(above) else above  # the few are more likely wrong
     shown = ", ".join(list(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return [
         f"no run lies between {budgets[at]:,.0f} and {budgets[at + 1]:,.0f} draws: if the budgets of {shown} are in another "
@@ -155,20 +159,61 @@ def _beats(cells: Cells, source: int, target: int) -> bool:
 
 
 def _copies(table: MeasurementTable) -> list[str]:
-    """Name runs of one mixture and budget whose losses on two targets or more are equal to the last digit."""
+    """Name runs whose losses on two targets or more are equal to the last digit."""
+    copies = _alike(table)
+    if not copies:
+        return []
+    first = copies[0]
+    return [
+        f"{sum(len(names) - 1 for names in copies):,} of {len(set(table.run)):,} runs have the same losses as another to the last "
+        f"digit ({first[1]} as {first[0]}): a copy adds nothing new, so leave it out"
+    ]
+
+
+def _alike(table: MeasurementTable) -> list[list[str]]:
+    """Return groups of runs whose losses, on two targets or more, are all the same."""
     runs: dict[str, list[int]] = defaultdict(list)
     for row, run in enumerate(table.run):
         runs[run].append(row)
     same: dict[object, list[str]] = defaultdict(list)
     for run, rows in runs.items():
         if len(rows) > 1:
-            losses = tuple(sorted((table.target[row], float(table.loss[row])) for row in rows))
-            same[losses].append(run)
-    copies = [names for names in same.values() if len(names) > 1]
-    if not copies:
-        return []
-    first = copies[0]
-    return [
-        f"{sum(len(names) - 1 for names in copies):,} of {len(runs):,} runs have the same losses as another to the last "
-        f"digit ({first[1]} as {first[0]}): a copy adds nothing new, so leave it out"
-    ]
+            same[tuple(sorted((table.target[row], float(table.loss[row])) for row in rows))].append(run)
+    return [names for names in same.values() if len(names) > 1]
+
+
+def _equal_losses(table: MeasurementTable) -> list[str]:
+    """Name losses that are equal to six digits or more, on other targets of their run or on the target after other runs.
+
+    Runs that are copies as a whole are left to :func:`_copies`, and so are numbers of few digits, which meet by chance.
+    """
+    of_run: dict[tuple[str, float], list[int]] = defaultdict(list)
+    of_target: dict[tuple[str, float], list[int]] = defaultdict(list)
+    for row, loss in enumerate(table.loss):
+        if _digits(float(loss)) >= _SURE_DIGITS:
+            of_run[table.run[row], float(loss)].append(row)
+            of_target[table.target[row], float(loss)].append(row)
+    within = [rows for rows in of_run.values() if len(rows) > 1]
+    copies = {name for names in _alike(table) for name in names[1:]}
+    kept = [[row for row in rows if table.run[row] not in copies] for rows in of_target.values()]
+    across = [rows for rows in kept if len(rows) > 1]
+    found = []
+    if within:
+        rows = within[0]
+        found.append(
+            f"{sum(map(len, within)):,} losses equal another of their run to the last digit (run {table.run[rows[0]]} on "
+            f"{table.target[rows[0]]} and {table.target[rows[1]]}, {table.loss[rows[0]]:.6g}): check whether a column was "
+            "copied; all are fitted"
+        )
+    if across:
+        rows = across[0]
+        found.append(
+            f"{sum(map(len, across)):,} losses equal one of another run on the same target to the last digit (runs "
+            f"{table.run[rows[0]]} and {table.run[rows[1]]} on {table.target[rows[0]]}, {table.loss[rows[0]]:.6g}): check "
+            "whether they were copied; all are fitted"
+        )
+    return found
+
+
+def _digits(value: float) -> int:
+    return len(f"{value!r}".split("e")[0].replace(".", "").strip("0"))

@@ -36,7 +36,7 @@ _ONE_WITNESS = 0.5  # the end of a curve is accused by its one neighbour, which 
 _ALONE = np.log(3.0)  # a whole cell beyond its curve
 _OTHERS = np.log(10.0)  # beyond all other losses of the target; beyond many, _ALONE is enough
 _MANY = 20
-_SPREADS = 6.0  # times the noise of one seed, on top of every factor
+SPREADS = 6.0  # times the noise of one seed, on top of every factor
 _NAMED = 3  # odd losses that a sentence names
 _MAD = 1.4826  # median absolute deviation of a normal to its standard deviation
 _UNKNOWN = 0.15  # noise where neither twins nor curves of three budgets tell it
@@ -87,16 +87,16 @@ def find_outliers(table: MeasurementTable) -> tuple[Outlier, ...]:
     zero = loss <= 0
     if zero.all():
         return ()
-    mixture = _mixtures(table)
+    mixture = mixture_index(table)
     found: dict[int, float | None] = {int(row): None for row in np.flatnonzero(zero)}
     effect = seed_effects(table)
     value = np.log(np.where(zero, 1.0, loss)) - [effect.get(int(seed), 0.0) for seed in table.seed]
-    noise = _noise(table, mixture, value, ~zero)
+    noise = noise_of_targets(table, mixture, value, ~zero)
     for j in np.unique(table.target_index):
         here = ~zero & (table.target_index == j)
         for row, expected in _odd_of_target(table, mixture, value, here, float(noise[j])):
             found[row] = float(np.exp(expected + np.log(loss[row]) - value[row]))
-    return tuple(_outlier(table, row, found[row]) for row in sorted(found))
+    return tuple(outlier_at(table, row, found[row]) for row in sorted(found))
 
 
 def outlier_sentence(odd: Sequence[Outlier], *, kept: bool, response: Response = LOSS) -> str:
@@ -121,7 +121,8 @@ def _off(item: Outlier) -> float:
     return np.inf if item.expected is None else abs(float(np.log(item.loss / item.expected)))
 
 
-def _outlier(table: MeasurementTable, row: int, expected: float | None) -> Outlier:
+def outlier_at(table: MeasurementTable, row: int, expected: float | None) -> Outlier:
+    """Return a row as an outlier."""
     source = table.source[row]
     held = np.flatnonzero(table.weights[row] > 0)
     return Outlier(
@@ -150,7 +151,7 @@ def seed_effects(table: MeasurementTable) -> dict[int, float]:
     usable = np.asarray(table.loss) > 0
     value = np.log(np.where(usable, table.loss, 1.0))
     away: dict[int, list[float]] = defaultdict(list)
-    for _, rows in _cells(table, _mixtures(table), usable):
+    for _, rows in _cells(table, mixture_index(table), usable):
         if len(rows) > 1:
             middle = float(np.median(value[rows]))
             for row in rows:
@@ -158,14 +159,22 @@ def seed_effects(table: MeasurementTable) -> dict[int, float]:
     return {seed: float(np.median(values)) for seed, values in away.items()}
 
 
-def _mixtures(table: MeasurementTable) -> np.ndarray:
+def mixture_index(table: MeasurementTable) -> np.ndarray:
+    """Return which mixture each row is of, by number."""
     return np.unique(np.round(table.weights, 9), axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _noise(
-    table: MeasurementTable, mixture: np.ndarray, value: np.ndarray, usable: np.ndarray
+def noise_of_targets(
+    table: MeasurementTable,
+    mixture: np.ndarray,
+    value: np.ndarray,
+    usable: np.ndarray,
+    *,
+    by_twins: bool = False,
 ) -> Float[np.ndarray, " target"]:
     """Return the standard deviation of one seed's log loss per target: by twins or by curves, whichever is larger.
+
+    With ``by_twins`` curves, which may bend, count only where the table has too few twins.
 
     The median over all pairs of twins, and over all cells of how far they lie from the line of their neighbours: odd
     rows are too few to move either. A target with few of them takes those of all targets.
@@ -183,7 +192,8 @@ def _noise(
         lines[j] += (np.abs(away) / np.sqrt(1 + share**2 + (1 - share) ** 2)).tolist()
     told = any(twins.values()) or any(lines.values())
     found = np.full(len(table.targets), 0.0 if told else _UNKNOWN)
-    for gaps in (twins, lines):
+    enough = by_twins and sum(map(len, twins.values())) >= _FEW
+    for gaps in (twins,) if enough else (twins, lines):
         pool = [gap for values in gaps.values() for gap in values]
         for j in range(len(found)):
             known = gaps[j] if len(gaps[j]) >= _FEW else pool
@@ -201,7 +211,7 @@ def _odd_of_target(
     curves = [sorted(curve) for curve in by_mixture.values()]
     found: list[tuple[int, float]] = []
     while True:
-        excess, row, expected = max(_odd_rows(curves, value, _SPREADS * noise), default=(0.0, -1, 0.0))
+        excess, row, expected = max(_odd_rows(curves, value, SPREADS * noise), default=(0.0, -1, 0.0))
         if excess <= 0:
             return found
         found.append((row, expected))

@@ -225,7 +225,9 @@ def judge_seeds(losses: SeedLosses, held: Bool[np.ndarray, "cell target"]) -> Se
 
     root = np.sqrt(targets)[:, None]  # the same for all runs of a cell
     design, away = root * within(design), (root * within(value[:, None]))[:, 0]
-    inverse = np.linalg.pinv(design.T @ design, hermitian=True)
+    inverse = np.linalg.pinv(
+        design.T @ design, rcond=1e-10, hermitian=True
+    )  # each set of seeds has one level that is free
     effect = inverse @ (design.T @ away)
     noise = float(np.sum((away - design @ effect) ** 2)) / freedom
     return SeedEffects(
