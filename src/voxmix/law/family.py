@@ -32,7 +32,6 @@ class LawForm:
         one_exponent: whether all targets share beta.
         fall: how the reducible loss falls with the effective budget; its own numbers are fitted too.
         needs_mixtures: whether only runs of mixtures tell its numbers: a study of pure runs leaves it out.
-        auto: whether ``auto`` tries it.
         in_every_study: whether a study fits it although no strategy asks for it.
         in_paper: whether the paper's tables list its strategy.
         preference: rank among the laws where one has to be the answer; the least is the first choice.
@@ -48,7 +47,6 @@ class LawForm:
     one_exponent: bool = False
     fall: Fall = POWER
     needs_mixtures: bool = False
-    auto: bool = True
     in_every_study: bool = False
     in_paper: bool = False
     color: str = ""
@@ -90,7 +88,7 @@ _ROWS = (  # in the order in which auto tries those that it tries
         label="the paper's: every domain counts for every target, by its transfer",
         free=_ALL,
         strategy="transfer-aware",
-        preference=2,
+        preference=4,
         in_every_study=True,
         in_paper=True,
         color="#0072B2",
@@ -121,7 +119,7 @@ _ROWS = (  # in the order in which auto tries those that it tries
         free=(*_ALL, "rho"),
         needs_mixtures=True,
         strategy="diversity-aware",
-        preference=1,
+        preference=3,
         in_every_study=True,
         color="#D55E00",
         marker="o",
@@ -148,8 +146,7 @@ _ROWS = (  # in the order in which auto tries those that it tries
         free=_ALL,
         fall=OFFSET,
         strategy="offset-aware",
-        preference=4,
-        auto=False,
+        preference=2,
         color="#332288",
         marker="<",
     ),
@@ -160,8 +157,7 @@ _ROWS = (  # in the order in which auto tries those that it tries
         fall=OFFSET,
         needs_mixtures=True,
         strategy="offset-diversity-aware",
-        preference=3,
-        auto=False,
+        preference=1,
         color="#882255",
         marker="*",
     ),
