@@ -8,10 +8,13 @@ import pytest
 
 from voxmix import FittedLaw, fit
 from voxmix.errors import InputError
-from voxmix.law import profile
+from voxmix.law import compare, law_form, profile
+from voxmix.law.cells import gather
 from voxmix.law.forms import LawParameters, predict, worth
 from voxmix.law.holdout import spearman
+from voxmix.law.joint import solve, solve_folds
 from voxmix.law.simulate import random_law, simulate
+from voxmix.law.twostage import FitOptions
 
 BUDGETS = (500, 1000, 2000, 4000)
 EVEN = np.full(4, 0.25)
@@ -57,13 +60,75 @@ def test_auto_chooses_diversity_where_variety_counts_and_says_why():
     law = fit(table(rho=0.6), law="auto")
     assert law.law == "diversity"
     assert law.rho[0] == pytest.approx(0.6, abs=0.02)
-    assert "transfer (two-stage)" in law.notes[0]
+    assert "mean error on held-out runs; " in law.notes[0]
+    assert " others up to " in law.notes[0]
     assert law.comparison["chosen"]["law"] == "diversity"
 
 
 def test_auto_prefers_the_simpler_law_where_variety_does_not_count():
     law = fit(table(seed=3, rho=1.0, noise=0.01), law="auto")
     assert law.law in {"transfer", "shared-exponent"}
+
+
+VERTICES = [np.where(np.arange(3) == i, 0.9, 0.05) for i in range(3)]
+
+
+def runs_with_vertices(law=None, **options):
+    rng = np.random.default_rng(3)
+    return simulate(
+        random_law(rng, 3, rho=0.7) if law is None else law,
+        budgets=(500, 1000, 2000, 4000),
+        mixtures=[np.full(3, 1 / 3), *VERTICES],
+        pure=False,
+        noise=0.005,
+        rng=rng,
+        **options,
+    )
+
+
+def test_auto_holds_out_what_allocation_asks():
+    """The largest budget, mixtures inside the hull of the other runs, and both at once."""
+    cells = gather(runs_with_vertices())
+    last = cells.budget == 4000
+    inner = np.ptp(cells.weights, axis=1) < 1e-6
+    folds = compare._folds(cells, last, compare._mixtures(cells))
+    assert folds.kinds == ("budget", "mixtures", "both")
+    assert np.array_equal(folds.keep, [~last, ~inner, ~(last | inner)])
+    assert [set(rows) for rows in folds.asked] == [
+        set(np.flatnonzero(rows)) for rows in (last, inner, last & inner)
+    ]
+    with_pure = gather(
+        simulate(random_law(np.random.default_rng(0), 3), budgets=(500, 1000, 2000, 4000), mixtures=VERTICES)
+    )
+    assert len(compare._mixtures(with_pure)) == 3  # pure runs surround the vertices
+    only = gather(runs_with_vertices().select(np.ptp(runs_with_vertices().weights, axis=1) > 0.1))
+    assert len(compare._mixtures(only)) == 3  # none lies inside: all are held out
+
+
+def test_folds_are_fitted_to_what_they_keep_alone():
+    cells = gather(runs_with_vertices())
+    folds = compare._folds(cells, cells.budget == 4000, compare._mixtures(cells))
+    for law in ("transfer", "diversity", "offset"):
+        options = FitOptions(law=law, method="joint", loss="relative-huber")
+        together = solve_folds(cells, folds.cells, folds.keep, options)
+        for k, fold in enumerate(folds.cells):
+            alone = solve(fold, np.nan_to_num(fold.loss)[None], options)[0]
+            assert predict(together.take(k), fold.weights, fold.budget) == pytest.approx(
+                predict(alone.take(0), fold.weights, fold.budget), rel=2e-3
+            )
+
+
+def test_auto_takes_mixtures_alone_and_ties_go_to_the_law_that_the_family_prefers():
+    found = fit(runs_with_vertices(), law="auto")
+    scores = {
+        (item["law"], item["method"], item["loss"]): item["score"] for item in found.comparison["candidates"]
+    }
+    assert {method for _, method, _ in scores} == {"joint"}
+    best = min(score for score in scores.values() if score is not None)
+    tied = [key for key, score in scores.items() if score is not None and 0.9 * score <= best]
+    assert (found.law, found.method, found.loss) == min(
+        tied, key=lambda key: (law_form(key[0]).preference, scores[key])
+    )
 
 
 def test_auto_without_mixtures_names_the_run_that_would_tell():

@@ -146,7 +146,7 @@ class Folds:
 
     kinds: tuple[str, ...]
     keep: Bool[np.ndarray, "fold cell"]
-    asked: tuple[Int[np.ndarray, " row"], ...]
+    asked: tuple[Int[np.ndarray, " _"], ...]
     cells: tuple[Cells, ...]
 
 
