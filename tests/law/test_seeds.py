@@ -209,6 +209,17 @@ def test_a_third_seed_narrows_what_a_new_seed_may_be():
     assert two.doubt(0.9, new_seed=True) == pytest.approx(6.314 * two.spread * np.sqrt(1.5), rel=1e-3)
     assert three.doubt(0.9, new_seed=True) == pytest.approx(2.920 * three.spread * np.sqrt(4 / 3), rel=1e-3)
     assert NO_EFFECTS.doubt(0.9, new_seed=True) == 0
+    value = np.array([1.0, 2.0, 0.0])
+    point = two.widened(np.stack([value, value], axis=-1), value, 0.9, new_seed=True)
+    np.testing.assert_allclose(
+        np.log(point[:2] / value[:2, None]), two.doubt(0.9, new_seed=True) * np.array([[-1, 1]] * 2)
+    )
+    np.testing.assert_array_equal(point[2], 0.0)
+    loose = np.array([[0.5, 2.0], [0.0, 9.0], [0.0, 1.0]])  # far wider than the seeds: as good as unchanged
+    wide = two.widened(loose, value, 0.9, new_seed=True)
+    np.testing.assert_allclose(wide, loose, rtol=2e-3)
+    assert np.all((wide[:, 0] <= loose[:, 0]) & (wide[:, 1] >= loose[:, 1]))
+    assert NO_EFFECTS.widened(loose, value, 0.9, new_seed=True) is loose
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -19,7 +19,7 @@ from voxmix.law.numbers import numbers, plain
 from voxmix.law.outliers import Outlier
 from voxmix.law.profile import own_curve_intervals
 from voxmix.law.quality import FitQuality
-from voxmix.law.seeds import NO_EFFECTS, SeedEffects, widened
+from voxmix.law.seeds import NO_EFFECTS, SeedEffects
 from voxmix.law.status import ParameterStatus
 from voxmix.law.status_lines import few_lines
 from voxmix.law.uncertainty import percentiles
@@ -197,10 +197,9 @@ class FittedLaw:
         found |= {name: percentiles(draws[name], level) for name in self.parameters.formula_numbers}
         if self.method == "two-stage" and not self.form.one_exponent:
             found |= own_curve_intervals(self, found, level)
-        doubt = self.seed_effects.doubt(level, new_seed=False)
         for name in _LEVELS:
-            if name in found:
-                found[name] = widened(found[name], getattr(self.parameters, name), doubt)
+            value = getattr(self.parameters, name)
+            found[name] = self.seed_effects.widened(found[name], value, level, new_seed=False)
         return found
 
     def predicted_interval(
@@ -215,8 +214,8 @@ class FittedLaw:
             return None
         weights = self.weights_of(mixture)[None]
         losses = forms.predict(self.bootstrap, weights, np.array([float(budget)]))[:, 0]
-        doubt = self.seed_effects.doubt(level, new_seed=True)
-        found = widened(percentiles(losses, level), self.evaluate(weights[0], budget), doubt)
+        value = self.evaluate(weights[0], budget)
+        found = self.seed_effects.widened(percentiles(losses, level), value, level, new_seed=True)
         return self.response.interval(found)
 
     def __repr__(self) -> str:

@@ -66,9 +66,39 @@ class SeedEffects:
             return 0.0
         from scipy.special import stdtrit
 
-        each = self.groups / len(self.seeds) + (1.0 if new_seed else 0.0)
         factor = float(stdtrit(len(self.seeds) - self.groups, (1 + level) / 2))
-        return factor * self.spread * float(np.sqrt(each))
+        return factor * float(np.sqrt(self._variance(new_seed)))
+
+    def widened(
+        self,
+        interval: Float[np.ndarray, "*shape 2"],
+        value: Float[np.ndarray, "*shape"],
+        level: float,
+        *,
+        new_seed: bool,
+    ) -> Float[np.ndarray, "*shape 2"]:
+        """Return an interval of losses of these seeds as one of :meth:`doubt`'s.
+
+        Variances add up; the degrees of freedom of the sum are Satterthwaite's (1946), those of the law's own part
+        without limit. Each end by itself; a value of 0 stays as it is.
+        """
+        if not self.spread:
+            return interval
+        from scipy.special import ndtri, stdtrit
+
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = (np.log(interval / value[..., None]) / ndtri((1 + level) / 2)) ** 2
+            seeds = self._variance(new_seed)
+            freedom = (len(self.seeds) - self.groups) * (own + seeds) ** 2 / seeds**2
+            half = stdtrit(freedom, (1 + level) / 2) * np.sqrt(own + seeds)
+            ends = value[..., None] * np.exp(half * np.array([-1.0, 1.0]))
+        ends = np.where(np.isfinite(own) & (value[..., None] > 0), ends, interval)
+        low, high = np.minimum(ends[..., 0], interval[..., 0]), np.maximum(ends[..., 1], interval[..., 1])
+        return np.stack([low, high], axis=-1)
+
+    def _variance(self, new_seed: bool) -> float:
+        """Return the variance of the log loss of the average of all seeds, or of one more, about that of these."""
+        return self.spread**2 * (self.groups / len(self.seeds) + (1.0 if new_seed else 0.0))
 
     def draw_errors(self, rng: np.random.Generator, draws: int) -> Float[np.ndarray, "draw seed"]:
         """Return errors of the effects, drawn from their multivariate t."""
@@ -277,15 +307,3 @@ def _twins(
     places = np.array([item[:2] for item in found], dtype=np.int64).reshape(-1, 2)
     values = np.array([item[2:] for item in found], dtype=np.float64).reshape(-1, 2)
     return places[:, 0], places[:, 1], values[:, 0], values[:, 1]
-
-
-def widened(
-    interval: Float[np.ndarray, "*shape 2"], value: Float[np.ndarray, "*shape"], doubt: float
-) -> Float[np.ndarray, "*shape 2"]:
-    """Return an interval of a loss with the doubt of its level added, as independent errors add up."""
-    if not doubt:
-        return interval
-    down = np.hypot(np.maximum(value - interval[..., 0], 0.0), value * -np.expm1(-doubt))
-    up = np.hypot(np.maximum(interval[..., 1] - value, 0.0), value * np.expm1(doubt))
-    low = np.minimum(np.maximum(value - down, 0.0), interval[..., 0])
-    return np.stack([low, np.maximum(value + up, interval[..., 1])], axis=-1)
