@@ -202,6 +202,66 @@ def test_the_verb_writes_a_table_that_fit_reads_and_json_says_what_was_left_out(
     assert "regmix" in done.stderr
 
 
+def test_scores_of_which_more_is_better(tmp_path):
+    lines = [
+        "run,budget,auc_A,auc_B,weight:CT,weight:MR",
+        "a,1000,0.7,0.6,0.5,0.5",
+        "b,2000,0.8,0.75,0.25,0.75",
+    ]
+    path, out = put(tmp_path, "scores.csv", lines), tmp_path / "runs.csv"
+    words = (
+        "table",
+        str(path),
+        "--losses",
+        "auc_*",
+        "--response",
+        "auc",
+        "--direction",
+        "max",
+        "-o",
+        str(out),
+    )
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["targets"] == ["A", "B"]
+    table = MeasurementTable.read(out, response="auc", direction="max")
+    np.testing.assert_allclose(table.loss, [0.3, 0.4, 0.2, 0.25])
+
+
+def test_the_verb_names_what_looks_wrong_also_in_a_table_that_fit_reads(tmp_path):
+    lines = ["run,seed,budget,target,loss,weight:CT,weight:MR"]
+    for k, budget in enumerate((1000, 2000, 4000, 4000 * 4000)):
+        for seed in range(3):
+            for target, level in (("CT", 0.2), ("MR", 0.3)):
+                loss = level * (budget / 1000) ** -0.3 * (1 + 0.001 * ((seed * 7 + k * 3) % 5))
+                loss = (
+                    0.0
+                    if (k, seed, target) == (1, 1, "MR")
+                    else loss * (1.3 if (k, seed, target) == (1, 2, "CT") else 1)
+                )
+                lines.append(f"r{k}s{seed},{seed},{budget},{target},{loss:.9f},0.5,0.5")
+    done = CliRunner().invoke(app, ["table", str(put(tmp_path, "runs.csv", lines)), "--json"])
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert value["losses"] == 24  # all are there still
+    assert [(item["run"], item["target"]) for item in value["outliers"]] == [("r1s1", "MR")]
+    assert [(item["run"], item["target"]) for item in value["suspects"]] == [("r1s2", "CT")]
+    said = " ".join(value["odd"])
+    assert "1 loss that no noise of the seeds explains is in the table, and fit sets it aside" in said
+    assert "1 loss looks wrong and is fitted all the same" in said
+    assert "if the budgets of r3s0, r3s1, r3s2 are in another unit" in said
+
+
+@pytest.mark.shared
+def test_olmix_as_published_has_targets_that_are_no_source(shared_data):
+    folder = shared_data / "mixtures" / "olmix"
+    with pytest.warns(VoxmixWarning, match="every run counts as 3,000,000,000"):
+        table = MeasurementTable.read_wide(
+            folder / "dclm_metrics.csv", folder / "dclm_ratios.csv", form="olmix"
+        )
+    assert (len(set(table.run)), len(table.targets), len(table.domains)) == (127, 110, 24)
+
+
 @pytest.mark.shared
 def test_regmix_as_published(shared_data):
     folder = shared_data / "mixtures" / "regmix"

@@ -24,7 +24,7 @@ from voxmix.records import (
     read_parquet_records,
 )
 from voxmix.response import LOSS, Response
-from voxmix.wide import WIDE_FORMATS, WideFormat, read_wide_records
+from voxmix.wide import WIDE_FORMATS, WideFormat, WideRecords, read_wide_records
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -305,12 +305,13 @@ class MeasurementTable:
         *,
         form: str | WideFormat = "wide",
         only: Mapping[str, str] | None = None,
+        **response: Any,
     ) -> "MeasurementTable":
         """Return the table of files with one row for each run and a column for each weight and each loss.
 
         ``mixtures`` is the file of the weights where they are not beside the losses; the two are joined by the column
         that names the run. ``form`` is a name of :data:`voxmix.wide.WIDE_FORMATS` or a row of its own; ``only`` keeps the
-        rows that have these values in these columns.
+        rows that have these values in these columns; ``response``, ``direction`` and ``best`` are those of :meth:`from_rows`.
 
         Raises:
             InputError: as :func:`voxmix.wide.read_wide_records`, and as :meth:`from_rows`.
@@ -322,7 +323,15 @@ class MeasurementTable:
         found = read_wide_records(Path(losses), None if mixtures is None else Path(mixtures), row, only=only)
         for sentence in found.notes:
             warnings.warn(sentence, VoxmixWarning, stacklevel=2)
-        return cls.from_rows(found.records)
+        return cls.from_wide(found, **response)
+
+    @classmethod
+    def from_wide(cls, found: WideRecords, *, response: str = "loss", **options: Any) -> "MeasurementTable":
+        """Return the table of the records of a wide table, whose values are those of ``response``."""
+        rows = (
+            {response if key == "loss" else key: value for key, value in row.items()} for row in found.records
+        )
+        return cls.from_rows(rows, response=response, **options)
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return records in the tidy format, with ``source`` for pure runs and weights for all."""

@@ -155,6 +155,12 @@ def read_wide_records(
     return WideRecords(records=tuple(records), notes=tuple(notes))
 
 
+def is_tidy(path: Path, response: str) -> bool:
+    """Return whether a file has a row for each run and target, as :meth:`voxmix.measurement.MeasurementTable.read` wants."""
+    names = {name.strip().casefold() for name in _read(path, []).names}
+    return {"target", response.casefold()} <= names
+
+
 def _read(path: Path, notes: list[str]) -> _File:
     if path.suffix.lower() in {".parquet", ".pq"}:
         records = read_parquet_records(path)

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption
 from voxmix.errors import InputError
+
+if TYPE_CHECKING:
+    from voxmix.measurement import MeasurementTable
 
 
 @verb
@@ -47,13 +50,18 @@ def table(
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A column that a pattern takes and that is none; repeat.")
     ] = None,
+    response: Annotated[
+        str, typer.Option(help="What was measured, as the column of the new table is called.")
+    ] = "loss",
+    direction: Annotated[str, typer.Option(help="max where more of it is better (AUC, Dice).")] = "min",
+    best: Annotated[float, typer.Option(help="Largest value possible, for --direction max.")] = 1.0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the table.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read a table with a row for each run, as others publish them, and write the one that fit reads.
 
     Weights may be shares or percentages. Runs that stand in one of two files, and losses that are empty or not finite,
-    are left out and named.
+    are left out and named. What looks wrong is named and stays: also in a table that fit can read, without fitting a law.
 
     Examples:
 
@@ -62,16 +70,28 @@ def table(
       voxmix table swarm.csv --run id --weights 'h_*' --losses 'loss_*' --budget tokens --only params=2e8 -o runs.csv
     """
     from voxmix.measurement import MeasurementTable
-    from voxmix.wide import WIDE_FORMATS, read_wide_records
+    from voxmix.wide import WIDE_FORMATS, WideRecords, is_tidy, read_wide_records
 
-    given: dict[str, Any] = {"run": run, "budget": _number_or_column(budget), "seed": _number_or_column(seed)}
-    given |= {name: tuple(value) for name, value in (("weights", weights), ("losses", column)) if value}
-    row = replace(WIDE_FORMATS[form], **{name: value for name, value in given.items() if value is not None})
-    row = replace(row, leave_out=(*row.leave_out, *(leave_out or ())))
-    found = read_wide_records(losses, mixtures, row, only=_choices(only))
-    for sentence in found.notes:
+    measured: dict[str, Any] = {"response": response, "direction": direction, "best": best}
+    if mixtures is None and is_tidy(losses, response):
+        found = WideRecords(records=(), notes=("a row for each run and target: the table is read as it is",))
+        made = MeasurementTable.read(losses, **measured)
+    else:
+        given: dict[str, Any] = {
+            "run": run,
+            "budget": _number_or_column(budget),
+            "seed": _number_or_column(seed),
+        }
+        given |= {name: tuple(value) for name, value in (("weights", weights), ("losses", column)) if value}
+        row = replace(
+            WIDE_FORMATS[form], **{name: value for name, value in given.items() if value is not None}
+        )
+        row = replace(row, leave_out=(*row.leave_out, *(leave_out or ())))
+        found = read_wide_records(losses, mixtures, row, only=_choices(only))
+        made = MeasurementTable.from_wide(found, **measured)
+    odd = _odd(made)
+    for sentence in (*found.notes, *odd["odd"]):
         note(sentence)
-    made = MeasurementTable.from_rows(found.records)
     if output is not None:
         made.to_csv(output)
     targets = list(dict.fromkeys(made.target))
@@ -83,6 +103,7 @@ def table(
         "budgets": sorted({float(b) for b in made.budget}),
         "seeds": sorted({int(s) for s in made.seed}),
         "notes": list(found.notes),
+        **odd,
         "written": None if output is None else str(output),
     }
     if as_json:
@@ -95,6 +116,24 @@ def table(
     ]
     emit_table("Table of losses", ["what", "how many"], rows)
     emit(f"\nwrote {output}" if output else "\nnot written: give -o runs.csv to keep it")
+
+
+def _odd(table: "MeasurementTable") -> dict[str, Any]:
+    """Return what looks wrong about a table, in sentences and by row: what fit will set aside, and what it will not."""
+    from voxmix.law.cells import gather
+    from voxmix.law.oddities import oddities
+    from voxmix.law.outliers import find_outliers, outlier_sentence
+    from voxmix.law.suspects import find_suspects, suspect_sentence
+
+    outliers = find_outliers(table)
+    suspects = find_suspects(table, outliers)
+    said = [outlier_sentence(outliers, kept=None, response=table.response)] if outliers else []
+    said += [suspect_sentence(suspects, table.response)] if suspects else []
+    return {
+        "odd": [*said, *oddities(table, gather(table))],
+        "outliers": [item.to_dict() for item in outliers],
+        "suspects": [item.to_dict() for item in suspects],
+    }
 
 
 def _few(values: Any) -> str:

@@ -99,18 +99,19 @@ def find_outliers(table: MeasurementTable) -> tuple[Outlier, ...]:
     return tuple(outlier_at(table, row, found[row]) for row in sorted(found))
 
 
-def outlier_sentence(odd: Sequence[Outlier], *, kept: bool, response: Response = LOSS) -> str:
-    """Return how many losses no noise explains, what became of them, and the worst of them."""
+def outlier_sentence(odd: Sequence[Outlier], *, kept: bool | None, response: Response = LOSS) -> str:
+    """Return how many losses no noise explains, what became of them (None: nothing yet), and the worst of them."""
     shown = sorted(odd, key=lambda item: -_off(item))[:_NAMED]
     more = f"; and {len(odd) - len(shown):,} more" if len(odd) > len(shown) else ""
     done = (
         "are fitted too, as you asked"
         if kept
-        else "are set aside (--keep-outliers, in Python keep_outliers=True, fits them)"
+        else f"are {'set aside' if kept is False else 'in the table, and fit sets them aside'} (--keep-outliers, in Python "
+        "keep_outliers=True, fits them)"
     )
     many, one = ("values", f"value of {response.label}") if response.rises else ("losses", "loss")
     what = f"1 {one}" if len(odd) == 1 else f"{len(odd):,} {many}"
-    verb = done.replace("are ", "is ", 1).replace("them)", "it)") if len(odd) == 1 else done
+    verb = done.replace("are ", "is ", 1).replace("them", "it") if len(odd) == 1 else done
     return (
         f"{what} that no noise of the seeds explains {verb}: "
         f"{'; '.join(item.said(response) for item in shown)}{more}. Check whether that run diverged"
