@@ -217,7 +217,7 @@ _COMMENTS = {
     "model": "The masked autoencoder; crop and patch are edges in voxels.",
     "training": "Optimization and light augmentation. schedule: cosine, or trunk (one trunk serves every budget).",
     "evaluation": "Fixed crops and fixed masks on which every run is measured.",
-    "design": "Proxy runs: seeds of every domain alone, of the corners of min_weight, of the uniform mixture, at each budget.",
+    "design": "Proxy runs at each budget: one domain alone, vertices (min_weight of every domain, the rest of one), uniform.",
     "fit": "The laws: bounds, resamples for intervals. repetition: null, a rate R, fitted or per-domain.",
     "allocation": "The budget to allocate (volume draws), what is asked of a law's mixture, and the strategies to compare.\n"
     "max_weight, fixed: shares by domain, {ABD-CT: 0.4}. max_epochs: most draws of each volume.\n"
