@@ -209,6 +209,14 @@ def test_a_third_seed_narrows_what_a_new_seed_may_be():
     assert two.doubt(0.9, new_seed=True) == pytest.approx(6.314 * two.spread * np.sqrt(1.5), rel=1e-3)
     assert three.doubt(0.9, new_seed=True) == pytest.approx(2.920 * three.spread * np.sqrt(4 / 3), rel=1e-3)
     assert NO_EFFECTS.doubt(0.9, new_seed=True) == 0
+    assert "17% either way" in effects([0.0, 0.0288]).caution
+    assert "a factor of" in effects([0.0, 7.0]).caution  # a seed in other units
+    assert (
+        effects([0.0, 1e-9]).caution
+        == effects(np.linspace(-0.02, 0.02, 9)).caution
+        == NO_EFFECTS.caution
+        == ""
+    )
     value = np.array([1.0, 2.0, 0.0])
     point = two.widened(np.stack([value, value], axis=-1), value, 0.9, new_seed=True)
     np.testing.assert_allclose(

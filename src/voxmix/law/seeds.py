@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float, Int
 from voxmix.law.numbers import numbers, plain
 
 _EXTREME = 0.005  # tail of the errors' size that is not drawn
+_NOTHING = 0.005  # doubt of a log loss that is not worth a word
+_FEW = 3  # degrees of freedom between seeds up to which the doubt about them is said
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -129,9 +131,9 @@ class SeedEffects:
 
     @property
     def caution(self) -> str:
-        """How far the losses of one more seed may be off, and how far with one more that was run; empty if not at all."""
+        """How far the losses of one more seed may be off, and how far once it is run; empty with many seeds, or alike."""
         doubt = self.doubt(0.9, new_seed=True)
-        if not doubt:
+        if doubt < _NOTHING or len(self.seeds) - self.groups > _FEW:
             return ""
         from scipy.special import stdtrit
 
@@ -139,7 +141,7 @@ class SeedEffects:
         then = float(stdtrit(count - 1, 0.95)) * self.spread * float(np.sqrt(1 + 1 / count))
         return (
             f"how much one more seed differs is told by {len(self.seeds)} seeds only, so 90% intervals of losses hold "
-            f"{np.expm1(doubt):.0%} either way for that alone (about {np.expm1(then):.0%} once one more seed is run); "
+            f"{_either_way(doubt)} for that alone (about {_either_way(then)} once one more seed is run); "
             "all mixtures move alike, so which one is best does not hang on it"
         )
 
@@ -168,6 +170,10 @@ class SeedEffects:
             freedom=int(value["freedom"]),
             groups=int(value["groups"]),
         )
+
+
+def _either_way(doubt: float) -> str:
+    return f"{np.expm1(doubt):.0%} either way" if doubt < 1 else f"a factor of {np.exp(doubt):.2g} either way"
 
 
 NO_EFFECTS = SeedEffects(effect=np.zeros(0), error=np.zeros((0, 0)))
