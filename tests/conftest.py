@@ -210,6 +210,22 @@ def finish_proxies(finished_study: Path) -> Callable[[], int]:
 
 
 @pytest.fixture
+def finish_checks(finished_study: Path) -> Callable[[], int]:
+    """Finish the mixture runs that are pending, as the others of the study were, and return how many there were."""
+
+    def finish() -> int:
+        from voxmix.study import Study, StudyView
+
+        view = StudyView(Study.open(finished_study))
+        left = view.study.pending(view.checks)
+        for spec in left:
+            _result(view.study, spec)
+        return len(left)
+
+    return finish
+
+
+@pytest.fixture
 def edit(finished_study: Path) -> Callable[[str, str], None]:
     """Replace a text of the study's file, which must be there."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import studentized_range
 
+from voxmix.allocation import AllocationSettings
 from voxmix.mixture import Mixture
 from voxmix.report import Check, ReportContent
 from voxmix.report.figures import answer_data, means_data
@@ -157,7 +158,9 @@ def test_the_demo_s_test_mixtures_are_told_apart_within_seeds(shared_data: Path)
 
 def test_a_study_s_objective_and_target_weights_judge_the_measurements(content: ReportContent) -> None:
     """The loud target alone is asked for: then the order is that on this target."""
-    alone = dataclasses.replace(content, target_weights=dict.fromkeys(content.domain_names[1:], 0.0))
+    alone = dataclasses.replace(
+        content, asked=AllocationSettings(target_weights=dict.fromkeys(content.domain_names[1:], 0.0))
+    )
     one, all_ = (means_data(item, budget=16000) for item in (alone, content))
     assert one is not None
     assert all_ is not None

@@ -48,7 +48,7 @@ def test_among_those_that_cannot_be_told_apart_the_better_law_comes_first() -> N
 @pytest.mark.parametrize(
     "losses",
     [
-        {"uniform": (0.500, 0.520), "diversity-aware": (0.505, 0.525)},  # within the noise
+        {"uniform": (0.500, 0.520), "diversity-aware": (0.508, 0.518)},  # within the noise
         {"uniform": (0.5,), "diversity-aware": (0.9,)},  # one seed: the noise is not known
         {},  # nothing measured
     ],

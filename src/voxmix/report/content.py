@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from voxmix.allocation import Allocation
+from voxmix.allocation import Allocation, AllocationSettings
 from voxmix.errors import InputError
 from voxmix.law import FittedLaw
 from voxmix.law.family import preferred_forms
@@ -94,12 +94,13 @@ class ReportContent:
         made: when, as text; an argument so that the same content gives the same bytes.
         budget: volume draws the study allocates.
         min_weight: least share of any domain.
+        asked: what the study asks of its mixtures: strategies are judged by its objective, and with its costs ``budget`` is
+            money.
         domains: the domains with their counts of volumes.
         measurements: losses of the proxy runs, those the laws were fitted on.
         laws: fitted laws by name, such as "transfer" and "diversity".
         strategies: the candidate mixtures at ``budget`` by name; an Allocation where a law gave it.
         recommended: the strategy that is the answer; by default the first of :func:`preferred_strategies` that a law gave.
-        target_weights: importance of each target as the study asks for it; 1 where not named.
         by_budget: allocations of the answer's law at several budgets, for the figure of their path.
         checks: measured losses of the strategies.
         pictures: sample slices, one or more per domain.
@@ -121,12 +122,12 @@ class ReportContent:
     made: str = ""
     budget: int | None = None
     min_weight: float | None = None
+    asked: AllocationSettings | None = None
     domains: tuple[DomainSummary, ...] = ()
     measurements: MeasurementTable | None = None
     laws: Mapping[str, FittedLaw] = field(default_factory=dict)
     strategies: Mapping[str, Allocation | Mixture] = field(default_factory=dict)
     recommended: str | None = None
-    target_weights: Mapping[str, float] = field(default_factory=dict)
     by_budget: tuple[Allocation, ...] = ()
     checks: tuple[Check, ...] = ()
     pictures: tuple[Picture, ...] = ()
@@ -193,10 +194,22 @@ class ReportContent:
 
     @property
     def objective(self) -> str:
-        """What mixtures are judged by: what the answer's allocation minimized, else the mean loss."""
+        """What mixtures are judged by: the study's objective, else what the answer's allocation minimized, else the mean."""
+        if self.asked is not None:
+            return self.asked.objective
         made = [item for item in self.strategies.values() if isinstance(item, Allocation)]
         item = self.strategies.get(self.answer or "")
         return item.kind if isinstance(item, Allocation) else next((other.kind for other in made), "mean")
+
+    @property
+    def unit(self) -> str:
+        """What budgets of strategies are counted in."""
+        return "price units" if self.asked is not None and self.asked.cost else "draws"
+
+    @property
+    def target_weights(self) -> Mapping[str, float]:
+        """Importance of each target as the study asks for it; 1 where not named."""
+        return {} if self.asked is None else self.asked.target_weights
 
     @property
     def level(self) -> float:
@@ -209,6 +222,11 @@ class ReportContent:
         """Names of the laws, that of the answer first, then from the most general to the plainest."""
         order = [self.answer_law, *laws_by_preference(), *self.laws]
         return tuple(dict.fromkeys(name for name in order if name is not None and name in self.laws))
+
+
+def draws_of(content: ReportContent, mixture: Mixture, budget: float) -> float:
+    """Return the draws of a mixture that a budget of the study buys: without costs the budget itself."""
+    return budget if content.asked is None else content.asked.draws_of(mixture, budget)
 
 
 def mixture_of(item: Allocation | Mixture) -> Mixture:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
-from voxmix.report.content import ReportContent
+from voxmix.report.content import ReportContent, draws_of, mixture_of
 from voxmix.report.findings import on_domains, predict
 
 _GRID = 60
@@ -127,9 +127,17 @@ def _series(
 
 
 def _check_points(content: ReportContent, target: str) -> tuple[tuple[str, float, float], ...]:
-    """(strategy, budget, mean loss over seeds) of the measured strategies on one target."""
+    """(strategy, draws, mean loss over seeds) of the measured strategies on one target."""
     found: dict[tuple[str, int], list[float]] = {}
     for check in content.checks:
         if check.target == target:
             found.setdefault((check.strategy, check.budget), []).append(check.loss)
-    return tuple((name, float(n), float(np.mean(losses))) for (name, n), losses in found.items())
+    return tuple(
+        (name, _draws(content, name, budget), float(np.mean(losses)))
+        for (name, budget), losses in found.items()
+    )
+
+
+def _draws(content: ReportContent, strategy: str, budget: int) -> float:
+    item = content.strategies.get(strategy)
+    return float(budget if item is None else draws_of(content, mixture_of(item), budget))

@@ -128,7 +128,7 @@ def draw_means(data: MeansData) -> Drawing:
         return finish(
             figure,
             name=f"means-{data.budget}",
-            title=f"{data.ranking.measure.words.capitalize()} of the strategies at {data.budget:,} draws",
+            title=f"{data.ranking.measure.words.capitalize()} of the strategies at {data.budget:,} {data.unit}",
             description="Dots are runs without their seed's own effect, upright bars their mean, hollow marks the laws' "
             "predictions; where two whiskers do not meet, the difference is more than noise.",
         )
@@ -235,7 +235,7 @@ def draw_path(data: PathData) -> Drawing:
         log_ticks(axes.xaxis, data.budgets, whole=True)
         axes.set_ylim(0, float(data.weights.max()) * 1.08)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
-        axes.set_xlabel("budget, volume draws")
+        axes.set_xlabel(f"budget, {data.unit}")
         axes.grid(axis="y")
         end_labels(
             axes, data.weights[-1].tolist(), labels, [marks[n].color for n in data.domains], height=158

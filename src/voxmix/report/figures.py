@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from voxmix.allocation import Allocation
 from voxmix.mixture import Mixture
-from voxmix.report.content import ReportContent, mixture_of, volumes_of
+from voxmix.report.content import ReportContent, draws_of, mixture_of, volumes_of
 from voxmix.report.findings import Forecast, forecast, measured, on_domains, predict
-from voxmix.report.ranking import Ranking, rank_strategies
+from voxmix.report.ranking import Ranking, rank_by_objective, rank_strategies
 from voxmix.report.roles import domain_roles, mean_transfer
 
 _NEAR = 2.0
@@ -70,6 +70,7 @@ class MeansData:
     means: Float[np.ndarray, " strategy"]
     laws: tuple[str, ...]
     predicted: Float[np.ndarray, "law strategy"]
+    unit: str = "draws"
 
     @property
     def bars(self) -> tuple[Float[np.ndarray, " strategy"], Float[np.ndarray, " strategy"]]:
@@ -134,6 +135,7 @@ class PathData:
     domains: tuple[str, ...]
     budgets: Float[np.ndarray, " budget"]
     weights: Float[np.ndarray, "budget source"]
+    unit: str = "volume draws"
 
 
 def answer_data(content: ReportContent) -> AnswerData | None:
@@ -142,7 +144,7 @@ def answer_data(content: ReportContent) -> AnswerData | None:
     if strategy is None:
         return None
     item = content.strategies[strategy]
-    budget = item.budget if isinstance(item, Allocation) else content.budget
+    budget = _draws(content, item)
     if budget is None:
         return None
     unknown = np.full((len(content.domain_names), 2), np.nan)
@@ -162,6 +164,13 @@ def answer_data(content: ReportContent) -> AnswerData | None:
     )
 
 
+def _draws(content: ReportContent, item: Allocation | Mixture) -> float | None:
+    """Return the draws of a strategy's mixture at the study's budget; None where that is not known."""
+    if isinstance(item, Allocation):
+        return item.draws
+    return None if content.budget is None else draws_of(content, item, content.budget)
+
+
 def shares_data(content: ReportContent) -> SharesData | None:
     """Return the weights of every strategy; None without strategies."""
     if not content.strategies:
@@ -176,7 +185,7 @@ def shares_data(content: ReportContent) -> SharesData | None:
 def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
     """Return mean losses at one budget; None when no strategy was measured on every target."""
     found = measured(content, budget=budget)
-    ranking = rank_strategies(found, objective=content.objective, target_weights=content.target_weights)
+    ranking = rank_by_objective(content, found)
     if not ranking.strategies:
         return None
     rows = [found.strategies.index(name) for name in ranking.strategies]
@@ -185,7 +194,8 @@ def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
         for i, name in enumerate(ranking.strategies):
             if name in content.strategies:
                 mixture = mixture_of(content.strategies[name])
-                losses = predict(content, law=law, mixture=mixture, budget=budget)
+                draws = draws_of(content, mixture, budget)
+                losses = predict(content, law=law, mixture=mixture, budget=draws)
                 predicted[k, i] = ranking.measure.of(losses)
     return MeansData(
         budget=budget,
@@ -193,6 +203,7 @@ def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
         means=rank_strategies(found).of(ranking.strategies),
         laws=content.laws_in_order,
         predicted=predicted,
+        unit=content.unit,
     )
 
 
@@ -219,7 +230,7 @@ def transfer_data(content: ReportContent, *, law: str) -> TransferData:
 def effective_data(content: ReportContent, *, strategy: str, law: str) -> EffectiveData | None:
     """Return the effective-budget decomposition of one strategy; None without a budget."""
     item = content.strategies[strategy]
-    budget = item.budget if isinstance(item, Allocation) else content.budget
+    budget = _draws(content, item)
     if budget is None:
         return None
     mixture, fitted = mixture_of(item), content.laws[law]
@@ -246,6 +257,7 @@ def path_data(content: ReportContent) -> PathData | None:
         domains=content.domain_names,
         budgets=np.array([item.budget for item in items], dtype=np.float64),
         weights=np.array([item.mixture.weights for item in items]),
+        unit="volume draws" if content.unit == "draws" else content.unit,
     )
 
 

@@ -1,15 +1,18 @@
 """What was measured of the strategies, and how good a law's predictions of it were."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from voxmix.allocation.objective import OBJECTIVE_WORDS, importance_of, loss_weights, objective_value
 from voxmix.mixture import Mixture
-from voxmix.report.content import Check, ReportContent, mixture_of
+from voxmix.report.content import Check, ReportContent, draws_of, mixture_of
 from voxmix.scores.blocks import fit_blocks
 from voxmix.scores.rank import rank_correlation
+
+_UNIFORM = "uniform"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -41,6 +44,61 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Measure:
+    """One number per run from its losses.
+
+    Attributes:
+        kind: "mean", "relative" or "minimax", as the objectives of an allocation; or the name of a target.
+        importance: per target, summing to 1.
+        weights: what the loss on each target counts. A relative loss is over that of the uniform mixture, adjusted for
+            seeds, or over the geometric mean of all strategies where uniform was not measured.
+    """
+
+    kind: str
+    targets: tuple[str, ...]
+    importance: Float[np.ndarray, " target"]
+    weights: Float[np.ndarray, " target"]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the mean loss, with every target alike."""
+        return self.kind == "mean" and bool(np.ptp(self.importance) == 0)
+
+    @property
+    def words(self) -> str:
+        """The measure as it stands in tables and sentences."""
+        if self.kind in self.targets:
+            return f"loss on {self.kind}"
+        uneven = self.kind != "minimax" and np.ptp(self.importance) != 0
+        return f"weighted {OBJECTIVE_WORDS[self.kind]}" if uneven else OBJECTIVE_WORDS[self.kind]
+
+    def of(self, loss: Float[np.ndarray, "*rows target"]) -> Float[np.ndarray, "*rows"]:
+        """Return the measure of losses; NaN where a target that it needs is missing."""
+        return objective_value(self.kind, self.weights, np.where(self.weights > 0, loss, 0.0))
+
+
+def measure_of(found: Measured, kind: str, target_weights: Mapping[str, float]) -> Measure:
+    """Return the measure of that kind for these losses."""
+    targets = found.targets
+    importance = importance_of(targets, target_weights)
+    weights = np.array([name == kind for name in targets], dtype=np.float64)
+    if kind in OBJECTIVE_WORDS:
+        weights = loss_weights(kind, importance, _reference(found))
+    return Measure(kind=kind, targets=targets, importance=importance, weights=weights)
+
+
+def _reference(found: Measured) -> Float[np.ndarray, " target"]:
+    alone = found.adjusted
+    reference = np.full(len(found.targets), np.nan)
+    if _UNIFORM in found.strategies:
+        reference = alone[found.strategies.index(_UNIFORM)]
+    for j, column in enumerate(alone.T):
+        if not np.isfinite(reference[j]) and np.isfinite(column).any():
+            reference[j] = np.exp(np.log(column[np.isfinite(column)]).mean())
+    return reference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Forecast:
     """One law's predictions and the measured losses at one budget.
 
@@ -48,7 +106,7 @@ class Forecast:
         predicted, measured: (strategy, target), measured as :attr:`Measured.adjusted`; NaN where not measured.
         mean_error: mean of |predicted / measured - 1| over strategies and targets.
         bias: mean of predicted / measured - 1.
-        rank_correlation: Spearman's, of the strategies' mean losses; NaN with fewer than three.
+        rank_correlation: Spearman's, of the strategies by the study's objective; NaN with fewer than three.
         right_pairs: share of pairs of strategies in the measured order; NaN with fewer than two.
         correlation: Pearson's over all strategies and targets. Domains differ so much more than
             strategies that it is near 1 for almost any law.
@@ -64,6 +122,7 @@ class Forecast:
     rank_correlation: float
     right_pairs: float
     correlation: float
+    unit: str = "draws"
 
 
 def check_budgets(checks: Sequence[Check], *, first: int | None = None) -> tuple[int, ...]:
@@ -95,8 +154,8 @@ def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
     targets = len(found.targets)
     predicted = np.array(
         [
-            predict(content, law=law, mixture=mixture_of(content.strategies[n]), budget=budget)
-            for n in strategies
+            predict(content, law=law, mixture=mixture, budget=draws_of(content, mixture, budget))
+            for mixture in (mixture_of(content.strategies[n]) for n in strategies)
         ],
         dtype=np.float64,
     ).reshape(len(rows), targets)
@@ -104,7 +163,8 @@ def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
     ratio = predicted / np.where(observed > 0, observed, np.nan) - 1
     both = np.isfinite(ratio)
     full = both.all(axis=1)
-    means = predicted[full].mean(axis=1), observed[full].mean(axis=1)
+    measure = measure_of(found, content.objective, content.target_weights)
+    order = measure.of(predicted[full]), measure.of(observed[full])
     return Forecast(
         law=law,
         budget=budget,
@@ -113,9 +173,10 @@ def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
         measured=observed,
         mean_error=float(np.abs(ratio[both]).mean()) if both.any() else np.nan,
         bias=float(ratio[both].mean()) if both.any() else np.nan,
-        rank_correlation=float(rank_correlation(*means)),
-        right_pairs=_right_pairs(*means),
+        rank_correlation=float(rank_correlation(*order)),
+        right_pairs=_right_pairs(*order),
         correlation=_pearson(predicted[both], observed[both]),
+        unit=content.unit,
     )
 
 

@@ -8,68 +8,12 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float
 
-from voxmix.allocation.objective import OBJECTIVE_WORDS, importance_of, loss_weights, objective_value
-from voxmix.report.findings import Measured
+from voxmix.report.content import ReportContent
+from voxmix.report.findings import Measure, Measured, measure_of
 from voxmix.scores.blocks import fit_blocks, tukey_margins
 
-_UNIFORM = "uniform"
 LEVEL = 0.95
 """All comparisons of one measure together are wrong in at most one minus this of studies of equal strategies."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Measure:
-    """One number per run from its losses.
-
-    Attributes:
-        kind: "mean", "relative" or "minimax", as the objectives of an allocation; or the name of a target.
-        importance: per target, summing to 1.
-        weights: what the loss on each target counts. A relative loss is over that of the uniform mixture, adjusted for
-            seeds, or over the geometric mean of all strategies where uniform was not measured.
-    """
-
-    kind: str
-    targets: tuple[str, ...]
-    importance: Float[np.ndarray, " target"]
-    weights: Float[np.ndarray, " target"]
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is the mean loss, with every target alike."""
-        return self.kind == "mean" and bool(np.ptp(self.importance) == 0)
-
-    @property
-    def words(self) -> str:
-        """The measure as it stands in tables and sentences."""
-        if self.kind in self.targets:
-            return f"loss on {self.kind}"
-        uneven = self.kind != "minimax" and np.ptp(self.importance) != 0
-        return f"weighted {OBJECTIVE_WORDS[self.kind]}" if uneven else OBJECTIVE_WORDS[self.kind]
-
-    def of(self, loss: Float[np.ndarray, "*rows target"]) -> Float[np.ndarray, "*rows"]:
-        """Return the measure of losses; NaN where a target that it needs is missing."""
-        return objective_value(self.kind, self.weights, np.where(self.weights > 0, loss, 0.0))
-
-
-def measure_of(found: Measured, kind: str, target_weights: Mapping[str, float]) -> Measure:
-    """Return the measure of that kind for these losses."""
-    targets = found.targets
-    importance = importance_of(targets, target_weights)
-    weights = np.array([name == kind for name in targets], dtype=np.float64)
-    if kind in OBJECTIVE_WORDS:
-        weights = loss_weights(kind, importance, _reference(found))
-    return Measure(kind=kind, targets=targets, importance=importance, weights=weights)
-
-
-def _reference(found: Measured) -> Float[np.ndarray, " target"]:
-    alone = found.adjusted
-    reference = np.full(len(found.targets), np.nan)
-    if _UNIFORM in found.strategies:
-        reference = alone[found.strategies.index(_UNIFORM)]
-    for j, column in enumerate(alone.T):
-        if not np.isfinite(reference[j]) and np.isfinite(column).any():
-            reference[j] = np.exp(np.log(column[np.isfinite(column)]).mean())
-    return reference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -166,6 +110,11 @@ class Ranking:
         """Return whether the strategy at one place is better than that at another by more than noise."""
         margin = float(self.margins[better, worse])
         return bool(np.isfinite(margin) and self.values[worse] / self.values[better] - 1 > margin)
+
+
+def rank_by_objective(content: ReportContent, found: Measured) -> Ranking:
+    """Return the strategies from best to worst by what the study minimizes, within seeds."""
+    return rank_strategies(found, objective=content.objective, target_weights=content.target_weights)
 
 
 def rank_strategies(

@@ -60,7 +60,7 @@ def answer_section(content: ReportContent) -> Section:
         )
     ]
     items: tuple[Forecast, ...] = ()
-    budgets = check_budgets(content.checks, first=data.budget)
+    budgets = check_budgets(content.checks, first=content.budget)
     if budgets:
         means = means_data(content, budget=budgets[0])
         items = forecasts(content, budget=budgets[0])
@@ -157,7 +157,7 @@ def checks_section(content: ReportContent) -> Section:
             ]
         blocks.append(
             Block(
-                heading=f"At {budget:,} draws",
+                heading=f"At {budget:,} {content.unit}",
                 drawings=tuple(drawings),
                 legend=tuple(
                     Swatch(label=label, color=mark.color, glyph=glyph(mark.marker))

@@ -96,7 +96,7 @@ def means_table(data: MeansData) -> Table:
         rows.append(tuple(row))
     return Table(
         name=f"predicted-measured-{data.budget}",
-        title=f"{ranking.measure.words.capitalize()} of the strategies at {data.budget:,} draws, measured and predicted",
+        title=f"{ranking.measure.words.capitalize()} of the strategies at {data.budget:,} {data.unit}, measured and predicted",
         columns=columns,
         rows=tuple(rows),
         note=words.noise_sentence(ranking)
@@ -109,7 +109,7 @@ def pairs_table(data: MeansData) -> Table:
     ranking = data.ranking
     return Table(
         name=f"strategy-pairs-{data.budget}",
-        title=f"Every two strategies at {data.budget:,} draws",
+        title=f"Every two strategies at {data.budget:,} {data.unit}",
         columns=columns_of(
             ("better", "text"),
             ("worse", "text"),
@@ -149,7 +149,7 @@ def noise_table(content: ReportContent, *, budget: int) -> Table:
     )
     return Table(
         name=f"strategy-noise-{budget}",
-        title=f"Noise of the measured strategies at {budget:,} draws",
+        title=f"Noise of the measured strategies at {budget:,} {content.unit}",
         columns=columns,
         rows=tuple(_noise_row(item, found.seeds) for item in rankings if item.strategies),
         note="Standard deviations of one run, its seed's own effect taken out or left in; what noise can make is the "
@@ -194,7 +194,7 @@ def forecast_table(content: ReportContent, items: tuple[Forecast, ...]) -> Table
             rows.append(tuple(row))
     return Table(
         name=f"predicted-measured-by-target-{first.budget}",
-        title=f"Loss per strategy and target at {first.budget:,} draws",
+        title=f"Loss per strategy and target at {first.budget:,} {first.unit}",
         columns=columns,
         rows=tuple(rows),
         note="Measured: over all seeds, within seeds; the noise of each target is in the table of noise.",
@@ -209,7 +209,7 @@ def accuracy_table(items: tuple[Forecast, ...]) -> Table:
     """Return how well each law predicted the strategies it had not seen."""
     return Table(
         name=f"law-accuracy-{items[0].budget}",
-        title=f"How well each law predicted the measured strategies at {items[0].budget:,} draws",
+        title=f"How well each law predicted the measured strategies at {items[0].budget:,} {items[0].unit}",
         columns=columns_of(
             ("law", "text"),
             ("mean |error|", "percent"),

@@ -107,7 +107,7 @@ def verdict_sentences(data: MeansData, *, answer: str | None, unmeasured: Sequen
     best, count = ranking.strategies[0], len(ranking.strategies)
     fewest, most = min(ranking.seeds), max(ranking.seeds)
     seeds = counted(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
-    start = f"Trained at {data.budget:,} draws with {seeds}{' each' if count > 1 else ''}, "
+    start = f"Trained at {data.budget:,} {data.unit} with {seeds}{' each' if count > 1 else ''}, "
     what, value = ranking.measure.words, number_text(float(ranking.values[0]))
     if count == 1:
         return [start + f"{best} reached a {what} of {value}; no other was trained."]

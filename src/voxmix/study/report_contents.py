@@ -43,8 +43,7 @@ def answer_content(study: Study | StudyView) -> ReportContent:
     view = StudyView.of(study)
     config = view.config
     parts: dict[str, Any] = {"study": config.name, "budget": config.allocation.budget}
-    parts["min_weight"] = config.allocation.min_weight
-    parts["target_weights"] = config.allocation.target_weights
+    parts["min_weight"], parts["asked"] = config.allocation.min_weight, config.allocation
     made = provenance()
     parts["made"] = made["time"]
     facts: dict[str, dict[str, str]] = {"Versions": made["versions"], "Machine": {"kind": made["machine"]}}
@@ -89,13 +88,12 @@ def _recommend(content: ReportContent) -> ReportContent:
     """
     from voxmix.report.content import preferred_strategies
     from voxmix.report.findings import measured
-    from voxmix.report.ranking import rank_strategies
+    from voxmix.report.ranking import rank_by_objective
 
     favorite = content.answer
     if favorite is None or not content.checks or content.budget is None:
         return content
-    found = measured(content, budget=content.budget)
-    tied = rank_strategies(found, objective=content.objective, target_weights=content.target_weights).tied
+    tied = rank_by_objective(content, measured(content, budget=content.budget)).tied
     if favorite in tied or not tied:
         return content
     chosen = next((name for name in preferred_strategies() if name in tied), tied[0])

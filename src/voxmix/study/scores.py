@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from voxmix.errors import StepPendingError
 from voxmix.study.folder import Study
 from voxmix.study.steps import step
 from voxmix.study.view import StudyView
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from voxmix.runs import RunResult
     from voxmix.scores import Comparison, ProxyAgreement, ScoreTable
 
-_MEASURES = {"mean over targets": False, "on the task's own domain": True}
+_UNIFORM = "uniform"
+_OWN_DOMAIN = "on the task's own domain"
 
 
 def compare_scores(
@@ -39,7 +41,7 @@ def compare_scores(
     comparison = compare(table, level=level)
     agreements = (
         proxy_agreement(comparison, proxy_losses(view, table, own_domain=own), measure=measure)
-        for measure, own in _MEASURES.items()
+        for measure, own in ((_objective_words(view), False), (_OWN_DOMAIN, True))
     )
     return comparison, tuple(item for item in agreements if item is not None)
 
@@ -49,10 +51,11 @@ def proxy_losses(
 ) -> dict[tuple[str, str], list[float]]:
     """Return, by (task, initialization), the loss of every pretraining run of the study whose encoder was taken.
 
-    The loss is the mean over all targets, or that on the task's own domain, in the order of the runs' seeds. Encoders
-    from elsewhere, and runs that miss a loss, are left out.
+    The loss is the study's objective over all targets, or that on the task's own domain, in the order of the runs' seeds.
+    Encoders from elsewhere, and runs that miss a loss, are left out.
     """
     view = StudyView.of(study)
+    objective = _objective(view)
     found: dict[tuple[str, str], list[float]] = {}
     for task in table.tasks:
         results = [run for run in table.select(task) if run.control is None]
@@ -62,15 +65,63 @@ def proxy_losses(
             losses: dict[int, float] = {}
             for name in names:
                 run = view.result(view.study.runs_dir / name)
-                loss = None if run is None else _loss(run, domains if own_domain else None)
+                loss = None if run is None else _mean(run, domains) if own_domain else objective(run)
                 losses |= {} if run is None or loss is None else {run.spec.seed: loss}
             if losses:
                 found[task, init] = [losses[seed] for seed in sorted(losses)]
     return found
 
 
-def _loss(run: RunResult, domains: set[str] | None) -> float | None:
-    wanted = set(run.losses) if domains is None else domains
-    values = [run.losses.get(name, {}).get("loss") for name in sorted(wanted)]
+def _mean(run: RunResult, domains: Iterable[str]) -> float | None:
+    losses = _losses(run, tuple(sorted(domains)))
+    return None if losses is None or not losses else sum(losses) / len(losses)
+
+
+def _losses(run: RunResult, domains: Sequence[str]) -> list[float] | None:
+    """Return the losses of a run on these domains; None where one is missing."""
+    values = [run.losses.get(name, {}).get("loss") for name in domains]
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
+    return known if len(known) == len(values) else None
+
+
+def _objective(view: StudyView) -> Callable[[RunResult], float | None]:
+    """Return what gives the study's objective of a run; relative losses are over the measured ones of uniform, or of all
+    strategies where it is none of them.
+    """
+    import numpy as np
+
+    from voxmix.allocation.objective import importance_of, loss_weights, objective_value
+
+    asked, domains = view.config.allocation, view.domains
+    importance = importance_of(domains, asked.target_weights)
+    heard = [name for name, counts in zip(domains, importance, strict=True) if counts > 0]
+    reference = np.ones(len(heard))
+    if asked.objective != "mean":
+        try:
+            checks = view.checks_by_strategy
+        except StepPendingError:
+            return lambda run: None
+        runs = view.results(checks.get(_UNIFORM, ())) or view.results(view.checks)
+        known = [losses for run in runs if (losses := _losses(run, heard)) is not None]
+        if not known:
+            return lambda run: None
+        reference = np.array(known).mean(axis=0)
+    weights = loss_weights(asked.objective, importance[importance > 0], reference)
+
+    def of(run: RunResult) -> float | None:
+        losses = _losses(run, heard)
+        return None if losses is None else float(objective_value(asked.objective, weights, np.array(losses)))
+
+    return of
+
+
+def _objective_words(view: StudyView) -> str:
+    from voxmix.allocation.objective import OBJECTIVE_WORDS
+
+    asked = view.config.allocation
+    weighted = "weighted " if asked.target_weights and asked.objective != "minimax" else ""
+    return (
+        f"{weighted}mean over targets"
+        if asked.objective == "mean"
+        else f"{weighted}{OBJECTIVE_WORDS[asked.objective]}"
+    )

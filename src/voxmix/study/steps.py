@@ -189,12 +189,13 @@ def _finetuned(view: StudyView) -> Progress:
 
 def _reported(view: StudyView) -> Progress:
     study = view.study
-    runs, finetuned = (
-        study.runs_dir.glob(f"*/{RESULT_FILE}"),
-        study.downstream_dir.glob(f"*/*/*/{RESULT_FILE}"),
+    shown = (
+        *study.runs_dir.glob(f"*/{RESULT_FILE}"),
+        *study.downstream_dir.glob(f"*/*/*/{RESULT_FILE}"),
+        *study.allocations_dir.glob("*.json"),
     )
     done = study.report_path.exists() and all(
-        path.stat().st_mtime <= study.report_path.stat().st_mtime for path in (*runs, *finetuned)
+        path.stat().st_mtime <= study.report_path.stat().st_mtime for path in shown
     )
     return Progress(done=done, detail=study.report_path.name if done else "to be written")
 
