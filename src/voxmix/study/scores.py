@@ -92,27 +92,36 @@ def _objective(view: StudyView) -> Callable[[RunResult], float | None]:
 
     from voxmix.allocation.objective import importance_of, loss_weights, objective_value
 
-    asked, domains = view.config.allocation, view.domains
-    importance = importance_of(domains, asked.target_weights)
-    heard = [name for name, counts in zip(domains, importance, strict=True) if counts > 0]
-    reference = np.ones(len(heard))
-    if asked.objective != "mean":
-        try:
-            checks = view.checks_by_strategy
-        except StepPendingError:
-            return lambda run: None
-        runs = view.results(checks.get(_UNIFORM, ())) or view.results(view.checks)
-        known = [losses for run in runs if (losses := _losses(run, heard)) is not None]
-        if not known:
-            return lambda run: None
-        reference = np.array(known).mean(axis=0)
-    weights = loss_weights(asked.objective, importance[importance > 0], reference)
+    asked = view.config.allocation
+    reference = {} if asked.objective == "mean" else _reference(view)
 
     def of(run: RunResult) -> float | None:
+        named = {name: worth for name, worth in asked.target_weights.items() if name in run.losses}
+        heard = [name for name in sorted(run.losses) if named.get(name, 1.0) > 0]
         losses = _losses(run, heard)
-        return None if losses is None else float(objective_value(asked.objective, weights, np.array(losses)))
+        if not losses or (asked.objective != "mean" and any(name not in reference for name in heard)):
+            return None
+        over = np.array([reference.get(name, 1.0) for name in heard])
+        importance = importance_of(heard, {name: worth for name, worth in named.items() if name in heard})
+        weights = loss_weights(asked.objective, importance, over)
+        return float(objective_value(asked.objective, weights, np.array(losses)))
 
     return of
+
+
+def _reference(view: StudyView) -> dict[str, float]:
+    """Return the mean loss per target that relative losses are over; {} where no strategy is measured yet."""
+    try:
+        checks = view.checks_by_strategy
+    except StepPendingError:
+        return {}
+    runs = view.results(checks.get(_UNIFORM, ())) or view.results(view.checks)
+    known: dict[str, list[float]] = {}
+    for run in runs:
+        for name, item in run.losses.items():
+            if item["loss"] is not None:
+                known.setdefault(name, []).append(item["loss"])
+    return {name: sum(losses) / len(losses) for name, losses in known.items()}
 
 
 def _objective_words(view: StudyView) -> str:
