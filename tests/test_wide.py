@@ -156,6 +156,24 @@ def test_decimal_commas_beside_semicolons(tmp_path):
     assert read(tmp_path, commas(LOSSES), commas(WEIGHTS)).records == read(tmp_path).records
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a,1000,-0.5,0.7", "run 'a' on CT: column loss: got -0.5"),
+        ("a,0,0.5,0.7", "run 'a' on CT: column budget: got 0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_by_the_name_of_the_run(tmp_path, line, words):
+    path = put(tmp_path, "l.csv", [LOSSES[0], "c,1000,0.5,0.7", line, "b,1000,0.5,0.7"])
+    with pytest.raises(InputError, match=words):
+        MeasurementTable.read_wide(path, put(tmp_path, "m.csv", WEIGHTS), form=FORM)
+
+
+def test_separators_of_thousands_in_budgets(tmp_path):
+    found = read(tmp_path, [LOSSES[0], 'a,"20,000",0.5,0.7', 'b,"1,000,000",0.4,0.6'])
+    assert [record["budget"] for record in found.records[::2]] == [20_000.0, 1e6]
+
+
 def test_one_budget_for_all_is_said_and_a_seed_is_read(tmp_path):
     losses = ["id,trial,loss_CT,loss_MR", "a,3,0.5,0.7", "b,4,0.4,0.6"]
     found = read(tmp_path, losses, form=replace(FORM, budget=5e9, seed="trial"))

@@ -1,6 +1,7 @@
 """MeasurementTable: what runs measured, one row per run and target."""
 
 import csv
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -331,7 +332,14 @@ class MeasurementTable:
         rows = (
             {response if key == "loss" else key: value for key, value in row.items()} for row in found.records
         )
-        return cls.from_rows(rows, response=response, **options)
+        try:
+            return cls.from_rows(rows, response=response, **options)
+        except InputError as error:
+            place = re.match(r"row (\d+), ", str(error))
+            if place is None:
+                raise
+            row = found.records[int(place[1]) - 1]
+            raise InputError(f"run {row['run']!r} on {row['target']}: {str(error)[place.end() :]}") from None
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return records in the tidy format, with ``source`` for pure runs and weights for all."""

@@ -71,11 +71,11 @@ def read_csv_records(path: Path) -> list[dict[str, Any]]:
                 f"row {number} of {path} has more cells than the header has columns; fix that line"
             )
         record = zip(head, cells, strict=False)
-        records.append({name: _number_text(name, cell, table.separator, number) for name, cell in record})
+        records.append({name: number_text(name, cell, table.separator, number) for name, cell in record})
     return records
 
 
-def _number_text(column: str, cell: str, delimiter: str, row: int) -> str:
+def number_text(column: str, cell: str, delimiter: str, row: int) -> str:
     """Return a cell with a decimal point and without separators of thousands, where it is a number.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 from voxmix._csv import check_once, read_csv_cells
 from voxmix._table import Table
 from voxmix.errors import InputError
-from voxmix.records import ROUNDED, SUM_TOLERANCE, WEIGHT, read_parquet_records
+from voxmix.records import ROUNDED, SUM_TOLERANCE, WEIGHT, number_text, read_parquet_records
 
 _WHOLE = re.compile(r"(\d+)\.0+")  # a whole number that pandas wrote as a float
 _COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
@@ -102,8 +102,9 @@ def read_wide_records(
             that is none; no run in both files. Names the run and the column.
     """
     notes: list[str] = []
-    left = _only(_read(losses, notes), only or {})
-    right = left if mixtures is None else _only(_read(mixtures, notes), only or {})
+    budgets = "budget" if form.budget is None else str(form.budget)
+    left = _only(_read(losses, notes, budgets), only or {})
+    right = left if mixtures is None else _only(_read(mixtures, notes, budgets), only or {})
     for column in only or {}:
         if column not in left.names and column not in right.names:
             raise InputError(f"no column {column!r} to choose rows by; the columns are {_shown(left.names)}")
@@ -114,7 +115,7 @@ def read_wide_records(
     runs = _joined(loss_rows, weight_rows, left, right, notes)
     held = {form.run, "source", *form.leave_out, *(only or {})}
     held |= {
-        "budget" if form.budget is None else str(form.budget),
+        budgets,
         "seed" if form.seed is None else str(form.seed),
     }
     weight_columns = _columns(right.names, form.weights, held)
@@ -146,6 +147,10 @@ def read_wide_records(
                 absent.append(f"{run} on {target}")
             else:
                 records.append({**head, "target": target, "loss": value})
+    if not records:
+        raise InputError(
+            f"no run of {left.path} has a loss in {_shown(loss_columns.values())}; give the columns of losses"
+        )
     if absent:
         notes.append(
             f"{_count(absent, 'loss')} {'is' if len(absent) == 1 else 'are'} empty or not finite, and left out"
@@ -157,11 +162,12 @@ def read_wide_records(
 
 def is_tidy(path: Path, response: str) -> bool:
     """Return whether a file has a row for each run and target, as :meth:`voxmix.measurement.MeasurementTable.read` wants."""
-    names = {name.strip().casefold() for name in _read(path, []).names}
+    names = {name.strip().casefold() for name in _read(path, [], "budget").names}
     return {"target", response.casefold()} <= names
 
 
-def _read(path: Path, notes: list[str]) -> _File:
+def _read(path: Path, notes: list[str], budgets: str) -> _File:
+    """Return a file whose column ``budgets`` has no separators of thousands, and numbers no decimal commas."""
     if path.suffix.lower() in {".parquet", ".pq"}:
         records = read_parquet_records(path)
         names = tuple(records[0]) if records else ()
@@ -176,9 +182,14 @@ def _read(path: Path, notes: list[str]) -> _File:
                 raise InputError(
                     f"row {number} of {path} has more cells than the header has columns; fix that line"
                 )
-        comma = table.separator == ";"
+
+        def plain(name: str, cell: str, row: int) -> str:
+            if name == budgets:
+                return number_text("budget", cell, table.separator, row)
+            return _point(cell) if table.separator == ";" else cell
+
         rows = tuple(
-            (n, {name: _point(cell) if comma else cell for name, cell in zip(names, cells, strict=False)})
+            (n, {name: plain(name, cell, n) for name, cell in zip(names, cells, strict=False)})
             for n, (_, cells) in enumerate(table.rows, start=1)
             if any(cells)
         )
