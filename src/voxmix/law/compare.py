@@ -109,8 +109,8 @@ def compare_laws(cells: Cells, options: FitOptions) -> LawComparison:
         forms = tuple(form for form in forms if not form.by_share)
     tried = [replace(options, law=form.name, method="two-stage") for form in staged]
     if mixed:
-        losses = dict.fromkeys((options.loss, "relative-huber"))
-        together = [form.name for form in forms if form.transfers]
+        losses = dict.fromkeys(("relative-huber", options.loss))
+        together = [form.name for form in forms if form.transfers or np.all(cells.own >= 0)]
         tried += [replace(options, law=law, method="joint", loss=loss) for law in together for loss in losses]
     folds = _folds(cells, last, groups)
     found = tuple(_try(cells, wanted, folds) for wanted in tried)
@@ -208,7 +208,7 @@ def _choice(found: tuple[Candidate, ...], cells: Cells) -> dict[str, Any]:
     tied = [c for c in able if c.score * _BETTER <= best.score] or [best]
     simple = tied[0]
     if mixed and np.linalg.matrix_rank(cells.weights[cells.mixed]) == len(cells.domains):
-        simple = min(tied, key=lambda item: (law_form(item.law).preference, item.score))
+        simple = min(tied, key=lambda item: law_form(item.law).preference)
     others = sorted(
         (c for c in found if c is not simple and np.isfinite(c.score)), key=lambda item: item.score
     )

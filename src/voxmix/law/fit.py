@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool
@@ -125,8 +126,9 @@ def fit(
         suspects += tuple(item for item in far if (item.run, item.target) not in known)
     draws = None
     if bootstrap:
+        near = partial(solve, near=parameters)
         draws = resample(
-            cells, parameters, noise, options, solve, draws=bootstrap, seed=seed, progress=progress
+            cells, parameters, noise, options, near, draws=bootstrap, seed=seed, progress=progress
         )
     fitted = FittedLaw(
         domains=cells.domains,

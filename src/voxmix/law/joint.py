@@ -58,15 +58,19 @@ def solve_folds(cells: Cells, folds: Sequence[Cells], keep: Keep, options: FitOp
 
 
 def solve(
-    cells: Cells, loss: Float[np.ndarray, "draw cell target"], options: FitOptions
+    cells: Cells,
+    loss: Float[np.ndarray, "draw cell target"],
+    options: FitOptions,
+    near: LawParameters | None = None,
 ) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
     """Return the parameters of a batch of loss tables, and which draws converged.
 
     Losses of any size may come in (steps, zeros, 1e6): numbers that overflow on the way are settled at the
-    end, as a flat curve, and counted as not converged.
+    end, as a flat curve, and counted as not converged. The search of a law with a formula begins ``near`` a law, where one
+    is given: for losses drawn around it, as a bootstrap does.
     """
     with np.errstate(all="ignore"):
-        law, converged = _solve(cells, loss, options)
+        law, converged = _solve(cells, loss, options, near=near)
         law, converged = _settled(cells, loss, law, converged)
         return _largest_is_one(cells, law), converged
 
@@ -103,6 +107,7 @@ def _solve(
     options: FitOptions,
     folds: Sequence[Cells] = (),
     keep: Keep | None = None,
+    near: LawParameters | None = None,
 ) -> tuple[LawParameters, Bool[np.ndarray, " draw"]]:
     form = options.form
     if form.in_two_stages and options.method == "two-stage":
@@ -127,6 +132,10 @@ def _solve(
         one_exponent=form.one_exponent,
         weight=weight,
     )
+    if near is not None and form.fall.numbers:
+        here = near.batched().each(lambda array: np.repeat(array, len(loss), axis=0))
+        best = _best(cells, loss, iter([here]), freedom, options)
+        return best.law, best.converged
     starts = _starts(cells, loss, options) if keep is None else _starts_of_folds(folds, options)
     if not form.in_two_stages and not form.by_share and freedom.rho != "held":
         plain = _best(cells, loss, starts, replace(freedom, rho="held"), options).law
