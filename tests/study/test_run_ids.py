@@ -10,6 +10,7 @@ import pytest
 
 from voxmix import Mixture, RunSpec
 from voxmix._io import digest
+from voxmix.allocation.strategies import new_study_strategies
 from voxmix.design import StudyDesign
 from voxmix.run_settings import EvaluationSettings, ModelSettings, TrainingSettings, identity
 from voxmix.study.config import DataSettings, FitSettings, PhantomSettings, StudyAllocation, StudyConfig
@@ -147,8 +148,9 @@ def studies() -> dict[str, StudyConfig]:
     found = {}
     for name, preset in PRESETS.items():  # as study files of the day of these ids: without vertex runs
         study = preset.study(name=name, data=phantoms)
-        found[name] = replace(study, design=replace(study.design, vertex_seeds=0))
-    demo = PRESETS["demo"].study(name="demo", data=phantoms)
+        asked = replace(study.allocation, strategies=new_study_strategies())
+        found[name] = replace(study, design=replace(study.design, vertex_seeds=0), allocation=asked)
+    demo = found["demo"]
     found["demo, vertices"] = replace(demo, design=replace(demo.design, vertex_seeds=1))
     found["own"] = replace(
         PRESETS["small"].study(name="own", data=own),

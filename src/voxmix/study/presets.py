@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from voxmix.allocation.strategies import new_study_strategies
 from voxmix.design import StudyDesign
 from voxmix.errors import InputError
 from voxmix.run_settings import EvaluationSettings, ModelSettings, TrainingSettings
@@ -52,6 +53,11 @@ _SMALL_TRAINING = TrainingSettings(
 """Stronger intensity augmentation than the paper's: with the light one, small proxies specialize, and a source's
 loss on far targets rises with the budget instead of falling (NOTEBOOK.md, 2026-11-22)."""
 
+_WITH_VERTICES = tuple(
+    {"diversity-aware": "offset-diversity-aware"}.get(name, name) for name in new_study_strategies()
+)
+"""Strategies of a study with vertex runs: the law that held-out vertices and anchors prefer (docs/concepts/law.md)."""
+
 # Demo and small have pure runs, for the paper's law, and vertex runs, for the laws of mixtures; paper is the paper's.
 PRESETS: dict[str, Preset] = {
     "demo": Preset(
@@ -61,7 +67,7 @@ PRESETS: dict[str, Preset] = {
         training=_SMALL_TRAINING,
         evaluation=EvaluationSettings(crops_per_domain=64),
         design=StudyDesign(budgets=(800, 1500, 2800, 5000), vertex_seeds=1),
-        allocation=StudyAllocation(budget=8000, seeds=2),
+        allocation=StudyAllocation(budget=8000, seeds=2, strategies=_WITH_VERTICES),
     ),
     "small": Preset(
         description="proxies of 0.5 M parameters on 32^3 crops at 4 mm, for the cores of any machine",
@@ -70,7 +76,7 @@ PRESETS: dict[str, Preset] = {
         training=_SMALL_TRAINING,
         evaluation=EvaluationSettings(crops_per_domain=64),
         design=StudyDesign(budgets=(1000, 2000, 4000, 8000), vertex_seeds=1),
-        allocation=StudyAllocation(budget=16000, seeds=3),
+        allocation=StudyAllocation(budget=16000, seeds=3, strategies=_WITH_VERTICES),
     ),
     "paper": Preset(
         description="the paper's encoder (ViT-B, 96^3 crops, patch 16) at 1.5 mm; needs a GPU",
