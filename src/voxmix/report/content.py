@@ -32,7 +32,8 @@ class DomainSummary:
 
     ``padding`` is the median share of padding of its prepared volumes; of the voxels that exist, ``one_value``,
     ``at_low`` and ``at_high`` are the median shares of the commonest value, at 0 and at 1. None where not measured.
-    ``complaints`` says in plain sentences what is wrong with that, and how to fix it.
+    ``complaints`` says in plain sentences what is wrong with that, and how to fix it. With ``only_evaluated`` no run is
+    trained on it: a target that is no source.
     """
 
     name: str
@@ -46,6 +47,7 @@ class DomainSummary:
     at_low: float | None = None
     at_high: float | None = None
     complaints: tuple[str, ...] = ()
+    only_evaluated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,9 +150,11 @@ class ReportContent:
                 raise InputError(
                     f"{what} has the domains {list(given)}, the study {list(names)}; use one order"
                 )
-        unknown = sorted({check.target for check in self.checks} - set(names))
+        unknown = sorted({check.target for check in self.checks} - set(self.target_names))
         if unknown:
-            raise InputError(f"checks name unknown targets {unknown}; the domains are {list(names)}")
+            raise InputError(
+                f"checks name unknown targets {unknown}; the targets are {list(self.target_names)}"
+            )
         if self.recommended is not None and self.recommended not in self.strategies:
             raise InputError(
                 f"recommended strategy {self.recommended!r} has no mixture; there are {list(self.strategies)}"
@@ -165,9 +169,9 @@ class ReportContent:
 
     @property
     def domain_names(self) -> tuple[str, ...]:
-        """Names in the order of every figure and table."""
+        """Names of the sources, in the order of every figure and table."""
         if self.domains:
-            return tuple(domain.name for domain in self.domains)
+            return tuple(domain.name for domain in self.domains if not domain.only_evaluated)
         if self.measurements is not None:
             return self.measurements.domains
         for law in self.laws.values():
@@ -175,6 +179,14 @@ class ReportContent:
         for item in self.strategies.values():
             return mixture_of(item).domains
         return ()
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the targets: the domains, then targets that are no source."""
+        found = [*self.domain_names, *(domain.name for domain in self.domains if domain.only_evaluated)]
+        if self.measurements is not None:
+            found += self.measurements.targets
+        return tuple(dict.fromkeys([*found, *(name for law in self.laws.values() for name in law.targets)]))
 
     @property
     def answer(self) -> str | None:

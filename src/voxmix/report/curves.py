@@ -8,7 +8,7 @@ from jaxtyping import Float
 from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
 from voxmix.report.content import ReportContent, draws_of, mixture_of
-from voxmix.report.findings import on_domains, predict
+from voxmix.report.findings import on_targets, predict
 
 _GRID = 60
 _EQUAL = 1e-6
@@ -53,11 +53,11 @@ def curve_panels(content: ReportContent, *, law: str | None) -> tuple[CurvePanel
     grid = np.geomspace(low, max(high, low * 1.5), _GRID)
     mixtures = _mixtures(table)
     curves = [_curve(content, law=law, mixture=mixture, grid=grid) for mixture in mixtures]
-    asymptote = np.full(len(content.domain_names), np.nan)
+    asymptote = np.full(len(content.target_names), np.nan)
     if law is not None:
-        asymptote = on_domains(content, law=law, values=content.laws[law].irreducible_loss)
+        asymptote = on_targets(content, law=law, values=content.laws[law].irreducible_loss)
     panels = []
-    for j, target in enumerate(content.domain_names):
+    for j, target in enumerate(content.target_names):
         series = [
             _series(content, table, law=law, mixture=m, target=target, curve=c[:, j])
             for m, c in zip(mixtures, curves, strict=True)
@@ -89,7 +89,7 @@ def _curve(
     content: ReportContent, *, law: str | None, mixture: Mixture, grid: Float[np.ndarray, " grid"]
 ) -> Float[np.ndarray, "grid target"]:
     if law is None:
-        return np.full((len(grid), len(content.domain_names)), np.nan)
+        return np.full((len(grid), len(content.target_names)), np.nan)
     values = np.array([predict(content, law=law, mixture=mixture, budget=float(n)) for n in grid])
     return np.where(np.isfinite(values), values, np.nan)
 
@@ -109,7 +109,7 @@ def _series(
     loss = np.array([table.loss[here & (table.budget == n)].mean() for n in budgets], dtype=np.float64)
     fitted = np.full(len(budgets), np.nan)
     if law is not None:
-        place = content.domain_names.index(target)
+        place = content.target_names.index(target)
         fitted = np.array(
             [predict(content, law=law, mixture=mixture, budget=float(n))[place] for n in budgets],
             dtype=np.float64,

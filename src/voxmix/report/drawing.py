@@ -138,29 +138,32 @@ def draw_transfer(data: TransferData) -> Drawing:
     """Return the heat map: sources are rows, targets are columns, values printed."""
     from matplotlib import colormaps
 
-    names, count = short_names(data.domains), len(data.domains)
-    cell = float(np.clip(270 / count, 27, 44))
+    names, above = short_names(data.domains), short_names(data.targets)
+    rows, columns = len(names), len(above)
+    cell = float(np.clip(270 / columns, 27, 44))
     left, bottom = _left([*names, "mean"]) + 16, 8.0
-    top = label_width(names) * 0.72 + 34
-    right = max(14.0, label_width(names) * 0.72 - cell)
-    width, height = left + cell * (count + 1.25) + right, top + cell * 0.78 * (count + 1.25) + bottom
+    top = label_width(above) * 0.72 + 34
+    right = max(14.0, label_width(above) * 0.72 - cell)
+    width, height = left + cell * (columns + 1.25) + right, top + cell * 0.78 * (rows + 1.25) + bottom
     shades = colormaps["Blues"]
-    off = data.transfer[~np.eye(count, dtype=bool)]
+    own = np.array([[source == target for target in data.targets] for source in data.domains], dtype=bool)
+    off = data.transfer[~own]
     ceiling = max(1.0, float(np.nanmax(off))) if np.isfinite(off).any() else 1.0
     with canvas("transfer", width=width, height=height) as (figure, axes):
         place(figure, axes, left=left, right=right, top=top, bottom=bottom)
-        for i in range(count):
-            for j in range(count):
+        for i in range(rows):
+            for j in range(columns):
                 value = float(data.transfer[i, j])
                 mark = _STATUS_MARKS.get(data.status[i][j], "")
-                _cell(axes, shades, i=i, j=j, value=value, ceiling=ceiling, own=i == j, mark=mark)
-        for k in range(count):
-            for x, y, value in ((count + 0.25, k, data.outgoing[k]), (k, count + 0.25, data.incoming[k])):
-                axes.text(x, y, _two(float(value)), ha="center", va="center", fontsize=8, color=INK)
-        axes.set_xlim(-0.5, count + 0.75)
-        axes.set_ylim(count + 0.75, -0.5)
-        axes.set_xticks([*range(count), count + 0.25], [*names, "mean"], rotation=45, ha="left")
-        axes.set_yticks([*range(count), count + 0.25], [*names, "mean"])
+                _cell(axes, shades, i=i, j=j, value=value, ceiling=ceiling, own=bool(own[i, j]), mark=mark)
+        means = [(columns + 0.25, float(k), value) for k, value in enumerate(data.outgoing.tolist())]
+        means += [(float(k), rows + 0.25, value) for k, value in enumerate(data.incoming.tolist())]
+        for x, y, value in means:
+            axes.text(x, y, _two(value), ha="center", va="center", fontsize=8, color=INK)
+        axes.set_xlim(-0.5, columns + 0.75)
+        axes.set_ylim(rows + 0.75, -0.5)
+        axes.set_xticks([*range(columns), columns + 0.25], [*above, "mean"], rotation=45, ha="left")
+        axes.set_yticks([*range(rows), rows + 0.25], [*names, "mean"])
         axes.xaxis.tick_top()
         axes.tick_params(length=0, labelcolor=INK)
         for spine in axes.spines.values():
@@ -180,7 +183,7 @@ def draw_transfer(data: TransferData) -> Drawing:
 
 def draw_effective(data: EffectiveData) -> Drawing:
     """Return one stacked bar per target: which source its effective budget comes from."""
-    marks, names = domain_marks(data.domains), short_names(data.domains)
+    marks, names = domain_marks(data.domains), short_names(data.targets)
     height = len(names) * 26.0 + 38
     reach = max(_nanmax(data.contributions.sum(axis=0)), _nanmax(data.total)) or 1.0
     with canvas("effective", width=_WIDTH, height=height) as (figure, axes):
@@ -212,7 +215,7 @@ def draw_effective(data: EffectiveData) -> Drawing:
             name="effective",
             title=f"Effective budget per target, by source ({data.strategy})",
             description="; ".join(
-                f"{n} {number_text(float(t))} draws" for n, t in zip(data.domains, data.total, strict=True)
+                f"{n} {number_text(float(t))} draws" for n, t in zip(data.targets, data.total, strict=True)
             ),
         )
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from voxmix.allocation import Allocation
 from voxmix.mixture import Mixture
 from voxmix.report.content import ReportContent, draws_of, mixture_of, volumes_of
-from voxmix.report.findings import Forecast, forecast, measured, on_domains, predict
+from voxmix.report.findings import Forecast, forecast, measured, on_targets, predict
 from voxmix.report.ranking import Ranking, rank_by_objective, rank_strategies
 from voxmix.report.roles import domain_roles, mean_transfer
 
@@ -100,9 +100,10 @@ class MeansData:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TransferData:
-    """Transfer [source, target]; NaN where a pair was not measured. Means leave the diagonal out."""
+    """Transfer [source, target]; NaN where a pair was not measured. Means leave a domain's own transfer out."""
 
     domains: tuple[str, ...]
+    targets: tuple[str, ...]
     transfer: Float[np.ndarray, "source target"]
     status: tuple[tuple[str, ...], ...]
     outgoing: Float[np.ndarray, " source"]
@@ -115,12 +116,13 @@ class EffectiveData:
     """Effective budget of the targets under one mixture: contributions [source, target] and their worth.
 
     ``total`` is n_j; under a law of diversity it is more than the plain sum of the contributions.
-    ``amplification`` is n_j / (lambda_j N).
+    ``amplification`` is n_j / (lambda_j N); NaN for a target that is no source.
     """
 
     strategy: str
     law: str
     domains: tuple[str, ...]
+    targets: tuple[str, ...]
     contributions: Float[np.ndarray, "source target"]
     total: Float[np.ndarray, " target"]
     direct: Float[np.ndarray, " target"]
@@ -215,10 +217,11 @@ def forecasts(content: ReportContent, *, budget: int) -> tuple[Forecast, ...]:
 
 def transfer_data(content: ReportContent, *, law: str) -> TransferData:
     """Return the transfer matrix of one law with means and roles."""
-    transfer = on_domains(content, law=law, values=content.laws[law].transfer)
+    transfer = on_targets(content, law=law, values=content.laws[law].transfer)
     outgoing, incoming = mean_transfer(content, law=law)
     return TransferData(
         domains=content.domain_names,
+        targets=content.target_names,
         transfer=transfer,
         status=_transfer_status(content, law=law),
         outgoing=outgoing,
@@ -234,13 +237,15 @@ def effective_data(content: ReportContent, *, strategy: str, law: str) -> Effect
     if budget is None:
         return None
     mixture, fitted = mixture_of(item), content.laws[law]
-    total = on_domains(content, law=law, values=fitted.effective_budget(mixture, budget))
-    direct = np.asarray(mixture.weights * budget, dtype=np.float64)
+    total = on_targets(content, law=law, values=fitted.effective_budget(mixture, budget))
+    shares = mixture.as_dict()
+    direct = np.array([shares.get(name, 0.0) * budget for name in content.target_names], dtype=np.float64)
     return EffectiveData(
         strategy=strategy,
         law=law,
         domains=content.domain_names,
-        contributions=on_domains(content, law=law, values=fitted.contributions(mixture, budget)),
+        targets=content.target_names,
+        contributions=on_targets(content, law=law, values=fitted.contributions(mixture, budget)),
         total=total,
         direct=direct,
         amplification=total / np.where(direct > 0, direct, np.nan),
@@ -268,5 +273,7 @@ def _transfer_status(content: ReportContent, *, law: str) -> tuple[tuple[str, ..
         for item in content.laws[law].status
         if item.parameter == "transfer"
     }
-    names = content.domain_names
-    return tuple(tuple(found.get((source, target), "") for target in names) for source in names)
+    return tuple(
+        tuple(found.get((source, target), "") for target in content.target_names)
+        for source in content.domain_names
+    )

@@ -1,10 +1,10 @@
 """What was measured of the strategies, and how good a law's predictions of it were."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from voxmix.allocation.objective import OBJECTIVE_WORDS, importance_of, loss_weights, objective_value
 from voxmix.mixture import Mixture
@@ -138,7 +138,7 @@ def measured(content: ReportContent, *, budget: int) -> Measured:
     met = {check.strategy for check in checks}
     strategies = tuple(dict.fromkeys(name for name in order if name in met))
     seeds = tuple(sorted({check.seed for check in checks}))
-    targets = content.domain_names
+    targets = content.target_names
     loss = np.full((len(strategies), len(seeds), len(targets)), np.nan)
     for check in checks:
         place = (strategies.index(check.strategy), seeds.index(check.seed), targets.index(check.target))
@@ -162,9 +162,11 @@ def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
     observed = found.adjusted[rows].reshape(len(rows), targets)
     ratio = predicted / np.where(observed > 0, observed, np.nan) - 1
     both = np.isfinite(ratio)
-    full = both.all(axis=1)
-    measure = measure_of(found, content.objective, content.target_weights)
-    order = measure.of(predicted[full]), measure.of(observed[full])
+    known = np.isfinite(predicted).any(axis=0)  # the targets of the law
+    known = known if known.any() else ~known
+    full = both[:, known].all(axis=1)
+    measure = _measure_on(found, content, known)
+    order = measure.of(predicted[np.ix_(full, known)]), measure.of(observed[np.ix_(full, known)])
     return Forecast(
         law=law,
         budget=budget,
@@ -180,22 +182,31 @@ def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
     )
 
 
+def _measure_on(found: Measured, content: ReportContent, known: Bool[np.ndarray, " target"]) -> Measure:
+    """Return what strategies are judged by, on some of the targets; all alike where no weight is left above 0."""
+    names = tuple(name for name, keep in zip(found.targets, known, strict=True) if keep)
+    weights = {name: weight for name, weight in content.target_weights.items() if name in names}
+    if not any(weights.get(name, 1.0) > 0 for name in names):
+        weights = {}
+    return measure_of(replace(found, targets=names, loss=found.loss[..., known]), content.objective, weights)
+
+
 def predict(
     content: ReportContent, *, law: str, mixture: Mixture, budget: float
 ) -> Float[np.ndarray, " target"]:
-    """Return a law's loss for every domain of the study; NaN for one that is no target of the law."""
+    """Return a law's loss for every target of the study; NaN for one that is no target of the law."""
     fitted = content.laws[law]
     values = fitted.evaluate(fitted.weights_of(mixture), budget)
-    return on_domains(content, law=law, values=values)
+    return on_targets(content, law=law, values=values)
 
 
-def on_domains(
+def on_targets(
     content: ReportContent, *, law: str, values: Float[np.ndarray, "*rows target"]
-) -> Float[np.ndarray, "*rows domain"]:
-    """Return values per target of a law as values per domain of the study, NaN where there is none."""
-    targets = content.laws[law].targets
-    full = np.full((*values.shape[:-1], len(content.domain_names)), np.nan)
-    full[..., [content.domain_names.index(name) for name in targets]] = values
+) -> Float[np.ndarray, "*rows all"]:
+    """Return values per target of a law as values per target of the study, NaN where there is none."""
+    targets, names = content.laws[law].targets, content.target_names
+    full = np.full((*values.shape[:-1], len(names)), np.nan)
+    full[..., [names.index(name) for name in targets]] = values
     return full
 
 

@@ -118,7 +118,7 @@ def transfer_table(data: TransferData, *, law: str) -> Table:
         title=f"Transfer [source, target] of the law {law}",
         columns=columns_of(
             ("source", "text"),
-            *((f"to {name}", "transfer") for name in data.domains),
+            *((f"to {name}", "transfer") for name in data.targets),
             ("mean outgoing", "transfer"),
             ("role", "text"),
         ),
@@ -138,7 +138,7 @@ def pair_table(content: ReportContent, *, law: str) -> Table:
             if source == target:
                 continue
             low, high = bounds[i, j].tolist() if bounds is not None else (None, None)
-            state = states[i][content.domain_names.index(target)] or None
+            state = states[i][content.target_names.index(target)] or None
             rows.append(
                 (source, target, float(fitted.transfer[i, j]), low, high, state, float(fitted.r2_pair[i, j]))
             )
@@ -177,7 +177,7 @@ def effective_table(data: EffectiveData) -> Table:
                 amplified,
             )
             for j, (target, amplified) in enumerate(
-                zip(data.domains, data.amplification.tolist(), strict=True)
+                zip(data.targets, data.amplification.tolist(), strict=True)
             )
         ),
     )
@@ -199,15 +199,15 @@ def loss_table(content: ReportContent) -> Table | None:
     if table is None or not (table.source >= 0).any():
         return None
     largest = float(table.budget[table.source >= 0].max())
-    values = np.full((len(table.domains), len(table.domains)), np.nan)
+    values = np.full((len(table.domains), len(table.targets)), np.nan)
     for i in range(len(table.domains)):
-        for j in range(len(table.domains)):
+        for j in range(len(table.targets)):
             here = (table.source == i) & (table.target_index == j) & (table.budget == largest)
             if here.any():
                 values[i, j] = table.loss[here].mean()
     return Table(
         name="losses-pure",
         title=f"Loss [source, target] after {largest:,.0f} draws of one source",
-        columns=columns_of(("source", "text"), *((f"on {name}", "number") for name in table.domains)),
+        columns=columns_of(("source", "text"), *((f"on {name}", "number") for name in table.targets)),
         rows=tuple((f"from {name}", *row) for name, row in zip(table.domains, values.tolist(), strict=True)),
     )
