@@ -55,4 +55,5 @@ def _candidate(name: str, now: Situation, laws: Mapping[str, FittedLaw]) -> Allo
     if mixture is not None:
         return mixture
     assert now.law is not None
-    return allocate(now.law, now.settings)
+    known = {target: None for law in laws.values() for target in law.targets}
+    return allocate(now.law, now.settings.on(now.law.targets, of=tuple(known)))

@@ -1,8 +1,8 @@
 """AllocationSettings: what is asked of an allocation, the same for Python, the command line and study.yaml."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from voxmix.errors import InputError, did_you_mean
@@ -72,6 +72,16 @@ class AllocationSettings:
         assert money is not None
         price = sum(weight * self.cost.get(name, 1.0) for name, weight in mixture.as_dict().items())
         return money / price if self.cost else money
+
+    def on(self, targets: Sequence[str], *, of: Sequence[str]) -> "AllocationSettings":
+        """Return what is asked of a law that knows these targets, in a study of the targets ``of``.
+
+        Weights of targets that the law does not know have no part in it; where none is left above 0, all count alike.
+        """
+        weights = {n: w for n, w in self.target_weights.items() if n in targets or n not in of}
+        if not any(weights.get(name, 1.0) > 0 for name in targets):
+            weights = {}
+        return replace(self, target_weights=weights)
 
     def knowing(self, volumes: Mapping[str, float]) -> "AllocationSettings":
         """Return the settings with the volumes that exist of the domains for which they give none themselves."""

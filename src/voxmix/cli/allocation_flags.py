@@ -96,7 +96,7 @@ def law_and_settings(
         return law, asked(None, given)
     view = open_study(path, check=False)
     say_changed(path, given)
-    return law, asked(view.asked, given)
+    return law, asked(view.asked, given).on(law.targets, of=view.targets)
 
 
 def say_changed(path: Path, given: dict[str, Any]) -> None:

@@ -92,12 +92,14 @@ def _count(value: Any) -> int:
     return value
 
 
-def measurements(results: Iterable[RunResult], domains: tuple[str, ...]) -> MeasurementTable:
-    """Return one row per run and target, in the order of ``results`` and ``domains``."""
+def measurements(
+    results: Iterable[RunResult], domains: tuple[str, ...], targets: tuple[str, ...] | None = None
+) -> MeasurementTable:
+    """Return one row per run and target, in the order of ``results`` and ``targets`` (the domains if left out)."""
     rows = [
         (result, target, loss)
         for result in results
-        for target in domains
+        for target in (domains if targets is None else targets)
         if (loss := result.losses.get(target, {}).get("loss")) is not None
     ]
     mixtures = [[result.spec.mixture.as_dict().get(name, 0.0) for name in domains] for result, _, _ in rows]

@@ -25,7 +25,7 @@ def check_study(study: Study | StudyView) -> None:
 def study_problems(study: Study | StudyView) -> tuple[str, ...]:
     """Return a sentence for each thing in a study that cannot work; () where nothing is found."""
     view = StudyView.of(study)
-    parts = (_recipe, _names, _limits, _vertices, _prices, _budgets, _axes, _sizes)
+    parts = (_recipe, _targets, _names, _limits, _vertices, _prices, _budgets, _axes, _sizes)
     return tuple(line for part in parts for line in part(view))
 
 
@@ -58,9 +58,25 @@ def _domains(view: StudyView) -> tuple[str, ...]:
     except StepPendingError:
         chosen = data.domains or (tuple(data.phantoms.counts) if data.phantoms else ())
     try:
-        return tuple(sorted(chosen)) or study_domains(view)
+        return tuple(sorted(set(chosen) - set(data.targets))) or study_domains(view)
     except InputError:
         return ()
+
+
+def _evaluated(view: StudyView, domains: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what runs are evaluated on, as far as it is known."""
+    return tuple(dict.fromkeys([*domains, *view.config.data.targets]))
+
+
+def _targets(view: StudyView) -> Iterable[str]:
+    data = view.config.data
+    try:
+        known = view.cache.domains
+    except StepPendingError:
+        known = data.domains or (tuple(data.phantoms.counts) if data.phantoms else ())
+    for name in data.targets:
+        if known and name not in known:
+            yield f"data.targets names the unknown domain {name!r}; {did_you_mean(name, known)}"
 
 
 def _names(view: StudyView) -> Iterable[str]:
@@ -70,7 +86,8 @@ def _names(view: StudyView) -> Iterable[str]:
     if not domains:
         return
     if len(domains) < 2:
-        yield f"only one domain ({domains[0]}): a mixture needs two or more"
+        beside = " besides those of data.targets" if config.data.targets else ""
+        yield f"only one domain ({domains[0]}){beside}: a mixture needs two or more"
     twice = sorted({name for name in config.data.domains if config.data.domains.count(name) > 1})
     if twice:
         yield f"data.domains names {', '.join(twice)} twice"
@@ -82,7 +99,7 @@ def _names(view: StudyView) -> Iterable[str]:
         yield from (
             f"allocation.{key} names the unknown domain {name!r}; {did_you_mean(name, domains)}"
             for name in getattr(config.allocation, key)
-            if name not in domains
+            if name not in (_evaluated(view, domains) if key == "target_weights" else domains)
         )
 
 
@@ -91,15 +108,18 @@ def _limits(view: StudyView) -> Iterable[str]:
     from voxmix.allocation.objective import importance_of
 
     domains, settings = _domains(view), view.config.allocation
-    named = (settings.max_weight, settings.fixed, settings.volumes, settings.cost, settings.target_weights)
+    named = (settings.max_weight, settings.fixed, settings.volumes, settings.cost)
+    targets = _evaluated(view, domains)
     if not domains or any(name not in domains for part in named for name in part):
+        return
+    if any(name not in targets for name in settings.target_weights):
         return
     try:
         asked = view.asked
     except StepPendingError:  # how many volumes there are is not known yet
         asked = settings if settings.volumes else replace(settings, max_epochs=None)
     try:
-        importance_of(domains, settings.target_weights)
+        importance_of(targets, settings.target_weights)
         limits(domains, asked)
     except InputError as error:
         yield f"allocation: {error}"

@@ -45,9 +45,11 @@ class DataSettings:
     on domains that are nearly all padding or one value, too. ``subject_pattern`` joins sessions to persons: a regular
     expression whose first group, or whole match, is the person in a subject's name.
     ``names`` is the folder for who is who and what was set aside; the study's own ``private`` if left out.
+    ``targets`` names domains that are evaluated and never trained on, such as data that must not leave a hospital in a
+    model: they are prepared and measured, and are in no mixture.
 
     Raises:
-        InputError: both or none of the two sources given, or a fraction that is not between 0 and 1.
+        InputError: both or none of the two sources given, a fraction that is not between 0 and 1, or a target twice.
     """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
@@ -71,12 +73,16 @@ class DataSettings:
     """A regular expression that joins sessions: its first group, or whole match, is the person in a subject's name."""
     names: str | None = None
     """Folder for the private lists (pseudonyms, files set aside); left out: the study's own folder private."""
+    targets: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Only evaluate these domains: no run is trained on them."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.phantoms is None):
             raise InputError(
                 "data needs one of 'path' (your volumes) and 'phantoms' (made ones); give exactly one"
             )
+        if len(set(self.targets)) < len(self.targets):
+            raise InputError(f"data.targets names a domain twice: {list(self.targets)}; name each once")
         if not 0 < self.validation_fraction < 1:
             raise InputError(
                 f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; e.g. 0.2"
@@ -85,7 +91,7 @@ class DataSettings:
     def identity(self) -> dict[str, Any]:
         """Return what decides which volumes are prepared; settings of a later voxmix only where they are used."""
         values = asdict(self)
-        del values["accept_blank"], values["names"]
+        del values["accept_blank"], values["names"], values["targets"]
         for name in ("exclude", "subject_pattern"):
             if not values[name]:
                 del values[name]

@@ -11,7 +11,7 @@ from voxmix.runs import cores
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.training import runs_at_once
-from voxmix.study.upcoming import runs_left, study_domains
+from voxmix.study.upcoming import runs_left, study_targets
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def estimate_cost(
             measured = probe(specs[0], compute=compute, threads=threads, seconds=seconds)
     found = estimate(
         kinds,
-        targets=len(study_domains(view)),
+        targets=len(study_targets(view)),
         compute=compute,
         at_once=at_once,
         measured=measured,

@@ -6,6 +6,8 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from voxmix._io import naming_full_disk
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.study.folder import Study
@@ -14,6 +16,7 @@ from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
     from voxmix.law import FittedLaw
+    from voxmix.measurement import MeasurementTable
 
 
 def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, FittedLaw]:
@@ -38,6 +41,7 @@ def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, Fitt
         return kept
     settings, wanted = view.config.fit, view.laws_wanted
     alone = view.config.design.trains_alone(view.config.allocation.min_weight)
+    trained, only = _of_sources(table)
     laws: dict[str, FittedLaw] = {}
     with hear.bar("fitting", unit="laws") as progress:
         for done, name in enumerate(wanted):
@@ -48,7 +52,7 @@ def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, Fitt
                 form = law_form(name)
                 together = form.needs_mixtures or not form.in_two_stages or not alone
                 law = fit(
-                    table,
+                    table if together and form.transfers else trained,
                     law=name,
                     method=settings.diversity_method if together else "two-stage",
                     loss=settings.diversity_loss if together else "mse",
@@ -60,6 +64,8 @@ def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, Fitt
                     rho=settings.rho,
                     foreign_weight=settings.foreign_weight,
                 )
+            if only and not (together and form.transfers):
+                law = replace(law, notes=(*law.notes, only))
             laws[name] = law
         progress(len(wanted), len(wanted))
     differing = disagreement_sentence(laws)
@@ -70,6 +76,18 @@ def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, Fitt
         laws[name] = told
     view.mark_made("fit")
     return laws
+
+
+def _of_sources(table: MeasurementTable) -> tuple[MeasurementTable, str]:
+    """Return the losses on targets that are sources, and what laws that need these alone say of the others."""
+    only = [name for name in table.targets if name not in table.domains]
+    if not only:
+        return table, ""
+    known = table.select(np.array([name in table.domains for name in table.target], dtype=bool))
+    return known, (
+        f"this law says nothing of {' and '.join(only)}, which no run is trained on: only joint fits of laws with transfer "
+        "do"
+    )
 
 
 def law_of(study: Study | StudyView, name: str | None = None) -> tuple[str, FittedLaw]:

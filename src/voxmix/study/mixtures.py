@@ -50,4 +50,7 @@ def allocations_if(study: Study | StudyView, **changed: Any) -> dict[str, Alloca
     view = StudyView.of(study)
     laws, settings = view.laws, asked(view.asked, changed)
     rows = {name: find_strategy(name) for name in view.strategies_wanted}
-    return {name: allocate(laws[row.law], settings) for name, row in rows.items() if row.mixture is None}
+    asked_of = {name: settings.on(law.targets, of=view.targets) for name, law in laws.items()}
+    return {
+        name: allocate(laws[row.law], asked_of[row.law]) for name, row in rows.items() if row.mixture is None
+    }

@@ -54,7 +54,7 @@ def answer_content(study: Study | StudyView) -> ReportContent:
         parts["runs"] = runs
         parts["kinds"] = {spec.run_id: kind for kind, specs in view.proxies_by_kind.items() for spec in specs}
         if runs:
-            parts["measurements"] = measurements(runs, view.domains)
+            parts["measurements"] = measurements(runs, view.domains, view.targets)
         parts["laws"] = view.laws
         parts["strategies"] = view.allocations
         checks = {name: view.results(specs) for name, specs in view.checks_by_strategy.items()}
@@ -69,7 +69,7 @@ def answer_content(study: Study | StudyView) -> ReportContent:
             )
             for name, results in checks.items()
             for result in results
-            for target in view.domains
+            for target in view.targets
             if (loss := result.losses[target]["loss"]) is not None
         )
         known = {run.run_id for run in runs}
@@ -114,6 +114,7 @@ def _by_budget(view: StudyView, content: ReportContent) -> tuple[Allocation, ...
     low = min(run.budget for run in content.runs)
     budgets = np.unique(np.geomspace(low, max(low, high), 13).round())
     law = content.laws[content.answer_law]
+    settings = settings.on(law.targets, of=view.targets)
     return tuple(allocate(law, settings, budget=int(budget)) for budget in budgets)
 
 
@@ -135,11 +136,12 @@ def _domain_summaries(view: StudyView) -> tuple[DomainSummary, ...]:
             name=name,
             modality=known[name].modality if name in known else "",
             anatomy=known[name].anatomy if name in known else "",
-            training=train[name],
+            training=train.get(name, 0),
+            only_evaluated=name not in view.domains,
             validation=held_out[name],
             set_aside=Counter(item["reason"] for item in cache.set_aside if item["domain"] == name),
         )
-        for name in view.domains
+        for name in view.targets
     )
 
 

@@ -12,7 +12,7 @@ from voxmix.study.view import StudyView
 
 
 def study_domains(study: Study | StudyView) -> tuple[str, ...]:
-    """Return the domains of a study: of its prepared volumes, or those that its file has a rule for.
+    """Return the domains that a study trains on: of its prepared volumes, or those that its file has a rule for.
 
     Raises:
         InputError: nothing is prepared and the study file names no domains.
@@ -21,10 +21,20 @@ def study_domains(study: Study | StudyView) -> tuple[str, ...]:
     try:
         return view.domains
     except StepPendingError:
-        named = tuple(sorted(view.config.recipe.get("intensity", {})))
+        only = view.config.data.targets
+        named = tuple(name for name in sorted(view.config.recipe.get("intensity", {})) if name not in only)
     if not named:
         raise InputError(str(step("prepare").pending(view, f"the domains of {view.root} are not known yet")))
     return named
+
+
+def study_targets(study: Study | StudyView) -> tuple[str, ...]:
+    """Return what runs are evaluated on: the domains of the study, then those that are only evaluated."""
+    view = StudyView.of(study)
+    try:
+        return view.targets
+    except StepPendingError:
+        return tuple(dict.fromkeys([*study_domains(view), *view.config.data.targets]))
 
 
 def runs_left(study: Study | StudyView) -> dict[str, tuple[RunSpec, ...]]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from voxmix.volumes.preparing.cache import PreparedCache
 
 T = TypeVar("T")
-_OF_VOLUMES = ("cache", "cache_digest", "domains", "counts", "asked", "fitness", "proxies_by_kind")
+_OF_VOLUMES = ("cache", "cache_digest", "domains", "targets", "counts", "asked", "fitness", "proxies_by_kind")
 _OF_PROXIES = (*_OF_VOLUMES, "table", "outliers")
 _UNCHANGED_BY = {
     "run": _OF_VOLUMES,
@@ -132,13 +132,19 @@ class StudyView:
 
     @cached_property
     def domains(self) -> tuple[str, ...]:
-        """The domains of the prepared volumes."""
-        return self.cache.domains
+        """The domains of the prepared volumes that runs train on."""
+        return tuple(name for name in self.cache.domains if name not in self.config.data.targets)
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """What runs are evaluated on: the domains, then those that are only evaluated."""
+        return (*self.domains, *(name for name in self.cache.domains if name not in self.domains))
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Domain to training volumes."""
-        return self.cache.counts("train")
+        """Domain to training volumes, of the domains that runs train on."""
+        found = self.cache.counts("train")
+        return {name: found[name] for name in self.domains}
 
     @cached_property
     def asked(self) -> AllocationSettings:
@@ -202,7 +208,7 @@ class StudyView:
         """What the proxy runs measured."""
         if self.study.pending(self.proxies):
             raise step("run").pending(self)
-        return measurements(self.results(self.proxies), self.domains)
+        return measurements(self.results(self.proxies), self.domains, self.targets)
 
     @cached_property
     def outliers(self) -> list[list[str]]:
