@@ -64,7 +64,8 @@ def _result(study: Any, spec: Any) -> None:
     from voxmix._io import write_json
 
     rng = np.random.default_rng([spec.budget, spec.seed, *(spec.mixture.weights * 1e4).astype(int)])
-    worth = (np.eye(3) * 0.8 + 0.2).T @ (spec.mixture.weights * spec.budget)
+    shares = np.array([spec.mixture.as_dict().get(name, 0.0) for name in STUDY_DOMAINS])
+    worth = (np.eye(3) * 0.8 + 0.2).T @ (shares * spec.budget)
     losses = (0.02 + worth**-0.5) * np.exp(0.02 * rng.standard_normal(3))
     folder = study.run_dir(spec)
     write_json(
@@ -78,7 +79,7 @@ def _result(study: Any, spec: Any) -> None:
                 name: {"loss": float(loss), "loss_se": 0.001}
                 for name, loss in zip(STUDY_DOMAINS, losses, strict=True)
             },
-            "draws": dict(zip(STUDY_DOMAINS, spec.mixture.draws(spec.budget).tolist(), strict=True)),
+            "draws": dict(zip(spec.mixture.domains, spec.mixture.draws(spec.budget).tolist(), strict=True)),
             "unique_volumes": dict.fromkeys(STUDY_DOMAINS, 8),
             "volumes": dict.fromkeys(STUDY_DOMAINS, 8),
             "seconds": 1.0,

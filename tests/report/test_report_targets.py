@@ -92,3 +92,4 @@ def test_curves_and_forecasts_know_them(content):
 def test_the_document_is_written(content):
     page = render_report(content)
     assert "to CLINIC" in page
+    assert "No run is trained on CLINIC" in page

@@ -123,8 +123,15 @@ def transfer_table(data: TransferData, *, law: str) -> Table:
             ("role", "text"),
         ),
         rows=tuple(rows),
-        note="Worth of one draw of the source for the target, in draws of the target. " + RULES,
+        note=f"Worth of one draw of the source for the target, in draws of the target.{_relative(data)} {RULES}",
     )
+
+
+def _relative(data: TransferData) -> str:
+    only = [name for name in data.targets if name not in data.domains]
+    if not only:
+        return ""
+    return f" No run is trained on {' and '.join(only)}: there, in draws of the best source, whose transfer is 1."
 
 
 def pair_table(content: ReportContent, *, law: str) -> Table:
