@@ -162,8 +162,9 @@ def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
     observed = found.adjusted[rows].reshape(len(rows), targets)
     ratio = predicted / np.where(observed > 0, observed, np.nan) - 1
     both = np.isfinite(ratio)
-    known = np.isfinite(predicted).any(axis=0)  # the targets of the law
-    known = known if known.any() else ~known
+    known = np.asarray(np.isfinite(predicted).any(axis=0))  # the targets of the law
+    if not known.any():
+        known = np.ones(targets, dtype=bool)
     full = both[:, known].all(axis=1)
     measure = _measure_on(found, content, known)
     order = measure.of(predicted[np.ix_(full, known)]), measure.of(observed[np.ix_(full, known)])
