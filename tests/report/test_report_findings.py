@@ -173,6 +173,28 @@ def test_a_study_s_objective_and_target_weights_judge_the_measurements(content: 
     assert one.means == pytest.approx([mean[name] for name in one.ranking.strategies])
 
 
+def test_the_report_says_who_is_best_by_the_other_measure(content: ReportContent) -> None:
+    """A guess that wins on every target but the loudest is best by relative losses, and said to be."""
+    loud = content.domain_names[0]
+    checks = tuple(
+        dataclasses.replace(check, loss=check.loss * (3.0 if check.target == loud else 0.5))
+        if check.strategy == "data-proportional"
+        else check
+        for check in content.checks
+    )
+    sentences = answer_section(dataclasses.replace(content, checks=checks)).blocks[1].sentences
+    said = next(text for text in sentences if text.startswith("By the mean of relative losses"))
+    ranking = rank_strategies(
+        measured(dataclasses.replace(content, checks=checks), budget=16000), objective="relative"
+    )
+    assert f"the best is {ranking.strategies[0]}; " in said
+    assert ranking.strategies[0] == "data-proportional"
+    assert all(
+        (name in said.split(";")[1]) == apart
+        for name, apart in zip(ranking.strategies, ranking.apart, strict=True)
+    )
+
+
 def test_strategies_that_share_their_runs_are_one_witness() -> None:
     alone = _measured([1.0, 1.02, 1.05], seeds=3, noise=0.01)
     twin = Measured(

@@ -51,6 +51,7 @@ def test_among_those_that_cannot_be_told_apart_the_better_law_comes_first() -> N
         {"uniform": (0.500, 0.520), "diversity-aware": (0.508, 0.518)},  # within the noise
         {"uniform": (0.5,), "diversity-aware": (0.9,)},  # one seed: the noise is not known
         {},  # nothing measured
+        {"uniform": (0.5, 0.51), "transfer-aware": (0.9, 0.93)},  # others measured, not yet itself
     ],
 )
 def test_without_evidence_against_it_the_law_s_mixture_stays(losses: dict[str, tuple[float, ...]]) -> None:

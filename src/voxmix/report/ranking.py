@@ -117,6 +117,12 @@ def rank_by_objective(content: ReportContent, found: Measured) -> Ranking:
     return rank_strategies(found, objective=content.objective, target_weights=content.target_weights)
 
 
+def rank_otherwise(content: ReportContent, found: Measured) -> Ranking:
+    """Return the strategies by the mean of relative losses; where the study minimizes that, by the mean loss."""
+    other = "mean" if content.objective == "relative" else "relative"
+    return rank_strategies(found, objective=other, target_weights=content.target_weights)
+
+
 def rank_strategies(
     found: Measured, *, objective: str = "mean", target_weights: Mapping[str, float] = MappingProxyType({})
 ) -> Ranking:

@@ -8,11 +8,12 @@ from voxmix.report.by_objective import objective_blocks, objective_sentence
 from voxmix.report.content import ReportContent
 from voxmix.report.drawing import draw_answer, draw_means, draw_path, draw_shares
 from voxmix.report.figures import MeansData, answer_data, forecasts, means_data, path_data, shares_data
-from voxmix.report.findings import Forecast, check_budgets
+from voxmix.report.findings import Forecast, check_budgets, measured
 from voxmix.report.law_sections import curves_section, effective_section, transfer_section
 from voxmix.report.layout import Block, Section, Swatch, domain_legend
 from voxmix.report.palette import glyph, law_markers, strategy_marks
 from voxmix.report.plots import draw_forecast
+from voxmix.report.ranking import rank_otherwise
 from voxmix.report.run_sections import limits_section, pictures_section, runs_section
 from voxmix.report.score_sections import scores_section
 
@@ -67,7 +68,11 @@ def answer_section(content: ReportContent) -> Section:
         if means is not None:
             sentences = words.verdict_sentences(
                 means, answer=data.strategy, unmeasured=_unmeasured(content, means)
-            ) + words.forecast_sentences(items)
+            )
+            if len(means.ranking.strategies) > 1:
+                other = rank_otherwise(content, measured(content, budget=budgets[0]))
+                sentences.append(words.other_measure_sentence(other))
+            sentences += words.forecast_sentences(items)
             blocks.append(
                 Block(
                     heading="Measured",

@@ -185,6 +185,18 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {listing([str(seed) for seed in seeds])}"
 
 
+def other_measure_sentence(ranking: Ranking) -> str:
+    """Return who is best by another measure than the study's, and who is told apart there."""
+    worse = [name for name, apart in zip(ranking.strategies, ranking.apart, strict=True) if apart]
+    if not np.isfinite(ranking.noise):
+        rest = "whether by more than noise is not known"
+    elif worse:
+        rest = f"{listing(worse)} {'is' if len(worse) == 1 else 'are'} worse there by more than noise"
+    else:
+        rest = "no other is worse there by more than noise"
+    return f"By the {ranking.measure.words} the best is {ranking.strategies[0]}; {rest}."
+
+
 def means_caption(ranking: Ranking) -> str:
     """Return how to read the figure of the measured strategies."""
     if not np.isfinite(ranking.noise) or len(ranking.strategies) < 2:

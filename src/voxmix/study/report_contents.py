@@ -93,13 +93,14 @@ def _recommend(content: ReportContent) -> ReportContent:
     favorite = content.answer
     if favorite is None or not content.checks or content.budget is None:
         return content
-    tied = rank_by_objective(content, measured(content, budget=content.budget)).tied
-    if favorite in tied or not tied:
+    ranking = rank_by_objective(content, measured(content, budget=content.budget))
+    tied = ranking.tied
+    if favorite in tied or favorite not in ranking.strategies:
         return content
     chosen = next((name for name in preferred_strategies() if name in tied), tied[0])
     note = (
         f"{chosen} is the answer because of the measurements: the mixture of the law, {favorite}, was trained too "
-        "and was worse by more than the seeds' noise"
+        "and was worse by more than noise"
     )
     return replace(content, recommended=chosen, notes=(*content.notes, note))
 
