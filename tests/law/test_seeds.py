@@ -225,7 +225,7 @@ def test_a_third_seed_narrows_what_a_new_seed_may_be():
     np.testing.assert_array_equal(point[2], 0.0)
     loose = np.array([[0.5, 2.0], [0.0, 9.0], [0.0, 1.0]])  # far wider than the seeds: as good as unchanged
     wide = two.widened(loose, value, 0.9, new_seed=True)
-    np.testing.assert_allclose(wide, loose, rtol=2e-3)
+    np.testing.assert_allclose(wide, loose, rtol=1e-2)
     assert np.all((wide[:, 0] <= loose[:, 0]) & (wide[:, 1] >= loose[:, 1]))
     assert NO_EFFECTS.widened(loose, value, 0.9, new_seed=True) is loose
 
@@ -246,6 +246,29 @@ def test_the_level_of_all_seeds_and_of_a_new_one_lies_inside_nine_times_of_ten(c
         new.append(abs(level - true[count]) <= found.doubt(0.9, new_seed=True))
     assert 0.85 < np.mean(average) < 0.93  # the errors of the effects are not in it, but in the bootstrap
     assert 0.85 < np.mean(new) < 0.93
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("ratio", [0.1, 1.0, 10.0])
+def test_the_doubts_of_law_and_seeds_add_up_to_intervals_that_cover_nine_of_ten(count, ratio):
+    """Errors of a law of known size, beside seeds whose spread is known from so few."""
+    rng = np.random.default_rng(count)
+    true = 0.02 * rng.standard_normal((2000, count + 1))
+    own = 0.02 * np.sqrt(ratio)
+    law = np.exp(true[:, :-1].mean(axis=1) + own * rng.standard_normal(2000))
+    interval = law[:, None] * np.exp([-1.6449 * own, 1.6449 * own])
+    hits = []
+    for k in range(2000):
+        effects = SeedEffects(
+            seeds=tuple(range(count)),
+            effect=true[k, :-1] - true[k, :-1].mean(),
+            error=np.zeros((count, count)),
+            freedom=9,
+            groups=1,
+        )
+        low, high = effects.widened(interval[k : k + 1], law[k : k + 1], 0.9, new_seed=True)[0]
+        hits.append(low <= np.exp(true[k, -1]) <= high)
+    assert 0.88 < np.mean(hits) < 0.955
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.03])

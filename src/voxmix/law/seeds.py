@@ -81,18 +81,20 @@ class SeedEffects:
     ) -> Float[np.ndarray, "*shape 2"]:
         """Return an interval of losses of these seeds as one of :meth:`doubt`'s.
 
-        Variances add up; the degrees of freedom of the sum are Satterthwaite's (1946), those of the law's own part
-        without limit. Each end by itself; a value of 0 stays as it is.
+        Variances of the log loss add up, with the mean of Student's t and the normal's quantile, weighted by the
+        variances of seeds and law (Cochran and Cox 1957, section 4.14: for sums whose parts are known unequally well).
+        Each end by itself; a value of 0 stays as it is.
         """
         if not self.spread:
             return interval
         from scipy.special import ndtri, stdtrit
 
         with np.errstate(divide="ignore", invalid="ignore"):
-            own = (np.log(interval / value[..., None]) / ndtri((1 + level) / 2)) ** 2
+            normal = float(ndtri((1 + level) / 2))
+            own = (np.log(interval / value[..., None]) / normal) ** 2
             seeds = self._variance(new_seed)
-            freedom = (len(self.seeds) - self.groups) * (own + seeds) ** 2 / seeds**2
-            half = stdtrit(freedom, (1 + level) / 2) * np.sqrt(own + seeds)
+            student = float(stdtrit(len(self.seeds) - self.groups, (1 + level) / 2))
+            half = (own * normal + seeds * student) / np.sqrt(own + seeds)
             ends = value[..., None] * np.exp(half * np.array([-1.0, 1.0]))
         ends = np.where(np.isfinite(own) & (value[..., None] > 0), ends, interval)
         low, high = np.minimum(ends[..., 0], interval[..., 0]), np.maximum(ends[..., 1], interval[..., 1])
