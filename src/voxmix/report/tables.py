@@ -7,6 +7,7 @@ import numpy as np
 from voxmix.allocation import Allocation
 from voxmix.allocation.objective import OBJECTIVE_WORDS
 from voxmix.report import words
+from voxmix.report.by_objective import judged, objectives_table
 from voxmix.report.content import ReportContent
 from voxmix.report.figures import AnswerData, MeansData, SharesData, answer_data, means_data, transfer_data
 from voxmix.report.findings import Forecast, check_budgets, measured
@@ -18,12 +19,15 @@ from voxmix.report.table import Cell, Table, columns_of, range_of, relative
 def summary_tables(content: ReportContent, *, every: bool = False) -> tuple[Table, ...]:
     """Return what a terminal shows: the answer, predicted against measured, the transfer matrix.
 
-    Only those that there is something for; with ``every`` also the noise of the strategies and all pairs of them.
+    Only those that there is something for; with ``every`` also the shares by every objective, the noise of the strategies and all pairs of them.
     """
     found: list[Table] = []
     answer = answer_data(content)
     if answer is not None:
         found.append(answer_table(answer, level=content.level))
+    item = judged(content) if every else None
+    beside = None if item is None else objectives_table(item)
+    found += [] if beside is None else [beside]
     for budget in check_budgets(content.checks, first=content.budget)[:1]:
         means = means_data(content, budget=budget)
         if means is not None:
