@@ -79,6 +79,16 @@ def test_a_loss_that_rises_with_the_budget_is_named_with_what_was_expected():
     assert item.expected == pytest.approx(float(table.loss[row][0]), rel=0.15)
 
 
+def test_runs_that_each_have_a_seed_of_their_own_are_one_curve():
+    table = world(1, seeds=1)
+    row = place(table, mixture=np.full(4, 0.25), budget=2800, seed=0, target="D2")
+    wrong = changed(table, row, factor=1.6)
+    seeds = np.array([int(run.removeprefix("run")) for run in table.run])
+    columns = {name: getattr(wrong, name) for name in ("weights", "budget", "loss", "loss_se", "volumes")}
+    apart = MeasurementTable(domains=table.domains, run=table.run, target=table.target, seed=seeds, **columns)
+    assert suspects(apart) == suspects(wrong) == {(table.run[int(np.argmax(row))], "D2")}
+
+
 def test_foreign_losses_of_pure_runs_may_rise():
     table = world(2)
     foreign = (table.source >= 0) & (table.source != table.target_index)

@@ -9,7 +9,7 @@
 Steps that a seed takes at a budget of its own are none of these. Foreign losses may rise: they are left alone.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -151,10 +151,15 @@ def _curves(
     table: MeasurementTable, mixture: np.ndarray, value: np.ndarray, usable: np.ndarray
 ) -> Iterator[tuple[str, list[_Point]]]:
     """Yield the losses of one mixture, target and seed by budget; not those of which two have one budget."""
+    rows = [int(row) for row in np.flatnonzero(usable & _holds(table))]
+    cell = [(int(mixture[row]), table.target[row], float(table.budget[row])) for row in rows]
+    twinned = {place[:2] for place, count in Counter(cell).items() if count > 1}
     groups: dict[tuple[int, str, int], list[_Point]] = defaultdict(list)
-    for row in np.flatnonzero(usable & _holds(table)):
-        key = (int(mixture[row]), table.target[row], int(table.seed[row]))
-        groups[key].append(_Point(float(np.log(table.budget[row])), float(value[row]), int(row)))
+    for row, (m, name, budget) in zip(rows, cell, strict=True):
+        seed = (
+            int(table.seed[row]) if (m, name) in twinned else 0
+        )  # runs without twins may each have a seed of their own
+        groups[m, name, seed].append(_Point(float(np.log(budget)), float(value[row]), row))
     for (_, target, _), points in groups.items():
         ordered = sorted(points, key=lambda point: point.at)
         if len({point.at for point in ordered}) == len(ordered) > 1:
