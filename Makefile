@@ -101,8 +101,8 @@ BANK ?= $(DATA)/voxmix_bank
 bench-bank: setup  ## Every law against measured mixtures, to judge and never to choose; BANK names a folder of tables
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/law_bank.py $(BANK)
 
-coverage: setup  ## Coverage of the law's intervals on 300 simulated worlds: takes long
-	$(BIN)/python benchmarks/law_coverage.py --worlds 300
+coverage: setup  ## Coverage of intervals on 300 simulated worlds, and 100 of each kind that resembles measured ones: takes long
+	$(BIN)/python benchmarks/law_coverage.py --worlds 300 --hard 100
 
 outliers: setup  ## How often right losses are called odd, and wrong ones found: minutes; TABLES names more tables
 	$(BIN)/python benchmarks/law_outliers.py --worlds 500 $(TABLES)
