@@ -110,6 +110,15 @@ def test_columns_in_which_runs_differ_and_that_are_not_used_are_named_and_can_ch
     assert not any("params" in note for note in chosen.notes)
 
 
+def test_runs_that_were_not_chosen_are_not_told_as_missing(tmp_path):
+    weights = ["id,h_CT,h_MR,size", "c,0.5,0.5,1", "a,0.25,0.75,1", "b,1.0,0.0,2"]
+    found = read(tmp_path, [*LOSSES, "d,1000,1,1"], weights, only={"size": "1"})
+    assert [note for note in found.notes if "left out" in note] == [
+        "1 run (d) of losses.csv has no mixture, and is left out"
+    ]
+    assert {record["run"] for record in found.records} == {"a", "c"}
+
+
 @pytest.mark.parametrize(
     ("losses", "weights", "words"),
     [
@@ -135,6 +144,7 @@ def test_columns_in_which_runs_differ_and_that_are_not_used_are_named_and_can_ch
         ([LOSSES[0], "a,,0.5,0.7"], WEIGHTS, "run 'a', column tokens: empty"),
         (["id,loss_CT", "a,0.5"], WEIGHTS, "no column 'tokens' for the budget of a run"),
         ([LOSSES[0], "a,1000,0.5,0.7,8"], WEIGHTS, "row 1 of .* more cells"),
+        (["id,tokens,loss_CT,loss_CT_val", "a,1,1,1"], WEIGHTS, "are both 'CT'"),
         ([LOSSES[0], ",1000,0.5,0.7"], WEIGHTS, "row 1 of .* has no id"),
         ([LOSSES[0]], WEIGHTS, "has no rows"),
         (
@@ -145,8 +155,9 @@ def test_columns_in_which_runs_differ_and_that_are_not_used_are_named_and_can_ch
     ],
 )
 def test_refused_in_words(tmp_path, losses, weights, words):
+    form = replace(FORM, losses=("loss_CT", "loss_*", "loss_*_val")) if "val" in losses[0] else FORM
     with pytest.raises(InputError, match=words):
-        read(tmp_path, losses, weights)
+        read(tmp_path, losses, weights, form)
 
 
 def test_decimal_commas_beside_semicolons(tmp_path):
@@ -264,6 +275,9 @@ def test_the_verb_names_what_looks_wrong_also_in_a_table_that_fit_reads(tmp_path
     assert value["losses"] == 24  # all are there still
     assert [(item["run"], item["target"]) for item in value["outliers"]] == [("r1s1", "MR")]
     assert [(item["run"], item["target"]) for item in value["suspects"]] == [("r1s2", "CT")]
+    done = CliRunner().invoke(app, ["table", str(tmp_path / "runs.csv"), "--only", "seed=0"])
+    assert done.exit_code == 2
+    assert "read as it is: leave out" in done.stderr
     said = " ".join(value["odd"])
     assert "1 loss that no noise of the seeds explains is in the table, and fit sets it aside" in said
     assert "1 loss looks wrong and is fitted all the same" in said

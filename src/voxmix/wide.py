@@ -83,11 +83,12 @@ class WideRecords:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _File:
-    """The columns of one file, and its rows with their number (1 is the first below the header)."""
+    """The columns of one file, its rows with their number (1 is the first below the header), and the rows not chosen."""
 
     path: Path
     names: tuple[str, ...]
     rows: tuple[tuple[int, dict[str, Any]], ...]
+    passed: tuple[dict[str, Any], ...] = ()
 
 
 def read_wide_records(
@@ -112,7 +113,7 @@ def read_wide_records(
     loss_rows, weight_rows = _by_run(left, form.run, named), _by_run(right, form.run, named)
     if not named:
         notes.append(f"{losses.name} has no column {form.run!r}: runs are called by their row")
-    runs = _joined(loss_rows, weight_rows, left, right, notes)
+    runs = _joined(loss_rows, weight_rows, (left, right), form.run, notes)
     held = {form.run, "source", *form.leave_out, *(only or {})}
     held |= {
         budgets,
@@ -211,7 +212,9 @@ def _only(file: _File, only: Mapping[str, str]) -> _File:
     if not rows:
         held = {c: _shown(sorted({str(row.get(c)) for _, row in file.rows})) for c in here}
         raise InputError(f"no row of {file.path} has {dict(here)}; the values there are {held}")
-    return _File(path=file.path, names=file.names, rows=rows)
+    chosen = {n for n, _ in rows}
+    passed = tuple(row for n, row in file.rows if n not in chosen)
+    return _File(path=file.path, names=file.names, rows=rows, passed=passed)
 
 
 def _same(value: Any, wanted: str) -> bool:
@@ -231,9 +234,7 @@ def _by_run(file: _File, column: str, named: bool) -> dict[str, tuple[int, dict[
         )
     found: dict[str, tuple[int, dict[str, Any]]] = {}
     for number, row in file.rows:
-        text = "" if row.get(column) is None else str(row[column]).strip()
-        whole = _WHOLE.fullmatch(text)
-        run = whole[1] if whole else text
+        run = _run_name(row, column)
         if not run:
             raise InputError(f"row {number} of {file.path} has no {column}; every run needs a name")
         if run in found:
@@ -245,17 +246,30 @@ def _by_run(file: _File, column: str, named: bool) -> dict[str, tuple[int, dict[
     return found
 
 
+def _run_name(row: Mapping[str, Any], column: str) -> str:
+    text = "" if row.get(column) is None else str(row[column]).strip()
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
+
+
 def _joined(
-    losses: Mapping[str, Any], weights: Mapping[str, Any], left: _File, right: _File, notes: list[str]
+    losses: Mapping[str, Any],
+    weights: Mapping[str, Any],
+    files: tuple[_File, _File],
+    column: str,
+    notes: list[str],
 ) -> list[str]:
+    """Return the runs that both files have, and note those that one lacks; not those that ``only`` passed over."""
+    left, right = files
+    passed = {_run_name(row, column) for file in files for row in file.passed}
     runs = [run for run in losses if run in weights]
     if not runs:
         raise InputError(
             f"no run of {left.path} ({_shown(losses)}) is in {right.path} ({_shown(weights)}); check the column of the run"
         )
     for rest, here, there in (
-        ([run for run in losses if run not in weights], left, "mixture"),
-        ([run for run in weights if run not in losses], right, "loss"),
+        ([run for run in losses if run not in weights and run not in passed], left, "mixture"),
+        ([run for run in weights if run not in losses and run not in passed], right, "loss"),
     ):
         if rest:
             notes.append(
@@ -273,13 +287,20 @@ def _columns(names: Sequence[str], patterns: Sequence[str], held: set[str]) -> d
         if not star:
             if pattern not in names:
                 raise InputError(f"no column {pattern!r}; the columns are {_shown(names)}")
-            found.setdefault(pattern, pattern)
+            _named_once(found, pattern, pattern)
             continue
         for name in names:
             inside = name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
             if inside and name not in held:
-                found.setdefault(name[len(before) : len(name) - len(after)], name)
+                _named_once(found, name[len(before) : len(name) - len(after)], name)
     return found
+
+
+def _named_once(found: dict[str, str], name: str, column: str) -> None:
+    if found.setdefault(name, column) != column:
+        raise InputError(
+            f"the columns {found[name]!r} and {column!r} are both {name!r}; leave one out (--leave-out)"
+        )
 
 
 def _no_columns(file: _File, what: str, patterns: Sequence[str]) -> str:

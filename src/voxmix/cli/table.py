@@ -74,6 +74,7 @@ def table(
 
     measured: dict[str, Any] = {"response": response, "direction": direction, "best": best}
     if mixtures is None and is_tidy(losses, response):
+        _refuse_choices(run, weights, column, budget, seed, only, leave_out, path=losses)
         found = WideRecords(records=(), notes=("a row for each run and target: the table is read as it is",))
         made = MeasurementTable.read(losses, **measured)
     else:
@@ -116,6 +117,14 @@ def table(
     ]
     emit_table("Table of losses", ["what", "how many"], rows)
     emit(f"\nwrote {output}" if output else "\nnot written: give -o runs.csv to keep it")
+
+
+def _refuse_choices(*choices: Any, path: Path) -> None:
+    if any(choices):
+        raise InputError(
+            f"{path} has a row for each run and target already, and is read as it is: leave out --run, --weights, --losses, "
+            "--budget, --seed, --only and --leave-out"
+        )
 
 
 def _odd(table: "MeasurementTable") -> dict[str, Any]:
