@@ -49,7 +49,7 @@ def statuses(
     found = _statuses(cells, law, options)
     if converged:
         return found
-    alone = any(len(cells.alone(j)) for j in range(len(cells.targets)))
+    alone = all(len(cells.alone(j)) for j in range(len(cells.targets)))
     staged = "with method two-stage" if options.form.in_two_stages and alone else "another law"
     late = f"the search stopped before it converged; fit {staged}, or with more runs of mixtures"
     return tuple(replace(s, state="not converged", message=late) if s.state == "ok" else s for s in found)
