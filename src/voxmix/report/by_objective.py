@@ -1,25 +1,19 @@
 """Which objective a mixture minimizes, who is heard in it, and what another objective would change: sentences, a table."""
 
-import numpy as np
-
 from voxmix.allocation import Allocation
 from voxmix.allocation.objective import OBJECTIVE_WORDS
 from voxmix.report.content import ReportContent
-from voxmix.report.findings import measured
 from voxmix.report.layout import Block
-from voxmix.report.ranking import rank_by_objective, rank_strategies
 from voxmix.report.table import Cell, Table, columns_of, percent_text
 
 
 def objective_blocks(content: ReportContent) -> tuple[Block, ...]:
-    """Return what the law's mixture would be, and which trained one is best, by the other objectives; () while no law has
-    given a mixture that says so.
-    """
+    """Return what the law's mixture would be by the other objectives; () while no law has given one that says so."""
     item = judged(content)
     table = None if item is None else objectives_table(item)
     if item is None or table is None:
         return ()
-    sentences = (*(change_sentence(item, kind) for kind in item.by_objective), *measured_sentences(content))
+    sentences = tuple(change_sentence(item, kind) for kind in item.by_objective)
     return (Block(heading="By another objective", sentences=sentences, shown=(table,)),)
 
 
@@ -28,34 +22,6 @@ def judged(content: ReportContent) -> Allocation | None:
     found = {name: item for name, item in content.strategies.items() if isinstance(item, Allocation)}
     by_law = [item for item in found.values() if item.law == content.answer_law]
     return found.get(content.answer or "", next(iter([*by_law, *found.values()]), None))
-
-
-def measured_sentences(content: ReportContent) -> list[str]:
-    """Return which of the trained mixtures is best by the other objectives, where another one is."""
-    if content.budget is None or content.budget not in {check.budget for check in content.checks}:
-        return []
-    found = measured(content, budget=content.budget)
-    ours = rank_by_objective(content, found)
-    if len(ours.strategies) < 2:
-        return []
-    best, said = ours.strategies[0], []
-    for kind in OBJECTIVE_WORDS:
-        other = rank_strategies(found, objective=kind, target_weights=content.target_weights)
-        if kind == content.objective or best not in other.strategies or other.strategies[0] == best:
-            continue
-        i = other.strategies.index(best)
-        how = "more than noise" if other.told(0, i) else "no more than noise can make"
-        if not np.isfinite(other.margins[0, i]):
-            how = "the noise is not known"
-        said.append(
-            f"by the {OBJECTIVE_WORDS[kind]} {other.strategies[0]} is best and {best} "
-            f"{percent_text(float(other.behind[i]))} behind, {how}"
-        )
-    if not said:
-        return [f"Of the mixtures that were trained, {best} is best by every objective."]
-    return [
-        f"Of the mixtures that were trained, {best} has the lowest {ours.measure.words}; {'; '.join(said)}."
-    ]
 
 
 def objective_sentence(item: Allocation) -> str:
