@@ -52,9 +52,10 @@ def test_the_budget_law_predicts_unseen_mixtures_beyond_the_largest_budget(seed)
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_auto_finds_such_a_law_and_no_law_without_a_term_of_the_budget_would_do():
+def test_auto_finds_a_law_with_a_term_of_the_budget_which_errs_by_less_than_half():
     table = swarm(2, mixtures=24)
     law = fit(table, law="auto")
     assert error_beyond(law, 2) < 0.015
     assert law.form.by_share
-    assert error_beyond(fit(table, law="transfer", method="joint", loss="relative-huber"), 2) > 0.01
+    plain = fit(table, law="transfer", method="joint", loss="relative-huber")
+    assert error_beyond(plain, 2) > 2 * error_beyond(law, 2)
