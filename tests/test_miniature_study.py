@@ -108,11 +108,11 @@ def test_mixtures_are_feasible_and_certified(finished: Path) -> None:
         "data-proportional",
         "transfer-naive",
         "transfer-aware",
-        "diversity-aware",
+        "offset-diversity-aware",
     }
     for value in found.values():
         assert sum(value["weights"].values()) == pytest.approx(1)
-    for name in ("transfer-naive", "transfer-aware", "diversity-aware"):
+    for name in ("transfer-naive", "transfer-aware", "offset-diversity-aware"):
         assert min(found[name]["weights"].values()) >= 0.05 - 1e-9
         assert 0 <= found[name]["gap"] <= 1e-6 * found[name]["objective"]
 
@@ -125,7 +125,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(finished: Path) -> None:
     assert "nan" not in re.findall(r">\s*([^<]*?)\s*<", text)
 
 
-@pytest.mark.parametrize("answer", ["transfer-aware", "diversity-aware"])
+@pytest.mark.parametrize("answer", ["transfer-aware", "offset-diversity-aware"])
 def test_the_path_over_budgets_ends_in_the_answer(finished: Path, answer: str) -> None:
     from voxmix.study import Study, StudyView
     from voxmix.study.report_contents import _by_budget, report_content
