@@ -55,6 +55,16 @@ def test_the_truth_comes_back(table: Path) -> None:
     assert [value["exponent"][name] for name in DOMAINS] == pytest.approx(EXPONENT.tolist(), rel=1e-3)
 
 
+def test_whether_data_matter_is_said_with_the_law(table: Path) -> None:
+    code, out, _ = call("fit", str(table), "--bootstrap", "0")
+    assert code == 0
+    assert "Do data matter" in out
+    judged = json.loads(call("fit", str(table), "--bootstrap", "0", "--json")[1])["regime"]
+    assert [item["target"] for item in judged["targets"]] == list(DOMAINS)
+    assert {item["verdict"] for item in judged["targets"]} == {"moves"}
+    assert judged["summary"] in out
+
+
 def test_predict_is_the_law(law: Path) -> None:
     weights = np.array([0.5, 0.2, 0.3])
     shares = [word for n, w in zip(DOMAINS, weights, strict=True) for word in ("--weights", f"{n}={w}")]

@@ -77,8 +77,8 @@ def test_every_figure_has_a_title_and_the_page_a_table_for_it(page: str) -> None
     reader = Reader(page)
     drawings = [a for tag, a in reader.tags if tag == "svg"]
     assert (
-        len(drawings) == 4 + 1 + 3 + 6 + 1
-    )  # answer, means, shares, path; effective; laws; targets; transfer
+        len(drawings) == 4 + 2 + 3 + 6 + 1
+    )  # answer, means, shares, path; regime, effective; laws; targets; transfer
     for found in drawings:
         assert found["role"] == "img"
         assert set(str(found["aria-labelledby"]).split()) <= set(reader.ids)
@@ -135,7 +135,7 @@ def test_an_empty_study_and_bare_measurements_have_reports(make_world) -> None:
     assert "nothing yet" in render_report(ReportContent(study="nothing yet"))
     table = make_world(("CT", "MR")).table(anchors=False)
     page = render_report(ReportContent(study="runs only", measurements=table))
-    assert page.count("<svg ") == 2
+    assert page.count("<svg ") == 3  # two curves, one regime
 
 
 def test_missing_pairs_are_drawn_as_missing(make_world) -> None:

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from voxmix.cli.app import note
+from voxmix.cli.app import emit, emit_table, note
 
 if TYPE_CHECKING:
+    from voxmix.law import Regime
     from voxmix.volumes import Manifest
     from voxmix.volumes.auditing.audit import Finding
     from voxmix.volumes.auditing.fitness import Fitness
@@ -30,6 +31,18 @@ def say_fitness(fitness: Iterable["Fitness"], *, where: str = "study.yaml") -> N
 
     for line in complaint_lines(fitness, where=where):
         note(line)
+
+
+def show_regime(regime: "Regime | None", *, table: bool = True) -> None:
+    """Print how each target's loss moves with the budget, and what that means."""
+    if regime is None or not regime.targets:
+        return
+    if table:
+        headers, rows = regime.table()
+        emit_table("Do data matter: how far losses fall with the budget", headers, rows)
+    for line in regime.sentences:
+        emit(f"- {line}")
+    emit("")
 
 
 def fitness_value(fitness: Iterable["Fitness"]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from voxmix.cli.arguments import (
     open_study,
     pairs,
 )
-from voxmix.cli.checks import say_fitness
+from voxmix.cli.checks import say_fitness, show_regime
 from voxmix.cli.study import show
 from voxmix.errors import InputError
 from voxmix.study.files import MEASUREMENTS_FILE, is_study, study_file
@@ -148,6 +148,7 @@ def fit(
         return
     check_kind(path, wanted="a study, or a table of losses (CSV or Parquet)")
     from voxmix.law import fit as fit_table
+    from voxmix.law import regime_check
     from voxmix.measurement import MeasurementTable
 
     table = MeasurementTable.read(path, **{k: v for k, v in measured.items() if v is not None})
@@ -157,9 +158,11 @@ def fit(
         fitted = fit_table(table, **given, progress=progress)
     if output is not None:
         fitted.save(output)
+    regime = regime_check(table, keep_outliers=keep_outliers)
     if as_json:
-        emit_json(fitted.to_dict())
+        emit_json(fitted.to_dict() | {"regime": regime.to_dict()})
         return
+    show_regime(regime)
     _show_law(fitted)
     emit(f"\nwrote {output}" if output else "\nnot written: give -o law.json to keep it")
 
@@ -218,8 +221,10 @@ def _fit_study(root: Path, *, as_json: bool) -> None:
     laws = run_step("fit", view, TERMINAL)
     say_fitness(view.fitness)
     if as_json:
-        emit_json({name: law.to_dict() for name, law in laws.items()})
+        judged = None if view.regime is None else view.regime.to_dict()
+        emit_json({name: law.to_dict() for name, law in laws.items()} | {"regime": judged})
         return
+    show_regime(view.regime)
     with waiting("collecting results"):
         content = answer_content(view)
     show(content, ("transfer",), as_json=False)

@@ -10,14 +10,15 @@ import typer
 from voxmix._io import as_argument
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
-from voxmix.cli.checks import fitness_value, say_fitness, say_set_aside
+from voxmix.cli.checks import fitness_value, say_fitness, say_set_aside, show_regime
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from voxmix.law import Regime
     from voxmix.report import ReportContent
-    from voxmix.study import StartedStudy
+    from voxmix.study import StartedStudy, StudyView
 
 
 @verb
@@ -179,6 +180,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     steps = study_status(view)
     following = next_step(steps)
     finished, unfinished = view.finetuning_counts
+    regime = _regime_of(view)
     notes = [*study_remarks(view.study), *view.run_remarks]
     if as_json:
         emit_json(
@@ -187,6 +189,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
                 "next": following.command if following else None,
                 "finetuning": {"finished": finished, "unfinished": unfinished},
                 "fitness": fitness_value(view.fitness),
+                "regime": None if regime is None else regime.to_dict(),
                 "problems": list(problems),
                 "notes": notes,
             }
@@ -196,6 +199,8 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
         return
     rows = [[step.name, "done" if step.done else "to do", step.detail] for step in steps]
     emit_table("Study", ["step", "state", "detail"], rows)
+    emit("")
+    show_regime(regime, table=False)
     say_fitness(view.fitness)
     for line in notes:
         note(line)
@@ -210,6 +215,14 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
         emit(
             f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {as_argument(study)}"
         )
+
+
+def _regime_of(view: "StudyView") -> "Regime | None":
+    """Return how losses move so far; None where no run is finished, or one is damaged, which its step will say."""
+    try:
+        return view.regime
+    except InputError:
+        return None
 
 
 def show(content: "ReportContent", only: tuple[str, ...] | None = None, *, as_json: bool) -> None:

@@ -151,6 +151,17 @@ class Regime:
         return f"the losses of {moving} of {len(self.targets)} targets fall enough with the budget to tell what helps them"
 
     @property
+    def doubt(self) -> str:
+        """Which targets these runs say hardly anything of, in one sentence; empty where there are none."""
+        still = [item.target for item in self.undecided if item.fall is not None]
+        if not still:
+            return ""
+        return (
+            f"{len(still)} of {len(self.targets)} targets hardly move with the budget ({', '.join(still)}): these runs "
+            "cannot tell what helps them"
+        )
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """The summary; a sentence for each target that does not move; where mixtures do not differ; what would help."""
         known = [item for item in self.targets if item.fall is not None]

@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 
 from voxmix.allocation import Allocation, AllocationSettings
 from voxmix.errors import InputError
-from voxmix.law import FittedLaw
+from voxmix.law import FittedLaw, Regime, regime_check
 from voxmix.law.family import preferred_forms
 from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
@@ -166,6 +166,11 @@ class ReportContent:
         if self.measurements is not None:
             found.append(("the measurement table", self.measurements.domains))
         return found
+
+    @property
+    def regime(self) -> Regime | None:
+        """How each target's loss moves with the budget; None where nothing was measured."""
+        return None if self.measurements is None else regime_check(self.measurements)
 
     @property
     def domain_names(self) -> tuple[str, ...]:

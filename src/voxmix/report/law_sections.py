@@ -8,7 +8,23 @@ from voxmix.report.drawing import draw_effective, draw_transfer
 from voxmix.report.figures import effective_data, transfer_data
 from voxmix.report.layout import Block, Section, Swatch, domain_legend
 from voxmix.report.palette import domain_marks
-from voxmix.report.plots import draw_curves
+from voxmix.report.plots import draw_curves, draw_regime
+
+
+def regime_section(content: ReportContent) -> Section:
+    name, title = "regime", "Do data matter here"
+    regime = content.regime
+    if regime is None or not regime.targets:
+        return Section(name=name, title=title, missing="No proxy run is finished yet.", command="voxmix run")
+    drawn = [item for item in regime.targets if len(item.budgets) > 1]
+    block = Block(
+        bullets=tuple(words.sentence(line) for line in regime.sentences),
+        drawings=(draw_regime(drawn, domains=content.domain_names),) if drawn else (),
+        caption="The loss on every target under the runs with most of it, as a share of its loss at their smallest budget. "
+        "Dashed: these runs cannot tell what helps it.",
+        shown=(law_tables.regime_table(regime),),
+    )
+    return Section(name=name, title=title, blocks=(block,))
 
 
 def curves_section(content: ReportContent) -> Section:

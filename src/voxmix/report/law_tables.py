@@ -3,6 +3,7 @@
 import numpy as np
 
 from voxmix.allocation.structure import RULES
+from voxmix.law.regime import LAW_ERROR, Regime
 from voxmix.report.content import ReportContent
 from voxmix.report.curves import CurvePanel
 from voxmix.report.figures import EffectiveData, PathData, TransferData, transfer_data
@@ -76,6 +77,36 @@ def parameter_table(content: ReportContent, *, law: str) -> Table:
         columns=columns,
         rows=tuple(rows),
         note="Intervals: bootstrap resamples of the runs." if bounds else "",
+    )
+
+
+def regime_table(regime: Regime) -> Table:
+    """Return how far each target's loss falls with the budget, against the noise of a run."""
+    return Table(
+        name="regime",
+        title="How far losses fall with the budget, and the noise of a run",
+        columns=columns_of(
+            ("target", "text"),
+            ("verdict", "text"),
+            ("judged by", "text"),
+            ("fall", "percent"),
+            ("per doubling", "percent"),
+            ("noise", "percent"),
+            ("mixtures differ by", "percent"),
+        ),
+        rows=tuple(
+            (
+                item.target,
+                item.verdict,
+                item.curve,
+                item.fall,
+                item.per_doubling,
+                item.noise,
+                item.spread,
+            )
+            for item in regime.targets
+        ),
+        note=f"Barely moves: less than {LAW_ERROR:.0%} per doubling of the draws, or less than two runs differ by chance.",
     )
 
 

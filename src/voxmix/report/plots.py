@@ -1,9 +1,12 @@
 """Drawing of the scatter of predictions and of the scaling curves as SVG."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from voxmix.law import TargetRegime
 from voxmix.report.axes import end_labels, label_width, log_ticks, short_names
 from voxmix.report.curves import CurvePanel, CurveSeries
 from voxmix.report.findings import Forecast
@@ -54,6 +57,36 @@ def draw_forecast(data: Forecast, *, number: int) -> Drawing:
             title=f"Predicted against measured loss, law {data.law}",
             description=f"Mean relative error {percent_text(data.mean_error)}; on the line a prediction is "
             "exact, in the band it is within 10%.",
+        )
+
+
+def draw_regime(targets: Sequence[TargetRegime], *, domains: tuple[str, ...]) -> Drawing:
+    """Return every target's own curve as a share of its first loss; dashed where it tells too little."""
+    marks = domain_marks(domains)
+    names = short_names([item.target for item in targets], width=13)
+    height = max(_PANEL[1], _ROOM + _LABEL * len(names))
+    with canvas("regime", width=360.0, height=height) as (figure, axes):
+        place(figure, axes, left=46, right=label_width(names) * 0.85 + 16, top=8, bottom=35)
+        colors = [marks[item.target].color if item.target in marks else INK for item in targets]
+        shares = [np.array(item.losses) / item.losses[0] for item in targets]
+        for item, share, color in zip(targets, shares, colors, strict=True):
+            line = "-" if item.decides else (0, (3, 2))
+            axes.plot(
+                item.budgets, share, color=color, linestyle=line, linewidth=1.4, marker="o", markersize=3.5
+            )
+        axes.set_xscale("log")
+        budgets = np.unique(np.concatenate([item.budgets for item in targets]))
+        axes.set_xlim(budgets[0] / 1.08, budgets[-1] * 1.08)
+        log_ticks(axes.xaxis, budgets, whole=True)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+        axes.grid()
+        axes.set_xlabel("budget, volume draws")
+        end_labels(axes, [float(share[-1]) for share in shares], names, colors, height=height - _ROOM)
+        return finish(
+            figure,
+            name="regime",
+            title="How far losses fall with the budget",
+            description="; ".join(f"{item.target} {item.verdict}" for item in targets),
         )
 
 

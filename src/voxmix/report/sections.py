@@ -9,7 +9,7 @@ from voxmix.report.content import ReportContent
 from voxmix.report.drawing import draw_answer, draw_means, draw_path, draw_shares
 from voxmix.report.figures import MeansData, answer_data, forecasts, means_data, path_data, shares_data
 from voxmix.report.findings import Forecast, check_budgets, measured
-from voxmix.report.law_sections import curves_section, effective_section, transfer_section
+from voxmix.report.law_sections import curves_section, effective_section, regime_section, transfer_section
 from voxmix.report.layout import Block, Section, Swatch, domain_legend
 from voxmix.report.palette import glyph, law_markers, strategy_marks
 from voxmix.report.plots import draw_forecast
@@ -22,6 +22,7 @@ def all_sections(content: ReportContent) -> tuple[Section, ...]:
     """Return every section, in the order in which they are read."""
     return (
         answer_section(content),
+        regime_section(content),
         strategies_section(content),
         checks_section(content),
         curves_section(content),
@@ -99,6 +100,8 @@ def answer_section(content: ReportContent) -> Section:
         )
     blocks += objective_blocks(content)
     doubts = words.doubts(content, answer=data, items=items)
+    if content.regime is not None and content.regime.doubt:
+        doubts = [words.sentence(content.regime.doubt), *doubts]
     if doubts:
         blocks.append(Block(heading="Reasons to doubt it", bullets=tuple(doubts)))
     if content.notes:

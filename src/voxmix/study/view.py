@@ -21,7 +21,7 @@ from voxmix.study.steps import step
 if TYPE_CHECKING:
     from voxmix.allocation import Allocation, AllocationSettings, Situation
     from voxmix.design import RunSpec
-    from voxmix.law import FittedLaw
+    from voxmix.law import FittedLaw, Regime
     from voxmix.measurement import MeasurementTable
     from voxmix.study.config import StudyConfig
     from voxmix.volumes.auditing.fitness import Fitness
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _OF_VOLUMES = ("cache", "cache_digest", "domains", "targets", "counts", "asked", "fitness", "proxies_by_kind")
-_OF_PROXIES = (*_OF_VOLUMES, "table", "outliers")
+_OF_PROXIES = (*_OF_VOLUMES, "table", "outliers", "regime")
 _UNCHANGED_BY = {
     "run": _OF_VOLUMES,
     "fit": _OF_PROXIES,
@@ -218,6 +218,19 @@ class StudyView:
         if self.study.pending(self.proxies):
             return []
         return [[item.run, item.target] for item in find_outliers(self.table)]
+
+    @cached_property
+    def regime(self) -> Regime | None:
+        """How each target's loss moves, by the proxy runs that are finished; None where there are none."""
+        from voxmix.law import regime_check
+
+        try:
+            results = self.results(self.proxies)
+        except StepPendingError:
+            return None
+        if not results:
+            return None
+        return regime_check(measurements(results, self.domains), keep_outliers=self.config.fit.keep_outliers)
 
     @cached_property
     def laws_wanted(self) -> tuple[str, ...]:
