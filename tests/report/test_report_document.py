@@ -142,7 +142,7 @@ def test_missing_pairs_are_drawn_as_missing(make_world) -> None:
     drop = frozenset({("ABD", "PET"), ("PET", "BRAIN"), ("BRAIN", "BRAIN")})
     table = make_world(("ABD", "BRAIN", "PET")).table(drop=drop)
     page = render_report(ReportContent(study="gaps", measurements=table))
-    assert page.count("<svg ") == 3
+    assert page.count("<svg ") == 4  # three curves, one regime
     assert "–" in page
 
 

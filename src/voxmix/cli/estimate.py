@@ -71,7 +71,7 @@ def _show(found: "CostEstimate", measured: "Probe | None", *, tflops: float | No
             f"{item.draws:,}",
             f"{item.evaluated:,}",
             _operations(item.flops),
-            _time(item.seconds),
+            time_text(item.seconds),
         ]
         for item in found.work
     ]
@@ -100,7 +100,7 @@ def _show(found: "CostEstimate", measured: "Probe | None", *, tflops: float | No
     elif tflops is not None:
         emit(f"no probe: {tflops:g} TFLOP/s taken as given")
     emit(f"disk: {size_text(found.disk_bytes)} for weights, and states of runs under way")
-    emit(f"in all: {_time(found.seconds)} with {found.at_once} run(s) at a time{_threads(measured)}")
+    emit(f"in all: {time_text(found.seconds)} with {found.at_once} run(s) at a time{_threads(measured)}")
     if measured is not None:
         _warn(found, measured)
 
@@ -129,7 +129,8 @@ def _operations(count: float) -> str:
     return f"{count / 1e9:,.3g} GFLOP"
 
 
-def _time(seconds: float | None) -> str:
+def time_text(seconds: float | None) -> str:
+    """Return a duration as people say it."""
     if seconds is None:
         return "not known"
     if seconds < 120:

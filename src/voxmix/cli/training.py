@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxmix._progress import waiting
-from voxmix.cli.app import TERMINAL, emit, emit_json, verb
+from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, takes_flags
+from voxmix.cli.checks import show_regime
 from voxmix.cli.study import show
+from voxmix.errors import InputError
 
 if TYPE_CHECKING:
+    from voxmix.cost.estimate import CostEstimate
     from voxmix.study import StudyView
 
 
@@ -78,6 +81,22 @@ takes_compute_flags = takes_flags(ComputeFlags)
 def run(
     study: StudyArgument,
     flags: ComputeFlags,
+    pilot: Annotated[
+        bool,
+        typer.Option(
+            "--pilot", help="Only try budgets with the uniform mixture, and say which let data matter."
+        ),
+    ] = False,
+    up_to: Annotated[
+        int | None, typer.Option(help="With --pilot: the largest budget; the design's if left out.")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="With --pilot: begin no budget that would take longer than this in all."),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="With --pilot: write the proposed budgets into study.yaml.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the pending proxy runs, as many at a time as there are cores; Ctrl-C loses nothing.
@@ -85,15 +104,28 @@ def run(
     Flags override study.yaml's compute for this command. They change speed and memory, not results; a study may
     continue with other flags.
 
+    With --pilot: two seeds of the uniform mixture, the smallest budget first. Prints how far each target falls, the
+    time of a draw, the budgets to use and what the design then costs. Runs that the design has too are kept for it.
+
     Examples:
 
       voxmix run mystudy
+
+      voxmix run mystudy --pilot --minutes 20
 
       voxmix run mystudy --device cuda --devices 4 --tracker tensorboard --tracker mlflow
     """
     from voxmix.study import run_step
 
+    only = {"--up-to": up_to is not None, "--minutes": minutes is not None, "--write": write}
+    if not pilot and any(only.values()):
+        raise InputError(
+            f"{', '.join(name for name, given in only.items() if given)} goes with --pilot; add it"
+        )
     view = flags.applied_to(open_study(study))
+    if pilot:
+        _pilot(view, up_to=up_to, minutes=minutes, write=write, as_json=as_json)
+        return
     done = run_step("run", view, TERMINAL)
     table = view.study.measurements_path
     runs, measured = len(done.specs), len(done.table.run)
@@ -102,6 +134,72 @@ def run(
     else:
         kinds = ", ".join(f"{count} {kind}" for kind, count in done.kinds.items())
         emit(f"{runs} proxy runs ({kinds}), {measured} measurements: {table}")
+
+
+def _pilot(
+    view: "StudyView", *, up_to: int | None, minutes: float | None, write: bool, as_json: bool
+) -> None:
+    """Train the pilot runs and print what they show."""
+    from voxmix.study import run_pilot, write_budgets
+
+    with view.study.lock():
+        found = run_pilot(view, TERMINAL, up_to=up_to, minutes=minutes)
+        wanted = found.proposal.budgets
+        written = write and bool(wanted) and wanted != view.config.design.budgets
+        if written:
+            write_budgets(view.study, wanted)
+    if as_json:
+        emit_json(
+            {
+                "budgets": list(found.budgets),
+                "runs": found.runs,
+                "falls_per_doubling": {name: list(values) for name, values in found.falls.items()},
+                "regime": found.regime.to_dict(),
+                "seconds_per_draw": found.seconds_per_draw,
+                "proposal": {"budgets": list(wanted), "reason": found.proposal.reason},
+                "cost": {
+                    name: None if cost is None else asdict(cost)
+                    for name, cost in (("now", found.now), ("proposed", found.proposed))
+                },
+                "stopped": found.stopped,
+                "written": written,
+            }
+        )
+        return
+    steps = [f"to {budget:,}" for budget in found.budgets[1:]]
+    rows = [
+        [item.target, item.verdict, *(f"{-fall:+.1%}" for fall in found.falls[item.target])]
+        for item in found.regime.targets
+    ]
+    emit_table(
+        f"Change of the loss per doubling, from {found.budgets[0]:,}", ["target", "verdict", *steps], rows
+    )
+    show_regime(found.regime, table=False)
+    emit(f"{found.runs} pilot runs; {found.seconds_per_draw * 1000:,.3g} ms per draw")
+    if found.stopped:
+        emit(found.stopped)
+    emit(f"- {found.proposal.reason}")
+    if not wanted:
+        return
+    same = wanted == view.config.design.budgets
+    emit(f"proposed, below design in study.yaml:\n\n  {found.proposal.line}\n")
+    emit(
+        f"what is left to run: {_cost_text(found.now)} with the budgets of now"
+        + ("" if same else f", {_cost_text(found.proposed)} with these")
+    )
+    if same:
+        emit("these are the study's budgets already")
+    elif written:
+        emit(f"wrote them to {view.study.path}")
+
+
+def _cost_text(cost: "CostEstimate | None") -> str:
+    from voxmix.cli.estimate import time_text
+
+    if cost is None:
+        return "nothing"
+    runs, draws = sum(item.runs for item in cost.work), sum(item.draws for item in cost.work)
+    return f"{runs:,} runs, {draws:,} draws, {time_text(cost.seconds)}"
 
 
 @verb

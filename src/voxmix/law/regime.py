@@ -236,7 +236,7 @@ def _help(known: Sequence[TargetRegime]) -> list[str]:
     if still:
         found.append(
             f"{_names(still)}: what may help is larger budgets, smaller patches, a finer or coarser spacing, weaker or "
-            "stronger augmentation; voxmix run --pilot tries budgets before the runs are paid for"
+            "stronger augmentation"
         )
     rising = [item for item in known if item.verdict == "rises"]
     if rising:

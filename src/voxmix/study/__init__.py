@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from voxmix.study.listener import Listener as Listener
     from voxmix.study.mixtures import allocate_strategies as allocate_strategies
     from voxmix.study.mixtures import allocations_if as allocations_if
+    from voxmix.study.pilot import Pilot as Pilot
+    from voxmix.study.pilot import run_pilot as run_pilot
+    from voxmix.study.pilot import write_budgets as write_budgets
     from voxmix.study.pipeline import StudyRun as StudyRun
     from voxmix.study.pipeline import allocate as allocate
     from voxmix.study.pipeline import estimate as estimate
@@ -73,6 +76,7 @@ _NAMES = {
     "laws": ("fit_laws", "law_of"),
     "listener": ("Listener",),
     "mixtures": ("allocate_strategies", "allocations_if"),
+    "pilot": ("Pilot", "run_pilot", "write_budgets"),
     "pipeline": (
         "StudyRun",
         "allocate",

@@ -88,6 +88,18 @@ def train_runs(view: StudyView, specs: tuple[RunSpec, ...], label: str, hear: Li
         return
     for remark in view.run_remarks:
         hear.tell(remark)
+    finish_runs(view, specs, label, hear)
+
+
+def finish_runs(view: StudyView, specs: tuple[RunSpec, ...], label: str, hear: Listener) -> None:
+    """Train the runs that are pending and tell which failed.
+
+    Raises:
+        VoxmixError: a run failed; the others are kept.
+    """
+    pending = view.study.pending(specs)
+    if not pending:
+        return
     with hear.bar(label, unit=pending[0].budget_unit) as progress:
         failed = train_pending(view, specs, progress=progress)
     if failed:
