@@ -173,7 +173,7 @@ def test_no_label_is_cut_off(make_content, names, monkeypatch) -> None:
     monkeypatch.setattr(drawing, "finish", checked)
     monkeypatch.setattr(plots, "finish", checked)
     page = render_report(make_content(names, seeds=2))
-    assert len(seen) == 6 + 3 + len(names)
+    assert len(seen) == 7 + 3 + len(names)
     assert cut == []
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
