@@ -6,7 +6,7 @@ STUDY ?= demo-study
 override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-srun test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank coverage outliers paired-tests bench-model \
+.PHONY: help setup demo test test-slow test-gpu test-srun test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint reference constraints clean
 .DEFAULT_GOAL := help
 
@@ -100,6 +100,10 @@ bench-law: peers  ## The law and the allocation against their peers: takes long;
 BANK ?= $(DATA)/voxmix_bank
 bench-bank: setup  ## Every law against measured mixtures, to judge and never to choose; BANK names a folder of tables
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/law_bank.py $(BANK)
+
+VOLUMES ?= ../shared/data/volumes
+study-real: setup  ## The flagship study on seven real domains, resumable: hours; VOLUMES names the folder of volumes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/study_real.py $(VOLUMES)
 
 coverage: setup  ## Coverage of intervals on 300 simulated worlds, and 100 of each kind that resembles measured ones: takes long
 	$(BIN)/python benchmarks/law_coverage.py --worlds 300 --hard 100
