@@ -26,7 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("volumes", type=Path)
     parser.add_argument("--study", type=Path, default=Path("study-real"))
-    parser.add_argument("--up-to", default="report", help="last step: prepare, run, fit, allocate, pretrain, report")
+    parser.add_argument(
+        "--up-to", default="report", help="last step: prepare, run, fit, allocate, pretrain, report"
+    )
     options = parser.parse_args()
     begin(options.study, options.volumes)
     for step in steps_up_to(options.up_to):
@@ -35,7 +37,9 @@ def main() -> None:
         return
     view = StudyView(Study.open(options.study))
     table = write_bank(view, options.study / "bank" / "flagship.csv")
-    subprocess.run([sys.executable, str(HERE / "law_bank.py"), str(table.parent), "--seed", "all"], check=True)
+    subprocess.run(
+        [sys.executable, str(HERE / "law_bank.py"), str(table.parent), "--seed", "all"], check=True
+    )
 
 
 def begin(study: Path, volumes: Path) -> None:
