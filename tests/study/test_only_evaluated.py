@@ -42,6 +42,14 @@ def test_it_is_in_no_mixture_and_in_every_measurement(study: Path):
     assert not study_problems(opened)
 
 
+def test_whether_it_moves_is_judged_too(study: Path):
+    regime = StudyView(Study.open(study)).regime
+    assert regime is not None
+    assert [item.target for item in regime.targets] == [*SOURCES, TARGET]
+    assert regime[SOURCES[0]].curve == "its pure runs"
+    assert regime[TARGET].curve == "the uniform mixture"  # none trains on it: the most even one
+
+
 def test_volumes_stay_as_they_were_prepared(study: Path):
     view = StudyView(Study.open(study))
     assert view.is_made("prepare")

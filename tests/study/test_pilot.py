@@ -114,11 +114,11 @@ def test_a_file_without_the_line_is_left_alone_and_the_line_is_said(study: Study
     assert study.path.read_text() == text
 
 
-def finish(study: Study, spec: RunSpec, *, slope: float) -> None:
-    """Make a finished run whose losses fall by ``slope`` per doubling."""
+def finish(study: Study, spec: RunSpec, *, slope: float, more: tuple[str, ...] = ()) -> None:
+    """Make a finished run whose losses fall by ``slope`` per doubling, also on ``more`` targets."""
     rng = np.random.default_rng([spec.budget, spec.seed])
-    names = spec.mixture.domains
-    losses = 0.05 * spec.budget ** -(slope / np.log(2)) * np.exp(0.002 * rng.standard_normal(len(names)))
+    names, targets = spec.mixture.domains, (*spec.mixture.domains, *more)
+    losses = 0.05 * spec.budget ** -(slope / np.log(2)) * np.exp(0.002 * rng.standard_normal(len(targets)))
     folder = study.run_dir(spec)
     folder.mkdir(parents=True, exist_ok=True)
     value = {
@@ -127,7 +127,7 @@ def finish(study: Study, spec: RunSpec, *, slope: float) -> None:
         "run_id": spec.run_id,
         "spec": spec.as_dict(),
         "losses": {
-            name: {"loss": float(loss), "loss_se": None} for name, loss in zip(names, losses, strict=True)
+            name: {"loss": float(loss), "loss_se": None} for name, loss in zip(targets, losses, strict=True)
         },
         "draws": dict(zip(names, spec.mixture.draws(spec.budget).tolist(), strict=True)),
         "unique_volumes": dict.fromkeys(names, 1),
@@ -161,6 +161,19 @@ def test_finished_runs_are_read_and_their_budgets_proposed_and_written(study: St
     assert Study.open(study.root).config == study.config
     assert "wrote them" in pilot(study, "--write")
     assert Study.open(study.root).config.design.budgets == (50, 100, 200, 400, 800)
+
+
+def test_a_domain_that_is_only_evaluated_is_judged_too(study: Study) -> None:
+    pytest.importorskip("torch", reason="what the grid costs is counted with the extra 'train'")
+    config = replace(study.config, data=replace(study.config.data, targets=("HN-CT",)))
+    write_config(config, study.path)
+    view = StudyView(Study.open(study.root))
+    for stage in pilot_specs(view.config, view.domains, cache=view.cache_digest):
+        for spec in stage:
+            finish(study, spec, slope=0.1, more=("HN-CT",))
+    value = pilot(study, "--json")
+    assert list(value["falls_per_doubling"]) == ["ABD-CT", "BRAIN-T1", "HN-CT"]
+    assert value["regime"]["targets"][2]["verdict"] == "moves"
 
 
 def test_budgets_that_tell_nothing_are_not_proposed(study: Study) -> None:

@@ -184,7 +184,7 @@ def _that_fit(
     for place in range(len(stages)):
         specs = tuple(spec for stage in stages[: place + 1] for spec in stage)
         pending = view.study.pending(specs)
-        crops = len(pending) * len(view.domains) * specs[0].evaluation.crops_per_domain
+        crops = len(pending) * len(view.targets) * specs[0].evaluation.crops_per_domain
         if unit == "seconds":
             needed = float(sum(spec.budget for spec in pending))
         else:
@@ -215,9 +215,10 @@ def _what_it_showed(view: StudyView, done: Sequence[tuple[RunSpec, ...]], stoppe
 
     results = [view.results(stage) for stage in done]
     budgets = tuple(stage[0].budget for stage in done)
-    table = measurements([item for some in results for item in some], view.domains)
+    table = measurements([item for some in results for item in some], view.domains, view.targets)
     regime = regime_check(table, keep_outliers=True)
-    losses = _mean_logs(results, view.domains)
+    names = tuple(item.target for item in regime.targets)
+    losses = _mean_logs(results, names)
     doublings = np.diff(np.log2([np.mean([item.budget for item in some]) for some in results]))
     falls = -np.diff(losses, axis=0) / doublings[:, None]  # log, per doubling
     proposal = propose(budgets, falls)
@@ -225,7 +226,7 @@ def _what_it_showed(view: StudyView, done: Sequence[tuple[RunSpec, ...]], stoppe
     return Pilot(
         budgets=budgets,
         runs=sum(len(some) for some in results),
-        falls={name: tuple((-np.expm1(-falls[:, j])).tolist()) for j, name in enumerate(view.domains)},
+        falls={name: tuple((-np.expm1(-falls[:, j])).tolist()) for j, name in enumerate(names)},
         regime=regime,
         seconds_per_draw=each,
         proposal=proposal,
@@ -236,7 +237,7 @@ def _what_it_showed(view: StudyView, done: Sequence[tuple[RunSpec, ...]], stoppe
 
 
 def _mean_logs(
-    results: Sequence[Sequence[RunResult]], domains: Sequence[str]
+    results: Sequence[Sequence[RunResult]], targets: Sequence[str]
 ) -> Float[np.ndarray, "budget target"]:
     """Return the mean log losses over the seeds; NaN where a target was not measured."""
 
@@ -244,7 +245,7 @@ def _mean_logs(
         loss = item.losses.get(name, {}).get("loss")
         return float(np.log(loss)) if loss else float("nan")
 
-    return np.array([[np.mean([log(item, name) for item in some]) for name in domains] for some in results])
+    return np.array([[np.mean([log(item, name) for item in some]) for name in targets] for some in results])
 
 
 def propose(budgets: Sequence[int], falls: Float[np.ndarray, "step target"]) -> Proposal:
@@ -316,7 +317,7 @@ def _cost(view: StudyView, budgets: Sequence[int], each: float) -> CostEstimate 
         return None
     return estimate(
         left,
-        targets=len(view.domains),
+        targets=len(view.targets),
         compute=config.compute,
         at_once=runs_at_once(view.study, specs),
         rate=flops_per_draw(config.model) / each,

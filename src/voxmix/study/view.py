@@ -230,7 +230,8 @@ class StudyView:
             return None
         if not results:
             return None
-        return regime_check(measurements(results, self.domains), keep_outliers=self.config.fit.keep_outliers)
+        table = measurements(results, self.domains, self.targets)
+        return regime_check(table, keep_outliers=self.config.fit.keep_outliers)
 
     @cached_property
     def laws_wanted(self) -> tuple[str, ...]:
