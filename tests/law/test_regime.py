@@ -182,6 +182,7 @@ def test_one_budget_and_too_few_runs_are_said_to_be_not_known():
     assert {item.verdict for item in one.targets} == {"not known"}
     assert "same budget" in one.summary
     assert one.sentences == (one.summary,)
+    assert not one.is_judged
     two = regime_check(table_of([0.1] * 3, rng, budgets=(1000, 2000), design="anchor", anchor_seeds=1))
     assert {item.verdict for item in two.targets} == {"not known"}
     assert "second seed" in two.targets[0].sentence

@@ -37,7 +37,7 @@ def show_regime(regime: "Regime | None", *, table: bool = True) -> None:
     """Print how each target's loss moves with the budget, and what that means."""
     if regime is None or not regime.targets:
         return
-    if table:
+    if table and regime.is_judged:
         headers, rows = regime.table()
         emit_table("Do data matter: how far losses fall with the budget", headers, rows)
     for line in regime.sentences:

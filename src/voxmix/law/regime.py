@@ -135,6 +135,11 @@ class Regime:
         return next(item for item in self.targets if item.target == target)
 
     @property
+    def is_judged(self) -> bool:
+        """Whether there is any target with a fall; there is none where every run has the same budget."""
+        return any(item.fall is not None for item in self.targets)
+
+    @property
     def undecided(self) -> tuple[TargetRegime, ...]:
         """The targets of which these runs cannot tell what helps them."""
         return tuple(item for item in self.targets if not item.decides)

@@ -21,8 +21,10 @@ def regime_section(content: ReportContent) -> Section:
         bullets=tuple(words.sentence(line) for line in regime.sentences),
         drawings=(draw_regime(drawn, domains=content.domain_names),) if drawn else (),
         caption="The loss on every target under the runs with most of it, as a share of its loss at their smallest budget. "
-        "Dashed: these runs cannot tell what helps it.",
-        shown=(law_tables.regime_table(regime),),
+        "Dashed: these runs cannot tell what helps it."
+        if drawn
+        else "",
+        shown=(law_tables.regime_table(regime),) if regime.is_judged else (),
     )
     return Section(name=name, title=title, blocks=(block,))
 
