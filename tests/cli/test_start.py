@@ -104,7 +104,7 @@ def test_mistakes_give_one_sentence_and_exit_2(
 def test_an_edited_study_file_is_checked(tmp_path: Path) -> None:
     assert voxmix("init", "s", "--phantoms", cwd=tmp_path).returncode == 0
     path = tmp_path / "s" / "study.yaml"
-    path.write_text(path.read_text().replace("budget: ", "budgt: ", 1))
+    path.write_text(path.read_text().replace("\n  budget: ", "\n  budgt: ", 1))
     done = voxmix("status", "s", cwd=tmp_path)
     assert done.returncode == 2
     assert "budgt: unknown key; did you mean 'budget'?" in done.stderr
