@@ -63,6 +63,7 @@ def suggest(
     settings: AllocationSettings | None = None,
     *,
     budgets: Sequence[float] | None = None,
+    mixtures: Sequence[Mixture] | None = None,
     noise: float | None = None,
     seed: int = 0,
     **changed: Any,
@@ -70,7 +71,7 @@ def suggest(
     """Return candidate runs, the most useful per draw first.
 
     Candidates: the runs of every kind of :data:`voxmix.design.KINDS` and the present best mixture, at ``budgets`` (the
-    smallest and largest fitted, and twice the largest). ``noise`` is the relative error of one run's loss; by default
+    smallest and largest fitted, and twice the largest); or ``mixtures`` instead. ``noise`` is the relative error of one run's loss; by default
     that of the fit's residuals.
 
     Args:
@@ -92,7 +93,8 @@ def suggest(
     perfect = now - value.min(axis=1).mean()
     spread = _noise(law) if noise is None else noise
     of_kinds = (mixture for kind in KINDS for mixture in kind.mixtures(law.domains, (wanted.min_weight,)))
-    tried = dict.fromkeys((*of_kinds, Mixture(domains=law.domains, weights=best)))
+    own = (*of_kinds, Mixture(domains=law.domains, weights=best))
+    tried = dict.fromkeys(own if mixtures is None else mixtures)
     found = []
     for mixture in tried:
         for draws in sorted(set(budgets or (low, high, 2 * high))):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from voxmix.study.pipeline import open_study as open_study
     from voxmix.study.pipeline import prepare as prepare
     from voxmix.study.pipeline import pretrain as pretrain
+    from voxmix.study.pipeline import refine as refine
     from voxmix.study.pipeline import report as report
     from voxmix.study.pipeline import run as run
     from voxmix.study.pipeline import run_step as run_step
@@ -86,6 +87,7 @@ _NAMES = {
         "open_study",
         "prepare",
         "pretrain",
+        "refine",
         "report",
         "run",
         "run_step",

@@ -18,6 +18,7 @@ DOWNSTREAM_FOLDER = "downstream"
 EXPORT_FOLDER = "export"
 MEASUREMENTS_FILE = "measurements.csv"
 REPORT_FILE = "report.html"
+REFINE_FILE = "refine.json"
 
 
 def is_study(path: Path) -> bool:

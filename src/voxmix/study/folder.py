@@ -113,6 +113,11 @@ class Study:
         return self.root / files.MEASUREMENTS_FILE
 
     @property
+    def refine_path(self) -> Path:
+        """The rounds of refine."""
+        return self.root / files.REFINE_FILE
+
+    @property
     def report_path(self) -> Path:
         """The report."""
         return self.root / files.REPORT_FILE

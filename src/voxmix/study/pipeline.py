@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from voxmix.runs import RunResult
     from voxmix.study.clinical_tasks import FinetunedTask
     from voxmix.study.costs import StudyCost
+    from voxmix.study.refining import Refinement
     from voxmix.study.training import Proxies
     from voxmix.volumes import Preparation
 
@@ -114,6 +115,30 @@ def open_study(study: Study | StudyView | Path | str) -> StudyView:
     for remark in study_remarks(view.study):
         warn(remark)
     return view
+
+
+def run_refine(study: Study | StudyView | Path | str, hear: Listener = QUIET, **options: Any) -> Refinement:
+    """Do the rounds of refine that are not done, under the study's lock; see :func:`voxmix.study.refining.refine_study`."""
+    from voxmix.study.refining import refine_study
+
+    view = open_study(study)
+    with view.study.lock():
+        return refine_study(view, hear, **options)
+
+
+def refine(
+    study: Study | Path | str,
+    *,
+    budget: int | None = None,
+    rounds: int = 5,
+    draws: int | None = None,
+    tolerance: float = 0.05,
+    progress: StepProgress | None = None,
+    tell: Tell | None = None,
+) -> Refinement:
+    """Train the law's choice and its neighbours and fit again, until they agree; see :func:`voxmix.study.refining.refine_study`."""
+    hear = Listener.calling(progress, tell)
+    return run_refine(study, hear, budget=budget, rounds=rounds, draws=draws, tolerance=tolerance)
 
 
 def prepare(

@@ -16,6 +16,7 @@ from voxmix.runs.files import CARD_FILE
 from voxmix.runs.results import RunResult, read_run
 from voxmix.study.folder import Study
 from voxmix.study.plan import check_specs, specs_by_kind
+from voxmix.study.rounds import REFINE_RUNS, Round, read_rounds, trained_as
 from voxmix.study.steps import step
 
 if TYPE_CHECKING:
@@ -28,7 +29,18 @@ if TYPE_CHECKING:
     from voxmix.volumes.preparing.cache import PreparedCache
 
 T = TypeVar("T")
-_OF_VOLUMES = ("cache", "cache_digest", "domains", "targets", "counts", "asked", "fitness", "proxies_by_kind")
+_OF_VOLUMES = (
+    "cache",
+    "cache_digest",
+    "domains",
+    "targets",
+    "counts",
+    "asked",
+    "fitness",
+    "proxies_by_kind",
+    "all_rounds",
+    "rounds",
+)
 _OF_PROXIES = (*_OF_VOLUMES, "table", "outliers", "regime")
 _UNCHANGED_BY = {
     "run": _OF_VOLUMES,
@@ -163,7 +175,32 @@ class StudyView:
     @cached_property
     def proxies_by_kind(self) -> dict[str, tuple[RunSpec, ...]]:
         """Kind to its proxy runs, finished or not."""
-        return specs_by_kind(self.config, self.domains, cache=self.cache_digest)
+        found = specs_by_kind(self.config, self.domains, cache=self.cache_digest)
+        asked = {spec.run_id for specs in found.values() for spec in specs}
+        more = {
+            spec.run_id: spec for item in self.rounds for spec in item.specs(self.config, self.cache_digest)
+        }
+        added = tuple(spec for name, spec in more.items() if name not in asked)
+        return {**found, REFINE_RUNS: added} if added else found
+
+    @cached_property
+    def all_rounds(self) -> tuple[Round, ...]:
+        """Every round of refine that the study's folder keeps."""
+        return read_rounds(self.study.refine_path)
+
+    @property
+    def _trained_rounds(self) -> tuple[Round, ...]:
+        """The rounds, none before volumes are prepared."""
+        try:
+            return self.rounds
+        except StepPendingError:
+            return ()
+
+    @cached_property
+    def rounds(self) -> tuple[Round, ...]:
+        """The rounds of refine that were trained as the study trains now; their runs count as proxy runs."""
+        now = trained_as(self.config, self.cache_digest)
+        return tuple(item for item in self.all_rounds if item.trained_as == now)
 
     @property
     def proxies(self) -> tuple[RunSpec, ...]:
@@ -244,7 +281,8 @@ class StudyView:
 
         design, asked = self.config.design, self.config.allocation.strategies
         least = self.config.allocation.min_weight
-        mixed, alone = design.trains_mixtures(least), design.trains_alone(least)
+        mixed = design.trains_mixtures(least) or bool(self._trained_rounds)
+        alone = design.trains_alone(least)
         return tuple(
             form.name
             for form in reversed(preferred_forms())
