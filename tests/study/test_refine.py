@@ -25,12 +25,14 @@ def test_it_agrees_with_a_world_that_the_law_describes_and_trains_nothing_twice(
 ) -> None:
     found = refine(finished_study, tolerance=0.3)
     assert found.stopped == "agreed", found.rounds
-    assert found.rounds[-1].agrees and found.rounds[-1].move <= 0.3
+    assert found.rounds[-1].agrees
+    assert found.rounds[-1].move <= 0.3
     assert abs(found.rounds[-1].gap) < 0.1
     count = sum(trained)
     again = refine(finished_study, tolerance=0.3)
     assert sum(trained) == count
-    assert again.choice == found.choice and len(again.rounds) == len(found.rounds)
+    assert again.choice == found.choice
+    assert len(again.rounds) == len(found.rounds)
 
 
 def test_a_path_that_was_interrupted_goes_on_as_if_it_was_not(

@@ -62,8 +62,9 @@ def refine(
                 f"{mean:.4g} ({low:.4g} to {high:.4g})",
                 f"{measured:.4g}",
                 f"{item.gap:+.1%}",
+                f"{item.move:.1%}",
+                "yes" if item.agrees else "no",
             ]
-            + [f"{item.move:.1%}", "yes" if item.agrees else "no"]
         )
     emit_table("Rounds", ["round", "choice", "predicted mean", "measured", "gap", "move", "agrees"], rows)
     emit(f"\n{found.sentence}")
