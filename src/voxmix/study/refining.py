@@ -136,7 +136,7 @@ def refine_study(
         choice = _snapped(view, _choice(law, asked, at))
         path = _path(view, law, choice)
         spent = sum(sum(item.draws) * item.seeds for item in view.rounds)
-        if path and path[-1].agrees and path[-1].move <= tolerance:
+        if path and view.rounds[-1].draws[0] == at and path[-1].agrees and path[-1].move <= tolerance:
             return Refinement(rounds=path, choice=path[-1].choice, draws=spent, stopped="agreed")
         if len(path) >= rounds:
             return Refinement(rounds=path, choice=choice, draws=spent, stopped="rounds")
@@ -254,9 +254,8 @@ def _path(view: StudyView, law: FittedLaw, following: Mixture) -> tuple[RoundRes
                 predicted=item.predicted,
                 measured=measured,
                 move=float(np.abs(after.weights - item.mixtures[0].weights).max()),
-                agrees=all(
-                    item.predicted[n][1] <= loss <= item.predicted[n][2] for n, loss in measured.items()
-                ),
+                agrees=bool(measured)
+                and all(item.predicted[n][1] <= loss <= item.predicted[n][2] for n, loss in measured.items()),
             )
         )
     return tuple(found)
