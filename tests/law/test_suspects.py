@@ -79,6 +79,16 @@ def test_a_loss_that_rises_with_the_budget_is_named_with_what_was_expected():
     assert item.expected == pytest.approx(float(table.loss[row][0]), rel=0.15)
 
 
+def test_a_target_that_gets_worse_with_its_draws_is_no_mistake_and_a_mistake_elsewhere_still_is():
+    table = world(1, seeds=1)
+    mostly_d1 = np.isclose(table.weights[:, 1], 0.85) & (np.array(table.target) == "D0")
+    worn = changed(table, mostly_d1, 0.05 * (table.budget / 800) ** 0.25)  # 17% a step
+    assert suspects(worn) == set()
+    row = place(worn, mixture=np.full(4, 0.25), budget=2800, seed=0, target="D2")
+    before = worn.loss[place(worn, mixture=np.full(4, 0.25), budget=1500, seed=0, target="D2")][0]
+    assert suspects(changed(worn, row, 1.35 * before)) == {(table.run[int(np.argmax(row))], "D2")}
+
+
 def test_runs_that_each_have_a_seed_of_their_own_are_one_curve():
     table = world(1, seeds=1)
     row = place(table, mixture=np.full(4, 0.25), budget=2800, seed=0, target="D2")

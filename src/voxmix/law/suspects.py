@@ -2,6 +2,7 @@
 
 - *Rises*: with the same seed and mixture, which holds the target, a loss does not rise with the budget. Of two that do, the
   one to blame is that without which the curve rises least, then the one farther from the line of its neighbours.
+  Where a target's losses rise often, as those of a few volumes that are drawn too often, none of them is odd.
 - *Twins*: one seed lies far from all others of the same mixture and budget, which agree. Of two seeds that do not, the one
   that lies farther from the line of its neighbours in budget is named.
 - *The law*: among many mixtures that were fitted together, one lies far from where the law puts it.
@@ -77,9 +78,13 @@ def find_suspects(table: MeasurementTable, aside: Sequence[Outlier] = ()) -> tup
     noise = {name: float(spread[k]) for name, k in zip(table.target, table.target_index, strict=True)}
     found: dict[int, float] = {}
     curves = list(_curves(table, mixture, value, usable))
-    usual = _usual([max(b.value - a.value, 0.0) for _, points in curves for a, b in pairwise(points)])
+    steps: dict[str, list[float]] = defaultdict(list)
     for target, points in curves:
-        found |= dict(_rises(points, max(_RISE, SPREADS * noise[target], usual)))
+        steps[target] += [max(b.value - a.value, 0.0) for a, b in pairwise(points)]
+    usual = {target: _usual(sizes) for target, sizes in steps.items()}
+    every = _usual([size for sizes in steps.values() for size in sizes])
+    for target, points in curves:
+        found |= dict(_rises(points, max(_RISE, SPREADS * noise[target], usual[target], every)))
     line = {point.row: _line(points, k) for _, points in curves for k, point in enumerate(points)}
     away = np.array([abs(value[row] - line.get(row, value[row])) for row in range(len(table))])
     apart = [
