@@ -81,10 +81,10 @@ def find_suspects(table: MeasurementTable, aside: Sequence[Outlier] = ()) -> tup
     steps: dict[str, list[float]] = defaultdict(list)
     for target, points in curves:
         steps[target] += [max(b.value - a.value, 0.0) for a, b in pairwise(points)]
-    usual = {target: _usual(sizes) for target, sizes in steps.items()}
+    usual_of = {target: _usual(sizes) for target, sizes in steps.items()}
     every = _usual([size for sizes in steps.values() for size in sizes])
     for target, points in curves:
-        found |= dict(_rises(points, max(_RISE, SPREADS * noise[target], usual[target], every)))
+        found |= dict(_rises(points, max(_RISE, SPREADS * noise[target], usual_of[target], every)))
     line = {point.row: _line(points, k) for _, points in curves for k, point in enumerate(points)}
     away = np.array([abs(value[row] - line.get(row, value[row])) for row in range(len(table))])
     apart = [
