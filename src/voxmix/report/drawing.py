@@ -21,6 +21,7 @@ from voxmix.report.svg import GRID, INK, PAGE, SOFT, Drawing, canvas, finish, pl
 from voxmix.report.table import number_text, percent_text
 
 _WIDTH = 360.0
+_STRATEGY = 22  # letters of offset-diversity-aware
 _STATUS_MARKS = {"at bound": "*", "not identified": "?", "not converged": "!"}
 
 
@@ -63,7 +64,7 @@ def draw_answer(data: AnswerData) -> Drawing:
 def draw_shares(data: SharesData) -> Drawing:
     """Return one stacked bar per strategy; a share that is wide enough carries its percentage."""
     marks = domain_marks(data.domains)
-    names = short_names(data.strategies)
+    names = short_names(data.strategies, width=_STRATEGY)
     height = len(names) * 30.0 + 38
     with canvas("shares", width=_WIDTH, height=height) as (figure, axes):
         place(figure, axes, left=_left(names), right=10, top=4, bottom=34)
@@ -97,7 +98,7 @@ def draw_shares(data: SharesData) -> Drawing:
 def draw_means(data: MeansData) -> Drawing:
     """Return the measured mean loss per strategy, seed by seed, with what the laws predicted."""
     strategies = data.ranking.strategies
-    marks, names = strategy_marks(strategies), short_names(strategies)
+    marks, names = strategy_marks(strategies), short_names(strategies, width=_STRATEGY)
     height = len(names) * 30.0 + 40
     with canvas(f"means-{data.budget}", width=_WIDTH, height=height) as (figure, axes):
         place(figure, axes, left=_left(names), right=16, top=6, bottom=36)
