@@ -194,36 +194,29 @@ def finished_study(made_study: Path, tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def finish_proxies(finished_study: Path) -> Callable[[], int]:
-    """Finish the proxy runs that are pending, as the others of the study were, and return how many there were."""
-
+def _finisher(root: Path, which: str) -> Callable[[], int]:
     def finish() -> int:
         from voxmix.study import Study, StudyView
 
-        view = StudyView(Study.open(finished_study))
-        left = view.study.pending(view.proxies)
+        view = StudyView(Study.open(root))
+        left = view.study.pending(getattr(view, which))
         for spec in left:
             _result(view.study, spec)
         return len(left)
 
     return finish
+
+
+@pytest.fixture
+def finish_proxies(finished_study: Path) -> Callable[[], int]:
+    """Finish the proxy runs that are pending, as the others of the study were, and return how many there were."""
+    return _finisher(finished_study, "proxies")
 
 
 @pytest.fixture
 def finish_checks(finished_study: Path) -> Callable[[], int]:
     """Finish the mixture runs that are pending, as the others of the study were, and return how many there were."""
-
-    def finish() -> int:
-        from voxmix.study import Study, StudyView
-
-        view = StudyView(Study.open(finished_study))
-        left = view.study.pending(view.checks)
-        for spec in left:
-            _result(view.study, spec)
-        return len(left)
-
-    return finish
+    return _finisher(finished_study, "checks")
 
 
 @pytest.fixture

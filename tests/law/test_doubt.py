@@ -20,7 +20,7 @@ def noisy(noise=0.3, seed=1):
     "options", [{"law": "transfer"}, {"law": "diversity", "method": "joint", "loss": "relative-huber"}]
 )
 def test_a_transfer_whose_interval_spans_over_a_decade_is_not_ok(options):
-    law = fit(noisy(), bootstrap=80, **options)
+    law = fit(noisy(noise=0.5), bootstrap=80, **options)
     bounds = law.intervals()
     wide = 0
     for item in law.status:
@@ -31,7 +31,7 @@ def test_a_transfer_whose_interval_spans_over_a_decade_is_not_ok(options):
             wide += 1
             assert item.state != "ok"
             assert item.message
-    assert wide > 2
+    assert wide > 3
     assert {s["state"] for s in law.to_dict()["status"] if s["parameter"] == "transfer"} != {"ok"}
 
 

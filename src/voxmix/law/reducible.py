@@ -181,20 +181,7 @@ class Formula:
         by_number: dh by beta (under the name "exponent") and by each own number.
         numbers: the numbers per target besides A and beta.
 
-    Example: ``h = (kappa + n)**-beta``::
-
-        Formula(
-            value=lambda n, beta, kappa: (kappa + n) ** -beta,
-            by_reach=lambda n, beta, kappa: (
-                -beta * (kappa + n) ** (-beta - 1),
-                beta * (beta + 1) * (kappa + n) ** (-beta - 2),
-            ),
-            by_number=lambda n, beta, kappa: {
-                "exponent": -np.log(kappa + n) * (kappa + n) ** -beta,
-                "kappa": -beta * (kappa + n) ** (-beta - 1),
-            },
-            numbers=(FormulaNumber(name="kappa", low=1e-3, high=1e2, starts=(0.1, 1.0), in_draws=True),),
-        )
+    Example: :data:`OFFSET`, ``h = (kappa + n)**-beta``.
     """
 
     value: Callable[..., np.ndarray]
