@@ -10,7 +10,8 @@ from voxmix.errors import InputError
 from voxmix.law.cells import Cells
 from voxmix.law.family import law_form, law_forms
 from voxmix.law.holdout import Holdout, compare_cells, holdout_of
-from voxmix.law.joint import measured_alone, solve_folds
+from voxmix.law.joint import solve_folds
+from voxmix.law.joint_starts import measured_alone
 from voxmix.law.twostage import FitOptions
 
 _FOLDS = 10  # held-out groups of mixtures at most; a swarm has hundreds of mixtures

@@ -16,7 +16,8 @@ from voxmix.law.doubt import with_profiles, with_widths
 from voxmix.law.family import AUTO, PAPER, known_laws, law_form
 from voxmix.law.fitted import FittedLaw
 from voxmix.law.holdout import compare_cells
-from voxmix.law.joint import measured_alone, solve
+from voxmix.law.joint import solve
+from voxmix.law.joint_starts import measured_alone
 from voxmix.law.noise import judge_noise
 from voxmix.law.oddities import oddities
 from voxmix.law.outliers import find_outliers, outlier_sentence
