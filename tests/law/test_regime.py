@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from voxmix import MeasurementTable
-from voxmix.law.regime import LAW_ERROR, regime_check
+from voxmix.law.regime import regime_check
+from voxmix.law.regime_lines import LAW_ERROR
 
 BUDGETS = (800, 1500, 2800, 5000)
 RUNS = 200  # tables behind an error rate: 5% is 10 of them, and 18 is two and a half standard deviations more

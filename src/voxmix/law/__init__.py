@@ -9,7 +9,8 @@ from voxmix.law.holdout import Holdout
 from voxmix.law.profile import Profile, profile
 from voxmix.law.quality import FitQuality
 from voxmix.law.reducible import Formula, FormulaNumber
-from voxmix.law.regime import Regime, TargetRegime, regime_check
+from voxmix.law.regime import regime_check
+from voxmix.law.regime_lines import Regime, TargetRegime
 from voxmix.law.status import ParameterStatus
 
 __all__ = [

@@ -3,7 +3,7 @@
 import numpy as np
 
 from voxmix.allocation.structure import RULES
-from voxmix.law.regime import LAW_ERROR, Regime
+from voxmix.law.regime_lines import LAW_ERROR, Regime
 from voxmix.report.content import ReportContent
 from voxmix.report.curves import CurvePanel
 from voxmix.report.figures import EffectiveData, PathData, TransferData, transfer_data

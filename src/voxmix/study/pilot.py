@@ -254,7 +254,7 @@ def propose(budgets: Sequence[int], falls: Float[np.ndarray, "step target"]) -> 
     ``falls`` are falls of the log loss per doubling, from each budget to the next. The range is the longest one of such steps, the largest budgets of several
     as long, widened to a factor of 4 and cut to a factor of 16 at its lower end: a law is used beyond the largest.
     """
-    from voxmix.law.regime import LAW_ERROR
+    from voxmix.law.regime_lines import LAW_ERROR
 
     known = np.isfinite(falls)
     share = np.where(known, falls > -np.log1p(-LAW_ERROR), 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
