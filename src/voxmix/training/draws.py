@@ -4,24 +4,15 @@ Random numbers come from a counter (Philox, Salmon et al. 2011), so any draw can
 by any worker or rank, and resuming needs one integer.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from voxmix._random import stream
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
-
-_WORD = (1 << 64) - 1
-
-
-def stream(seed: int, *purpose: str | int) -> np.random.Generator:
-    """Return the generator of one purpose; different purposes never share numbers."""
-    name = "/".join(str(p) for p in purpose)
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
-    return np.random.Generator(np.random.Philox(key=np.array([seed & _WORD, key], dtype=np.uint64)))
 
 
 def counted_uniforms(seed: int, start: int, stop: int, *, columns: int) -> Float[np.ndarray, "draw column"]:

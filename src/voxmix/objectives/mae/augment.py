@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from voxmix._random import stream
 from voxmix.objectives.mae.parameters import DrawParameters
-from voxmix.training.draws import stream
 
 _BANK = 1 << 20
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from voxmix._io import atomic_path, canonical_json, digest, naming_full_disk
+from voxmix._random import stream
 from voxmix.encoders.patches import token_count, visible_count
 from voxmix.errors import InputError
 from voxmix.grid import Grid
@@ -19,7 +20,7 @@ from voxmix.objectives.mae.padding import existing_in_patches, settled_masks
 from voxmix.run_settings import EvaluationSettings, ModelSettings
 from voxmix.training.crop_places import box_of, corner_of, span_of
 from voxmix.training.crops import check_fits
-from voxmix.training.draws import counted_uniforms, stream
+from voxmix.training.draws import counted_uniforms
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 
 _FORMAT = 1
