@@ -21,7 +21,10 @@ sys.modules[_checker.__name__] = _checker
 _hook = install_import_hook("voxmix", f"{_checker.__name__}.check")
 
 # In an environment without an extra, the folders that test it are left out, and the header says so.
-_NEEDS = {"torch": ("training", "downstream", "engines"), "nibabel": ("volumes", "datasets", "cases")}
+_NEEDS = {
+    "torch": ("training", "downstream", "engines", "encoders"),
+    "nibabel": ("volumes", "datasets", "cases"),
+}
 _MISSING = [library for library in _NEEDS if find_spec(library) is None]
 collect_ignore_glob = [folder for library in _MISSING for folder in _NEEDS[library]]
 

@@ -1,12 +1,12 @@
 """The networks whose features are kept (backbones), as rows with their settings; readable without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from voxmix._table import Table
 from voxmix.errors import InputError
 from voxmix.grid import Grid
-from voxmix.run_settings import at_least
+from voxmix.run_settings import LATER, at_least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,12 +56,17 @@ class VitSettings(BackboneSettings):
     """Hidden layer of each block."""
     drop_path: float = 0.0
     """Share of draws for which a branch of the last block is left out, rising linearly from 0 over the depth."""
+    style: Literal["dinov2", "dinov2-registers", "clip", "clip-gelu", "mae"] = field(
+        default="dinov2", metadata=LATER
+    )
+    """What open weights fix beyond sizes: biases, norms, activation, how positions are resized; see encoders/vit.py."""
 
     def __post_init__(self) -> None:
         # Not super(): a dataclass with slots is another class than the one that super() would look for.
         BackboneSettings.__post_init__(self)
         for each in ("patch", "width", "depth", "heads"):
             at_least(self, each, 1)
+        at_least(self, "mlp_ratio", 1e-3)
         at_least(self, "registers", 0)
         at_least(self, "layer_scale", 0)
         _ = self.grid
