@@ -217,6 +217,17 @@ def finish_proxies(finished_study: Path) -> Callable[[], int]:
 
 
 @pytest.fixture
+def train_without_torch() -> Callable[..., None]:
+    """Stand in for voxmix.study.training.train_runs: the runs are finished, as the others of the study were."""
+
+    def train(view: Any, specs: Any, *others: object) -> None:
+        for spec in view.study.pending(specs):
+            _result(view.study, spec)
+
+    return train
+
+
+@pytest.fixture
 def finish_checks(finished_study: Path) -> Callable[[], int]:
     """Finish the mixture runs that are pending, as the others of the study were, and return how many there were."""
     return _finisher(finished_study, "checks")

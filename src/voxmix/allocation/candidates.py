@@ -19,6 +19,7 @@ def candidates(
     settings: AllocationSettings,
     volumes: Mapping[str, float] | None = None,
     laws: Mapping[str, FittedLaw] | None = None,
+    refined: Mixture | None = None,
 ) -> dict[str, Allocation | Mixture]:
     """Return strategy to mixture, an :class:`Allocation` where a law chose it.
 
@@ -29,12 +30,13 @@ def candidates(
         volumes: volumes that exist per domain, where the settings give none; "data-proportional" and "temperature-T"
             need them.
         laws: law name to its fit, for the strategies that need one.
+        refined: the mixture of the strategy "refined".
 
     Raises:
         InputError: an unknown strategy, a law over other domains or none, or a domain without its count of volumes.
     """
     settings = settings.knowing(volumes or {})
-    now = Situation(domains=domains, settings=settings, volumes=settings.volumes)
+    now = Situation(domains=domains, settings=settings, volumes=settings.volumes, refined=refined)
     return {name: _candidate(name, now, laws or {}) for name in names}
 
 

@@ -25,6 +25,7 @@ DOMAIN = "DOMAIN"
 class Situation:
     """What a strategy may know: the domains, how many volumes exist, the settings, and the law it asked for.
 
+    ``refined`` is the mixture that a study's rounds of ``voxmix refine`` ended in; None where there are none.
     ``argument`` is what follows the strategy's name, as the 2 of ``temperature-2``.
     """
 
@@ -32,6 +33,7 @@ class Situation:
     volumes: Mapping[str, float] = field(default_factory=dict)
     settings: AllocationSettings
     law: FittedLaw | None = None
+    refined: Mixture | None = None
     argument: str = ""
 
     def counts(self) -> dict[str, float]:
@@ -121,8 +123,18 @@ def _random(now: Situation) -> Mixture:
     return Mixture(domains=corner.domains, weights=np.array([least + free * gaps[d] for d in now.domains]))
 
 
+def _refined(now: Situation) -> Mixture:
+    if now.refined is None:
+        raise InputError(
+            f"strategy {REFINED!r} is what rounds of voxmix refine ended in, and there are none; only a study has them, after: "
+            "voxmix refine STUDY"
+        )
+    return now.refined
+
+
 SCRATCH = "scratch"
 SINGLE = "single"
+REFINED = "refined"
 
 _ROWS = (
     Strategy(
@@ -187,6 +199,13 @@ _ROWS = (
         argument="N",
         check=_whole,
         mixture=_random,
+    ),
+    Strategy(
+        name=REFINED,
+        label="what the rounds of `voxmix refine` ended in",
+        mixture=_refined,
+        color="#000000",
+        marker="*",
     ),
 )
 STRATEGIES: Table[Strategy] = Table("strategies", {row.name: row for row in _ROWS})

@@ -23,8 +23,10 @@ def refine(
 ) -> None:
     """Train the law's own choice and its neighbours, fit again, until prediction and measurement agree.
 
-    Rounds are kept in refine.json: stop at any moment, the same command goes on. Their runs count in fit, allocate
-    and report from then on.
+    A round agrees where the measured mean loss of its choice lies in the 90% interval that the law gave before it was
+    trained. Rounds are kept in refine.json: stop at any moment, the same command goes on. The study's own laws stay as
+    they were, unless study.yaml says fit: refine_runs: true. The strategy refined is the mixture that the rounds ended in:
+    add it to allocation.strategies to train it at the study's budget.
 
     Examples:
 
@@ -32,39 +34,42 @@ def refine(
 
       voxmix refine mystudy --budget 4000 --rounds 3 --draws 50000
     """
-    from voxmix.study.pipeline import run_refine
+    from voxmix.allocation.strategies import REFINED
+    from voxmix.study import run_step
+    from voxmix.study.steps import step
 
-    found = run_refine(
-        open_study(study), TERMINAL, budget=budget, rounds=rounds, draws=draws, tolerance=tolerance
-    )
+    view = open_study(study)
+    found = run_step("refine", view, TERMINAL, budget=budget, rounds=rounds, draws=draws, tolerance=tolerance)
     if as_json:
-        emit_json(
-            {
-                "rounds": [item.to_dict() for item in found.rounds],
-                "choice": found.choice.as_dict(),
-                "draws": found.draws,
-                "stopped": found.stopped,
-                "sentence": found.sentence,
-            }
-        )
+        emit_json(found.to_dict() | {"sentence": found.sentence})
         return
     rows = []
     for number, item in enumerate(found.rounds, 1):
-        low, mean, high = (
-            sum(values[k] for values in item.predicted.values()) / len(item.predicted) for k in (1, 0, 2)
-        )
-        measured = sum(item.measured.values()) / max(len(item.measured), 1)
+        mean, low, high = item.mean
         shares = ", ".join(f"{name} {share:.0%}" for name, share in item.choice.as_dict().items())
         rows.append(
             [
                 str(number),
                 shares,
                 f"{mean:.4g} ({low:.4g} to {high:.4g})",
-                f"{measured:.4g}",
+                f"{item.measured_mean:.4g}",
                 f"{item.gap:+.1%}",
                 f"{item.move:.1%}",
                 "yes" if item.agrees else "no",
             ]
         )
     emit_table("Rounds", ["round", "choice", "predicted mean", "measured", "gap", "move", "agrees"], rows)
+    for number, item in enumerate(found.rounds, 1):
+        if item.outside:
+            emit(
+                f"- round {number}: losses on {', '.join(item.outside)} were outside of the intervals of their own (90% that all "
+                "targets are inside)"
+            )
     emit(f"\n{found.sentence}")
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in found.choice.as_dict().items())
+    emit(f"It ended in {shares}.")
+    if found.rounds and REFINED not in view.config.allocation.strategies:
+        emit(
+            f"To train this mixture at the study's budget, add {REFINED} to allocation.strategies in study.yaml, then: "
+            f"{step('pretrain').call(view.root)}"
+        )

@@ -142,6 +142,7 @@ def fit(
         quality=quality,
         status=(*dropped, *saturation, *statuses(cells, parameters, options, converged=bool(converged[0]))),
         noise=noise.relative,
+        noise_common=noise.common,
         seed_effects=cells.effects,
         max_exponent=options.max_exponent,
         bootstrap=draws,

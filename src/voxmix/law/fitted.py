@@ -43,7 +43,8 @@ class FittedLaw:
     ``suspects`` look wrong and were fitted.
     ``response`` is what the table holds: of a law of scores, losses are ``best - score`` everywhere but in
     :meth:`predict` and :meth:`predicted_interval`. ``noise`` is the standard deviation of a cell's mean loss per target, relative to the loss, as the fit judged it,
-    after ``seed_effects``: how much better or worse each seed is for all runs alike. The law is that of the average seed.
+    after ``seed_effects``: how much better or worse each seed is for all runs alike; ``noise_common`` is the share of that
+    variance that the targets of a run have in common. The law is that of the average seed.
     """
 
     domains: tuple[str, ...]
@@ -56,6 +57,7 @@ class FittedLaw:
     quality: FitQuality
     status: tuple[ParameterStatus, ...]
     noise: Float[np.ndarray, " target"]
+    noise_common: float = 1.0
     max_exponent: float = 2.0
     seed_effects: SeedEffects = NO_EFFECTS
     bootstrap: LawParameters | None = None
@@ -263,6 +265,7 @@ class FittedLaw:
             "status": [item.to_dict() for item in self.status],
             "fit": law_json.quality_to_dict(self.quality, *names),
             "noise": dict(zip(self.targets, plain(self.noise), strict=True)),
+            "noise_common": self.noise_common,
             "seed_effects": self.seed_effects.to_dict(),
             "max_exponent": self.max_exponent,
             "profile": law_json.profiles_to_dict(self, transfers=self.form.transfers),
@@ -334,6 +337,7 @@ def _read(value: dict[str, Any]) -> dict[str, Any]:
         "budget_range": (low, high),
         "quality": law_json.quality_from_dict(value["fit"], domains, targets),
         "noise": numbers([value["noise"][t] for t in targets]),
+        "noise_common": float(value.get("noise_common", 1.0)),
         "max_exponent": float(value["max_exponent"]),
         "status": tuple(ParameterStatus(**item) for item in value["status"]),
         "bootstrap": None if saved is None else law_json.draws_from_dict(saved, parameters),
@@ -342,7 +346,7 @@ def _read(value: dict[str, Any]) -> dict[str, Any]:
         "notes": tuple(value["notes"]),
         "holdout": None if holdout is None else Holdout.from_dict(holdout),
         "comparison": value["comparison"],
-        # Laws of voxmix 0.1 before 2026-11-28 know no outliers and no effects of seeds.
+        # Laws of voxmix 0.1 before 2026-11-28 know no outliers, no effects of seeds and no common noise.
         "seed_effects": SeedEffects.from_dict(value.get("seed_effects")),
         "outliers": tuple(Outlier(**item) for item in value.get("outliers", ())),
         "outliers_kept": bool(value.get("outliers_kept", False)),

@@ -109,6 +109,8 @@ class FitSettings:
     lose their worth: a rate R, "fitted", or "per-domain". ``keep_outliers`` fits losses too that no noise explains;
     by default they are named and set aside. ``rho`` is one CES exponent for all targets, or one per target (the
     diversity law). ``foreign_weight`` is what pure runs of other domains count in joint fits (:func:`voxmix.law.fit`).
+    ``refine_runs`` decides whether runs of ``voxmix refine`` count: without, the laws and their mixtures stay as they were,
+    and the strategy ``refined`` says what refining is worth.
     """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
@@ -131,6 +133,8 @@ class FitSettings:
     """One CES exponent for all targets (shared), or one each (per-target), in the diversity law."""
     foreign_weight: float = field(default=FOREIGN_WEIGHT, metadata=LATER)
     """What pure runs of other domains count in joint fits, 0 (left out) to 1, where mixtures hold the target."""
+    refine_runs: bool = field(default=False, metadata=LATER)
+    """Also fit the study's laws to the runs of `voxmix refine`; it always fits its own."""
 
     def __post_init__(self) -> None:
         for name in ("max_exponent", "max_transfer"):

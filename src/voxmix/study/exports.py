@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxmix._io import read_mapping
 from voxmix._optional import require
-from voxmix.errors import InputError
+from voxmix.errors import InputError, StepPendingError
 from voxmix.mixture import Mixture
 from voxmix.runs import is_finished
 from voxmix.runs.files import CARD_FILE
@@ -136,6 +136,8 @@ def exported_strategy(study: Study | StudyView, wanted: str | None) -> str:
     view = StudyView.of(study)
     strategies = tuple(view.allocations)
     name = wanted or answer_content(view).answer
+    if name in view.strategies_pending:
+        raise StepPendingError(view.pending_words(name))
     if name not in strategies:
         given = f"no strategy {name!r}" if name else "the study has no answer of a law"
         raise InputError(f"{given}; give --strategy with one of {list(strategies)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,21 +32,35 @@ def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, Fitt
     Warns:
         VoxmixWarning: some losses are explained by no noise; they are named.
     """
-    from voxmix.law import fit, law_form
     from voxmix.law.doubt import disagreement_sentence
 
     view = StudyView.of(study)
-    table = view.table
+    _ = view.table  # whose runs must be done
     kept = view.kept("fit", lambda: view.laws, again="they are fitted again now")
     if kept is not None:
         return kept
-    settings, wanted = view.config.fit, view.laws_wanted
+    laws = fitted(view, view.laws_wanted, hear)
+    differing = disagreement_sentence(laws)
+    for name, law in laws.items():
+        told = replace(law, notes=(*law.notes, differing)) if differing and law.form.transfers else law
+        with naming_full_disk(view.study.law_path(name)):
+            told.save(view.study.law_path(name))
+        laws[name] = told
+    view.mark_made("fit")
+    return laws
+
+
+def fitted(view: StudyView, names: Sequence[str], hear: Listener = QUIET) -> dict[str, FittedLaw]:
+    """Fit the named laws to the proxy runs of a study; nothing is kept."""
+    from voxmix.law import fit, law_form
+
+    table, settings = view.table, view.config.fit
     alone = view.config.design.trains_alone(view.config.allocation.min_weight)
     trained, only = _of_sources(table)
     laws: dict[str, FittedLaw] = {}
     with hear.bar("fitting", unit="laws") as progress:
-        for done, name in enumerate(wanted):
-            progress(done, len(wanted))
+        for done, name in enumerate(names):
+            progress(done, len(names))
             with warnings.catch_warnings():
                 if laws:  # the first law has named the outliers of the table
                     warnings.simplefilter("ignore", VoxmixWarning)
@@ -67,14 +82,7 @@ def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, Fitt
             if only and not (together and form.transfers):
                 law = replace(law, notes=(*law.notes, only))
             laws[name] = law
-        progress(len(wanted), len(wanted))
-    differing = disagreement_sentence(laws)
-    for name, law in laws.items():
-        told = replace(law, notes=(*law.notes, differing)) if differing and law.form.transfers else law
-        with naming_full_disk(view.study.law_path(name)):
-            told.save(view.study.law_path(name))
-        laws[name] = told
-    view.mark_made("fit")
+        progress(len(names), len(names))
     return laws
 
 

@@ -23,6 +23,8 @@ def allocate_strategies(study: Study | StudyView, hear: Listener = QUIET) -> dic
     from voxmix.allocation import Allocation, candidates
 
     view = StudyView.of(study)
+    for name in view.strategies_pending:
+        hear.tell(view.pending_words(name))
     with hear.waiting("allocating"):
         kept = view.kept("allocate", lambda: view.allocations, again="they are found again now")
         if kept is not None:
@@ -32,6 +34,7 @@ def allocate_strategies(study: Study | StudyView, hear: Listener = QUIET) -> dic
             domains=view.domains,
             settings=view.asked,
             laws=view.laws,
+            refined=view.situation.refined,
         )
         for strategy, item in found.items():
             if isinstance(item, Allocation):

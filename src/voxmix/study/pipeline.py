@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voxmix.runs import RunResult
     from voxmix.study.clinical_tasks import FinetunedTask
     from voxmix.study.costs import StudyCost
-    from voxmix.study.refining import Refinement
+    from voxmix.study.rounds import Refinement
     from voxmix.study.training import Proxies
     from voxmix.volumes import Preparation
 
@@ -117,15 +117,6 @@ def open_study(study: Study | StudyView | Path | str) -> StudyView:
     return view
 
 
-def run_refine(study: Study | StudyView | Path | str, hear: Listener = QUIET, **options: Any) -> Refinement:
-    """Do the rounds of refine that are not done, under the study's lock; see :func:`voxmix.study.refining.refine_study`."""
-    from voxmix.study.refining import refine_study
-
-    view = open_study(study)
-    with view.study.lock():
-        return refine_study(view, hear, **options)
-
-
 def refine(
     study: Study | Path | str,
     *,
@@ -138,7 +129,10 @@ def refine(
 ) -> Refinement:
     """Train the law's choice and its neighbours and fit again, until they agree; see :func:`voxmix.study.refining.refine_study`."""
     hear = Listener.calling(progress, tell)
-    return run_refine(study, hear, budget=budget, rounds=rounds, draws=draws, tolerance=tolerance)
+    found: Refinement = run_step(
+        "refine", study, hear, budget=budget, rounds=rounds, draws=draws, tolerance=tolerance
+    )
+    return found
 
 
 def prepare(

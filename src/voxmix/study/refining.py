@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
 from voxmix.study.folder import Study
-from voxmix.study.laws import fit_laws
+from voxmix.study.laws import fitted
 from voxmix.study.listener import QUIET, Listener
-from voxmix.study.rounds import Round, trained_as, write_rounds
+from voxmix.study.rounds import (
+    Record,
+    Refinement,
+    Round,
+    RoundResult,
+    Told,
+    changed_words,
+    write_record,
+)
 from voxmix.study.training import train_runs
 from voxmix.study.view import StudyView
 
@@ -22,70 +30,6 @@ if TYPE_CHECKING:
 
 _SAME = 0.005  # shares that differ by less are the same mixture, which is not trained again
 _LEVEL = 0.9
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoundResult:
-    """One round after it was trained.
-
-    Attributes:
-        choice: the law's mixture.
-        predicted: target to loss and its low and high end, before the round was trained.
-        measured: target to mean loss over seeds, the seeds' own effects taken out.
-        move: largest change of a share from this choice to the next one.
-        agrees: whether every measured loss lies in its interval.
-    """
-
-    choice: Mixture
-    law: str
-    predicted: dict[str, tuple[float, float, float]]
-    measured: dict[str, float]
-    move: float
-    agrees: bool
-
-    @property
-    def gap(self) -> float:
-        """Mean measured loss over the mean predicted one, less 1."""
-        told = float(np.mean([self.predicted[name][0] for name in self.measured]))
-        return float(np.mean(list(self.measured.values()))) / told - 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the round as JSON-like data."""
-        return {
-            "choice": self.choice.as_dict(),
-            "law": self.law,
-            "predicted": {name: list(values) for name, values in self.predicted.items()},
-            "measured": self.measured,
-            "gap": self.gap,
-            "move": self.move,
-            "agrees": self.agrees,
-        }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Refinement:
-    """The path of a study's rounds, and why it ended: "agreed", "settled" (nothing is left to train), "rounds" or "draws"."""
-
-    rounds: tuple[RoundResult, ...]
-    choice: Mixture
-    draws: int
-    stopped: str
-
-    @property
-    def sentence(self) -> str:
-        """How it ended, and what to do."""
-        count = f"{len(self.rounds)} round{'' if len(self.rounds) == 1 else 's'}"
-        if self.stopped == "agreed":
-            return f"Agreed after {count}: what the law predicted for its choice was measured within noise."
-        if self.stopped == "settled":
-            return (
-                f"Not agreed after {count}: every mixture near the choice is measured and the law still errs there. Compare "
-                "voxmix fit with other laws, or set fit: repetition where few volumes of a domain exist."
-            )
-        return (
-            f"Not agreed after {count}: the {self.stopped} allowed are spent. Give more --{self.stopped}, or set fit: "
-            "repetition where few volumes of a domain exist."
-        )
 
 
 def refine_study(
@@ -100,7 +44,8 @@ def refine_study(
 ) -> Refinement:
     """Propose, train, measure and fit again until the law agrees with its own choice and the choice stays.
 
-    Rounds are kept in the study and counted over all calls: the same call after an interruption goes on.
+    Rounds are kept in the study and counted over all calls: the same call after an interruption goes on. A round agrees
+    where the measured mean loss of its choice lies in the 90% interval that the law gave before it was trained.
 
     Args:
         budget: volume draws of every run; the largest proxy budget if left out.
@@ -123,51 +68,104 @@ def refine_study(
     if view.config.design.budget_unit != "draws" or view.config.allocation.cost:
         raise InputError("refine needs budgets in draws and no costs; set design.budget_unit: draws")
     at = budget or view.config.design.budgets[-1]
-    if stale := len(view.all_rounds) - len(view.rounds):
-        hear.tell(
-            f"{stale} round(s) of refine are of other volumes or settings of the runs; they are kept and not used"
-        )
+    if other := _of_other_settings(view):
+        hear.tell(other)
+    view = _hearing(view)
     while True:
-        if view.rounds:
-            train_runs(view, view.rounds[-1].specs(view.config, view.cache_digest), "refining", hear)
+        if begun := _begun(view):
+            train_runs(view, begun[-1].specs(view.config, view.cache_digest), "refining", hear)
             view = StudyView(view.study)
         name, law = _law(view, hear)
-        asked = view.asked.on(law.targets, of=view.targets)
+        asked = _asked(view, law)
         choice = _snapped(view, _choice(law, asked, at))
         path = _path(view, law, choice)
-        spent = sum(sum(item.draws) * item.seeds for item in view.rounds)
-        if path and view.rounds[-1].draws[0] == at and path[-1].agrees and path[-1].move <= tolerance:
-            return Refinement(rounds=path, choice=path[-1].choice, draws=spent, stopped="agreed")
-        if len(path) >= rounds:
-            return Refinement(rounds=path, choice=choice, draws=spent, stopped="rounds")
+        spent = sum(sum(item.draws) * item.seeds for item in _begun(view))
         seeds = max(
             view.config.design.anchor_seeds, view.config.design.vertex_seeds, view.config.design.seeds
         )
-        if draws is not None and spent + at * seeds > draws:
-            return Refinement(rounds=path, choice=choice, draws=spent, stopped="draws")
+        agreed = bool(path) and path[-1].budget == at and path[-1].agrees and path[-1].move <= tolerance
+        stopped = ""
+        if agreed:
+            choice, stopped = path[-1].choice, "agreed"
+        elif len(path) >= rounds:
+            stopped = "rounds"
+        elif draws is not None and spent + at * seeds > draws:
+            stopped = "draws"
+        found = Refinement(rounds=path, choice=choice, draws=spent, stopped=stopped)
+        if stopped:
+            return _kept(view, found)
         most = neighbours if draws is None else min(neighbours, (draws - spent) // (at * seeds) - 1)
         mixtures = (choice, *_neighbours(view, law, asked, choice, at)[:most])
+        mean, predicted = _predicted(law, asked, choice, at)
         proposed = Round(
-            trained_as=trained_as(view.config, view.cache_digest),
+            basis=view.refine_basis,
             mixtures=mixtures,
             draws=(at,) * len(mixtures),
             seeds=seeds,
             law=name,
-            predicted=_predicted(law, choice, at, seeds),
+            mean=mean,
+            predicted=predicted,
         )
         if path and not view.study.pending(proposed.specs(view.config, view.cache_digest)):
-            return Refinement(rounds=path, choice=choice, draws=spent, stopped="settled")
-        write_rounds(view.study.refine_path, (*view.all_rounds, proposed))
+            return _kept(view, replace(found, stopped="settled"))
+        _kept(view, found, proposed)
         view = StudyView(view.study)
 
 
+def _of_other_settings(view: StudyView) -> str:
+    """Return what is not used of the rounds of other settings, in words; "" where all are of today's."""
+    now = view.refine_basis
+    others = [item.basis for item in view.refine_record.rounds if item.basis != now]
+    if not others:
+        return ""
+    lost = sum(basis["runs"] != now["runs"] for basis in others)
+    fitted = len(others) - lost
+    words = f"{len(others)} round(s) of refine are of another {changed_words(others[-1], now)}"
+    if lost:
+        words += f"; {lost} of them, whose runs are not the study's, are kept and not used"
+    if fitted:
+        words += f"; {fitted} of them, whose runs are, are fitted and do not count as rounds: the path begins again"
+    return words
+
+
+def _hearing(view: StudyView) -> StudyView:
+    """Return the study with its laws fitted to the runs of refine too."""
+    config = view.config
+    return StudyView(replace(view.study, config=replace(config, fit=replace(config.fit, refine_runs=True))))
+
+
+def _kept(view: StudyView, path: Refinement, *proposed: Round) -> Refinement:
+    """Write the path as it is judged now, and the round that is proposed; return the path."""
+    rounds = (*view.refine_record.rounds, *proposed)
+    if rounds:
+        write_record(view.study.refine_path, Record(rounds=rounds, path=path, basis=view.refine_basis))
+    return path
+
+
+def _begun(view: StudyView) -> tuple[Round, ...]:
+    """Return the rounds that were made from the study's settings of now, finished or not."""
+    return tuple(item for item in view.refine_record.rounds if item.basis == view.refine_basis)
+
+
 def _law(view: StudyView, hear: Listener) -> tuple[str, FittedLaw]:
-    """Return the law that chooses: of those with transfer the most general one that the study fits."""
+    """Return the law that chooses, fitted to every run: of those with transfer the most general one of the study."""
     from voxmix.law.family import preferred_forms
 
-    laws = fit_laws(view, hear)
-    name = next(form.name for form in preferred_forms() if form.name in laws)
-    return name, laws[name]
+    wanted = view.laws_wanted
+    name = next(form.name for form in preferred_forms() if form.name in wanted)
+    return name, fitted(view, (name,), hear)[name]
+
+
+def _asked(view: StudyView, law: FittedLaw) -> AllocationSettings:
+    """Return what is asked of a mixture, with limits that hold at the study's budget, where the mixture is to be used."""
+    asked = view.asked.on(law.targets, of=view.targets)
+    if asked.max_epochs is None:
+        return asked
+    most = {
+        name: min(asked.max_weight.get(name, 1.0), asked.max_epochs * count / view.config.allocation.budget)
+        for name, count in asked.volumes.items()
+    }
+    return replace(asked, max_weight=most, max_epochs=None)
 
 
 def _choice(law: FittedLaw, asked: AllocationSettings, budget: int) -> Mixture:
@@ -213,33 +211,46 @@ def _neighbours(
 
 
 def _predicted(
-    law: FittedLaw, choice: Mixture, budget: int, seeds: int
-) -> dict[str, tuple[float, float, float]]:
-    """Return target to the loss of the choice and its interval, all targets at once (Bonferroni).
+    law: FittedLaw, asked: AllocationSettings, choice: Mixture, budget: int
+) -> tuple[Told, dict[str, Told]]:
+    """Return the mean loss of the choice with its 90% interval, and target to its loss and interval (Bonferroni over targets).
 
-    Standard deviations of the log loss: of the law over its bootstrap, and of a cell's mean as the fit judged it.
+    The variance of a log loss is that of the law over its bootstrap and that of a cell's mean as the fit judged it; in
+    the mean, targets share ``noise_common`` of the latter.
     """
     from scipy.special import ndtri
 
+    from voxmix.allocation.objective import importance_of
     from voxmix.law.forms import predict
 
     told = law.evaluate(law.weights_of(choice), budget)
-    variance = np.asarray(law.noise, dtype=np.float64) ** 2
+    importance = importance_of(law.targets, asked.target_weights)
+    mean = float(importance @ told)
+    parts = importance * told / mean * np.asarray(law.noise, dtype=np.float64)
+    common = law.noise_common * parts.sum() ** 2 + (1 - law.noise_common) * np.sum(parts**2)
+    variance = np.append(np.asarray(law.noise, dtype=np.float64) ** 2, common)
     if law.bootstrap is not None:
         drawn = predict(law.bootstrap, law.weights_of(choice)[None], np.array([float(budget)]))[:, 0]
-        variance = variance + np.log(np.maximum(drawn, 1e-300)).var(axis=0)
-    half = float(ndtri(1 - (1 - _LEVEL) / 2 / len(law.targets))) * np.sqrt(variance)
-    return {
-        name: (float(loss), float(loss * np.exp(-h)), float(loss * np.exp(h)))
-        for name, loss, h in zip(law.targets, told, half, strict=True)
-    }
+        every = np.column_stack([drawn, drawn @ importance])
+        variance = variance + np.log(np.maximum(every, 1e-300)).var(axis=0)
+    levels = np.append(np.full(len(law.targets), 1 - (1 - _LEVEL) / len(law.targets)), _LEVEL)
+    half = ndtri((1 + levels) / 2) * np.sqrt(variance)
+    losses = np.append(told, mean)
+    ends = zip(
+        losses.tolist(), (losses * np.exp(-half)).tolist(), (losses * np.exp(half)).tolist(), strict=True
+    )
+    *targets, whole = ends
+    return whole, dict(zip(law.targets, targets, strict=True))
 
 
 def _path(view: StudyView, law: FittedLaw, following: Mixture) -> tuple[RoundResult, ...]:
     """Return every round with what was measured, each with the move to the next choice."""
-    choices = [*(item.mixtures[0] for item in view.rounds), following]
+    from voxmix.allocation.objective import importance_of
+
+    rounds = _begun(view)
+    choices = [*(item.mixtures[0] for item in rounds), following]
     found = []
-    for item, after in zip(view.rounds, choices[1:], strict=True):
+    for item, after in zip(rounds, choices[1:], strict=True):
         runs = view.results(item.specs(view.config, view.cache_digest)[: item.seeds])
         effects = law.seed_effects.of(np.array([run.spec.seed for run in runs], dtype=np.int64))
         measured = {}
@@ -247,15 +258,19 @@ def _path(view: StudyView, law: FittedLaw, following: Mixture) -> tuple[RoundRes
             values = [run.losses.get(name, {}).get("loss") for run in runs]
             if values and None not in values:
                 measured[name] = float(np.mean(np.array(values, dtype=np.float64) * np.exp(-effects)))
+        names = tuple(item.predicted)
+        importance = importance_of(names, view.asked.on(names, of=view.targets).target_weights)
+        losses = np.array([measured.get(name, np.nan) for name in names])
         found.append(
             RoundResult(
                 choice=item.mixtures[0],
                 law=item.law,
+                budget=item.draws[0],
+                mean=item.mean,
                 predicted=item.predicted,
+                measured_mean=float(importance[importance > 0] @ losses[importance > 0]),
                 measured=measured,
                 move=float(np.abs(after.weights - item.mixtures[0].weights).max()),
-                agrees=bool(measured)
-                and all(item.predicted[n][1] <= loss <= item.predicted[n][2] for n, loss in measured.items()),
             )
         )
     return tuple(found)

@@ -56,6 +56,10 @@ def answer_content(study: Study | StudyView) -> ReportContent:
         if runs:
             parts["measurements"] = measurements(runs, view.domains, view.targets)
         parts["laws"] = view.laws
+        parts["notes"] = tuple(
+            f"strategy {name} is not shown, because {why}; next: voxmix refine"
+            for name, why in view.strategies_pending.items()
+        )
         parts["strategies"] = view.allocations
         checks = {name: view.results(specs) for name, specs in view.checks_by_strategy.items()}
         parts["checks"] = tuple(

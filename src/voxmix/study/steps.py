@@ -175,9 +175,23 @@ def _proxies(view: StudyView) -> Progress:
     return Progress(done=False, detail=f"{found.detail}; left: {words}")
 
 
+def _mixtures(view: StudyView) -> Progress:
+    """Return how many mixture runs are done, and which strategies wait for their mixture."""
+    found = _runs(view, view.checks, "mixture runs")
+    waiting = "".join(f"; {view.pending_words(name)}" for name in view.strategies_pending)
+    return Progress(done=found.done, detail=found.detail + waiting)
+
+
 def _runs_missing(view: StudyView) -> str:
     why = f" ({'; '.join(view.run_remarks)})" if view.run_remarks else ""
     return f"{len(view.study.pending(view.proxies))} of {len(view.proxies)} proxy runs are not done{why}"
+
+
+def _refined(view: StudyView) -> Progress:
+    found = view.refinement
+    if found is None or not found.rounds:
+        return Progress(done=False, detail="no round is finished")
+    return Progress(done=bool(found.stopped), detail=found.sentence)
 
 
 def _finetuned(view: StudyView) -> Progress:
@@ -240,11 +254,21 @@ _OWN = (
         missing="no mixture is allocated with the study's present settings",
     ),
     Step(
+        name="refine",
+        needs=("run",),
+        sentence="trains the law's choice and its neighbours at a proxy budget and fits again, until prediction and "
+        "measurement agree",
+        work="refining:refine_study",
+        progress=_refined,
+        missing="no round of refine is finished",
+        on_request=True,
+    ),
+    Step(
         name="pretrain",
         needs=("allocate",),
         sentence="trains the strategies' mixtures at that budget and compares measured with predicted losses",
         work="training:train_mixtures",
-        progress=lambda view: _runs(view, view.checks, "mixture runs"),
+        progress=_mixtures,
         todo="after allocate",
         missing="the mixture runs are not done",
     ),

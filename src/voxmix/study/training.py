@@ -63,6 +63,8 @@ def train_mixtures(study: Study | StudyView, hear: Listener = QUIET) -> tuple[Ru
         VoxmixError: a run failed; the others are kept.
     """
     view = StudyView.of(study)
+    for name in view.strategies_pending:
+        hear.tell(view.pending_words(name))
     train_runs(view, view.checks, "training mixtures", hear)
     return view.results(view.checks)
 

@@ -16,7 +16,7 @@ from voxmix.runs.files import CARD_FILE
 from voxmix.runs.results import RunResult, read_run
 from voxmix.study.folder import Study
 from voxmix.study.plan import check_specs, specs_by_kind
-from voxmix.study.rounds import REFINE_RUNS, Round, read_rounds, trained_as
+from voxmix.study.rounds import REFINE_RUNS, Record, Refinement, Round, basis_of, changed_words, read_record
 from voxmix.study.steps import step
 
 if TYPE_CHECKING:
@@ -37,9 +37,11 @@ _OF_VOLUMES = (
     "counts",
     "asked",
     "fitness",
+    "design",
     "proxies_by_kind",
-    "all_rounds",
-    "rounds",
+    "refine_record",
+    "refine_basis",
+    "refinement",
 )
 _OF_PROXIES = (*_OF_VOLUMES, "table", "outliers", "regime")
 _UNCHANGED_BY = {
@@ -173,34 +175,75 @@ class StudyView:
         return tuple(cache.fitness(crop=self.config.model.crop))
 
     @cached_property
+    def design(self) -> dict[str, tuple[RunSpec, ...]]:
+        """Kind to the proxy runs of the study's design, finished or not."""
+        return specs_by_kind(self.config, self.domains, cache=self.cache_digest)
+
+    @cached_property
     def proxies_by_kind(self) -> dict[str, tuple[RunSpec, ...]]:
-        """Kind to its proxy runs, finished or not."""
-        found = specs_by_kind(self.config, self.domains, cache=self.cache_digest)
+        """Kind to its proxy runs, finished or not: those of the design, and of refine where the study fits them."""
+        found = self.design
         asked = {spec.run_id for specs in found.values() for spec in specs}
-        more = {
-            spec.run_id: spec for item in self.rounds for spec in item.specs(self.config, self.cache_digest)
-        }
+        rounds = self.rounds if self.config.fit.refine_runs else ()
+        more = {spec.run_id: spec for item in rounds for spec in item.specs(self.config, self.cache_digest)}
         added = tuple(spec for name, spec in more.items() if name not in asked)
         return {**found, REFINE_RUNS: added} if added else found
 
     @cached_property
-    def all_rounds(self) -> tuple[Round, ...]:
-        """Every round of refine that the study's folder keeps."""
-        return read_rounds(self.study.refine_path)
-
-    @property
-    def _trained_rounds(self) -> tuple[Round, ...]:
-        """The rounds, none before volumes are prepared."""
-        try:
-            return self.rounds
-        except StepPendingError:
-            return ()
+    def refine_record(self) -> Record:
+        """Every round of refine that the study's folder keeps, and the path as it was last judged."""
+        return read_record(self.study.refine_path)
 
     @cached_property
+    def refine_basis(self) -> dict[str, str]:
+        """The digests of what a round of refine would be made from now."""
+        proxies = [spec for specs in self.design.values() for spec in specs]
+        return basis_of(self.config, self.cache_digest, proxies)
+
+    @property
+    def _counts_rounds(self) -> bool:
+        """Whether runs of refine are fitted; none are before volumes are prepared."""
+        try:
+            return REFINE_RUNS in self.proxies_by_kind
+        except StepPendingError:
+            return False
+
+    @property
     def rounds(self) -> tuple[Round, ...]:
-        """The rounds of refine that were trained as the study trains now; their runs count as proxy runs."""
-        now = trained_as(self.config, self.cache_digest)
-        return tuple(item for item in self.all_rounds if item.trained_as == now)
+        """The finished rounds of refine that were trained as the study trains now, under whatever law."""
+        return tuple(
+            item
+            for item in self.refine_record.rounds
+            if item.basis["runs"] == self.refine_basis["runs"]
+            and not self.study.pending(item.specs(self.config, self.cache_digest))
+        )
+
+    @cached_property
+    def refinement(self) -> Refinement | None:
+        """The path of refine by the study's settings of now, as it was last judged; None where there is none."""
+        record = self.refine_record
+        return record.path if record.path is not None and record.basis == self.refine_basis else None
+
+    @cached_property
+    def strategies_pending(self) -> dict[str, str]:
+        """Strategy to why it has no mixture yet; the others do not wait for it."""
+        from voxmix.allocation.strategies import REFINED
+
+        if REFINED not in self.config.allocation.strategies:
+            return {}
+        record, found = self.refine_record, self.refinement
+        if found is not None and found.stopped and found.rounds:
+            return {}
+        if found is not None and found.rounds:
+            return {REFINED: "the rounds of refine have not ended"}
+        if found is None and record.path is not None and record.path.rounds:
+            changed = changed_words(record.basis or {}, self.refine_basis)
+            return {REFINED: f"the rounds of refine are of another {changed}"}
+        return {REFINED: "no round of refine is finished"}
+
+    def pending_words(self, name: str) -> str:
+        """Return why a strategy is pending and the command that gives it a mixture."""
+        return f"strategy {name} is pending, {self.strategies_pending[name]}; first: {step('refine').call(self.root)}"
 
     @property
     def proxies(self) -> tuple[RunSpec, ...]:
@@ -281,7 +324,7 @@ class StudyView:
 
         design, asked = self.config.design, self.config.allocation.strategies
         least = self.config.allocation.min_weight
-        mixed = design.trains_mixtures(least) or bool(self._trained_rounds)
+        mixed = design.trains_mixtures(least) or self._counts_rounds
         alone = design.trains_alone(least)
         return tuple(
             form.name
@@ -293,12 +336,28 @@ class StudyView:
 
     @cached_property
     def strategies_wanted(self) -> tuple[str, ...]:
-        """The strategies of the study; those whose law cannot be fitted are left out."""
+        """The strategies of the study but for those that wait; those whose law cannot be fitted are left out."""
         from voxmix.allocation.strategies import find_strategy
 
         laws = self.laws_wanted
         rows = {name: find_strategy(name) for name in self.config.allocation.strategies}
-        return tuple(name for name, row in rows.items() if not row.law or row.law in laws)
+        return tuple(
+            name
+            for name, row in rows.items()
+            if name not in self.strategies_pending and (not row.law or row.law in laws)
+        )
+
+    @property
+    def situation(self) -> Situation:
+        """What strategies know of the study: domains, volumes, what is asked of a mixture, and what refine ended in."""
+        from voxmix.allocation import Situation
+
+        return Situation(
+            domains=self.domains,
+            volumes=self.asked.volumes,
+            settings=self.asked,
+            refined=None if self.refinement is None else self.refinement.choice,
+        )
 
     @cached_property
     def laws(self) -> dict[str, FittedLaw]:
@@ -325,11 +384,11 @@ class StudyView:
         Raises:
             InputError: the file of an allocation is gone or damaged.
         """
-        from voxmix.allocation import Allocation, Situation
+        from voxmix.allocation import Allocation
 
         if not self.is_made("allocate"):
             raise step("allocate").pending(self)
-        now = Situation(domains=self.domains, volumes=self.asked.volumes, settings=self.asked)
+        now = self.situation
         try:
             return {
                 name: self._guess(name, now) or Allocation.load(self.study.allocation_path(name))
@@ -369,6 +428,8 @@ class StudyView:
             mixture = Mixture.pure(self.domains, domain)
             return check_specs(self.config, {init: mixture}, cache=self.cache_digest)[init]
         strategies = self.strategies_wanted
+        if init in self.strategies_pending:
+            raise StepPendingError(self.pending_words(init))
         if init not in strategies:
             raise InputError(
                 f"unknown initialization {init!r}; choose scratch, single, one of the study's strategies "
