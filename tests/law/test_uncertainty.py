@@ -1,5 +1,7 @@
 """The bootstrap repeats itself, narrows with the noise, and is as wide as the estimates scatter."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,19 @@ def test_weights_and_predictions_get_intervals_that_hold_the_answer():
     value = law.evaluate(np.full(2, 0.5), 4000)
     assert np.all((interval[:, 0] < value) & (value < interval[:, 1]))
     assert set(found.told_apart) == {"uniform"}
+
+
+@pytest.mark.parametrize(("method", "plain"), [("joint", True), ("two-stage", False)])
+def test_after_a_joint_fit_nine_tenths_of_the_resamples_lie_in_the_interval_of_each_share(method, plain):
+    """Half of the rest on either side; after two stages the correction moves the interval."""
+    law = fit(table(1, 0.02), law="diversity", method=method, bootstrap=100)
+    found = allocate(law, budget=8000)
+    shares = []
+    for k in range(100):
+        one = replace(law, parameters=law.bootstrap.take(k), bootstrap=None)
+        shares.append(allocate(one, budget=8000).mixture.weights)
+    below, above = (np.mean(shares < found.intervals[:, 0], 0), np.mean(shares > found.intervals[:, 1], 0))
+    assert np.all((below > 0.03) & (below < 0.07) & (above > 0.03) & (above < 0.07)) == plain
 
 
 def test_no_draws_no_intervals():

@@ -17,7 +17,7 @@ from voxmix.allocation.tolerance_ranges import near_optimal
 from voxmix.errors import InputError, VoxmixError
 from voxmix.law import FittedLaw
 from voxmix.law.forms import Landscape
-from voxmix.law.uncertainty import bias_corrected
+from voxmix.law.uncertainty import bias_corrected, percentiles
 from voxmix.mixture import Mixture
 
 _ALIKE = 1e-4  # weights of resamples that rest on one bound do so to within the solver's tolerance
@@ -59,7 +59,7 @@ def allocate(law: FittedLaw, settings: AllocationSettings | None = None, **chang
     if law.bootstrap is not None:
         many = optimum(Landscape(law.bootstrap, budget, bounds.price), bounds, aim, tolerance=1e-6)
         shares = bounds.to_draws(many.money)
-        intervals = bias_corrected(shares, mixture.weights, level, alike=_ALIKE)
+        intervals = _whiskers(law, shares, mixture.weights, level)
         together = _together(shares, intervals)
     baselines, told = _baselines(law, landscape, bounds, aim, _baseline_mixtures(law, wanted), money)
     draws = bounds.draws(float(budget), money)
@@ -109,6 +109,19 @@ def _by_objective(
         own=float(found.objective[0]),
         own_here=float(other.value(cost, here)[0]),
     )
+
+
+def _whiskers(
+    law: FittedLaw, shares: Float[np.ndarray, "draw source"], best: Float[np.ndarray, " source"], level: float
+) -> Float[np.ndarray, "source 2"]:
+    """Return the interval of each share by itself: percentiles, bias-corrected after two stages.
+
+    A joint fit's answer has no bias to correct, and what the correction takes for one points the wrong way: draws lie below
+    an answer that is too high by chance (docs/concepts/law.md, "Uncertainty").
+    """
+    if law.method == "joint":
+        return percentiles(shares, level)
+    return bias_corrected(shares, best, level, alike=_ALIKE)
 
 
 def _together(shares: Float[np.ndarray, "draw source"], intervals: Float[np.ndarray, "source 2"]) -> float:
