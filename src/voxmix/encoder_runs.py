@@ -4,7 +4,7 @@ A run is an objective (:mod:`voxmix.objective_rows`) that a backbone learns from
 between runs of a study is the objective, the number of samples and the seed; everything else is shared.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -68,6 +68,67 @@ class Source(Protocol):
 
     def tokens(self, item: Item) -> Int[np.ndarray, " token"]:
         """Return the tokens of an item's report, without padding; none where it has no report."""
+
+    def label_tokens(self, item: Item) -> Int[np.ndarray, " token"]:
+        """Return the tokens of the names of the labels that are present, sorted, or of "no finding" where none is.
+
+        The text of an image-label pair (UniCL): items of equal labels have equal tokens. None where no label is known.
+        """
+
+
+def subset_digest(items: Iterable[Item]) -> str:
+    """Return what identifies a subset of images: the digest of their keys, whatever their order."""
+    return digest(sorted(item.key for item in items))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subset:
+    """A source of which fewer images are drawn from; those of validation persons stay. It is a :class:`Source`.
+
+    Attributes:
+        whole: the source.
+        keys: of the images for training.
+    """
+
+    whole: Source
+    keys: frozenset[str]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the whole: it was prepared once."""
+        return self.whole.digest
+
+    @property
+    def axes(self) -> int:
+        """2 or 3."""
+        return self.whole.axes
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """The images of the subset and those of validation persons, in the order of the whole."""
+        return tuple(item for item in self.whole.items if item.split != "train" or item.key in self.keys)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Every label that any item of the whole has, sorted."""
+        return self.whole.label_names
+
+    @property
+    def tokenizer(self) -> str:
+        """Digest of the tokenizer."""
+        return self.whole.tokenizer
+
+    def array(self, item: Item) -> Float16[np.ndarray, "*edge"]:
+        """Return the array of an item, in [0, 1]."""
+        return self.whole.array(item)
+
+    def tokens(self, item: Item) -> Int[np.ndarray, " token"]:
+        """Return the tokens of an item's report."""
+        return self.whole.tokens(item)
+
+    def label_tokens(self, item: Item) -> Int[np.ndarray, " token"]:
+        """Return the tokens of the names of an item's labels."""
+        return self.whole.label_tokens(item)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +206,7 @@ class EncoderSpec:
         objective: a row of :data:`voxmix.objective_rows.OBJECTIVES`.
         objective_settings: of that row's class.
         samples: images of the subset that it draws from.
-        subset: digest of the keys of these images.
+        subset: their :func:`subset_digest`.
         warm_draws: draws of the budget in which a fresh head is trained with the backbone frozen; 0 for none.
         cache: digest of the prepared images.
         tokenizer: digest of the tokenizer; "" where the objective reads no texts.

@@ -1,0 +1,1 @@
+"""Images against texts: CLIP, UniCL and SigLIP."""

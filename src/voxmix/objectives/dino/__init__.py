@@ -1,0 +1,1 @@
+"""Self-distillation: views of one image should look alike to a student and its slowly moving teacher."""
