@@ -22,10 +22,7 @@ _hook = install_import_hook("voxmix", f"{_checker.__name__}.check")
 
 # In an environment without an extra, the folders that test it are left out, and the header says so.
 _NEEDS = {
-_NEEDS = {
     "torch": ("training", "objectives", "downstream", "engines", "encoders"),
-    "nibabel": ("volumes", "datasets", "cases"),
-}
     "nibabel": ("volumes", "datasets", "cases"),
 }
 _MISSING = [library for library in _NEEDS if find_spec(library) is None]

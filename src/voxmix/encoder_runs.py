@@ -82,7 +82,7 @@ def subset_digest(items: Iterable[Item]) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Subset:
+class SourceSubset:
     """A source of which fewer images are drawn from; those of validation persons stay. It is a :class:`Source`.
 
     Attributes:

@@ -87,7 +87,8 @@ def centered(
 
 def entropy(probabilities: Float[Tensor, "*row prototype"]) -> Float[Tensor, "*row"]:
     """Return the entropy of each row, in nats."""
-    return torch.special.entr(probabilities).sum(dim=-1)
+    each: Tensor = torch.special.entr(probabilities).sum(dim=-1)
+    return each
 
 
 def mean_cosine(features: Float[Tensor, "draw width"]) -> Float[Tensor, ""]:
