@@ -7,7 +7,9 @@ fitted, runs of kind test are predicted. This judges by the test rows, so it mus
 weight, no start, no constant. Whatever is chosen by these figures is no longer judged by them. What voxmix chooses, it
 chooses by holding out some of the other rows (docs/concepts/law.md).
 
-The guess to beat is that every mixture does what the uniform one was measured to do at that budget.
+The guess to beat is that every mixture does what the uniform one was measured to do at that budget. Figures are those of
+``voxmix.scores.judge_law``: regret is how much worse the law's choice is than the best mixture, both as measured; a
+relative loss is over that of uniform.
 """
 
 import argparse
@@ -15,15 +17,15 @@ import csv
 import json
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from voxmix import FittedLaw, MeasurementTable, fit
 from voxmix.errors import InputError
 from voxmix.law import law_forms
+from voxmix.scores.forecast import GUESS, Forecast, judge_as_uniform, judge_law, measured_of
 
 DESIGNS = {
     "pure + anchor": ("pure", "anchor"),
@@ -31,20 +33,13 @@ DESIGNS = {
     "all": ("pure", "vertex", "anchor"),
 }
 TEST = "test"
-GUESS = "every mixture as uniform"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """How one law, fitted to one design of one table, predicts the test mixtures; NaN where there is nothing to say.
+    """How one law, fitted to one design of one table, predicts the test mixtures (voxmix.scores.forecast says each figure).
 
-    Attributes:
-        level: predicted over measured mean loss of all mixtures and targets, less 1.
-        error: mean of |predicted / measured - 1| over mixtures and targets.
-        kendall: rank correlation of the mixtures' mean losses.
-        kendall_relative: the same where each target's losses are divided by their geometric mean.
-        regret: how much worse the mixture of least predicted mean loss is than the best one, both as measured.
-        regret_relative: the same for the mean of relative losses.
+    NaN where there is nothing to say: a guess has no order, one seed no noise.
     """
 
     table: str
@@ -53,6 +48,7 @@ class Judged:
     level: float
     error: float
     kendall: float
+    kendall_noise: float
     kendall_relative: float
     regret: float
     regret_relative: float
@@ -114,7 +110,7 @@ def judge_table(path: Path, wanted: list[str] | None, seed: str) -> list[Judged]
         fitted = table.select(np.isin(kinds, of_kinds))
         if not all(np.any(kinds == kind) for kind in of_kinds):
             continue
-        found.append(judge(path.stem, design, GUESS, test, as_uniform(test), 0.0))
+        found.append(judge(path.stem, design, GUESS, judge_as_uniform(measured_of(test)), 0.0))
         for name, law, method, loss in runs:
             if wanted and law not in wanted:
                 continue
@@ -128,7 +124,7 @@ def judge_table(path: Path, wanted: list[str] | None, seed: str) -> list[Judged]
                 continue
             seconds = time.perf_counter() - start
             chosen = f"{made.law} ({made.method}, {made.loss})" if law == "auto" else ""
-            found.append(judge(path.stem, design, name, test, predicted(made, test), seconds, chosen))
+            found.append(judge(path.stem, design, name, judge_law(made, test), seconds, chosen))
     return found
 
 
@@ -144,70 +140,31 @@ def predicted(law: FittedLaw, test: MeasurementTable) -> np.ndarray:
     return losses * np.exp(law.seed_effects.of(test.seed))
 
 
-def as_uniform(test: MeasurementTable) -> np.ndarray:
-    """Return for each row what the uniform mixture measured on that target, at that budget and seed."""
-    uniform = np.all(np.abs(test.weights - 1 / len(test.domains)) < 1e-6, axis=1)
-    keys = [(str(t), float(b), int(s)) for t, b, s in zip(test.target, test.budget, test.seed, strict=True)]
-    known = {key: loss for key, loss, one in zip(keys, test.loss, uniform, strict=True) if one}
-    return np.array([known.get(key, np.nan) for key in keys])
-
-
 def judge(
-    table: str,
-    design: str,
-    law: str,
-    test: MeasurementTable,
-    guess: np.ndarray,
-    seconds: float,
-    chosen: str = "",
+    table: str, design: str, law: str, item: Forecast | None, seconds: float, chosen: str = ""
 ) -> Judged:
-    targets, names = sorted(set(test.target)), list(dict.fromkeys(test.run))
-    seen, told = np.full((2, len(names), len(targets)), np.nan)
-    for row in range(len(test)):
-        at = names.index(test.run[row]), targets.index(test.target[row])
-        seen[at], told[at] = test.loss[row], guess[row]
-    usual = np.exp(np.mean(np.log(seen), axis=0))
-    plain = told.mean(axis=1), seen.mean(axis=1)
-    relative = (told / usual).mean(axis=1), (seen / usual).mean(axis=1)
+    """Return the figures of one law; of a guess that cannot be made, none."""
+    if item is None or not item.decisions:
+        return refused(table, design, law, "it says nothing of these mixtures")
+    plain, relative = item.by("mean"), item.by("relative")
     return Judged(
         table=table,
         design=design,
         law=law,
-        level=float(told.mean() / seen.mean() - 1),
-        error=float(np.abs(told / seen - 1).mean()),
-        kendall=rank(*plain),
-        kendall_relative=rank(*relative),
-        regret=regret(law, test, names, *plain),
-        regret_relative=regret(law, test, names, *relative),
+        level=plain.level,
+        error=item.mean_error,
+        kendall=plain.kendall,
+        kendall_noise=plain.kendall_noise,
+        kendall_relative=relative.kendall,
+        regret=plain.regret,
+        regret_relative=relative.regret,
         seconds=seconds,
         chosen=chosen,
     )
 
 
-def rank(told: np.ndarray, seen: np.ndarray) -> float:
-    return (
-        float("nan")
-        if np.ptp(told) < 1e-12 * seen.mean() or np.isnan(told).any()
-        else float(kendalltau(told, seen)[0])
-    )
-
-
-def regret(law: str, test: MeasurementTable, names: list[str], told: np.ndarray, seen: np.ndarray) -> float:
-    """Return how much worse the choice is than the best; the guess chooses the uniform mixture."""
-    if np.isnan(told).any():
-        return float("nan")
-    choice = int(np.argmin(told))
-    if law == GUESS:
-        weights = np.array([test.weights[test.run.index(name)] for name in names])
-        choice = int(np.argmin(np.ptp(weights, axis=1)))
-    return float(seen[choice] / seen.min() - 1)
-
-
 def refused(table: str, design: str, law: str, why: str) -> Judged:
-    nothing = dict.fromkeys(
-        ("level", "error", "kendall", "kendall_relative", "regret", "regret_relative", "seconds"),
-        float("nan"),
-    )
+    nothing = {field.name: float("nan") for field in fields(Judged) if field.type is float}
     return Judged(table=table, design=design, law=law, **nothing, refused=why)
 
 
@@ -221,7 +178,10 @@ def print_rows(table: str, design: str, rows: list[Judged]) -> None:
             print(f"| {row.law} | refused: {row.refused.split(';')[0]} | | | | | | |")
             continue
         name = f"{row.law}: {row.chosen}" if row.chosen else row.law
-        print(f"| {name} | {row.level:+.1%} | {row.error:.1%} | {number(row.kendall)} | "
+        order = number(row.kendall) + (
+            f" ± {row.kendall_noise:.2f}" if row.kendall_noise == row.kendall_noise else ""
+        )
+        print(f"| {name} | {row.level:+.1%} | {row.error:.1%} | {order} | "
               f"{number(row.kendall_relative)} | {row.regret:.1%} | {row.regret_relative:.1%} | "
               f"{row.seconds:.1f} |")  # fmt: skip
 

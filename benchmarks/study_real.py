@@ -35,6 +35,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "voxmix", step, str(options.study)], check=True)
     if options.up_to not in ("pretrain", "report"):
         return
+    subprocess.run([sys.executable, "-m", "voxmix", "compare", str(options.study), "--markdown"], check=True)
     view = StudyView(Study.open(options.study))
     table = write_bank(view, options.study / "bank" / "flagship.csv")
     subprocess.run(

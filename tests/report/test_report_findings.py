@@ -12,12 +12,13 @@ from voxmix.allocation import AllocationSettings
 from voxmix.mixture import Mixture
 from voxmix.report import Check, ReportContent
 from voxmix.report.figures import answer_data, means_data
-from voxmix.report.findings import Measured, check_budgets, forecast, measured
+from voxmix.report.findings import check_budgets, forecast, measured
 from voxmix.report.law_sections import curves_section
 from voxmix.report.law_tables import outlier_table
 from voxmix.report.ranking import rank_strategies
 from voxmix.report.sections import answer_section
 from voxmix.report.words import answer_sentence, doubts, sureness_sentences, verdict_sentences
+from voxmix.scores.measured import Measured
 
 
 def _measured(

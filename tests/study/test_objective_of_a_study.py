@@ -12,9 +12,10 @@ from voxmix.allocation import AllocationSettings
 from voxmix.mixture import Mixture
 from voxmix.report import Check, ReportContent
 from voxmix.report.figures import answer_data, forecasts, means_data
-from voxmix.report.findings import measure_of, measured
+from voxmix.report.findings import measured
 from voxmix.report.ranking import rank_by_objective
 from voxmix.scores import ScoreTable
+from voxmix.scores.measured import measure_of
 from voxmix.study import Study, StudyView, allocate_strategies, answer_content, proxy_losses, study_status
 from voxmix.study.report_contents import _recommend
 

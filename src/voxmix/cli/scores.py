@@ -1,4 +1,4 @@
-"""The verb that compares finetuned encoders: compare."""
+"""The verb that compares what was measured: compare."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,11 +8,12 @@ import typer
 from voxmix._progress import waiting
 from voxmix.cli.app import emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
-from voxmix.errors import InputError
+from voxmix.errors import InputError, StepPendingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from voxmix.report import Table
     from voxmix.scores import Comparison, ProxyAgreement
 
 
@@ -27,10 +28,12 @@ def compare(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the finetuned initializations: scores, intervals, and which differ significantly.
+    """Compare the trained mixtures, what each law said of them, and the scores of finetuned encoders.
 
-    Differences are tested over the same cases and seeds, and corrected for the number of comparisons. Runs of one task under
-    different protocols are refused; what is missing or unfinished is named.
+    Mixtures are compared within seeds. Laws: level, error, order with its noise, and what their choice cost.
+
+    Scores are tested over the same cases and seeds, and corrected for the number of comparisons. Runs of one task
+    under different protocols are refused; what is missing or unfinished is named. With --task: scores alone.
 
     Examples:
 
@@ -40,31 +43,51 @@ def compare(
 
       voxmix compare mystudy --csv scores.csv
     """
-    from voxmix._io import naming_full_disk, write_text
-    from voxmix.report import score_tables, to_csv, to_markdown
+    from voxmix._io import as_argument, naming_full_disk, write_text
+    from voxmix.report import score_tables, strategy_tables, to_csv
     from voxmix.report.score_tables import estimates_table
-    from voxmix.study import compare_scores
+    from voxmix.study import answer_content, compare_scores
 
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other; give one of them")
     view = open_study(study)
     with waiting("comparing"):
-        comparison, agreements = compare_scores(view, tasks=task, level=level)
-    if csv is not None:
+        strategies = () if task else strategy_tables(answer_content(view), every=as_json)
+        try:
+            scores = compare_scores(view, tasks=task, level=level)
+        except StepPendingError:
+            if csv is not None or not strategies:
+                raise
+            scores = None
+    if scores is not None and csv is not None:
         with naming_full_disk(csv.parent):
-            write_text(csv, to_csv(estimates_table(comparison)))
+            write_text(csv, to_csv(estimates_table(scores[0])))
     if as_json:
-        emit_json(_value(comparison, agreements))
+        told = {table.name: table.records() for table in strategies}
+        emit_json({"strategies": told} | ({} if scores is None else _value(*scores)))
         return
-    tables = score_tables(comparison, agreements)
-    for table in tables:
-        if markdown:
-            emit(f"### {table.title}\n\n{to_markdown(table)}\n{table.note}\n")
-        else:
-            emit_table(table.title, table.headers, table.text_rows())
+    for table in strategies:
+        _show(table, markdown=markdown)
+        if not markdown:
+            emit(f"{table.note}\n")
+    if scores is None:
+        emit(f"no finetuned encoder is measured yet: voxmix finetune {as_argument(study)} --task NAME")
+        return
+    for table in score_tables(*scores):
+        _show(table, markdown=markdown)
+        if not markdown:
             emit("")
-    for sentence in _sentences(comparison, agreements):
+    for sentence in _sentences(*scores):
         emit(f"- {sentence}")
+
+
+def _show(table: "Table", *, markdown: bool) -> None:
+    from voxmix.report import to_markdown
+
+    if markdown:
+        emit(f"### {table.title}\n\n{to_markdown(table)}\n{table.note}\n")
+    else:
+        emit_table(table.title, table.headers, table.text_rows())
 
 
 def _sentences(comparison: "Comparison", agreements: "Sequence[ProxyAgreement]") -> list[str]:

@@ -223,4 +223,4 @@ def pretrain(
     run_step("pretrain", view, TERMINAL)
     with waiting("collecting results"):
         content = answer_content(view)
-    show(content, ("predicted-measured", "strategy-"), as_json=as_json)
+    show(content, ("predicted-measured", "law-", "strategy-"), as_json=as_json)

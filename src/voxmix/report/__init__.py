@@ -4,7 +4,7 @@ from voxmix.report.content import Check, DomainSummary, Montage, Picture, Report
 from voxmix.report.document import render_report, write_report
 from voxmix.report.score_tables import score_tables
 from voxmix.report.table import Column, Table, to_csv, to_markdown
-from voxmix.report.tables import summary_tables
+from voxmix.report.tables import strategy_tables, summary_tables
 
 __all__ = [
     "Check",
@@ -16,6 +16,7 @@ __all__ = [
     "Table",
     "render_report",
     "score_tables",
+    "strategy_tables",
     "summary_tables",
     "to_csv",
     "to_markdown",

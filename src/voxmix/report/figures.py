@@ -11,9 +11,10 @@ from jaxtyping import Float
 from voxmix.allocation import Allocation
 from voxmix.mixture import Mixture
 from voxmix.report.content import ReportContent, draws_of, mixture_of, volumes_of
-from voxmix.report.findings import Forecast, forecast, measured, on_targets, predict
+from voxmix.report.findings import forecast, measured, on_targets
 from voxmix.report.ranking import Ranking, rank_by_objective, rank_strategies
 from voxmix.report.roles import domain_roles, mean_transfer
+from voxmix.scores.forecast import Forecast
 
 _NEAR = 2.0
 """Predictions are drawn up to so many times the spread of the measured means away from them."""
@@ -190,15 +191,12 @@ def means_data(content: ReportContent, *, budget: int) -> MeansData | None:
     ranking = rank_by_objective(content, found)
     if not ranking.strategies:
         return None
-    rows = [found.strategies.index(name) for name in ranking.strategies]
-    predicted = np.full((len(content.laws), len(rows)), np.nan)
+    predicted = np.full((len(content.laws), len(ranking.strategies)), np.nan)
     for k, law in enumerate(content.laws_in_order):
-        for i, name in enumerate(ranking.strategies):
-            if name in content.strategies:
-                mixture = mixture_of(content.strategies[name])
-                draws = draws_of(content, mixture, budget)
-                losses = predict(content, law=law, mixture=mixture, budget=draws)
-                predicted[k, i] = ranking.measure.of(losses)
+        item = forecast(content, law=law, budget=budget)
+        for name, losses in zip(item.strategies, item.predicted, strict=True):
+            if name in ranking.strategies:
+                predicted[k, ranking.strategies.index(name)] = ranking.measure.of(losses)
     return MeansData(
         budget=budget,
         ranking=ranking,

@@ -1,128 +1,14 @@
-"""What was measured of the strategies, and how good a law's predictions of it were."""
+"""What was measured of the strategies of a content, and what each law had predicted of them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from voxmix.allocation.objective import OBJECTIVE_WORDS, importance_of, loss_weights, objective_value
 from voxmix.mixture import Mixture
 from voxmix.report.content import Check, ReportContent, draws_of, mixture_of
-from voxmix.scores.blocks import fit_blocks
-from voxmix.scores.rank import rank_correlation
-
-_UNIFORM = "uniform"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Measured:
-    """Measured losses of the strategies at one budget; NaN where a loss is missing.
-
-    Attributes:
-        strategies: names, in the order of the study.
-        seeds: seeds that were met, rising.
-        loss: (strategy, seed, target).
-    """
-
-    budget: int
-    strategies: tuple[str, ...]
-    seeds: tuple[int, ...]
-    targets: tuple[str, ...]
-    loss: Float[np.ndarray, "strategy seed target"]
-
-    @property
-    def adjusted(self) -> Float[np.ndarray, "strategy target"]:
-        """Loss of each strategy and target, were it trained with every seed; NaN where no seed measured it.
-
-        With the same seeds everywhere it is the geometric mean over seeds. Where a strategy lacks a seed, what that seed does
-        to the others is made good (:func:`voxmix.scores.blocks.fit_blocks`).
-        """
-        logs = np.log(np.where(self.loss > 0, self.loss, np.nan))
-        columns = [np.exp(fit_blocks(logs[:, :, j]).effect) for j in range(len(self.targets))]
-        return np.array(columns, dtype=np.float64).reshape(len(self.targets), len(self.strategies)).T
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Measure:
-    """One number per run from its losses.
-
-    Attributes:
-        kind: "mean", "relative" or "minimax", as the objectives of an allocation; or the name of a target.
-        importance: per target, summing to 1.
-        weights: what the loss on each target counts. A relative loss is over that of the uniform mixture, adjusted for
-            seeds, or over the geometric mean of all strategies where uniform was not measured.
-    """
-
-    kind: str
-    targets: tuple[str, ...]
-    importance: Float[np.ndarray, " target"]
-    weights: Float[np.ndarray, " target"]
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is the mean loss, with every target alike."""
-        return self.kind == "mean" and bool(np.ptp(self.importance) == 0)
-
-    @property
-    def words(self) -> str:
-        """The measure as it stands in tables and sentences."""
-        if self.kind in self.targets:
-            return f"loss on {self.kind}"
-        uneven = self.kind != "minimax" and np.ptp(self.importance) != 0
-        return f"weighted {OBJECTIVE_WORDS[self.kind]}" if uneven else OBJECTIVE_WORDS[self.kind]
-
-    def of(self, loss: Float[np.ndarray, "*rows target"]) -> Float[np.ndarray, "*rows"]:
-        """Return the measure of losses; NaN where a target that it needs is missing."""
-        return objective_value(self.kind, self.weights, np.where(self.weights > 0, loss, 0.0))
-
-
-def measure_of(found: Measured, kind: str, target_weights: Mapping[str, float]) -> Measure:
-    """Return the measure of that kind for these losses."""
-    targets = found.targets
-    importance = importance_of(targets, target_weights)
-    weights = np.array([name == kind for name in targets], dtype=np.float64)
-    if kind in OBJECTIVE_WORDS:
-        weights = loss_weights(kind, importance, _reference(found))
-    return Measure(kind=kind, targets=targets, importance=importance, weights=weights)
-
-
-def _reference(found: Measured) -> Float[np.ndarray, " target"]:
-    alone = found.adjusted
-    reference = np.full(len(found.targets), np.nan)
-    if _UNIFORM in found.strategies:
-        reference = alone[found.strategies.index(_UNIFORM)]
-    for j, column in enumerate(alone.T):
-        if not np.isfinite(reference[j]) and np.isfinite(column).any():
-            reference[j] = np.exp(np.log(column[np.isfinite(column)]).mean())
-    return reference
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Forecast:
-    """One law's predictions and the measured losses at one budget.
-
-    Attributes:
-        predicted, measured: (strategy, target), measured as :attr:`Measured.adjusted`; NaN where not measured.
-        mean_error: mean of |predicted / measured - 1| over strategies and targets.
-        bias: mean of predicted / measured - 1.
-        rank_correlation: Spearman's, of the strategies by the study's objective; NaN with fewer than three.
-        right_pairs: share of pairs of strategies in the measured order; NaN with fewer than two.
-        correlation: Pearson's over all strategies and targets. Domains differ so much more than
-            strategies that it is near 1 for almost any law.
-    """
-
-    law: str
-    budget: int
-    strategies: tuple[str, ...]
-    predicted: Float[np.ndarray, "strategy target"]
-    measured: Float[np.ndarray, "strategy target"]
-    mean_error: float
-    bias: float
-    rank_correlation: float
-    right_pairs: float
-    correlation: float
-    unit: str = "draws"
+from voxmix.scores.forecast import Forecast, judge, judge_as_uniform
+from voxmix.scores.measured import Measured
 
 
 def check_budgets(checks: Sequence[Check], *, first: int | None = None) -> tuple[int, ...]:
@@ -147,49 +33,42 @@ def measured(content: ReportContent, *, budget: int) -> Measured:
 
 
 def forecast(content: ReportContent, *, law: str, budget: int) -> Forecast:
-    """Return one law's predictions of the measured strategies that have a mixture."""
-    found = measured(content, budget=budget)
-    rows = [i for i, name in enumerate(found.strategies) if name in content.strategies]
-    strategies = tuple(found.strategies[i] for i in rows)
-    targets = len(found.targets)
+    """Return one law's predictions of the measured strategies that have a mixture, and how good they are."""
+    found = _with_mixtures(content, budget=budget)
+    mixtures = [mixture_of(content.strategies[name]) for name in found.strategies]
     predicted = np.array(
         [
             predict(content, law=law, mixture=mixture, budget=draws_of(content, mixture, budget))
-            for mixture in (mixture_of(content.strategies[n]) for n in strategies)
+            for mixture in mixtures
         ],
         dtype=np.float64,
-    ).reshape(len(rows), targets)
-    observed = found.adjusted[rows].reshape(len(rows), targets)
-    ratio = predicted / np.where(observed > 0, observed, np.nan) - 1
-    both = np.isfinite(ratio)
-    known = np.asarray(np.isfinite(predicted).any(axis=0))  # the targets of the law
-    if not known.any():
-        known = np.ones(targets, dtype=bool)
-    full = both[:, known].all(axis=1)
-    measure = _measure_on(found, content, known)
-    order = measure.of(predicted[np.ix_(full, known)]), measure.of(observed[np.ix_(full, known)])
-    return Forecast(
+    ).reshape(len(mixtures), len(found.targets))
+    return judge(
+        found,
+        predicted,
         law=law,
-        budget=budget,
-        strategies=strategies,
-        predicted=predicted,
-        measured=observed,
-        mean_error=float(np.abs(ratio[both]).mean()) if both.any() else np.nan,
-        bias=float(ratio[both].mean()) if both.any() else np.nan,
-        rank_correlation=float(rank_correlation(*order)),
-        right_pairs=_right_pairs(*order),
-        correlation=_pearson(predicted[both], observed[both]),
+        effects=content.laws[law].seed_effects,
+        objective=content.objective,
+        target_weights=content.target_weights,
         unit=content.unit,
     )
 
 
-def _measure_on(found: Measured, content: ReportContent, known: Bool[np.ndarray, " target"]) -> Measure:
-    """Return what strategies are judged by, on some of the targets; all alike where no weight is left above 0."""
-    names = tuple(name for name, keep in zip(found.targets, known, strict=True) if keep)
-    weights = {name: weight for name, weight in content.target_weights.items() if name in names}
-    if not any(weights.get(name, 1.0) > 0 for name in names):
-        weights = {}
-    return measure_of(replace(found, targets=names, loss=found.loss[..., known]), content.objective, weights)
+def guess_as_uniform(content: ReportContent, *, budget: int) -> Forecast | None:
+    """Return how good the guess is that every strategy does what uniform does; None where uniform was not measured."""
+    return judge_as_uniform(
+        _with_mixtures(content, budget=budget),
+        objective=content.objective,
+        target_weights=content.target_weights,
+        unit=content.unit,
+    )
+
+
+def _with_mixtures(content: ReportContent, *, budget: int) -> Measured:
+    found = measured(content, budget=budget)
+    return found.only(
+        np.array([i for i, name in enumerate(found.strategies) if name in content.strategies], dtype=np.int64)
+    )
 
 
 def predict(
@@ -209,16 +88,3 @@ def on_targets(
     full = np.full((*values.shape[:-1], len(names)), np.nan)
     full[..., [names.index(name) for name in targets]] = values
     return full
-
-
-def _pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float(np.nan)
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def _right_pairs(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    pairs = [(i, j) for i in range(len(a)) for j in range(i)]
-    if not pairs:
-        return float(np.nan)
-    return float(np.mean([np.sign(a[i] - a[j]) == np.sign(b[i] - b[j]) for i, j in pairs]))

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from voxmix.law import TargetRegime
 from voxmix.report.axes import end_labels, label_width, log_ticks, short_names
 from voxmix.report.curves import CurvePanel, CurveSeries
-from voxmix.report.findings import Forecast
 from voxmix.report.palette import Mark, domain_marks, strategy_marks
 from voxmix.report.svg import GRID, INK, SOFT, Drawing, canvas, finish, place
 from voxmix.report.table import percent_text
+from voxmix.scores.forecast import Forecast
 
 _PANEL = (250.0, 193.0)
 _ROOM, _LABEL = 57.0, 9.2

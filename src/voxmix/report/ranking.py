@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix.report.content import ReportContent
-from voxmix.report.findings import Measure, Measured, measure_of
 from voxmix.scores.blocks import fit_blocks, tukey_margins
+from voxmix.scores.measured import Measure, Measured, measure_of
 
 LEVEL = 0.95
 """All comparisons of one measure together are wrong in at most one minus this of studies of equal strategies."""
@@ -131,9 +131,7 @@ def rank_strategies(
     Strategies without a seed that has every loss are left out; a loss that is not above 0 is none.
     """
     measure = measure_of(found, objective, target_weights)
-    with np.errstate(invalid="ignore"):
-        values = np.log(_positive(measure.of(_positive(found.loss))))
-    first = _first_of_equal(found)
+    values, first = measure.logs(found), found.first_of_equal
     fit = fit_blocks(np.where((first == np.arange(len(first)))[:, None], values, np.nan))
     effect, margins = fit.effect[first], tukey_margins(fit, level=LEVEL)[np.ix_(first, first)]
     order = [int(i) for i in np.argsort(effect, kind="stable") if np.isfinite(effect[i])]
@@ -153,17 +151,6 @@ def rank_strategies(
         margins=np.expm1(margins[np.ix_(order, order)]),
         same=tuple((found.strategies[i], found.strategies[first[i]]) for i in order if first[i] != i),
     )
-
-
-def _first_of_equal(found: Measured) -> np.ndarray:
-    """Return for each strategy the place of the first with the same losses to the last digit: one mixture, the same runs."""
-    flat = found.loss.reshape(len(found.strategies), -1)
-    equal = [[np.array_equal(a, b, equal_nan=True) for b in flat] for a in flat]
-    return np.array([row.index(True) for row in equal], dtype=np.int64)
-
-
-def _positive(values: np.ndarray) -> np.ndarray:
-    return np.where(values > 0, values, np.nan)
 
 
 def _unblocked(values: Float[np.ndarray, "strategy seed"]) -> float:

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from voxmix.allocation import Allocation
-from voxmix.report import law_tables, tables, words
+from voxmix.report import forecast_tables, law_tables, tables, words
 from voxmix.report.by_objective import objective_blocks, objective_sentence
 from voxmix.report.content import ReportContent
 from voxmix.report.drawing import draw_answer, draw_means, draw_path, draw_shares
 from voxmix.report.figures import MeansData, answer_data, forecasts, means_data, path_data, shares_data
-from voxmix.report.findings import Forecast, check_budgets, measured
+from voxmix.report.findings import check_budgets, measured
 from voxmix.report.law_sections import curves_section, effective_section, regime_section, transfer_section
 from voxmix.report.layout import Block, Section, Swatch, domain_legend
 from voxmix.report.palette import glyph, law_markers, strategy_marks
@@ -16,6 +16,7 @@ from voxmix.report.plots import draw_forecast
 from voxmix.report.ranking import rank_otherwise
 from voxmix.report.run_sections import limits_section, pictures_section, runs_section
 from voxmix.report.score_sections import scores_section
+from voxmix.scores.forecast import Forecast
 
 
 def all_sections(content: ReportContent) -> tuple[Section, ...]:
@@ -156,7 +157,7 @@ def checks_section(content: ReportContent) -> Section:
             drawings.append(draw_forecast(item, number=number))
             number += 1
         means = means_data(content, budget=budget)
-        folded = [tables.forecast_table(content, items)] if items else []
+        folded = [forecast_tables.forecast_table(content, items)] if items else []
         if means is not None:
             folded += [
                 tables.means_table(means),
@@ -173,7 +174,7 @@ def checks_section(content: ReportContent) -> Section:
                 ),
                 caption="One mark per strategy and target. On the line a prediction is exact; in the band it "
                 "is within 10%.",
-                shown=(tables.accuracy_table(items),) if items else (),
+                shown=forecast_tables.judged_tables(content, budget=budget),
                 tables=tuple(folded),
             )
         )

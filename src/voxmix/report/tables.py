@@ -1,4 +1,4 @@
-"""Tables of the answer, the strategies and how the laws predicted them; and those of a terminal."""
+"""Tables of the answer and the strategies; and those of a terminal."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,15 @@ from voxmix.report import words
 from voxmix.report.by_objective import judged, objectives_table
 from voxmix.report.content import ReportContent
 from voxmix.report.figures import AnswerData, MeansData, SharesData, answer_data, means_data, transfer_data
-from voxmix.report.findings import Forecast, check_budgets, measured
+from voxmix.report.findings import check_budgets, measured
+from voxmix.report.forecast_tables import judged_tables
 from voxmix.report.law_tables import transfer_table
 from voxmix.report.ranking import LEVEL, Ranking, rank_strategies
-from voxmix.report.table import Cell, Table, columns_of, range_of, relative
+from voxmix.report.table import Cell, Table, columns_of, range_of
 
 
 def summary_tables(content: ReportContent, *, every: bool = False) -> tuple[Table, ...]:
-    """Return what a terminal shows: the answer, predicted against measured, the transfer matrix.
+    """Return what a terminal shows: the answer, predicted against measured, how good each law was, the transfer matrix.
 
     Only those that there is something for; with ``every`` also the shares by every objective, the noise of the strategies and all pairs of them.
     """
@@ -28,15 +29,24 @@ def summary_tables(content: ReportContent, *, every: bool = False) -> tuple[Tabl
     item = judged(content) if every else None
     beside = None if item is None else objectives_table(item)
     found += [] if beside is None else [beside]
-    for budget in check_budgets(content.checks, first=content.budget)[:1]:
-        means = means_data(content, budget=budget)
-        if means is not None:
-            found.append(means_table(means))
-            found += [noise_table(content, budget=budget), pairs_table(means)] if every else []
+    found += strategy_tables(content, every=every)
     law = content.answer_law
     if law is not None:
         found.append(transfer_table(transfer_data(content, law=law), law=law))
     return tuple(found)
+
+
+def strategy_tables(content: ReportContent, *, every: bool = False) -> tuple[Table, ...]:
+    """Return the measured strategies and how good each law was, at the study's budget; with ``every`` noise and pairs too.
+
+    () where none was measured on every target.
+    """
+    for budget in check_budgets(content.checks, first=content.budget)[:1]:
+        means = means_data(content, budget=budget)
+        if means is not None:
+            more = (noise_table(content, budget=budget), pairs_table(means)) if every else ()
+            return means_table(means), *judged_tables(content, budget=budget), *more
+    return ()
 
 
 def answer_table(data: AnswerData, *, level: float) -> Table:
@@ -173,60 +183,6 @@ def _noise_row(ranking: Ranking, seeds: tuple[int, ...]) -> tuple[Cell, ...]:
         ranking.freedom,
         float(known.max()) if known.size else None,
         *(effects.get(seed) for seed in seeds),
-    )
-
-
-def forecast_table(content: ReportContent, items: tuple[Forecast, ...]) -> Table:
-    """Return measured and predicted loss per strategy and target, with the error of every law."""
-    first = items[0]
-    found = measured(content, budget=first.budget)
-    columns = columns_of(
-        ("strategy", "text"),
-        ("target", "text"),
-        ("measured", "number"),
-        *((f"seed {seed}", "number") for seed in found.seeds),
-    )
-    for item in items:
-        columns += columns_of((f"predicted by {item.law}", "number"), (f"error of {item.law}", "change"))
-    rows: list[tuple[Cell, ...]] = []
-    for i, strategy in enumerate(first.strategies):
-        seeds = found.loss[found.strategies.index(strategy)]
-        for j, target in enumerate(found.targets):
-            row: list[Cell] = [strategy, target, float(first.measured[i, j]), *_cells(seeds[:, j])]
-            for item in items:
-                row += [float(item.predicted[i, j]), relative(item.predicted[i, j], item.measured[i, j])]
-            rows.append(tuple(row))
-    return Table(
-        name=f"predicted-measured-by-target-{first.budget}",
-        title=f"Loss per strategy and target at {first.budget:,} {first.unit}",
-        columns=columns,
-        rows=tuple(rows),
-        note="Measured: over all seeds, within seeds; the noise of each target is in the table of noise.",
-    )
-
-
-def _cells(values: np.ndarray) -> list[Cell]:
-    return [float(value) if np.isfinite(value) else None for value in values]
-
-
-def accuracy_table(items: tuple[Forecast, ...]) -> Table:
-    """Return how well each law predicted the strategies it had not seen."""
-    return Table(
-        name=f"law-accuracy-{items[0].budget}",
-        title=f"How well each law predicted the measured strategies at {items[0].budget:,} {items[0].unit}",
-        columns=columns_of(
-            ("law", "text"),
-            ("mean |error|", "percent"),
-            ("mean error", "change"),
-            ("pairs in the right order", "percent"),
-            ("rank correlation of strategies", "number"),
-            ("correlation over targets", "number"),
-        ),
-        rows=tuple(
-            (i.law, i.mean_error, i.bias, i.right_pairs, i.rank_correlation, i.correlation) for i in items
-        ),
-        note="Read the error and the order. The correlation over targets is near 1 for almost any law, "
-        "because domains differ much more than strategies.",
     )
 
 

@@ -10,9 +10,9 @@ from voxmix.law.doubt import disagreement_sentence
 from voxmix.law.outliers import outlier_sentence
 from voxmix.report.content import ReportContent
 from voxmix.report.figures import AnswerData, MeansData
-from voxmix.report.findings import Forecast
 from voxmix.report.ranking import LEVEL, Ranking
 from voxmix.report.table import fine_text, number_text, percent_text
+from voxmix.scores.forecast import Forecast
 
 _MANY_REPEATS = 4.0
 """Draws per volume up to which repeats are worth about as much as new data (Muennighoff et al. 2023, text)."""

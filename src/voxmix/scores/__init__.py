@@ -2,6 +2,7 @@
 
 from voxmix.scores.compare import Comparison, Difference, compare
 from voxmix.scores.estimate import Estimate
+from voxmix.scores.forecast import Decision, Forecast, judge_law
 from voxmix.scores.metric import ACCURACY, AUC, BALANCED, DICE, METRICS, SURFACE, Metric, mean_score
 from voxmix.scores.proxy import ProxyAgreement, proxy_agreement
 from voxmix.scores.rank import rank_correlation
@@ -17,14 +18,17 @@ __all__ = [
     "SURFACE",
     "ClassifiedCase",
     "Comparison",
+    "Decision",
     "Difference",
     "DownstreamResult",
     "Estimate",
+    "Forecast",
     "Metric",
     "ProxyAgreement",
     "ScoreTable",
     "SegmentedCase",
     "compare",
+    "judge_law",
     "mean_score",
     "proxy_agreement",
     "rank_correlation",

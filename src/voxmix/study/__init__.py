@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from voxmix.study.exports import export_mixture_of as export_mixture_of
     from voxmix.study.folder import Study as Study
     from voxmix.study.laws import fit_laws as fit_laws
+    from voxmix.study.laws import judge_laws as judge_laws
     from voxmix.study.laws import law_of as law_of
     from voxmix.study.listener import Listener as Listener
     from voxmix.study.mixtures import allocate_strategies as allocate_strategies
@@ -74,7 +75,7 @@ _NAMES = {
     "costs": ("StudyCost",),
     "exports": ("export_encoder_of", "export_mixture_of"),
     "folder": ("Study",),
-    "laws": ("fit_laws", "law_of"),
+    "laws": ("fit_laws", "judge_laws", "law_of"),
     "listener": ("Listener",),
     "mixtures": ("allocate_strategies", "allocations_if"),
     "pilot": ("Pilot", "run_pilot", "write_budgets"),

@@ -13,11 +13,13 @@ from voxmix._io import naming_full_disk
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
+from voxmix.study.steps import step
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
     from voxmix.law import FittedLaw
     from voxmix.measurement import MeasurementTable
+    from voxmix.scores import Forecast
 
 
 def fit_laws(study: Study | StudyView, hear: Listener = QUIET) -> dict[str, FittedLaw]:
@@ -113,3 +115,19 @@ def law_of(study: Study | StudyView, name: str | None = None) -> tuple[str, Fitt
     if chosen not in laws:
         raise InputError(f"{view.root} has no law {chosen!r}; its laws are {', '.join(laws)}")
     return chosen, laws[chosen]
+
+
+def judge_laws(study: Study | StudyView) -> tuple[Forecast, ...]:
+    """Return how well each law foretold the strategies measured at the allocated budget, and the guess to beat, last.
+
+    Raises:
+        StepPendingError: no strategy is trained yet; names the command.
+    """
+    from voxmix.report.forecast_tables import judged_laws
+    from voxmix.study.report_contents import answer_content
+
+    view = StudyView.of(study)
+    content = answer_content(view)
+    if not content.checks or content.budget is None:
+        raise step("pretrain").pending(view, f"no strategy of {view.root} is trained and measured yet")
+    return judged_laws(content, budget=content.budget)
