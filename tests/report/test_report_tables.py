@@ -13,6 +13,7 @@ from voxmix.report import Column, ReportContent, Table, summary_tables, to_csv, 
 from voxmix.report.figures import answer_data
 from voxmix.report.runs_tables import kinds_table, most_repeated
 from voxmix.report.table import number_text, percent_text
+from voxmix.scores.forecast import GUESS
 
 
 def _table(**changes: object) -> Table:
@@ -87,9 +88,9 @@ def test_a_row_or_range_that_does_not_fit_is_refused() -> None:
         _table(columns=(Column(name="r", end="low"),), rows=())
 
 
-def test_a_terminal_gets_three_tables(content: ReportContent) -> None:
+def test_a_terminal_gets_the_main_tables(content: ReportContent) -> None:
     tables = summary_tables(content)
-    assert [t.name.split("-")[0] for t in tables] == ["answer", "predicted", "transfer"]
+    assert [t.name.split("-")[0] for t in tables] == ["answer", "predicted", "law", "law", "transfer"]
     for table in tables:
         assert all(len(row) == len(table.headers) for row in table.text_rows())
         assert "nan" not in to_markdown(table).lower()
@@ -115,3 +116,25 @@ def test_runs_are_counted_by_kind(content: ReportContent) -> None:
 def test_the_most_repeated_domain_of_a_run_is_named(content: ReportContent) -> None:
     pure_pet = next(run for run in content.runs if run.spec.mixture.source == "HN-PET")
     assert most_repeated(pure_pet) == (1000 / 18, "HN-PET")
+
+
+def test_laws_are_judged_in_the_terminal_s_tables_beside_the_guess(content: ReportContent) -> None:
+    from voxmix.report.forecast_tables import judged_laws
+
+    items = {item.law: item for item in judged_laws(content, budget=16000)}
+    tables = {table.name: table for table in summary_tables(content)}
+    rows = {row["law"]: row for row in tables["law-accuracy-16000"].records()}
+    assert list(rows) == [*content.laws_in_order, GUESS] == list(items)
+    for name, row in rows.items():
+        assert row["level of the mean loss"] == items[name].by("mean").level
+        assert row["level of the mean of relative losses"] == items[name].by("relative").level
+        assert row["error per strategy and target"] == items[name].mean_error
+    chosen = tables["law-choices-16000"].records()
+    assert [(row["law"], row["objective"]) for row in chosen] == [
+        (law, kind) for law in rows for kind in ("mean", "relative")
+    ]
+    for row in chosen:
+        part = items[row["law"]].by(row["objective"])
+        assert (row["chooses"], row["regret"]) == (part.choice, part.regret)
+    note = tables["law-choices-16000"].note
+    assert ("not known" in note) == bool(np.isnan(items[GUESS].by("mean").regret_noise))

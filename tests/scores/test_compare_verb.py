@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from voxmix.cli import app
 from voxmix.design import RunSpec
+from voxmix.errors import StepPendingError
 from voxmix.mixture import Mixture
 from voxmix.study import DataSettings, PhantomSettings, Study, presets
 
@@ -147,3 +149,34 @@ def test_json_and_markdown_exclude_each_other(finetuned: Study) -> None:
     result = runner.invoke(app, ["compare", str(finetuned.root), "--json", "--markdown"])
     assert result.exit_code == 2
     assert "exclude each other" in result.stderr
+
+
+def test_trained_mixtures_are_compared_and_laws_judged_before_any_finetuning(
+    finished_study: Path, study: Study
+) -> None:
+    from voxmix.study import judge_laws
+
+    with pytest.raises(
+        StepPendingError, match=r"no strategy of .* is trained and measured yet; first: voxmix pretrain"
+    ):
+        judge_laws(study)
+    both = json.loads(runner.invoke(app, ["compare", str(finished_study), "--json"]).stdout)
+    assert {"strategies", "scores"} < set(both)
+    shutil.rmtree(Study.open(finished_study).downstream_dir)
+    items = {item.law: item for item in judge_laws(Study.open(finished_study))}
+    result = runner.invoke(app, ["compare", str(finished_study)])
+    assert result.exit_code == 0, result.output
+    assert "no finetuned encoder is measured yet: voxmix finetune" in result.stdout
+    assert all(law in result.stdout for law in items)
+    found = json.loads(runner.invoke(app, ["compare", str(finished_study), "--json"]).stdout)
+    assert list(found) == ["strategies"]
+    (rows,) = [rows for name, rows in found["strategies"].items() if name.startswith("law-accuracy-")]
+    assert [row["law"] for row in rows] == list(items)
+    for row in rows:
+        item = items[row["law"]]
+        assert row["error per strategy and target"] == pytest.approx(item.mean_error)
+        assert row["level of the mean loss"] == pytest.approx(item.by("mean").level)
+    assert runner.invoke(app, ["compare", str(finished_study), "--task", "organs"]).exit_code == 2
+    assert (
+        "### How well each law" in runner.invoke(app, ["compare", str(finished_study), "--markdown"]).stdout
+    )
