@@ -1,7 +1,10 @@
-"""Settings from plain values: YAML without pitfalls, and a dataclass from it, with every problem in a sentence."""
+"""Settings from YAML without pitfalls and back: a dataclass with every problem in a sentence, a text with comments."""
 
 import math
+import textwrap
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -51,6 +54,55 @@ def parse_yaml(text: str, *, where: str, holds: str = "hold settings (key: value
         found = "nothing" if values is None else type(values).__name__
         raise InputError(f"{where} should {holds}, found {found}; fix it, or delete it and start again")
     return values
+
+
+def read_settings(path: Path, *, absent: str) -> str:
+    """Return the text of a settings file; ``absent`` is what is said where there is none.
+
+    Raises:
+        InputError: no such file, one that cannot be read, or that is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(absent) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save it again as UTF-8") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); make a study with: voxmix init"
+        ) from None
+
+
+class _Dumper(yaml.SafeDumper):
+    """Mappings one key a line, lists on one line: the form people edit most easily."""
+
+    def represent_list(self, data: Any) -> yaml.SequenceNode:
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
+
+
+def render_yaml(
+    values: Mapping[str, Any], *, comments: Mapping[str, str], notes: Mapping[str, str] | None = None
+) -> str:
+    """Return settings as text, each part below its comment; ``notes`` adds one to the parts it names."""
+    parts = []
+    for key, value in values.items():
+        comment = "".join(f"# {line}\n" for line in comments.get(key, "").splitlines())
+        comment += "".join(f"# {line}\n" for line in textwrap.wrap((notes or {}).get(key, ""), 110))
+        text = yaml.dump({key: _plain(value)}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+        parts.append(comment + text)
+    return "\n".join(parts)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
 
 
 def checked(kind: type[T], values: dict[str, Any], *, where: str) -> T:

@@ -1,12 +1,9 @@
 """The study file: one readable YAML that holds every setting of a study."""
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-
-import yaml
 
 from voxmix._io import write_text
 from voxmix.allocation.settings import AllocationSettings
@@ -17,7 +14,7 @@ from voxmix.errors import InputError
 from voxmix.law.twostage import FOREIGN_WEIGHT
 from voxmix.mixture import Mixture
 from voxmix.run_settings import LATER, EvaluationSettings, ModelSettings, TrainingSettings, identity
-from voxmix.settings import checked, parse_yaml
+from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
 
 STUDY_FORMAT = 1
 _FORBID: dict[str, str] = {"extra": "forbid"}
@@ -253,36 +250,12 @@ _ORDER = (
 )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
-
-
-class _Dumper(yaml.SafeDumper):
-    """Mappings one key a line, lists on one line: the form people edit most easily."""
-
-    def represent_list(self, data: Any) -> yaml.SequenceNode:
-        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
-
-
-_Dumper.add_representer(list, _Dumper.represent_list)
-
-
 def render_config(config: StudyConfig, notes: Mapping[str, str] | None = None) -> str:
     """Return the study file's text, with a comment above each part; ``notes`` adds one to the parts it names."""
-    values = _plain(asdict(config))
-    values["model"] = _plain(identity(config.model))  # axes only where they are not those of volumes
+    values = asdict(config)
+    values["model"] = identity(config.model)  # axes only where they are not those of volumes
     values["data"] = {key: item for key, item in values["data"].items() if item is not None}
-    parts = []
-    for key in _ORDER:
-        comment = "".join(f"# {line}\n" for line in _COMMENTS.get(key, "").splitlines())
-        comment += "".join(f"# {line}\n" for line in textwrap.wrap((notes or {}).get(key, ""), 110))
-        text = yaml.dump({key: values[key]}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-        parts.append(comment + text)
-    return "\n".join(parts)
+    return render_yaml({key: values[key] for key in _ORDER}, comments=_COMMENTS, notes=notes)
 
 
 def write_config(config: StudyConfig, path: Path, notes: Mapping[str, str] | None = None) -> None:
@@ -297,18 +270,9 @@ def read_config(path: Path) -> StudyConfig:
         InputError: no such file, not YAML, a key that is not known (the nearest known one is named), or
             a value that cannot be used; every problem is listed.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(
-            f"{path.parent} is not a study: it has no {path.name}; make one with: voxmix init"
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save it again as UTF-8") from None
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); make a study with: voxmix init"
-        ) from None
+    text = read_settings(
+        path, absent=f"{path.parent} is not a study: it has no {path.name}; make one with: voxmix init"
+    )
     return parse_config(parse_yaml(text, where=str(path)), where=str(path))
 
 

@@ -1,19 +1,18 @@
 """Study: one folder with one study file, and everything that is made from it."""
 
-import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from voxmix._io import digest, naming_damage, naming_full_disk, read_json, read_mapping, write_json
+from voxmix._io import digest, naming_damage, naming_full_disk, read_json
 from voxmix.design import RunSpec
-from voxmix.errors import InputError, StudyBusyError
+from voxmix.errors import InputError
 from voxmix.runs.files import SPEC_FILE
 from voxmix.runs.results import RunResult, is_finished, read_run
-from voxmix.study import files
+from voxmix.study import files, marks
 from voxmix.study.config import StudyConfig, read_config, write_config
 from voxmix.study.files import STUDY_FILE
 
@@ -216,51 +215,19 @@ class Study:
 
     def mark_made(self, step: str, inputs: str) -> None:
         """Remember that a step is finished and from which inputs."""
-        write_json(self.root / files.STEPS_FILE, {**self.made(), step: inputs})
+        marks.mark(self.root, step, inputs)
 
     def made(self) -> dict[str, str]:
-        """Return the steps that were finished, each with the digest of what it was made from.
+        """Return the steps that were finished, see :func:`voxmix.study.marks.made`."""
+        return marks.made(self.root)
 
-        Raises:
-            InputError: the file that says so is damaged.
-        """
-        path = self.root / files.STEPS_FILE
-        if not path.exists():
-            return {}
-        remedy = "delete it: finished runs stay, and the steps are checked against them again"
-        try:
-            made = read_mapping(path)
-        except InputError as error:
-            raise InputError(f"{error}, or {remedy}") from None
-        if not all(isinstance(value, str) for value in made.values()):
-            raise InputError(f"{path} is damaged (it should map steps to digests); {remedy}")
-        return made
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the study for this process; the lock goes with the process, even when it is killed.
 
         Raises:
             StudyBusyError: another process holds it; names the process.
         """
-        from filelock import FileLock, Timeout
-
-        holder = self.root / ".lock-holder.json"
-        lock = FileLock(self.root / ".lock")
-        with naming_full_disk(self.root):
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise StudyBusyError(
-                    f"another voxmix process ({_holder(holder)}) is working on {self.root}; "
-                    "wait for it or stop it, then give the same command again"
-                ) from None
-            holder.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
-        try:
-            yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+        return marks.held(self.root)
 
 
 @lru_cache(maxsize=1)
@@ -276,10 +243,3 @@ def _former_names(runs: Path, folders: tuple[str, ...]) -> dict[str, str]:
             if name == spec.former_id != spec.run_id:
                 found[spec.run_id] = name
     return found
-
-
-def _holder(path: Path) -> str:
-    try:
-        return f"pid {json.loads(path.read_text(encoding='utf-8'))['pid']}"
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return "pid unknown"
