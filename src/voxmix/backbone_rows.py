@@ -98,7 +98,9 @@ class DavitSettings(BackboneSettings):
     window: int = 12
     """Edge of an attention window, in tokens."""
     drop_path: float = 0.0
-    """Share of draws for which a branch of the last block is left out."""
+    """Share of draws for which a branch of the last block is left out, rising linearly from 0 over the depth."""
+    style: Literal["florence", "paper"] = field(default="florence", metadata=LATER)
+    """Whose weights fit: MedImageInsight's and Florence-2's, or those of the paper's code; see encoders/davit.py."""
 
     def __post_init__(self) -> None:
         BackboneSettings.__post_init__(self)
@@ -109,6 +111,16 @@ class DavitSettings(BackboneSettings):
                 "dims, depths and heads need one number per stage, got "
                 f"{len(self.dims)}, {len(self.depths)} and {len(self.heads)}"
             )
+        at_least(self, "window", 1)
+        for width, heads in zip(self.dims, self.heads, strict=True):
+            if min(width, heads) < 1 or width % heads:
+                raise InputError(
+                    f"dims must be multiples of heads, got {list(self.dims)} and {list(self.heads)}"
+                )
+        if min(self.depths) < 1:
+            raise InputError(f"depths must be at least 1, got {list(self.depths)}")
+        if not 0 <= self.drop_path < 1:
+            raise InputError(f"drop_path must lie in [0, 1), got {self.drop_path}")
         if self.axes != 2:
             raise InputError(f"davit is for images (axes: 2), got axes {self.axes}; use vit for volumes")
 
@@ -152,5 +164,7 @@ def backbone_from_dict(value: dict[str, Any]) -> BackboneSettings:
     Raises:
         InputError: no backbone of this name, or a value that cannot be used.
     """
-    known = dict(value)
+    known: dict[str, Any] = {
+        key: tuple(item) if isinstance(item, list) else item for key, item in value.items()
+    }
     return BACKBONES[known.pop("name")].settings(**known)

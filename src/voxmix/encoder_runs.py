@@ -7,7 +7,7 @@ between runs of a study is the objective, the number of samples and the seed; ev
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float16, Int
@@ -17,7 +17,7 @@ from voxmix.backbone_rows import BackboneSettings, backbone_from_dict
 from voxmix.design import BudgetUnit, check_budget
 from voxmix.errors import InputError
 from voxmix.objective_rows import OBJECTIVES, ObjectiveSettings
-from voxmix.run_settings import TrainingSettings, at_least, identity
+from voxmix.run_settings import LATER, TrainingSettings, at_least, identity
 
 ENCODER_RUN_FORMAT = 1
 
@@ -149,6 +149,10 @@ class TextSettings:
     """Entries of the tokenizer that prepare fits on the training side; one that is given keeps its own."""
     causal: bool = False
     """Whether a token sees only those before it (CLIP: true; MedImageInsight: false)."""
+    style: Literal["clip", "clip-gelu", "unicl"] = field(default="clip", metadata=LATER)
+    """What open weights fix beyond sizes: activation and norms; see encoders/text.py."""
+    pooled: Literal["end", "first"] = field(default="end", metadata=LATER)
+    """Which token stands for the report: its last, as CLIP and MedImageInsight, or its first."""
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads"):

@@ -11,24 +11,18 @@ from typing import cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, scaled_dot_product_attention, silu
+from torch.nn.functional import gelu, linear
 
 from voxmix.backbone_rows import VitSettings
 from voxmix.encoders.backbone import Backbone, Features
-from voxmix.encoders.drop_path import branch
+from voxmix.encoders.block import START, Block, BlockShape, quick_gelu, start_matrices
 from voxmix.encoders.mae import sincos_positions
 from voxmix.encoders.patches import take
 from voxmix.encoders.positions import Resize, resized_positions
 from voxmix.errors import InputError
 from voxmix.grid import edges_in_words
 
-_START = 0.02  # standard deviation of starting weights (DINOv2)
 _POSITION_SCALE = 0.2  # of a sine-cosine table: near the size of a patch's embedding at the start
-
-
-def quick_gelu(rows: Float[Tensor, "*row feature"]) -> Float[Tensor, "*row feature"]:
-    """Return CLIP's approximation of gelu."""
-    return rows * torch.sigmoid(1.702 * rows)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,63 +59,22 @@ STYLES = {
 
 def hidden_width(settings: VitSettings) -> int:
     """Return the width of the hidden layer of a block: of kind swiglu two thirds, a multiple of 8, as DINOv2's."""
-    hidden = int(settings.width * settings.mlp_ratio)
+    hidden = int(settings.width * settings.mlp_ratio + 1e-6)  # a ratio may come from two whole numbers
     return (int(hidden * 2 / 3) + 7) // 8 * 8 if settings.ffn == "swiglu" else hidden
 
 
-class Block(nn.Module):
-    """A pre-norm transformer block: attention and a hidden layer, each scaled (LayerScale), each left out now and then."""
-
-    def __init__(self, settings: VitSettings, *, place: int) -> None:
-        super().__init__()
-        style, width, hidden = STYLES[settings.style], settings.width, hidden_width(settings)
-        self.heads, self.place, self.activation = settings.heads, place, style.activation
-        self.drop_path = settings.drop_path * place / max(settings.depth - 1, 1)
-        self.gated = settings.ffn == "swiglu"
-        self.norm1 = nn.LayerNorm(width, eps=style.eps)
-        self.qkv = nn.Linear(width, 3 * width, bias=style.qkv_bias)
-        self.proj = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width, eps=style.eps)
-        self.fc1 = nn.Linear(width, 2 * hidden if self.gated else hidden)
-        self.fc2 = nn.Linear(hidden, width)
-        self.scale1: nn.Parameter | None = None
-        self.scale2: nn.Parameter | None = None
-        if settings.layer_scale:
-            self.scale1 = nn.Parameter(torch.full((width,), settings.layer_scale))
-            self.scale2 = nn.Parameter(torch.full((width,), settings.layer_scale))
-
-    def forward(
-        self, tokens: Float[Tensor, "batch token width"], keys: Int[Tensor, " batch"] | None = None
-    ) -> Float[Tensor, "batch token width"]:
-        tokens = tokens + self._scaled(self.proj(self._attend(self.norm1(tokens))), self.scale1, keys, 0)
-        return tokens + self._scaled(self.fc2(self._hidden(self.norm2(tokens))), self.scale2, keys, 1)
-
-    def _attend(self, tokens: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token width"]:
-        batch, count, width = tokens.shape
-        parts = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind()
-        mixed = scaled_dot_product_attention(query, key, value)
-        return mixed.transpose(1, 2).reshape(batch, count, width)
-
-    def _hidden(self, tokens: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token hidden"]:
-        rows: Tensor = self.fc1(tokens)
-        if self.gated:
-            gate, value = rows.chunk(2, dim=-1)
-            return silu(gate) * value
-        return self.activation(rows)
-
-    def _scaled(
-        self,
-        rows: Float[Tensor, "batch token width"],
-        scale: nn.Parameter | None,
-        keys: Int[Tensor, " batch"] | None,
-        half: int,
-    ) -> Float[Tensor, "batch token width"]:
-        if scale is not None:
-            rows = rows * scale
-        if self.training and self.drop_path > 0:
-            rows = branch(rows, rate=self.drop_path, keys=keys, place=2 * self.place + half)
-        return rows
+def _shape(settings: VitSettings) -> BlockShape:
+    style = STYLES[settings.style]
+    return BlockShape(
+        width=settings.width,
+        heads=settings.heads,
+        hidden=hidden_width(settings),
+        gated=settings.ffn == "swiglu",
+        eps=style.eps,
+        qkv_bias=style.qkv_bias,
+        activation=style.activation,
+        layer_scale=settings.layer_scale,
+    )
 
 
 class Vit(Backbone):
@@ -149,7 +102,10 @@ class Vit(Backbone):
         )
         self.position_embeddings = nn.Parameter(torch.zeros(grid.patches + style.class_token, width))
         self.norm_before = nn.LayerNorm(width, eps=style.eps) if style.norm_before else None
-        self.layer = nn.ModuleList(Block(settings, place=place) for place in range(settings.depth))
+        shape, step = _shape(settings), settings.drop_path / max(settings.depth - 1, 1)
+        self.layer = nn.ModuleList(
+            Block(shape, place=place, drop_path=step * place) for place in range(settings.depth)
+        )
         self.norm = nn.LayerNorm(width, eps=style.eps)
 
     @property
@@ -222,16 +178,12 @@ class Vit(Backbone):
         Matrices as DINOv2's (normal, 0.02, cut at two deviations); the patch embedding Xavier-uniform (He et al. 2022), and
         positions from a table of sines, so that a short run need not learn where patches are.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=_START)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        start_matrices(self)
         nn.init.xavier_uniform_(self.patch_embedding["weight"].flatten(1))
         for token in (self.cls_token, self.register_tokens):
             if token is not None:
-                nn.init.trunc_normal_(token, std=_START)
-        nn.init.trunc_normal_(self.mask_token, std=_START)
+                nn.init.trunc_normal_(token, std=START)
+        nn.init.trunc_normal_(self.mask_token, std=START)
         codes = _POSITION_SCALE * sincos_positions(self.settings.grid, self.width)
         with torch.no_grad():
             self.position_embeddings[-len(codes) :].copy_(codes)

@@ -1,0 +1,186 @@
+"""Weights that a run begins from (``--start``): read, checked, set to the run's images, and told apart by a digest."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from voxmix._io import canonical_json
+from voxmix.backbone_rows import BackboneSettings, VitSettings
+from voxmix.encoders.backbone import Backbone, build_backbone
+from voxmix.encoders.backbone_files import holds_backbone, read_backbone
+from voxmix.encoders.checkpoint_names import mae_names, read_by, refuse_misfit
+from voxmix.encoders.contract import Contract
+from voxmix.encoders.interchange import encoder_settings, load_encoder
+from voxmix.encoders.open_weights import OpenWeights, TextWeights, expected_of, read_open_weights
+from voxmix.encoders.positions import resized_positions
+from voxmix.encoders.text import TextEncoder, build_text_encoder
+from voxmix.encoders.vit import STYLES
+from voxmix.encoders.weight_names import bare
+from voxmix.errors import InputError
+from voxmix.grid import Grid
+from voxmix.run_settings import identity
+from voxmix.runs.files import CARD_FILE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedStart(OpenWeights):
+    """:class:`~voxmix.encoders.open_weights.OpenWeights` for the images of a run.
+
+    Attributes:
+        digest: of weights, settings and contract as they were read, whatever the run's image size.
+    """
+
+    digest: str
+
+
+def load_start(
+    folder: Path, *, image: int | None = None, axes: int | None = None, channels: int | None = None
+) -> LoadedStart:
+    """Return the weights of a local folder, ready for images of a run.
+
+    Families: those of :data:`voxmix.encoders.open_weights.FAMILIES` (``config.json`` and safetensors), finished runs of
+    voxmix and encoders that it exported (``card.json``). Nothing is fetched and nothing is unpickled. A gray image is taken
+    once for each channel of weights that have several.
+
+    Args:
+        image: edge of the run's images, in pixels; positions are resized to it, as the checkpoint's own code does. Its own
+            by default.
+        axes: 2 where the run has images, 3 where it has volumes.
+        channels: of the run's images.
+
+    Raises:
+        InputError: another family, files that are missing or damaged, a pickle, weights that are missing, unexpected or of
+            another shape, weights of images for a run of volumes or the reverse, colour images for gray weights, or an
+            image that is no whole number of patches; each is named.
+    """
+    found = _read(folder)
+    check_axes(found.settings, folder=folder, axes=axes, channels=channels)
+    digest = digest_of(found)
+    if image is not None:
+        found = resized(found, image)
+    return LoadedStart(**{name: getattr(found, name) for name in OpenWeights.__slots__}, digest=digest)
+
+
+def _read(folder: Path) -> OpenWeights:
+    if holds_backbone(folder):
+        return read_backbone(folder)
+    if (folder / CARD_FILE).is_file():
+        return _own_encoder(folder)
+    return read_open_weights(folder)
+
+
+def check_axes(
+    settings: BackboneSettings, *, folder: Path, axes: int | None = None, channels: int | None = None
+) -> None:
+    """Refuse weights that do not fit what a run has.
+
+    Weights of images are not inflated to volumes: nothing in them says what depth is, and no feature of the checkpoint would
+    be kept.
+
+    Raises:
+        InputError: other axes, or images of several channels for weights of another number.
+    """
+    of = {2: "images", 3: "volumes"}
+    if axes is not None and axes != settings.axes:
+        raise InputError(
+            f"weights in {folder} are of {of[settings.axes]}, this run has {of[axes]}; give weights of {of[axes]}, or start "
+            "from scratch"
+        )
+    if channels is not None and channels not in (1, settings.channels):
+        raise InputError(
+            f"weights in {folder} take images of {settings.channels} channels (or gray ones), this run's have {channels}"
+        )
+
+
+def digest_of(weights: OpenWeights) -> str:
+    """Return 16 hex digits: the same for equal weights, settings and contract, in whatever files they lay."""
+    text = weights.text
+    known: dict[str, Any] = {
+        "backbone": {"name": weights.settings.name, **identity(weights.settings)},
+        "contract": weights.contract.as_dict(),
+        "text": None if text is None else identity(text.settings),
+    }
+    sha = hashlib.sha256(canonical_json(known).encode())
+    parts: dict[str, Mapping[str, Tensor]] = {"backbone": weights.state, "head": weights.head}
+    if text is not None:
+        parts["text"] = text.state
+    for part, tensors in parts.items():
+        for name, tensor in sorted(tensors.items()):
+            sha.update(f"{part}.{name} {tuple(tensor.shape)}\n".encode())
+            sha.update(tensor.detach().float().contiguous().numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def resized(weights: OpenWeights, image: int) -> OpenWeights:
+    """Return weights whose positions are those of images of another edge; a backbone without positions takes any.
+
+    Raises:
+        InputError: the edge is no whole number of patches.
+    """
+    settings = weights.settings
+    if image == settings.image:
+        return weights
+    if not isinstance(settings, VitSettings):
+        return replace(weights, settings=replace(settings, image=image))
+    if image % settings.patch:
+        raise InputError(
+            f"weights with patches of {settings.patch} pixels take images of a multiple of it, got {image}; nearest are "
+            f"{max(image // settings.patch, 1) * settings.patch} and {(image // settings.patch + 1) * settings.patch}"
+        )
+    style = STYLES[settings.style]
+    codes, lead = weights.state["position_embeddings"], int(style.class_token)
+    old, new = settings.grid, Grid.of(image, settings.patch, axes=settings.axes)
+    made = resized_positions(codes[lead:], old.cells, new.cells, how=style.resize)
+    state = dict(weights.state) | {"position_embeddings": torch.cat([codes[:lead], made])}
+    return replace(weights, settings=replace(settings, image=image), state=state)
+
+
+def start_backbone(weights: OpenWeights, seed: int) -> Backbone:
+    """Return the backbone with the weights of a start; what the checkpoint does not have follows from the seed."""
+    backbone = build_backbone(weights.settings, seed)
+    backbone.load_state_dict({**backbone.state_dict(), **weights.state})
+    return backbone
+
+
+def start_text(weights: TextWeights) -> TextEncoder:
+    """Return the text transformer with the weights of a start."""
+    encoder = build_text_encoder(weights.settings, 0)
+    encoder.load_state_dict(dict(weights.state))
+    return encoder
+
+
+def _own_encoder(folder: Path) -> OpenWeights:
+    """Return an encoder of a mixture study as a backbone: its blocks, and the mean of its patches for a class token."""
+    weights, card = load_encoder(folder)
+    size = encoder_settings(card)
+    settings = VitSettings(
+        image=size.crop,
+        axes=size.axes,
+        patch=size.patch,
+        width=size.width,
+        depth=size.depth,
+        heads=size.heads,
+        mlp_ratio=size.mlp_ratio,
+        layer_scale=0.0,
+        style="mae",
+    )
+    expected = {name: value for name, value in expected_of(settings).items() if not name.startswith("pixel_")}
+    tensors = bare(weights)
+    reading, misfit = read_by(mae_names(settings), tensors, expected, optional=("mask_token",))
+    refuse_misfit(misfit, tensors.keys() - reading.used, what=f"the encoder in {folder}")
+    contract = Contract(
+        image=settings.image, shorter_side=settings.image, channels=1, mean=(0.0,), std=(1.0,)
+    )
+    return OpenWeights(
+        family="voxmix",
+        settings=settings,
+        state=reading.state
+        | {"pixel_mean": torch.tensor(contract.mean), "pixel_std": torch.tensor(contract.std)},
+        fresh=reading.fresh,
+        contract=contract,
+    )
