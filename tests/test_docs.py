@@ -167,13 +167,13 @@ def test_the_page_on_tables_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> 
 
 
 def test_the_page_on_python_shows_every_step_and_what_it_needs() -> None:
-    from voxmix.study.steps import steps_in_order
+    from voxmix.study import STEPS
 
     page = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
     shown = re.findall(
         r"^\| `voxmix\.study\.(\w+)\(study[^`]*\)` \| ([^|]*?) ?\| ([^|]*) \| `", page, re.MULTILINE
     )
-    assert shown == [(row.name, ", ".join(row.needs), row.sentence) for row in steps_in_order()]
+    assert shown == [(row.name, ", ".join(row.needs), row.sentence) for row in STEPS.in_order()]
 
 
 def test_the_page_on_python_runs_as_it_stands(finished_study, monkeypatch, capsys) -> None:

@@ -13,7 +13,8 @@ from voxmix._io import digest
 from voxmix.cli import app
 from voxmix.errors import InputError, StepPendingError, VoxmixWarning
 from voxmix.study import Listener, Progress, Step, Study, StudyView, run_step, run_steps, study_status
-from voxmix.study import steps as table
+from voxmix.study.step import steps_table
+from voxmix.study.steps import STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,13 +24,13 @@ def table_rows(page: Path) -> list[str]:
 
 
 def test_the_readme_shows_the_table_of_steps() -> None:
-    rows = table.steps_table(table.steps_of_a_run())[2:]
+    rows = steps_table(STEPS.of_a_run())[2:]
     assert len(rows) == 6
     assert table_rows(ROOT / "README.md")[: len(rows)] == rows
 
 
 def test_the_help_of_study_run_names_its_steps_in_order() -> None:
-    names = ", ".join(row.name for row in table.steps_of_a_run())
+    names = ", ".join(row.name for row in STEPS.of_a_run())
     found = CliRunner().invoke(app, ["study", "run", "--help"], env={"COLUMNS": "200"})
     assert f"in order: {names}." in " ".join(found.output.split())
 
@@ -37,20 +38,20 @@ def test_the_help_of_study_run_names_its_steps_in_order() -> None:
 def test_every_step_names_work_that_exists_and_steps_that_come_before() -> None:
     from importlib import import_module
 
-    rows = table.steps_in_order()
+    rows = STEPS.in_order()
     names = [row.name for row in rows]
     assert len(set(names)) == len(names)
     for place, row in enumerate(rows):
         assert set(row.needs) <= set(names[:place])
         assert isinstance(row.work, str)
         module, _, function = row.work.partition(":")
-        assert callable(getattr(import_module(f"voxmix.study.{module}"), function))
+        assert callable(getattr(import_module(module), function))
         assert callable(getattr(import_module("voxmix.study"), row.name))  # one call per step
 
 
 def test_an_unknown_step_names_the_nearest() -> None:
     with pytest.raises(InputError, match="unknown step 'alocate'; did you mean 'allocate'"):
-        table.step("alocate")
+        STEPS["alocate"]
 
 
 def count_row(asked: list[str]) -> Step:
@@ -81,11 +82,11 @@ def test_a_step_added_in_the_table_is_run_shown_and_named(
     finished_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    table.STEPS.add("count", count_row(asked))
+    STEPS.add("count", count_row(asked))
     try:
         _follow_the_new_row(finished_study, monkeypatch)
     finally:
-        table.STEPS.remove("count")
+        STEPS.remove("count")
     assert asked == ["study"]
 
 
@@ -102,9 +103,7 @@ def _follow_the_new_row(finished_study: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(outcomes) == ["prepare", "run", "fit", "count", "allocate", "pretrain", "report"]
     assert outcomes["count"] == int((finished_study / "count.txt").read_text()) == 12
     assert all(state.done for state in study_status(study))  # the pipeline has marked it
-    assert "| `voxmix study run mystudy` | counts the proxy runs |" in table.steps_table(
-        table.steps_in_order()
-    )
+    assert "| `voxmix study run mystudy` | counts the proxy runs |" in steps_table(STEPS.in_order())
 
 
 def test_a_step_that_needs_another_says_which_comes_first(finished_study: Path) -> None:
@@ -134,7 +133,7 @@ def test_commands_in_messages_are_verbs_of_the_command_line() -> None:
     from typer.main import get_command
 
     verbs = set(get_command(app).commands)  # type: ignore[attr-defined]
-    for row in table.steps_in_order():
+    for row in STEPS.in_order():
         words = re.split(r"\s+", row.call("mystudy"))
         assert words[0] == "voxmix"
         assert words[1] in verbs

@@ -36,7 +36,6 @@ def refine(
     """
     from voxmix.allocation.strategies import REFINED
     from voxmix.study import run_step
-    from voxmix.study.steps import step
 
     view = open_study(study)
     found = run_step("refine", view, TERMINAL, budget=budget, rounds=rounds, draws=draws, tolerance=tolerance)
@@ -71,5 +70,5 @@ def refine(
     if found.rounds and REFINED not in view.config.allocation.strategies:
         emit(
             f"To train this mixture at the study's budget, add {REFINED} to allocation.strategies in study.yaml, then: "
-            f"{step('pretrain').call(view.root)}"
+            f"{view.steps['pretrain'].call(view.root)}"
         )

@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from voxmix.study.status import StepState as StepState
     from voxmix.study.status import next_step as next_step
     from voxmix.study.status import study_status as study_status
+    from voxmix.study.step import Progress as Progress
+    from voxmix.study.step import Step as Step
     from voxmix.study.steps import STEPS as STEPS
-    from voxmix.study.steps import Progress as Progress
-    from voxmix.study.steps import Step as Step
     from voxmix.study.training import with_compute as with_compute
     from voxmix.study.upcoming import runs_left as runs_left
     from voxmix.study.upcoming import study_domains as study_domains
@@ -99,7 +99,8 @@ _NAMES = {
     "scores": ("compare_scores", "proxy_losses"),
     "starting": ("StartedStudy", "start_study"),
     "status": ("StepState", "next_step", "study_status"),
-    "steps": ("STEPS", "Progress", "Step"),
+    "step": ("Progress", "Step"),
+    "steps": ("STEPS",),
     "training": ("with_compute",),
     "upcoming": ("runs_left", "study_domains"),
     "view": ("StudyView",),

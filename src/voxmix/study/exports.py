@@ -16,7 +16,6 @@ from voxmix.study.files import EXPORT_FOLDER, STUDY_FILE
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.report_contents import answer_content
-from voxmix.study.steps import step
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
@@ -164,5 +163,5 @@ def exported_run(study: Study | StudyView, strategy: str, *, seed: int | None) -
         raise InputError(f"no run of {strategy} with seed {seed}; its seeds are {[s.seed for s in specs]}")
     finished = [folder for spec in chosen if is_finished(folder := view.study.run_dir(spec))]
     if not finished:
-        raise step("pretrain").pending(view, f"no run of {strategy} is finished")
+        raise view.steps["pretrain"].pending(view, f"no run of {strategy} is finished")
     return finished[0]

@@ -13,7 +13,6 @@ from voxmix._io import naming_full_disk
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
-from voxmix.study.steps import step
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
@@ -129,5 +128,5 @@ def judge_laws(study: Study | StudyView) -> tuple[Forecast, ...]:
     view = StudyView.of(study)
     content = answer_content(view)
     if not content.checks or content.budget is None:
-        raise step("pretrain").pending(view, f"no strategy of {view.root} is trained and measured yet")
+        raise view.steps["pretrain"].pending(view, f"no strategy of {view.root} is trained and measured yet")
     return judged_laws(content, budget=content.budget)

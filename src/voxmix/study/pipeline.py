@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxmix.study import steps as table
 from voxmix.study.checks import check_study, study_remarks
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener, StepProgress, Tell, warn
@@ -82,7 +81,7 @@ def run_study(
 
 def run_steps(view: StudyView, hear: Listener = QUIET) -> Iterator[tuple[str, Any]]:
     """Do the steps of a study in order and yield each one's name and what came of it; the caller holds the lock."""
-    for number, row in enumerate(table.steps_of_a_run()):
+    for number, row in enumerate(view.steps.of_a_run()):
         if number:
             check_study(view)
         outcome = row.run(view, hear)
@@ -96,7 +95,7 @@ def run_step(name: str, study: Study | StudyView | Path | str, hear: Listener = 
     """Do what is not done of one step of a study, under its lock, and return what came of it."""
     view = open_study(study)
     with view.study.lock():
-        return table.step(name).run(view, hear, **options)
+        return view.steps[name].run(view, hear, **options)
 
 
 def open_study(study: Study | StudyView | Path | str) -> StudyView:

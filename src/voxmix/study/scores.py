@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from voxmix.errors import StepPendingError
 from voxmix.study.folder import Study
-from voxmix.study.steps import step
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
@@ -37,7 +36,9 @@ def compare_scores(
         broken = (
             f"; {len(table.set_aside)} cannot be read: {table.set_aside[0][1]}" if table.set_aside else ""
         )
-        raise step("finetune").pending(view, f"no finetuning run is finished in {view.root}{waiting}{broken}")
+        raise view.steps["finetune"].pending(
+            view, f"no finetuning run is finished in {view.root}{waiting}{broken}"
+        )
     comparison = compare(table, level=level)
     agreements = (
         proxy_agreement(comparison, proxy_losses(view, table, own_domain=own), measure=measure)

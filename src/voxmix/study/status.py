@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from voxmix.study.folder import Study
-from voxmix.study.steps import steps_of_a_run
 from voxmix.study.view import StudyView
 
 
@@ -24,7 +23,7 @@ def study_status(study: Study | StudyView) -> tuple[StepState, ...]:
     """Return the steps of ``voxmix study run`` in order, each with whether it is done and how far it is."""
     view = StudyView.of(study)
     states: list[StepState] = []
-    for row in steps_of_a_run():
+    for row in view.steps.of_a_run():
         done, detail = False, row.todo if any(state.done for state in states) else "not begun"
         if all(state.done for state in states):
             progress = row.progress(view)

@@ -1,126 +1,22 @@
-"""The steps of a study, in order: what each needs, what it is made from, what it does, and how far it is.
+"""The steps of a mixture study, in order: what each needs, what it is made from, what it does, and how far it is.
 
-A step is one row of ``STEPS``. ``voxmix status``, ``voxmix study run``, :func:`voxmix.run_study`, the messages that name
-the next command and the tables of steps in README.md and docs derive from the rows. A row of elsewhere comes right after
-the last step that it needs; of none, at the end.
+``voxmix status``, ``voxmix study run``, :func:`voxmix.run_study`, the messages that name the next command and the tables of
+steps in README.md and docs derive from the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxmix._io import as_argument, digest
-from voxmix._table import Table
+from voxmix._io import digest
 from voxmix.design import KINDS
-from voxmix.errors import StepPendingError
 from voxmix.run_settings import identity
 from voxmix.runs.files import RESULT_FILE
+from voxmix.study.step import Progress, Step, Steps
 
 if TYPE_CHECKING:
-    from voxmix.study.listener import Listener
     from voxmix.study.view import StudyView
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """Whether a step is done from its inputs as they are now, and how far it is, in words."""
-
-    done: bool
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One step of a study.
-
-    Attributes:
-        name: what it is called: its verb, and its call in :mod:`voxmix.study`.
-        sentence: what it does, for people.
-        work: the function that does what is not done yet, given a view of the study, a listener and the step's own
-            options, and returns what came of it; or ``module:function`` in :mod:`voxmix.study`, loaded when it is run.
-        progress: how far it is, asked where the steps that it needs are done.
-        missing: what is said where another step needs this one.
-        needs: names of the steps without which it cannot begin.
-        inputs: digest of what its files are made from; None where it keeps none, or the files say it themselves.
-        todo: how far it is while earlier steps are not done, in words.
-        on_request: whether it is done only when asked for, and not by ``voxmix study run``.
-        options: what its command needs beside the study.
-    """
-
-    name: str
-    sentence: str
-    work: str | Callable[..., Any]
-    progress: Callable[[StudyView], Progress]
-    missing: str | Callable[[StudyView], str]
-    needs: tuple[str, ...] = ()
-    inputs: Callable[[StudyView], str] | None = None
-    todo: str = "not begun"
-    on_request: bool = False
-    options: str = ""
-
-    def call(self, study: Path | str) -> str:
-        """Return the command line that does the step: its verb, or for a row of elsewhere ``voxmix study run``."""
-        verb = self.name if self in _OWN else "study run"
-        place = as_argument(study) if isinstance(study, Path) else study
-        return " ".join(filter(None, (f"voxmix {verb}", place, self.options)))
-
-    def run(self, view: StudyView, hear: Listener, **options: Any) -> Any:
-        """Do what is not done of the step and return what came of it.
-
-        Raises:
-            StepPendingError: a step that it needs is not done; names the command.
-        """
-        for name in self.needs:
-            needed = step(name)
-            if not needed.progress(view).done:
-                raise needed.pending(view)
-        work = self.work
-        if isinstance(work, str):
-            module, _, function = work.partition(":")
-            work = getattr(import_module(f"voxmix.study.{module}"), function)
-        return work(view, hear, **options)
-
-    def pending(self, view: StudyView, why: str = "") -> StepPendingError:
-        """Return the error that says what is not done (``why``, or as the step says), and the command that does it."""
-        missing = self.missing if isinstance(self.missing, str) else self.missing(view)
-        return StepPendingError(f"{why or missing}; first: {self.call(view.root)}")
-
-
-def step(name: str) -> Step:
-    """Return a step by name.
-
-    Raises:
-        InputError: no step of that name; names the nearest one.
-    """
-    return STEPS[name]
-
-
-def steps_in_order() -> tuple[Step, ...]:
-    """Return every step, in the order in which they are done."""
-    rows = STEPS.rows()
-    ordered = [rows.pop(row.name) for row in _OWN]
-    for row in rows.values():
-        places = [place for place, before in enumerate(ordered, 1) if before.name in row.needs]
-        ordered.insert(max(places) if places else len(ordered), row)
-    return tuple(ordered)
-
-
-def steps_of_a_run() -> tuple[Step, ...]:
-    """Return the steps that ``voxmix study run`` does, in order."""
-    return tuple(row for row in steps_in_order() if not row.on_request)
-
-
-def steps_table(steps: Sequence[Step], *, study: str = "mystudy") -> list[str]:
-    """Return a Markdown table of steps: the command and what it does."""
-    return [
-        "| step | what it does |",
-        "|---|---|",
-        *(f"| `{row.call(study)}` | {row.sentence} |" for row in steps),
-    ]
 
 
 def _preparation_inputs(view: StudyView) -> str:
@@ -217,27 +113,30 @@ def _reported(view: StudyView) -> Progress:
 _OWN = (
     Step(
         name="prepare",
+        verb="prepare",
         sentence="turns files into arrays: RAS axes, cubic voxels, intensities in [0, 1]; sets aside and counts what it "
         "cannot read",
-        work="preparing:prepare_volumes",
+        work="voxmix.study.preparing:prepare_volumes",
         inputs=_preparation_inputs,
         progress=_prepared,
         missing="the study's volumes are not prepared with its present settings",
     ),
     Step(
         name="run",
+        verb="run",
         needs=("prepare",),
         sentence=f"trains proxies at every budget of the design: {', '.join(kind.words for kind in KINDS)}; measures each "
         "on every domain",
-        work="training:train_proxies",
+        work="voxmix.study.training:train_proxies",
         progress=_proxies,
         missing=_runs_missing,
     ),
     Step(
         name="fit",
+        verb="fit",
         needs=("run",),
         sentence="fits the laws: how each domain scales, which domain helps which",
-        work="laws:fit_laws",
+        work="voxmix.study.laws:fit_laws",
         inputs=_fit_inputs,
         progress=_made("fit", "to be fitted"),
         todo="to be fitted",
@@ -245,9 +144,10 @@ _OWN = (
     ),
     Step(
         name="allocate",
+        verb="allocate",
         needs=("fit",),
         sentence="finds the best mixture for the budget under each law, with its certificate",
-        work="mixtures:allocate_strategies",
+        work="voxmix.study.mixtures:allocate_strategies",
         inputs=_allocation_inputs,
         progress=_made("allocate", "to be found"),
         todo="to be found",
@@ -255,29 +155,32 @@ _OWN = (
     ),
     Step(
         name="refine",
+        verb="refine",
         needs=("run",),
         sentence="trains the law's choice and its neighbours at a proxy budget and fits again, until prediction and "
         "measurement agree",
-        work="refining:refine_study",
+        work="voxmix.study.refining:refine_study",
         progress=_refined,
         missing="no round of refine is finished",
         on_request=True,
     ),
     Step(
         name="pretrain",
+        verb="pretrain",
         needs=("allocate",),
         sentence="trains the strategies' mixtures at that budget and compares measured with predicted losses",
-        work="training:train_mixtures",
+        work="voxmix.study.training:train_mixtures",
         progress=_mixtures,
         todo="after allocate",
         missing="the mixture runs are not done",
     ),
     Step(
         name="finetune",
+        verb="finetune",
         needs=("prepare",),
         sentence="finetunes the encoders of the mixtures, and a network from scratch, on a clinical task under one "
         "protocol",
-        work="clinical_tasks:finetune_task",
+        work="voxmix.study.clinical_tasks:finetune_task",
         progress=_finetuned,
         missing="no finetuning run is finished",
         on_request=True,
@@ -285,12 +188,14 @@ _OWN = (
     ),
     Step(
         name="report",
+        verb="report",
         sentence="writes one self-contained `report.html`",
-        work="report_contents:make_report",
+        work="voxmix.study.report_contents:make_report",
         progress=_reported,
         todo="to be written",
         missing="no report is written",
     ),
 )
 
-STEPS: Table[Step] = Table("steps", {row.name: row for row in _OWN})
+STEPS = Steps("steps", {row.name: row for row in _OWN})
+"""Packages add rows by entry points of the group ``voxmix.steps``."""

@@ -7,7 +7,6 @@ from voxmix.errors import InputError, StepPendingError
 from voxmix.mixture import Mixture
 from voxmix.study.folder import Study
 from voxmix.study.plan import specs_by_kind
-from voxmix.study.steps import step
 from voxmix.study.view import StudyView
 
 
@@ -24,7 +23,9 @@ def study_domains(study: Study | StudyView) -> tuple[str, ...]:
         only = view.config.data.targets
         named = tuple(name for name in sorted(view.config.recipe.get("intensity", {})) if name not in only)
     if not named:
-        raise InputError(str(step("prepare").pending(view, f"the domains of {view.root} are not known yet")))
+        raise InputError(
+            str(view.steps["prepare"].pending(view, f"the domains of {view.root} are not known yet"))
+        )
     return named
 
 

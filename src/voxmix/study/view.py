@@ -17,7 +17,8 @@ from voxmix.runs.results import RunResult, read_run
 from voxmix.study.folder import Study
 from voxmix.study.plan import check_specs, specs_by_kind
 from voxmix.study.rounds import REFINE_RUNS, Record, Refinement, Round, basis_of, changed_words, read_record
-from voxmix.study.steps import step
+from voxmix.study.step import Steps
+from voxmix.study.steps import STEPS
 
 if TYPE_CHECKING:
     from voxmix.allocation import Allocation, AllocationSettings, Situation
@@ -96,10 +97,15 @@ class StudyView:
         """The study's folder."""
         return self.study.root
 
+    @property
+    def steps(self) -> Steps:
+        """The steps of a mixture study."""
+        return STEPS
+
     def inputs(self, name: str) -> str:
         """Return the digest of what a step's files are made from, as it is now."""
         if name not in self._inputs:
-            digest_of = step(name).inputs
+            digest_of = self.steps[name].inputs
             assert digest_of is not None, name
             self._inputs[name] = digest_of(self)
         return self._inputs[name]
@@ -136,7 +142,7 @@ class StudyView:
         from voxmix.volumes.preparing.cache import PreparedCache
 
         if not self.is_made("prepare"):
-            raise step("prepare").pending(self)
+            raise self.steps["prepare"].pending(self)
         return PreparedCache.open(self.study.cache_dir)
 
     @cached_property
@@ -243,7 +249,7 @@ class StudyView:
 
     def pending_words(self, name: str) -> str:
         """Return why a strategy is pending and the command that gives it a mixture."""
-        return f"strategy {name} is pending, {self.strategies_pending[name]}; first: {step('refine').call(self.root)}"
+        return f"strategy {name} is pending, {self.strategies_pending[name]}; first: {self.steps['refine'].call(self.root)}"
 
     @property
     def proxies(self) -> tuple[RunSpec, ...]:
@@ -287,7 +293,7 @@ class StudyView:
     def table(self) -> MeasurementTable:
         """What the proxy runs measured."""
         if self.study.pending(self.proxies):
-            raise step("run").pending(self)
+            raise self.steps["run"].pending(self)
         return measurements(self.results(self.proxies), self.domains, self.targets)
 
     @cached_property
@@ -369,12 +375,12 @@ class StudyView:
         from voxmix.law import FittedLaw
 
         if not self.is_made("fit"):
-            raise step("fit").pending(self)
+            raise self.steps["fit"].pending(self)
         try:
             return {name: FittedLaw.load(self.study.law_path(name)) for name in self.laws_wanted}
         except InputError as error:
             raise InputError(
-                f"a law of the study cannot be read ({error}); {step('fit').call(self.root)} fits all again"
+                f"a law of the study cannot be read ({error}); {self.steps['fit'].call(self.root)} fits all again"
             ) from None
 
     @cached_property
@@ -387,7 +393,7 @@ class StudyView:
         from voxmix.allocation import Allocation
 
         if not self.is_made("allocate"):
-            raise step("allocate").pending(self)
+            raise self.steps["allocate"].pending(self)
         now = self.situation
         try:
             return {
@@ -396,7 +402,7 @@ class StudyView:
             }
         except InputError as error:
             raise InputError(
-                f"a mixture of the study cannot be read ({error}); {step('allocate').call(self.root)} makes all again"
+                f"a mixture of the study cannot be read ({error}); {self.steps['allocate'].call(self.root)} makes all again"
             ) from None
 
     def _guess(self, name: str, now: Situation) -> Mixture | None:

@@ -1,0 +1,120 @@
+"""What a step of a study is, whatever kind of study: what it needs, what it does, how far it is, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from voxmix._io import as_argument
+from voxmix._table import Table
+from voxmix.errors import StepPendingError
+
+if TYPE_CHECKING:
+    from voxmix.study.listener import Listener
+
+
+class StepView(Protocol):
+    """What a step may ask of the view of a study."""
+
+    @property
+    def root(self) -> Path:
+        """The study's folder."""
+
+    @property
+    def steps(self) -> Steps:
+        """The steps of studies of this kind."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Whether a step is done from its inputs as they are now, and how far it is, in words."""
+
+    done: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One step of a study.
+
+    Attributes:
+        name: what it is called.
+        sentence: what it does, for people.
+        work: the function that does what is not done yet, given a view of the study, a listener and the step's own
+            options, and returns what came of it; or ``package.module:function``, loaded when it is run.
+        progress: how far it is, asked where the steps that it needs are done.
+        missing: what is said where another step needs this one.
+        needs: names of the steps without which it cannot begin.
+        inputs: digest of what its files are made from; None where it keeps none, or the files say it themselves.
+        todo: how far it is while earlier steps are not done, in words.
+        on_request: whether it is done only when asked for, and not by ``voxmix study run``.
+        options: what its command needs beside the study.
+        verb: the command that does it; a row of elsewhere has none of its own.
+    """
+
+    name: str
+    sentence: str
+    work: str | Callable[..., Any]
+    progress: Callable[[Any], Progress]
+    missing: str | Callable[[Any], str]
+    needs: tuple[str, ...] = ()
+    inputs: Callable[[Any], str] | None = None
+    todo: str = "not begun"
+    on_request: bool = False
+    options: str = ""
+    verb: str = "study run"
+
+    def call(self, study: Path | str) -> str:
+        """Return the command line that does the step."""
+        place = as_argument(study) if isinstance(study, Path) else study
+        return " ".join(filter(None, (f"voxmix {self.verb}", place, self.options)))
+
+    def run(self, view: StepView, hear: Listener, **options: Any) -> Any:
+        """Do what is not done of the step and return what came of it.
+
+        Raises:
+            StepPendingError: a step that it needs is not done; names the command.
+        """
+        for name in self.needs:
+            needed = view.steps[name]
+            if not needed.progress(view).done:
+                raise needed.pending(view)
+        work = self.work
+        if isinstance(work, str):
+            module, _, function = work.partition(":")
+            work = getattr(import_module(module), function)
+        return work(view, hear, **options)
+
+    def pending(self, view: StepView, why: str = "") -> StepPendingError:
+        """Return the error that says what is not done (``why``, or as the step says), and the command that does it."""
+        missing = self.missing if isinstance(self.missing, str) else self.missing(view)
+        return StepPendingError(f"{why or missing}; first: {self.call(view.root)}")
+
+
+class Steps(Table[Step]):
+    """The steps of one kind of study. A row of elsewhere comes right after the last step that it needs; of none, at the end."""
+
+    def in_order(self) -> tuple[Step, ...]:
+        """Return every step, in the order in which they are done."""
+        rows = self.rows()
+        ordered = [rows.pop(name) for name in self._own]
+        for row in rows.values():
+            places = [place for place, before in enumerate(ordered, 1) if before.name in row.needs]
+            ordered.insert(max(places) if places else len(ordered), row)
+        return tuple(ordered)
+
+    def of_a_run(self) -> tuple[Step, ...]:
+        """Return the steps that ``voxmix study run`` does, in order."""
+        return tuple(row for row in self.in_order() if not row.on_request)
+
+
+def steps_table(steps: Sequence[Step], *, study: str = "mystudy") -> list[str]:
+    """Return a Markdown table of steps: the command and what it does."""
+    return [
+        "| step | what it does |",
+        "|---|---|",
+        *(f"| `{row.call(study)}` | {row.sentence} |" for row in steps),
+    ]
