@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from voxmix._io import as_argument
 from voxmix._table import Table
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from voxmix.study.listener import Listener
 
 
+@runtime_checkable
 class StepView(Protocol):
     """What a step may ask of the view of a study."""
 
