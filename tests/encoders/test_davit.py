@@ -197,7 +197,7 @@ def test_medimageinsight_s_names_are_read_with_text_and_projections(tmp_path: Pa
     assert start.text is not None
     assert not start.text.settings.causal
     assert start_text(start.text)(torch.tensor([[1, 2, 299]])).shape == (1, 16)
-    assert start.head["image_projection"].shape == (12, 24)
+    assert start.head["image_projection.weight"].shape == (12, 24)
     del tensors["image_encoder.norms.weight"]
     safetensors.torch.save_file({**tensors, **text}, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match=r"Missing: image_encoder\.norms\.weight"):

@@ -324,7 +324,16 @@ def test_a_released_head_is_taken(dinov2: Path) -> None:
     file = dinov2 / "dino_head.safetensors"
     safetensors.torch.save_file({f"dino_head.{n}": t for n, t in _dino_head().items()}, file)
     start = load_start(dinov2)
-    assert start.head.keys() == _dino_head().keys()
+    assert start.head_settings() == {
+        "prototypes": 64,
+        "head_bottleneck": 8,
+        "head_hidden": 32,
+        "head_layers": 2,
+    }
+    named = start.weights("backbone", "head")
+    assert torch.equal(named["head.mlp.2.weight"], _dino_head()["mlp.2.weight"])
+    assert torch.equal(named["backbone.norm.weight"], start.state["norm.weight"])
+    assert start.weights("text") == {}
     assert start.digest != without.digest
     safetensors.torch.save_file(_dino_head(width=20), file)
     with pytest.raises(InputError, match=r"mlp\.0\.weight is \(32, 20\), the backbone is 24 wide"):
@@ -399,11 +408,17 @@ def test_clip_images_texts_and_head_are_those_of_transformers(
         words = model.text_model(tokens).pooler_output
         torch.testing.assert_close(text(tokens), words, rtol=0, atol=1e-5)
         torch.testing.assert_close(text(tokens, torch.tensor([4, 6])), words, rtol=0, atol=1e-5)
-        projected = text(tokens) @ start.head["text_projection"].T
+        projected = text(tokens) @ start.head["text_projection.weight"].T
         expected = model.text_projection(words)
     torch.testing.assert_close(projected, expected, rtol=0, atol=1e-4)
     assert torch.equal(start.head["logit_scale"], model.logit_scale.detach())
-    assert start.head["image_projection"].shape == (16, 24)
+    assert start.head_settings() == {
+        "projection": 16,
+        "start_scale": pytest.approx(model.logit_scale.exp().item()),
+    }
+    named = start.weights("backbone", "text", "image_projection", "text_projection", "logit_scale")
+    assert {"backbone.mask_token", "text.norm.bias", "image_projection.weight", "logit_scale"} <= named.keys()
+    assert start.head["image_projection.weight"].shape == (16, 24)
     assert read_text_weights(folder).settings == start.text.settings
     alone = _saved(
         model.text_model if hasattr(model.text_model, "save_pretrained") else model, tmp_path / "t"

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -12,16 +13,15 @@ from voxmix._io import file_digest
 from voxmix.backbone_rows import DavitSettings, VitSettings
 from voxmix.encoder_runs import TextSettings
 from voxmix.encoders.backbone import build_backbone
-from voxmix.encoders.backbone_files import write_backbone
 from voxmix.encoders.contract import Contract
 from voxmix.encoders.mae import Encoder
-from voxmix.encoders.open_weights import TextWeights
 from voxmix.encoders.patches import patchify
 from voxmix.encoders.start import load_start, start_backbone, start_text
 from voxmix.encoders.text import build_text_encoder
 from voxmix.encoders.vit import Vit
 from voxmix.errors import InputError
-from voxmix.run_settings import ModelSettings
+from voxmix.run_settings import ModelSettings, identity
+from voxmix.training.checkpoint import save_weights
 
 GRAY = Contract(image=32, shorter_side=36, channels=1, mean=(0.4,), std=(0.2,))
 
@@ -73,6 +73,30 @@ def test_an_encoder_of_a_mixture_study_gives_the_features_that_it_gave(tmp_path:
         load_start(tmp_path / "run", axes=5 - axes)
 
 
+def _run(
+    folder: Path,
+    settings: VitSettings | DavitSettings,
+    state: dict[str, torch.Tensor],
+    prefix: str = "backbone.",
+    more: dict[str, torch.Tensor] | None = None,
+    **card: Any,
+) -> Path:
+    """Write what a run of an encoder study publishes, with ``state`` as its backbone."""
+    network = torch.nn.Module()
+    for name, tensor in ({prefix + n: t for n, t in state.items()} | (more or {})).items():
+        *path, last = name.split(".")
+        module = network
+        for part in path:
+            if not hasattr(module, part):
+                module.add_module(part, torch.nn.Module())
+            module = getattr(module, part)
+        module.register_buffer(last, tensor)
+    folder.mkdir(exist_ok=True)
+    known = {"encoder": {"name": settings.name, **identity(settings)}, "encoder_prefix": prefix, "recipe": {}}
+    save_weights(folder, network, known | card)
+    return folder
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -81,26 +105,23 @@ def test_an_encoder_of_a_mixture_study_gives_the_features_that_it_gave(tmp_path:
     ],
     ids=["vit", "davit"],
 )
-def test_a_trained_backbone_is_read_as_it_was_written(
+def test_a_contrastive_run_is_read_with_text_and_projections(
     tmp_path: Path, settings: VitSettings | DavitSettings
 ) -> None:
     backbone = build_backbone(settings, 3).eval()
     text_settings = TextSettings(width=16, depth=1, heads=2, context=6, vocabulary=300)
     text = build_text_encoder(text_settings, 4).eval()
-    head = {"image_projection": torch.randn(12, 24), "logit_scale": torch.tensor(2.0)}
-    write_backbone(
+    head = {"image_projection.weight": torch.randn(12, 24), "logit_scale": torch.tensor(2.0)}
+    more = head | {f"text.{name}": tensor for name, tensor in text.state_dict().items()}
+    folder = _run(
         tmp_path / "run",
-        settings=settings,
-        state=backbone.state_dict(),
-        contract=GRAY,
-        head=head,
-        text=TextWeights(settings=text_settings, state=text.state_dict()),
-        about={"objective": "clip"},
+        settings,
+        backbone.state_dict(),
+        more=more,
+        text=identity(text_settings),
+        contract=GRAY.as_dict(),
     )
-    card = json.loads((tmp_path / "run" / "card.json").read_text())
-    assert card["objective"] == "clip"
-    assert Contract.from_dict(card["contract"]) == GRAY
-    start = load_start(tmp_path / "run")
+    start = load_start(folder)
     assert (start.family, start.fresh, start.settings, start.contract) == ("voxmix", (), settings, GRAY)
     again, pixels = start_backbone(start, 0).eval(), torch.rand(2, 1, 32, 32)
     assert torch.equal(again(pixels).cls, backbone(pixels).cls)
@@ -108,38 +129,50 @@ def test_a_trained_backbone_is_read_as_it_was_written(
     tokens = torch.tensor([[1, 2, 299]])
     assert torch.equal(start_text(start.text).eval()(tokens), text(tokens))
     assert start.head.keys() == head.keys()
-    assert load_start(tmp_path / "run").digest == start.digest
-    assert load_start(tmp_path / "run", image=64).settings.image == 64
+    assert load_start(folder).digest == start.digest
+    assert load_start(folder, image=64).settings.image == 64
+
+
+def test_of_a_self_distilled_run_the_teacher_is_read(tmp_path: Path) -> None:
+    settings = VitSettings(image=16, patch=8, width=12, depth=1, heads=1)
+    student, teacher = build_backbone(settings, 0), build_backbone(settings, 1).eval()
+    more = {f"student.backbone.{name}": tensor for name, tensor in student.state_dict().items()}
+    for tower in ("student", "teacher"):
+        more |= {f"{tower}.head.mlp.0.weight": torch.full((4, 12), float(tower == "teacher"))}
+    more |= {"teacher.head.prototypes": torch.ones(32, 4), "center": torch.zeros(32)}
+    folder = _run(
+        tmp_path / "run", settings, teacher.state_dict(), prefix="teacher.backbone.", more=more, text=None
+    )
+    start = load_start(folder)
+    pixels = torch.rand(2, 1, 16, 16)
+    assert torch.equal(start_backbone(start, 0).eval()(pixels).cls, teacher(pixels).cls)
+    assert start.head["head.mlp.0.weight"].min() == 1
+    assert start.head_settings() == {"prototypes": 32, "head_bottleneck": 4, "head_layers": 1}
+    assert (start.contract.mean, start.contract.std) == ((0.5,), (0.25,))
 
 
 def test_a_damaged_run_is_refused(tmp_path: Path) -> None:
     settings = VitSettings(image=16, patch=8, width=12, depth=1, heads=1)
-    backbone = build_backbone(settings, 0)
-    contract = dataclasses.replace(GRAY, image=16)
-
-    def write(state: dict[str, torch.Tensor]) -> Path:
-        write_backbone(tmp_path, settings=settings, state=state, contract=contract)
-        return tmp_path / "card.json"
-
-    state = backbone.state_dict()
-    card_file = write({name: tensor for name, tensor in state.items() if name != "norm.bias"})
+    state = build_backbone(settings, 0).state_dict()
+    _run(tmp_path, settings, {name: tensor for name, tensor in state.items() if name != "norm.bias"})
     with pytest.raises(InputError, match=r"Missing: norm\.bias\. Unexpected: none"):
         load_start(tmp_path)
-    write({**state, "more": torch.zeros(1)})
+    _run(tmp_path, settings, {**state, "more": torch.zeros(1)})
     with pytest.raises(InputError, match=r"Missing: none\. Unexpected: more"):
         load_start(tmp_path)
-    write({**state, "norm.bias": torch.zeros(3)})
+    _run(tmp_path, settings, {**state, "norm.bias": torch.zeros(3)})
     with pytest.raises(InputError, match=r"norm\.bias is \(3,\), the network has \(12,\)"):
         load_start(tmp_path)
-    write(state)
+    _run(tmp_path, settings, state)
     load_start(tmp_path)
+    card_file = tmp_path / "card.json"
     card = json.loads(card_file.read_text())
     for change, message in (
         ({"format": 99}, "format version 99"),
         ({"contract": {}}, "contract of images cannot be used"),
-        ({"backbone": {"name": "vit", "wide": 3}}, "is damaged"),
-        ({"backbone": {"name": "vot"}}, "did you mean 'vit'"),
-        ({"weights": "../weights.safetensors"}, "expected a .safetensors file in the same folder"),
+        ({"encoder": {"name": "vit", "wide": 3}}, "is damaged"),
+        ({"text": {"width": 10, "heads": 3}}, "text width must be a multiple of heads"),
+        ({"weights": "../weights.safetensors"}, r"expected a \.safetensors file in the same folder"),
     ):
         card_file.write_text(json.dumps(card | change))
         with pytest.raises(InputError, match=message):

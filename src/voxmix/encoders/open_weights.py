@@ -59,8 +59,9 @@ class OpenWeights:
         state: of the backbone, ``pixel_mean`` and ``pixel_std`` of its contract among it.
         fresh: weights of the backbone that the checkpoint does not have, and need not.
         contract: how its images were prepared.
-        head: the released head: DINO's (``mlp.*``, ``last_layer.*``), or the ``image_projection``, ``text_projection`` (both
-            [projection, width]) and ``logit_scale`` (a logarithm) of contrastive weights; empty where there is none.
+        head: the released head: DINO's (``head.mlp.*`` and ``head.prototypes``), or the ``image_projection.weight``,
+            ``text_projection.weight`` (both [projection, width]) and ``logit_scale`` (a logarithm) of contrastive weights;
+            empty where there is none.
         text: the text transformer, where there is one.
     """
 
@@ -216,8 +217,8 @@ def _clip(folder: Path, config: Config, tensors: Mapping[str, Tensor]) -> OpenWe
         head = _projections(
             tensors,
             {
-                "image_projection": ("visual_projection.weight", (size, settings.width)),
-                "text_projection": ("text_projection.weight", (size, text_settings.width)),
+                "image_projection.weight": ("visual_projection.weight", (size, settings.width)),
+                "text_projection.weight": ("text_projection.weight", (size, text_settings.width)),
                 "logit_scale": ("logit_scale", ()),
             },
             folder,
@@ -225,7 +226,7 @@ def _clip(folder: Path, config: Config, tensors: Mapping[str, Tensor]) -> OpenWe
         used = set(found) | {"visual_projection.weight", "text_projection.weight", "logit_scale"}
     elif "visual_projection.weight" in tensors:
         used = {"visual_projection.weight"}
-        head = {"image_projection": tensors["visual_projection.weight"]}
+        head = {"image_projection.weight": tensors["visual_projection.weight"]}
     reading = _read(settings, names, tensors, folder, used=used)
     contract = _contract(folder, channels=settings.channels)
     return OpenWeights(
@@ -428,13 +429,13 @@ def _unicl(
     head = _projections(
         tensors,
         {
-            "image_projection": ("image_projection", (settings.dims[-1], size)),
-            "text_projection": ("text_projection", (text_settings.width, size)),
+            "image_projection.weight": ("image_projection", (settings.dims[-1], size)),
+            "text_projection.weight": ("text_projection", (text_settings.width, size)),
             "logit_scale": ("logit_scale", ()),
         },
         folder,
     )
-    for name in ("image_projection", "text_projection"):  # a product from the right
+    for name in ("image_projection.weight", "text_projection.weight"):  # a product from the right
         head[name] = head[name].T.contiguous()
     return text, head, {*used, "image_projection", "text_projection", "logit_scale"}
 
@@ -523,7 +524,7 @@ def _pixels(contract: Contract) -> dict[str, Tensor]:
 
 
 def _dino_head(folder: Path, width: int) -> dict[str, Tensor]:
-    """Return a released DINO head, under DINOv2's names; RAD-DINO has one beside its weights."""
+    """Return a released DINO head, from DINOv2's names; RAD-DINO has one beside its weights."""
     file = folder / DINO_HEAD_FILE
     if not file.is_file():
         return {}
@@ -550,4 +551,6 @@ def _dino_head(folder: Path, width: int) -> dict[str, Tensor]:
             f"{file} is not the head of these weights. Missing: {listed(missing)}. Unexpected: {listed(unexpected)}. Shapes: "
             f"{'; '.join(shapes) or 'all agree'}. Copy it again, or remove it: a fresh head is then trained first"
         )
-    return found
+    # Prototypes are of unit length in DINO's head: of weight_g, which is 1, nothing is lost.
+    prototypes = {"head.prototypes": found["last_layer.weight_v"]}
+    return {f"head.{name}": value for name, value in found.items() if name.startswith("mlp.")} | prototypes

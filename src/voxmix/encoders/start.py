@@ -12,12 +12,12 @@ from torch import Tensor
 from voxmix._io import canonical_json
 from voxmix.backbone_rows import BackboneSettings, VitSettings
 from voxmix.encoders.backbone import Backbone, build_backbone
-from voxmix.encoders.backbone_files import holds_backbone, read_backbone
 from voxmix.encoders.checkpoint_names import mae_names, read_by, refuse_misfit
 from voxmix.encoders.contract import Contract
 from voxmix.encoders.interchange import encoder_settings, load_encoder
 from voxmix.encoders.open_weights import OpenWeights, TextWeights, expected_of, read_open_weights
 from voxmix.encoders.positions import resized_positions
+from voxmix.encoders.run_weights import holds_backbone, read_run_weights
 from voxmix.encoders.text import TextEncoder, build_text_encoder
 from voxmix.encoders.vit import STYLES
 from voxmix.encoders.weight_names import bare
@@ -36,6 +36,39 @@ class LoadedStart(OpenWeights):
     """
 
     digest: str
+
+    def weights(self, *parts: str, seed: int = 0) -> dict[str, Tensor]:
+        """Return weights by name, as an objective takes them: ``backbone.*``, ``head.*`` (DINO's, with its ``prototypes``),
+        ``text.*``, ``image_projection.weight``, ``text_projection.weight``, ``logit_scale``.
+
+        Args:
+            parts: what the names begin with; a part that the start does not have gives nothing.
+            seed: for weights of the backbone that the checkpoint does not have.
+        """
+        found = {f"backbone.{name}": value for name, value in start_backbone(self, seed).state_dict().items()}
+        if self.text is not None:
+            found |= {f"text.{name}": value for name, value in self.text.state.items()}
+        found |= self.head
+        return {name: value for name, value in found.items() if name.split(".")[0] in parts}
+
+    def head_settings(self) -> dict[str, Any]:
+        """Return the settings of an objective that fit the released head; none where there is no head."""
+        found: dict[str, Any] = {}
+        if "head.prototypes" in self.head:
+            layers = sorted(
+                (int(name.split(".")[2]), tuple(value.shape))
+                for name, value in self.head.items()
+                if name.startswith("head.mlp.") and name.endswith(".weight")
+            )
+            prototypes, bottleneck = self.head["head.prototypes"].shape
+            found = {"prototypes": prototypes, "head_bottleneck": bottleneck, "head_layers": len(layers)}
+            if len(layers) > 1:
+                found["head_hidden"] = layers[0][1][0]
+        if "image_projection.weight" in self.head:
+            found["projection"] = len(self.head["image_projection.weight"])
+        if "logit_scale" in self.head:
+            found["start_scale"] = float(self.head["logit_scale"].exp())
+        return found
 
 
 def load_start(
@@ -68,7 +101,7 @@ def load_start(
 
 def _read(folder: Path) -> OpenWeights:
     if holds_backbone(folder):
-        return read_backbone(folder)
+        return read_run_weights(folder)
     if (folder / CARD_FILE).is_file():
         return _own_encoder(folder)
     return read_open_weights(folder)

@@ -33,8 +33,6 @@ CARD_FILE = "card.json"
 CARD_FORMAT = 1
 CARD_KINDS = CHECKPOINT, ENCODER = ("checkpoint", "encoder")
 """A run's weights as they were trained, and an encoder that was exported."""
-BACKBONE = "backbone"
-"""What a run of an encoder study keeps: backbone, head and text transformer (:mod:`voxmix.encoders.backbone_files`)."""
 WEIGHTS_FILE = "weights.safetensors"
 
 SLICES_FILE = "pictures.npz"
