@@ -18,6 +18,8 @@ _OTHERS = (
     (b"\x1f\x8b", "packed (gzip)"),
     (b"PAR1", "a Parquet file"),
 )
+_LONGEST_CELL = 1 << 24
+"""Characters; a report of 50,000 words has about 350,000, more than Python's own limit."""
 _SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
@@ -98,7 +100,7 @@ def read_csv_rows(path: Path, *, columns: Sequence[str], give: str, any_case: bo
         if any(cells) and not (cells[0].startswith("#") and not any(cells[1:]))
     ]
     if not kept:
-        raise InputError(f"{path} has no rows; add a line for each volume")
+        raise InputError(f"{path} has no rows; add lines below its header")
     return CsvTable(
         rows=tuple(
             {name: cells[n] if n < len(cells) else "" for n, name in enumerate(names) if name}
@@ -151,6 +153,7 @@ def _is_header(line: str) -> bool:
 
 def _cells(text: str, separator: str, *, first: int) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield the line in which each row begins, from ``first``, and its cells."""
+    csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
     )

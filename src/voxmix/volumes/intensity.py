@@ -44,7 +44,7 @@ class IntensityRule:
         """Return the rule as JSON-like data."""
         return asdict(self)
 
-    def limits(self, values: Float[np.ndarray, "x y z"]) -> tuple[float, float]:
+    def limits(self, values: Float[np.ndarray, "*edge"]) -> tuple[float, float]:
         """Return the two values of this image, in its own unit, that become 0 and 1."""
         if self.kind == "window":
             return self.low, self.high
@@ -59,7 +59,7 @@ class IntensityRule:
         # A mask has one value that is not 0, and so no spread: black and white are then all there is.
         return (low, high) if high > low else (float(values.min()), float(values.max()))
 
-    def apply(self, values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
+    def apply(self, values: Float[np.ndarray, "*edge"]) -> Float[np.ndarray, "*edge"]:
         """Return float32 values in [0, 1].
 
         Background goes through the same map as tissue, so the map is monotone; in the z-score rule a

@@ -58,10 +58,10 @@ def _from_rows(rows: Sequence[dict[str, str]], path: Path, *, places: Sequence[s
         for column in ("path", "domain", "subject"):
             if not row[column]:
                 raise InputError(f"{place} of {path} has no {column}; fill it or remove it")
-        image = _resolve(row["path"], table=path, line=place)
-        label = _resolve(row["label"], table=path, line=place) if row.get("label") else None
+        image = file_named(row["path"], table=path, line=place)
+        label = file_named(row["label"], table=path, line=place) if row.get("label") else None
         if not os.path.exists(image):  # False, not an error, for names that no disk can hold.
-            reason = NOT_HERE if _of_windows(row["path"]) else "no such file"
+            reason = NOT_HERE if of_windows(row["path"]) else "no such file"
             set_aside.append(SetAside(path=image, domain=row["domain"], reason=reason))
             continue
         slashed += "\\" in row["path"] and "\\" not in str(image)
@@ -100,13 +100,19 @@ def _from_rows(rows: Sequence[dict[str, str]], path: Path, *, places: Sequence[s
 NOT_HERE = "a path of Windows, not of this machine"
 
 
-def _of_windows(cell: str) -> bool:
+def of_windows(cell: str) -> bool:
+    """Return whether a cell holds a path of another machine, with a drive of Windows."""
     return os.name != "nt" and PureWindowsPath(cell).drive != ""
 
 
-def _resolve(cell: str, *, table: Path, line: str) -> Path:
+def file_named(cell: str, *, table: Path, line: str) -> Path:
+    """Return the file that a cell of a table names: relative to the table's folder and below it, or as it is.
+
+    Raises:
+        InputError: a relative path that leaves the folder.
+    """
     given = Path(cell)
-    if given.is_absolute() or _of_windows(cell):
+    if given.is_absolute() or of_windows(cell):
         return given
     folder = Path(os.path.abspath(table.parent))
     target = Path(os.path.normpath(folder / given))
@@ -115,7 +121,7 @@ def _resolve(cell: str, *, table: Path, line: str) -> Path:
             f"{line} of {table} points outside the table's folder: {cell}; give the full path instead"
         )
     if "\\" in cell and not os.path.exists(target):  # As Windows writes it; a name here may hold a backslash.
-        return _resolve(cell.replace("\\", "/"), table=table, line=line)
+        return file_named(cell.replace("\\", "/"), table=table, line=line)
     # A name is spelled with composed letters or not, as the system that wrote it likes.
     spelled = (Path(unicodedata.normalize(form, str(target))) for form in ("NFC", "NFD"))
     return target if os.path.exists(target) else next(filter(os.path.exists, spelled), target)
@@ -213,7 +219,7 @@ def read_manifest_json(path: Path) -> Manifest:
     manifest = _from_rows(rows, path, places=[f"volume {number}" for number in range(1, len(rows) + 1)])
     aside = tuple(
         SetAside(
-            path=_resolve(row.get("path", ""), table=path, line=f"set_aside {number}"),
+            path=file_named(row.get("path", ""), table=path, line=f"set_aside {number}"),
             domain=row.get("domain", ""),
             reason=row.get("reason", ""),
         )

@@ -2,7 +2,8 @@
 
 import gzip
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,8 +121,17 @@ def read_labels(path: Path, *, volume: int | None = None, max_voxels: int = MAX_
 def _read(
     path: Path, *, volume: int | None, series: str, max_voxels: int, dtype: type[np.float32] | None
 ) -> Volume:
-    try:
+    with reasons_in_words():
         result = _dispatch(path, volume=volume, series=series, max_voxels=max_voxels, dtype=dtype)
+    check_affine(result.affine)
+    return result
+
+
+@contextmanager
+def reasons_in_words() -> Iterator[None]:
+    """Turn whatever a reader raises into an UnreadableVolumeError: the reason alone, without paths or text of the file."""
+    try:
+        yield
     except (InputError, ImportError):
         raise
     except FileNotFoundError:
@@ -133,9 +143,7 @@ def _read(
     except (EOFError, gzip.BadGzipFile):
         raise UnreadableVolumeError("truncated or damaged: the file ends too early") from None
     except Exception as error:  # Readers of damaged files raise whatever they like.
-        raise UnreadableVolumeError(_reason(error)) from None
-    check_affine(result.affine)
-    return result
+        raise UnreadableVolumeError(reason_of(error)) from None
 
 
 def _dispatch(
@@ -159,7 +167,7 @@ def _dispatch(
     return reader(path, head, volume=volume, max_voxels=max_voxels, dtype=dtype)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return what an error of a reader means, without its text: that may hold a path or a name."""
     text = str(error).lower()
     if re.search(
@@ -179,7 +187,7 @@ def _read_numpy(
     path: Path, head: Head, *, volume: int | None, max_voxels: int, dtype: type[np.float32] | None
 ) -> Volume:
     if head.kind == "npz":
-        _check_archive(path, max_voxels=max_voxels)
+        check_archive(path, max_voxels=max_voxels)
         if part_sizes(path):
             values = np.array(stack_volume(path, volume, max_voxels=max_voxels), dtype=dtype)
             return Volume(data=values, affine=np.eye(4), notes=(_NO_PLACE,))
@@ -203,7 +211,7 @@ def _read_numpy(
     return Volume(data=np.array(pick(data, volume), dtype=dtype), affine=place, notes=notes)
 
 
-def _check_archive(path: Path, *, max_voxels: int) -> None:
+def check_archive(path: Path, *, max_voxels: int) -> None:
     """Refuse an npz that unpacks to too much, or whose arrays claim more than the archive holds."""
     import zipfile
 

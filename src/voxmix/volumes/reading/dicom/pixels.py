@@ -27,7 +27,7 @@ def pixels_of(slices: Sequence[Slice]) -> tuple[Float[np.ndarray, "x y z"], tupl
     frames: dict[Path, np.ndarray] = {}
     for index, part in enumerate(slices):
         if part.file not in frames:
-            frames = {part.file: _decoded(part)}
+            frames = {part.file: decoded(part.file, part.header)}
         pixels = frames[part.file].reshape(-1, rows, columns)
         if part.frame >= len(pixels):
             raise UnreadableVolumeError("truncated or damaged: fewer frames than the header says")
@@ -45,12 +45,16 @@ def pixels_of(slices: Sequence[Slice]) -> tuple[Float[np.ndarray, "x y z"], tupl
     return data, ("shown inverted (MONOCHROME1): voxels are the stored values, as in images that are not",)
 
 
-def _decoded(part: Slice) -> Shaped[np.ndarray, "..."]:
-    """Return the rescaled pixels of a file, never inverted: GDCM would do that to MONOCHROME1, HU or not."""
-    if not is_inverted(part.header):
-        return _by_gdcm(part.file)
+def decoded(file: Path, header: Any) -> Shaped[np.ndarray, "..."]:
+    """Return the rescaled pixels of a file, never inverted: GDCM would do that to MONOCHROME1, HU or not.
+
+    Raises:
+        UnreadableVolumeError: cut off, damaged, or packed in a way that is not read.
+    """
+    if not is_inverted(header):
+        return _by_gdcm(file)
     pydicom = require("pydicom", extra="imaging")
-    whole = pydicom.dcmread(part.file, force=True)
+    whole = pydicom.dcmread(file, force=True)
     plain = whole.group_dataset(0x0028)
     for name in ("SOPClassUID", "SOPInstanceUID", *_GROUPS, "PixelData"):
         if name in whole:
