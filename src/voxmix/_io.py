@@ -7,8 +7,9 @@ import math
 import os
 import shlex
 import tempfile
+import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_STALE_SECONDS = 3600
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove what a killed process left half-written, once no other can still be writing it."""
+    for folder in folders:
+        for leftover in folder.glob(".*.tmp"):
+            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                leftover.unlink(missing_ok=True)
 
 
 def _umask() -> int:

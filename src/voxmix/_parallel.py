@@ -127,5 +127,32 @@ def work_through(
     return [results[place] for place in range(total)]
 
 
+KILLED = "the process that read it was killed: damaged, or too large for the memory"
+
+
+def alone(work: Callable[[Item], Result], item: Item, *, killed: Result) -> Result:
+    """Return the result of one item, made in a process of its own; ``killed`` if that is killed.
+
+    Raises:
+        VoxmixError: no worker process can start here.
+    """
+    try:
+        return work_through(work, [item], workers=2)[0]  # With one worker it would be this process.
+    except WorkerKilledError:
+        _check_workers_start()
+        return killed
+
+
+def _check_workers_start() -> None:
+    """Check that it is the item that ends a worker, not the way in which voxmix was called."""
+    try:
+        work_through(abs, [0], workers=2)
+    except WorkerKilledError as error:
+        raise VoxmixError(
+            "worker processes cannot start here; a script that prepares with several workers must do so below "
+            '`if __name__ == "__main__":`, or with workers=1'
+        ) from error
+
+
 def _each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     return [work(item) for item in items]

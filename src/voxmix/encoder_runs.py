@@ -36,13 +36,26 @@ class Item(Protocol):
         labels: label to 1 (present), 0 (absent); a label that is not known is left out.
     """
 
-    key: str
-    domain: str
-    person: str
-    split: str
-    shape: tuple[int, ...]
-    has_text: bool
-    labels: Mapping[str, int]
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def domain(self) -> str: ...
+
+    @property
+    def person(self) -> str: ...
+
+    @property
+    def split(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def has_text(self) -> bool: ...
+
+    @property
+    def labels(self) -> Mapping[str, int]: ...
 
 
 @runtime_checkable
@@ -57,11 +70,20 @@ class Source(Protocol):
         tokenizer: digest of the tokenizer; "" where there are no texts.
     """
 
-    digest: str
-    axes: int
-    items: Sequence[Item]
-    label_names: tuple[str, ...]
-    tokenizer: str
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def axes(self) -> int: ...
+
+    @property
+    def items(self) -> Sequence[Item]: ...
+
+    @property
+    def label_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def tokenizer(self) -> str: ...
 
     def array(self, item: Item) -> Float16[np.ndarray, "*edge"]:
         """Return the array of an item, in [0, 1]."""

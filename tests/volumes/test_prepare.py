@@ -344,7 +344,7 @@ def test_a_file_that_kills_its_reader_is_set_aside(tmp_path: Path, monkeypatch: 
 
     manifest = open_study(write_study(tmp_path / "data", subjects=2))
     monkeypatch.setattr("voxmix._parallel.worker_pool", dying_pool)
-    monkeypatch.setattr("voxmix.volumes.preparing.prepare._check_workers_start", lambda: None)
+    monkeypatch.setattr("voxmix._parallel._check_workers_start", lambda: None)
     with pytest.raises(InputError, match="first because: the process that read it was killed"):
         prepare(manifest, recipe=RECIPE, root=tmp_path / "cache", workers=2)
 

@@ -24,6 +24,9 @@ _TABLES = (".csv", ".tsv")
 _FILMS = (*PICTURES, *DICOM_SUFFIXES, ".npz", ".npy")
 _VOLUMES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix not in (".npz", ".npy"))
 _OTHER_PICTURES = (".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".heic")
+_HOME = "images"
+"""The domain where none is named: the name of a table or folder may be a person's."""
+
 _IN_3D = "a 3D file in a study of images, which takes 2D films; a volume belongs in a study of volumes"
 
 _SPELLINGS: dict[str, tuple[str, ...]] = {
@@ -167,11 +170,9 @@ def _records(
     aside: list[SetAside] = []
     seen: dict[Path, tuple[object, ...]] = {}
     headers = _Headers()
-    home = as_domain_name(path.stem or "images")
-
     for line, row, labels in zip(table.lines, table.rows, found.rows, strict=True):
         get = {role: row.get(name, "") if name else "" for role, name in roles.items()}
-        domain = _domain_of(get["domain"], home)
+        domain = _domain_of(get["domain"])
         place = Path(f"line {line}")
 
         def leave(reason: str, where: Path, domain: str = domain) -> None:
@@ -270,13 +271,13 @@ def view_name(text: str) -> str:
     return " ".join(words).lower()[:20]
 
 
-def _domain_of(cell: str, home: str) -> str:
+def _domain_of(cell: str) -> str:
     if not cell:
-        return home
+        return _HOME
     try:
         return check_domain_name(cell)
     except InputError:
-        return as_domain_name(cell) if re.search(r"[0-9A-Za-z]", cell) else home
+        return as_domain_name(cell) if re.search(r"[0-9A-Za-z]", cell) else _HOME
 
 
 def _report_of(get: Mapping[str, str]) -> str:
@@ -315,10 +316,9 @@ def _from_folder(root: Path) -> ImageTable:
     headers = _Headers()
     texts: set[Path] = set()
     used: set[Path] = set()
-    home = as_domain_name(root.name) if re.search(r"[0-9A-Za-z]", root.name) else "images"
     for file in _walk(root):
         parts = file.relative_to(root).parts
-        domain = _domain_of(parts[0], home) if len(parts) > 1 else home
+        domain = _domain_of(parts[0] if len(parts) > 1 else "")
         lower = file.name.lower()
         if fault := name_fault(str(file)):
             aside.append(
@@ -338,7 +338,7 @@ def _from_folder(root: Path) -> ImageTable:
             used.add(side)
             records.append(ImageRecord(path=file, domain=domain, person=person, report=report, view=view))
     aside += [
-        SetAside(path=file, domain=home, reason="a report without an image")
+        SetAside(path=file, domain=_HOME, reason="a report without an image")
         for file in sorted(texts - used)
         if records
     ]

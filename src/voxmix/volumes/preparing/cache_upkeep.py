@@ -63,12 +63,13 @@ def verify(cache: PreparedCache, *, progress: ProgressCallback = silent) -> tupl
     progress(0, len(cache.volumes))
     for done, volume in enumerate(cache.volumes, start=1):
         arrays = [array for array in (volume.file, volume.label) if array is not None]
-        wrong.extend((array, reason) for array in arrays if (reason := _problem(cache.root, array)))
+        wrong.extend((array, reason) for array in arrays if (reason := file_problem(cache.root, array)))
         progress(done, len(cache.volumes))
     return tuple(wrong)
 
 
-def _problem(root: Path, array: str) -> str:
+def file_problem(root: Path, array: str) -> str:
+    """Return what is wrong with an array of a cache by the checksum in its side file, "" if nothing is."""
     side = (root / array).with_suffix(".json")
     if not (root / array).exists():
         return "missing"

@@ -1,16 +1,15 @@
 """Preparing: every file of a manifest to one array of the cache, in parallel, resumable at any moment."""
 
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from voxmix._io import naming_full_disk, write_json
-from voxmix._parallel import WorkerKilledError, work_through
+from voxmix._io import naming_full_disk, remove_leftovers, write_json
+from voxmix._parallel import KILLED, alone, work_through
 from voxmix._progress import ProgressCallback, silent
-from voxmix.errors import InputError, VoxmixError, VoxmixWarning
+from voxmix.errors import InputError, VoxmixWarning
 from voxmix.volumes.auditing.audit import Finding, judge_prepared
 from voxmix.volumes.auditing.file_survey import Survey
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
@@ -21,8 +20,6 @@ from voxmix.volumes.preparing.prepare_record import Outcome, prepare_record
 from voxmix.volumes.preparing.private_lists import Names, claim_salt, keep_names, write_set_aside
 from voxmix.volumes.preparing.storage import check_codec
 from voxmix.volumes.recipe import Recipe
-
-_STALE_SECONDS = 3600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +38,6 @@ class Preparation:
     notes: tuple[tuple[Path, str], ...] = ()
     findings: tuple[Finding, ...] = ()
     remarks: tuple[str, ...] = ()
-
-
-_Make = Callable[[VolumeRecord], Outcome]
 
 
 def prepare(
@@ -82,17 +76,14 @@ def prepare(
     """
     if any(not record.split for record in manifest.records):
         raise InputError("the manifest is not split; use manifest.split(seed=...) before preparing")
-    if names is not None and names.folder.resolve().is_relative_to(root.resolve()):
-        raise InputError(
-            f"{names.folder} lies in the cache, which is passed on; name another folder for the private lists "
-            "(data.names, --names)"
-        )
+    if names is not None:
+        names.check_apart(root)
     recipe = recipe.resolved(manifest.domains)
     make = partial(prepare_record, recipe=recipe, root=root, codec=check_codec(codec))
     with naming_full_disk(root):
         for folder in ("volumes", "labels"):
             (root / folder).mkdir(parents=True, exist_ok=True)
-        _remove_stale(root)
+        remove_leftovers((root, root / "volumes", root / "labels"))
         space = space_needed(manifest, recipe=recipe, root=root)
         if tell is not None:
             tell(space)
@@ -103,7 +94,9 @@ def prepare(
             manifest.records,
             workers=workers,
             progress=progress,
-            after_a_death=partial(_prepare_alone, make=make),  # The file that killed it is then known.
+            after_a_death=partial(
+                alone, make, killed=Outcome(reason=KILLED)
+            ),  # The file that killed it is then known.
         )
         volumes, set_aside, shown = _collect(manifest, outcomes, salt=secret, recipe=recipe)
         if names is not None:
@@ -156,26 +149,6 @@ def _survey(record: VolumeRecord, outcome: Outcome, recipe: Recipe) -> Survey:
         return seen
     low, middle, high = outcome.fill.percentiles
     return replace(seen, spacing_mm=outcome.fill.voxel_mm, low=low, middle=middle, high=high)
-
-
-def _prepare_alone(record: VolumeRecord, *, make: _Make) -> Outcome:
-    """Return the outcome of one file in a process of its own."""
-    try:
-        return work_through(make, [record], workers=2)[0]  # With one worker it would be this process.
-    except WorkerKilledError:
-        _check_workers_start()
-        return Outcome(reason="the process that read it was killed: damaged, or too large for the memory")
-
-
-def _check_workers_start() -> None:
-    """Check that it is the file that ends a worker, not the way in which voxmix was called."""
-    try:
-        work_through(abs, [0], workers=2)
-    except WorkerKilledError as error:
-        raise VoxmixError(
-            "worker processes cannot start here; a script that prepares with several workers must do so below "
-            '`if __name__ == "__main__":`, or with workers=1'
-        ) from error
 
 
 def _warn_of_space(space: Space, root: Path) -> None:
@@ -248,11 +221,3 @@ def _check_sides(
                     f"domain {domain} has no readable {side} volume: {why}; fix or add files, "
                     f"or leave the domain out (in study.yaml, under data: exclude: [{domain}])"
                 )
-
-
-def _remove_stale(root: Path) -> None:
-    """Remove what a killed process left half-written, once no other can still be writing it."""
-    for place in (root, root / "volumes", root / "labels"):
-        for leftover in place.glob(".*.tmp"):
-            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-                leftover.unlink(missing_ok=True)

@@ -59,6 +59,18 @@ class Names:
         """The list of files that were set aside."""
         return self.folder / f"{self.key}{_ASIDE}"
 
+    def check_apart(self, cache: Path) -> None:
+        """Check that the names do not lie in the cache, which is passed on.
+
+        Raises:
+            InputError: they do.
+        """
+        if self.folder.resolve().is_relative_to(cache.resolve()):
+            raise InputError(
+                f"{self.folder} lies in the cache, which is passed on; name another folder for the private lists "
+                "(data.names, --names)"
+            )
+
     def open_folder(self) -> None:
         """Make the folder, closed to others.
 
@@ -214,24 +226,29 @@ def keep_names(
     shown: Iterable[tuple[PreparedVolume, VolumeRecord]],
 ) -> None:
     """Write the map and take the secret out of the cache; without a map it stays there."""
-    kept, pairs = root / SALT, list(shown)
-    if names is not None:
-        found = SubjectMap(
-            salt=salt,
-            subjects={volume.subject: record.subject for volume, record in pairs},
-            volumes={volume.key: _name(record.path, source) for volume, record in pairs},
-        )
-        if write_map(found, names):
-            kept.unlink(missing_ok=True)
-            return
+    pairs = list(shown)
+    found = SubjectMap(
+        salt=salt,
+        subjects={volume.subject: record.subject for volume, record in pairs},
+        volumes={volume.key: relative_to_source(record.path, source) for volume, record in pairs},
+    )
+    keep_map(root, names, found)
+
+
+def keep_map(root: Path, names: Names | None, found: SubjectMap) -> None:
+    """Write a map and take the secret out of the cache; where no map can be kept, it stays there."""
+    kept = root / SALT
+    if names is not None and write_map(found, names):
+        kept.unlink(missing_ok=True)
+        return
     if not kept.exists():
         with atomic_path(kept) as temporary:
-            temporary.write_text(salt, encoding="utf-8")
+            temporary.write_text(found.salt, encoding="utf-8")
         kept.chmod(0o600)
 
 
-def _name(path: Path, source: Path | None) -> str:
-    """Return a path relative to the data's folder."""
+def relative_to_source(path: Path, source: Path | None) -> str:
+    """Return a path relative to the data's folder, as the map names it."""
     if source is None:
         return str(path)
     return relative_name(path, source if source.is_dir() else source.parent)
@@ -256,7 +273,7 @@ def write_set_aside(items: Iterable[SetAside], names: Names, source: Path | None
         ):
             table = csv.writer(stream)
             table.writerow(["path", "domain", "reason"])
-            table.writerows([_name(s.path, source), s.domain, s.reason] for s in rows)
+            table.writerows([relative_to_source(s.path, source), s.domain, s.reason] for s in rows)
         path.chmod(0o600)
 
     written = _done_or_warned(

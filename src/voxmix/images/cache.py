@@ -1,0 +1,363 @@
+"""The prepared images on disk: one array per film, the tokens of all reports, one index, shared by all processes.
+
+    <root>/index.json                what belongs to the cache, its recipes, what was set aside; written last
+    <root>/images/<ab>/<key>.npy     whole numbers of 8 or 16 bits (row, column), for [0, 1]; key = digest of the file's
+                                     bytes and the recipe, ab its first two digits
+    <root>/images/<ab>/<key>.json    what was found when it was made; an array without this file is not finished
+    <root>/texts/<digest>.tokens.npy   tokens of all texts, one text after the other, without padding
+    <root>/texts/<digest>.starts.npy   where each text begins, and the end of the last
+    <root>/texts/tokenizer-<digest>.json
+
+Nothing in it holds a path, a header's text or the words of a report before names were taken out of them. Persons stand in
+the index as salted digests, as in a cache of volumes (:mod:`voxmix.volumes.preparing.private_lists`). The tokens can be turned
+into the texts again: what the rules of :mod:`voxmix.texts.privacy` miss is in them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float16, Int, UInt
+
+from voxmix._io import canonical_json, digest, naming_damage, read_versioned, write_text
+from voxmix._progress import ProgressCallback, silent
+from voxmix.encoder_runs import Item
+from voxmix.errors import InputError, VoxmixError
+from voxmix.images.recipe import ImageRecipe, as_unit
+from voxmix.texts.report_text import TextRecipe
+from voxmix.texts.tokenizer import TextTokenizer, read_tokenizer
+from voxmix.volumes.manifest import Split
+from voxmix.volumes.preparing.cache_upkeep import file_problem
+
+INDEX = "index.json"
+KIND = "prepared images"
+FORMAT = 1
+_NPY_HEADER = 128
+"""Bytes before the values of an array of two axes, as NumPy writes it."""
+
+_UNKNOWN = "?"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CachedImage:
+    """One prepared image: an :class:`~voxmix.encoder_runs.Item`.
+
+    ``shape`` is (rows, columns), ``person`` a salted digest, ``text`` and ``label_text`` the numbers of its report's text and
+    of the text of its labels, -1 for none; ``pixel_mm`` the edge of a prepared pixel, None where the file does not say.
+    """
+
+    key: str
+    domain: str
+    person: str
+    split: Split
+    shape: tuple[int, ...]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    text: int = -1
+    label_text: int = -1
+    view: str = ""
+    pixel_mm: float | None = None
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it has a report of at least one word."""
+        return self.text >= 0
+
+    @property
+    def file(self) -> str:
+        """Its array, relative to the cache."""
+        return array_file(self.key)
+
+
+def array_file(key: str) -> str:
+    """Return the file of an array, relative to the cache: few enough lie in each folder."""
+    return f"images/{key[:2]}/{key}.npy"
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: what is computed is kept
+class ImageCache:
+    """The films of one study, prepared: a :class:`~voxmix.encoder_runs.Source` of two axes.
+
+    ``texts`` is the digest of the tokens, ``tokenizer`` that of the tokenizer that made them; both "" without texts.
+    """
+
+    root: Path
+    items: tuple[CachedImage, ...]
+    recipe: ImageRecipe
+    text_recipe: TextRecipe | None = None
+    label_names: tuple[str, ...] = ()
+    texts: str = ""
+    tokenizer: str = ""
+    fitted: int | None = None
+    """Vocabulary that was asked of the tokenizer; None where it was given."""
+    set_aside: tuple[Mapping[str, Any], ...] = ()
+    replaced: Mapping[str, int] = field(default_factory=dict)
+    axes: int = 2
+
+    def __repr__(self) -> str:
+        """Say what is in it: the images themselves would fill pages."""
+        counts = ", ".join(f"{domain} {count}" for domain, count in self.counts().items())
+        return f"ImageCache({self.root}: {len(self.items)} images of {self.recipe.pixels} px: {counts})"
+
+    @classmethod
+    def open(cls, root: Path) -> "ImageCache":
+        """Return the cache that :func:`voxmix.images.prepare.prepare_images` left in ``root``.
+
+        Raises:
+            InputError: no finished cache there, or a tokenizer that changed since.
+        """
+        if not (root / INDEX).exists():
+            raise InputError(f"no prepared images in {root}; run prepare first")
+        value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
+        with naming_damage(root / INDEX, remedy="prepare again: finished images are kept"):
+            texts = value["text_recipe"]
+            cache = cls(
+                root=root,
+                items=tuple(_items_of(value)),
+                recipe=ImageRecipe.from_dict(value["recipe"]),
+                text_recipe=None if texts is None else TextRecipe.from_dict(texts),
+                label_names=tuple(value["label_names"]),
+                texts=str(value["texts"]),
+                tokenizer=str(value["tokenizer"]),
+                fitted=value["fitted"],
+                set_aside=tuple(value["set_aside"]),
+                replaced=dict(value["replaced"]),
+            )
+        if cache.tokenizer:
+            _ = cache.text_tokenizer
+        return cache
+
+    def save(self) -> None:
+        """Write the index."""
+        write_text(self.root / INDEX, canonical_json(self.as_dict()) + "\n")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the index as JSON-like data, a column for each field: millions of images fit."""
+        views = sorted({item.view for item in self.items})
+        place = {view: number for number, view in enumerate(views)}
+        domains = {domain: number for number, domain in enumerate(self.domains)}
+        return {
+            "kind": KIND,
+            "format": FORMAT,
+            "digest": self.digest,
+            "recipe": self.recipe.as_dict(),
+            "text_recipe": None if self.text_recipe is None else self.text_recipe.as_dict(),
+            "label_names": list(self.label_names),
+            "texts": self.texts,
+            "tokenizer": self.tokenizer,
+            "fitted": self.fitted,
+            "replaced": dict(self.replaced),
+            "domains": list(domains),
+            "views": views,
+            "images": {
+                "key": [item.key for item in self.items],
+                "domain": [domains[item.domain] for item in self.items],
+                "person": [item.person for item in self.items],
+                "split": [item.split for item in self.items],
+                "shape": [list(item.shape) for item in self.items],
+                "labels": [self._label_string(item) for item in self.items],
+                "text": [item.text for item in self.items],
+                "label_text": [item.label_text for item in self.items],
+                "view": [place[item.view] for item in self.items],
+                "pixel_mm": [item.pixel_mm for item in self.items],
+            },
+            "set_aside": [dict(item) for item in self.set_aside],
+        }
+
+    def _label_string(self, item: CachedImage) -> str:
+        return "".join(str(item.labels.get(name, _UNKNOWN)) for name in self.label_names)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the images' content, their recipe, split, labels and tokens.
+
+        The same on every machine, wherever the files lie and whatever the salt.
+        """
+        images = sorted(
+            [item.domain, item.key, item.split, self._label_string(item), item.text] for item in self.items
+        )
+        return digest({"images": images, "labels": list(self.label_names), "texts": self.texts})
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, sorted."""
+        return tuple(sorted({item.domain for item in self.items}))
+
+    def counts(self, split: Split | None = None) -> dict[str, int]:
+        """Return domain to number of images, of one side or (None) of all."""
+        chosen = Counter(item.domain for item in self.items if split is None or item.split == split)
+        return {domain: chosen[domain] for domain in self.domains}
+
+    def array(self, item: Item) -> Float16[np.ndarray, "row column"]:
+        """Return the pixels of an item in [0, 1].
+
+        Raises:
+            VoxmixError: the file is gone or damaged; preparing again makes it.
+        """
+        stored = self.stored(item)
+        return _UNIT_OF_BYTE[stored] if stored.dtype == np.uint8 else as_unit(stored)
+
+    def stored(self, item: Item) -> UInt[np.ndarray, "row column"]:
+        """Return the whole numbers of an item as they are stored, read-only.
+
+        Raises:
+            VoxmixError: as :meth:`array`.
+        """
+        rows, columns = item.shape
+        dtype = np.dtype(self.recipe.dtype)
+        try:
+            data = (self.root / array_file(item.key)).read_bytes()
+        except OSError:
+            raise self._damaged(array_file(item.key)) from None
+        if len(data) != _NPY_HEADER + rows * columns * dtype.itemsize or not data.startswith(b"\x93NUMPY"):
+            raise self._damaged(array_file(item.key))
+        return np.frombuffer(data, dtype=dtype, offset=_NPY_HEADER).reshape(rows, columns)
+
+    def tokens(self, item: Item) -> Int[np.ndarray, " token"]:
+        """Return the tokens of an item's report as int64, begin and end included; none where it has no report.
+
+        :func:`voxmix.texts.tokenizer.cut_tokens` makes them fit into a context.
+
+        Raises:
+            VoxmixError: the file is gone or damaged; preparing again makes it.
+        """
+        return self._tokens_of(self._own(item).text)
+
+    def label_tokens(self, item: Item) -> Int[np.ndarray, " token"]:
+        """Return the tokens of the names of the labels that are present, sorted, or of "no finding" where none is.
+
+        None where no label is known, or there are no texts.
+
+        Raises:
+            VoxmixError: as :meth:`tokens`.
+        """
+        return self._tokens_of(self._own(item).label_text)
+
+    def _tokens_of(self, text: int) -> Int[np.ndarray, " token"]:
+        if text < 0:
+            return np.zeros(0, dtype=np.int64)
+        flat, starts = self._all_tokens
+        found: np.ndarray = flat[starts[text] : starts[text + 1]].astype(np.int64)
+        return found
+
+    def _own(self, item: Item) -> CachedImage:
+        return item if isinstance(item, CachedImage) else self._by_key[item.key]
+
+    @cached_property
+    def _by_key(self) -> dict[str, CachedImage]:
+        return {item.key: item for item in self.items}
+
+    @cached_property
+    def text_tokenizer(self) -> TextTokenizer:
+        """The tokenizer that made the tokens.
+
+        Raises:
+            InputError: there are no texts, its file is gone, or it changed.
+        """
+        if not self.tokenizer:
+            raise InputError(
+                f"{self.root} has no texts, and so no tokenizer; prepare images that have reports"
+            )
+        path = self.root / tokenizer_file(self.tokenizer)
+        found = read_tokenizer(path)
+        if found.digest != self.tokenizer:
+            raise InputError(
+                f"the tokenizer in {path} changed since the texts were made with it (digest {found.digest}, expected "
+                f"{self.tokenizer}); restore it, or remove {self.root / 'texts'} and {INDEX} and prepare again"
+            )
+        return found
+
+    @cached_property
+    def _all_tokens(self) -> tuple[np.ndarray, np.ndarray]:
+        flat, starts = (self.root / name for name in token_files(self.texts))
+        try:
+            found = np.load(flat, mmap_mode="r", allow_pickle=False), np.load(starts, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            raise self._damaged(str(flat.relative_to(self.root))) from None
+        if found[1][-1] != len(found[0]):
+            raise self._damaged(str(flat.relative_to(self.root)))
+        return found
+
+    def _damaged(self, file: str) -> VoxmixError:
+        return VoxmixError(f"{file} is missing or damaged in {self.root}; prepare again to make it")
+
+
+_UNIT_OF_BYTE = as_unit(np.arange(256, dtype=np.uint8).reshape(1, 256))[0]
+
+
+def tokenizer_file(tokenizer: str) -> str:
+    """Return the file of a tokenizer, relative to the cache."""
+    return f"texts/tokenizer-{tokenizer}.json"
+
+
+def token_files(texts: str) -> tuple[str, str]:
+    """Return the files of the tokens and of where texts begin, relative to the cache."""
+    return f"texts/{texts}.tokens.npy", f"texts/{texts}.starts.npy"
+
+
+def tokens_digest(tokens: Sequence[Int[np.ndarray, " _"]], tokenizer: str) -> str:
+    """Return the digest of all tokens and of the tokenizer that made them."""
+    return digest([tokenizer, [one.tolist() for one in tokens]])
+
+
+def _items_of(value: Mapping[str, Any]) -> Iterator[CachedImage]:
+    columns, names = value["images"], value["label_names"]
+    for key, domain, person, split, shape, labels, text, label_text, view, pixel_mm in zip(
+        *(
+            columns[name]
+            for name in (
+                "key",
+                "domain",
+                "person",
+                "split",
+                "shape",
+                "labels",
+                "text",
+                "label_text",
+                "view",
+                "pixel_mm",
+            )
+        ),
+        strict=True,
+    ):
+        if not (isinstance(key, str) and isinstance(person, str) and len(labels) == len(names)):
+            raise TypeError("an image whose key and person are no texts, or whose labels do not fit")
+        rows, width = shape
+        yield CachedImage(
+            key=key,
+            domain=value["domains"][domain],
+            person=person,
+            split=split,
+            shape=(int(rows), int(width)),
+            labels={name: int(c) for name, c in zip(names, labels, strict=True) if c != _UNKNOWN},
+            text=int(text),
+            label_text=int(label_text),
+            view=value["views"][view],
+            pixel_mm=pixel_mm,
+        )
+
+
+def verify_images(cache: ImageCache, *, progress: ProgressCallback = silent) -> tuple[tuple[str, str], ...]:
+    """Return (file, what is wrong) for every file that is missing or whose bytes changed since it was made.
+
+    Preparing again makes what is missing or was removed.
+    """
+    wrong: list[tuple[str, str]] = []
+    for done, item in enumerate(cache.items, start=1):
+        if reason := file_problem(cache.root, item.file):
+            wrong.append((item.file, reason))
+        progress(done, len(cache.items))
+    if cache.texts:
+        name = token_files(cache.texts)[0]
+        try:
+            flat, starts = cache._all_tokens
+            read = [flat[a:b].astype(np.int64) for a, b in pairwise(starts)]
+            if tokens_digest(read, cache.tokenizer) != cache.texts:
+                wrong.append((name, "its bytes changed"))
+        except VoxmixError:
+            wrong.append((name, "missing or damaged"))
+    return tuple(wrong)
