@@ -20,7 +20,10 @@ def test_fit_status_and_report_say_the_same(finished_study: Path) -> None:
     assert regime is not None
     assert [item.curve for item in regime.targets] == ["its pure runs"] * 3
     assert json.loads(said("status", str(finished_study), "--json"))["regime"]["summary"] == regime.summary
-    assert json.loads(said("fit", str(finished_study), "--json"))["regime"]["summary"] == regime.summary
+    fitted = json.loads(said("fit", str(finished_study), "--json"))
+    assert set(fitted) == {"laws", "regime"}
+    assert set(fitted["laws"]) == set(StudyView(Study.open(finished_study)).laws)
+    assert fitted["regime"]["summary"] == regime.summary
     for verb in ("status", "fit"):
         assert regime.summary in said(verb, str(finished_study))
     content = report_content(Study.open(finished_study))

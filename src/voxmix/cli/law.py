@@ -222,7 +222,7 @@ def _fit_study(root: Path, *, as_json: bool) -> None:
     say_fitness(view.fitness)
     if as_json:
         judged = None if view.regime is None else view.regime.to_dict()
-        emit_json({name: law.to_dict() for name, law in laws.items()} | {"regime": judged})
+        emit_json({"laws": {name: law.to_dict() for name, law in laws.items()}, "regime": judged})
         return
     show_regime(view.regime)
     with waiting("collecting results"):

@@ -133,5 +133,5 @@ def disagreement_sentence(laws: Mapping[str, FittedLaw]) -> str:
     pairs = "1 transfer" if len(found) == 1 else f"{len(found)} transfers"
     return (
         f"the {count} laws with transfer, fitted to the same runs, differ more than tenfold on {pairs}: {shown}{most}. "
-        "Trust neither number; trained mixtures show which law is closer"
+        f"Trust {'neither number' if count == 2 else 'none of them there'}; trained mixtures show which law is closer"
     )

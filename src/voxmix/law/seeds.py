@@ -144,7 +144,7 @@ class SeedEffects:
         return (
             f"how much one more seed differs is told by {len(self.seeds)} seeds only, so 90% intervals of losses hold "
             f"{_either_way(doubt)} for that alone (about {_either_way(then)} once one more seed is run); "
-            "all mixtures move alike, so which one is best does not hang on it"
+            "the law takes a seed to move all mixtures alike; whether it does, mixtures trained with several seeds tell"
         )
 
     def to_dict(self) -> dict[str, Any]:

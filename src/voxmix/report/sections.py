@@ -89,7 +89,9 @@ def answer_section(content: ReportContent) -> Section:
                         for law, marker in law_markers(means.laws).items()
                     ),
                     caption=words.means_caption(means.ranking),
-                    shown=(replace(tables.means_table(means), note=""),),  # its note is among the sentences
+                    shown=(
+                        replace(tables.means_table(means, brief=True), note=""),
+                    ),  # its note is among the sentences
                 )
             )
     else:

@@ -16,6 +16,8 @@ from voxmix.report.law_tables import transfer_table
 from voxmix.report.ranking import LEVEL, Ranking, rank_strategies
 from voxmix.report.table import Cell, Table, columns_of, range_of
 
+_MANY_LAWS = 2
+
 
 def summary_tables(content: ReportContent, *, every: bool = False) -> tuple[Table, ...]:
     """Return what a terminal shows: the answer, predicted against measured, how good each law was, the transfer matrix.
@@ -45,7 +47,7 @@ def strategy_tables(content: ReportContent, *, every: bool = False) -> tuple[Tab
         means = means_data(content, budget=budget)
         if means is not None:
             more = (noise_table(content, budget=budget), pairs_table(means)) if every else ()
-            return means_table(means), *judged_tables(content, budget=budget), *more
+            return means_table(means, brief=not every), *judged_tables(content, budget=budget), *more
     return ()
 
 
@@ -84,8 +86,12 @@ def shares_table(data: SharesData) -> Table:
     )
 
 
-def means_table(data: MeansData) -> Table:
-    """Return mean loss per strategy, measured and predicted by every law, best first."""
+def means_table(data: MeansData, *, brief: bool = False) -> Table:
+    """Return mean loss per strategy, measured and predicted by every law, best first.
+
+    A ``brief`` table of more than two laws has their errors alone, so that it is narrow enough to be read.
+    """
+    brief = brief and len(data.laws) > _MANY_LAWS
     ranking, plain = data.ranking, data.ranking.measure.plain
     columns = columns_of(("strategy", "text"), ("measured mean loss", "number"))
     if not plain:
@@ -97,7 +103,8 @@ def means_table(data: MeansData) -> Table:
         ("apart from the best", "text"),
     )
     for law in data.laws:
-        columns += columns_of((f"predicted by {law}", "number"), (f"error of {law}", "change"))
+        predicted_by = () if brief else columns_of((f"predicted by {law}", "number"))
+        columns += predicted_by + columns_of((f"error of {law}", "change"))
     rows: list[tuple[Cell, ...]] = []
     for i, name in enumerate(ranking.strategies):
         value, margin = float(ranking.values[i]), float(ranking.margin[i])
@@ -106,7 +113,8 @@ def means_table(data: MeansData) -> Table:
         row += [float(ranking.behind[i]) if i else None, margin if known else None]
         row.append("best" if i == 0 else (("yes" if ranking.apart[i] else "no") if known else None))
         for predicted in data.predicted[:, i].tolist():
-            row += [predicted, predicted / value - 1 if value > 0 else None]
+            row += [] if brief else [predicted]
+            row.append(predicted / value - 1 if value > 0 else None)
         rows.append(tuple(row))
     return Table(
         name=f"predicted-measured-{data.budget}",
