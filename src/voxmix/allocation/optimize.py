@@ -16,6 +16,7 @@ from voxmix.allocation.strategies import Situation, baselines
 from voxmix.allocation.tolerance_ranges import near_optimal
 from voxmix.errors import InputError, VoxmixError
 from voxmix.law import FittedLaw
+from voxmix.law.forgetting import rise_against_law
 from voxmix.law.forms import Landscape
 from voxmix.law.uncertainty import bias_corrected, percentiles
 from voxmix.mixture import Mixture
@@ -255,6 +256,11 @@ def _notes(
         notes.append(
             f"losses of {', '.join(flat)} do not fall in the runs of the fit, so "
             f"{'it has' if len(flat) == 1 else 'they have'} no effect on the shares"
+        )
+    if law.form.transfers and rise_against_law(law.quality, law.own, law.noise):
+        notes.append(
+            "transfers rest on pure runs that do worse on domains they never see, the more they draw, than the law says: the "
+            "best shares may lie outside their intervals; vertex runs mend it"
         )
     for name, share in told.items():
         if 1 - _TELL < share < _TELL:

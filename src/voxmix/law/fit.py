@@ -15,6 +15,7 @@ from voxmix.law.compare import compare_laws
 from voxmix.law.doubt import with_profiles, with_widths
 from voxmix.law.family import AUTO, PAPER, known_laws, law_form
 from voxmix.law.fitted import FittedLaw
+from voxmix.law.forgetting import forgetting_sentence, rise_against_law
 from voxmix.law.holdout import compare_cells
 from voxmix.law.joint import solve
 from voxmix.law.joint_starts import measured_alone
@@ -131,6 +132,9 @@ def fit(
         draws = resample(
             cells, parameters, noise, options, near, draws=bootstrap, seed=seed, progress=progress
         )
+    forgotten = ""
+    if options.form.transfers:
+        forgotten = forgetting_sentence(rise_against_law(quality, cells.own, noise.relative))
     fitted = FittedLaw(
         domains=cells.domains,
         targets=cells.targets,
@@ -155,6 +159,7 @@ def fit(
             *_of_response(table.response),
             *together,
             *_only_evaluated(cells),
+            *((forgotten,) if forgotten else ()),
             *(() if comparison is None else (comparison.reason,)),
             *((suspect_sentence(suspects, table.response),) if suspects else ()),
             *oddities(used, cells),
