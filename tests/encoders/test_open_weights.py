@@ -17,7 +17,7 @@ from voxmix.encoders.contract import Contract
 from voxmix.encoders.open_weights import read_text_weights
 from voxmix.encoders.start import LoadedStart, load_start, start_backbone, start_text
 from voxmix.encoders.vit import Vit
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixWarning
 
 SIZES: dict[str, Any] = {
     "hidden_size": 24,
@@ -335,6 +335,12 @@ def test_a_released_head_is_taken(dinov2: Path) -> None:
     assert torch.equal(named["backbone.norm.weight"], start.state["norm.weight"])
     assert start.weights("text") == {}
     assert start.digest != without.digest
+    longer = _dino_head()
+    longer["last_layer.parametrizations.weight.original0"] = 2 * longer.pop("last_layer.weight_g")
+    longer["last_layer.parametrizations.weight.original1"] = longer.pop("last_layer.weight_v")
+    safetensors.torch.save_file(longer, file)
+    with pytest.warns(VoxmixWarning, match="have lengths from 2 to 2; voxmix's are of length 1"):
+        assert load_start(dinov2).head.keys() == start.head.keys()
     safetensors.torch.save_file(_dino_head(width=20), file)
     with pytest.raises(InputError, match=r"mlp\.0\.weight is \(32, 20\), the backbone is 24 wide"):
         load_start(dinov2)

@@ -223,3 +223,15 @@ def test_settings_that_cannot_be_are_refused() -> None:
         VitSettings(image=30, patch=8)
     with pytest.raises(InputError, match="mlp_ratio must be at least"):
         VitSettings(mlp_ratio=0)
+
+
+def test_lower_precision_rounds_and_no_more() -> None:
+    model = _bold(_vit(SMALL)).eval()
+    pixels = _pixels(SMALL, edge=40)
+    whole = model(pixels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = model(pixels, torch.zeros(2, 25, dtype=torch.bool))
+    torch.testing.assert_close(mixed.cls.float(), whole.cls, rtol=0, atol=0.1)
+    low = model.bfloat16()(pixels.bfloat16())
+    assert low.cls.dtype == torch.bfloat16
+    torch.testing.assert_close(low.patches.float(), whole.patches, rtol=0, atol=0.2)

@@ -1,5 +1,6 @@
 """Open checkpoints of each family: from a local Hugging Face folder to our settings and our names, strictly."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +39,7 @@ from voxmix.encoders.checkpoint_names import (
 from voxmix.encoders.contract import Contract, resample_of
 from voxmix.encoders.interchange import read_tensors
 from voxmix.encoders.text import TextEncoder
-from voxmix.errors import InputError, did_you_mean
+from voxmix.errors import InputError, VoxmixWarning, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -523,6 +524,13 @@ def _pixels(contract: Contract) -> dict[str, Tensor]:
     return {"pixel_mean": torch.tensor(contract.mean), "pixel_std": torch.tensor(contract.std)}
 
 
+_UNIT = 1e-3
+_HEAD_ALIASES = {  # of newer releases of PyTorch
+    "last_layer.parametrizations.weight.original0": "last_layer.weight_g",
+    "last_layer.parametrizations.weight.original1": "last_layer.weight_v",
+}
+
+
 def _dino_head(folder: Path, width: int) -> dict[str, Tensor]:
     """Return a released DINO head, from DINOv2's names; RAD-DINO has one beside its weights."""
     file = folder / DINO_HEAD_FILE
@@ -530,7 +538,8 @@ def _dino_head(folder: Path, width: int) -> dict[str, Tensor]:
         return {}
     tensors = finite(read_tensors(file), where=file)
     found = {
-        name.removeprefix("dino_head.").removeprefix("module."): value for name, value in tensors.items()
+        _HEAD_ALIASES.get(plain := name.removeprefix("dino_head.").removeprefix("module."), plain): value
+        for name, value in tensors.items()
     }
     layers = sorted(
         {
@@ -551,6 +560,14 @@ def _dino_head(folder: Path, width: int) -> dict[str, Tensor]:
             f"{file} is not the head of these weights. Missing: {listed(missing)}. Unexpected: {listed(unexpected)}. Shapes: "
             f"{'; '.join(shapes) or 'all agree'}. Copy it again, or remove it: a fresh head is then trained first"
         )
-    # Prototypes are of unit length in DINO's head: of weight_g, which is 1, nothing is lost.
+    lengths = found.get("last_layer.weight_g", torch.ones(1))
+    low, high = float(lengths.min()), float(lengths.max())
+    if max(1 - low, high - 1) > _UNIT:
+        warnings.warn(
+            f"the prototypes of {file} have lengths from {low:.3g} to {high:.3g}; voxmix's are of length 1, so that this head "
+            "does not give what it gave: train it first with the backbone frozen (warm_draws)",
+            VoxmixWarning,
+            stacklevel=2,
+        )
     prototypes = {"head.prototypes": found["last_layer.weight_v"]}
     return {f"head.{name}": value for name, value in found.items() if name.startswith("mlp.")} | prototypes

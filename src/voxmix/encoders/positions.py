@@ -28,19 +28,21 @@ def resized_positions(
     """
     if cells == wanted:
         return codes
-    axes, width = len(cells), codes.shape[1]
-    table = codes.reshape(*cells, width)
-    for axis, (old, new) in enumerate(zip(cells, wanted, strict=True)):
-        if old != new:
-            matrix = _matrix(old, new, how).to(device=table.device, dtype=table.dtype)
-            table = torch.tensordot(matrix, table, dims=([1], [axis])).movedim(0, axis)
-    assert table.ndim == axes + 1
-    return table.reshape(-1, width)
+    width = codes.shape[1]
+    # In float32 whatever the precision of the run: rounded positions would differ from those that are not resized.
+    table = codes.float().reshape(*cells, width)
+    kind = codes.device.type
+    with torch.autocast("cpu" if kind == "meta" else kind, enabled=False):
+        for axis, (old, new) in enumerate(zip(cells, wanted, strict=True)):
+            if old != new:
+                matrix = _matrix(old, new, how, codes.device)
+                table = torch.tensordot(matrix, table, dims=([1], [axis])).movedim(0, axis)
+    return table.reshape(-1, width).to(codes.dtype)
 
 
 @lru_cache(maxsize=256)
-def _matrix(old: int, new: int, how: Resize) -> Float[Tensor, "new old"]:
-    """Return what turns ``old`` values along a line into ``new``."""
+def _matrix(old: int, new: int, how: Resize, device: torch.device) -> Float[Tensor, "new old"]:
+    """Return what turns ``old`` values along a line into ``new``; it stays on the device."""
     # Not on the device, nor in the mode, that a caller may have set.
     with torch.device("cpu"), torch.inference_mode(False), torch.no_grad():
         # One row each: with antialias, torch 2.13 mistakes a single column of many channels for another layout.
@@ -51,4 +53,4 @@ def _matrix(old: int, new: int, how: Resize) -> Float[Tensor, "new old"]:
             made = interpolate(
                 eye, size=(1, new), mode="bicubic", align_corners=False, antialias=how == "cubic-antialias"
             )
-        return made[:, 0, 0].T.contiguous()
+        return made[:, 0, 0].T.contiguous().to(device)
