@@ -9,11 +9,14 @@ import pytest
 import yaml
 
 from voxmix.errors import InputError, StepPendingError
+from voxmix.report.refine_section import rounds_table
+from voxmix.report.table import percent_text
 from voxmix.study import (
     Study,
     StudyView,
     allocate_strategies,
     fit_laws,
+    make_report,
     refine,
     refining,
     report_content,
@@ -105,7 +108,9 @@ def test_draws_are_never_overspent(finished_study: Path, trained: list[int]) -> 
 
 def test_its_runs_are_fitted_where_the_study_says_so(finished_study: Path, trained: list[int]) -> None:
     before = study_status(Study.open(finished_study))
-    refine(finished_study, rounds=1)
+    assert StudyView(Study.open(finished_study)).refine_words == ""
+    found = refine(finished_study, rounds=1)
+    assert StudyView(Study.open(finished_study)).refine_words == found.sentence
     assert study_status(Study.open(finished_study))[:5] == before[:5]  # refine makes no step old
     view = changed(finished_study, "fit", refine_runs=True)
     assert len(view.proxies_by_kind["refine runs"]) == sum(trained)
@@ -128,9 +133,12 @@ def test_the_refined_mixture_is_trained_beside_strategies_that_were_trained_befo
     assert pending_runs(finished_study) == ["refined"]
     assert StudyView(view.study).allocations["refined"] == found.choice
     assert finish_checks() == view.config.allocation.seeds
-    content = report_content(Study.open(finished_study))
+    content = make_report(Study.open(finished_study))
     assert "refined" in {check.strategy for check in content.checks}
     assert not content.notes
+    text = (finished_study / "report.html").read_text()
+    assert f"at {view.config.allocation.budget:,} draws".capitalize() in text
+    assert "measured was" in text  # of the refined mixture, beside what was predicted for it
 
 
 def test_a_refined_strategy_without_rounds_is_named_and_blocks_no_other(
@@ -183,7 +191,16 @@ def test_the_interval_of_the_mean_is_narrower_than_the_mean_of_the_intervals(
     finished_study: Path, trained: list[int]
 ) -> None:
     changed(finished_study, "fit", bootstrap=50)
-    (item, *_) = refine(finished_study, rounds=1).rounds
+    found = refine(finished_study, rounds=1)
+    (item, *_) = found.rounds
+    row, end = rounds_table(found).text_rows()
+    assert row[:2] == ("1", "800")
+    assert row[4:7] == (
+        percent_text(item.gap, signed=True),
+        percent_text(item.move),
+        "yes" if item.agrees else "no",
+    )
+    assert end[0] == "end"
     loss, low, high = item.mean
     assert low < loss < high
     assert loss == pytest.approx(sum(told[0] for told in item.predicted.values()) / 3)

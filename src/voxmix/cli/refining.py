@@ -66,7 +66,8 @@ def refine(
             )
     emit(f"\n{found.sentence}")
     shares = ", ".join(f"{name} {share:.1%}" for name, share in found.choice.as_dict().items())
-    emit(f"It ended in {shares}.")
+    budget, (mean, low, high) = found.told
+    emit(f"It ended in {shares}: {mean:.4g} ({low:.4g} to {high:.4g}) predicted at {budget:,} draws.")
     if found.rounds and REFINED not in view.config.allocation.strategies:
         emit(
             f"To train this mixture at the study's budget, add {REFINED} to allocation.strategies in study.yaml, then: "

@@ -188,6 +188,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
                 "steps": [{"step": s.name, "done": s.done, "detail": s.detail} for s in steps],
                 "next": following.command if following else None,
                 "finetuning": {"finished": finished, "unfinished": unfinished},
+                "refine": view.refine_words,
                 "fitness": fitness_value(view.fitness),
                 "regime": None if regime is None else regime.to_dict(),
                 "problems": list(problems),
@@ -211,6 +212,8 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
         if following
         else "\nall done"
     )
+    if view.refine_words:
+        emit(f"refine: {view.refine_words}")
     if finished or unfinished:
         emit(
             f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {as_argument(study)}"

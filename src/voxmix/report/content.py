@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from voxmix.allocation import Allocation, AllocationSettings
+from voxmix.allocation.refinement import Refinement
 from voxmix.errors import InputError
 from voxmix.law import FittedLaw, Regime, regime_check
 from voxmix.law.family import preferred_forms
@@ -105,6 +106,7 @@ class ReportContent:
         recommended: the strategy that is the answer; by default the first of :func:`preferred_strategies` that a law gave.
         by_budget: allocations of the answer's law at several budgets, for the figure of their path.
         checks: measured losses of the strategies.
+        refinement: the rounds in which the law's own choice was trained and judged; ``no_refinement`` says why it has no end.
         pictures: sample slices, one or more per domain.
         runs: finished runs.
         kinds: the kind of each proxy run, such as "pure runs", by its id.
@@ -132,6 +134,8 @@ class ReportContent:
     recommended: str | None = None
     by_budget: tuple[Allocation, ...] = ()
     checks: tuple[Check, ...] = ()
+    refinement: Refinement | None = None
+    no_refinement: str = "no round of refine is finished"
     pictures: tuple[Picture, ...] = ()
     runs: tuple[RunResult, ...] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)

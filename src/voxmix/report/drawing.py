@@ -61,17 +61,19 @@ def draw_answer(data: AnswerData) -> Drawing:
         )
 
 
-def draw_shares(data: SharesData) -> Drawing:
-    """Return one stacked bar per strategy; a share that is wide enough carries its percentage."""
+def draw_shares(
+    data: SharesData, *, name: str = "shares", title: str = "Mixture of every strategy"
+) -> Drawing:
+    """Return one stacked bar per mixture; a share that is wide enough carries its percentage."""
     marks = domain_marks(data.domains)
     names = short_names(data.strategies, width=_STRATEGY)
     height = len(names) * 30.0 + 38
-    with canvas("shares", width=_WIDTH, height=height) as (figure, axes):
+    with canvas(name, width=_WIDTH, height=height) as (figure, axes):
         place(figure, axes, left=_left(names), right=10, top=4, bottom=34)
         for i in range(len(names)):
             left = 0.0
-            for name, weight in zip(data.domains, data.weights[i].tolist(), strict=True):
-                bar(axes, marks[name], y=i, left=left, width=weight, height=0.72)
+            for domain, weight in zip(data.domains, data.weights[i].tolist(), strict=True):
+                bar(axes, marks[domain], y=i, left=left, width=weight, height=0.72)
                 if weight >= 0.075:
                     axes.text(
                         left + weight / 2,
@@ -80,7 +82,7 @@ def draw_shares(data: SharesData) -> Drawing:
                         ha="center",
                         va="center",
                         fontsize=8,
-                        color=ink_on(marks[name].color),
+                        color=ink_on(marks[domain].color),
                     )
                 left += weight
         name_rows(axes, names)
@@ -89,9 +91,9 @@ def draw_shares(data: SharesData) -> Drawing:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:g}")
         return finish(
             figure,
-            name="shares",
-            title="Mixture of every strategy",
-            description="One bar per strategy, divided by domain; the table below holds the shares.",
+            name=name,
+            title=title,
+            description="One bar per mixture, divided by domain; the table below holds the shares.",
         )
 
 

@@ -14,6 +14,7 @@ from voxmix.report.layout import Block, Section, Swatch, domain_legend
 from voxmix.report.palette import glyph, law_markers, strategy_marks
 from voxmix.report.plots import draw_forecast
 from voxmix.report.ranking import rank_otherwise
+from voxmix.report.refine_section import refine_section
 from voxmix.report.run_sections import limits_section, pictures_section, runs_section
 from voxmix.report.score_sections import scores_section
 from voxmix.scores.forecast import Forecast
@@ -26,6 +27,7 @@ def all_sections(content: ReportContent) -> tuple[Section, ...]:
         regime_section(content),
         strategies_section(content),
         checks_section(content),
+        refine_section(content),
         curves_section(content),
         transfer_section(content),
         effective_section(content),

@@ -14,13 +14,13 @@ from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
     from voxmix.allocation import Allocation
+    from voxmix.allocation.refinement import Refinement
     from voxmix.law import FittedLaw
     from voxmix.mixture import Mixture
     from voxmix.report import ReportContent
     from voxmix.runs import RunResult
     from voxmix.study.clinical_tasks import FinetunedTask
     from voxmix.study.costs import StudyCost
-    from voxmix.study.rounds import Refinement
     from voxmix.study.training import Proxies
     from voxmix.volumes import Preparation
 

@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from voxmix.allocation.refinement import Refinement, RoundResult, Told
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
 from voxmix.study.folder import Study
 from voxmix.study.laws import fitted
 from voxmix.study.listener import QUIET, Listener
-from voxmix.study.rounds import (
-    Record,
-    Refinement,
-    Round,
-    RoundResult,
-    Told,
-    changed_words,
-    write_record,
-)
+from voxmix.study.rounds import Record, Round, changed_words, write_record
 from voxmix.study.training import train_runs
 from voxmix.study.view import StudyView
 
@@ -91,7 +84,9 @@ def refine_study(
             stopped = "rounds"
         elif draws is not None and spent + at * seeds > draws:
             stopped = "draws"
-        found = Refinement(rounds=path, choice=choice, draws=spent, stopped=stopped)
+        whole = view.config.allocation.budget
+        told = (whole, _predicted(law, asked, choice, whole)[0])
+        found = Refinement(rounds=path, choice=choice, told=told, draws=spent, stopped=stopped)
         if stopped:
             return _kept(view, found)
         most = neighbours if draws is None else min(neighbours, (draws - spent) // (at * seeds) - 1)

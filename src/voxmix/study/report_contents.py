@@ -55,6 +55,7 @@ def answer_content(study: Study | StudyView) -> ReportContent:
         parts["kinds"] = {spec.run_id: kind for kind, specs in view.proxies_by_kind.items() for spec in specs}
         if runs:
             parts["measurements"] = measurements(runs, view.domains, view.targets)
+        parts["refinement"], parts["no_refinement"] = view.refinement, view.refine_missing
         parts["laws"] = view.laws
         parts["notes"] = tuple(
             f"strategy {name} is not shown, because {why}; next: voxmix refine"

@@ -1,6 +1,6 @@
 """The rounds of ``voxmix refine``: what was proposed and predicted before training, what was measured, and how it ended."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from voxmix._io import digest, naming_damage, read_versioned, write_json
+from voxmix.allocation.refinement import Refinement, Told, as_told
 from voxmix.design import RunSpec
 from voxmix.mixture import Mixture
 from voxmix.run_settings import identity
@@ -22,9 +23,6 @@ _MADE_FROM = {
     "limits": "allocation (what is asked of a mixture)",
 }
 """Each part of what a round is made from, in words."""
-
-Told = tuple[float, float, float]
-"""A loss that was predicted, and the low and high end that its measurement is expected in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,137 +80,15 @@ class Round:
     def from_dict(cls, value: Mapping[str, Any]) -> "Round":
         """Return the round that :meth:`to_dict` wrote."""
         basis = value["basis"] if "basis" in value else {"runs": value["trained_as"]}
-        predicted = {str(name): _told(item) for name, item in value["predicted"].items()}
+        predicted = {str(name): as_told(item) for name, item in value["predicted"].items()}
         return cls(
             basis={str(part): str(made) for part, made in basis.items()},
             mixtures=tuple(Mixture.from_dict(mixture) for mixture in value["mixtures"]),
             draws=tuple(int(draws) for draws in value["draws"]),
             seeds=int(value["seeds"]),
             law=str(value["law"]),
-            mean=_told(value.get("mean", np.mean(list(predicted.values()), axis=0).tolist())),
+            mean=as_told(value.get("mean", np.mean(list(predicted.values()), axis=0).tolist())),
             predicted=predicted,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoundResult:
-    """One round after it was trained. Its runs are those of its choice, the mean is that over seeds.
-
-    Attributes:
-        choice: the law's mixture.
-        budget: volume draws of each run.
-        mean: mean loss over targets as predicted before the round was trained, with its 90% interval.
-        predicted: target to loss as predicted, with its interval: 90% that all hold their targets.
-        measured_mean: mean loss over targets, by the study's target_weights; NaN where a loss is missing.
-        measured: target to mean loss, the seeds' own effects taken out.
-        move: largest change of a share from this choice to the next one.
-    """
-
-    choice: Mixture
-    law: str
-    budget: int
-    mean: Told
-    predicted: dict[str, Told]
-    measured_mean: float
-    measured: dict[str, float]
-    move: float
-
-    @property
-    def gap(self) -> float:
-        """Mean measured loss over the mean predicted one, less 1."""
-        return self.measured_mean / self.mean[0] - 1
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the measured mean loss lies in the interval that was predicted."""
-        return self.mean[1] <= self.measured_mean <= self.mean[2]
-
-    @property
-    def outside(self) -> tuple[str, ...]:
-        """Targets whose own losses lie outside of their intervals."""
-        told = self.predicted
-        return tuple(n for n, loss in self.measured.items() if not told[n][1] <= loss <= told[n][2])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the round as JSON-like data."""
-        return {
-            "choice": self.choice.as_dict(),
-            "law": self.law,
-            "budget": self.budget,
-            "mean": list(self.mean),
-            "measured_mean": self.measured_mean if np.isfinite(self.measured_mean) else None,
-            "predicted": {name: list(values) for name, values in self.predicted.items()},
-            "measured": self.measured,
-            "gap": self.gap if np.isfinite(self.gap) else None,
-            "move": self.move,
-            "agrees": self.agrees,
-            "outside": list(self.outside),
-        }
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> "RoundResult":
-        """Return the round that :meth:`to_dict` wrote."""
-        return cls(
-            choice=Mixture.from_dict(value["choice"]),
-            law=str(value["law"]),
-            budget=int(value["budget"]),
-            mean=_told(value["mean"]),
-            predicted={str(name): _told(item) for name, item in value["predicted"].items()},
-            measured_mean=float("nan" if value["measured_mean"] is None else value["measured_mean"]),
-            measured={str(name): float(loss) for name, loss in value["measured"].items()},
-            move=float(value["move"]),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Refinement:
-    """The path of a study's rounds and what it ended in.
-
-    Attributes:
-        rounds: every round that was trained, with what it measured.
-        choice: the mixture that it ended in.
-        draws: volume draws of all rounds.
-        stopped: why it ended: "agreed", "settled" (nothing is left to train), "rounds" or "draws"; "" where it goes on.
-    """
-
-    rounds: tuple[RoundResult, ...]
-    choice: Mixture
-    draws: int
-    stopped: str
-
-    @property
-    def sentence(self) -> str:
-        """How it ended, and what to do."""
-        count = f"{len(self.rounds)} round{'' if len(self.rounds) == 1 else 's'}"
-        repeat = "set fit: repetition where few volumes of a domain exist"
-        if self.stopped == "agreed":
-            return f"Agreed after {count}: what the law predicted for its choice was measured within noise."
-        if self.stopped == "settled":
-            return (
-                f"Not agreed after {count}: every mixture near the choice is measured and the law still errs there. Compare "
-                f"voxmix fit with other laws, or {repeat}."
-            )
-        if self.stopped:
-            return f"Not agreed after {count}: the {self.stopped} allowed are spent. Give more --{self.stopped}, or {repeat}."
-        return f"Not ended: {count} done, the next is proposed."
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the path as JSON-like data."""
-        return {
-            "rounds": [item.to_dict() for item in self.rounds],
-            "choice": self.choice.as_dict(),
-            "draws": self.draws,
-            "stopped": self.stopped,
-        }
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> "Refinement":
-        """Return the path that :meth:`to_dict` wrote."""
-        return cls(
-            rounds=tuple(RoundResult.from_dict(item) for item in value["rounds"]),
-            choice=Mixture.from_dict(value["choice"]),
-            draws=int(value["draws"]),
-            stopped=str(value["stopped"]),
         )
 
 
@@ -275,8 +151,3 @@ def write_record(path: Path, record: Record) -> None:
         "basis": None if record.basis is None else dict(record.basis),
     }
     write_json(path, value)
-
-
-def _told(value: Sequence[float]) -> Told:
-    loss, low, high = value
-    return float(loss), float(low), float(high)

@@ -16,12 +16,13 @@ from voxmix.runs.files import CARD_FILE
 from voxmix.runs.results import RunResult, read_run
 from voxmix.study.folder import Study
 from voxmix.study.plan import check_specs, specs_by_kind
-from voxmix.study.rounds import REFINE_RUNS, Record, Refinement, Round, basis_of, changed_words, read_record
+from voxmix.study.rounds import REFINE_RUNS, Record, Round, basis_of, changed_words, read_record
 from voxmix.study.step import Steps
 from voxmix.study.steps import STEPS
 
 if TYPE_CHECKING:
     from voxmix.allocation import Allocation, AllocationSettings, Situation
+    from voxmix.allocation.refinement import Refinement
     from voxmix.design import RunSpec
     from voxmix.law import FittedLaw, Regime
     from voxmix.measurement import MeasurementTable
@@ -235,17 +236,28 @@ class StudyView:
         """Strategy to why it has no mixture yet; the others do not wait for it."""
         from voxmix.allocation.strategies import REFINED
 
-        if REFINED not in self.config.allocation.strategies:
-            return {}
+        asked = REFINED in self.config.allocation.strategies
+        return {REFINED: self.refine_missing} if asked and self.refine_missing else {}
+
+    @cached_property
+    def refine_missing(self) -> str:
+        """Why refine has ended in no mixture by the study's settings of now, in words; "" where it has."""
         record, found = self.refine_record, self.refinement
-        if found is not None and found.stopped and found.rounds:
-            return {}
         if found is not None and found.rounds:
-            return {REFINED: "the rounds of refine have not ended"}
+            return "" if found.stopped else "the rounds of refine have not ended"
         if found is None and record.path is not None and record.path.rounds:
             changed = changed_words(record.basis or {}, self.refine_basis)
-            return {REFINED: f"the rounds of refine are of another {changed}"}
-        return {REFINED: "no round of refine is finished"}
+            return f"the rounds of refine are of another {changed}"
+        return "no round of refine is finished"
+
+    @property
+    def refine_words(self) -> str:
+        """How far refine is, in words; "" where it was not begun."""
+        try:
+            begun, found = self.refine_record.path is not None, self.refinement
+            return "" if not begun else self.refine_missing if found is None else found.sentence
+        except StepPendingError:
+            return ""
 
     def pending_words(self, name: str) -> str:
         """Return why a strategy is pending and the command that gives it a mixture."""
