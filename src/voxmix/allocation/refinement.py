@@ -10,9 +10,11 @@ from voxmix.mixture import Mixture
 
 AGREES = (
     "A round agrees where the measured mean loss of its choice lies in the 90% interval that the law gave before it was "
-    "trained."
+    "trained, and within 5% of the prediction."
 )
-"""The rule of agreement, in one sentence."""
+"""The rule of agreement, in one sentence: an interval that is wide because the law knows little agrees with anything."""
+_OFF = 0.05
+_MOVED = 0.05
 
 Told = tuple[float, float, float]
 """A loss that was predicted, and the low and high end that its measurement is expected in."""
@@ -54,8 +56,8 @@ class RoundResult:
 
     @property
     def agrees(self) -> bool:
-        """Whether the measured mean loss lies in the interval that was predicted."""
-        return self.mean[1] <= self.measured_mean <= self.mean[2]
+        """Whether the measured mean loss lies in the interval that was predicted, and near the prediction."""
+        return self.mean[1] <= self.measured_mean <= self.mean[2] and abs(self.gap) <= _OFF
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -102,6 +104,7 @@ class Refinement:
         rounds: every round that was trained, with what it measured.
         choice: the mixture that it ended in.
         told: volume draws of the study, and the mean loss that the last law predicts for the choice there.
+        later: what the last law would choose at that budget.
         draws: volume draws of all rounds.
         stopped: why it ended: "agreed", "settled" (nothing is left to train), "rounds" or "draws"; "" where it goes on.
     """
@@ -109,16 +112,34 @@ class Refinement:
     rounds: tuple[RoundResult, ...]
     choice: Mixture
     told: tuple[int, Told]
+    later: Mixture
     draws: int
     stopped: str
+
+    @property
+    def budget_words(self) -> str:
+        """That the best mixture moves with the budget, where by the last law it does; "" elsewhere."""
+        moved = self.later.weights - self.choice.weights
+        place = int(np.abs(moved).argmax())
+        if not self.rounds or abs(moved[place]) <= _MOVED:
+            return ""
+        return (
+            f"The best mixture moves with the budget: at {self.told[0]:,} draws the same law would give "
+            f"{self.choice.domains[place]} {self.later.weights[place]:.0%} instead of {self.choice.weights[place]:.0%}, and "
+            f"the rounds were judged at {self.rounds[-1].budget:,}. With fit: refine_runs: true the laws' own strategies are "
+            "fitted to the rounds too and chosen for the study's budget."
+        )
 
     @property
     def sentence(self) -> str:
         """How it ended, and what to do."""
         count = f"{len(self.rounds)} round{'' if len(self.rounds) == 1 else 's'}"
-        repeat = "set fit: repetition where few volumes of a domain exist"
+        repeat = "set fit: repetition: fitted where few volumes of a domain exist"
         if self.stopped == "agreed":
-            return f"Agreed after {count}: what the law predicted for its choice was measured within noise."
+            return (
+                f"Agreed after {count}: what the law predicted for the choice was measured within noise, and no mixture beside "
+                "it was measured better."
+            )
         if self.stopped == "settled":
             return (
                 f"Not agreed after {count}: every mixture near the choice is measured and the law still errs there. Compare "
@@ -134,6 +155,7 @@ class Refinement:
             "rounds": [item.to_dict() for item in self.rounds],
             "choice": self.choice.as_dict(),
             "told": {"budget": self.told[0], "mean": list(self.told[1])},
+            "later": self.later.as_dict(),
             "draws": self.draws,
             "stopped": self.stopped,
         }
@@ -145,6 +167,7 @@ class Refinement:
             rounds=tuple(RoundResult.from_dict(item) for item in value["rounds"]),
             choice=Mixture.from_dict(value["choice"]),
             told=(int(value["told"]["budget"]), as_told(value["told"]["mean"])),
+            later=Mixture.from_dict(value["later"]),
             draws=int(value["draws"]),
             stopped=str(value["stopped"]),
         )

@@ -24,7 +24,8 @@ def refine(
     """Train the law's own choice and its neighbours, fit again, until prediction and measurement agree.
 
     A round agrees where the measured mean loss of its choice lies in the 90% interval that the law gave before it was
-    trained. Rounds are kept in refine.json: stop at any moment, the same command goes on. The study's own laws stay as
+    trained, and within 5% of the prediction. The next choice is the law's, unless that is measured already and another mixture was measured better by
+    more than noise: then it is that one. Rounds are kept in refine.json: stop at any moment, the same command goes on. The study's own laws stay as
     they were, unless study.yaml says fit: refine_runs: true. The strategy refined is the mixture that the rounds ended in:
     add it to allocation.strategies to train it at the study's budget.
 
@@ -40,7 +41,7 @@ def refine(
     view = open_study(study)
     found = run_step("refine", view, TERMINAL, budget=budget, rounds=rounds, draws=draws, tolerance=tolerance)
     if as_json:
-        emit_json(found.to_dict() | {"sentence": found.sentence})
+        emit_json(found.to_dict() | {"sentence": found.sentence, "of_budget": found.budget_words})
         return
     rows = []
     for number, item in enumerate(found.rounds, 1):
@@ -68,6 +69,8 @@ def refine(
     shares = ", ".join(f"{name} {share:.1%}" for name, share in found.choice.as_dict().items())
     budget, (mean, low, high) = found.told
     emit(f"It ended in {shares}: {mean:.4g} ({low:.4g} to {high:.4g}) predicted at {budget:,} draws.")
+    if found.budget_words:
+        emit(found.budget_words)
     if found.rounds and REFINED not in view.config.allocation.strategies:
         emit(
             f"To train this mixture at the study's budget, add {REFINED} to allocation.strategies in study.yaml, then: "

@@ -33,7 +33,12 @@ def refine_section(content: ReportContent) -> Section:
         weights=np.array([mixture.weights for mixture in mixtures]),
     )
     block = Block(
-        sentences=(found.sentence, *_outside(found), _told(content, found)),
+        sentences=(
+            found.sentence,
+            *_outside(found),
+            _told(content, found),
+            *filter(None, (found.budget_words,)),
+        ),
         drawings=(
             draw_rounds(found),
             draw_shares(shares, name="refine-shares", title="Choice of every round"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from voxmix.allocation.refinement import Refinement, RoundResult, Told
 from voxmix.errors import InputError
@@ -38,7 +39,9 @@ def refine_study(
     """Propose, train, measure and fit again until the law agrees with its own choice and the choice stays.
 
     Rounds are kept in the study and counted over all calls: the same call after an interruption goes on. A round agrees
-    where the measured mean loss of its choice lies in the 90% interval that the law gave before it was trained.
+    where the measured mean loss of its choice lies in the 90% interval that the law gave before it was trained, and within 5% of the prediction. The next
+    choice is the law's, unless that is measured already and another mixture was measured better by more than noise: then it
+    is that one.
 
     Args:
         budget: volume draws of every run; the largest proxy budget if left out.
@@ -70,8 +73,8 @@ def refine_study(
             view = StudyView(view.study)
         name, law = _law(view, hear)
         asked = _asked(view, law)
-        choice = _snapped(view, _choice(law, asked, at))
-        path = _path(view, law, choice)
+        choice = _better(view, law, asked, _snapped(view, _choice(law, asked, at)), at, tolerance)
+        path = _path(view, law, asked, choice)
         spent = sum(sum(item.draws) * item.seeds for item in _begun(view))
         seeds = max(
             view.config.design.anchor_seeds, view.config.design.vertex_seeds, view.config.design.seeds
@@ -86,7 +89,8 @@ def refine_study(
             stopped = "draws"
         whole = view.config.allocation.budget
         told = (whole, _predicted(law, asked, choice, whole)[0])
-        found = Refinement(rounds=path, choice=choice, told=told, draws=spent, stopped=stopped)
+        later = _choice(law, asked, whole)
+        found = Refinement(rounds=path, choice=choice, told=told, later=later, draws=spent, stopped=stopped)
         if stopped:
             return _kept(view, found)
         most = neighbours if draws is None else min(neighbours, (draws - spent) // (at * seeds) - 1)
@@ -178,6 +182,57 @@ def _snapped(view: StudyView, mixture: Mixture) -> Mixture:
     return mixture
 
 
+def _better(
+    view: StudyView, law: FittedLaw, asked: AllocationSettings, choice: Mixture, budget: int, tolerance: float
+) -> Mixture:
+    """Return the choice, or where it is measured already the mixture that was measured better by more than noise (95%)."""
+    told: list[tuple[float, Mixture]] = []
+    for item in view.rounds:
+        for place, mixture in enumerate(item.mixtures):
+            mean = _mean(asked, _measured(view, law, item, place), law.targets)
+            if item.draws[place] == budget and np.isfinite(mean):
+                told.append((mean, mixture))
+    near = [mean for mean, known in told if float(np.abs(known.weights - choice.weights).max()) <= tolerance]
+    if not near:
+        return choice
+    least, best = min(told, key=lambda pair: pair[0])
+    noise = _mean_noise(law, asked, law.evaluate(law.weights_of(choice), budget))
+    return best if np.log(min(near) / least) > 1.645 * np.sqrt(2) * noise else choice
+
+
+def _measured(view: StudyView, law: FittedLaw, item: Round, place: int) -> dict[str, float]:
+    """Return target to the mean loss of one mixture of a round over its seeds, the seeds' own effects taken out."""
+    specs = item.specs(view.config, view.cache_digest)[place * item.seeds : (place + 1) * item.seeds]
+    runs = view.results(specs)
+    effects = law.seed_effects.of(np.array([run.spec.seed for run in runs], dtype=np.int64))
+    found = {}
+    for name in law.targets:
+        values = [run.losses.get(name, {}).get("loss") for run in runs]
+        if values and None not in values:
+            found[name] = float(np.mean(np.array(values, dtype=np.float64) * np.exp(-effects)))
+    return found
+
+
+def _mean(asked: AllocationSettings, losses: dict[str, float], targets: tuple[str, ...]) -> float:
+    """Return the mean loss over the targets that count, by their weights; NaN where one is missing."""
+    importance = _importance(asked, targets)
+    values = np.array([losses.get(name, np.nan) for name in targets])
+    return float(importance[importance > 0] @ values[importance > 0])
+
+
+def _importance(asked: AllocationSettings, targets: tuple[str, ...]) -> Float[np.ndarray, " target"]:
+    from voxmix.allocation.objective import importance_of
+
+    return importance_of(targets, asked.target_weights)
+
+
+def _mean_noise(law: FittedLaw, asked: AllocationSettings, losses: Float[np.ndarray, " target"]) -> float:
+    """Return the standard deviation of the log of a mean loss; targets share ``noise_common`` of the variance."""
+    parts = _importance(asked, law.targets) * losses * np.asarray(law.noise, dtype=np.float64)
+    parts = parts / float(_importance(asked, law.targets) @ losses)
+    return float(np.sqrt(law.noise_common * parts.sum() ** 2 + (1 - law.noise_common) * np.sum(parts**2)))
+
+
 def _neighbours(
     view: StudyView, law: FittedLaw, asked: AllocationSettings, choice: Mixture, budget: int
 ) -> tuple[Mixture, ...]:
@@ -215,15 +270,12 @@ def _predicted(
     """
     from scipy.special import ndtri
 
-    from voxmix.allocation.objective import importance_of
     from voxmix.law.forms import predict
 
     told = law.evaluate(law.weights_of(choice), budget)
-    importance = importance_of(law.targets, asked.target_weights)
+    importance = _importance(asked, law.targets)
     mean = float(importance @ told)
-    parts = importance * told / mean * np.asarray(law.noise, dtype=np.float64)
-    common = law.noise_common * parts.sum() ** 2 + (1 - law.noise_common) * np.sum(parts**2)
-    variance = np.append(np.asarray(law.noise, dtype=np.float64) ** 2, common)
+    variance = np.append(np.asarray(law.noise, dtype=np.float64), _mean_noise(law, asked, told)) ** 2
     if law.bootstrap is not None:
         drawn = predict(law.bootstrap, law.weights_of(choice)[None], np.array([float(budget)]))[:, 0]
         every = np.column_stack([drawn, drawn @ importance])
@@ -238,24 +290,15 @@ def _predicted(
     return whole, dict(zip(law.targets, targets, strict=True))
 
 
-def _path(view: StudyView, law: FittedLaw, following: Mixture) -> tuple[RoundResult, ...]:
+def _path(
+    view: StudyView, law: FittedLaw, asked: AllocationSettings, following: Mixture
+) -> tuple[RoundResult, ...]:
     """Return every round with what was measured, each with the move to the next choice."""
-    from voxmix.allocation.objective import importance_of
-
     rounds = _begun(view)
     choices = [*(item.mixtures[0] for item in rounds), following]
     found = []
     for item, after in zip(rounds, choices[1:], strict=True):
-        runs = view.results(item.specs(view.config, view.cache_digest)[: item.seeds])
-        effects = law.seed_effects.of(np.array([run.spec.seed for run in runs], dtype=np.int64))
-        measured = {}
-        for name in item.predicted:
-            values = [run.losses.get(name, {}).get("loss") for run in runs]
-            if values and None not in values:
-                measured[name] = float(np.mean(np.array(values, dtype=np.float64) * np.exp(-effects)))
-        names = tuple(item.predicted)
-        importance = importance_of(names, view.asked.on(names, of=view.targets).target_weights)
-        losses = np.array([measured.get(name, np.nan) for name in names])
+        measured = _measured(view, law, item, 0)
         found.append(
             RoundResult(
                 choice=item.mixtures[0],
@@ -263,8 +306,8 @@ def _path(view: StudyView, law: FittedLaw, following: Mixture) -> tuple[RoundRes
                 budget=item.draws[0],
                 mean=item.mean,
                 predicted=item.predicted,
-                measured_mean=float(importance[importance > 0] @ losses[importance > 0]),
-                measured=measured,
+                measured_mean=_mean(asked, measured, law.targets),
+                measured={name: loss for name, loss in measured.items() if name in item.predicted},
                 move=float(np.abs(after.weights - item.mixtures[0].weights).max()),
             )
         )

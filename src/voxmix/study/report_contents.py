@@ -15,6 +15,7 @@ from voxmix.runs import measurements, provenance
 from voxmix.runs.files import MONTAGE_FILE, SLICES_FILE
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
+from voxmix.study.rounds import REFINE_RUNS
 from voxmix.study.scores import compare_scores
 from voxmix.study.view import StudyView
 
@@ -53,6 +54,9 @@ def answer_content(study: Study | StudyView) -> ReportContent:
         runs = view.results(view.proxies)
         parts["runs"] = runs
         parts["kinds"] = {spec.run_id: kind for kind, specs in view.proxies_by_kind.items() for spec in specs}
+        rounds = tuple(spec for item in view.rounds for spec in item.specs(config, view.cache_digest))
+        parts["kinds"] = dict.fromkeys((spec.run_id for spec in rounds), REFINE_RUNS) | parts["kinds"]
+        parts["runs"] = (*runs, *(run for run in view.results(rounds) if run not in runs))
         if runs:
             parts["measurements"] = measurements(runs, view.domains, view.targets)
         parts["refinement"], parts["no_refinement"] = view.refinement, view.refine_missing
@@ -77,9 +81,9 @@ def answer_content(study: Study | StudyView) -> ReportContent:
             for target in view.targets
             if (loss := result.losses[target]["loss"]) is not None
         )
-        known = {run.run_id for run in runs}
+        known = {run.run_id for run in parts["runs"]}
         unique = {result.run_id: result for results in checks.values() for result in results}
-        parts["runs"] = (*runs, *(result for key, result in unique.items() if key not in known))
+        parts["runs"] = (*parts["runs"], *(result for key, result in unique.items() if key not in known))
     except StepPendingError:
         pass  # the report names what is not there yet, and its command
     return _recommend(ReportContent(facts=facts, **parts))
