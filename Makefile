@@ -94,6 +94,7 @@ bench-law: peers  ## The law and the allocation against their peers: takes long;
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/law_regmix.py $(DATA)/regmix
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/law_dmsl.py
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/law_repetition.py $(DATA)/active_sl
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/refine_repetition.py
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/allocation_scale.py --sizes 6 30 100 300 1000 2000 4000 --peers \
 		--plot docs/images/allocation_scale.svg
 

@@ -21,6 +21,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from voxmix._io import write_json
+from voxmix.allocation.refinement import Refinement
 from voxmix.law import LawParameters, forms
 from voxmix.study import DataSettings, FitSettings, Study, StudyAllocation, StudyConfig, StudyView, refining
 from voxmix.study.listener import Listener
@@ -177,10 +178,15 @@ def law_alone(view: StudyView, world: World, **asked: Any) -> Answer:
     return Answer(weights=found.mixture.weights, predicted=float(found.objective))
 
 
+def rounds_of(view: StudyView, world: World, *, budget: int | None = None, rounds: int = 4) -> Refinement:
+    """Return the rounds of refine, measured in the world."""
+    with patch.object(refining, "train_runs", world.measure):
+        return refining.refine_study(view, Listener(), budget=budget, rounds=rounds)
+
+
 def refined(view: StudyView, world: World, *, budget: int | None = None, rounds: int = 4) -> Answer:
     """Return what the rounds of refine end in."""
-    with patch.object(refining, "train_runs", world.measure):
-        found = refining.refine_study(view, Listener(), budget=budget, rounds=rounds)
+    found = rounds_of(view, world, budget=budget, rounds=rounds)
     return Answer(
         weights=found.choice.weights,
         predicted=found.told[1][0],
