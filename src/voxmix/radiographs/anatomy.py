@@ -71,7 +71,7 @@ def draw_chest(grid: FilmGrid, body: Body, rng: np.random.Generator) -> Chest:
     depth = np.float32(158 * body.thickness) * np.interp(
         y, [-9, 60, 200, 300], [0.62, 0.92, 1.02, 1.0]
     ).astype(np.float32)
-    lung = depth * dome(gap / 62) * dome(above / 42) * dome((out - inner) / 10) * (y > -9)
+    lung = depth * dome(gap / 62) * dome(above / 42) * dome((out - inner) / 20) * (y > -9)
     soft = _soft(body, x, y)
     heart, shape = _heart(grid, body, x, y)
     chest = Chest(
@@ -117,8 +117,8 @@ def _heart(
     big, up = body.heart, body.lift * 0.55
     front = body.turn
     long, wide = 66 * big**1.25, 50 * big**1.1
-    ventricle = 118 * ellipsoid(x, y, (20 + 14 * (big - 1) + front, 189 - up), (long, wide), 0.62)
-    atrium = 100 * ellipsoid(
+    ventricle = 138 * ellipsoid(x, y, (20 + 14 * (big - 1) + front, 189 - up), (long, wide), 0.62)
+    atrium = 128 * ellipsoid(
         x, y, (-4 - 5 * (big - 1) + front, 180 - up), (40 * big**0.9, 54 * big**0.8), 0.1
     )
     heart = np.maximum(ventricle, atrium)
@@ -128,13 +128,13 @@ def _heart(
         bend([(-16 + front, -30), (-22 + front, 20), (-24 + front, 80), (-20 + front, 160)], 8),
         bend([(-10, 150 - up), (-15, 100), (-2, 60), (18, 52 + top), (28, 70 + top)], 8),
         bend([(24, 66 + top), (30, 92 + top), (24, 150), (12, 290)], 8),
-        bend([(4, 150 - up), (22, 118), (34, 100 + top), (20, 96 + top)], 8),
+        bend([(8, 150 - up), (19, 122), (25, 104 + top), (12, 98 + top)], 8),
         [(2, -60), (2, 60)],
     ]
-    radii = [12.0, 17.0, 13.5 * body.knob, 10.0, 17.0]
+    radii = [12.0, 17.0, 13.5 * body.knob, 14.0, 17.0]
     vessels = grid.thickest(lines, radii)
     knob = 46 * ellipsoid(x, y, (22, 66 + top), (20 * body.knob, 19 * body.knob))
-    middle = np.maximum(2.7 * vessels, 2.2 * knob)
+    middle = np.maximum(3.3 * vessels, 2.6 * knob)
     return np.maximum(heart, middle) + 0.35 * np.minimum(heart, middle), shape
 
 
@@ -146,7 +146,7 @@ def _airway(grid: FilmGrid, body: Body, x: np.ndarray, y: np.ndarray) -> Float[n
         [(cx, cy), (cx - 22, cy + 30), (cx - 30, cy + 44)],
         [(cx, cy), (cx + 32, cy + 26), (cx + 44, cy + 34)],
     ]
-    air = grid.thickest(lines, [8.5, (7.5, 5.5), (6.5, 5.0)]) * np.float32(1.25)
+    air = grid.thickest(lines, [8.5, (7.5, 5.5), (5.5, 4.5)]) * np.float32(1.25)
     middle, top = body.dome_top(LEFT)
     bubble = ellipsoid(x, y, (middle - 14, top + 26), (27 * body.bubble, 14 * body.bubble))
     return np.asarray(air + 46 * np.minimum(bubble, 1) * (y > top + 8))
@@ -164,7 +164,7 @@ def _bones(chest: Chest) -> Float[np.ndarray, "row col"]:
     # Six layers: a rib's front crosses the backs of the next four ribs, never of the sixth.
     away, share = grid.nearest(paths, reach=7.0, layers=[k % 6 for k in range(12)] * 2, count=6)
     back = float(np.median(behind))
-    strength = np.interp(share, [0, 0.2, back - 0.06, back + 0.1, 0.9, 1.0], [0.6, 2.2, 2.9, 1.9, 1.7, 0.0])
+    strength = np.interp(share, [0, 0.2, back - 0.06, back + 0.1, 0.9, 1.0], [0.5, 2.0, 2.5, 1.7, 1.5, 0.0])
     rib = chord(away, 6.4) - np.float32(0.62) * chord(away, 4.9)
     deep = np.where(chest.above > 0, np.float32(1), np.float32(0.55))
     bone = (rib * strength.astype(np.float32)).sum(axis=0) * deep
@@ -219,14 +219,14 @@ def _shoulders(chest: Chest) -> Float[np.ndarray, "row col"]:
         inner += [collar]
         plates.append((socket, tip, corner))
         head = np.hypot(chest.x - side * 176, chest.y - (24 + up))
-        blade += 0.42 * (chord(head, 24.0) - 0.5 * chord(head, 21.5))
+        blade += 0.3 * (chord(head, 24.0) - 0.6 * chord(head, 21.5))
         shaft = [(side * 180, 40 + up), (side * (196 if body.arms else 240), 190 + up)]
         outer.append(shaft)
         inner.append(shaft)
-    collars = grid.thickest(outer, [(8.0, 6.0), 2.6, 1.2, 2.8, (14.0, 11.0)] * 2)
-    marrow = grid.thickest(inner, [(6.2, 4.4), (11.0, 6.5)] * 2)
+    collars = grid.thickest(outer, [(6.8, 5.6), 1.7, 0.8, 2.4, (13.0, 11.0)] * 2)
+    marrow = grid.thickest(inner, [(5.2, 4.2), (11.0, 8.0)] * 2)
     for corners in plates:
-        blade += 3.5 * _triangle(chest.x, chest.y, corners)
+        blade += 4.5 * _triangle(chest.x, chest.y, corners)
     return np.asarray(2.6 * collars - 1.6 * marrow + 1.6 * blade, dtype=np.float32)
 
 
@@ -258,8 +258,9 @@ def swollen_vessels(chest: Chest, swollen: float = 1.0) -> Float[np.ndarray, "ro
             size = rng.uniform(2.6, 3.6) * (1.15 if toward[1] > 0.2 else 0.85)
             start = hilum + toward * 4 + rng.normal(0, 4, 2)
             _branch(paths, radii, start, angle, length, size, side, 2, rng)
-        paths.append(hilum + np.array([(side * -4, -12), (side * 2, 6), (side * 8, 34)]))
-        radii.append((6.5, 3.5))
+        trunk = hilum + np.array([(side * -10, -14), (side * -2, -4), (side * 2, 8), (side * 8, 36)])
+        paths += [trunk[:2], trunk[1:]]
+        radii += [(3.0, 6.0), (6.0, 3.0)]
     fat = np.float32(swollen)
     drawn = chest.grid.thickest([bend(p, 6) for p in paths], [np.multiply(r, fat) for r in radii])
     return np.asarray(np.float32(4.4) * drawn ** np.float32(0.7))

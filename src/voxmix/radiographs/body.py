@@ -19,7 +19,7 @@ _RIB_PITCH = 22.5
 _WALL_Y = np.array([-9, -6, 0, 10, 25, 45, 75, 110, 150, 200, 250, 300, 420], dtype=float)
 _WALL_X = np.array([46, 58, 71, 84, 98, 110, 121, 128, 132.5, 135.5, 137, 137, 137], dtype=float)
 _MIDDLE_Y = np.array([-9, -6, 0, 15, 40, 90, 300, 420], dtype=float)
-_MIDDLE_X = np.array([46, 38, 30, 23, 20, 18, 16, 16], dtype=float)
+_MIDDLE_X = np.array([46, 37, 28, 20, 15, 9, 6, 6], dtype=float)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +92,7 @@ class Body:
         """Return the ribs' axes of one side, from the spine round to the front, and how much of each lies behind."""
         found, behind = [], []
         for k in range(12):
-            angle = np.linspace(0.13, _RIB_END[k], 40)
+            angle = np.linspace(np.arcsin(19 / (_RIB_WIDTH[k] + 3)), _RIB_END[k], 40)
             y = -6 + _RIB_PITCH * k + self.rib_jitter[0 if side == RIGHT else 1][k] - self.lift * k / 40
             y = y + _RIB_DROP[k] * (1 - np.cos(angle)) - 5 * np.sin(np.minimum(angle, np.pi / 2)) ** 2
             x = side * (_RIB_WIDTH[k] + 3) * np.sin(angle) - self.turn * np.cos(angle)

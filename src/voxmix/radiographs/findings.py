@@ -75,6 +75,8 @@ def _pneumothorax(chest: Chest, finding: Finding, rng: np.random.Generator) -> B
         (body.wall(heights) - gap) * np.sqrt(np.clip((heights - top) / (1.7 * wide), 0, 1)) ** 0.7,
     )  # fmt: skip
     edge = np.maximum(edge, np.where(heights < top, -1.0, body.inner(heights) + 6))
+    rounded = np.convolve(np.pad(edge, 3, mode="edge"), np.ones(7) / 7, mode="valid")
+    edge = np.where(heights < top + 1, edge, rounded)
     reach = np.interp(chest.y, heights, edge, right=1e3).astype(np.float32)
     air = chest.side(side) & (chest.lung > 0) & (chest.out > reach) & (chest.y < heights[-1])
     inside = air.astype(np.float32)
@@ -154,19 +156,11 @@ def _atelectasis(chest: Chest, finding: Finding, rng: np.random.Generator) -> Bo
             for number in range(1 + round(1.6 * finding.size)):
                 at = top - 17 - 15 * number + rng.normal(0, 3)
                 inner, outer = rng.uniform(34, 50), rng.uniform(96, 122)
-                middle = (side * (inner + outer) / 2, at - rng.uniform(1, 5))
-                lines.append(
-                    bend(
-                        [
-                            (side * inner, at + rng.uniform(0, 8)),
-                            middle,
-                            (side * outer, at + rng.uniform(-2, 7)),
-                        ],
-                        8,
-                    )
-                )
-            band = chest.grid.thickest(lines, [(2.2 + 1.6 * finding.size, 1.2)] * len(lines)) * half
-            chest.soft += 7.5 * band * (chest.lung > 15)
+                ends = [(side * inner, at + rng.uniform(0, 8)), (side * outer, at + rng.uniform(-2, 7))]
+                line = bend([ends[0], (side * (inner + outer) / 2, at - rng.uniform(1, 5)), ends[1]], 8)
+                lines += [line[:9][::-1], line[8:]]
+            band = chest.grid.thickest(lines, [(1.9 + 1.7 * finding.size, 0.5)] * len(lines)) * half
+            chest.soft += 7 * band * (chest.lung > 15)
             shown |= (band > 0.8) & (chest.lung > 15)
         elif finding.place == "upper":
             # The lobe shrinks up and inward: its lower border is a sharp curve from hilum to ribs, hollow side down.
@@ -232,7 +226,7 @@ def _nodule(chest: Chest, finding: Finding, rng: np.random.Generator) -> Bool[np
     )
     level = (dx * dx + dy * dy) / np.float32(radius * radius) * ragged * ragged
     ball = np.sqrt(np.maximum(1 - level, 0)) * (chest.lung > 0)
-    chest.soft += (np.float32(1.25 if mass else 2.1) * radius * 1.15 * ball).astype(np.float32)
+    chest.soft += (np.float32(1.45 if mass else 2.3) * radius * 1.15 * ball).astype(np.float32)
     return np.asarray(ball > 0.05)
 
 

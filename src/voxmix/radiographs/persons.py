@@ -240,3 +240,9 @@ def _tube(name: str, pick: float, wrong: float, which: float, seed: int, cause: 
     if position == "jugular vein" and "jugular" in way:
         position = "right atrium"
     return Tube(name=name, way=way, position=position, seed=seed)
+
+
+def any_tube(name: str, rng: np.random.Generator) -> Tube:
+    """Return a tube of this name, its way and position drawn as for a film."""
+    pick, wrong, which = rng.random(3)
+    return _tube(name, pick, wrong, which, int(rng.integers(2**31)), None)

@@ -123,7 +123,7 @@ def _endotracheal(body: Body, tube: Tube, rng: np.random.Generator) -> Way:
     else:
         points += [(carina[0] - 1, carina[1] - 14), (carina[0] + 0.72 * above, carina[1] - above)]
     path = bend(points, 14)
-    return Way(strands=_hose(path, 5.0, wall=6.0, stripe=21.0), tip=tuple(path[-1]))
+    return Way(strands=_hose(path, 5.0, wall=9.0, stripe=34.0), tip=tuple(path[-1]))
 
 
 def _nasogastric(body: Body, tube: Tube, rng: np.random.Generator) -> Way:
@@ -136,7 +136,7 @@ def _nasogastric(body: Body, tube: Tube, rng: np.random.Generator) -> Way:
         (8 + rng.normal(0, 2), 130.0),
     ]
     if tube.position == "stomach":
-        points = [*down, cross, (30 + rng.normal(0, 4), top + 34), (52 + rng.normal(0, 8), top + 58)]
+        points = [*down, cross, (25 + rng.normal(0, 2), top + 36), (48 + rng.normal(0, 6), top + 58)]
         if rng.random() < 0.5:
             points.append((36 + rng.normal(0, 6), top + 82))
     elif tube.position == "esophagus":
@@ -149,7 +149,7 @@ def _nasogastric(body: Body, tube: Tube, rng: np.random.Generator) -> Way:
         fork_x, fork_y = body.carina
         points = [down[0], (2.0, -60.0), (1.0, 20.0), *((fork_x + dx, fork_y + dy) for dx, dy in along)]
     path = bend(points, 12)
-    return Way(strands=_hose(path, 2.6, wall=2.5, stripe=19.0, hole=52.0), tip=tuple(path[-1]))
+    return Way(strands=_hose(path, 2.6, wall=3.0, stripe=30.0, hole=52.0), tip=tuple(path[-1]))
 
 
 def _central_line(body: Body, tube: Tube, rng: np.random.Generator) -> Way:
@@ -194,7 +194,7 @@ def _central_line(body: Body, tube: Tube, rng: np.random.Generator) -> Way:
             points.insert(-1, (vein - 1, 105))
     path = bend(points, 12)
     size = 0.9 if tube.way == "right arm" else 1.25
-    return Way(strands=[Strand(path, size, 13.0 if size > 1 else 17.0)], tip=tuple(path[-1]))
+    return Way(strands=[Strand(path, size, 15.0 if size > 1 else 19.0)], tip=tuple(path[-1]))
 
 
 def _chest_tube(body: Body, tube: Tube, rng: np.random.Generator) -> Way:
@@ -222,7 +222,7 @@ def _chest_tube(body: Body, tube: Tube, rng: np.random.Generator) -> Way:
             (side * (wall - rng.uniform(12, 24)), at - rng.uniform(14, 26)),
         ]
     path = bend(points, 12)
-    return Way(strands=_hose(path, 5.2, wall=6.0, stripe=21.0, hole=48.0), tip=tuple(path[-1]))
+    return Way(strands=_hose(path, 5.2, wall=7.0, stripe=26.0, hole=48.0), tip=tuple(path[-1]))
 
 
 def _pacemaker(body: Body, tube: Tube, rng: np.random.Generator) -> Way:
