@@ -238,7 +238,7 @@ def test_persons_have_one_to_four_films_and_keep_their_chest() -> None:
 
 @pytest.fixture(scope="module")
 def plans() -> list[FilmPlan]:
-    return [plan_film(number, seed=1) for number in range(3000)]
+    return [plan_film(number, seed=1) for number in range(1800)]
 
 
 def test_centers_see_other_patients(plans: list[FilmPlan]) -> None:
