@@ -177,6 +177,8 @@ def test_the_contract_is_that_of_the_preprocessor(dinov2: Path) -> None:
         ({"image_mean": "gray"}, "image_mean should be 3 numbers"),
         ({"image_mean": [0.1, 0.2]}, "mean needs one number for each of 3 channels"),
         ({"image_std": [1.0, 0.0, 1.0]}, "std must be above 0"),
+        ({"rescale_factor": [1]}, r"scales intensities by \[1\]"),
+        ({"size": {"height": [42]}}, "size should be one edge in pixels"),
         ({"size": {"height": 42, "width": 40}}, "size should be one edge in pixels"),
         ({"size": {"shortest_edge": 30}}, "the crop must lie in the resized image"),
         ({"resample": "soft"}, "resample should be a filter of Pillow"),

@@ -63,8 +63,8 @@ class Block(nn.Module):
         self.scale1: nn.Parameter | None = None
         self.scale2: nn.Parameter | None = None
         if shape.layer_scale:
-            self.scale1 = nn.Parameter(torch.full((width,), shape.layer_scale))
-            self.scale2 = nn.Parameter(torch.full((width,), shape.layer_scale))
+            self.scale1 = nn.Parameter(torch.full((width,), float(shape.layer_scale)))
+            self.scale2 = nn.Parameter(torch.full((width,), float(shape.layer_scale)))
 
     def forward(
         self,

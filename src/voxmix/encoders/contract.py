@@ -79,7 +79,8 @@ class Contract:
         if not config.get("do_resize", True):
             shorter = image
         factor = config.get("rescale_factor", 1 / 255)
-        if not config.get("do_rescale", True) or not abs(float(factor) * 255 - 1) < 1e-3:
+        scaled = type(factor) in (int, float) and abs(factor * 255 - 1) < 1e-3
+        if not config.get("do_rescale", True) or not scaled:
             raise InputError(
                 f"preprocessor_config.json scales intensities by {factor!r}; voxmix takes weights whose images were scaled by "
                 "1/255, to [0, 1]"
@@ -115,8 +116,8 @@ def resample_of(name: str) -> Resample:
 def _edge(config: Mapping[str, Any], name: str) -> int:
     value = config.get(name)
     if isinstance(value, Mapping):
-        edges = {value.get(key) for key in ("shortest_edge", "height", "width") if key in value}
-        value = edges.pop() if len(edges) == 1 else None
+        edges = [value[key] for key in ("shortest_edge", "height", "width") if key in value]
+        value = edges[0] if edges and all(edge == edges[0] for edge in edges) else None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(
             f"preprocessor_config.json: {name} should be one edge in pixels (of a square), got {config.get(name)!r}"

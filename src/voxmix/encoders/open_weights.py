@@ -322,6 +322,7 @@ def _davit(folder: Path, config: Config, tensors: Mapping[str, Tensor]) -> OpenW
         settings, contract = _timm_davit(config)
     else:
         settings, contract = _florence_davit(folder, config)
+    expected_of(settings, held=len(tensors), where=folder)  # before a table of its names is made
     florence = any(tower + "convs.0.proj.weight" in tensors for tower in _TOWERS)
     prefix = prefix_of(tensors, "convs.0.proj.weight" if florence else "stem.conv.weight", _TOWERS)
     named = any(".spatial_block." in name for name in tensors)
@@ -471,7 +472,8 @@ def _read(
     dropped: tuple[str, ...] = (),
 ) -> Reading:
     """Return the backbone's weights; everything in the file must have been ``used`` or belong to what is ``dropped``."""
-    expected = {name: value for name, value in expected_of(settings).items() if not name.startswith("pixel_")}
+    made = expected_of(settings, held=len(tensors), where=folder)
+    expected = {name: value for name, value in made.items() if not name.startswith("pixel_")}
     reading, misfit = read_by(names, tensors, expected, optional=("mask_token",))
     left = tensors.keys() - reading.used - (used or set())
     unexpected = [name for name in left if not name.startswith(dropped) and not name.endswith("position_ids")]
@@ -479,10 +481,27 @@ def _read(
     return reading
 
 
-def expected_of(settings: BackboneSettings) -> dict[str, Tensor]:
-    """Return the names and shapes of a backbone's state, without memory."""
-    with torch.device("meta"):
-        return dict(backbone_of(settings).state_dict())
+def expected_of(settings: BackboneSettings | TextSettings, *, held: int, where: Path) -> dict[str, Tensor]:
+    """Return the names and shapes of a network's state, without memory.
+
+    Args:
+        held: tensors that the file holds; a network of more blocks is not built.
+        where: the folder, for messages.
+
+    Raises:
+        InputError: settings that the weights cannot have.
+    """
+    depth = sum(settings.depths) if isinstance(settings, DavitSettings) else getattr(settings, "depth", 1)
+    try:
+        if depth > held:
+            raise ValueError(f"{depth:,} blocks, of {held} tensors")
+        with torch.device("meta"):
+            network = TextEncoder(settings) if isinstance(settings, TextSettings) else backbone_of(settings)
+            return dict(network.state_dict())
+    except (ValueError, RuntimeError, OverflowError) as error:
+        raise InputError(
+            f"settings in {where} describe a network that its weights cannot be of ({error}); copy both again"
+        ) from None
 
 
 def misfit_of(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
@@ -494,8 +513,7 @@ def misfit_of(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mi
 def _read_text(
     settings: TextSettings, names: Names, tensors: Mapping[str, Tensor], folder: Path
 ) -> tuple[TextWeights, frozenset[str]]:
-    with torch.device("meta"):
-        expected = TextEncoder(settings).state_dict()
+    expected = expected_of(settings, held=len(tensors), where=folder)
     reading, misfit = read_by(names, tensors, expected)
     refuse_misfit(misfit, (), what=f"the text transformer in {folder}")
     return TextWeights(settings=settings, state=reading.state), reading.used

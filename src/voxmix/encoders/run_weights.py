@@ -4,19 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from voxmix._io import naming_damage, read_json
-from voxmix.backbone_rows import BACKBONES, BackboneSettings, backbone_from_dict
+from voxmix.backbone_rows import BACKBONES, BackboneSettings
 from voxmix.encoder_runs import TextSettings
 from voxmix.encoders.checkpoint_names import refuse_misfit
 from voxmix.encoders.contract import Contract
 from voxmix.encoders.interchange import read_tensors
 from voxmix.encoders.open_weights import OpenWeights, TextWeights, expected_of, misfit_of
-from voxmix.encoders.text import TextEncoder
 from voxmix.runs.cards import checked_weights, read_card
 from voxmix.runs.files import CARD_FILE
+from voxmix.settings import checked
 
 _BACKBONE = "backbone."
 _HEADS = ("head.", "image_projection.", "text_projection.", "logit_scale")
@@ -42,22 +41,22 @@ def read_run_weights(folder: Path) -> OpenWeights:
     card = read_card(folder)
     file = checked_weights(folder, card)
     with naming_damage(folder / CARD_FILE, remedy="copy the card again"):
-        settings = backbone_from_dict(card["encoder"])
+        known = dict(card["encoder"])
+        settings = checked(BACKBONES[known.pop("name")].settings, known, where="encoder")
         prefix = str(card["encoder_prefix"])
         given = card.get("text")
-        text_settings = None if given is None else TextSettings(**given)
+        text_settings = None if given is None else checked(TextSettings, given, where="text")
         contract = card.get("contract")
         told = None if contract is None else Contract.from_dict(contract)
     tensors = read_tensors(file)
     state = _under(tensors, prefix)
-    _check(state, expected_of(settings), what=f"{settings.name} in {folder}")
+    _check(state, expected_of(settings, held=len(state), where=folder), what=f"{settings.name} in {folder}")
     beside = _under(tensors, prefix.removesuffix(_BACKBONE))
     head = {name: value for name, value in beside.items() if name.startswith(_HEADS)}
     text = None
     if text_settings is not None:
-        with torch.device("meta"):
-            expected = TextEncoder(text_settings).state_dict()
         weights = _under(beside, "text.")
+        expected = expected_of(text_settings, held=len(weights), where=folder)
         _check(weights, expected, what=f"the text transformer in {folder}")
         text = TextWeights(settings=text_settings, state=weights)
     return OpenWeights(

@@ -202,8 +202,9 @@ def _own_encoder(folder: Path) -> OpenWeights:
         layer_scale=0.0,
         style="mae",
     )
-    expected = {name: value for name, value in expected_of(settings).items() if not name.startswith("pixel_")}
     tensors = bare(weights)
+    made = expected_of(settings, held=len(tensors), where=folder)
+    expected = {name: value for name, value in made.items() if not name.startswith("pixel_")}
     reading, misfit = read_by(mae_names(settings), tensors, expected, optional=("mask_token",))
     refuse_misfit(misfit, tensors.keys() - reading.used, what=f"the encoder in {folder}")
     contract = Contract(
