@@ -15,9 +15,9 @@ from voxmix.objectives.dino.losses import (
     entropy,
     ibot_loss,
     koleo_loss,
-    mean_cosine,
     sinkhorn,
 )
+from voxmix.objectives.images.alarms import mean_cosine
 
 Oracle = Callable[[str], ModuleType]
 DRAWS, PROTOTYPES, WIDTH = 6, 17, 12

@@ -19,7 +19,7 @@ from voxmix.encoders.unetr import Unetr
 from voxmix.errors import InputError
 from voxmix.grid import Grid
 from voxmix.mixture import Mixture
-from voxmix.objectives.mae.augment import augment, noise_bank
+from voxmix.objectives.intensities import augment, noise_bank
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.objectives.mae.held_out_losses import measure
 from voxmix.objectives.mae.padding import existing_in_patches, existing_voxels, settled_masks

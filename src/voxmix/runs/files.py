@@ -16,6 +16,8 @@ RESULT_FILE = "result.json"
 PRETRAINING_KIND = "run"
 """What ``kind`` says in the result of a pretraining run."""
 PRETRAINING_FORMAT = 1
+ENCODER_RUN_KIND = "encoder run"
+"""What ``kind`` says in the result of an encoder run; its format is :data:`voxmix.encoder_runs.ENCODER_RUN_FORMAT`."""
 FinetuningKind = Literal["segmentation", "classification"]
 FINETUNING_KINDS: tuple[FinetuningKind, ...] = get_args(FinetuningKind)
 """What ``kind`` says in the result of a finetuning run: the kind of its task."""

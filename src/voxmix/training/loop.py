@@ -1,6 +1,7 @@
 """The training loop: every pretraining, every finetuning is a call of :func:`run` with another objective."""
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -8,22 +9,24 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from voxmix._io import naming_full_disk, write_json
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import ComputeSettings
 from voxmix.runs.files import RESULT_FILE, SPEC_FILE
+from voxmix.training import whole_batch
 from voxmix.training.agreement import Agreement
 from voxmix.training.checkpoint import drop_states
 from voxmix.training.devices import launch_fabric
 from voxmix.training.interrupt import interrupts_deferred
-from voxmix.training.objective import Objective
-from voxmix.training.optimizer import FlatAdamW, learning_rate
+from voxmix.training.objective import Objective, Paced
+from voxmix.training.optimizer import FlatAdamW, learning_rate, set_pace
 from voxmix.training.pieces import Piece, pieces_of
 from voxmix.training.run_checks import naming_failed_compiler
 from voxmix.training.session import Session
 from voxmix.training.step_log import FLUSH_STEPS
+from voxmix.training.whole_batch import WholeBatch
 
 _TELL_SECONDS = 1.0
 
@@ -120,26 +123,29 @@ def make_step(session: Session) -> None:
     start = session.steps_done * training.batch_size
     stop = min(start + training.batch_size, session.planned)
     rate = learning_rate(session.steps_done, steps=session.steps, settings=training)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    own = None
+    if isinstance(objective, Paced):
+        own = partial(objective.pace, step=session.steps_done, steps=session.steps)
+    set_pace(optimizer, rate=rate, pace=own)
 
-    losses: dict[str, Tensor] = {}
     share_of = partial(pieces_of, rank=fabric.global_rank, world=fabric.world_size, rows=session.rows)
     pieces = share_of(start, stop)
     end = min(stop + training.batch_size, session.planned)
     coming = share_of(stop, end) if stop < end else []
-    for number, piece in enumerate(pieces, start=1):
+    passes = 2 if isinstance(objective, WholeBatch) and len(pieces) > 1 else 1
+    later = [*pieces * passes, *coming]
+
+    def read(piece: Piece) -> Any:
         batch = session.views.read(piece)
-        session.views.expect([*pieces[number:], *coming])
-        with (
-            _eager_where_smaller(session, piece),
-            fabric.no_backward_sync(network, enabled=number < len(pieces)),
-        ):
-            found = objective.losses(network, batch)
-            fabric.backward(found["loss"] * piece.weight)
-        for name, value in found.items():
-            before = losses.get(name, torch.zeros((), device=fabric.device))
-            losses[name] = before + value.detach() * piece.weight
+        later.pop(0)
+        session.views.expect(later)
+        return batch
+
+    around = partial(_eager_where_smaller, session)
+    if isinstance(objective, WholeBatch):
+        losses = whole_batch.backward(objective, network, pieces, read=read, fabric=fabric, around=around)
+    else:
+        losses = _piece_by_piece(objective, network, pieces, read=read, fabric=fabric, around=around)
     if isinstance(optimizer.optimizer, FlatAdamW):
         optimizer.optimizer.gather()
     norm = _clip(fabric, network, optimizer, limit=training.clip_norm)
@@ -150,6 +156,28 @@ def make_step(session: Session) -> None:
     session.metrics.add(
         step=session.steps_done, draws=stop, losses=losses, gradient_norm=norm, learning_rate=rate
     )
+
+
+def _piece_by_piece(
+    objective: Objective,
+    network: nn.Module,
+    pieces: Sequence[Piece],
+    *,
+    read: Callable[[Piece], Any],
+    fabric: Fabric,
+    around: Callable[[Piece], AbstractContextManager[object]],
+) -> dict[str, Tensor]:
+    """Add the gradients of this process's pieces to the parameters, and return the weighted means of their losses."""
+    losses: dict[str, Tensor] = {}
+    for number, piece in enumerate(pieces, start=1):
+        batch = read(piece)
+        with around(piece), fabric.no_backward_sync(network, enabled=number < len(pieces)):
+            found = objective.losses(network, batch)
+            fabric.backward(found["loss"] * piece.weight)
+        for name, value in found.items():
+            before = losses.get(name, torch.zeros((), device=fabric.device))
+            losses[name] = before + value.detach() * piece.weight
+    return losses
 
 
 def _eager_where_smaller(session: Session, piece: Piece) -> AbstractContextManager[object]:

@@ -52,6 +52,30 @@ class Course:
     described: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How a group of parameters goes in a step.
+
+    Attributes:
+        rate: factor of the step's learning rate; 0 where the group does not move.
+        weight_decay: of those parameters of the group that decay; None for that of the settings.
+    """
+
+    rate: float = 1.0
+    weight_decay: float | None = None
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """An objective whose parameters do not all go at one pace."""
+
+    def group(self, name: str) -> str:
+        """Return the group of a parameter: those of one group share their pace."""
+
+    def pace(self, group: str, *, step: int, steps: int | None) -> Pace:
+        """Return the pace of a group in step 0, 1, ...; of ``steps``, or of None while a budget is a time."""
+
+
 @runtime_checkable
 class Views(Protocol):
     """Reads what the network sees of draws: pure functions of (seed, draw), in any piece, by any process."""

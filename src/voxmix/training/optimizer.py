@@ -9,9 +9,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from voxmix.run_settings import TrainingSettings
+from voxmix.training.objective import Pace
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 Decays = Callable[[str, nn.Parameter], bool]
+GroupOf = Callable[[str], str]
+
+
+def one_group(name: str) -> str:
+    """Return the group of every parameter where all go at one pace."""
+    return ""
 
 
 def decays_usually(name: str, parameter: nn.Parameter) -> bool:
@@ -24,13 +31,31 @@ def decays_usually(name: str, parameter: nn.Parameter) -> bool:
 
 
 def build_optimizer(
-    model: nn.Module, settings: TrainingSettings, *, decays: Decays = decays_usually
+    model: nn.Module,
+    settings: TrainingSettings,
+    *,
+    decays: Decays = decays_usually,
+    group_of: GroupOf = one_group,
 ) -> torch.optim.AdamW:
-    """Return AdamW of what learns in a network; ``decays`` says what weight decay acts on."""
-    decayed, kept = _decay_groups(model, decays)
+    """Return AdamW of what learns in a network; ``decays`` says what weight decay acts on, ``group_of`` who share a pace."""
+    parts = _parts(model, decays, group_of)
     return torch.optim.AdamW(
-        [_group(decayed.values(), settings.weight_decay), _group(kept.values(), 0.0)], **_options(settings)
+        [_group(part.values(), key, settings.weight_decay) for key, part in parts.items()],
+        **_options(settings),
     )
+
+
+def set_pace(
+    optimizer: torch.optim.Optimizer, *, rate: float, pace: Callable[[str], Pace] | None = None
+) -> None:
+    """Give every group of parameters the learning rate of a step, and its own pace where there is one."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+        if pace is not None:
+            own = pace(group["group"])
+            group["lr"] = rate * own.rate
+            if group["decays"] and own.weight_decay is not None:
+                group["weight_decay"] = own.weight_decay
 
 
 class FlatAdamW(torch.optim.AdamW):
@@ -43,17 +68,22 @@ class FlatAdamW(torch.optim.AdamW):
     """
 
     def __init__(
-        self, model: nn.Module, settings: TrainingSettings, *, decays: Decays = decays_usually
+        self,
+        model: nn.Module,
+        settings: TrainingSettings,
+        *,
+        decays: Decays = decays_usually,
+        group_of: GroupOf = one_group,
     ) -> None:
-        shares = zip(_decay_groups(model, decays), (settings.weight_decay, 0.0), strict=True)
-        self._parts, amounts = zip(*((part, amount) for part, amount in shares if part), strict=True)
+        parts = _parts(model, decays, group_of)
+        self._parts = tuple(parts.values())
         self._idle: list[tuple[nn.Parameter, slice]] = []
         pieces = [nn.Parameter(_joined(part.values()).detach()) for part in self._parts]
         for part, piece in zip(self._parts, pieces, strict=True):
             for parameter, view in zip(part.values(), _views(piece.detach(), part.values()), strict=True):
                 parameter.data = view
         super().__init__(
-            [_group([piece], amount) for piece, amount in zip(pieces, amounts, strict=True)],
+            [_group([piece], key, settings.weight_decay) for piece, key in zip(pieces, parts, strict=True)],
             **_options(settings),
         )
 
@@ -152,20 +182,25 @@ def load_named_state(model: nn.Module, optimizer: torch.optim.Optimizer, named: 
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _decay_groups(
-    model: nn.Module, decays: Decays
-) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-    """Return the parameters that weight decay acts on, and the others that learn, by name."""
-    decayed: dict[str, nn.Parameter] = {}
-    kept: dict[str, nn.Parameter] = {}
+def _parts(
+    model: nn.Module, decays: Decays, group_of: GroupOf
+) -> dict[tuple[str, bool], dict[str, nn.Parameter]]:
+    """Return the parameters that learn by (group, whether weight decay acts on them), those that it acts on first."""
+    parts: dict[tuple[str, bool], dict[str, nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (decayed if decays(name, parameter) else kept)[name] = parameter
-    return decayed, kept
+            parts.setdefault((group_of(name), decays(name, parameter)), {})[name] = parameter
+    return dict(sorted(parts.items(), key=lambda item: not item[0][1]))
 
 
-def _group(parameters: Iterable[nn.Parameter], weight_decay: float) -> dict[str, Any]:
-    return {"params": list(parameters), "weight_decay": weight_decay}
+def _group(parameters: Iterable[nn.Parameter], key: tuple[str, bool], weight_decay: float) -> dict[str, Any]:
+    group, decays = key
+    return {
+        "params": list(parameters),
+        "weight_decay": weight_decay if decays else 0.0,
+        "group": group,
+        "decays": decays,
+    }
 
 
 def _options(settings: TrainingSettings) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from voxmix.compute import ComputeSettings
 from voxmix.runs.files import METRICS_FILE
 from voxmix.training.checkpoint import restore_state, save_state, whole_state
-from voxmix.training.objective import Course, Objective, Views
-from voxmix.training.optimizer import FlatAdamW, build_optimizer
+from voxmix.training.objective import Course, Objective, Paced, Views
+from voxmix.training.optimizer import FlatAdamW, build_optimizer, one_group
 from voxmix.training.pieces import rows_at_once
 from voxmix.training.resume import taken_up
 from voxmix.training.step_log import MetricsLog
@@ -79,11 +79,12 @@ class Session:
         # FSDP2 shares parameters out one by one.
         flat = objective.flat and (compute.sharing != "fsdp" or compute.processes == 1)
         decays = objective.decays
-        own = FlatAdamW(model, training, decays=decays) if flat else None
+        group_of = objective.group if isinstance(objective, Paced) else one_group
+        own = FlatAdamW(model, training, decays=decays, group_of=group_of) if flat else None
         # Sizes as constants: for free ones, fused gathers are slower than the network as it is.
         compiled: Any = torch.compile(model, dynamic=False) if compute.compile else model
         network = fabric.setup_module(compiled)
-        plain = own or build_optimizer(model, training, decays=decays)
+        plain = own or build_optimizer(model, training, decays=decays, group_of=group_of)
         optimizer: Any = fabric.setup_optimizers(plain)
         how = how_computed(compute, fabric)
         found = taken_up(folder, course, trunk=trunk, how=how, writes=fabric.is_global_zero)

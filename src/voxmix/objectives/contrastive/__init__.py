@@ -1,1 +1,5 @@
 """Images against texts: CLIP, UniCL and SigLIP."""
+
+from voxmix.objectives.contrastive.objective import Contrastive
+
+__all__ = ["Contrastive"]

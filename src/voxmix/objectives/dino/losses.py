@@ -89,10 +89,3 @@ def entropy(probabilities: Float[Tensor, "*row prototype"]) -> Float[Tensor, "*r
     """Return the entropy of each row, in nats."""
     each: Tensor = torch.special.entr(probabilities).sum(dim=-1)
     return each
-
-
-def mean_cosine(features: Float[Tensor, "draw width"]) -> Float[Tensor, ""]:
-    """Return the mean cosine between the features of different draws: near 1, every image looks alike."""
-    unit = normalize(features.float(), dim=-1)
-    rows = len(unit)
-    return (unit.sum(dim=0).square().sum() - rows) / max(rows * (rows - 1), 1)

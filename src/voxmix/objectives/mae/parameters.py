@@ -6,10 +6,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from voxmix.encoders.patches import token_count, visible_count
+from voxmix.objectives.intensities import INTENSITY_COLUMNS, draw_intensities
 from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.training.draws import counted_uniforms
-
-_AUGMENT = 7  # random numbers per draw, between those of the corner and those of the mask
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,21 +41,16 @@ def draw_parameters(
 ) -> DrawParameters:
     """Return the parameters of draws ``start`` to ``stop``; each row depends on (seed, n) alone."""
     tokens, seen, axes = token_count(model), visible_count(model), model.axes
-    u = counted_uniforms(seed, start, stop, columns=axes + _AUGMENT + tokens)
-    a = u[:, axes : axes + _AUGMENT]
-    order = np.argsort(u[:, axes + _AUGMENT :], axis=1, kind="stable")
-    scaled, contrasted, noisy = (
-        a[:, k] < p
-        for k, p in enumerate(
-            (training.scale_probability, training.contrast_probability, training.noise_probability)
-        )
-    )
+    u = counted_uniforms(seed, start, stop, columns=axes + INTENSITY_COLUMNS + tokens)
+    a = u[:, axes : axes + INTENSITY_COLUMNS]
+    order = np.argsort(u[:, axes + INTENSITY_COLUMNS :], axis=1, kind="stable")
+    changes = draw_intensities(a, training)
     return DrawParameters(
         corner=u[:, :axes],
-        scale=np.where(scaled, 1 + training.scale * (2 * a[:, 3] - 1), 1.0),
-        gamma=np.where(contrasted, np.exp(training.contrast * (2 * a[:, 4] - 1)), 1.0),
-        noise=np.where(noisy, training.noise * a[:, 5], 0.0),
-        noise_offset=a[:, 6],
+        scale=changes.scale,
+        gamma=changes.gamma,
+        noise=changes.noise,
+        noise_offset=changes.noise_offset,
         visible=order[:, :seen],
         masked=order[:, seen:],
     )

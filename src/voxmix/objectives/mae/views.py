@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from voxmix.design import RunSpec
-from voxmix.objectives.mae.augment import augment, noise_bank
+from voxmix.objectives.intensities import augment, noise_bank
 from voxmix.objectives.mae.crop_loader import crops_ahead
 from voxmix.objectives.mae.padding import existing_in_patches, mean_square_of_existing, settled_masks
 from voxmix.objectives.mae.parameters import DrawParameters, draw_parameters

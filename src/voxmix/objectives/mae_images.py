@@ -1,0 +1,282 @@
+"""Masked reconstruction of images by any backbone: the encoder sees a quarter, a light decoder guesses the rest."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from voxmix.compute import ComputeSettings
+from voxmix.encoder_runs import EncoderSpec, Source
+from voxmix.encoders.backbone import Backbone, backbone_of, build_backbone
+from voxmix.encoders.mae import Decoder
+from voxmix.encoders.patches import patchify, take
+from voxmix.grid import Grid
+from voxmix.objective_rows import MaeSettings
+from voxmix.objectives.images.alarms import Alarm
+from voxmix.objectives.images.cost import counted_flops
+from voxmix.objectives.images.parts import ViewKind
+from voxmix.objectives.images.publish import publish
+from voxmix.objectives.images.reader import ImageBatch, ImageViews, plan_images, planned_draws
+from voxmix.objectives.images.subset import check_run, course_of, items_of, take_start, warm_steps
+from voxmix.run_settings import ModelSettings
+from voxmix.training.objective import Course, Pace, Running
+from voxmix.training.optimizer import decays_usually
+from voxmix.training.pieces import rows_at_once
+
+
+class ImageAutoencoder(nn.Module):
+    """A backbone, and the light decoder of :mod:`voxmix.encoders.mae`.
+
+    A backbone that can leave patches out sees the visible ones alone; another sees its mask token in place of the hidden ones.
+    """
+
+    def __init__(self, backbone: Backbone, settings: MaeSettings) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.grid = grid_of(backbone)
+        self.leaves_out = type(backbone).forward_visible is not Backbone.forward_visible
+        if self.leaves_out:
+            for name, parameter in backbone.named_parameters():
+                if name.endswith("mask_token"):
+                    parameter.requires_grad_(False)
+        self.decoder = Decoder(
+            ModelSettings(
+                crop=self.grid.crop[0],
+                patch=self.grid.patch[0],
+                axes=backbone.settings.axes,
+                width=backbone.width,
+                heads=1,
+                decoder_width=settings.decoder_width,
+                decoder_depth=settings.decoder_depth,
+                decoder_heads=settings.decoder_heads,
+                mask_ratio=settings.mask_ratio,
+            )
+        )
+
+    def initialize(self) -> None:
+        """Draw the decoder's starting weights from torch's global generator, as those of the masked autoencoder."""
+        for module in self.decoder.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.decoder.mask_token, std=0.02)
+        nn.init.normal_(self.decoder.head.weight, std=1e-3)
+
+    def forward(
+        self,
+        images: Float[Tensor, "draw channel *edge"],
+        visible: Int[Tensor, "draw visible"],
+        masked: Int[Tensor, "draw masked"],
+        keys: Int[Tensor, " draw"],
+    ) -> tuple[Float[Tensor, "draw masked pixel"], Float[Tensor, "draw masked pixel"], Float[Tensor, ""]]:
+        """Return (prediction, truth) of the masked patches, and the error of the mean patch that is seen."""
+        rows = patchify(images[:, 0], self.grid)
+        seen, truth = take(rows, visible), take(rows, masked)
+        with self.backbone.keyed(keys):
+            if self.leaves_out:
+                features = self.backbone.forward_visible(images, visible).patches
+            else:
+                hidden = torch.zeros(rows.shape[:2], dtype=torch.bool, device=rows.device)
+                features = take(self.backbone(images, hidden.scatter(1, masked, True)).patches, visible)
+        predicted = self.decoder(features, seen, visible, masked)
+        return predicted, truth, (truth - seen.mean(dim=1, keepdim=True)).square().mean()
+
+
+def grid_of(backbone: Backbone) -> Grid:
+    """Return the image and the patches that a backbone has features of."""
+    edges = (backbone.settings.image,) * backbone.settings.axes
+    cells = backbone.cells(edges)
+    return Grid(edges, tuple(edge // count for edge, count in zip(edges, cells, strict=True)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MaskedBatch:
+    """Some draws on the device, with their seen and masked patches."""
+
+    images: ImageBatch
+    visible: Int[Tensor, "draw visible"]
+    masked: Int[Tensor, "draw masked"]
+
+
+@dataclass(kw_only=True)
+class ImageReconstruction:
+    """Reconstructing hidden patches of the images of a subset (He et al. 2022), in 2D and 3D.
+
+    Attributes:
+        spec: the run.
+        source: the images of its subset, and those of validation persons.
+        start: weights that it begins from, by name.
+    """
+
+    spec: EncoderSpec
+    source: Source
+    start: Mapping[str, Tensor] | None = None
+    encoder_prefix: ClassVar[str] = "backbone."
+    flat: ClassVar[bool] = True
+
+    @property
+    def settings(self) -> MaeSettings:
+        """The settings of the objective."""
+        assert isinstance(self.spec.objective_settings, MaeSettings)
+        return self.spec.objective_settings
+
+    @cached_property
+    def course(self) -> Course:
+        """The budget in draws or seconds, and the digests of images and subset."""
+        return course_of(self.spec, flops_per_draw=self.flops_per_draw, whole_batch=False)
+
+    @cached_property
+    def kind(self) -> ViewKind:
+        """The one view of a draw."""
+        return ViewKind(count=1, edge=self.spec.backbone.image, area=self.spec.views.area)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The view and its patches."""
+        with torch.device("meta"):
+            return grid_of(backbone_of(self.spec.backbone))
+
+    def check(self, folder: Path) -> None:
+        """Refuse a run, images and a folder that do not belong together.
+
+        Raises:
+            InputError: names what does not.
+        """
+        check_run(self.spec, self.source, folder)
+
+    def build(self) -> ImageAutoencoder:
+        """Return backbone and decoder with their starting weights."""
+        spec = self.spec
+        model = ImageAutoencoder(build_backbone(spec.backbone, spec.seed), self.settings)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.seed + 1)
+            model.initialize()
+        if self.start is not None:
+            take_start(model, self.start, prefixes=("",))
+        return model
+
+    def blocks(self, model: nn.Module) -> Iterable[nn.Module]:
+        """Return the blocks of backbone and decoder."""
+        assert isinstance(model, ImageAutoencoder)
+        return [*model.backbone.blocks, *model.decoder.blocks]
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """Return whether weight decay acts on a parameter."""
+        return decays_usually(name, parameter)
+
+    def group(self, name: str) -> str:
+        """Return the group of a parameter: the backbone, or what is new beside it."""
+        return "backbone" if name.startswith("backbone.") else "rest"
+
+    def pace(self, group: str, *, step: int, steps: int | None) -> Pace:
+        """Return the pace of a group: the backbone waits while a fresh decoder is warmed."""
+        return Pace(rate=0.0 if group == "backbone" and step < warm_steps(self.spec) else 1.0)
+
+    def views(
+        self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings
+    ) -> "MaskedViews":
+        """Return the reader of a run of so many draws, or of an open trunk."""
+        drawn = plan_images(items_of(self.source, "train"), planned_draws(draws, least), seed=self.spec.seed)
+        rows = rows_at_once(self.spec.training, compute)
+        return MaskedViews(self, drawn, fabric=fabric, rows=rows, loaders=compute.loaders)
+
+    def losses(self, network: nn.Module, batch: MaskedBatch) -> dict[str, Tensor]:
+        """Return the mean squared error of the hidden pixels, and that of a guess: the mean of the patches that are seen."""
+        (images,) = batch.images.views
+        keys = torch.from_numpy(batch.images.keys).to(images.device)
+        predicted, truth, mean_patch = network(images, batch.visible, batch.masked, keys)
+        return {"loss": mse_loss(predicted, truth), "mean_patch": mean_patch}
+
+    def after_step(self, run: Running) -> Mapping[str, float] | None:
+        """Do nothing."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: draws are pure functions of the seed."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up nothing."""
+
+    def flops_per_draw(self) -> int:
+        """Return floating-point operations of one draw, forward and backward."""
+        with torch.device("meta"):
+            model = ImageAutoencoder(backbone_of(self.spec.backbone), self.settings)
+            images = torch.zeros(1, 1, *self.grid.crop)
+            order = torch.zeros(1, self.grid.patches, dtype=torch.int64)
+        seen = self.seen
+        return 3 * counted_flops(lambda: model(images, order[:, :seen], order[:, seen:], order[:, 0]))
+
+    @property
+    def seen(self) -> int:
+        """Patches that are seen: at least one, and at least one is hidden."""
+        tokens = self.grid.patches
+        return min(max(round(tokens * (1 - self.settings.mask_ratio)), 1), tokens - 1)
+
+    def alarms(self, final: Mapping[str, float], batch: int) -> tuple[Alarm, ...]:
+        """Return what is wrong with a run, from the means of its last steps."""
+        if final["loss"] < 0.98 * final["mean_patch"]:
+            return ()
+        return (
+            f"the error of hidden patches stayed at {final['loss']:.4g}, where the mean of the patches that are seen has "
+            f"{final['mean_patch']:.4g}: the run learned nothing; more draws or a higher learning rate may help",
+        )
+
+    def held_out_items(self) -> int:
+        """Return how many images of validation persons there are."""
+        return len(items_of(self.source, "validation"))
+
+    def held_out_views(self, *, draws: int, fabric: Fabric, rows: int) -> "MaskedViews":
+        """Return fixed views of the validation persons' images, as many draws."""
+        drawn = plan_images(items_of(self.source, "validation"), draws, seed=0)
+        return MaskedViews(self, drawn, fabric=fabric, rows=rows, fixed=True)
+
+    def publish(self, run: Running, model: nn.Module) -> Mapping[str, float]:
+        """Measure held-out losses, write weights, card and result; return the losses."""
+        return publish(self, run, model)
+
+
+class MaskedViews:
+    """Reads draws, and decides which patches are seen."""
+
+    def __init__(
+        self,
+        objective: ImageReconstruction,
+        drawn: Any,
+        *,
+        fabric: Fabric,
+        rows: int,
+        loaders: int = 0,
+        fixed: bool = False,
+    ) -> None:
+        spec, self._fabric, self._seen = objective.spec, fabric, objective.seen
+        self._images = ImageViews(
+            objective.source,
+            drawn,
+            [objective.kind],
+            views=spec.views,
+            training=None if fixed else spec.training,
+            seed=0 if fixed else spec.seed,
+            fabric=fabric,
+            rows=rows,
+            loaders=loaders,
+            chance=objective.grid.patches,
+        )
+        self.planned = self._images.planned
+        self.expect, self.close = self._images.expect, self._images.close
+
+    def read(self, piece: Any) -> MaskedBatch:
+        """Return the draws of a piece."""
+        images = self._images.read(piece)
+        order = torch.from_numpy(np.argsort(images.chance, axis=1, kind="stable"))
+        order = self._fabric.to_device(order)
+        return MaskedBatch(images=images, visible=order[:, : self._seen], masked=order[:, self._seen :])
