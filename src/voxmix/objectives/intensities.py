@@ -1,7 +1,7 @@
 """Light augmentation of a batch on its device: intensity scale, contrast, noise."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ def noise_bank(*, voxels: int, device: torch.device) -> Float[Tensor, " number"]
     return torch.from_numpy(numbers).to(device)
 
 
+@runtime_checkable
 class Changes(Protocol):
     """How the intensities of some images change: ``scale`` multiplies, ``gamma`` is the exponent, ``noise`` the deviation
     added (1, 1 and 0 where not drawn), ``noise_offset`` in [0, 1) the place in the bank of normal numbers.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from voxmix.training.objective import Running, Views
 from voxmix.training.pieces import Piece
 
 
+@runtime_checkable
 class Measured(Protocol):
     """An objective of encoders, as far as measuring and publishing it goes."""
 
