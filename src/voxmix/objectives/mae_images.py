@@ -25,7 +25,14 @@ from voxmix.objectives.images.cost import counted_flops
 from voxmix.objectives.images.parts import ViewKind
 from voxmix.objectives.images.publish import publish
 from voxmix.objectives.images.reader import ImageBatch, ImageViews, plan_images, planned_draws
-from voxmix.objectives.images.subset import check_run, course_of, items_of, take_start, warm_steps
+from voxmix.objectives.images.subset import (
+    StartingWeights,
+    check_run,
+    course_of,
+    items_of,
+    take_start,
+    warm_steps,
+)
 from voxmix.run_settings import ModelSettings
 from voxmix.training.objective import Course, Pace, Running
 from voxmix.training.optimizer import decays_usually
@@ -114,12 +121,12 @@ class ImageReconstruction:
     Attributes:
         spec: the run.
         source: the images of its subset, and those of validation persons.
-        start: weights that it begins from, by name.
+        start: weights that it begins from.
     """
 
     spec: EncoderSpec
     source: Source
-    start: Mapping[str, Tensor] | None = None
+    start: StartingWeights | None = None
     encoder_prefix: ClassVar[str] = "backbone."
     flat: ClassVar[bool] = True
 
@@ -161,7 +168,7 @@ class ImageReconstruction:
             torch.manual_seed(spec.seed + 1)
             model.initialize()
         if self.start is not None:
-            take_start(model, self.start, prefixes=("",))
+            take_start(model, self.start, "backbone", seed=spec.seed)
         return model
 
     def blocks(self, model: nn.Module) -> Iterable[nn.Module]:

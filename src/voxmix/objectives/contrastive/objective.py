@@ -36,6 +36,7 @@ from voxmix.objectives.images.reader import (
     text_of,
 )
 from voxmix.objectives.images.subset import (
+    StartingWeights,
     check_run,
     check_whole_batch,
     course_of,
@@ -54,6 +55,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
     "both": ("report", "labels"),
 }
 """What goes with the draws, by the setting ``targets``."""
+START_PARTS = ("backbone", "text", "image_projection", "text_projection", "logit_scale")
 
 
 class TwoTowers(nn.Module):
@@ -104,12 +106,12 @@ class Contrastive:
     Attributes:
         spec: the run.
         source: the images of its subset, and those of validation persons.
-        start: weights that it begins from, by name.
+        start: weights that it begins from.
     """
 
     spec: EncoderSpec
     source: Source
-    start: Mapping[str, Tensor] | None = None
+    start: StartingWeights | None = None
     encoder_prefix: ClassVar[str] = "backbone."
     flat: ClassVar[bool] = True
 
@@ -187,7 +189,7 @@ class Contrastive:
             torch.manual_seed(spec.seed + 2)
             model.initialize()
         if self.start is not None:
-            take_start(model, self.start, prefixes=("",))
+            take_start(model, self.start, *START_PARTS, seed=spec.seed)
         if self.settings.average is not None:
             model.average = copy.deepcopy(model).requires_grad_(False)
         return model

@@ -33,7 +33,14 @@ from voxmix.objectives.images.cost import counted_flops
 from voxmix.objectives.images.parts import ViewKind
 from voxmix.objectives.images.publish import publish
 from voxmix.objectives.images.reader import ImageBatch, ImageViews, plan_images, planned_draws
-from voxmix.objectives.images.subset import check_run, check_whole_batch, course_of, items_of, take_start
+from voxmix.objectives.images.subset import (
+    StartingWeights,
+    check_run,
+    check_whole_batch,
+    course_of,
+    items_of,
+    take_start,
+)
 from voxmix.training.objective import Course, Pace, Running
 from voxmix.training.optimizer import decays_usually
 from voxmix.training.pieces import rows_at_once
@@ -49,12 +56,12 @@ class SelfDistillation:
     Attributes:
         spec: the run.
         source: the images of its subset, and those of validation persons.
-        start: weights that it begins from, by name.
+        start: weights that it begins from.
     """
 
     spec: EncoderSpec
     source: Source
-    start: Mapping[str, Tensor] | None = None
+    start: StartingWeights | None = None
     encoder_prefix: ClassVar[str] = "teacher.backbone."
     _centers: dict[str, Tensor] = field(default_factory=dict)
 
@@ -120,7 +127,7 @@ class SelfDistillation:
                     module.initialize()
         model = StudentTeacher(tower, self.settings)
         if self.start is not None:
-            take_start(model, self.start, prefixes=("student.", "teacher."))
+            take_start(model, self.start, "backbone", "head", seed=spec.seed, towers=("student.", "teacher."))
         return model
 
     def blocks(self, model: nn.Module) -> Iterable[nn.Module]:

@@ -14,7 +14,7 @@ from voxmix._io import write_json
 from voxmix.encoder_runs import ENCODER_RUN_FORMAT, EncoderSpec, Source
 from voxmix.encoders.networks import parameter_count
 from voxmix.objectives.images.alarms import Alarm, last_steps, warn_of
-from voxmix.objectives.images.subset import items_of
+from voxmix.objectives.images.subset import StartingWeights, items_of
 from voxmix.run_settings import identity
 from voxmix.runs.files import ENCODER_RUN_KIND, METRICS_FILE, RESULT_FILE
 from voxmix.runs.provenance import provenance
@@ -31,6 +31,8 @@ class Measured(Protocol):
     def spec(self) -> EncoderSpec: ...
     @property
     def source(self) -> Source: ...
+    @property
+    def start(self) -> StartingWeights | None: ...
     @property
     def encoder_prefix(self) -> str: ...
 
@@ -139,6 +141,7 @@ def _card(objective: Measured, draws: int) -> dict[str, Any]:
         "objective_settings": identity(spec.objective_settings),
         "text": spec.as_dict()["text"],
         "tokenizer": spec.tokenizer,
+        "contract": None if objective.start is None else objective.start.contract.as_dict(),
         "start": spec.as_dict()["start"],
         "samples": spec.samples,
         "subset": spec.subset,

@@ -1,14 +1,15 @@
 """What every encoder run checks and counts of its source before it begins."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from voxmix._io import digest, read_mapping
 from voxmix.encoder_runs import EncoderSpec, Item, Source, subset_digest
+from voxmix.encoders.contract import Contract
 from voxmix.errors import InputError
 from voxmix.objectives.images.reader import Text, has
 from voxmix.runs.files import SPEC_FILE
@@ -84,7 +85,7 @@ def check_whole_batch(spec: EncoderSpec) -> None:
         )
 
 
-def course_of(spec: EncoderSpec, *, flops_per_draw: Any, whole_batch: bool) -> Course:
+def course_of(spec: EncoderSpec, *, flops_per_draw: Callable[[], int], whole_batch: bool) -> Course:
     """Return how far a run goes. A last batch of one draw is left out where a loss compares draws with each other.
 
     Args:
@@ -134,30 +135,43 @@ def trunk_id(spec: EncoderSpec) -> str:
     return digest(value)
 
 
-def take_start(model: nn.Module, weights: Mapping[str, Any], *, prefixes: tuple[str, ...]) -> tuple[str, ...]:
-    """Copy starting weights into a model, and return the names of what the start has no weights for.
+@runtime_checkable
+class StartingWeights(Protocol):
+    """What a run begins from: :class:`voxmix.encoders.start.LoadedStart`."""
+
+    contract: Contract
+
+    def weights(self, *parts: str, seed: int = 0) -> Mapping[str, Tensor]:
+        """Return weights by name, of parts: backbone, head, text, image_projection, text_projection, logit_scale."""
+
+
+def take_start(
+    model: nn.Module, start: StartingWeights, *parts: str, seed: int, towers: tuple[str, ...] = ("",)
+) -> None:
+    """Copy starting weights into every tower of a model; a head that the start does not have stays fresh.
 
     Args:
-        weights: by name; those of the backbone begin with ``backbone.``, those of a head as the model calls them.
-        prefixes: before ``backbone.`` in the model: one for each tower.
+        parts: of the start that the model has a place for.
+        towers: what stands before the names of the start in the model.
 
     Raises:
-        InputError: a tensor of the backbone is missing, not expected or of another shape.
+        InputError: a tensor of the backbone is missing, or one is not expected or of another shape.
     """
     own = model.state_dict()
-    given: dict[str, Any] = {}
-    for name, value in weights.items():
-        names = [f"{prefix}{name}" for prefix in prefixes] if name.startswith("backbone.") else [name]
-        given |= dict.fromkeys(names, value)
-    backbones = {name for name in own if any(name.startswith(f"{prefix}backbone.") for prefix in prefixes)}
-    missing = sorted(backbones - set(given))
-    unexpected = sorted(set(given) - set(own))
-    shapes = sorted(n for n in set(given) & set(own) if tuple(given[n].shape) != tuple(own[n].shape))
-    for found, what in ((missing, "lack"), (unexpected, "have"), (shapes, "have in another shape")):
-        if found:
+    found = start.weights(*parts, seed=seed)
+    given = {f"{tower}{name}": value for tower in towers for name, value in found.items()}
+    backbones = {name for name in own if any(name.startswith(f"{tower}backbone.") for tower in towers)}
+    wrong = {
+        "lack": sorted(backbones - given.keys()),
+        "have": sorted(given.keys() - own.keys()),
+        "have in another shape": sorted(
+            n for n in given.keys() & own.keys() if given[n].shape != own[n].shape
+        ),
+    }
+    for what, names in wrong.items():
+        if names:
             raise InputError(
-                f"the starting weights {what} {found[:3]} ({len(found)} in all); they are of another network: give the settings "
-                "of theirs, or other weights"
+                f"the starting weights {what} {', '.join(names[:3])} ({len(names)} in all); they are of another network: give "
+                "the settings of theirs, or other weights"
             )
     model.load_state_dict(given, strict=False)
-    return tuple(sorted(set(own) - set(given)))
