@@ -309,7 +309,7 @@ class EncoderSpec:
                 **known
                 | {
                     "objective_settings": OBJECTIVES[known["objective"]].settings(
-                        **known["objective_settings"]
+                        **_tuples(known["objective_settings"])
                     ),
                     "backbone": backbone_from_dict(known["backbone"]),
                     "start": None if known["start"] is None else Start(**known["start"]),
@@ -330,3 +330,8 @@ class EncoderSpec:
         if self.start is not None:
             value["start"] = self.start.digest
         return digest(value)
+
+
+def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they were before JSON made lists of them."""
+    return {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from voxmix._io import naming_full_disk, write_json
 from voxmix._progress import ProgressCallback, silent
@@ -160,7 +160,7 @@ def make_step(session: Session) -> None:
 
 def _piece_by_piece(
     objective: Objective,
-    network: nn.Module,
+    network: Any,
     pieces: Sequence[Piece],
     *,
     read: Callable[[Piece], Any],

@@ -43,7 +43,7 @@ class WholeBatch(Protocol):
 
 def backward(
     objective: WholeBatch,
-    network: nn.Module,
+    network: Any,
     pieces: Sequence[Piece],
     *,
     read: Callable[[Piece], Any],

@@ -110,7 +110,7 @@ class StudentTeacher(nn.Module):
     def forward(
         self,
         large: Float[Tensor, "draw view *edge"],
-        small: Float[Tensor, "draw view *edge"],
+        small: Float[Tensor, "draw near *small"],
         hidden: Hidden | None,
         keys: Int[Tensor, " draw"],
     ) -> BatchFeatures:
@@ -122,7 +122,7 @@ class StudentTeacher(nn.Module):
             seen = self.student.backbone(pixels, mask)
         with torch.no_grad():
             taught = self.teacher.backbone(pixels)
-        cls = seen.cls.unflatten(0, (draws, views))
+        cls = seen.cls.view(draws, views, -1)
         known = [self.student.head(cls)]
         if small.shape[1]:
             key = (
@@ -130,10 +130,10 @@ class StudentTeacher(nn.Module):
             ).flatten()
             with self.student.backbone.keyed(key):
                 near = self.student.backbone(small.flatten(0, 1).unsqueeze(1))
-            known.append(self.student.head(near.cls.unflatten(0, (draws, -1))))
+            known.append(self.student.head(near.cls.view(draws, small.shape[1], -1)))
         rows: dict[str, Tensor] = {
             "student": torch.cat(known, dim=1),
-            "teacher": self.teacher.head(taught.cls).unflatten(0, (draws, views)).detach(),
+            "teacher": self.teacher.head(taught.cls).view(draws, views, -1).detach(),
             "cls": cls,
         }
         shared: dict[str, Tensor] = {
@@ -142,23 +142,24 @@ class StudentTeacher(nn.Module):
             "center": self.center.detach().clone(),
         }
         if hidden is not None:
-            rows["hidden"] = hidden.valid.unflatten(0, (draws, views))
-            rows["patches"] = _of_hidden(self.student.of_patches, seen, hidden).unflatten(0, (draws, views))
+            rows["hidden"] = hidden.valid.view(draws, views, -1)
+            rows["patches"] = _of_hidden(self.student.of_patches, seen, hidden, draws)
             with torch.no_grad():
-                found = _of_hidden(self.teacher.of_patches, taught, hidden)
-            rows["taught_patches"] = found.unflatten(0, (draws, views))
+                rows["taught_patches"] = _of_hidden(self.teacher.of_patches, taught, hidden, draws)
             shared["patch_prototypes"] = self.student.of_patches.directions()
             shared["taught_patch_prototypes"] = self.teacher.of_patches.directions().detach()
             shared["patch_center"] = self.patch_center.detach().clone()
         return BatchFeatures(rows, shared)
 
 
-def _of_hidden(head: DinoHead, features: Features, hidden: Hidden) -> Float[Tensor, "view most bottleneck"]:
+def _of_hidden(
+    head: DinoHead, features: Features, hidden: Hidden, draws: int
+) -> Float[Tensor, "draw view most bottleneck"]:
     """Return the head's output for the hidden patches alone; 0 where fewer are hidden than may be."""
     width = features.patches.shape[2]
     index = hidden.index.unsqueeze(2).expand(-1, -1, width)
     chosen: Any = features.patches.gather(1, index)[hidden.valid]
-    found = head(chosen)
+    found: Tensor = head(chosen)
     result = found.new_zeros(*hidden.valid.shape, found.shape[-1])
     result[hidden.valid] = found
-    return result
+    return result.view(draws, -1, *result.shape[1:])

@@ -148,7 +148,8 @@ class SelfDistillation:
         return PATCHES if inner.startswith("patch_embedding") else str(self._levels(inner))
 
     def _levels(self, name: str) -> int:
-        return self._meta.level(name)
+        level: int = self._meta.level(name)
+        return level
 
     @cached_property
     def _meta(self) -> Any:
@@ -199,7 +200,7 @@ class SelfDistillation:
         logits = rows["student"] @ shared["prototypes"].T
         parts = {
             "dino": dino_loss(
-                targets.unflatten(0, (-1, LARGE_VIEWS)), logits, temperature=own.student_temperature
+                targets.view(len(logits), LARGE_VIEWS, -1), logits, temperature=own.student_temperature
             )
         }
         loss = own.dino_weight * parts["dino"]

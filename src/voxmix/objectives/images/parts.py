@@ -133,4 +133,4 @@ def _matrices(parts: Parts, extent: list[int]) -> Float[np.ndarray, "part axis m
 def samples_per_pixel(shape: tuple[int, ...], kind: ViewKind) -> int:
     """Return how many samples along each axis a pixel of a view needs, for the largest part of an image of this shape."""
     largest = min((kind.area[1] * math.prod(shape)) ** (1 / len(shape)), *shape)
-    return max(1, round(largest / kind.edge))
+    return max(1, round(float(largest) / kind.edge))

@@ -61,7 +61,7 @@ def plan_images(
         if not len(mine):
             raise ValueError(f"no image with {text}")
         turns = len(range(number, draws, len(texts)))
-        order = image_order([items[k].domain for k in mine], turns, seed=seed, purpose=text)
+        order = image_order([items[int(k)].domain for k in mine], turns, seed=seed, purpose=text)
         place[number :: len(texts)] = mine[order]
     return DrawnImages(items=tuple(items), place=place, texts=texts)
 
@@ -87,7 +87,7 @@ class ImageBatch:
 
     start: int
     keys: Int[np.ndarray, " draw"]
-    views: tuple[Float[Tensor, "draw view *edge"], ...]
+    views: tuple[Float[Tensor, "draw _ *_"], ...]
     chance: Float[np.ndarray, "draw column"]
     tokens: Int[Tensor, "draw token"] | None = None
     lengths: Int[Tensor, " draw"] | None = None
