@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from voxmix.backbone_rows import VitSettings
-from voxmix.encoders.backbone import build_backbone, flops_per_image
+from voxmix.encoders.backbone import _kept, build_backbone, flops_per_image, kept_bytes_per_image
 from voxmix.encoders.drop_path import branch, uniform
 from voxmix.encoders.positions import resized_positions
 from voxmix.encoders.vit import Vit, hidden_width
@@ -235,3 +235,15 @@ def test_lower_precision_rounds_and_no_more() -> None:
     low = model.bfloat16()(pixels.bfloat16())
     assert low.cls.dtype == torch.bfloat16
     torch.testing.assert_close(low.patches.float(), whole.patches, rtol=0, atol=0.2)
+
+
+def test_memory_is_counted_without_being_taken() -> None:
+    settings = VitSettings(image=96, patch=8, width=96, depth=3, heads=3)
+    model = _vit(settings).train()
+    taken = _kept(model, _pixels(settings, 3)) - _kept(model, _pixels(settings, 2))
+    counted = kept_bytes_per_image(settings)
+    assert 0.99 * taken < counted < 1.2 * taken
+    assert kept_bytes_per_image(settings, edge=48) < 0.3 * counted
+    assert (
+        kept_bytes_per_image(VitSettings(image=518, channels=3)) > 1e9
+    )  # RAD-DINO, with no such memory here
