@@ -166,6 +166,6 @@ def read_tokenizer(path: Path) -> TextTokenizer:
     return found
 
 
-def cut_tokens(tokens: Int[np.ndarray, " token"], context: int) -> Int[np.ndarray, " token"]:
+def cut_tokens(tokens: Int[np.ndarray, " token"], context: int) -> Int[np.ndarray, " kept"]:
     """Return the first ``context`` tokens of a text; the last of a text that is cut is its end, as in CLIP."""
     return tokens if len(tokens) <= context else np.append(tokens[: context - 1], tokens[-1])

@@ -7,14 +7,13 @@ that is, the terminal and ``--json`` say.
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
 from voxmix._io import naming_full_disk, write_text
-from voxmix.volumes.auditing.audit import Audit, Finding
-from voxmix.volumes.auditing.file_survey import TILE, Survey
+from voxmix.volumes.auditing.file_survey import TILE
 from voxmix.volumes.auditing.fitness import Fitness, share_text
 
 PAGE = "audit.html"
@@ -41,9 +40,9 @@ th { border-bottom: 1px solid; } code { font-size: .9em; } img { max-width: 100%
 }
 </style></head><body>
 <h1>What the audit found</h1>
-<p>{{ files }} volumes in {{ domains | length }} domains; {{ count }} findings.
+<p>{{ files }} {{ noun }} in {{ domains | length }} domains; {{ count }} findings.
 <span class="note">These pictures show patients: keep the page with the data. Files are listed under short names of their
-content; <code>voxmix audit --json</code> gives the path of each.</span></p>
+content; {{ paths }}.</span></p>
 {% if fitness %}<h2>What preparing makes of it</h2>
 <p class="note">Medians by domain: the share of padding, and of the voxels that exist the shares of the commonest value, at 0
 and at 1.</p>
@@ -54,21 +53,44 @@ and at 1.</p>
 <br>In a study or recipe file, {% for part in c.remedy.split("`") %}{% if loop.index0 % 2 %}<code>{{ part }}</code>{% else %}{{ part }}{% endif %}{% endfor %}.</p>
 {% endfor %}{% endfor %}{% endif %}
 {% if groups %}<h2>Findings</h2>
-<table class="findings"><tr><th>kind</th><th>domain</th><th>volumes</th><th>file</th><th>what</th></tr>
+<table class="findings"><tr><th>kind</th><th>domain</th><th>{{ noun }}</th><th>file</th><th>what</th></tr>
 {% for g in groups %}{% for f in g.first %}<tr{% if loop.first %} class="group"{% endif %}>
 <td>{% if loop.first %}{{ g.kind }}{% endif %}</td><td>{% if loop.first %}{{ g.domain }}{% endif %}</td>
 <td>{% if loop.first %}{{ g.count }} of {{ g.volumes }}{% endif %}</td><td><code>{{ f.name }}</code></td><td>{{ f.message }}</td></tr>
 {% endfor %}{% if g.more %}<tr><td></td><td></td><td></td><td></td><td class="note">and {{ g.more }} more</td></tr>{% endif %}
 {% endfor %}</table>{% endif %}
 {% for domain, pages in domains.items() %}<h2>{{ domain }}</h2>
-<p class="note">Axial, coronal, sagittal middle slices of each file, from its 1st to its 99th percentile; orange: has a finding.</p>
-{% for page in pages %}<img src="{{ page | urlencode }}" alt="slices of the volumes of {{ domain }}" loading="lazy">{% endfor %}
+<p class="note">{{ caption }}; orange: has a finding.</p>
+{% for page in pages %}<img src="{{ page | urlencode }}" alt="{{ noun }} of {{ domain }}" loading="lazy">{% endfor %}
 {% endfor %}</body></html>
 """
 
 
-def write_sheets(audit: Audit, folder: Path) -> tuple[Path, ...]:
+@runtime_checkable
+class Sheeted(Protocol):
+    """An audit that can be shown: its findings, and surveys with a ``record`` of a domain, a ``name`` and ``views``."""
+
+    @property
+    def findings(self) -> Sequence[Any]: ...
+
+    @property
+    def surveys(self) -> Sequence[Any]: ...
+
+    @property
+    def fitness(self) -> Sequence[Fitness]: ...
+
+
+def write_sheets(
+    audit: Sheeted,
+    folder: Path,
+    *,
+    noun: str = "volumes",
+    caption: str = "Axial, coronal, sagittal middle slices of each file, from its 1st to its 99th percentile",
+    paths: str = "voxmix audit --json gives the path of each",
+) -> tuple[Path, ...]:
     """Write ``<folder>/<DOMAIN>-<n>.png`` and ``audit.html``, and return their paths, the page last.
+
+    ``noun`` is what was audited, ``caption`` what a picture shows, ``paths`` where the path of a file is said.
 
     Raises:
         VoxmixError: the disk is full or cannot be written.
@@ -83,9 +105,10 @@ def write_sheets(audit: Audit, folder: Path) -> tuple[Path, ...]:
         folder.mkdir(parents=True, exist_ok=True)
         for domain in sorted({survey.record.domain for survey in audit.surveys}):
             shown = [s for s in audit.surveys if s.record.domain == domain and s.views is not None]
-            for number, start in enumerate(range(0, len(shown), _ACROSS * _DOWN), start=1):
+            page = _across(shown) * _DOWN
+            for number, start in enumerate(range(0, len(shown), page), start=1):
                 path = folder / f"{domain}-{number}.png"
-                Image.fromarray(_sheet(shown[start : start + _ACROSS * _DOWN], flagged)).save(path)
+                Image.fromarray(_sheet(shown[start : start + page], flagged)).save(path)
                 pages[domain].append(path.name)
                 written.append(path)
         html = Environment(autoescape=True).from_string(_TEMPLATE)
@@ -93,6 +116,9 @@ def write_sheets(audit: Audit, folder: Path) -> tuple[Path, ...]:
             folder / PAGE,
             html.render(
                 files=len(audit.surveys),
+                noun=noun,
+                caption=caption,
+                paths=paths,
                 count=len(audit.findings),
                 groups=_groups(audit),
                 fitness=[_row(item) for item in audit.fitness],
@@ -102,9 +128,9 @@ def write_sheets(audit: Audit, folder: Path) -> tuple[Path, ...]:
     return (*written, folder / PAGE)
 
 
-def _groups(audit: Audit) -> list[dict[str, Any]]:
+def _groups(audit: Sheeted) -> list[dict[str, Any]]:
     """Return the findings by kind and domain, the first few of each to be shown."""
-    found: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    found: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for finding in audit.findings:
         found[finding.kind, finding.domain].append(finding)
     return [
@@ -112,7 +138,7 @@ def _groups(audit: Audit) -> list[dict[str, Any]]:
             "kind": kind,
             "domain": domain,
             "count": len(items),
-            "volumes": audit.volumes(domain),
+            "volumes": sum(survey.record.domain == domain for survey in audit.surveys),
             "first": items[:_FEW],
             "more": max(0, len(items) - _FEW),
         }
@@ -130,19 +156,27 @@ def _row(item: Fitness) -> dict[str, Any]:
     }
 
 
-def _flagged(findings: Sequence[Finding]) -> set[tuple[str, str]]:
+def _flagged(findings: Sequence[Any]) -> set[tuple[str, str]]:
     return {(finding.domain, finding.name) for finding in findings}
 
 
-def _sheet(
-    surveys: Sequence[Survey], flagged: set[tuple[str, str]]
-) -> UInt8[np.ndarray, "row column channel"]:
+def _width(surveys: Sequence[Any]) -> int:
+    """Return the pixels of the widest picture, at least one tile."""
+    return max((s.views.shape[1] for s in surveys if s.views is not None), default=TILE)
+
+
+def _across(surveys: Sequence[Any]) -> int:
+    """Return how many pictures stand beside each other: four of three tiles each, or as many as fill the same width."""
+    return _ACROSS * 3 * TILE // _width(surveys)
+
+
+def _sheet(surveys: Sequence[Any], flagged: set[tuple[str, str]]) -> UInt8[np.ndarray, "row column channel"]:
     """Return one picture of up to 48 files, each with its name below."""
     from PIL import Image, ImageDraw
 
-    across = min(_ACROSS, len(surveys))
+    across = min(_across(surveys), len(surveys))
     rows = -(-len(surveys) // across)
-    width, height = 3 * TILE + 2 * _GAP, TILE + _CAPTION + 2 * _GAP
+    width, height = _width(surveys) + 2 * _GAP, TILE + _CAPTION + 2 * _GAP
     picture = Image.new("RGB", (across * width, rows * height))
     draw = ImageDraw.Draw(picture)
     for index, survey in enumerate(surveys):
