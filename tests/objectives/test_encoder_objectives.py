@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
+from voxmix.compute import ComputeSettings
 from voxmix.encoders.backbone import build_backbone
 from voxmix.encoders.start import load_start
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.runs.cards import read_card
 from voxmix.training.objective import Objective
+from voxmix.training.whole_batch import BatchFeatures
 
 NAMES = ["dino", "clip", "unicl", "siglip", "mae"]
 EXTRAS = {"clip": {"average": 0.9}, "dino": {"centering": "center", "shared_head": False}}
@@ -286,3 +289,48 @@ def test_a_run_that_learns_rings_no_alarm(toy, spec_for, trained, figures, tmp_p
     assert not any(
         "nothing" in a for a in json.loads((tmp_path / "clip" / "result.json").read_text())["alarms"]
     )
+
+
+def collapsed_features(name, same_images):
+    """Features of 16 images that are all alike, or all different, as a network would give them."""
+    generator = torch.Generator().manual_seed(1)
+    axes = torch.nn.functional.normalize(torch.randn(16, 32, generator=generator), dim=1)
+    images = axes[:1].expand(16, -1) if same_images else axes
+    if name == "clip":
+        rows = {"image": images, "text": axes, "ids": torch.arange(16)}
+        return BatchFeatures(rows, {"scale": torch.tensor(20.0)})
+    views = images.unsqueeze(1).expand(-1, 2, -1)
+    rows = {"student": views, "teacher": views, "cls": views}
+    shared = {"prototypes": torch.cat([axes, -axes]), "taught": torch.cat([axes, -axes])}
+    return BatchFeatures(rows, shared | {"center": torch.zeros(32), "temperature": torch.tensor(0.04)})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("clip", ["learned nothing", "nearly the same"]), ("dino", ["the same prototype", "nearly the same"])],
+)
+def test_features_that_are_all_alike_ring_and_different_ones_do_not(name, words, toy, spec_for, made):
+    source = toy()
+    given = {"ibot_weight": 0.0} if name == "dino" else {}
+    objective = made(spec_for(name, source, given=given), source)
+    for same_images in (True, False):
+        losses = objective.losses_of(collapsed_features(name, same_images))
+        alarms = objective.alarms({key: float(value) for key, value in losses.items()}, 16)
+        assert all(any(word in alarm for alarm in alarms) for word in words) == same_images
+        assert bool(alarms) == same_images
+
+
+def test_a_reconstruction_that_only_guesses_the_mean_rings(toy, spec_for, trained, tmp_path):
+    source = toy()
+    folder = trained(spec_for("mae", source, training={"learning_rate": 1e-9}), source, tmp_path)
+    (alarm,) = json.loads((folder / "result.json").read_text())["alarms"]
+    assert "the mean of the patches that are seen" in alarm
+
+
+@pytest.mark.parametrize("name", ["dino", "clip"])
+def test_sharing_one_network_out_is_refused(name, toy, spec_for, made):
+    source = toy()
+    objective = made(spec_for(name, source), source)
+    shared = ComputeSettings(device="cpu", devices=2, sharing="fsdp")
+    with pytest.raises(InputError, match="does not go with sharing fsdp"):
+        objective.views(44, least=0, fabric=Fabric(accelerator="cpu"), compute=shared)

@@ -38,6 +38,7 @@ from voxmix.objectives.images.reader import (
 from voxmix.objectives.images.subset import (
     StartingWeights,
     check_run,
+    check_sharing,
     check_whole_batch,
     course_of,
     items_of,
@@ -212,8 +213,13 @@ class Contrastive:
         return Pace(rate=0.0 if group == "backbone" and step < warm_steps(self.spec) else 1.0)
 
     def views(self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings) -> ImageViews:
-        """Return the reader of a run of so many draws, or of an open trunk."""
+        """Return the reader of a run of so many draws, or of an open trunk.
+
+        Raises:
+            InputError: processes that share out one network.
+        """
         spec = self.spec
+        check_sharing(spec, compute)
         drawn = plan_images(
             items_of(self.source, "train"), planned_draws(draws, least), seed=spec.seed, texts=self.texts
         )

@@ -36,6 +36,7 @@ from voxmix.objectives.images.reader import ImageBatch, ImageViews, plan_images,
 from voxmix.objectives.images.subset import (
     StartingWeights,
     check_run,
+    check_sharing,
     check_whole_batch,
     course_of,
     items_of,
@@ -163,8 +164,13 @@ class SelfDistillation:
     def views(
         self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings
     ) -> "DinoViews":
-        """Return the reader of a run of so many draws, or of an open trunk."""
+        """Return the reader of a run of so many draws, or of an open trunk.
+
+        Raises:
+            InputError: processes that share out one network.
+        """
         spec = self.spec
+        check_sharing(spec, compute)
         drawn = plan_images(items_of(self.source, "train"), planned_draws(draws, least), seed=spec.seed)
         return DinoViews(
             self,
