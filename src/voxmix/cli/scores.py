@@ -46,7 +46,7 @@ def compare(
     from voxmix._io import as_argument, naming_full_disk, write_text
     from voxmix.report import score_tables, strategy_tables, to_csv
     from voxmix.report.score_tables import estimates_table
-    from voxmix.study import answer_content, compare_scores
+    from voxmix.study import answer_content, compare_scores, next_step, study_status
 
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other; give one of them")
@@ -55,7 +55,12 @@ def compare(
         strategies = () if task else strategy_tables(answer_content(view), every=as_json)
         try:
             scores = compare_scores(view, tasks=task, level=level)
-        except StepPendingError:
+        except StepPendingError as error:
+            following = next_step(study_status(view))
+            if not task and not strategies and following is not None:
+                raise StepPendingError(
+                    f"no strategy of {study} is trained with its present settings, next: {following.command}; and {error}"
+                ) from None
             if csv is not None or not strategies:
                 raise
             scores = None
