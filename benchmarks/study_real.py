@@ -19,6 +19,7 @@ from voxmix.runs import measurements
 from voxmix.study import StudyView
 
 HERE = Path(__file__).resolve().parent
+STEPS = ["prepare", "run", "fit", "refine", "allocate", "pretrain", "report"]
 KIND_OF = {"pure runs": "pure", "vertex runs": "vertex", "anchors": "anchor"}
 
 
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("volumes", type=Path)
     parser.add_argument("--study", type=Path, default=Path("study-real"))
     parser.add_argument(
-        "--up-to", default="report", help="last step: prepare, run, fit, allocate, pretrain, report"
+        "--up-to", default="report", help=f"last step: {', '.join(STEPS)}"
     )
     options = parser.parse_args()
     begin(options.study, options.volumes)
@@ -55,10 +56,9 @@ def begin(study: Path, volumes: Path) -> None:
 
 
 def steps_up_to(last: str) -> list[str]:
-    steps = ["prepare", "run", "fit", "allocate", "pretrain", "report"]
-    if last not in steps:
-        raise SystemExit(f"no step {last!r}; choose from {', '.join(steps)}")
-    return steps[: steps.index(last) + 1]
+    if last not in STEPS:
+        raise SystemExit(f"no step {last!r}; choose from {', '.join(STEPS)}")
+    return STEPS[: STEPS.index(last) + 1]
 
 
 def write_bank(view: StudyView, path: Path) -> Path:
