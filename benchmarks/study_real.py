@@ -27,9 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("volumes", type=Path)
     parser.add_argument("--study", type=Path, default=Path("study-real"))
-    parser.add_argument(
-        "--up-to", default="report", help=f"last step: {', '.join(STEPS)}"
-    )
+    parser.add_argument("--up-to", default="report", help=f"last step: {', '.join(STEPS)}")
     options = parser.parse_args()
     begin(options.study, options.volumes)
     for step in steps_up_to(options.up_to):
