@@ -28,8 +28,16 @@ demo: setup  ## The main job on phantoms: volumes in, the best mixture out
 	$(BIN)/voxmix demo "$(STUDY)"; ended=$$?; \
 	if [ "$$made" ] && [ -d "$(STUDY)" ]; then touch "$(STUDY)/$(MADE)"; fi; exit $$ended
 
+# Tests run on all cores, at most 8, one process to a core, so the numerical libraries get one thread each. WORKERS=0
+# runs them one after another. A process takes a stretch of tests in their order, and from the end of another's stretch
+# when its own is done: what a file or folder makes for its tests is seldom made twice.
+WORKERS ?= auto
+PARALLEL := --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
+TESTING := pytest pytest-timeout pytest-xdist hypothesis beartype
+test test-srun test-light test-minimum cover: export OMP_NUM_THREADS := 1
+
 test: setup  ## All tests that take seconds
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: setup  ## Tests that take longer: the compiler, sharded networks
 	$(BIN)/python -m pytest -m slow
@@ -39,13 +47,17 @@ test-gpu: setup  ## What only a CUDA device can show: never run by the makers of
 
 test-srun: setup  ## All tests where Slurm's srun is installed, as on a cluster
 	@mkdir -p $(VENV)/srun && printf '#!/bin/sh\nexit 1\n' > $(VENV)/srun/srun && chmod +x $(VENV)/srun/srun
-	PATH="$(CURDIR)/$(VENV)/srun:$$PATH" $(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(VENV)/srun:$$PATH" $(BIN)/python -m pytest $(PARALLEL)
 
+# Left out are the tests of the law and of the allocation. `make lint` proves that what these rooms import needs NumPy and
+# SciPy alone, in the same versions in both environments, so their numbers are those of `make test`. That they work here
+# is shown by the verbs (tests/cli), the studies and the reports that fit and allocate.
 test-light: setup  ## The light core in an environment of its own, without torch
 	$(PYTHON) -m venv --clear $(VENV)-light
 	$(VENV)-light/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable . pytest pytest-timeout hypothesis beartype
-	$(VENV)-light/bin/python -m pytest -m 'not shared and not slow and not gpu'
+		--editable . $(TESTING)
+	$(VENV)-light/bin/python -m pytest $(PARALLEL) -m 'not shared and not slow and not gpu' \
+		--ignore tests/law --ignore tests/allocation
 
 # TESTS names a part. Old libraries may warn that what they use of newer ones is to go: no fault of voxmix.
 # pip brings torch with CUDA on Linux, 5 GB on disk; for a CPU build, set pip's index-url or find-links to one.
@@ -54,11 +66,11 @@ test-minimum: setup  ## The tests with the lowest versions that pyproject.toml a
 	$(PYTHON) -m venv --clear $(VENV)-minimum
 	$(BIN)/python tests/minimum_versions.py > $(VENV)-minimum/constraints.txt
 	$(VENV)-minimum/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
-		--constraint $(VENV)-minimum/constraints.txt --editable '.[all]' pytest pytest-timeout hypothesis beartype
-	$(VENV)-minimum/bin/python -m pytest -W default::DeprecationWarning -W default::PendingDeprecationWarning $(TESTS)
+		--constraint $(VENV)-minimum/constraints.txt --editable '.[all]' $(TESTING)
+	$(VENV)-minimum/bin/python -m pytest $(PARALLEL) -W default::DeprecationWarning -W default::PendingDeprecationWarning $(TESTS)
 
 cover: setup  ## Which lines of voxmix the tests run; TESTS names a part
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(TESTS)
 
 peers: $(VENV)-peers/.installed  ## An environment with the libraries that benchmarks compare with
 

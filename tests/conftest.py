@@ -1,14 +1,17 @@
 """Run-time shape checks for every test, where the real volumes lie, and a study of which every step is done."""
 
 import dataclasses
+import functools
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
@@ -19,6 +22,49 @@ _checker = ModuleType("voxmix_shape_checker")
 _checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
 sys.modules[_checker.__name__] = _checker
 _hook = install_import_hook("voxmix", f"{_checker.__name__}.check")
+
+# A check takes tens of microseconds, and a search calls its functions a hundred thousand times with arrays of the same
+# shapes: in every test the first calls of each function are checked, and the rest are not.
+CHECKED_CALLS = 100
+_calls: Counter[int] = Counter()
+_checked_always = jaxtyping.jaxtyped
+
+
+def _checked_first(fn: Any = None, *, typechecker: Any) -> Any:
+    """Do as jaxtyped does, which the hook puts on every function and class of voxmix."""
+    if fn is None:
+        return functools.partial(_checked_first, typechecker=typechecker)
+    if isinstance(fn, FunctionType):
+        if _calls[id(fn.__code__)] >= CHECKED_CALLS:  # a function inside another, made once more
+            return fn
+        return _sparing(fn, _checked_always(fn, typechecker=typechecker))
+    plain = getattr(fn, "__init__", None)
+    checked = _checked_always(fn, typechecker=typechecker)
+    if isinstance(fn, type) and fn.__init__ is not plain:
+        fn.__init__ = _sparing(plain, fn.__init__)
+    return checked
+
+
+def _sparing(plain: Any, checked: Callable[..., Any]) -> Callable[..., Any]:
+    key = id(plain.__code__)
+
+    @functools.wraps(plain)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if _calls[key] >= CHECKED_CALLS:
+            return plain(*args, **kwargs)
+        _calls[key] += 1
+        return checked(*args, **kwargs)
+
+    return call
+
+
+jaxtyping.jaxtyped = _checked_first
+
+
+@pytest.fixture(autouse=True)
+def _count_calls_anew() -> None:
+    _calls.clear()
+
 
 # In an environment without an extra, the folders that test it are left out, and the header says so.
 _NEEDS = {
