@@ -281,6 +281,42 @@ def test_repeats_lose_their_worth_where_the_study_says_so(finished: Path) -> Non
         path.write_text(before)
 
 
+def test_a_round_of_refine_that_was_stopped_ends_as_one_that_was_not_and_its_mixture_is_trained_alone(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voxmix.study import allocate, pretrain, refine, refining
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for root in (whole, stopped):
+        shutil.copytree(finished, root)
+    train = refining.train_runs
+
+    def dies(view: Any, specs: Any, label: str, hear: Any) -> None:
+        train(view, specs[:1], label, hear)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refining, "train_runs", dies)
+        with pytest.raises(KeyboardInterrupt):
+            refine(stopped, rounds=1)
+    found, resumed = refine(whole, rounds=1), refine(stopped, rounds=1)
+    assert resumed.to_dict() == found.to_dict()
+    assert (stopped / "refine.json").read_bytes() == (whole / "refine.json").read_bytes()
+    assert _losses(stopped) == _losses(whole)
+    assert set(found.rounds[0].measured) == set(DOMAINS)
+
+    before = set(_losses(whole))
+    values = yaml.safe_load((whole / "study.yaml").read_text())
+    values["allocation"]["strategies"].append("refined")
+    (whole / "study.yaml").write_text(yaml.safe_dump(values))
+    assert allocate(whole)["refined"] == found.choice
+    pretrain(whole)
+    more = [
+        json.loads((whole / "runs" / run / "spec.json").read_text()) for run in set(_losses(whole)) - before
+    ]
+    assert [(spec["mixture"], spec["budget"]) for spec in more] == [(found.choice.as_dict(), 160)] * 2
+
+
 def test_a_run_that_diverged_is_named_by_fit_and_report_and_set_aside(finished: Path, tmp_path: Path) -> None:
     from voxmix.errors import VoxmixWarning
     from voxmix.study import Study, fit_laws
