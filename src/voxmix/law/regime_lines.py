@@ -212,7 +212,7 @@ def _help(known: Sequence[TargetRegime]) -> list[str]:
     if rising:
         found.append(
             f"{_names(rising)}: check learning rate and augmentation, and whether training and held-out volumes are of one "
-            "kind; if more is better in this column, it is no loss"
+            "kind; if more is better in this column, it is no loss: fit it with --direction max"
         )
     return found
 
