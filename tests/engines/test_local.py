@@ -96,7 +96,7 @@ def test_a_killed_command_goes_on_and_a_stopped_one_tidies_up(
     stored, spec, job_of, tmp_path, same_run, number
 ):
     cache, evaluation = stored
-    long = replace(spec, cache=cache.digest, budget=4000)
+    long = replace(spec, cache=cache.digest, budget=10000)
     job = job_of(long, checkpoint_seconds=0.05)
     (tmp_path / "parent.py").write_text(PARENT)
     (tmp_path / "job").write_bytes(pickle.dumps(job))

@@ -45,7 +45,7 @@ def trained(train_without_torch: Train, monkeypatch: pytest.MonkeyPatch) -> list
 def changed(root: Path, section: str, **values: Any) -> StudyView:
     """Return the study with other settings in its file."""
     path = root / "study.yaml"
-    settings = yaml.safe_load(path.read_text())
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     settings[section] |= values
     path.write_text(yaml.safe_dump(settings))
     return StudyView(Study.open(root))
@@ -90,10 +90,10 @@ def test_a_path_that_was_interrupted_goes_on_as_if_it_was_not(
     monkeypatch.setattr(refining, "train_runs", die)
     with pytest.raises(KeyboardInterrupt):
         refine(finished_study, rounds=1)
-    kept = json.loads((finished_study / "refine.json").read_text())
+    kept = json.loads((finished_study / "refine.json").read_text(encoding="utf-8"))
     monkeypatch.setattr(refining, "train_runs", train_without_torch)
     refine(finished_study, rounds=1)
-    ended = json.loads((finished_study / "refine.json").read_text())
+    ended = json.loads((finished_study / "refine.json").read_text(encoding="utf-8"))
     assert ended["rounds"] == kept["rounds"]  # proposed before it was trained
     assert len(kept["rounds"]) == 1
     assert (kept["path"]["stopped"], bool(ended["path"]["stopped"])) == ("", True)
@@ -136,7 +136,7 @@ def test_the_refined_mixture_is_trained_beside_strategies_that_were_trained_befo
     content = make_report(Study.open(finished_study))
     assert "refined" in {check.strategy for check in content.checks}
     assert not content.notes
-    text = (finished_study / "report.html").read_text()
+    text = (finished_study / "report.html").read_text(encoding="utf-8")
     assert f"at {view.config.allocation.budget:,} draws".capitalize() in text
     assert "measured was" in text  # of the refined mixture, beside what was predicted for it
 

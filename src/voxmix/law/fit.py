@@ -159,10 +159,10 @@ def fit(
             *_of_response(table.response),
             *together,
             *_only_evaluated(cells),
-            *((forgotten,) if forgotten else ()),
             *(() if comparison is None else (comparison.reason,)),
             *((suspect_sentence(suspects, table.response),) if suspects else ()),
             *oddities(used, cells),
+            *((forgotten,) if forgotten else ()),
         ),
         holdout=None
         if kept.all()
