@@ -72,6 +72,8 @@ _GROUPS = tuple(  # of entry points, which are no modules
     f"voxmix.{kind}"
     for kind in (
         "trackers",
+        "objectives",
+        "backbones",
         "steps",
         "works",
         "laws",
