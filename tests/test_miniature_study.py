@@ -284,7 +284,7 @@ def test_repeats_lose_their_worth_where_the_study_says_so(finished: Path) -> Non
 def test_a_round_of_refine_that_was_stopped_ends_as_one_that_was_not_and_its_mixture_is_trained_alone(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from voxmix.study import allocate, pretrain, refine, refining
+    from voxmix.study import allocate, fit, pretrain, refine, refining
 
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for root in (whole, stopped):
@@ -309,6 +309,7 @@ def test_a_round_of_refine_that_was_stopped_ends_as_one_that_was_not_and_its_mix
     values = yaml.safe_load((whole / "study.yaml").read_text())
     values["allocation"]["strategies"].append("refined")
     (whole / "study.yaml").write_text(yaml.safe_dump(values))
+    fit(whole)  # another test may have changed the settings of the fit for a while
     assert allocate(whole)["refined"] == found.choice
     pretrain(whole)
     more = [

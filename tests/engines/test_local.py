@@ -82,9 +82,10 @@ def test_several_machines_are_started_from_outside(spec, job_of):
 
 
 PARENT = """
-import pickle, sys
+import pickle, signal, sys
 from voxmix.engines.base import run_jobs
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     with open(sys.argv[1], "rb") as stream:
         job = pickle.load(stream)
     run_jobs([job])
@@ -96,7 +97,7 @@ def test_a_killed_command_goes_on_and_a_stopped_one_tidies_up(
     stored, spec, job_of, tmp_path, same_run, number
 ):
     cache, evaluation = stored
-    long = replace(spec, cache=cache.digest, budget=10000)
+    long = replace(spec, cache=cache.digest, budget=4000)
     job = job_of(long, checkpoint_seconds=0.05)
     (tmp_path / "parent.py").write_text(PARENT)
     (tmp_path / "job").write_bytes(pickle.dumps(job))
