@@ -64,6 +64,7 @@ class SelfDistillation:
     source: Source
     start: StartingWeights | None = None
     encoder_prefix: ClassVar[str] = "teacher.backbone."
+    flat: ClassVar[bool] = True
     _centers: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -71,11 +72,6 @@ class SelfDistillation:
         """The settings of the objective."""
         assert isinstance(self.spec.objective_settings, DinoSettings)
         return self.spec.objective_settings
-
-    @property
-    def flat(self) -> bool:
-        """Whether the optimizer may hold the parameters in few pieces: where the network is small."""
-        return True
 
     @cached_property
     def course(self) -> Course:
