@@ -207,3 +207,17 @@ def test_the_table_of_what_can_be_added_names_files_of_today() -> None:
     for path in re.findall(r"`([\w/]+\.py)`", "\n".join(rows)):
         folder = ROOT if path.startswith("tests/") else ROOT / "src" / "voxmix"
         assert (folder / path).is_file(), path
+
+
+def test_the_page_on_objectives_runs_as_it_stands(capsys) -> None:
+    """Its code, and what it prints of subsets; every row of the table of objectives is on the page."""
+    from voxmix.objective_rows import OBJECTIVES
+
+    page = (ROOT / "docs/concepts/objectives.md").read_text(encoding="utf-8")
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(code, "objectives.md", "exec"), {})
+    shown = capsys.readouterr().out
+    (told,) = re.findall(r"^```\n\n```\n(.*?)```", page, re.MULTILINE | re.DOTALL)
+    assert shown.endswith(told)
+    (table,) = re.findall(r"^\| objective \| what has.*?\n\n", page, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(OBJECTIVES.names())

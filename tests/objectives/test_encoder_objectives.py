@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,10 +14,13 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
+from voxmix.backbone_rows import VitSettings
 from voxmix.compute import ComputeSettings
+from voxmix.encoder_runs import EncoderSpec
 from voxmix.encoders.backbone import build_backbone
 from voxmix.encoders.start import load_start
 from voxmix.errors import InputError, VoxmixWarning
+from voxmix.objective_rows import objective_settings
 from voxmix.runs.cards import read_card
 from voxmix.training.objective import Objective
 from voxmix.training.whole_batch import BatchFeatures
@@ -327,3 +331,28 @@ def test_sharing_one_network_out_is_refused(name, toy, spec_for, made):
     shared = ComputeSettings(device="cpu", devices=2, sharing="fsdp")
     with pytest.raises(InputError, match="does not go with sharing fsdp"):
         objective.views(44, least=0, fabric=Fabric(accelerator="cpu"), compute=shared)
+
+
+def test_the_page_on_objectives_tells_what_a_draw_costs(made):
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "objectives.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (\d+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    told = {
+        name: (int(cost), float(ratio)) for names, cost, ratio in rows for name in re.findall(r"\w+", names)
+    }
+    assert sorted(told) == sorted(NAMES)
+    found = {}
+    for name in NAMES:
+        own = objective_settings(name)
+        spec = EncoderSpec(
+            objective=name,
+            objective_settings=own,
+            backbone=VitSettings(),
+            samples=2,
+            subset="",
+            seed=0,
+            budget=2,
+        )
+        found[name] = made(spec, None).flops_per_draw()
+    for name, (cost, ratio) in told.items():
+        assert round(found[name] / 1e9) == cost
+        assert round(found[name] / found["mae"], 1) == ratio
