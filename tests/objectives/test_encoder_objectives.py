@@ -333,7 +333,7 @@ def test_sharing_one_network_out_is_refused(name, toy, spec_for, made):
         objective.views(44, least=0, fabric=Fabric(accelerator="cpu"), compute=shared)
 
 
-def test_the_page_on_objectives_tells_what_a_draw_costs(made):
+def test_the_page_on_objectives_tells_what_a_draw_costs(made, toy):
     page = (Path(__file__).parents[2] / "docs" / "concepts" / "objectives.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (\d+) \| ([\d.]+) \|$", page, re.MULTILINE)
     told = {
@@ -352,7 +352,7 @@ def test_the_page_on_objectives_tells_what_a_draw_costs(made):
             seed=0,
             budget=2,
         )
-        found[name] = made(spec, None).flops_per_draw()
+        found[name] = made(spec, toy(axes=2)).flops_per_draw()
     for name, (cost, ratio) in told.items():
         assert round(found[name] / 1e9) == cost
         assert round(found[name] / found["mae"], 1) == ratio
