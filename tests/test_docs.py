@@ -1,5 +1,6 @@
 """What the documents show works: commands parse, links lead somewhere, make targets exist."""
 
+import ast
 import csv
 import re
 import shlex
@@ -221,3 +222,19 @@ def test_the_page_on_objectives_runs_as_it_stands(capsys) -> None:
     assert shown.endswith(told)
     (table,) = re.findall(r"^\| objective \| what has.*?\n\n", page, re.MULTILINE | re.DOTALL)
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(OBJECTIVES.names())
+
+
+def test_messages_of_encoder_studies_use_the_words_of_the_notation() -> None:
+    """What is raised says image and person; picture, photo, patient and subject are other words for them."""
+    rooms = ("images", "texts", "radiographs", "encoders", "objectives/images", "objectives/dino")
+    said = [
+        (path.name, part.value)
+        for room in (*rooms, "objectives/contrastive")
+        for path in (ROOT / "src/voxmix" / room).rglob("*.py")
+        for raised in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(raised, ast.Raise)
+        for part in ast.walk(raised)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    assert len(said) > 200
+    assert [each for each in said if re.search(r"\b(picture|photo|patient|subject)s?\b", each[1])] == []

@@ -130,7 +130,7 @@ def test_every_row_that_cannot_be_used_is_set_aside_with_its_reason(films: Path)
         "an image listed again, with other contents": 1,
         "kept for a test by the table": 1,
         "a side of the split that is neither train nor validation nor test": 1,
-        "a 3D file in a study of images, which takes 2D films; a volume belongs in a study of volumes": 1,
+        "a 3D file in a study of images, which takes 2D images; a volume belongs in a study of volumes": 1,
         "its person is in training and in validation by the table: kept in validation alone": 2,
     }
     assert [(r.path.name, r.split) for r in found.records] == [("0.png", "train"), ("4.png", "validation")]

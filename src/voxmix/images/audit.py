@@ -87,9 +87,9 @@ def audit_images(
 ) -> ImageAudit:
     """Return what is odd about the films of a table:
 
-    - leak: a person, or the same or nearly the same picture, in training and in validation;
+    - leak: a person, or the same or nearly the same image, in training and in validation;
     - unreadable: the reason for which preparing would set it aside;
-    - duplicate, near-duplicate: the same bytes, or a picture whose hash is within 15 of 256 bits, as of another;
+    - duplicate, near-duplicate: the same bytes, or an image whose hash is within 15 of 256 bits, as of another;
     - inverted: corners brighter than the center, as on a film that is shown with bone dark (a heuristic: it errs);
     - marks: burned-in text by the header, colored marks, or small spots of the brightest value with sharp edges, as
       letters and side markers have: a shortcut that tells centers apart, and perhaps a name.
@@ -136,7 +136,7 @@ def write_image_sheets(audit: ImageAudit, folder: Path) -> tuple[Path, ...]:
     Raises:
         VoxmixError: the disk is full or cannot be written.
     """
-    caption = "Each film from its lowest to its highest value"
+    caption = "Each image from its lowest to its highest value"
     return write_sheets(
         audit, folder, noun="images", caption=caption, paths="the terminal gives the path of each"
     )
@@ -199,7 +199,7 @@ def judge_images(surveys: Sequence[ImageSurvey]) -> Iterator[ImageFinding]:
         first.setdefault(s.digest, s)
     for a, b in near:
         if a.digest != b.digest:
-            yield _find("near-duplicate", b, f"nearly the same picture as {a.name}")
+            yield _find("near-duplicate", b, f"nearly the same image as {a.name}")
     for s in good:
         if s.corners > s.center:
             yield _find("inverted", s, "its corners are brighter than its center: is bone dark on it?")
@@ -220,7 +220,7 @@ def _leaks(
             yield _find("leak", s, "its person is in training and in validation")
     for a, b in near:
         if {a.record.split, b.record.split} == {"train", "validation"}:
-            yield _find("leak", b, f"the same picture as {a.name} on the other side of the split, or nearly")
+            yield _find("leak", b, f"the same image as {a.name} on the other side of the split, or nearly")
 
 
 def _near(surveys: Sequence[ImageSurvey]) -> list[tuple[ImageSurvey, ImageSurvey]]:

@@ -64,7 +64,7 @@ def read_dicom_film(path: Path, *, max_pixels: int) -> Image:
     frames = int(header.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UnreadableVolumeError(
-            f"a DICOM file of {frames} frames, a volume or a moving image; a study of images takes 2D films of one frame"
+            f"a DICOM file of {frames} frames, a volume or a moving image; a study of images takes 2D images of one frame"
         )
     _check_gray(header)
     check_size((int(header.Rows), int(header.Columns)), max_pixels=max_pixels)

@@ -27,7 +27,7 @@ _OTHER_PICTURES = (".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".heic")
 _HOME = "images"
 """The domain where none is named: the name of a table or folder may be a person's."""
 
-_IN_3D = "a 3D file in a study of images, which takes 2D films; a volume belongs in a study of volumes"
+_IN_3D = "a 3D file in a study of images, which takes 2D images; a volume belongs in a study of volumes"
 
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     "image": ("image", "image path", "img", "img path", "path", "file", "file path", "filename", "file name", "image file",
@@ -327,7 +327,7 @@ def _from_folder(root: Path) -> ImageTable:
         elif lower.endswith(_VOLUMES):
             aside.append(SetAside(path=file, domain=domain, reason=_IN_3D))
         elif lower.endswith(_OTHER_PICTURES):
-            reason = "a picture of a kind that is not read; save it as PNG"
+            reason = "an image of a kind that is not read; save it as PNG"
             aside.append(SetAside(path=file, domain=domain, reason=reason))
         elif lower.endswith(".txt"):
             texts.add(file)
@@ -345,7 +345,7 @@ def _from_folder(root: Path) -> ImageTable:
     if not records:
         first = f"; {len(aside)} files are set aside, the first because {aside[0].reason}" if aside else ""
         raise InputError(
-            f"no PNG, JPEG, DICOM or npz image below {root}{first}; give a folder of films, or {_GIVE}"
+            f"no PNG, JPEG, DICOM or npz image below {root}{first}; give a folder of images, or {_GIVE}"
         )
     return ImageTable(
         records=tuple(records),

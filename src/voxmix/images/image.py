@@ -40,7 +40,7 @@ def check_size(shape: tuple[int, ...], *, max_pixels: int = MAX_PIXELS) -> None:
     if len(shape) > 2:
         axes = " x ".join(str(size) for size in shape)
         raise UnreadableVolumeError(
-            f"{len(shape)} axes ({axes}): a volume or several images; a study of images takes 2D films, one in each file"
+            f"{len(shape)} axes ({axes}): a volume or several images; a study of images takes 2D images, one in each file"
         )
     if len(shape) < 2 or min(shape) < 1:
         raise UnreadableVolumeError(f"the file claims the shape {shape}; an image needs rows and columns")
@@ -50,9 +50,9 @@ def check_size(shape: tuple[int, ...], *, max_pixels: int = MAX_PIXELS) -> None:
         )
     if min(shape) < MIN_EDGE:
         raise UnreadableVolumeError(
-            f"only {shape[1]} x {shape[0]} pixels; a film has at least {MIN_EDGE} along each edge"
+            f"only {shape[1]} x {shape[0]} pixels; an image has at least {MIN_EDGE} along each edge"
         )
     if max(shape) > MAX_ASPECT * min(shape):
         raise UnreadableVolumeError(
-            f"{shape[1]} x {shape[0]} pixels: more than {MAX_ASPECT:g} times as long as wide, which is no film"
+            f"{shape[1]} x {shape[0]} pixels: more than {MAX_ASPECT:g} times as long as wide, which is no image of a body"
         )

@@ -1,4 +1,4 @@
-"""PNG and JPEG by Pillow: one gray film each; color, alpha and rotation by rules that are said."""
+"""PNG and JPEG by Pillow: one gray image each; color, alpha and rotation by rules that are said."""
 
 import warnings
 from pathlib import Path
@@ -34,7 +34,7 @@ def read_picture(path: Path, *, kind: str, max_pixels: int) -> Image:
     Transparent pixels are black. The rotation that a camera noted (EXIF) is applied.
 
     Raises:
-        UnreadableVolumeError: color, several pictures in one file, or too large; other errors are Pillow's.
+        UnreadableVolumeError: color, several images in one file, or too large; other errors are Pillow's.
     """
     import PIL.Image
     from PIL import ImageOps
@@ -51,7 +51,7 @@ def read_picture(path: Path, *, kind: str, max_pixels: int) -> Image:
         with opened:
             check_size((opened.height, opened.width), max_pixels=max_pixels)
             if getattr(opened, "n_frames", 1) > 1:
-                raise UnreadableVolumeError("several pictures in one file; give one film in each")
+                raise UnreadableVolumeError("several images in one file; give one in each")
             try:
                 opened.load()
             except (OSError, SyntaxError, ValueError) as error:
@@ -70,7 +70,7 @@ def read_picture(path: Path, *, kind: str, max_pixels: int) -> Image:
 
 
 def _gray(picture: Any) -> tuple[Float[np.ndarray, "row column"], tuple[str, ...], tuple[str, ...]]:
-    """Return float32 pixels, notes and risks of a picture of any mode."""
+    """Return float32 pixels, notes and risks of an image of any mode."""
     mode = picture.mode
     if mode in ("P", "PA"):
         picture = picture.convert("RGBA" if "transparency" in picture.info or mode == "PA" else "RGB")
@@ -80,7 +80,7 @@ def _gray(picture: Any) -> tuple[Float[np.ndarray, "row column"], tuple[str, ...
         picture = picture.convert("L")
     values = np.asarray(picture)
     if values.ndim == 2:
-        said = ("a picture of one bit: black and white alone",) if mode == "1" else ()
+        said = ("an image of one bit: black and white alone",) if mode == "1" else ()
         return values.astype(np.float32), said, ()
     if picture.mode not in ("LA", "RGB", "RGBA"):
         raise UnreadableVolumeError(f"color image ({picture.mode}); give a gray one")

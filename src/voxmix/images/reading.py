@@ -41,7 +41,7 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
 
 def _dispatch(path: Path, *, max_pixels: int) -> Image:
     if path.is_dir():
-        raise UnreadableVolumeError("a folder where an image is expected; a study of images takes 2D films")
+        raise UnreadableVolumeError("a folder where an image is expected; a study of images takes 2D images")
     check_regular(path)
     if path.stat().st_size == 0:
         raise UnreadableVolumeError("the file is empty")
@@ -54,10 +54,10 @@ def _dispatch(path: Path, *, max_pixels: int) -> Image:
         return _read_numpy(path, packed=head.kind == "npz", max_pixels=max_pixels)
     if head.kind != "other":
         raise UnreadableVolumeError(
-            "a 3D file in a study of images, which takes 2D films; a volume belongs in a study of volumes"
+            "a 3D file in a study of images, which takes 2D images; a volume belongs in a study of volumes"
         )
     if head.start.startswith(_OTHER_PICTURES):
-        raise UnreadableVolumeError("a picture of a kind that is not read; save it as PNG")
+        raise UnreadableVolumeError("an image of a kind that is not read; save it as PNG")
     refuse_foreign(head)
     raise AssertionError("refused above")
 

@@ -102,7 +102,7 @@ def make_radiographs(
     known = folder / "settings.json"
     if known.exists() and read_json(known) != settings:
         raise InputError(
-            f"{folder} holds radiographs of other settings ({known.name}); give another folder, or the same settings"
+            f"{folder} holds films of other settings ({known.name}); give another folder, or the same settings"
         )
     with naming_full_disk(folder):
         if not known.exists():
@@ -124,7 +124,7 @@ def make_radiographs(
 
 def _check(count: int, edge: int, centers: int) -> None:
     if count < 1:
-        raise InputError(f"count of radiographs must be at least 1, got {count}")
+        raise InputError(f"count of films must be at least 1, got {count}")
     if edge < _LEAST_EDGE:
         raise InputError(f"edge must be at least {_LEAST_EDGE} pixels, got {edge}; the default is 128")
     if not 1 <= centers <= len(CENTERS):
