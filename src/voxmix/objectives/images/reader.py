@@ -12,7 +12,10 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from voxmix._io import size_text
+from voxmix._memory import installed_bytes
 from voxmix.encoder_runs import Item, Source, ViewSettings
+from voxmix.errors import InputError
 from voxmix.objectives.images.order import image_order
 from voxmix.objectives.images.parts import ViewKind, draw_parts, part_columns, samples_per_pixel, see
 from voxmix.objectives.intensities import INTENSITY_COLUMNS, augment, draw_intensities, noise_bank
@@ -111,6 +114,9 @@ class ImageViews:
         chance: further random numbers that each draw gets.
         context: most tokens of a text.
         rows: most draws read at once.
+
+    Raises:
+        InputError: so many draws, of the largest image, take more memory than the machine has.
     """
 
     def __init__(
@@ -137,6 +143,7 @@ class ImageViews:
         self._finer = [samples_per_pixel(largest, kind) for kind in self._kinds]
         self._columns = [kind.count * (part_columns(axes) + INTENSITY_COLUMNS) for kind in self._kinds]
         self._bank = noise_bank(voxels=max(kind.edge for kind in self._kinds) ** axes, device=fabric.device)
+        _check_memory(largest, rows=rows, held=loaders + 1, device=fabric.device.type)
         pinned = fabric.device.type == "cuda"
         memory = [
             torch.zeros((rows, *largest), dtype=torch.float16, pin_memory=pinned) for _ in range(loaders + 1)
@@ -218,6 +225,17 @@ class ImageViews:
     def close(self) -> None:
         """Let go of what reads ahead."""
         self._loader.close()
+
+
+def _check_memory(largest: tuple[int, ...], *, rows: int, held: int, device: str) -> None:
+    """Refuse to read more draws at once than the machine's memory holds: whole images, of the size of the largest."""
+    needed = rows * math.prod(largest) * (2 * held + (4 if device == "cpu" else 0))
+    installed = installed_bytes()
+    if installed is not None and needed > installed:
+        raise InputError(
+            f"reading {rows} draws at once, of up to {' x '.join(map(str, largest))}, takes {size_text(needed)} of memory, and "
+            f"there are {size_text(installed)}; set compute.micro_batch or fewer compute.loaders, or prepare coarser images"
+        )
 
 
 def text_of(source: Source, item: Item, text: Text, *, context: int) -> Int[np.ndarray, " token"]:

@@ -34,8 +34,8 @@ def check_run(
         raise InputError(
             f"the run was planned for images {spec.cache or 'of no name'}, those given are {source.digest}; plan it again"
         )
+    kinds = {2: "images", 3: "volumes"}
     if spec.backbone.axes != source.axes:
-        kinds = {2: "images", 3: "volumes"}
         raise InputError(
             f"the backbone is for {kinds[spec.backbone.axes]} (axes {spec.backbone.axes}), and {kinds[source.axes]} were "
             f"prepared; set axes to {source.axes}, or prepare {kinds[spec.backbone.axes]}"
@@ -53,9 +53,12 @@ def check_run(
     for text in texts:
         if not any(has(item, text) for item in items):
             lacking = {"report": "a report", "labels": "a known label"}[text]
+            more = (
+                "take" if source.axes == 3 else "add them to the table and prepare again, or take"
+            )  # reports of volumes are not read today
             raise InputError(
-                f"objective {spec.objective} needs images with {lacking}, and none of the {len(items)} training images has "
-                "one; add them to the table and prepare again, or take an objective that does without, e.g. dino"
+                f"objective {spec.objective} needs {kinds[source.axes]} with {lacking}, and none of the {len(items)} training "
+                f"{kinds[source.axes]} has one; {more} an objective that does without, e.g. dino"
             )
     if texts != ("none",) and spec.tokenizer != source.tokenizer:
         raise InputError(
