@@ -95,7 +95,7 @@ def test_a_probe_takes_steps_and_leaves_nothing(spec, tmp_path, monkeypatch):
 
 
 def test_a_probe_of_a_large_network_takes_single_draws_on_a_cpu(spec, monkeypatch):
-    monkeypatch.setattr("voxmix.cost.probe._LONG_STEP", 8 * flops_per_draw(spec.model) - 1)
+    monkeypatch.setattr("voxmix.cost.probe.LONG_STEP", 8 * flops_per_draw(spec.model) - 1)
     found = probe(spec, compute=CPU, threads=1, seconds=0.0)
     assert (found.batch, found.steps) == (1, 2)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from voxmix._memory import installed_bytes, process_peak_bytes
 from voxmix.compute import ComputeSettings
@@ -15,15 +16,18 @@ from voxmix.encoders.networks import flops_per_draw
 from voxmix.objectives.mae.objective import MaskedReconstruction
 from voxmix.training.devices import launch_fabric
 from voxmix.training.loop import make_step
+from voxmix.training.objective import Objective
 from voxmix.training.run_checks import naming_failed_compiler, naming_lost_memory
 from voxmix.training.session import Session
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
 
 _VOLUMES, _ROOM = 4, 16  # volumes per domain, and voxels beyond the crop that each has along an axis
-_MANY_STEPS = 1 << 12
+MANY_STEPS = 1 << 12
+"""Steps that are planned, and never all made."""
 _LEAST_STEPS = 2
-_LONG_STEP = 10**11  # operations: several seconds of a CPU
+LONG_STEP = 10**11
+"""Operations of a step that takes a CPU several seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +38,7 @@ class Probe:
         device: kind of device, and its name where it has one.
         threads: of the CPU.
         steps: steps timed, after one to warm up.
-        batch: draws of a step: the run's, or 1 where a CPU would take many seconds for them.
+        batch: draws of a step: the run's, or 1 (2 where a loss compares draws) where a CPU would take many seconds for them.
         seconds_per_draw: of reading, augmentation and the step, for one run by itself.
         peak_bytes: most memory in use: of the GPU, or of this whole process on a CPU.
         installed_bytes: memory that the GPU or the machine has; None where it does not tell.
@@ -68,27 +72,37 @@ def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: flo
     torch.set_num_threads(threads)
     fabric = launch_fabric(quiet, precision=spec.training.precision)
     batch = spec.training.batch_size
-    if fabric.device.type == "cpu" and batch * flops_per_draw(spec.model) > _LONG_STEP:
+    if fabric.device.type == "cpu" and batch * flops_per_draw(spec.model) > LONG_STEP:
         batch = 1
     training = replace(spec.training, batch_size=batch, schedule="cosine", cooldown=0.2)
-    short = replace(spec, budget=batch * _MANY_STEPS, budget_unit="draws", training=training, cache="")
+    short = replace(spec, budget=batch * MANY_STEPS, budget_unit="draws", training=training, cache="")
     with (
         tempfile.TemporaryDirectory() as name,
         naming_lost_memory(short.model, batch=batch, compute=quiet),
         naming_failed_compiler(quiet),
     ):
-        folder = Path(name)
-        cache = _random_cache(folder, short)
-        objective = MaskedReconstruction(spec=short, cache=cache)
-        session = Session.start(objective, fabric, compute=quiet, folder=folder)
+        objective = MaskedReconstruction(spec=short, cache=_random_cache(Path(name), short))
+        return timed_steps(objective, fabric, compute=quiet, batch=batch, threads=threads, seconds=seconds)
+
+
+def timed_steps(
+    objective: Objective,
+    fabric: Fabric,
+    *,
+    compute: ComputeSettings,
+    batch: int,
+    threads: int,
+    seconds: float,
+) -> Probe:
+    """Make steps of ``batch`` draws for about so many seconds, at least two after one to warm up; keep nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        session = Session.start(objective, fabric, compute=compute, folder=Path(name))
         try:
             session.network.train()
-            make_step(session)
-            _finished(fabric.device)
+            _whole_step(session)
             began, steps = time.perf_counter(), 0
-            while steps < _LEAST_STEPS or (time.perf_counter() - began < seconds and steps < _MANY_STEPS - 1):
-                make_step(session)
-                _finished(fabric.device)
+            while steps < _LEAST_STEPS or (time.perf_counter() - began < seconds and steps < MANY_STEPS - 1):
+                _whole_step(session)
                 steps += 1
             spent = time.perf_counter() - began
         finally:
@@ -102,6 +116,12 @@ def probe(spec: RunSpec, *, compute: ComputeSettings, threads: int, seconds: flo
         peak_bytes=_peak_bytes(fabric.device),
         installed_bytes=_installed_bytes(fabric.device),
     )
+
+
+def _whole_step(session: Session) -> None:
+    make_step(session)
+    session.look()
+    _finished(session.fabric.device)
 
 
 def _random_cache(root: Path, spec: RunSpec) -> PreparedCache:

@@ -10,14 +10,19 @@ from voxmix.errors import InputError, VoxmixError
 from voxmix.run_settings import ModelSettings
 
 
+def ran_out(error: Exception) -> bool:
+    """Return whether an error says that the device or the machine has no memory left."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "allocate memory" in str(error).lower()
+
+
 @contextmanager
 def naming_lost_memory(model: ModelSettings, *, batch: int, compute: ComputeSettings) -> Iterator[None]:
     """Turn "out of memory" of the device or the machine into a sentence with the settings to change."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        words = str(error).lower()
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in words:
+        if not ran_out(error):
             raise
         rows = min(compute.micro_batch or batch, batch)
         raise VoxmixError(
