@@ -2,13 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxmix.errors import InputError
-from voxmix.subsets import nested_subsets, person_order
+from voxmix.subsets import nested_subsets, person_order, read_keys, write_keys
 
 
 @dataclass(frozen=True)
@@ -112,3 +113,25 @@ def test_numbers_that_cannot_be_are_refused(samples: list[int | str], words: str
     films = [Film(key=str(n), person=f"p{n}", domain="A") for n in range(50)]
     with pytest.raises(InputError, match=words):
         nested_subsets(films, samples, seed=0)
+
+
+def test_keys_are_written_once_whatever_their_order_and_read_back(tmp_path: Path) -> None:
+    films = [Film(key=f"{n}", person=f"p{n}", domain="A") for n in range(20)]
+    (subset,) = nested_subsets(films, (7,), seed=0)
+    keys = [films[place].key for place in subset.items]
+    path = tmp_path / "subsets" / "one.json"
+    assert write_keys(path, keys) == subset.digest
+    before = path.stat()
+    assert write_keys(path, reversed(keys)) == subset.digest
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert read_keys(path, subset=subset.digest) == frozenset(keys)
+    with pytest.raises(InputError, match=f"the images of subset {subset.digest}, the run is of subset 0123"):
+        read_keys(path, subset="0123")
+    for text in ('{"kind": "subset", "format": 1, "keys": "abc"}', '{"kind": "subset", "format": 1}'):
+        path.write_text(text)
+        with pytest.raises(InputError, match="is damaged"):
+            read_keys(path, subset=subset.digest)
+    assert write_keys(path, keys) == subset.digest, "a damaged file is written again"
+    assert read_keys(path, subset=subset.digest) == frozenset(keys)
+    with pytest.raises(InputError, match="a subset without images"):
+        write_keys(path, [])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxmix._io import digest
+from voxmix._io import digest, naming_damage, read_versioned, write_json
 from voxmix._random import stream
 from voxmix.errors import InputError
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from voxmix.encoder_runs import Item
 
 ALL = "all"
+_KIND, _FORMAT = "subset", 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,3 +134,49 @@ def check_samples(samples: Sequence[int | str]) -> None:
         raise InputError(
             f"samples must be whole numbers of at least 1 that rise and do not repeat, got {list(samples)}"
         )
+
+
+def write_keys(path: Path, keys: Iterable[str]) -> str:
+    """Write the keys of a subset's images, sorted, and return their digest: that of :class:`Subset` and of a run's spec.
+
+    A file that holds them already is left as it is.
+
+    Raises:
+        InputError: there is no key.
+    """
+    ordered = sorted(keys)
+    if not ordered:
+        raise InputError("a subset without images cannot be written; choose it with nested_subsets")
+    found = digest(ordered)
+    if not _holds(path, found):
+        write_json(path, {"kind": _KIND, "format": _FORMAT, "digest": found, "keys": ordered})
+    return found
+
+
+def read_keys(path: Path, *, subset: str) -> frozenset[str]:
+    """Return the keys of a subset's images, written by :func:`write_keys`.
+
+    Args:
+        subset: digest of the keys that are expected.
+
+    Raises:
+        InputError: no such file, a damaged one, or the keys of another subset.
+    """
+    value = read_versioned(path, kind=_KIND, version=_FORMAT)
+    with naming_damage(path, remedy="delete it and give the study's command again"):
+        keys = value["keys"]
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise TypeError("its keys are no list of texts")
+    if (found := digest(sorted(keys))) != subset:
+        raise InputError(
+            f"{path} holds the images of subset {found}, the run is of subset {subset}; delete the file and give the study's "
+            "command again"
+        )
+    return frozenset(keys)
+
+
+def _holds(path: Path, subset: str) -> bool:
+    try:
+        return bool(read_keys(path, subset=subset))
+    except InputError:
+        return False

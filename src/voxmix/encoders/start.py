@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from voxmix._io import canonical_json
 from voxmix.backbone_rows import BackboneSettings, VitSettings
+from voxmix.encoder_runs import EncoderSpec
 from voxmix.encoders.backbone import Backbone, build_backbone
 from voxmix.encoders.checkpoint_names import mae_names, read_by, refuse_misfit
 from voxmix.encoders.contract import Contract
@@ -23,6 +24,7 @@ from voxmix.encoders.vit import STYLES
 from voxmix.encoders.weight_names import bare
 from voxmix.errors import InputError
 from voxmix.grid import Grid
+from voxmix.objective_rows import OBJECTIVES
 from voxmix.run_settings import identity
 from voxmix.runs.files import CARD_FILE
 
@@ -97,6 +99,45 @@ def load_start(
     if image is not None:
         found = resized(found, image)
     return LoadedStart(**{name: getattr(found, name) for name in OpenWeights.__slots__}, digest=digest)
+
+
+def check_start(spec: EncoderSpec, found: LoadedStart, *, folder: Path) -> None:
+    """Refuse weights that the run of a spec was not planned for.
+
+    What no shape of a tensor says (norms, activation, heads) would be wrong in silence: settings are compared too, but for
+    those of training alone.
+
+    Raises:
+        InputError: other weights, or those of another network.
+    """
+    planned = spec.start
+    if planned is None or found.digest != planned.digest:
+        asked = "no start" if planned is None else f"start {planned.name} with digest {planned.digest}"
+        raise InputError(
+            f"the weights in {folder} have digest {found.digest}, the run was planned for {asked}; restore the weights, or "
+            "prepare the study again"
+        )
+    own, theirs = ({"name": each.name, **asdict(each)} for each in (spec.backbone, found.settings))
+    _refuse_other("backbone", own, theirs, folder=folder)
+    if OBJECTIVES[spec.objective].reads_texts and found.text is not None:
+        _refuse_other("text", asdict(spec.text), asdict(found.text.settings), folder=folder)
+
+
+_OF_TRAINING = {"drop_path"}
+"""Settings of a network that a run may choose whatever its start."""
+
+
+def _refuse_other(part: str, own: Mapping[str, Any], theirs: Mapping[str, Any], *, folder: Path) -> None:
+    names = sorted({*own, *theirs} - _OF_TRAINING)
+    wrong = [
+        f"{name} {own.get(name)!r} (theirs: {theirs.get(name)!r})"
+        for name in names
+        if own.get(name) != theirs.get(name)
+    ]
+    if wrong:
+        raise InputError(
+            f"the run's {part} is not that of the weights in {folder}: {', '.join(wrong)}; give the settings of the weights"
+        )
 
 
 def _read(folder: Path) -> OpenWeights:

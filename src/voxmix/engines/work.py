@@ -1,4 +1,4 @@
-"""What a job can be: pretraining or finetuning, each a row of :data:`WORKS`; other packages may add rows.
+"""What a job can be: pretraining, finetuning or an encoder run, each a row of :data:`WORKS`; packages may add rows.
 
 A work is data: a spec, the paths of what it reads, and how it is computed. It goes through a file, so that a process
 that knows nothing but a job's folder, on this machine or another, makes the same run to the bit.
@@ -17,9 +17,15 @@ from voxmix.downstream.cases import open_cases
 from voxmix.downstream.finetune import finetune
 from voxmix.downstream.predictions import PredictionKeeper
 from voxmix.downstream.spec import FinetuneSpec
+from voxmix.encoder_runs import EncoderSpec, Source, SourceSubset
 from voxmix.encoders.interchange import load_encoder
+from voxmix.encoders.start import LoadedStart, check_start, load_start
 from voxmix.errors import InputError
+from voxmix.images.cache import ImageCache
+from voxmix.objectives.made import make_objective
 from voxmix.objectives.mae import EvaluationSet, train
+from voxmix.subsets import read_keys
+from voxmix.training import loop
 from voxmix.training.objective import Spec
 from voxmix.volumes.preparing.cache import PreparedCache
 
@@ -182,4 +188,84 @@ class FinetuningWork:
         )
 
 
-WORKS: Table[Any] = Table("works", {work.kind: work for work in (PretrainingWork, FinetuningWork)})
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderWork:
+    """Continue or begin an encoder on a nested subset of images.
+
+    Attributes:
+        cache: folder of prepared images.
+        subset: file of the keys of the training images, see :func:`voxmix.subsets.write_keys`.
+        start: folder of the weights that the run begins from; None from scratch.
+        threads: of a CPU, per process.
+    """
+
+    kind: ClassVar[str] = "encoder"
+    read_spec: ClassVar[Callable[[dict[str, Any]], EncoderSpec]] = EncoderSpec.from_dict
+    spec: EncoderSpec
+    cache: Path
+    subset: Path
+    start: Path | None = None
+    compute: ComputeSettings
+    threads: int
+
+    def __post_init__(self) -> None:
+        planned = self.spec.start
+        if planned is not None and self.start is None:
+            raise InputError(
+                f"the run begins from start {planned.name}, and no folder of weights is given; give one"
+            )
+        if planned is None and self.start is not None:
+            raise InputError(
+                f"the run begins from scratch, and the weights in {self.start} are given; leave them out"
+            )
+
+    @property
+    def size(self) -> int:
+        """Budget, in its own unit."""
+        return self.spec.budget
+
+    @property
+    def chain(self) -> str:
+        """Every run is alone."""
+        return self.spec.run_id
+
+    def run(
+        self, folder: Path, *, opened: Opened, device_index: int | None, progress: ProgressCallback
+    ) -> None:
+        """Train by the objective of the spec, see :func:`voxmix.training.loop.run`."""
+        spec = self.spec
+        keys = read_keys(self.subset, subset=spec.subset)
+        loop.run(
+            make_objective(
+                spec,
+                source=SourceSubset(opened.get("images", self.cache, lambda: open_source(self.cache)), keys),
+                start=self._weights(opened),
+            ),
+            folder=folder,
+            compute=self.compute,
+            threads=self.threads,
+            device_index=device_index,
+            progress=progress,
+        )
+
+    def _weights(self, opened: Opened) -> LoadedStart | None:
+        folder, network = self.start, self.spec.backbone
+        if folder is None:
+            return None
+        found = opened.get(
+            "start",
+            (folder, network.image, network.axes),
+            lambda: load_start(folder, image=network.image, axes=network.axes, channels=1),
+        )
+        check_start(self.spec, found, folder=folder)
+        return found
+
+
+def open_source(root: Path) -> Source:
+    """Return what a folder of prepared images gives to learn from."""
+    return ImageCache.open(root)
+
+
+WORKS: Table[Any] = Table(
+    "works", {work.kind: work for work in (PretrainingWork, FinetuningWork, EncoderWork)}
+)

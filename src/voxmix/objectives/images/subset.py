@@ -156,7 +156,9 @@ def trunk_id(spec: EncoderSpec) -> str:
 class StartingWeights(Protocol):
     """What a run begins from: :class:`voxmix.encoders.start.LoadedStart`."""
 
-    contract: Contract
+    @property
+    def contract(self) -> Contract:
+        """How images must be made for these weights."""
 
     def weights(self, *parts: str, seed: int = 0) -> Mapping[str, Tensor]:
         """Return weights by name, of parts: backbone, head, text, image_projection, text_projection, logit_scale."""
