@@ -23,12 +23,13 @@ from voxmix.engines.base import run_jobs
 from voxmix.engines.job import run_job
 from voxmix.engines.job_file import Chain, Job, read_job, write_job
 from voxmix.engines.progress import state_of
-from voxmix.engines.work import EncoderWork, Opened, open_source
+from voxmix.engines.work import EncoderWork, Opened
 from voxmix.errors import InputError
 from voxmix.images.cache import ImageCache
 from voxmix.images.finding import find_images
 from voxmix.images.prepare import prepare_images
 from voxmix.images.recipe import ImageRecipe
+from voxmix.images.sources import open_source
 from voxmix.objective_rows import objective_settings
 from voxmix.objectives.made import make_objective
 from voxmix.run_settings import TrainingSettings

@@ -17,11 +17,11 @@ from voxmix.downstream.cases import open_cases
 from voxmix.downstream.finetune import finetune
 from voxmix.downstream.predictions import PredictionKeeper
 from voxmix.downstream.spec import FinetuneSpec
-from voxmix.encoder_runs import EncoderSpec, Source, SourceSubset
+from voxmix.encoder_runs import EncoderSpec, SourceSubset
 from voxmix.encoders.interchange import load_encoder
 from voxmix.encoders.start import LoadedStart, check_start, load_start
 from voxmix.errors import InputError
-from voxmix.images.cache import ImageCache
+from voxmix.images.sources import open_source
 from voxmix.objectives.made import make_objective
 from voxmix.objectives.mae import EvaluationSet, train
 from voxmix.subsets import read_keys
@@ -193,7 +193,7 @@ class EncoderWork:
     """Continue or begin an encoder on a nested subset of images.
 
     Attributes:
-        cache: folder of prepared images.
+        cache: folder of prepared images or volumes.
         subset: file of the keys of the training images, see :func:`voxmix.subsets.write_keys`.
         start: folder of the weights that the run begins from; None from scratch.
         threads: of a CPU, per process.
@@ -234,13 +234,11 @@ class EncoderWork:
     ) -> None:
         """Train by the objective of the spec, see :func:`voxmix.training.loop.run`."""
         spec = self.spec
-        keys = read_keys(self.subset, subset=spec.subset)
+        axes = spec.backbone.axes
+        whole = opened.get("images", (self.cache, axes), lambda: open_source(self.cache, axes=axes))
+        source = SourceSubset(whole, read_keys(self.subset, subset=spec.subset))
         loop.run(
-            make_objective(
-                spec,
-                source=SourceSubset(opened.get("images", self.cache, lambda: open_source(self.cache)), keys),
-                start=self._weights(opened),
-            ),
+            make_objective(spec, source=source, start=self._weights(opened)),
             folder=folder,
             compute=self.compute,
             threads=self.threads,
@@ -259,11 +257,6 @@ class EncoderWork:
         )
         check_start(self.spec, found, folder=folder)
         return found
-
-
-def open_source(root: Path) -> Source:
-    """Return what a folder of prepared images gives to learn from."""
-    return ImageCache.open(root)
 
 
 WORKS: Table[Any] = Table(
