@@ -139,7 +139,8 @@ def _as_florence(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_medimageinsight_s_names_are_read_with_text_and_projections(tmp_path: Path) -> None:
+def _medimageinsight(folder: Path) -> tuple[Davit, dict[str, torch.Tensor]]:
+    """Write a small folder with MedImageInsight's names and a configuration in JSON; return its tower and its tensors."""
     ours = _davit(SMALL)
     tensors = {f"image_encoder.{name}": tensor for name, tensor in _as_florence(ours.state_dict()).items()}
     assert "image_encoder.blocks.1.0.channel_block.channel_attn.fn.qkv.weight" in tensors
@@ -168,7 +169,8 @@ def test_medimageinsight_s_names_are_read_with_text_and_projections(tmp_path: Pa
         "image_projection": torch.randn(24, 12),
         "logit_scale": torch.tensor(4.0),
     }
-    safetensors.torch.save_file({**tensors, **text}, tmp_path / "model.safetensors")
+    tensors |= text
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
     config = {
         "model_type": "davit",
         "projection_dim": 12,
@@ -188,9 +190,14 @@ def test_medimageinsight_s_names_are_read_with_text_and_projections(tmp_path: Pa
             "vocab_size": 300,
         },
     }
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config))
     preprocessor = {"size": 64, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return ours, tensors
+
+
+def test_medimageinsight_s_names_are_read_with_text_and_projections(tmp_path: Path) -> None:
+    ours, tensors = _medimageinsight(tmp_path)
     start = load_start(tmp_path)
     assert start.settings == SMALL
     assert start.fresh == ("mask_token",)
@@ -201,9 +208,138 @@ def test_medimageinsight_s_names_are_read_with_text_and_projections(tmp_path: Pa
     assert start_text(start.text)(torch.tensor([[1, 2, 299]])).shape == (1, 16)
     assert start.head["image_projection.weight"].shape == (12, 24)
     del tensors["image_encoder.norms.weight"]
-    safetensors.torch.save_file({**tensors, **text}, tmp_path / "model.safetensors")
+    safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match=r"Missing: image_encoder\.norms\.weight"):
         load_start(tmp_path)
+
+
+YAML = """
+TASK: UniCLTask
+IMAGE_ENCODER:
+  NAME: davit_v1
+  NUM_CLASSES: 0
+  IMAGE_SIZE: [64, 64]
+  IMAGE_MEAN: [0, 0.0, 0.0]
+  IMAGE_STD: [1.0, 1.0, 1.0]
+  SPEC:
+    DROP_PATH_RATE: 0.2
+    PATCH_SIZE: [7, 3, 3]
+    PATCH_STRIDE: [4, 2, 2]
+    PATCH_PADDING: [3, 1, 1]
+    PATCH_PRENORM: [false, true, true]
+    DIM_EMBED: [8, 16, 24]
+    NUM_HEADS: [2, 2, 3]
+    NUM_GROUPS: [2, 2, 3]
+    DEPTHS: [1, 2, 2]
+    WINDOW_SIZE: 4
+LANG_ENCODER:
+  NAME: transformer
+  TOKENIZER: clip
+  CONTEXT_LENGTH: 10
+  WIDTH: 16
+  HEADS: 2
+  LAYERS: 2
+  AUTOGRESSIVE: false
+UNICL_MODEL:
+  DIM_PROJECTION: 12
+AUG:
+  INTERPOLATION: bicubic
+TEST:
+  CENTER_CROP: false
+CUSTOMIZED_PARAMS_CONF:
+  WEIGHT_DECAY_PATTERNS:
+    "\\\\.bias$": 0.0
+"""
+
+
+def test_medimageinsight_s_own_configuration_gives_the_same_start(tmp_path: Path) -> None:
+    _, tensors = _medimageinsight(tmp_path)
+    as_json = load_start(tmp_path)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "preprocessor_config.json").unlink()
+    (tmp_path / "config.yaml").write_text(YAML)
+    found = load_start(tmp_path)
+    assert found.digest == as_json.digest
+    assert found.contract == as_json.contract
+    assert found.text is not None
+    assert found.text.settings.vocabulary == 300
+    older = {"image_encoder.": "visual.", "lang_encoder.": "text.", "image_projection": "vision_projection"}
+    for names in (older, {"text_projection": "lang_projection"}):
+        changed = dict(tensors)
+        for new, old in names.items():
+            changed = {re.sub(f"^{re.escape(new)}", old, name): tensor for name, tensor in changed.items()}
+        assert changed.keys() != tensors.keys()
+        safetensors.torch.save_file(changed, tmp_path / "model.safetensors")
+        assert load_start(tmp_path).digest == as_json.digest
+    (tmp_path / "config.yaml").write_text(YAML.replace("CENTER_CROP: false", "CENTER_CROP: true"))
+    assert load_start(tmp_path).contract.shorter_side == 73
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "WINDOW_SIZE: 4",
+            "SHIFT: 4",
+            r"SPEC has keys that voxmix does not know: SHIFT; features could be others",
+        ),
+        ("  WIDTH: 16\n", "", "LANG_ENCODER lacks WIDTH; copy the config.yaml"),
+        ("UNICL_MODEL:", "UNICL:", "UNICL_MODEL is not there; copy the config.yaml"),
+        (
+            "[7, 3, 3]",
+            "[7, 2, 2]",
+            r"PATCH_SIZE is \[7, 2, 2\]; voxmix's network of this family has \[7, 3, 3\]",
+        ),
+        (
+            "TOKENIZER: clip",
+            "TOKENIZER: zcode",
+            "TOKENIZER is 'zcode'; voxmix's network of this family has 'clip'",
+        ),
+        ("WINDOW_SIZE: 4", "STANDPARAM: false", "STANDPARAM is False"),
+        ("[64, 64]", "[64, 32]", r"IMAGE_SIZE should be one edge, or two equal ones, got \[64, 32\]"),
+        ("[0, 0.0, 0.0]", "[0, 0.0]", r"IMAGE_MEAN should be three numbers, got \[0, 0.0\]"),
+        ("bicubic", "random", "INTERPOLATION should be one of nearest, bilinear, bicubic, got 'random'"),
+        ("WIDTH: 16", "WIDTH: wide", "hidden_size should be a whole number above 0, got 'wide'"),
+        ("DEPTHS: [1, 2, 2]", "DEPTHS: 5", "PATCH_SIZE is"),
+        ("TASK: UniCLTask", "TASK: [", "is not YAML"),
+    ],
+)
+def test_a_configuration_of_medimageinsight_with_other_features_is_refused(
+    old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    _medimageinsight(tmp_path)
+    (tmp_path / "config.json").unlink()
+    assert old in YAML
+    (tmp_path / "config.yaml").write_text(YAML.replace(old, new))
+    with pytest.raises(InputError, match=said):
+        load_start(tmp_path)
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+def test_the_page_on_encoders_makes_a_start_of_what_is_released(
+    pickled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = tmp_path / "2024.09.27" / "vision_model"
+    release.mkdir(parents=True)
+    _, tensors = _medimageinsight(release)
+    (release.parent / "config.yaml").write_text(YAML)
+    weights = release / "medimageinsigt-v1.0.0.pt"
+    if pickled:
+        torch.save(tensors, weights)
+        (tmp_path / "medimageinsight").mkdir()
+        (tmp_path / "medimageinsight" / "config.yaml").write_text(YAML)
+        with pytest.raises(InputError, match="never opens a pickle, so make that file"):
+            load_start(tmp_path / "medimageinsight")
+    else:
+        (release / "model.safetensors").rename(weights)
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "encoders.md").read_text(encoding="utf-8")
+    section = page[page.index("## Begin from MedImageInsight") :]
+    first, second = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:2]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(first, "encoders.md", "exec"), names)
+    exec(compile(second, "encoders.md", "exec"), names)
+    assert load_start(tmp_path / "medimageinsight").settings == SMALL
 
 
 def test_a_hidden_place_cannot_be_seen_and_every_parameter_learns() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from voxmix._io import read_mapping
 from voxmix.encoders.interchange import read_tensors
+from voxmix.encoders.unicl_config import UNICL_FILE, read_unicl_config
 from voxmix.errors import InputError
 
 CONFIG_FILE = "config.json"
@@ -29,12 +30,19 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder} is a file; give the folder that holds {CONFIG_FILE} and {SINGLE_FILE}")
     if not folder.is_dir():
         raise InputError(f"no such folder: {folder}; give the folder of a checkpoint, downloaded before")
-    if not (folder / CONFIG_FILE).is_file():
+    file = config_file(folder)
+    if not file.is_file():
         raise InputError(
             f"no {CONFIG_FILE} in {folder}, which says what network the weights are of; copy the whole folder of the "
             "checkpoint"
         )
-    return read_mapping(folder / CONFIG_FILE)
+    return read_unicl_config(folder) if file.name == UNICL_FILE else read_mapping(file)
+
+
+def config_file(folder: Path) -> Path:
+    """Return the file that configures a checkpoint: ``config.json``, or MedImageInsight's ``config.yaml`` where there is none."""
+    own, theirs = folder / CONFIG_FILE, folder / UNICL_FILE
+    return theirs if theirs.is_file() and not own.is_file() else own
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -49,6 +57,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     elif (folder / SINGLE_FILE).is_file():
         tensors = read_tensors(folder / SINGLE_FILE)
     else:
+        if config_file(folder).name == UNICL_FILE:
+            raise InputError(
+                f"no {SINGLE_FILE} in {folder}; voxmix never opens a pickle, so make that file of MedImageInsight's weights as "
+                "docs/how-to/encoders.md says"
+            )
         _refuse_pickles(folder)
         raise InputError(f"no {SINGLE_FILE} in {folder}; copy the whole folder of the checkpoint")
     return finite(tensors, where=folder)

@@ -14,9 +14,9 @@ from voxmix.backbone_rows import BackboneSettings, DavitSettings, VitSettings
 from voxmix.encoder_runs import TextSettings
 from voxmix.encoders.backbone import backbone_of
 from voxmix.encoders.checkpoint_folder import (
-    CONFIG_FILE,
     DINO_HEAD_FILE,
     PREPROCESSOR_FILE,
+    config_file,
     finite,
     listed,
     read_config,
@@ -154,7 +154,7 @@ def read_open_weights(folder: Path) -> OpenWeights:
     kind = values.get("model_type", values.get("architecture"))
     if not isinstance(kind, str):
         raise InputError(
-            f"{folder / CONFIG_FILE} names neither model_type nor architecture; give the folder of one of: {', '.join(FAMILIES)}"
+            f"{config_file(folder)} names neither model_type nor architecture; give the folder of one of: {', '.join(FAMILIES)}"
         )
     family = "davit" if kind.startswith("davit") else kind
     if family not in FAMILIES:
@@ -163,7 +163,7 @@ def read_open_weights(folder: Path) -> OpenWeights:
             f"{did_you_mean(kind, tuple(FAMILIES), what='the families are ')}"
         )
     tensors = read_weights(folder)
-    return FAMILIES[family](folder, Config(values=values, where=str(folder / CONFIG_FILE)), tensors)
+    return FAMILIES[family](folder, Config(values=values, where=str(config_file(folder))), tensors)
 
 
 def _dinov2(folder: Path, config: Config, tensors: Mapping[str, Tensor]) -> OpenWeights:
@@ -248,7 +248,7 @@ def read_text_weights(folder: Path) -> TextWeights:
         InputError: as :func:`read_open_weights`.
     """
     values = read_config(folder)
-    config = Config(values=values, where=str(folder / CONFIG_FILE))
+    config = Config(values=values, where=str(config_file(folder)))
     kind = values.get("model_type")
     if kind not in ("clip", "clip_text_model"):
         raise InputError(f"{folder} holds no text transformer of CLIP's kind, its model_type is {kind!r}")
@@ -322,6 +322,7 @@ def _davit(folder: Path, config: Config, tensors: Mapping[str, Tensor]) -> OpenW
         settings, contract = _timm_davit(config)
     else:
         settings, contract = _florence_davit(folder, config)
+    tensors = _renamed(tensors)
     expected_of(settings, held=len(tensors), where=folder)  # before a table of its names is made
     florence = any(tower + "convs.0.proj.weight" in tensors for tower in _TOWERS)
     prefix = prefix_of(tensors, "convs.0.proj.weight" if florence else "stem.conv.weight", _TOWERS)
@@ -343,6 +344,21 @@ def _davit(folder: Path, config: Config, tensors: Mapping[str, Tensor]) -> OpenW
         head=head,
         text=text,
     )
+
+
+_OLD_UNICL = {"visual.": "image_encoder.", "text.": "lang_encoder."}
+_UNICL_PROJECTIONS = {"vision_projection": "image_projection", "lang_projection": "text_projection"}
+
+
+def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors under one spelling of UniCL's names, which its code has changed."""
+    found = {}
+    for name, tensor in tensors.items():
+        plain = _UNICL_PROJECTIONS.get(name, name)
+        for old, new in _OLD_UNICL.items():
+            plain = new + plain.removeprefix(old) if plain.startswith(old) else plain
+        found[name if plain in tensors else plain] = tensor
+    return found
 
 
 def _timm_davit(config: Config) -> tuple[DavitSettings, Contract]:
@@ -407,6 +423,9 @@ def _florence_davit(folder: Path, config: Config) -> tuple[DavitSettings, Contra
         style="florence",
     )
     part.must("num_groups", part.wholes("num_groups", settings.heads), settings.heads)
+    given = config.values.get("preprocessor_config")  # of MedImageInsight's config.yaml
+    if isinstance(given, dict):
+        return settings, Contract.of_preprocessor(given, channels=settings.channels)
     contract = _contract(folder, channels=settings.channels)
     return replace(settings, image=contract.image), contract
 
@@ -421,7 +440,9 @@ def _unicl(
         depth=_depth(part, "num_hidden_layers", tensors),
         heads=part.whole("num_attention_heads", 16),
         context=part.whole("max_position_embeddings", 77),
-        vocabulary=part.whole("vocab_size", 49408),
+        vocabulary=part.whole(
+            "vocab_size", len(tensors.get("lang_encoder.token_embedding.weight", ())) or 49408
+        ),
         causal=part.flag("causal", False),
         style="unicl",
     )
