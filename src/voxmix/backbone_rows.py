@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from voxmix._table import Table
 from voxmix.errors import InputError
 from voxmix.grid import Grid
-from voxmix.run_settings import LATER, at_least
+from voxmix.run_settings import LATER, at_least, from_identity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,7 +164,5 @@ def backbone_from_dict(value: dict[str, Any]) -> BackboneSettings:
     Raises:
         InputError: no backbone of this name, or a value that cannot be used.
     """
-    known: dict[str, Any] = {
-        key: tuple(item) if isinstance(item, list) else item for key, item in value.items()
-    }
-    return BACKBONES[known.pop("name")].settings(**known)
+    known = dict(value)
+    return from_identity(BACKBONES[known.pop("name")].settings, known)

@@ -17,7 +17,7 @@ from voxmix.backbone_rows import BackboneSettings, backbone_from_dict
 from voxmix.design import BudgetUnit, check_budget
 from voxmix.errors import InputError
 from voxmix.objective_rows import OBJECTIVES, ObjectiveSettings
-from voxmix.run_settings import LATER, TrainingSettings, at_least, identity
+from voxmix.run_settings import LATER, TrainingSettings, at_least, from_identity, identity
 
 ENCODER_RUN_FORMAT = 1
 
@@ -304,18 +304,17 @@ class EncoderSpec:
             )
         try:
             known = {key: item for key, item in value.items() if key != "format"}
-            views = dict(known["views"])
             return cls(
                 **known
                 | {
-                    "objective_settings": OBJECTIVES[known["objective"]].settings(
-                        **_tuples(known["objective_settings"])
+                    "objective_settings": from_identity(
+                        OBJECTIVES[known["objective"]].settings, known["objective_settings"]
                     ),
                     "backbone": backbone_from_dict(known["backbone"]),
                     "start": None if known["start"] is None else Start(**known["start"]),
-                    "text": TextSettings(**(known["text"] or {})),
-                    "views": ViewSettings(**views | {"area": tuple(views["area"])}),
-                    "training": TrainingSettings(**known["training"]),
+                    "text": from_identity(TextSettings, known["text"] or {}),
+                    "views": from_identity(ViewSettings, known["views"]),
+                    "training": from_identity(TrainingSettings, known["training"]),
                 }
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -330,8 +329,3 @@ class EncoderSpec:
         if self.start is not None:
             value["start"] = self.start.digest
         return digest(value)
-
-
-def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they were before JSON made lists of them."""
-    return {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}

@@ -1,13 +1,15 @@
 """What a run depends on besides its mixture, budget and seed: network, training, held-out crops."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from voxmix.errors import InputError
 from voxmix.grid import Grid
 from voxmix.networks import NETWORKS
 
+Settings = TypeVar("Settings")
 LATER = {"later": True}  # a setting that came after runs existed: left out of the id at its default
 
 
@@ -19,6 +21,11 @@ def identity(settings: Any) -> dict[str, Any]:
         for item in fields(settings)
         if not (item.metadata.get("later") and values[item.name] == _default(item))
     }
+
+
+def from_identity(kind: type[Settings], value: Mapping[str, Any]) -> Settings:
+    """Return settings of a class from what :func:`identity` gave, read from JSON or not: its lists were tuples."""
+    return kind(**{name: tuple(item) if isinstance(item, list) else item for name, item in value.items()})
 
 
 def _default(item: Field[Any]) -> Any:

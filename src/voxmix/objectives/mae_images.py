@@ -22,21 +22,26 @@ from voxmix.grid import Grid
 from voxmix.objective_rows import MaeSettings
 from voxmix.objectives.images.alarms import Alarm
 from voxmix.objectives.images.cost import counted_flops
-from voxmix.objectives.images.parts import ViewKind
+from voxmix.objectives.images.image_run import (
+    CompletedViews,
+    ImageRun,
+    drawing_from,
+    group_of,
+    one_view,
+    warm_pace,
+    weightless,
+)
 from voxmix.objectives.images.publish import publish
-from voxmix.objectives.images.reader import ImageBatch, ImageViews, plan_images, planned_draws
+from voxmix.objectives.images.reader import ImageBatch
 from voxmix.objectives.images.subset import (
     StartingWeights,
     check_run,
     course_of,
-    items_of,
     take_start,
-    warm_steps,
 )
 from voxmix.run_settings import ModelSettings
 from voxmix.training.objective import Course, Pace, Running
 from voxmix.training.optimizer import decays_usually
-from voxmix.training.pieces import rows_at_once
 
 
 class ImageAutoencoder(nn.Module):
@@ -142,15 +147,15 @@ class ImageReconstruction:
         return course_of(self.spec, flops_per_draw=self.flops_per_draw, whole_batch=False)
 
     @cached_property
-    def kind(self) -> ViewKind:
-        """The one view of a draw."""
-        return ViewKind(count=1, edge=self.spec.backbone.image, area=self.spec.views.area)
+    def images(self) -> ImageRun:
+        """The images, and the one view of each draw."""
+        kinds, tokens = (one_view(self.spec),), self.grid.patches
+        return ImageRun(spec=self.spec, source=self.source, kinds=kinds, chance=tokens)
 
     @cached_property
     def grid(self) -> Grid:
         """The view and its patches."""
-        with torch.device("meta"):
-            return grid_of(backbone_of(self.spec.backbone))
+        return grid_of(weightless(self.spec))
 
     def check(self, folder: Path) -> None:
         """Refuse a run, images and a folder that do not belong together.
@@ -164,11 +169,9 @@ class ImageReconstruction:
         """Return backbone and decoder with their starting weights."""
         spec = self.spec
         model = ImageAutoencoder(build_backbone(spec.backbone, spec.seed), self.settings)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.seed + 1)
+        with drawing_from(spec.seed + 1):
             model.initialize()
-        if self.start is not None:
-            take_start(model, self.start, "backbone", seed=spec.seed)
+        take_start(model, self.start, "backbone", seed=spec.seed)
         return model
 
     def blocks(self, model: nn.Module) -> Iterable[nn.Module]:
@@ -181,20 +184,24 @@ class ImageReconstruction:
         return decays_usually(name, parameter)
 
     def group(self, name: str) -> str:
-        """Return the group of a parameter: the backbone, or what is new beside it."""
-        return "backbone" if name.startswith("backbone.") else "rest"
+        """Return the group of a parameter: the backbone, or the decoder."""
+        return group_of(name)
 
     def pace(self, group: str, *, step: int, steps: int | None) -> Pace:
         """Return the pace of a group: the backbone waits while a fresh decoder is warmed."""
-        return Pace(rate=0.0 if group == "backbone" and step < warm_steps(self.spec) else 1.0)
+        return warm_pace(self.spec, group, step=step)
 
     def views(
         self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings
-    ) -> "MaskedViews":
+    ) -> CompletedViews[MaskedBatch]:
         """Return the reader of a run of so many draws, or of an open trunk."""
-        drawn = plan_images(items_of(self.source, "train"), planned_draws(draws, least), seed=self.spec.seed)
-        rows = rows_at_once(self.spec.training, compute)
-        return MaskedViews(self, drawn, fabric=fabric, rows=rows, loaders=compute.loaders)
+        images = self.images.views(draws, least=least, fabric=fabric, compute=compute)
+        return CompletedViews(images, self._masked)
+
+    def _masked(self, images: ImageBatch) -> MaskedBatch:
+        order = torch.from_numpy(np.argsort(images.chance, axis=1, kind="stable"))
+        order = order.to(images.views[0].device)
+        return MaskedBatch(images=images, visible=order[:, : self.seen], masked=order[:, self.seen :])
 
     def losses(self, network: nn.Module, batch: MaskedBatch) -> dict[str, Tensor]:
         """Return the mean squared error of the hidden pixels, and that of a guess: the mean of the patches that are seen."""
@@ -240,50 +247,12 @@ class ImageReconstruction:
 
     def held_out_items(self) -> int:
         """Return how many images of validation persons there are."""
-        return len(items_of(self.source, "validation"))
+        return self.images.held_out_items()
 
-    def held_out_views(self, *, draws: int, fabric: Fabric, rows: int) -> "MaskedViews":
+    def held_out_views(self, *, draws: int, fabric: Fabric, rows: int) -> CompletedViews[MaskedBatch]:
         """Return fixed views of the validation persons' images, as many draws."""
-        drawn = plan_images(items_of(self.source, "validation"), draws, seed=0)
-        return MaskedViews(self, drawn, fabric=fabric, rows=rows, fixed=True)
+        return CompletedViews(self.images.held_out_views(draws=draws, fabric=fabric, rows=rows), self._masked)
 
     def publish(self, run: Running, model: nn.Module) -> Mapping[str, float]:
         """Measure held-out losses, write weights, card and result; return the losses."""
         return publish(self, run, model)
-
-
-class MaskedViews:
-    """Reads draws, and decides which patches are seen."""
-
-    def __init__(
-        self,
-        objective: ImageReconstruction,
-        drawn: Any,
-        *,
-        fabric: Fabric,
-        rows: int,
-        loaders: int = 0,
-        fixed: bool = False,
-    ) -> None:
-        spec, self._fabric, self._seen = objective.spec, fabric, objective.seen
-        self._images = ImageViews(
-            objective.source,
-            drawn,
-            [objective.kind],
-            views=spec.views,
-            training=None if fixed else spec.training,
-            seed=0 if fixed else spec.seed,
-            fabric=fabric,
-            rows=rows,
-            loaders=loaders,
-            chance=objective.grid.patches,
-        )
-        self.planned = self._images.planned
-        self.expect, self.close = self._images.expect, self._images.close
-
-    def read(self, piece: Any) -> MaskedBatch:
-        """Return the draws of a piece."""
-        images = self._images.read(piece)
-        order = torch.from_numpy(np.argsort(images.chance, axis=1, kind="stable"))
-        order = self._fabric.to_device(order)
-        return MaskedBatch(images=images, visible=order[:, : self._seen], masked=order[:, self._seen :])

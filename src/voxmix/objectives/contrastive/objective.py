@@ -23,7 +23,7 @@ from voxmix.objective_rows import ContrastiveSettings
 from voxmix.objectives.contrastive.losses import belong_together, contrastive_loss, sigmoid_loss
 from voxmix.objectives.images.alarms import Alarm, mean_cosine
 from voxmix.objectives.images.cost import counted_flops
-from voxmix.objectives.images.parts import ViewKind
+from voxmix.objectives.images.image_run import ImageRun, drawing_from, group_of, one_view, warm_pace
 from voxmix.objectives.images.publish import publish
 from voxmix.objectives.images.reader import (
     ImageBatch,
@@ -31,8 +31,6 @@ from voxmix.objectives.images.reader import (
     Text,
     has,
     id_of,
-    plan_images,
-    planned_draws,
     text_of,
 )
 from voxmix.objectives.images.subset import (
@@ -43,11 +41,9 @@ from voxmix.objectives.images.subset import (
     course_of,
     items_of,
     take_start,
-    warm_steps,
 )
 from voxmix.training.objective import Course, Pace, Running
 from voxmix.training.optimizer import decays_usually
-from voxmix.training.pieces import rows_at_once
 from voxmix.training.whole_batch import BatchFeatures
 
 TEXTS: dict[str, tuple[Text, ...]] = {
@@ -133,14 +129,15 @@ class Contrastive:
         return course_of(self.spec, flops_per_draw=self.flops_per_draw, whole_batch=True)
 
     @cached_property
-    def kind(self) -> ViewKind:
-        """The one view of a draw."""
-        return ViewKind(count=1, edge=self.spec.backbone.image, area=self.spec.views.area)
-
-    @cached_property
-    def _meta(self) -> Backbone:
-        with torch.device("meta"):
-            return backbone_of(self.spec.backbone)
+    def images(self) -> ImageRun:
+        """The images, the one view of each draw, and its text."""
+        return ImageRun(
+            spec=self.spec,
+            source=self.source,
+            kinds=(one_view(self.spec),),
+            texts=self.texts,
+            context=self.spec.text.context,
+        )
 
     def check(self, folder: Path) -> None:
         """Refuse a run, images and a folder that do not belong together.
@@ -186,11 +183,9 @@ class Contrastive:
             build_text_encoder(spec.text, spec.seed + 1),
             self.settings,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.seed + 2)
+        with drawing_from(spec.seed + 2):
             model.initialize()
-        if self.start is not None:
-            take_start(model, self.start, *START_PARTS, seed=spec.seed)
+        take_start(model, self.start, *START_PARTS, seed=spec.seed)
         if self.settings.average is not None:
             model.average = copy.deepcopy(model).requires_grad_(False)
         return model
@@ -206,11 +201,11 @@ class Contrastive:
 
     def group(self, name: str) -> str:
         """Return the group of a parameter: the backbone, or what is new beside it."""
-        return "backbone" if name.startswith("backbone.") else "rest"
+        return group_of(name)
 
     def pace(self, group: str, *, step: int, steps: int | None) -> Pace:
         """Return the pace of a group: the backbone waits while a fresh head is warmed."""
-        return Pace(rate=0.0 if group == "backbone" and step < warm_steps(self.spec) else 1.0)
+        return warm_pace(self.spec, group, step=step)
 
     def views(self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings) -> ImageViews:
         """Return the reader of a run of so many draws, or of an open trunk.
@@ -218,24 +213,8 @@ class Contrastive:
         Raises:
             InputError: processes that share out one network.
         """
-        spec = self.spec
-        check_sharing(spec, compute)
-        drawn = plan_images(
-            items_of(self.source, "train"), planned_draws(draws, least), seed=spec.seed, texts=self.texts
-        )
-        rows = rows_at_once(spec.training, compute)
-        return ImageViews(
-            self.source,
-            drawn,
-            [self.kind],
-            views=spec.views,
-            training=spec.training,
-            seed=spec.seed,
-            fabric=fabric,
-            rows=rows,
-            loaders=compute.loaders,
-            context=spec.text.context,
-        )
+        check_sharing(self.spec, compute)
+        return self.images.views(draws, least=least, fabric=fabric, compute=compute)
 
     def features(self, network: nn.Module, batch: ImageBatch) -> BatchFeatures:
         """Return the directions of images and texts, and the ids of those that belong together."""
@@ -324,27 +303,11 @@ class Contrastive:
 
     def held_out_items(self) -> int:
         """Return how many images of validation persons can be measured."""
-        return len([item for item in items_of(self.source, "validation") if has(item, self._held_out_text)])
-
-    @property
-    def _held_out_text(self) -> Text:
-        return self.texts[0]
+        return self.images.held_out_items()
 
     def held_out_views(self, *, draws: int, fabric: Fabric, rows: int) -> ImageViews:
         """Return fixed views of the validation persons' images, as many draws."""
-        spec = self.spec
-        drawn = plan_images(items_of(self.source, "validation"), draws, seed=0, texts=(self._held_out_text,))
-        return ImageViews(
-            self.source,
-            drawn,
-            [self.kind],
-            views=spec.views,
-            training=None,
-            seed=0,
-            fabric=fabric,
-            rows=rows,
-            context=spec.text.context,
-        )
+        return self.images.held_out_views(draws=draws, fabric=fabric, rows=rows)
 
     def publish(self, run: Running, model: nn.Module) -> Mapping[str, float]:
         """Measure held-out losses, write weights (averaged, if asked for), card and result; return the losses."""

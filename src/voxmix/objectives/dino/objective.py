@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from voxmix.compute import ComputeSettings
 from voxmix.encoder_runs import EncoderSpec, Source
-from voxmix.encoders.backbone import backbone_of, build_backbone
+from voxmix.encoders.backbone import Backbone, backbone_of, build_backbone
 from voxmix.errors import InputError
 from voxmix.objective_rows import DinoSettings
 from voxmix.objectives.dino.hiding import hide, hiding_columns
@@ -30,21 +30,20 @@ from voxmix.objectives.dino.network import DinoHead, Hidden, StudentTeacher, Tow
 from voxmix.objectives.dino.schedule import HEAD, PATCHES, PROTOTYPES, Schedule
 from voxmix.objectives.images.alarms import Alarm, mean_cosine
 from voxmix.objectives.images.cost import counted_flops
+from voxmix.objectives.images.image_run import CompletedViews, ImageRun, drawing_from, weightless
 from voxmix.objectives.images.parts import ViewKind
 from voxmix.objectives.images.publish import publish
-from voxmix.objectives.images.reader import ImageBatch, ImageViews, plan_images, planned_draws
+from voxmix.objectives.images.reader import ImageBatch
 from voxmix.objectives.images.subset import (
     StartingWeights,
     check_run,
     check_sharing,
     check_whole_batch,
     course_of,
-    items_of,
     take_start,
 )
 from voxmix.training.objective import Course, Pace, Running
 from voxmix.training.optimizer import decays_usually
-from voxmix.training.pieces import rows_at_once
 from voxmix.training.whole_batch import BatchFeatures
 
 LARGE_VIEWS = 2
@@ -81,9 +80,7 @@ class SelfDistillation:
     @cached_property
     def schedule(self) -> Schedule:
         """What changes with the steps."""
-        with torch.device("meta"):
-            top = len(backbone_of(self.spec.backbone).blocks) + 1
-        return Schedule.of(self.spec, top=top)
+        return Schedule.of(self.spec, top=len(self._meta.blocks) + 1)
 
     @cached_property
     def kinds(self) -> tuple[ViewKind, ...]:
@@ -93,6 +90,16 @@ class SelfDistillation:
             ViewKind(count=LARGE_VIEWS, edge=edge, area=own.global_area),
             ViewKind(count=own.local_views, edge=own.local_image, area=own.local_area),
         )
+
+    @cached_property
+    def images(self) -> ImageRun:
+        """The images, the views of each draw, and chance for what is hidden."""
+        chance = LARGE_VIEWS * hiding_columns(self.spec.backbone.axes)
+        return ImageRun(spec=self.spec, source=self.source, kinds=self.kinds, chance=chance)
+
+    @cached_property
+    def _meta(self) -> Backbone:
+        return weightless(self.spec)
 
     def check(self, folder: Path) -> None:
         """Refuse a run, images and a folder that do not belong together.
@@ -107,24 +114,20 @@ class SelfDistillation:
                 "precision bf16-true does not go with objective dino: its teacher moves by less than bfloat16 can tell; use "
                 "bf16-mixed"
             )
-        with torch.device("meta"):
-            backbone = backbone_of(self.spec.backbone)
         for kind in self.kinds:
             if kind.count:
-                backbone.cells((kind.edge,) * self.spec.backbone.axes)
+                self._meta.cells((kind.edge,) * self.spec.backbone.axes)
 
     def build(self) -> StudentTeacher:
         """Return student and teacher with the same starting weights."""
         spec = self.spec
         tower = Tower(build_backbone(spec.backbone, spec.seed), self.settings)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.seed + 1)
+        with drawing_from(spec.seed + 1):
             for module in tower.modules():
                 if isinstance(module, DinoHead):
                     module.initialize()
         model = StudentTeacher(tower, self.settings)
-        if self.start is not None:
-            take_start(model, self.start, "backbone", "head", seed=spec.seed, towers=("student.", "teacher."))
+        take_start(model, self.start, "backbone", "head", seed=spec.seed, towers=("student.", "teacher."))
         return model
 
     def blocks(self, model: nn.Module) -> Iterable[nn.Module]:
@@ -142,16 +145,7 @@ class SelfDistillation:
         if not own.startswith("backbone."):
             return PROTOTYPES if own.endswith("prototypes") else HEAD
         inner = own.removeprefix("backbone.")
-        return PATCHES if inner.startswith("patch_embedding") else str(self._levels(inner))
-
-    def _levels(self, name: str) -> int:
-        level: int = self._meta.level(name)
-        return level
-
-    @cached_property
-    def _meta(self) -> Any:
-        with torch.device("meta"):
-            return backbone_of(self.spec.backbone)
+        return PATCHES if inner.startswith("patch_embedding") else str(self._meta.level(inner))
 
     def pace(self, group: str, *, step: int, steps: int | None) -> Pace:
         """Return the pace of a group in a step."""
@@ -159,23 +153,31 @@ class SelfDistillation:
 
     def views(
         self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings
-    ) -> "DinoViews":
+    ) -> "CompletedViews[DinoBatch]":
         """Return the reader of a run of so many draws, or of an open trunk.
 
         Raises:
             InputError: processes that share out one network.
         """
-        spec = self.spec
-        check_sharing(spec, compute)
-        drawn = plan_images(items_of(self.source, "train"), planned_draws(draws, least), seed=spec.seed)
-        return DinoViews(
-            self,
-            draws,
-            drawn,
-            fabric=fabric,
-            rows=rows_at_once(spec.training, compute),
-            loaders=compute.loaders,
+        check_sharing(self.spec, compute)
+        images = self.images.views(draws, least=least, fabric=fabric, compute=compute)
+        steps = None if draws is None else self.spec.training.steps(draws)
+        return CompletedViews(images, partial(self._taught, steps=steps))
+
+    def _taught(self, images: ImageBatch, *, steps: int | None) -> "DinoBatch":
+        step = images.start // self.spec.training.batch_size
+        return DinoBatch(
+            images=images,
+            hidden=self._hidden(images) if self.settings.ibot_weight else None,
+            temperature=self.schedule.temperature(step, steps),
         )
+
+    def _hidden(self, images: ImageBatch) -> Hidden:
+        backbone = self.spec.backbone
+        u = images.chance.reshape(-1, hiding_columns(backbone.axes))
+        found = hide(u, self._meta.cells((backbone.image,) * backbone.axes), self.settings)
+        mask, index, valid = (torch.from_numpy(each).to(images.views[0].device) for each in found)
+        return Hidden(mask, index, valid)
 
     def features(self, network: nn.Module, batch: "DinoBatch") -> BatchFeatures:
         """Return the directions of class tokens and hidden patches, of student and teacher."""
@@ -305,14 +307,14 @@ class SelfDistillation:
             )
         return tuple(found)
 
-    def held_out_views(self, *, draws: int, fabric: Fabric, rows: int) -> "DinoViews":
-        """Return fixed views of the validation persons' images, as many draws."""
-        drawn = plan_images(items_of(self.source, "validation"), draws, seed=0)
-        return DinoViews(self, None, drawn, fabric=fabric, rows=rows, fixed=True)
-
     def held_out_items(self) -> int:
         """Return how many images of validation persons there are."""
-        return len(items_of(self.source, "validation"))
+        return self.images.held_out_items()
+
+    def held_out_views(self, *, draws: int, fabric: Fabric, rows: int) -> "CompletedViews[DinoBatch]":
+        """Return fixed views of the validation persons' images, as many draws."""
+        images = self.images.held_out_views(draws=draws, fabric=fabric, rows=rows)
+        return CompletedViews(images, partial(self._taught, steps=None))
 
     def publish(self, run: Running, model: nn.Module) -> Mapping[str, float]:
         """Measure held-out losses, write weights, card and result; return the losses."""
@@ -326,56 +328,3 @@ class DinoBatch:
     images: ImageBatch
     hidden: Hidden | None
     temperature: float
-
-
-class DinoViews:
-    """Reads draws, and decides which patches are hidden."""
-
-    def __init__(
-        self,
-        objective: SelfDistillation,
-        draws: int | None,
-        drawn: Any,
-        *,
-        fabric: Fabric,
-        rows: int,
-        loaders: int = 0,
-        fixed: bool = False,
-    ) -> None:
-        spec, self._fabric = objective.spec, fabric
-        self._objective, self._draws, self._fixed = objective, draws, fixed
-        self._columns = hiding_columns(spec.backbone.axes)
-        self._images = ImageViews(
-            objective.source,
-            drawn,
-            objective.kinds,
-            views=spec.views,
-            training=None if fixed else spec.training,
-            seed=0 if fixed else spec.seed,
-            fabric=fabric,
-            rows=rows,
-            loaders=loaders,
-            chance=LARGE_VIEWS * self._columns,
-        )
-        self.planned = self._images.planned
-        self.expect, self.close = self._images.expect, self._images.close
-
-    def read(self, piece: Any) -> DinoBatch:
-        """Return the draws of a piece."""
-        objective, images = self._objective, self._images.read(piece)
-        batch = objective.spec.training.batch_size
-        steps = None if self._draws is None else objective.spec.training.steps(self._draws)
-        step = piece.start // batch
-        return DinoBatch(
-            images=images,
-            hidden=self._hidden(images) if objective.settings.ibot_weight else None,
-            temperature=objective.schedule.temperature(step, None if self._fixed else steps),
-        )
-
-    def _hidden(self, images: ImageBatch) -> Hidden:
-        objective = self._objective
-        cells = objective._meta.cells((objective.spec.backbone.image,) * objective.spec.backbone.axes)
-        u = images.chance.reshape(-1, self._columns)
-        mask, index, valid = hide(u, cells, objective.settings)
-        found = self._fabric.to_device(tuple(map(torch.from_numpy, (mask, index, valid))))
-        return Hidden(*found)

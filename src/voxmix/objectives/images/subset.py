@@ -165,17 +165,20 @@ class StartingWeights(Protocol):
 
 
 def take_start(
-    model: nn.Module, start: StartingWeights, *parts: str, seed: int, towers: tuple[str, ...] = ("",)
+    model: nn.Module, start: StartingWeights | None, *parts: str, seed: int, towers: tuple[str, ...] = ("",)
 ) -> None:
     """Copy starting weights into every tower of a model; a head that the start does not have stays fresh.
 
     Args:
+        start: None leaves the model as it is.
         parts: of the start that the model has a place for.
         towers: what stands before the names of the start in the model.
 
     Raises:
         InputError: a tensor of the backbone is missing, or one is not expected or of another shape.
     """
+    if start is None:
+        return
     own = model.state_dict()
     found = start.weights(*parts, seed=seed)
     given = {f"{tower}{name}": value for tower in towers for name, value in found.items()}
