@@ -46,7 +46,7 @@ def test_whether_it_moves_is_judged_too(study: Path):
     regime = StudyView(Study.open(study)).regime
     assert regime is not None
     assert [item.target for item in regime.targets] == [*SOURCES, TARGET]
-    assert regime[SOURCES[0]].curve == "its pure runs"
+    assert regime[SOURCES[0]].curve == "the uniform mixture"
     assert regime[TARGET].curve == "the uniform mixture"  # none trains on it: the most even one
 
 

@@ -1,9 +1,9 @@
 """Whether a table can tell what helps a target: how far its loss falls with the budget, against the noise of a run.
 
-No law is assumed. A target is judged by its own curve over budgets. What decides is the fall per doubling: a mixture
-that is worth twice the draws to a target lowers its loss by one doubling of its curve, whatever the mixture. Where that
-is less than the error of a law, or than what two runs differ by chance, no law can say what helps the target.
-docs/concepts/law.md has the rule and how often it was wrong.
+No law is assumed. A target is judged by how its loss falls over budgets in mixtures (:mod:`voxmix.law.regime_falls`). What
+decides is the fall per doubling: a mixture that is worth twice the draws to a target lowers its loss by one doubling of its
+curve, whatever the mixture. Where that is less than the error of a law, or than what two runs differ by chance, no law can
+say what helps the target. docs/concepts/law.md has the rule and how often it was wrong.
 """
 
 from collections import defaultdict
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from voxmix.law.outliers import find_outliers
-from voxmix.law.regime_falls import Fall, along, own_curve, regression
+from voxmix.law.regime_falls import Fall, falls, regression
 from voxmix.law.regime_lines import APART, LAW_ERROR, Regime, TargetRegime, Verdict
 from voxmix.law.regime_noise import VOLUMES, RunNoise, Runs, noise_of, squares_of
 from voxmix.measurement import MeasurementTable
 
 SURE = 0.95  # one-sided level at which a fall, or a difference between mixtures, is no chance
 _FLAT = LAW_ERROR / 2  # fall per doubling at the largest budgets below which a curve levels off
+_RANKS: tuple[Verdict, ...] = ("moves", "levels off", "barely moves", "does not move", "rises", "not known")
 _MANY = 1e6  # degrees of freedom that are as good as infinite
 
 
@@ -67,32 +68,34 @@ def _judge(
     name: str, runs: Runs, squares: tuple[float, float, str], pool: tuple[float, float]
 ) -> TargetRegime:
     noise = noise_of(runs, squares, pool)
-    rows, words = own_curve(runs)
-    if rows is None:
+    found, words = falls(runs), ""
+    if not found:
         found, noise = regression(runs, noise)
-        words = _ONE_BUDGET if len(np.unique(runs.budget)) < 2 else "regression on budget and weights"
-        if found is None and len(np.unique(runs.budget)) > 1:
+        if len(np.unique(runs.budget)) < 2:
+            words = _ONE_BUDGET
+        elif not found:
             words = "no mixture was run at two budgets, and there are too few runs to compare budgets"
-    else:
-        found = along(runs, rows)
     mixtures, spread, differ = _mixtures(runs, noise)
-    verdict: Verdict = "not known"
-    if found is not None:
-        verdict = _verdict(found, noise)
+    sure = 1 - (1 - SURE) / max(len(found), 1)  # of two falls the one that says more counts
+    verdict, best = min(
+        ((_verdict(item, noise, sure), item) for item in found),
+        key=lambda pair: (_RANKS.index(pair[0]), -pair[1].per_doubling),
+        default=(_RANKS[-1], None),
+    )
     known = noise.freedom > 0
     return TargetRegime(
         target=name,
         verdict=verdict,
-        curve=words,
-        budgets=found.budgets if found else (),
-        losses=found.losses if found else (),
-        fall=None if found is None else float(-np.expm1(-found.fall)),
-        per_doubling=None if found is None else float(-np.expm1(-found.per_doubling)),
-        late=None if found is None or found.late is None else float(-np.expm1(-found.late)),
+        curve=best.words if best else words,
+        budgets=best.budgets if best else (),
+        losses=best.losses if best else (),
+        fall=None if best is None else float(-np.expm1(-best.fall)),
+        per_doubling=None if best is None else float(-np.expm1(-best.per_doubling)),
+        late=None if best is None or best.late is None else float(-np.expm1(-best.late)),
         noise=noise.size if known else None,
         basis=noise.basis,
         freedom=noise.freedom,
-        seeds=found.seeds if found else 0,
+        seeds=best.seeds if best else 0,
         mixtures=mixtures,
         spread=spread,
         mixtures_differ=differ,
@@ -102,13 +105,13 @@ def _judge(
 _ONE_BUDGET = "every run has the same budget, so these runs do not say whether more draws help"
 
 
-def _verdict(found: Fall, noise: RunNoise) -> Verdict:
+def _verdict(found: Fall, noise: RunNoise, sure: float) -> Verdict:
     from scipy.stats import t
 
     if not noise.freedom:
         return "not known"
     error = noise.size * found.error
-    chance = float(t.ppf(SURE, min(noise.freedom, _MANY))) * error
+    chance = float(t.ppf(sure, min(noise.freedom, _MANY))) * error
     bound = noise.basis == VOLUMES  # what an upper bound of the noise cannot rule out need not be noise
     if abs(found.fall) <= chance:
         return "not known" if bound else "does not move"
@@ -116,7 +119,7 @@ def _verdict(found: Fall, noise: RunNoise) -> Verdict:
         return "rises"
     if found.per_doubling < -np.log1p(-LAW_ERROR):
         return "barely moves"
-    if found.per_doubling < APART * error:
+    if found.per_doubling < APART * noise.size * found.pair:
         return "not known" if bound else "barely moves"
     return "levels off" if found.late is not None and found.late < -np.log1p(-_FLAT) else "moves"
 

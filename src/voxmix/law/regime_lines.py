@@ -31,7 +31,7 @@ class TargetRegime:
         per_doubling: the same share for each doubling of the draws, in the mean.
         late: the same over the upper end: from the largest budget that is half of the last or less.
         noise: standard deviation of one run, as a share of the loss; its ``basis`` and degrees of ``freedom``.
-        seeds: runs at either end of the curve.
+        seeds: runs of a mixture at either end of the curve.
         mixtures: mixtures of several sources at the budget where most of them were run.
         spread: loss of the worst of these over that of the best, less 1; None below three mixtures.
         mixtures_differ: whether they differ by more than chance; None where that cannot be judged.
@@ -67,7 +67,9 @@ class TargetRegime:
         at_most = "at most " if self.basis == VOLUMES else ""
         noise = "noise not known" if self.noise is None else f"noise {at_most}{_share(self.noise)}"
         span = f"from {self.budgets[0]:,.0f} to {self.budgets[-1]:,.0f} draws"
-        told = f"{self.target} {went} {span} ({_share(self.per_doubling)} per doubling, {noise})"
+        told = (
+            f"{self.target} {went} {span} in {self.curve} ({_share(self.per_doubling)} per doubling, {noise})"
+        )
         return f"{told}{_MEANING[self.verdict]}"
 
     def to_dict(self) -> dict[str, Any]:
