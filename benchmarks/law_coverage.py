@@ -72,7 +72,13 @@ def laws_that_hold(options: argparse.Namespace) -> None:
 def as_measured(options: argparse.Namespace) -> None:
     print(f"\n{options.hard} worlds of each kind, {options.domains} domains, budgets 500-4000, {options.seeds} seeds, noise "
           f"{options.noise:g}, {options.bootstrap} draws; covered of asked")  # fmt: skip
-    names = ("loss at 4,000 draws", "loss at 8,000", "loss at 16,000", "share at 8,000", "share above min_weight")
+    names = (
+        "loss at 4,000 draws",
+        "loss at 8,000",
+        "loss at 16,000",
+        "share at 8,000",
+        "share above min_weight",
+    )
     print("| world | runs | law | " + " | ".join(names) + " |\n|---|---|---|" + "---|" * len(names))
     for kind, of_law, laws in HARD:
         for design, (pure, vertices) in DESIGNS.items():
