@@ -56,3 +56,11 @@ def test_laws_that_disagree_tenfold_are_named_with_both_values_the_worst_first()
     low = replace(law, parameters=replace(law.parameters, transfer=np.full((4, 4), 1e-6)))
     high = replace(law, parameters=replace(law.parameters, transfer=np.full((4, 4), 1e-3)))
     assert not disagreements({"a": low, "b": high})  # both say: worth next to nothing
+
+
+def test_large_numbers_are_written_without_an_exponent():
+    law = fit(noisy(noise=0.01))
+    far = law.transfer.copy()
+    far[0, 1] = 1234.5
+    moved = replace(law, law="diversity", parameters=replace(law.parameters, transfer=far))
+    assert "1,234 by diversity" in disagreement_sentence({"transfer": law, "diversity": moved})

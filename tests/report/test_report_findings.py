@@ -393,6 +393,13 @@ def test_odd_losses_and_laws_that_disagree_are_reasons_to_doubt(content: ReportC
     assert "run r7 (seed 1, 2,000 draws of HN-CT) on ABD-CT" in found
     assert "is set aside" in found
     assert f"ABD-CT to ABD-MRI {tau[0, 1]:.2g} by transfer" in found
+    earlier = (
+        found[found.index("The 2 laws with transfer") : found.index(". Trust")] + ". Trust neither; ask again"
+    )
+    noted = {name: dataclasses.replace(item, notes=(earlier, "kept")) for name, item in laws.items()}
+    again = doubts(dataclasses.replace(changed, laws=noted), answer=None, items=())
+    assert [line.startswith("The 2 laws with transfer") for line in again].count(True) == 1
+    assert "Kept." in again
     table = outlier_table(changed, law="diversity")
     assert table is not None
     assert table.rows == (("r7", 1, 2000.0, "HN-CT", "ABD-CT", 2.0, 0.04),)

@@ -41,7 +41,7 @@ def with_widths(law: FittedLaw, level: float = 0.9) -> FittedLaw:
         if item.source is not None:
             what = f"transfer from {item.source} to {item.target}"
             more = f"add runs of {item.source}, or of mixtures with more of it"
-        message = f"the runs leave the {what} between {low:.2g} and {high:.2g} ({level:.0%} interval); {more}"
+        message = f"the runs leave the {what} between {_figure(low)} and {_figure(high)} ({level:.0%} interval); {more}"
         return replace(item, state="not identified", message=message)
 
     return replace(law, status=tuple(judged(item) for item in law.status))
@@ -72,7 +72,7 @@ def _judged(law: FittedLaw, item: ParameterStatus) -> ParameterStatus:
         item,
         state="not identified",
         message=(
-            f"the pure runs leave the {what} between {found.low:.2g} and {found.high:.2g}; add a budget above "
+            f"the pure runs leave the {what} between {_figure(found.low)} and {_figure(found.high)}; add a budget above "
             f"{law.budget_range[1]:,.0f} draws of {trained}"
         ),
     )
@@ -95,7 +95,7 @@ class Disagreement:
     @property
     def sentence(self) -> str:
         """The pair, and what either law says."""
-        told = " and ".join(f"{value:.2g} by {law}" for law, value in self.values)
+        told = " and ".join(f"{_figure(value)} by {law}" for law, value in self.values)
         return f"{self.source} to {self.target} {told}"
 
 
@@ -135,3 +135,8 @@ def disagreement_sentence(laws: Mapping[str, FittedLaw]) -> str:
         f"the {count} laws with transfer, fitted to the same runs, differ more than tenfold on {pairs}: {shown}{most}. "
         f"Trust {'neither number' if count == 2 else 'none of them there'}; trained mixtures show which law is closer"
     )
+
+
+def _figure(value: float) -> str:
+    """Return a number in two digits, without an exponent where it is large."""
+    return f"{value:.2g}" if abs(value) < 99.5 else f"{value:,.0f}"

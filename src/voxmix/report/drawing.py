@@ -62,13 +62,17 @@ def draw_answer(data: AnswerData) -> Drawing:
 
 
 def draw_shares(
-    data: SharesData, *, name: str = "shares", title: str = "Mixture of every strategy"
+    data: SharesData,
+    *,
+    name: str = "shares",
+    title: str = "Mixture of every strategy",
+    width: float = _WIDTH,
 ) -> Drawing:
     """Return one stacked bar per mixture; a share that is wide enough carries its percentage."""
     marks = domain_marks(data.domains)
     names = short_names(data.strategies, width=_STRATEGY)
     height = len(names) * 30.0 + 38
-    with canvas(name, width=_WIDTH, height=height) as (figure, axes):
+    with canvas(name, width=width, height=height) as (figure, axes):
         place(figure, axes, left=_left(names), right=10, top=4, bottom=34)
         for i in range(len(names)):
             left = 0.0

@@ -106,7 +106,8 @@ def regime_table(regime: Regime) -> Table:
             )
             for item in regime.targets
         ),
-        note=f"Barely moves: less than {LAW_ERROR:.0%} per doubling of the draws, or less than two runs differ by chance.",
+        note=f"Does not move: the fall is within noise. Barely moves: less than {LAW_ERROR:.0%} per doubling of the draws, or less "
+        "than two runs differ by chance.",
     )
 
 

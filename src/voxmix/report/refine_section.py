@@ -25,6 +25,7 @@ def refine_section(content: ReportContent) -> Section:
     if found is None or not found.rounds:
         missing = sentence(content.no_refinement)
         return Section(name=name, title=title, missing=missing, command="voxmix refine")
+    end = _measured_end(content, found)
     rows = (*(f"round {number}" for number in range(1, len(found.rounds) + 1)), "end")
     mixtures = (*(item.choice for item in found.rounds), found.choice)
     shares = SharesData(
@@ -36,12 +37,12 @@ def refine_section(content: ReportContent) -> Section:
         sentences=(
             found.sentence,
             *_outside(found),
-            _told(content, found),
+            _told(found, end),
             *filter(None, (found.budget_words,)),
         ),
         drawings=(
             draw_rounds(found),
-            draw_shares(shares, name="refine-shares", title="Choice of every round"),
+            draw_shares(shares, name="refine-shares", title="Choice of every round", width=_WIDTH),
         ),
         legend=(
             Swatch(label="predicted, with its 90% interval", color="var(--ink)", glyph="○"),
@@ -50,13 +51,17 @@ def refine_section(content: ReportContent) -> Section:
         ),
         caption="First the mean loss of each round's choice, predicted before it was trained and measured after; then the "
         "choices, and the mixture that the rounds ended in.",
-        shown=(rounds_table(found),),
+        shown=(rounds_table(found, measured_end=end),),
     )
     return Section(name=name, title=title, blocks=(block,))
 
 
-def rounds_table(found: Refinement) -> Table:
-    """Return one row per round: its choice, what was predicted and measured, and how far the choice then moved."""
+def rounds_table(found: Refinement, *, measured_end: float | None = None) -> Table:
+    """Return one row per round: its choice, what was predicted and measured, and how far the choice then moved.
+
+    Args:
+        measured_end: mean loss of the mixture that the rounds ended in, where it was trained with the study's budget.
+    """
     rows: list[tuple[Cell, ...]] = [
         (
             number,
@@ -70,7 +75,9 @@ def rounds_table(found: Refinement) -> Table:
         )
         for number, item in enumerate(found.rounds, 1)
     ]
-    end: list[Cell] = ["end", found.told[0], *found.told[1], None, None, None, None]
+    budget, told = found.told
+    gap = None if measured_end is None else measured_end / told[0] - 1
+    end: list[Cell] = ["end", budget, *told, measured_end, gap, None, None]
     return Table(
         name="refine",
         title="Rounds of refine",
@@ -97,10 +104,11 @@ def draw_rounds(found: Refinement) -> Drawing:
         place(figure, axes, left=label_width(names) + 10, right=16, top=6, bottom=36)
         for i, item in enumerate(found.rounds):
             told, low, high = item.mean
-            axes.plot([low, high], [i, i], "|-", color=INK, linewidth=1.0, markersize=6, markeredgewidth=1.0)
-            axes.plot([told], [i], "o", markersize=6, markerfacecolor="none", markeredgecolor=INK)
-            axes.plot([item.measured_mean], [i], "o", color=_MEASURED, markersize=5)
+            axes.plot([low, high], [i, i], "|-", color=INK, linewidth=1.0, markersize=8, markeredgewidth=1.0)
+            axes.plot([item.measured_mean], [i], "o", color=_MEASURED, markersize=5, zorder=3)
+            axes.plot([told], [i], "o", markersize=9, markerfacecolor="none", markeredgecolor=INK, zorder=4)
         name_rows(axes, names)
+        axes.margins(x=0.08)
         axes.set_xlabel("mean loss (lower is better)")
         axes.xaxis.set_major_locator(few_ticks())
         axes.grid(axis="x")
@@ -124,15 +132,22 @@ def _outside(found: Refinement) -> list[str]:
     ]
 
 
-def _told(content: ReportContent, found: Refinement) -> str:
+def _told(found: Refinement, end: float | None) -> str:
     """Return what the last law predicts for the mixture at the study's budget, and what was measured of it there."""
     budget, (mean, low, high) = found.told
     told = (
         f"At {budget:,} draws the law that was fitted to the rounds too predicts a mean loss of {number_text(mean)} "
         f"({number_text(low)} to {number_text(high)}) for the mixture that they ended in"
     )
-    if not any(check.strategy == REFINED and check.budget == budget for check in content.checks):
+    if end is None:
         return f"{told}; it is the strategy {REFINED}, not measured at that budget yet."
+    return f"{told}; measured was {number_text(end)} ({percent_text(end / mean - 1, signed=True)})."
+
+
+def _measured_end(content: ReportContent, found: Refinement) -> float | None:
+    """Return the measured mean loss of the mixture that the rounds ended in, at the study's budget; None where there is none."""
+    budget = found.told[0]
+    if not any(check.strategy == REFINED and check.budget == budget for check in content.checks):
+        return None
     ranking = rank_strategies(measured(content, budget=budget), target_weights=content.target_weights)
-    value = float(ranking.values[ranking.strategies.index(REFINED)])
-    return f"{told}; measured was {number_text(value)} ({percent_text(value / mean - 1, signed=True)})."
+    return float(ranking.values[ranking.strategies.index(REFINED)])
