@@ -245,8 +245,9 @@ def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Fo
         )
     differing = disagreement_sentence(content.laws)
     found += [sentence(differing)] if differing else []
-    known = differing.partition(". ")[0] or None  # a law that was saved earlier may end it in other words
-    found += [] if law is None else [sentence(note) for note in law.notes if note.partition(". ")[0] != known]
+    known = sentence(differing).partition(". ")[0]  # a law that was saved earlier may end it in other words
+    notes = [] if law is None else [sentence(note) for note in law.notes]
+    found += [note for note in notes if not differing or note.partition(". ")[0] != known]
     found += [
         f"{text} A low loss there means little, and so does a law that predicts it well."
         for domain in content.domains
