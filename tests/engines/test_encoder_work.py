@@ -34,6 +34,7 @@ from voxmix.objective_rows import objective_settings
 from voxmix.objectives.made import make_objective
 from voxmix.run_settings import TrainingSettings
 from voxmix.runs import is_finished
+from voxmix.study.making import at_once, finish_specs
 from voxmix.subsets import Subset, nested_subsets, read_keys, write_keys
 from voxmix.training import loop
 
@@ -163,8 +164,18 @@ def test_a_killed_run_goes_on_beside_another_to_the_same_bits(
     assert not is_finished(jobs[0].folder)
     assert state_of(jobs[0].folder) == "lost"
     shown: list[tuple[int, int]] = []
-    assert run_jobs(jobs, progress=lambda *p: shown.append(p)) == ()
-    assert shown[-1][1] == 1640
+    works = {job.work.spec.run_id: job.work for job in jobs}
+    assert at_once(jobs[0].work.compute, workers=5, most=2) == 2
+    failed = finish_specs(
+        [long, short, long],
+        work_of=lambda spec: works[spec.run_id],
+        folder_of=lambda spec: jobs[0].folder.parent / spec.run_id,
+        together=1,
+        progress=lambda *p: shown.append(p),
+    )
+    assert failed == ()
+    assert shown == sorted(shown)
+    assert (shown[0], shown[-1]) == ((0, 1640), (1640, 1640))
     for job in jobs:
         whole = undisturbed(job.work, tmp_path / "whole" / job.folder.name)
         assert weights(job.folder) == weights(whole)

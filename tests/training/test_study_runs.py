@@ -13,7 +13,7 @@ from voxmix import _io
 from voxmix.cli import app, whole
 from voxmix.design import StudyDesign
 from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView, preparing, training
-from voxmix.study.training import FailedRun
+from voxmix.study.making import FailedRun
 from voxmix.training.checkpoint import save_state
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from voxmix.study.laws import judge_laws as judge_laws
     from voxmix.study.laws import law_of as law_of
     from voxmix.study.listener import Listener as Listener
+    from voxmix.study.making import with_compute as with_compute
     from voxmix.study.mixtures import allocate_strategies as allocate_strategies
     from voxmix.study.mixtures import allocations_if as allocations_if
     from voxmix.study.pilot import Pilot as Pilot
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from voxmix.study.step import Progress as Progress
     from voxmix.study.step import Step as Step
     from voxmix.study.steps import STEPS as STEPS
-    from voxmix.study.training import with_compute as with_compute
     from voxmix.study.upcoming import runs_left as runs_left
     from voxmix.study.upcoming import study_domains as study_domains
     from voxmix.study.view import StudyView as StudyView
@@ -77,6 +77,7 @@ _NAMES = {
     "folder": ("Study",),
     "laws": ("fit_laws", "judge_laws", "law_of"),
     "listener": ("Listener",),
+    "making": ("with_compute",),
     "mixtures": ("allocate_strategies", "allocations_if"),
     "pilot": ("Pilot", "run_pilot", "write_budgets"),
     "pipeline": (
@@ -101,7 +102,6 @@ _NAMES = {
     "status": ("StepState", "next_step", "study_status"),
     "step": ("Progress", "Step"),
     "steps": ("STEPS",),
-    "training": ("with_compute",),
     "upcoming": ("runs_left", "study_domains"),
     "view": ("StudyView",),
 }

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from voxmix._optional import require
 from voxmix.errors import InputError
-from voxmix.runs import cores
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
+from voxmix.study.making import threads_of_each
 from voxmix.study.training import runs_at_once
 from voxmix.study.upcoming import runs_left, study_targets
 from voxmix.study.view import StudyView
@@ -53,7 +53,7 @@ def estimate_cost(
     at_once = runs_at_once(view.study, specs) if tflops is None else 1  # runs share the device not here
     measured = None
     if tflops is None:
-        threads = compute.threads_of_each(at_once * compute.devices, cores=cores())
+        threads = threads_of_each(compute, together=at_once)
         with hear.waiting("making a few steps"):
             measured = probe(specs[0], compute=compute, threads=threads, seconds=seconds)
     found = estimate(

@@ -8,16 +8,16 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.downstream.inits import checkpoint_id, init_name, read_checkpoint
 from voxmix.downstream.protocol import Protocol
 from voxmix.downstream.spec import FinetuneSpec
-from voxmix.engines.base import Engine, run_jobs
+from voxmix.engines.base import Engine
 from voxmix.engines.job_file import Job
 from voxmix.engines.work import FinetuningWork
 from voxmix.errors import InputError
-from voxmix.runs import cores, is_finished
+from voxmix.runs import is_finished
 from voxmix.runs.files import RESULT_FILE
 from voxmix.scores.result import Control, read_result
 from voxmix.study.folder import Study
+from voxmix.study.making import at_once, finish_jobs, threads_of_each
 from voxmix.study.task_cases import task_dir
-from voxmix.study.training import at_once
 from voxmix.volumes.recipe import Recipe
 
 
@@ -115,15 +115,10 @@ def finetune_pending(
     ``progress`` counts draws over all ``runs``. A run that fails does not stop the others; interrupted ones go
     on from their last state next time. ``engine`` is where the runs are executed (:mod:`voxmix.engines.base`).
     """
-    pending = pending_runs(runs)
-    total = sum(run.spec.protocol.settings.draws for run in runs)
-    finished = total - sum(run.spec.protocol.settings.draws for run in pending)
-    progress(finished, total)
-    if not pending:
-        return ()
+    pending_runs(runs)  # refuses finished ones of another protocol
     compute = study.config.compute
     # From all runs, not those that are left: threads change the rounding, and a resumed run must end the same.
-    workers = at_once(study, len(runs))
+    together = at_once(compute, workers=study.config.workers, most=len(runs))
     jobs = [
         Job(
             folder=run.folder,
@@ -132,21 +127,14 @@ def finetune_pending(
                 cases=task_dir(study, run.spec.protocol.task.name) / "cases",
                 encoder=run.encoder,
                 compute=compute,
-                threads=compute.threads_of_each(workers * compute.devices, cores=cores()),
+                threads=threads_of_each(compute, together=together),
                 surface=surface,
                 predictions=predictions,
                 pictures=pictures,
             ),
         )
-        for run in pending
+        for run in runs
     ]
-    failed = run_jobs(
-        jobs,
-        engine=engine,
-        workers=workers,
-        progress=lambda done, _: progress(finished + done, total),
-    )
-    planned = {run.folder: run for run in pending}
-    failures = tuple(FailedFinetuning(run=planned[item.job.folder], reason=item.reason) for item in failed)
-    progress(total - sum(failure.run.spec.protocol.settings.draws for failure in failures), total)
-    return failures
+    failed = finish_jobs(jobs, engine=engine, together=together, progress=progress)
+    planned = {run.folder: run for run in runs}
+    return tuple(FailedFinetuning(run=planned[item.job.folder], reason=item.reason) for item in failed)

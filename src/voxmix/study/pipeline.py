@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxmix.study.checks import check_study, study_remarks
+from voxmix.study.checks import study_remarks
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener, StepProgress, Tell, warn
+from voxmix.study.step import StepView
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
@@ -74,16 +75,16 @@ def run_study(
         >>> done.answer  # doctest: +SKIP
     """
     view = open_study(study)
-    with view.study.lock():
+    with view.lock():
         outcomes = dict(run_steps(view, Listener.calling(progress, tell)))
     return StudyRun(study=view.study, outcomes=outcomes)
 
 
-def run_steps(view: StudyView, hear: Listener = QUIET) -> Iterator[tuple[str, Any]]:
-    """Do the steps of a study in order and yield each one's name and what came of it; the caller holds the lock."""
+def run_steps(view: StepView, hear: Listener = QUIET) -> Iterator[tuple[str, Any]]:
+    """Do the steps of a study of any kind in order and yield each one's name and what came of it; the caller holds the lock."""
     for number, row in enumerate(view.steps.of_a_run()):
         if number:
-            check_study(view)
+            view.check()
         outcome = row.run(view, hear)
         view = view.after(row.name)
         if row.inputs is not None and not view.is_made(row.name):
@@ -94,7 +95,7 @@ def run_steps(view: StudyView, hear: Listener = QUIET) -> Iterator[tuple[str, An
 def run_step(name: str, study: Study | StudyView | Path | str, hear: Listener = QUIET, **options: Any) -> Any:
     """Do what is not done of one step of a study, under its lock, and return what came of it."""
     view = open_study(study)
-    with view.study.lock():
+    with view.lock():
         return view.steps[name].run(view, hear, **options)
 
 
@@ -110,7 +111,7 @@ def open_study(study: Study | StudyView | Path | str) -> StudyView:
     if isinstance(study, StudyView):
         return study
     view = StudyView(study if isinstance(study, Study) else Study.open(Path(study)))
-    check_study(view)
+    view.check()
     for remark in study_remarks(view.study):
         warn(remark)
     return view

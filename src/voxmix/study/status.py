@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from voxmix.study.folder import Study
+from voxmix.study.step import StepView
 from voxmix.study.view import StudyView
 
 
@@ -19,9 +20,13 @@ class StepState:
     command: str
 
 
-def study_status(study: Study | StudyView) -> tuple[StepState, ...]:
-    """Return the steps of ``voxmix study run`` in order, each with whether it is done and how far it is."""
-    view = StudyView.of(study)
+def study_status(study: Study | StepView) -> tuple[StepState, ...]:
+    """Return the steps of ``voxmix study run`` in order, each with whether it is done and how far it is.
+
+    Args:
+        study: a mixture study, or the view of a study of any kind.
+    """
+    view = StudyView(study) if isinstance(study, Study) else study
     states: list[StepState] = []
     for row in view.steps.of_a_run():
         done, detail = False, row.todo if any(state.done for state in states) else "not begun"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +28,29 @@ class StepView(Protocol):
     @property
     def steps(self) -> Steps:
         """The steps of studies of this kind."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the study: no other process may work on it meanwhile.
+
+        Raises:
+            StudyBusyError: one does.
+        """
+
+    def check(self) -> None:
+        """Check every setting of the study against the others, and against what is prepared.
+
+        Raises:
+            InputError: lists every problem.
+        """
+
+    def after(self, name: str) -> StepView:
+        """Return a view of the study after a step."""
+
+    def is_made(self, name: str) -> bool:
+        """Return whether a step's files are made, from its inputs as they are now."""
+
+    def mark_made(self, name: str) -> None:
+        """Remember that a step's files are made from its inputs as they are now."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,16 +107,20 @@ class Step:
             needed = view.steps[name]
             if not needed.progress(view).done:
                 raise needed.pending(view)
-        work = self.work
-        if isinstance(work, str):
-            module, _, function = work.partition(":")
-            work = getattr(import_module(module), function)
+        work = loaded(self.work) if isinstance(self.work, str) else self.work
         return work(view, hear, **options)
 
     def pending(self, view: StepView, why: str = "") -> StepPendingError:
         """Return the error that says what is not done (``why``, or as the step says), and the command that does it."""
         missing = self.missing if isinstance(self.missing, str) else self.missing(view)
         return StepPendingError(f"{why or missing}; first: {self.call(view.root)}")
+
+
+def loaded(name: str) -> Callable[..., Any]:
+    """Return the function that ``package.module:function`` names; its module is loaded now."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 class Steps(Table[Step]):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from voxmix._io import naming_full_disk
 from voxmix._optional import require
 from voxmix._progress import ProgressCallback, silent
-from voxmix.compute import ComputeSettings
 from voxmix.design import RunSpec
-from voxmix.errors import VoxmixError
-from voxmix.runs import cores
-from voxmix.settings import checked
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
+from voxmix.study.making import FailedRun, at_once, finish_specs, tell_failures, threads_of_each
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
@@ -24,14 +21,6 @@ if TYPE_CHECKING:
     from voxmix.objectives.mae import EvaluationSet
     from voxmix.runs import RunResult
     from voxmix.volumes import PreparedCache
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailedRun:
-    """A run that could not be finished, and why."""
-
-    spec: RunSpec
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,39 +93,11 @@ def finish_runs(view: StudyView, specs: tuple[RunSpec, ...], label: str, hear: L
         return
     with hear.bar(label, unit=pending[0].budget_unit) as progress:
         failed = train_pending(view, specs, progress=progress)
-    if failed:
-        by_reason: dict[str, list[RunSpec]] = {}
-        for failure in failed:
-            by_reason.setdefault(failure.reason, []).append(failure.spec)
-        for reason, concerned in by_reason.items():
-            named = ", ".join(f"{spec.run_id} ({_words(spec)})" for spec in concerned[:3])
-            more = f" and {len(concerned) - 3} more" if len(concerned) > 3 else ""
-            hear.tell(f"run {named}{more} failed: {reason}")
-        raise VoxmixError(
-            f"{len(failed)} of {len(pending)} runs failed (see above); the others are kept. "
-            "Fix the cause and give the same command again"
-        )
+    tell_failures(failed, of=len(pending), words=_words, hear=hear)
 
 
 def _words(spec: RunSpec) -> str:
     return f"{spec.mixture.label}, {spec.budget:,} {spec.budget_unit}"
-
-
-def with_compute(
-    view: StudyView, given: Mapping[str, Any], *, workers: int | None = None, where: str
-) -> StudyView:
-    """Return the study with other settings of how runs are computed; its file is left as it is.
-
-    ``where`` says in errors where they were given.
-
-    Raises:
-        InputError: a value that cannot be used.
-    """
-    config = view.config
-    compute = config.compute
-    if given:
-        compute = checked(ComputeSettings, asdict(compute) | dict(given), where=where)
-    return view.configured(replace(config, compute=compute, workers=workers or config.workers))
 
 
 def runs_at_once(study: Study, specs: Sequence[RunSpec]) -> int:
@@ -144,17 +105,8 @@ def runs_at_once(study: Study, specs: Sequence[RunSpec]) -> int:
 
     From all runs, not from those that are left: a run's rounding must not depend on when it is resumed.
     """
-    return at_once(study, len({spec.trunk_id if study.trunk_dir(spec) else spec.run_id for spec in specs}))
-
-
-def at_once(study: Study, most: int) -> int:
-    """Return how many runs go on at the same time, at most ``most``: one where devices share a run."""
-    from voxmix.training.devices import gpu_count
-
-    compute = study.config.compute
-    if compute.processes > 1:
-        return 1
-    return min(study.config.workers or gpu_count(compute.device) or cores(), most)
+    chains = {spec.trunk_id if study.trunk_dir(spec) else spec.run_id for spec in specs}
+    return at_once(study.config.compute, workers=study.config.workers, most=len(chains))
 
 
 def check_fitness(view: StudyView) -> None:
@@ -198,46 +150,28 @@ def train_pending(
     require("torch", extra="train")
     view = StudyView.of(study)
     study = view.study
-    unique = tuple({spec.run_id: spec for spec in specs}.values())
-    pending = study.pending(unique)
-    total = sum(spec.budget for spec in unique)
-    finished = total - sum(spec.budget for spec in pending)
-    progress(finished, total)
-    if not pending:
-        return ()
-    check_fitness(view)
-    from voxmix.engines.base import run_jobs
-    from voxmix.engines.job_file import Job
+    if study.pending(tuple(specs)):
+        check_fitness(view)
+        evaluation_set(study, view.cache)
     from voxmix.engines.work import PretrainingWork
 
-    evaluation_set(study, view.cache)
-    at_once = runs_at_once(study, unique)
-    compute = study.config.compute
-    jobs = {
-        spec.run_id: Job(
-            folder=study.run_dir(spec),
-            work=PretrainingWork(
-                spec=spec,
-                cache=study.cache_dir,
-                evaluation=study.evaluation_path,
-                trunk=study.trunk_dir(spec),
-                compute=compute,
-                threads=compute.threads_of_each(at_once * compute.devices, cores=cores()),
-            ),
+    compute, together = study.config.compute, runs_at_once(study, specs)
+
+    def work_of(spec: RunSpec) -> PretrainingWork:
+        return PretrainingWork(
+            spec=spec,
+            cache=study.cache_dir,
+            evaluation=study.evaluation_path,
+            trunk=study.trunk_dir(spec),
+            compute=compute,
+            threads=threads_of_each(compute, together=together),
         )
-        for spec in pending
-    }
-    failed = run_jobs(
-        list(jobs.values()),
+
+    return finish_specs(
+        specs,
+        work_of=work_of,
+        folder_of=study.run_dir,
         engine=engine,
-        workers=at_once,
-        progress=lambda done, _: progress(finished + done, total),
+        together=together,
+        progress=progress,
     )
-    reasons = {failure.job.folder: failure.reason for failure in failed}
-    failures = tuple(
-        FailedRun(spec=spec, reason=reasons[jobs[spec.run_id].folder])
-        for spec in pending
-        if jobs[spec.run_id].folder in reasons
-    )
-    progress(total - sum(failure.spec.budget for failure in failures), total)
-    return failures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from voxmix.runs.results import RunResult, read_run
 from voxmix.study.folder import Study
 from voxmix.study.plan import check_specs, specs_by_kind
 from voxmix.study.rounds import REFINE_RUNS, Record, Round, basis_of, changed_words, read_record
-from voxmix.study.step import Steps
+from voxmix.study.step import Steps, loaded
 from voxmix.study.steps import STEPS
 
 if TYPE_CHECKING:
@@ -102,6 +103,22 @@ class StudyView:
     def steps(self) -> Steps:
         """The steps of a mixture study."""
         return STEPS
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the study: no other process may work on it meanwhile.
+
+        Raises:
+            StudyBusyError: one does.
+        """
+        return self.study.lock()
+
+    def check(self) -> None:
+        """Check the study as :func:`voxmix.study.checks.check_study` does, which knows views.
+
+        Raises:
+            InputError: lists every problem.
+        """
+        loaded("voxmix.study.checks:check_study")(self)
 
     def inputs(self, name: str) -> str:
         """Return the digest of what a step's files are made from, as it is now."""
