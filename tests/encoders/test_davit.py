@@ -13,8 +13,8 @@ import torch
 from voxmix.backbone_rows import DavitSettings
 from voxmix.encoders.backbone import build_backbone, flops_per_image
 from voxmix.encoders.checkpoint_names import davit_names, read_by
+from voxmix.encoders.checkpoint_parts import expected_of
 from voxmix.encoders.davit import Davit
-from voxmix.encoders.open_weights import expected_of
 from voxmix.encoders.start import load_start, start_backbone, start_text
 from voxmix.errors import InputError
 

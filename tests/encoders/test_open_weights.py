@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 
 from voxmix.backbone_rows import VitSettings
+from voxmix.encoders.clip_checkpoint import read_text_weights
 from voxmix.encoders.contract import Contract
-from voxmix.encoders.open_weights import read_text_weights
 from voxmix.encoders.start import LoadedStart, load_start, start_backbone, start_text
 from voxmix.encoders.vit import Vit
 from voxmix.errors import InputError, VoxmixWarning

@@ -10,9 +10,9 @@ from voxmix._io import naming_damage, read_json
 from voxmix.backbone_rows import BACKBONES, BackboneSettings
 from voxmix.encoder_runs import TextSettings
 from voxmix.encoders.checkpoint_names import refuse_misfit
+from voxmix.encoders.checkpoint_parts import OpenWeights, TextWeights, expected_of, misfit_of
 from voxmix.encoders.contract import Contract
 from voxmix.encoders.interchange import read_tensors
-from voxmix.encoders.open_weights import OpenWeights, TextWeights, expected_of, misfit_of
 from voxmix.runs.cards import checked_weights, read_card
 from voxmix.runs.files import CARD_FILE
 from voxmix.settings import checked

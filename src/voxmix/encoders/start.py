@@ -14,9 +14,10 @@ from voxmix.backbone_rows import BackboneSettings, VitSettings
 from voxmix.encoder_runs import EncoderSpec
 from voxmix.encoders.backbone import Backbone, build_backbone
 from voxmix.encoders.checkpoint_names import mae_names, read_by, refuse_misfit
+from voxmix.encoders.checkpoint_parts import OpenWeights, TextWeights, expected_of
 from voxmix.encoders.contract import Contract
 from voxmix.encoders.interchange import encoder_settings, load_encoder
-from voxmix.encoders.open_weights import OpenWeights, TextWeights, expected_of, read_open_weights
+from voxmix.encoders.open_weights import read_open_weights
 from voxmix.encoders.positions import resized_positions
 from voxmix.encoders.run_weights import holds_backbone, read_run_weights
 from voxmix.encoders.text import TextEncoder, build_text_encoder
@@ -31,7 +32,7 @@ from voxmix.runs.files import CARD_FILE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedStart(OpenWeights):
-    """:class:`~voxmix.encoders.open_weights.OpenWeights` for the images of a run.
+    """:class:`~voxmix.encoders.checkpoint_parts.OpenWeights` for the images of a run.
 
     Attributes:
         digest: of weights, settings and contract as they were read, whatever the run's image size.
