@@ -195,8 +195,8 @@ def kept_bytes_per_image(settings: BackboneSettings, *, edge: int | None = None)
     """Return what autograd keeps of one image between forward and backward, in bytes of 32-bit floats.
 
     The distinct storages that a forward pass hands to autograd on a device that computes nothing, of two images less one, so
-    that what does not grow with the batch is not counted (as :mod:`voxmix.cost.footprint`). On a CPU up to a seventh less
-    is kept: its attention lays out rows more tightly.
+    that what does not grow with the batch is not counted (as :mod:`voxmix.cost.footprint`). On a CPU a tenth more is kept
+    where attention is written out (up to 512 tokens), and up to a seventh less elsewhere: its rows lie more tightly.
 
     Args:
         edge: of the image, in pixels; ``settings.image`` by default.

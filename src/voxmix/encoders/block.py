@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention, silu
+from torch.nn.functional import gelu, silu
 
+from voxmix.encoders.attention import attend
 from voxmix.encoders.drop_path import branch
 
 START = 0.02
@@ -94,7 +95,7 @@ class Block(nn.Module):
         batch, count, width = tokens.shape
         parts = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind()
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=causal)
+        mixed = attend(query, key, value, seen=seen, causal=causal)
         return mixed.transpose(1, 2).reshape(batch, count, width)
 
     def _hidden(self, tokens: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token hidden"]:

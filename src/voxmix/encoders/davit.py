@@ -12,9 +12,10 @@ from typing import cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import gelu, pad, scaled_dot_product_attention
+from torch.nn.functional import gelu, pad
 
 from voxmix.backbone_rows import DavitSettings
+from voxmix.encoders.attention import attend
 from voxmix.encoders.backbone import Backbone, Features
 from voxmix.encoders.block import START, start_matrices
 from voxmix.encoders.drop_path import branch
@@ -119,7 +120,7 @@ class SpatialBlock(HalfBlock):
         down, right = filled.shape[1] // edge, filled.shape[2] // edge
         windows = filled.view(batch, down, edge, right, edge, width).permute(0, 1, 3, 2, 4, 5)
         query, key, value = self._parts(windows.reshape(-1, edge * edge, width)).unbind()
-        mixed = scaled_dot_product_attention(query, key, value).transpose(1, 2)
+        mixed = attend(query, key, value).transpose(1, 2)
         mixed = self.proj(mixed.reshape(-1, edge * edge, width))
         whole = mixed.view(batch, down, right, edge, edge, width).permute(0, 1, 3, 2, 4, 5)
         whole = whole.reshape(filled.shape)
