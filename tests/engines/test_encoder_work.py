@@ -244,3 +244,19 @@ def test_keys_other_than_the_specs_are_refused(
         assert not job.folder.exists()
     write_keys(path, keys)
     assert run_jobs([job_of(spec, subset=path)], engine=here) == ()
+
+
+@pytest.mark.parametrize(("unit", "budget"), [("seconds", 1), ("flops", 20_000_000)])
+def test_progress_counts_what_the_budget_counts(
+    unit: Any, budget: int, spec_of: Callable[..., EncoderSpec], job_of: Callable[..., Job]
+) -> None:
+    spec = spec_of("mae", 6, budget=budget, budget_unit=unit)
+    job = job_of(replace(spec, training=replace(spec.training, schedule="trunk", batch_size=4)))
+    shown: list[tuple[int, int]] = []
+    assert run_jobs([job], engine=here, progress=lambda *p: shown.append(p)) == ()
+    assert shown == sorted(shown)
+    assert shown[-1] == (budget, budget)
+    result = json.loads((job.folder / "result.json").read_text())
+    assert result["draws"] >= 4
+    if unit == "flops":
+        assert budget - 4 * result["flops_per_draw"] < result["flops"] <= budget
