@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_laws import known_law
 
 from voxmix import MeasurementTable
-from voxmix.law import LawParameters
 from voxmix.law.simulate import simulate
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "law_bank.py"
@@ -26,20 +26,11 @@ def benchmark():
     return module
 
 
-def truth() -> LawParameters:
-    return LawParameters.make(
-        irreducible_loss=np.array([0.02, 0.01, 0.03]),
-        amplitude=np.array([1.5, 2.5, 1.0]),
-        exponent=np.array([0.45, 0.6, 0.5]),
-        transfer=np.array([[1.0, 0.3, 0.1], [0.05, 1.0, 0.4], [0.5, 0.02, 1.0]]),
-    )
-
-
 @pytest.fixture
 def bank(tmp_path: Path) -> Path:
     uniform = [np.full(3, 1 / 3)]
-    fitted = simulate(truth(), budgets=(500, 1000, 2000, 4000), mixtures=uniform)
-    later = simulate(truth(), budgets=(8000,), mixtures=TESTS, pure=False)
+    fitted = simulate(known_law(), budgets=(500, 1000, 2000, 4000), mixtures=uniform)
+    later = simulate(known_law(), budgets=(8000,), mixtures=TESTS, pure=False)
     rows = [row | {"kind": "anchor" if row["source"] is None else "pure"} for row in fitted.to_rows()]
     rows += [row | {"kind": "test", "run": "test" + row["run"]} for row in later.to_rows()]
     with (tmp_path / "known.csv").open("w", newline="") as stream:

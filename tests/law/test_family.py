@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from known_laws import known_law
 from typer.testing import CliRunner
 
 from voxmix import FittedLaw, allocate, fit
@@ -54,15 +55,7 @@ def row():
 
 
 def truth(rho: float = 0.7) -> LawParameters:
-    return LawParameters.make(
-        irreducible_loss=np.array([0.02, 0.01, 0.03]),
-        amplitude=np.array([1.5, 2.5, 1.0]),
-        exponent=np.array([0.45, 0.6, 0.5]),
-        transfer=np.array([[1.0, 0.3, 0.1], [0.05, 1.0, 0.4], [0.5, 0.02, 1.0]]),
-        rho=np.full(3, rho),
-        fall=HEAD_START,
-        formula_numbers={"start": np.array([300.0, 800.0, 150.0])},
-    )
+    return known_law(rho, fall=HEAD_START, formula_numbers={"start": np.array([300.0, 800.0, 150.0])})
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_laws import known_law
 from typer.testing import CliRunner
 
 from voxmix import FittedLaw, MeasurementTable, Mixture, allocate, fit
@@ -38,15 +39,7 @@ NUMBERS = ("irreducible_loss", "amplitude", "exponent", "rho", "kappa")
 
 
 def truth(rho: float = 0.7, kappa: np.ndarray = KAPPA) -> LawParameters:
-    return LawParameters.make(
-        irreducible_loss=np.array([0.02, 0.01, 0.03]),
-        amplitude=np.array([1.5, 2.5, 1.0]),
-        exponent=np.array([0.45, 0.6, 0.5]),
-        transfer=np.array([[1.0, 0.3, 0.1], [0.05, 1.0, 0.4], [0.5, 0.02, 1.0]]),
-        rho=np.full(3, rho),
-        fall=OFFSET,
-        formula_numbers={"kappa": kappa},
-    )
+    return known_law(rho, fall=OFFSET, formula_numbers={"kappa": kappa})
 
 
 def power(rho: float = 0.7) -> LawParameters:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from known_laws import known_law
 from scipy.stats import kendalltau
 
 from voxmix.errors import InputError
-from voxmix.law import LawParameters, fit
+from voxmix.law import fit
 from voxmix.law.seeds import SeedEffects
 from voxmix.law.simulate import simulate
 from voxmix.scores import judge_law
@@ -138,25 +139,16 @@ def test_runs_under_two_names_count_once_and_half_measured_ones_not() -> None:
     )
 
 
-def truth() -> LawParameters:
-    return LawParameters.make(
-        irreducible_loss=np.array([0.02, 0.01, 0.03]),
-        amplitude=np.array([1.5, 2.5, 1.0]),
-        exponent=np.array([0.45, 0.6, 0.5]),
-        transfer=np.array([[1.0, 0.3, 0.1], [0.05, 1.0, 0.4], [0.5, 0.02, 1.0]]),
-    )
-
-
 def test_a_law_of_a_table_is_judged_by_another_table() -> None:
-    law = fit(simulate(truth(), budgets=(500, 1000, 2000, 4000)), law="transfer")
+    law = fit(simulate(known_law(), budgets=(500, 1000, 2000, 4000)), law="transfer")
     mixtures = [np.array(w) for w in ((0.6, 0.2, 0.2), (1 / 3, 1 / 3, 1 / 3), (0.1, 0.2, 0.7))]
-    later = simulate(truth(), budgets=(8000,), mixtures=mixtures, pure=False)
+    later = simulate(known_law(), budgets=(8000,), mixtures=mixtures, pure=False)
     item = judge_law(law, later)
     assert item.mean_error < 1e-3
     assert item.budget == 8000
     assert item.strategies[1] == "uniform"
     assert [part.kendall for part in item.decisions] == [1, 1]
     assert [part.regret for part in item.decisions] == [0, 0]
-    both = simulate(truth(), budgets=(4000, 8000), mixtures=mixtures, pure=False)
+    both = simulate(known_law(), budgets=(4000, 8000), mixtures=mixtures, pure=False)
     with pytest.raises(InputError, match=r"at one budget, the table has 2: \[4000.0, 8000.0\]; select one"):
         judge_law(law, both)
