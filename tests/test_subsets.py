@@ -1,13 +1,14 @@
 """Nested subsets: they nest, take whole persons, spread domains evenly, and do not depend on the order of files."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voxmix._io import digest
 from voxmix.errors import InputError
 from voxmix.subsets import nested_subsets, person_order, read_keys, write_keys
 
@@ -67,6 +68,15 @@ def test_every_prefix_holds_the_domains_as_the_whole_does(
         assert abs(subset.by_domain.get(domain, 0) - expected) <= 4 * len(
             whole
         )  # a person has four films at most
+
+
+@settings(deadline=None, max_examples=40)
+@given(films=collections(), data=st.data(), salt=st.integers(0, 10**6))
+def test_pseudonyms_have_no_part_in_it(films: list[Film], data: st.DataObject, salt: int) -> None:
+    renamed = [replace(film, person=digest([salt, film.person])) for film in films]
+    size = data.draw(st.integers(1, len(films)))
+    one, other = (nested_subsets(some, [size], seed=3)[0] for some in (films, renamed))
+    assert one.items == other.items
 
 
 @settings(deadline=None, max_examples=40)

@@ -56,15 +56,18 @@ def person_order(items: Sequence[Item], *, seed: int) -> tuple[str, ...]:
 
     The k-th image of a domain of n stands at time (k + u) / n, with one u of each domain; a person stands where the first
     of their images in the domain that most of them are of does. So every prefix holds the domains as the whole does, but
-    for about one person each. The order depends on persons, domains and seed, not on the order of the items.
+    for about one person each. The order depends on who shows what, domains and seed, not on the order of the items, nor on
+    pseudonyms: these differ from cache to cache, and a person is known by the first key of their images.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
+    known: dict[str, str] = {}
     for item in items:
         counts[item.person][item.domain] += 1
+        known[item.person] = min(item.key, known.get(item.person, item.key))
     home = {person: min(of, key=lambda name: (-of[name], name)) for person, of in counts.items()}
     times: dict[str, float] = {}
     for domain in sorted(set(home.values())):
-        persons = sorted(person for person in counts if home[person] == domain)
+        persons = sorted((person for person in counts if home[person] == domain), key=known.__getitem__)
         generator = stream(seed, "subsets", domain)
         shuffled = [persons[place] for place in generator.permutation(len(persons))]
         sizes = [counts[person].total() for person in shuffled]
@@ -72,7 +75,7 @@ def person_order(items: Sequence[Item], *, seed: int) -> tuple[str, ...]:
         for person, size in zip(shuffled, sizes, strict=True):
             times[person] = (before + shift) / total
             before += size
-    return tuple(sorted(times, key=lambda person: (times[person], person)))
+    return tuple(sorted(times, key=lambda person: (times[person], known[person])))
 
 
 def nested_subsets(items: Sequence[Item], samples: Sequence[int | str], *, seed: int) -> tuple[Subset, ...]:

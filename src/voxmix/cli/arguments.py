@@ -80,6 +80,20 @@ def _what_file(path: Path) -> str:
     return _OTHER_KINDS.get(str(kind), "a JSON file of another kind")
 
 
+def check_is_study(root: Path) -> None:
+    """Refuse a path that is no study of any kind, and say what it is.
+
+    Raises:
+        InputError: no such path, or something else.
+    """
+    if not root.exists():
+        raise InputError(
+            f"{root} is not a study, and there is no such folder; make one with: voxmix init {as_argument(root)} --data DIR"
+        )
+    if not is_study(root):
+        raise InputError(f"{root} is {_what(root)}; give the folder of a study (voxmix init makes one)")
+
+
 def open_study(root: Path, *, check: bool = True) -> "StudyView":
     """Return a view of the study in a folder, or of a study.yaml, its settings checked against each other.
 
@@ -88,12 +102,7 @@ def open_study(root: Path, *, check: bool = True) -> "StudyView":
     """
     from voxmix.study import Study, StudyView, check_study, study_remarks
 
-    if not root.exists():
-        raise InputError(
-            f"{root} is not a study, and there is no such folder; make one with: voxmix init {as_argument(root)} --data DIR"
-        )
-    if not is_study(root):
-        raise InputError(f"{root} is {_what(root)}; give the folder of a study (voxmix init makes one)")
+    check_is_study(root)
     view = StudyView(Study.open(root))
     if check:
         check_study(view)

@@ -7,11 +7,13 @@ import typer
 
 from voxmix._io import size_text
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
+from voxmix.cli.arguments import JsonOption, StudyArgument
+from voxmix.cli.kinds import do
 
 if TYPE_CHECKING:
     from voxmix.cost.estimate import CostEstimate
     from voxmix.cost.probe import Probe
+    from voxmix.study import StudyView
 
 
 @verb
@@ -38,9 +40,16 @@ def estimate(
 
       voxmix estimate mystudy --tflops 40
     """
+    do("estimate", study, seconds=seconds, tflops=tflops, as_json=as_json)
+
+
+def estimate_mixtures(
+    view: "StudyView", *, seconds: float = 5.0, tflops: float | None = None, as_json: bool = False
+) -> None:
+    """Print what the unfinished runs of a mixture study will cost."""
     from voxmix.study.costs import estimate_cost
 
-    cost = estimate_cost(open_study(study), TERMINAL, seconds=seconds, tflops=tflops)
+    cost = estimate_cost(view, TERMINAL, seconds=seconds, tflops=tflops)
     if cost is None:
         if as_json:
             emit_json({"runs_left": 0})

@@ -8,13 +8,15 @@ import typer
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar
 from voxmix.cli.app import TERMINAL, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, open_study
+from voxmix.cli.arguments import JsonOption
 from voxmix.cli.checks import FITNESS_HEADERS, counts_of, fitness_cells, fitness_value
+from voxmix.cli.kinds import do
 from voxmix.cli.volumes import SubjectPatternOption
 from voxmix.errors import InputError
 from voxmix.study.files import is_study
 
 if TYPE_CHECKING:
+    from voxmix.study import StudyView
     from voxmix.volumes import Preparation
 
 
@@ -72,8 +74,9 @@ def prepare(
 ) -> None:
     """Turn files into arrays that training reads fast; files that cannot be used are set aside.
 
-    Arrays have RAS axes, cubic voxels and intensities in [0, 1] by the domain's rule; empty margins are cut, small
-    volumes padded. You can stop at any moment: the same command resumes, and finished volumes are kept.
+    Volumes get RAS axes, cubic voxels and intensities in [0, 1] by the domain's rule; empty margins are cut, small
+    volumes padded. Images of an encoder study get one size of their shorter side, and reports become tokens, without what
+    names a person. You can stop at any moment: the same command resumes, and finished volumes are kept.
 
     Examples:
 
@@ -89,21 +92,30 @@ def prepare(
                 f"{source} is a study: recipe, codec, cache, data.subject_pattern and data.names are its own (study.yaml); "
                 "leave --out, --recipe, --codec, --subject-pattern and --names out"
             )
-        from voxmix.study import run_step
+        do("prepare", source, as_json=as_json)
+        return
+    preparation = _prepare_outside_study(
+        source,
+        out=out,
+        recipe=recipe,
+        validation=validation,
+        seed=seed,
+        workers=workers,
+        codec=codec or "npy",
+        subject_pattern=subject_pattern,
+        names=names,
+    )
+    _say(preparation, as_json=as_json)
 
-        preparation = run_step("prepare", open_study(source), TERMINAL)
-    else:
-        preparation = _prepare_outside_study(
-            source,
-            out=out,
-            recipe=recipe,
-            validation=validation,
-            seed=seed,
-            workers=workers,
-            codec=codec or "npy",
-            subject_pattern=subject_pattern,
-            names=names,
-        )
+
+def prepare_mixtures(view: "StudyView", *, as_json: bool = False) -> None:
+    """Prepare the volumes of a mixture study."""
+    from voxmix.study import run_step
+
+    _say(run_step("prepare", view, TERMINAL), as_json=as_json)
+
+
+def _say(preparation: "Preparation", *, as_json: bool) -> None:
     if as_json:
         cache = preparation.cache
         emit_json(

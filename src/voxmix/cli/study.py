@@ -11,6 +11,7 @@ from voxmix._io import as_argument
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
 from voxmix.cli.checks import fitness_value, say_fitness, say_set_aside, show_regime
+from voxmix.cli.kinds import do
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,8 +30,18 @@ def init(
         typer.Option(help="Folder of volumes (a folder per domain, or a known layout), or a manifest."),
     ] = None,
     phantoms: Annotated[bool, typer.Option("--phantoms", help="Make phantom volumes instead.")] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Study of encoders: folder of images, or a table with reports and labels."),
+    ] = None,
+    radiographs: Annotated[
+        bool, typer.Option("--radiographs", help="Study of encoders: make radiographs with reports.")
+    ] = False,
     preset: Annotated[
-        str | None, typer.Option(help="Settings to start from: small or paper; demo for phantoms.")
+        str | None,
+        typer.Option(
+            help="Settings to start from: small or paper; demo for phantoms; small or base for encoders."
+        ),
     ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this domain out; repeat for more.")] = None,
@@ -38,11 +49,30 @@ def init(
         str | None,
         typer.Option(help="Regular expression that finds the person in a subject's name: joins sessions."),
     ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="Encoders: what to learn by, e.g. dino,unicl (mae, dino, clip, unicl, siglip)."),
+    ] = None,
+    samples: Annotated[
+        str | None, typer.Option(help="Encoders: images of each nested subset, e.g. 64,256,1024,all.")
+    ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(help="Encoders: NAME=FOLDER of weights to begin from, or scratch; repeat for more."),
+    ] = None,
+    edge: Annotated[
+        int | None, typer.Option(help="Encoders: edge of what the network sees, in pixels.")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Encoders: a column of labels; found by their cells if left out. Repeat for more."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start a study: look at the volumes and write a study file to edit.
+    """Start a study: look at volumes or images and write a study file to edit.
 
-    Without --preset, spacing and crop are chosen by the fields of view in the files' headers.
+    With --data or --phantoms a study of mixtures. Without --preset, spacing and crop are chosen by the fields of view in
+    the files' headers. With --images or --radiographs a study of encoders: every objective on every nested subset.
 
     Examples:
 
@@ -53,7 +83,33 @@ def init(
       voxmix init mystudy --data volumes/ --exclude PROSTATE-MR
 
       voxmix init mystudy --phantoms
+
+      voxmix init cxr --images films.csv --objective dino,unicl --samples 64,256,1024,all
+
+      voxmix init cxr --images films.csv --start rad-dino=FOLDER --start scratch
     """
+    of_encoders = {"objective": objective, "samples": samples, "start": start, "edge": edge, "label": label}
+    if images is not None or radiographs:
+        if data is not None or phantoms or subject_pattern:
+            raise InputError(
+                "--data, --phantoms and --subject-pattern are for a study of mixtures, --images and --radiographs for one of "
+                "encoders; give those of one kind"
+            )
+        from voxmix.cli.encoders import begin
+
+        begin(
+            study,
+            images=images,
+            preset=preset or "small",
+            domains=domain or (),
+            exclude=exclude or (),
+            as_json=as_json,
+            **of_encoders,  # type: ignore[arg-type]
+        )
+        return
+    given = [name for name, value in of_encoders.items() if value]
+    if given:
+        raise InputError(f"--{given[0]} is for a study of encoders; give --images or --radiographs, too")
     from voxmix.study import start_study
 
     begun = start_study(
@@ -173,9 +229,13 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
 
       voxmix status mystudy
     """
+    do("status", study, check=False, as_json=as_json)
+
+
+def show_status(view: "StudyView", *, as_json: bool = False) -> None:
+    """Print what of a mixture study is done, and what comes next."""
     from voxmix.study import next_step, study_problems, study_remarks, study_status
 
-    view = open_study(study, check=False)
     problems = study_problems(view)
     steps = study_status(view)
     following = next_step(steps)
@@ -208,7 +268,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
     if problems:
         raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
     emit(
-        f"\nnext: {following.command}  (or every remaining step: voxmix study run {as_argument(study)})"
+        f"\nnext: {following.command}  (or every remaining step: voxmix study run {as_argument(view.root)})"
         if following
         else "\nall done"
     )
@@ -216,7 +276,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
         emit(f"refine: {view.refine_words}")
     if finished or unfinished:
         emit(
-            f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {as_argument(study)}"
+            f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {as_argument(view.root)}"
         )
 
 

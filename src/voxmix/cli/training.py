@@ -9,6 +9,7 @@ from voxmix._progress import waiting
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, takes_flags
 from voxmix.cli.checks import show_regime
+from voxmix.cli.kinds import do
 from voxmix.cli.study import show
 from voxmix.errors import InputError
 
@@ -99,7 +100,7 @@ def run(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the pending proxy runs, as many at a time as there are cores; Ctrl-C loses nothing.
+    """Train the pending runs of a study's design, as many at a time as there are cores; Ctrl-C loses nothing.
 
     Flags override study.yaml's compute for this command. They change speed and memory, not results; a study may
     continue with other flags.
@@ -115,6 +116,19 @@ def run(
 
       voxmix run mystudy --device cuda --devices 4 --tracker tensorboard --tracker mlflow
     """
+    do("run", study, flags=flags, pilot=pilot, up_to=up_to, minutes=minutes, write=write, as_json=as_json)
+
+
+def run_proxies(
+    view: "StudyView",
+    *,
+    pilot: bool = False,
+    up_to: int | None = None,
+    minutes: float | None = None,
+    write: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Train the pending proxy runs of a mixture study, or only pilot runs."""
     from voxmix.study import run_step
 
     only = {"--up-to": up_to is not None, "--minutes": minutes is not None, "--write": write}
@@ -122,7 +136,6 @@ def run(
         raise InputError(
             f"{', '.join(name for name, given in only.items() if given)} goes with --pilot; add it"
         )
-    view = flags.applied_to(open_study(study))
     if pilot:
         _pilot(view, up_to=up_to, minutes=minutes, write=write, as_json=as_json)
         return

@@ -8,6 +8,7 @@ import typer
 from voxmix._io import as_argument
 from voxmix.cli.app import TERMINAL, emit, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
+from voxmix.cli.kinds import do
 from voxmix.cli.preparation import show_preparation
 from voxmix.cli.study import show
 from voxmix.cli.training import ComputeFlags, takes_compute_flags
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
 def study_run(study: StudyArgument, flags: ComputeFlags, as_json: JsonOption = False) -> None:
     """Run every step that is not finished, in order: prepare, run, fit, allocate, pretrain, report.
 
+    A study of encoders has prepare and run.
+
     Takes the flags of voxmix run.
 
     Example:
 
       voxmix study run mystudy --device cuda
     """
-    _run_all(flags.applied_to(open_study(study)), as_json=as_json)
+    do("study run", study, flags=flags, as_json=as_json)
 
 
-def _run_all(view: "StudyView", *, as_json: bool) -> None:
+def run_all(view: "StudyView", *, as_json: bool = False) -> None:
+    """Do every step of a mixture study that is not done."""
     from voxmix.study import run_steps
 
     with view.study.lock():
@@ -74,4 +78,4 @@ def demo(
     else:
         start_study(study, data=None, phantoms=True)
         view = open_study(study)
-    _run_all(flags.applied_to(view), as_json=as_json)
+    run_all(flags.applied_to(view), as_json=as_json)

@@ -15,6 +15,7 @@ from voxmix.law.twostage import FOREIGN_WEIGHT
 from voxmix.mixture import Mixture
 from voxmix.run_settings import LATER, EvaluationSettings, ModelSettings, TrainingSettings, identity
 from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
+from voxmix.study.files import MIXTURES
 
 STUDY_FORMAT = 1
 _FORBID: dict[str, str] = {"extra": "forbid"}
@@ -273,12 +274,19 @@ def read_config(path: Path) -> StudyConfig:
     text = read_settings(
         path, absent=f"{path.parent} is not a study: it has no {path.name}; make one with: voxmix init"
     )
-    return parse_config(parse_yaml(text, where=str(path)), where=str(path))
+    values = parse_yaml(text, where=str(path))
+    if values.get("kind", MIXTURES) != MIXTURES:
+        raise InputError(
+            f"{path} is the file of a study of kind {values['kind']!r}, and this is for studies of mixtures; encoder studies "
+            "(kind: encoders) have: voxmix prepare, run, status, estimate, export and study run"
+        )
+    return parse_config(values, where=str(path))
 
 
 def parse_config(values: dict[str, Any], *, where: str) -> StudyConfig:
     """Return the settings in ``values``; ``where`` names their origin in errors."""
-    return checked(StudyConfig, _with_names_of_today(values), where=where)
+    known = {key: value for key, value in values.items() if (key, value) != ("kind", MIXTURES)}
+    return checked(StudyConfig, _with_names_of_today(known), where=where)
 
 
 _RENAMED = {("compute", "strategy"): "sharing"}

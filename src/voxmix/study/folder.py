@@ -36,11 +36,7 @@ class Study:
         Raises:
             InputError: the folder is a study already, or is not empty.
         """
-        path = root / STUDY_FILE
-        if path.exists():
-            raise InputError(f"{root} is a study already; edit {path}, or choose another folder")
-        if root.is_file() or (root.is_dir() and any(root.iterdir())):
-            raise InputError(f"{root} is not an empty folder; choose a new name for the study")
+        path = files.new_study_file(root)
         with naming_full_disk(root):
             write_config(config, path, notes)
         return cls(root=root, config=config)

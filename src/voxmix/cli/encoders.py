@@ -1,0 +1,238 @@
+"""What the verbs of studies do for an encoder study."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from voxmix._io import as_argument
+from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
+from voxmix.errors import InputError
+
+if TYPE_CHECKING:
+    from voxmix.encoder_study import EncoderView
+    from voxmix.encoder_study.training import TrainedRun
+    from voxmix.images.prepare import ImagePreparation
+
+
+def begin(
+    study: Path,
+    *,
+    images: Path | None,
+    objective: Sequence[str] | None,
+    samples: str | None,
+    start: Sequence[str] | None,
+    edge: int | None,
+    label: Sequence[str] | None,
+    preset: str,
+    domains: Sequence[str],
+    exclude: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Start a study of encoders, print what was found, and where its settings are."""
+    from voxmix.encoder_study import MadeRadiographs, start_encoder_study
+
+    begun = start_encoder_study(
+        study,
+        images=images,
+        radiographs=MadeRadiographs() if images is None else None,
+        objectives=[name.strip() for given in objective or () for name in given.split(",") if name.strip()],
+        samples=sample_sizes(samples),
+        starts=start_folders_of(start),
+        preset=preset,
+        edge=edge,
+        labels=label or (),
+        domains=domains,
+        exclude=exclude,
+    )
+    config = begun.study.config
+    if as_json:
+        emit_json(
+            {
+                "study": str(study),
+                "seen": list(begun.seen),
+                "training_images": begun.training_images,
+                "objectives": list(config.objectives),
+                "samples": list(config.design.samples),
+                "starts": {name: facts.digest for name, facts in begun.starts.items()},
+            }
+        )
+        return
+    for line in begun.seen:
+        emit(line)
+    sizes = ", ".join(str(size) for size in config.design.samples)
+    emit(
+        f"\n{', '.join(config.objectives)} from {', '.join(config.starts)} on {sizes} of {begun.training_images:,} training "
+        f"images, {config.design.seeds} seeds, {config.design.budget:,} {config.design.budget_unit} each"
+    )
+    emit(f"\nWrote {begun.study.path}: read it, then: voxmix study run {as_argument(study)}")
+
+
+def sample_sizes(text: str | None) -> tuple[int | str, ...]:
+    """Return sizes of subsets from a text such as "64,256,all".
+
+    Raises:
+        InputError: a part that is neither a whole number nor all.
+    """
+    from voxmix.subsets import ALL
+
+    found: list[int | str] = []
+    for part in (text or "").replace(" ", "").split(","):
+        if part and part != ALL and not part.isdecimal():
+            raise InputError(
+                f"--samples {text!r}: {part!r} is no number of images; e.g. --samples 64,256,1024,all"
+            )
+        if part:
+            found.append(part if part == ALL else int(part))
+    return tuple(found)
+
+
+def start_folders_of(given: Sequence[str] | None) -> dict[str, Path | None] | None:
+    """Return start to folder from texts such as "rad-dino=FOLDER"; scratch has none. None where nothing is given.
+
+    Raises:
+        InputError: a text without a name or a folder, or a name twice.
+    """
+    from voxmix.encoder_study.config import SCRATCH
+
+    found: dict[str, Path | None] = {}
+    for text in given or ():
+        name, separator, folder = text.partition("=")
+        if text != SCRATCH and not (separator and name and folder and name != SCRATCH):
+            raise InputError(
+                f"--start {text!r} should be NAME=FOLDER (a folder of weights on this machine), or {SCRATCH}"
+            )
+        if name in found:
+            raise InputError(f"--start names {name} twice; give every start once")
+        found[name] = None if text == SCRATCH else Path(folder)
+    return found or None
+
+
+def open_encoders(root: Path, *, check: bool = True) -> "EncoderView":
+    """Return a view of an encoder study."""
+    from voxmix.encoder_study import EncoderView
+
+    view = EncoderView.open(root)
+    if check:
+        view.check()
+    return view
+
+
+def prepare(view: "EncoderView", *, as_json: bool = False) -> None:
+    """Prepare its images, reports and starts, and print what there is."""
+    from voxmix.encoder_study import run_step
+
+    preparation = run_step("prepare", view, TERMINAL)
+    if as_json:
+        emit_json(_preparation_value(preparation))
+    else:
+        show_preparation(preparation)
+
+
+def show_preparation(preparation: "ImagePreparation") -> None:
+    """Print the images, persons, reports and labels of each domain."""
+    cache = preparation.cache
+    rows = []
+    for name in sorted({item.domain for item in cache.items}):
+        items = [item for item in cache.items if item.domain == name]
+        train = [item for item in items if item.split == "train"]
+        rows.append(
+            [
+                name,
+                f"{len(train):,}",
+                f"{len(items) - len(train):,}",
+                f"{len({item.person for item in items}):,}",
+                f"{sum(item.has_text for item in items):,}",
+                f"{sum(bool(item.labels) for item in items):,}",
+                f"{sum(one['domain'] == name for one in cache.set_aside):,}",
+            ]
+        )
+    headers = ["domain", "training", "validation", "persons", "with report", "with labels", "set aside"]
+    emit_table("Prepared images", headers, rows)
+
+
+def _preparation_value(preparation: "ImagePreparation") -> dict[str, Any]:
+    cache, texts = preparation.cache, preparation.texts
+    return {
+        "training": cache.counts("train"),
+        "validation": cache.counts("validation"),
+        "made": preparation.made,
+        "labels": list(cache.label_names),
+        "set_aside": [{"domain": item.domain, "reason": item.reason} for item in preparation.set_aside],
+        "texts": None
+        if texts is None
+        else {
+            "with_text": texts.texts,
+            "empty": texts.empty,
+            "different": texts.different,
+            "cut": texts.cut,
+            "replaced": dict(texts.replaced),
+        },
+    }
+
+
+def run(view: "EncoderView", *, as_json: bool = False) -> None:
+    """Train its pending runs and print what came of all."""
+    from voxmix.encoder_study import run_step
+
+    show_runs(view, run_step("run", view, TERMINAL), as_json=as_json)
+
+
+def show_runs(view: "EncoderView", runs: "Sequence[TrainedRun]", *, as_json: bool) -> None:
+    """Print the finished runs: subsets, epochs, losses before and after, cost, and what collapsed."""
+    from voxmix.encoder_study.training import run_rows, summary_table
+
+    if as_json:
+        emit_json({"runs": list(run_rows(runs)), "table": str(view.study.table_path)})
+        return
+    headers, rows = summary_table(runs)
+    emit_table("Encoders", headers, rows)
+    alarmed = [run for run in runs if run.result is not None and run.result.alarms]
+    for run in alarmed:
+        assert run.result is not None
+        note(f"run {run.planned.spec.run_id}: {'; '.join(run.result.alarms)}")
+    emit(f"\n{len(runs)} runs, {len(alarmed)} with an alarm: {view.study.table_path}")
+
+
+def status(view: "EncoderView", *, as_json: bool = False) -> None:
+    """Print what is done, the subsets, and what comes next."""
+    from voxmix.encoder_study import study_state
+    from voxmix.study import next_step
+
+    state = study_state(view)
+    following = next_step(state.steps)
+    if as_json:
+        emit_json(state.as_dict() | {"next": following.command if following else None})
+        if state.problems:
+            raise typer.Exit(InputError.exit_code)
+        return
+    rows = [[step.name, "done" if step.done else "to do", step.detail] for step in state.steps]
+    emit_table("Study of encoders", ["step", "state", "detail"], rows)
+    if state.subsets:
+        emit("")
+        headers = ["samples", "images", "persons", "epochs", "repeats", "domains"]
+        emit_table("Nested subsets", headers, [one.row() for one in state.subsets])
+        emit("")
+        emit_table("Runs", ["objective", "start", "finished", "failed", "with an alarm"], state.run_rows())
+    for line in state.notes:
+        note(line)
+    if state.problems:
+        raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in state.problems))
+    emit(
+        f"\nnext: {following.command}  (or every remaining step: voxmix study run {as_argument(view.root)})"
+        if following
+        else "\nall done"
+    )
+
+
+def study_run(view: "EncoderView", *, as_json: bool = False) -> None:
+    """Do every step that is not done, in order."""
+    from voxmix.study import run_steps
+
+    with view.lock():
+        for name, outcome in run_steps(view, TERMINAL):
+            if name == "prepare" and not as_json:
+                show_preparation(outcome)
+            elif name == "run":
+                show_runs(view, outcome, as_json=as_json)

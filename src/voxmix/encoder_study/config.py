@@ -1,0 +1,311 @@
+"""The study file of an encoder study: images, nested subsets, objectives, starts, and how much each run computes."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from voxmix._io import write_text
+from voxmix.backbone_rows import BACKBONES, BackboneSettings
+from voxmix.compute import ComputeSettings
+from voxmix.design import BudgetUnit, check_budget
+from voxmix.encoder_runs import TextSettings, ViewSettings
+from voxmix.errors import InputError
+from voxmix.images.recipe import ImageRecipe
+from voxmix.objective_rows import OBJECTIVES, ObjectiveSettings
+from voxmix.run_settings import TrainingSettings, at_least, identity
+from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
+from voxmix.study.files import ENCODERS
+from voxmix.subsets import ALL, check_samples
+from voxmix.texts.report_text import TextRecipe
+
+FORMAT = 1
+SCRATCH = "scratch"
+"""The start that begins from no weights."""
+_FORBID: dict[str, str] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MadeRadiographs:
+    """Radiographs with reports and labels that are drawn from numbers alone (docs/concepts/radiographs.md)."""
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    count: int = 1200
+    """Films to draw."""
+    seed: int = 0
+    """Decides what they look like."""
+    edge: int = 96
+    """Shorter side of a film, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageData:
+    """Where the images come from, and how persons are held out.
+
+    Raises:
+        InputError: both or none of the two sources given, or a share that is not between 0 and 1.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    path: str | None = None
+    """A folder or a table of images, relative to the study's folder."""
+    radiographs: MadeRadiographs | None = None
+    """Made radiographs instead."""
+    labels: tuple[str, ...] = ()
+    """Columns of the table that are labels; empty: those whose cells say yes, no or uncertain."""
+    domains: tuple[str, ...] = ()
+    """Use only these domains; empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Leave these domains out."""
+    validation_fraction: float = 0.2
+    """Share of persons that is held out, where the table has no split."""
+    split_seed: int = 0
+    """Decides who is held out."""
+    names: str | None = None
+    """Folder for the private lists (pseudonyms, files set aside); left out: the study's own folder private."""
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.radiographs is None):
+            raise InputError(
+                "data needs one of 'path' (your images) and 'radiographs' (made ones); give exactly one"
+            )
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(
+                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}; e.g. 0.2"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides which images are prepared."""
+        values = asdict(self)
+        del values["names"]
+        return values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderDesign:
+    """Which runs are made: every objective from every start, on every subset, with every seed, at one budget.
+
+    The axis is samples at equal compute (arXiv 2509.12818 trains at equal wall-clock). ``budget_unit`` says what is equal:
+    draws (images seen), floating-point operations, or seconds. ``extremes_at`` repeats the smallest and the largest subset
+    at more compute: where that changes the outcome, compute and not data was the limit. ``epochs`` is the other control:
+    runs that see each image of their subset equally often.
+
+    Raises:
+        InputError: sizes that do not rise, a budget below 1, no seed, or a control that cannot be.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    samples: tuple[int | str, ...] = (64, 256, 1024, ALL)
+    """Images of each subset, rising; "all" may be the last. Whole persons: a subset may be a little larger."""
+    budget: int = 8192
+    """What each run computes, in budget_unit."""
+    budget_unit: BudgetUnit = "draws"
+    """draws, flops or seconds of each run."""
+    seeds: int = 2
+    """Seeds of each run; seed s begins alike for every subset and objective."""
+    subset_seed: int = 0
+    """Decides which persons come first."""
+    extremes_at: float | None = 2.0
+    """The smallest and the largest subset also at so many times the budget; null for none."""
+    epochs: float | None = None
+    """Control: also runs in which each image of a subset is drawn so often, whatever its size; null for none."""
+    only_with_reports: bool = True
+    """Choose subsets among images with a report, where an objective reads reports: all objectives then see the same."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", tuple(self.samples))
+        check_samples(self.samples)
+        check_budget(self.budget)
+        at_least(self, "seeds", 1)
+        for name in ("extremes_at", "epochs"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be null or above 0, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartSettings:
+    """Weights that runs begin from: a folder of open weights, a finished run or an exported encoder; null: none.
+
+    Raises:
+        InputError: a learning rate factor or a share that cannot be.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    folder: str | None = None
+    """Folder of the weights, relative to the study's folder; null begins from scratch."""
+    rate: float = 1.0
+    """Factor of every learning rate. DINO goes on at a tenth to a fortieth of its rate from scratch."""
+    warm: float = 0.0
+    """Share of the budget in which a fresh head is trained with the backbone frozen; without effect where the head is given."""
+
+    def __post_init__(self) -> None:
+        if not self.rate > 0:
+            raise InputError(f"rate must be above 0, got {self.rate}")
+        if not 0 <= self.warm < 1:
+            raise InputError(f"warm must lie in [0, 1), got {self.warm}; e.g. 0.1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectivePlan:
+    """How one objective is trained: its own settings, and its optimization."""
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    settings: ObjectiveSettings
+    """Of the objective's own class."""
+    training: TrainingSettings
+    """Optimization and changes of intensity."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderStudyConfig:
+    """Every setting of an encoder study.
+
+    Raises:
+        InputError: no objective, no start, a name of a start that is not one, or a budget that a schedule cannot keep.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _FORBID
+
+    name: str
+    """Title of the study."""
+    kind: str = ENCODERS
+    """encoders: what tells this study file from that of a mixture study."""
+    data: ImageData
+    recipe: ImageRecipe = field(default_factory=ImageRecipe)
+    texts: TextRecipe = field(default_factory=TextRecipe)
+    design: EncoderDesign = field(default_factory=EncoderDesign)
+    starts: dict[str, StartSettings] = field(default_factory=lambda: {SCRATCH: StartSettings()})
+    backbone: BackboneSettings
+    text: TextSettings = field(default_factory=TextSettings)
+    views: ViewSettings = field(default_factory=ViewSettings)
+    objectives: dict[str, ObjectivePlan]
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    workers: int | None = None
+    """Runs, or images to prepare, at the same time; null: every GPU or core."""
+    format: int = FORMAT
+    """Version of this file; voxmix writes it."""
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise InputError(
+                f"encoder study format {self.format}, this voxmix reads {FORMAT}; start again with voxmix init"
+            )
+        if self.workers is not None and self.workers < 1:
+            raise InputError(
+                f"workers must be at least 1, got {self.workers}; leave it out to use every core"
+            )
+        if not self.objectives:
+            raise InputError(f"objectives is empty; name at least one of {list(OBJECTIVES.names())}")
+        if not self.starts:
+            raise InputError(f"starts is empty; write `{SCRATCH}: {{}}` for runs from scratch")
+        for name, start in self.starts.items():
+            if (name == SCRATCH) != (start.folder is None):
+                raise InputError(
+                    f"starts.{name}: a start needs a folder, and {SCRATCH} alone has none; got folder {start.folder!r}"
+                )
+        if self.design.budget_unit != "draws":
+            for name, start in self.starts.items():
+                if start.warm:
+                    raise InputError(
+                        f"starts.{name}.warm is a share of draws, and budget_unit is {self.design.budget_unit}; set warm to 0, or "
+                        "budget_unit to draws"
+                    )
+        if self.design.budget_unit == "seconds":
+            for name, plan in self.objectives.items():
+                if plan.training.schedule != "trunk":
+                    raise InputError(
+                        f"a budget in seconds needs objectives.{name}.training.schedule trunk, as its steps are not known before"
+                    )
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether any objective reads reports or labels as texts."""
+        return any(OBJECTIVES[name].reads_texts for name in self.objectives)
+
+
+_COMMENTS = {
+    "name": "A voxmix study of encoders. Edit, then run `voxmix study run` on this folder: it makes again what changed.",
+    "data": "`path` is a folder or a table of images (docs/how-to/encoder-study.md); whole persons are held out, by `split_seed`.",
+    "recipe": "From files to arrays: shorter side in pixels, aspect kept, a window by percentiles.",
+    "texts": "What is kept of a report; names, dates and numbers of persons are replaced before anything is stored.",
+    "design": "Nested subsets by person, at equal compute: every objective x start x subset x seed is a run.",
+    "starts": "Weights to begin from, by name: folder, factor of learning rates, share of the budget for a fresh head.",
+    "backbone": "The network whose features are kept; runs that begin from weights take theirs, at this edge.",
+    "text": "The text transformer of clip, unicl and siglip.",
+    "views": "What a draw shows of an image (dino has areas of its own). Nothing is mirrored: left and right are findings.",
+    "objectives": "What encoders learn by, each with its own settings and optimization.",
+    "compute": "Speed and memory; does not change results beyond rounding. trackers: tensorboard, mlflow, wandb.",
+    "workers": "Runs at the same time, and processes of prepare; null uses every core, or every GPU.",
+}
+
+
+def render_config(config: EncoderStudyConfig, notes: Mapping[str, str] | None = None) -> str:
+    """Return the study file's text, with a comment above each part; ``notes`` adds one to the parts it names."""
+    values = asdict(config)
+    values["backbone"] = {"name": config.backbone.name, **identity(config.backbone)}
+    values["text"] = identity(config.text)
+    values["data"] = {key: item for key, item in values["data"].items() if item is not None}
+    order = ("name", "kind", *(key for key in _COMMENTS if key != "name"), "format")
+    return render_yaml({key: values[key] for key in order}, comments=_COMMENTS, notes=notes)
+
+
+def write_config(config: EncoderStudyConfig, path: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write the study file atomically."""
+    write_text(path, render_config(config, notes))
+
+
+def read_config(path: Path) -> EncoderStudyConfig:
+    """Return the settings of a study file.
+
+    Raises:
+        InputError: no such file, not YAML, a key that is not known, or a value that cannot be used; every problem of the
+            first part that has any is listed.
+    """
+    text = read_settings(
+        path, absent=f"{path.parent} is not a study: it has no {path.name}; make one with: voxmix init"
+    )
+    return parse_config(parse_yaml(text, where=str(path)), where=str(path))
+
+
+def parse_config(values: Mapping[str, Any], *, where: str) -> EncoderStudyConfig:
+    """Return the settings in ``values``; ``where`` names their origin in errors.
+
+    Backbone and objectives come first: which settings they have depends on their names.
+    """
+    known = dict(values)
+    known["backbone"] = _backbone(known.get("backbone"), where=where)
+    known["objectives"] = _objectives(known.get("objectives"), where=where)
+    return checked(EncoderStudyConfig, known, where=where)
+
+
+def _backbone(value: Any, *, where: str) -> BackboneSettings:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise InputError(
+            f"{where}: backbone should be a part with a name ({', '.join(BACKBONES.names())}) and settings, got {value!r}"
+        )
+    own = dict(value)
+    kind = BACKBONES[own.pop("name")].settings
+    return checked(kind, own, where=f"{where}: backbone")
+
+
+def _objectives(value: Any, *, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        raise InputError(
+            f"{where}: objectives should name at least one of {', '.join(OBJECTIVES.names())}, each with settings and training; "
+            f"got {value!r}"
+        )
+    found = {}
+    for name, part in value.items():
+        row, plan = OBJECTIVES[str(name)], dict(part or {}) if isinstance(part, dict | None) else None
+        if plan is None or not isinstance(plan.get("settings", {}), dict | None):
+            raise InputError(f"{where}: objectives.{name} should hold settings and training, got {part!r}")
+        given = row.defaults | dict(plan.get("settings") or {})
+        own = checked(row.settings, given, where=f"{where}: objectives.{name}.settings")
+        found[str(name)] = plan | {"settings": own, "training": plan.get("training") or {}}
+    return found

@@ -1,0 +1,148 @@
+"""The images of an encoder study: its table, its made radiographs, its starts, and preparing all of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voxmix._io import naming_full_disk
+from voxmix._optional import require
+from voxmix.encoder_study.config import ImageData
+from voxmix.encoder_study.starts import look_at_start, start_folders, write_facts
+from voxmix.encoder_study.view import EncoderStudy, EncoderView
+from voxmix.errors import InputError
+from voxmix.runs import cores
+from voxmix.study.listener import QUIET, Listener
+
+if TYPE_CHECKING:
+    from voxmix.images.prepare import ImagePreparation
+    from voxmix.images.table import ImageTable
+    from voxmix.texts.tokenizer import TextTokenizer
+    from voxmix.volumes.preparing.private_lists import Names
+
+
+def prepare_study(view: EncoderView, hear: Listener = QUIET) -> ImagePreparation:
+    """Make the radiographs of a study that has them, prepare its images and texts, and look at its starts.
+
+    Raises:
+        InputError: no images where the study says, weights of another family, or more samples than there are images.
+    """
+    from voxmix.images.prepare import prepare_images
+
+    require("PIL", extra="images")
+    study = view.study
+    config = study.config
+    if config.reads_texts:
+        require("tokenizers", extra="text")
+    folders = start_folders(study.root, config)
+    facts = {
+        name: look_at_start(folder, image=config.backbone.image, axes=config.backbone.axes)
+        for name, folder in folders.items()
+    }
+    tokenizer = (
+        start_tokenizer({name: folders[name] for name in facts if facts[name].text})
+        if config.reads_texts
+        else None
+    )
+    if config.data.radiographs is not None:
+        make_study_radiographs(study, hear)
+    table = read_table(study.source, config.data).split(
+        seed=config.data.split_seed, fraction=config.data.validation_fraction
+    )
+    with hear.bar("preparing", unit="images") as progress:
+        preparation = prepare_images(
+            table,
+            study.cache_dir,
+            config.recipe,
+            texts=config.texts if config.reads_texts else None,
+            vocabulary=config.text.vocabulary,
+            tokenizer=tokenizer,
+            names=names_of(study),
+            workers=config.workers or cores(),
+            progress=progress,
+        )
+    write_facts(study.starts_path, facts)
+    view.mark_made("prepare")
+    for line in preparation_lines(preparation):
+        hear.tell(line)
+    return preparation
+
+
+def start_tokenizer(folders: Mapping[str, Path]) -> TextTokenizer | None:
+    """Return the tokenizer of the starts that have a text transformer; None where none has.
+
+    Raises:
+        InputError: a start has none beside its weights, or two starts have different ones.
+    """
+    from voxmix.texts.tokenizer import read_tokenizer
+
+    found = {name: read_tokenizer(folder) for name, folder in folders.items()}
+    if len({one.digest for one in found.values()}) > 1:
+        raise InputError(
+            f"the starts {', '.join(found)} have different tokenizers, and a study has one; make a study for each"
+        )
+    return next(iter(found.values()), None)
+
+
+def read_table(path: Path, data: ImageData) -> ImageTable:
+    """Return the images of a folder or a table, of the wanted domains.
+
+    Raises:
+        InputError: as :func:`voxmix.images.finding.find_images`; a domain that is not there, or none left.
+    """
+    from voxmix.images.finding import find_images
+
+    found = find_images(path, labels=data.labels or None)
+    known = set(found.domains)
+    if unknown := sorted({*data.domains, *data.exclude} - known):
+        raise InputError(f"data names the domains {unknown}; these images have {list(found.domains)}")
+    kept = [name for name in data.domains or found.domains if name not in data.exclude]
+    if not kept:
+        raise InputError("data.exclude leaves no domain out of data.domains; keep at least one")
+    return found.select(tuple(kept))
+
+
+def make_study_radiographs(study: EncoderStudy, hear: Listener = QUIET) -> None:
+    """Draw the radiographs that the study asks for and that are not there yet."""
+    from voxmix.radiographs import make_radiographs
+
+    wanted = study.config.data.radiographs
+    assert wanted is not None
+    with hear.bar("drawing radiographs", unit="films") as progress, naming_full_disk(study.root):
+        make_radiographs(
+            study.radiographs_dir,
+            count=wanted.count,
+            seed=wanted.seed,
+            edge=wanted.edge,
+            workers=study.config.workers or cores(),
+            progress=progress,
+        )
+
+
+def names_of(study: EncoderStudy) -> Names:
+    """Return where the names behind the study's pseudonyms are kept: in the study, or where ``data.names`` says."""
+    from voxmix.volumes.preparing.private_lists import Names
+
+    told = study.config.data.names
+    return (
+        Names(folder=study.private_dir) if told is None else Names.shared(study.root / told, owner=study.root)
+    )
+
+
+_MOST_LINES = 5
+
+
+def preparation_lines(preparation: ImagePreparation) -> Iterator[str]:
+    """Yield what was set aside, assumed, risky and replaced, in sentences; files are named, for the terminal alone."""
+    for reason, count in Counter(item.reason for item in preparation.set_aside).most_common():
+        first = next(item for item in preparation.set_aside if item.reason == reason)
+        yield f"set aside {count:,}: {reason} (e.g. {first.path.name})"
+    for kind, found in (("mended", preparation.notes), ("risk", preparation.risks)):
+        for what, count in Counter(what for _, what in found).most_common(_MOST_LINES):
+            yield f"{kind}: {what} ({count:,} images)"
+    yield from preparation.remarks
+    texts = preparation.texts
+    if texts is not None:
+        yield from texts.lines()

@@ -1,0 +1,156 @@
+"""Which runs an encoder study asks for: objectives, starts, nested subsets, seeds, and the two controls of compute."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from voxmix.backbone_rows import BackboneSettings
+from voxmix.encoder_runs import EncoderSpec, Item, Source, Start, TextSettings
+from voxmix.encoder_study.config import SCRATCH, EncoderStudyConfig, StartSettings
+from voxmix.errors import InputError
+from voxmix.objective_rows import OBJECTIVES
+from voxmix.subsets import Subset, nested_subsets
+
+EQUAL_COMPUTE, EXTREMES, EQUAL_EPOCHS = "equal compute", "more compute", "equal epochs"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartFacts:
+    """What of a start decides its runs.
+
+    Attributes:
+        digest: of its weights and settings.
+        backbone: its network, at the edge of the study's images.
+        text: its text transformer; None without one.
+        head: settings of an objective that fit its released head; {} where it has none.
+        image, shorter_side: edges of its own images, in pixels.
+    """
+
+    digest: str
+    backbone: BackboneSettings
+    text: TextSettings | None
+    head: Mapping[str, Any]
+    image: int
+    shorter_side: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedRun:
+    """A run with the place that it has in the study."""
+
+    spec: EncoderSpec
+    start: str
+    subset: Subset
+    kind: str
+
+
+def training_pool(config: EncoderStudyConfig, source: Source) -> tuple[Item, ...]:
+    """Return the training images that subsets are chosen from.
+
+    Raises:
+        InputError: an objective reads reports, and no training image has one.
+    """
+    items = tuple(item for item in source.items if item.split == "train")
+    if not config.reads_texts or not config.design.only_with_reports:
+        return items
+    pool = tuple(item for item in items if item.has_text)
+    if not pool:
+        names = ", ".join(name for name in config.objectives if OBJECTIVES[name].reads_texts)
+        raise InputError(
+            f"objective {names} reads reports, and none of the {len(items):,} training images has one; add reports to the "
+            "table, take dino or mae, or set design.only_with_reports to false where labels are enough (unicl)"
+        )
+    return pool
+
+
+def plan_runs(
+    config: EncoderStudyConfig, source: Source, starts: Mapping[str, StartFacts], *, vocabulary: int | None
+) -> tuple[PlannedRun, ...]:
+    """Return every run of the design, each once: those at equal compute first, then the controls.
+
+    Args:
+        source: the prepared images.
+        starts: facts of every start but scratch.
+        vocabulary: entries of the study's tokenizer; None without texts.
+
+    Raises:
+        InputError: more images asked for than there are, or too few for a batch.
+    """
+    design = config.design
+    subsets = subsets_of(config, source)
+    wanted = [(EQUAL_COMPUTE, subset, design.budget, design.budget_unit) for subset in subsets]
+    if design.extremes_at is not None and design.extremes_at != 1:
+        more = max(round(design.budget * design.extremes_at), 1)
+        ends = subsets if len(subsets) == 1 else (subsets[0], subsets[-1])
+        wanted += [(EXTREMES, subset, more, design.budget_unit) for subset in ends]
+    if design.epochs is not None:
+        wanted += [
+            (EQUAL_EPOCHS, subset, max(round(design.epochs * subset.images), 1), "draws")
+            for subset in subsets
+        ]
+    found: dict[str, PlannedRun] = {}
+    for kind, subset, budget, unit in wanted:
+        for objective in config.objectives:
+            for name, start in config.starts.items():
+                for seed in range(design.seeds):
+                    spec = _spec(config, source, objective, start, starts.get(name), name, subset, vocabulary)
+                    spec = replace(spec, seed=seed, budget=budget, budget_unit=unit)
+                    spec = replace(spec, warm_draws=_warm_draws(spec, start, starts.get(name)))
+                    found.setdefault(spec.run_id, PlannedRun(spec=spec, start=name, subset=subset, kind=kind))
+    return tuple(found.values())
+
+
+def subsets_of(config: EncoderStudyConfig, source: Source) -> tuple[Subset, ...]:
+    """Return the nested subsets, each once: two sizes that hold the same images are one."""
+    pool = training_pool(config, source)
+    nested = nested_subsets(pool, config.design.samples, seed=config.design.subset_seed)
+    return tuple({subset.digest: subset for subset in reversed(nested)}.values())[::-1]
+
+
+def _spec(
+    config: EncoderStudyConfig,
+    source: Source,
+    objective: str,
+    start: StartSettings,
+    facts: StartFacts | None,
+    name: str,
+    subset: Subset,
+    vocabulary: int | None,
+) -> EncoderSpec:
+    plan, row = config.objectives[objective], OBJECTIVES[objective]
+    training = replace(plan.training, learning_rate=plan.training.learning_rate * start.rate)
+    settings, text = plan.settings, config.text
+    if vocabulary is not None:
+        text = replace(text, vocabulary=vocabulary)
+    if facts is not None:
+        if facts.text is not None:
+            text = facts.text
+        fitting = {key: value for key, value in facts.head.items() if hasattr(settings, key)}
+        settings = replace(settings, **fitting)
+    return EncoderSpec(
+        objective=objective,
+        objective_settings=settings,
+        backbone=config.backbone if facts is None else facts.backbone,
+        samples=subset.images,
+        subset=subset.digest,
+        seed=0,
+        budget=config.design.budget,
+        start=None if facts is None else Start(name=name, digest=facts.digest),
+        text=text,
+        views=config.views,
+        training=training,
+        cache=source.digest,
+        tokenizer=source.tokenizer if row.reads_texts else "",
+    )
+
+
+def _warm_draws(spec: EncoderSpec, start: StartSettings, facts: StartFacts | None) -> int:
+    """Return the draws that warm a fresh head: none from scratch, where the head is given, or where no draw is counted."""
+    heads = {"dino": "prototypes", "clip": "projection", "unicl": "projection", "siglip": "projection"}
+    if facts is None or heads.get(spec.objective) in facts.head or spec.budget_unit != "draws":
+        return 0
+    return math.floor(spec.budget * start.warm)
+
+
+__all__ = ["SCRATCH", "PlannedRun", "StartFacts", "plan_runs", "subsets_of", "training_pool"]

@@ -1,0 +1,179 @@
+"""Starting an encoder study: look at the images and the starts, choose what fits them, write the study file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxmix.backbone_rows import BackboneSettings, VitSettings
+from voxmix.encoder_study.config import (
+    SCRATCH,
+    EncoderDesign,
+    EncoderStudyConfig,
+    ImageData,
+    MadeRadiographs,
+    StartSettings,
+)
+from voxmix.encoder_study.preparing import read_table
+from voxmix.encoder_study.presets import MARGIN, PRESETS
+from voxmix.encoder_study.specs import StartFacts
+from voxmix.encoder_study.starts import look_at_start
+from voxmix.encoder_study.view import EncoderStudy
+from voxmix.errors import InputError
+from voxmix.images.recipe import ImageRecipe
+from voxmix.objective_rows import OBJECTIVES
+from voxmix.subsets import ALL, check_samples
+
+if TYPE_CHECKING:
+    from voxmix.images.table import ImageTable
+
+CONTINUED_RATE, WARM_SHARE = 0.1, 0.1
+"""Defaults of runs that begin from weights: a tenth of the learning rate, a tenth of the budget for a fresh head."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StartedEncoderStudy:
+    """An encoder study that was begun, what was seen of its images in sentences, and the facts of its starts."""
+
+    study: EncoderStudy
+    seen: tuple[str, ...]
+    training_images: int
+    starts: Mapping[str, StartFacts]
+
+
+def start_encoder_study(
+    root: Path,
+    *,
+    images: Path | None = None,
+    radiographs: MadeRadiographs | None = None,
+    objectives: Sequence[str] = (),
+    samples: Sequence[int | str] = (),
+    starts: Mapping[str, Path | None] | None = None,
+    preset: str = "small",
+    edge: int | None = None,
+    labels: Sequence[str] = (),
+    domains: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    design: Mapping[str, Any] | None = None,
+) -> StartedEncoderStudy:
+    """Look at images and starts and write the study file with every setting in it.
+
+    Args:
+        root: a new folder.
+        images: a folder or a table of images; or ``radiographs``, made ones.
+        objectives: rows of :data:`voxmix.objective_rows.OBJECTIVES`; left out: dino, and with reports unicl or clip.
+        samples: images of each subset; left out: 64, 256, 1,024 and all, as far as there are so many.
+        starts: name to the folder of weights; None for scratch. Left out: scratch alone.
+        edge: of the square that the network sees, in pixels; left out: that of the first start, or of the preset.
+        design: further settings of the design.
+
+    Raises:
+        InputError: no or two sources of images, an objective that cannot be trained with them, more samples than there
+            are images, weights that cannot be used, or a folder that is in use.
+    """
+    if (images is None) == (radiographs is None):
+        raise InputError("give either --images (a folder or a table of yours) or made radiographs")
+    own = PRESETS[preset]
+    facts = {
+        name: look_at_start(folder, image=edge)
+        for name, folder in (starts or {}).items()
+        if folder is not None
+    }
+    backbone = _backbone(own.backbone, facts, edge)
+    shorter = max((each.shorter_side for each in facts.values()), default=0)
+    data = ImageData(
+        path=None if images is None else os.path.relpath(images.resolve(), root.resolve()),
+        radiographs=radiographs,
+        labels=tuple(labels),
+        domains=tuple(domains),
+        exclude=tuple(exclude),
+    )
+    seen: tuple[str, ...] = ()
+    reports, labelled, available = True, True, None
+    if images is not None:
+        table = read_table(images, data)
+        reports, labelled, seen = table.reports > 0, bool(table.label_names), table.summary()
+    chosen = tuple(objectives) or ("dino", *(["unicl" if labelled else "clip"] if reports else []))
+    _check_objectives(chosen, reports=reports)
+    reads = any(OBJECTIVES[name].reads_texts for name in chosen)
+    if images is not None:
+        available = _training_images(table, data, with_reports=reads)
+    elif radiographs is not None:
+        available = round(radiographs.count * (1 - data.validation_fraction))
+    assert available is not None
+    config = EncoderStudyConfig(
+        name=root.resolve().name,
+        data=data,
+        recipe=ImageRecipe(pixels=max(shorter, round(MARGIN * backbone.image))),
+        design=_design(own.design, design or {}, samples, available, made=radiographs is not None),
+        starts={
+            name: StartSettings()
+            if folder is None
+            else StartSettings(
+                folder=os.path.relpath(folder.resolve(), root.resolve()),
+                rate=CONTINUED_RATE,
+                warm=WARM_SHARE if (design or {}).get("budget_unit", "draws") == "draws" else 0.0,
+            )
+            for name, folder in (starts or {SCRATCH: None}).items()
+        },
+        backbone=backbone,
+        text=own.text,
+        objectives=own.objectives(chosen),
+    )
+    notes = {"data": "; ".join(seen[:3])} if seen else {}
+    return StartedEncoderStudy(
+        study=EncoderStudy.create(root, config, notes), seen=seen, training_images=available, starts=facts
+    )
+
+
+def _backbone(own: VitSettings, facts: Mapping[str, StartFacts], edge: int | None) -> BackboneSettings:
+    """Return the network of runs from scratch: that of the first start, so that all compute alike; else the preset's."""
+    for each in facts.values():
+        return each.backbone
+    return own if edge is None else dataclasses.replace(own, image=edge)
+
+
+def _check_objectives(names: Sequence[str], *, reports: bool) -> None:
+    for name in names:
+        if OBJECTIVES[name].reads_texts and not reports:
+            without = ", ".join(row for row in OBJECTIVES.names() if not OBJECTIVES[row].reads_texts)
+            raise InputError(
+                f"objective {name} reads reports, and no image has one; add a column report to the table (or a text file beside "
+                f"each image), or take an objective that does without: {without}"
+            )
+    if len(set(names)) < len(names):
+        raise InputError(f"--objective names one twice: {', '.join(names)}; name each once")
+
+
+def _training_images(table: ImageTable, data: ImageData, *, with_reports: bool) -> int:
+    split = table.split(seed=data.split_seed, fraction=data.validation_fraction)
+    return sum(
+        record.split == "train" and (bool(record.report.strip()) or not with_reports)
+        for record in split.records
+    )
+
+
+def _design(
+    own: EncoderDesign,
+    given: Mapping[str, Any],
+    samples: Sequence[int | str],
+    available: int,
+    *,
+    made: bool,
+) -> EncoderDesign:
+    """Return the design, its subsets no larger than the data.
+
+    Raises:
+        InputError: more samples than there are training images.
+    """
+    wanted = tuple(samples) or tuple(n for n in own.samples if isinstance(n, str) or n < available)
+    check_samples(wanted)
+    too_many = [n for n in wanted if not isinstance(n, str) and n > available]
+    if too_many and not made:
+        raise InputError(
+            f"--samples asks for {too_many[0]:,} images, and there are {available:,} training images; write {ALL} in its place"
+        )
+    return dataclasses.replace(own, samples=wanted, **given)

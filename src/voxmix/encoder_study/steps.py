@@ -1,0 +1,60 @@
+"""The steps of an encoder study, in order: what each needs, what it does, and how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voxmix.study.step import Progress, Step, Steps
+
+if TYPE_CHECKING:
+    from voxmix.encoder_study.view import EncoderView
+
+
+def _preparation_inputs(view: EncoderView) -> str:
+    return view.study.preparation_inputs
+
+
+def _prepared(view: EncoderView) -> Progress:
+    if not view.is_made("prepare"):
+        return Progress(done=False, detail="not begun")
+    cache = view.cache
+    texts = sum(item.has_text for item in cache.items)
+    return Progress(
+        done=True,
+        detail=f"{len(cache.items):,} images, {texts:,} with a report, {len(cache.set_aside):,} set aside",
+    )
+
+
+def _trained(view: EncoderView) -> Progress:
+    left, all_of_them = len(view.pending), len(view.planned)
+    return Progress(done=not left, detail=f"{all_of_them - left} of {all_of_them} runs")
+
+
+def _runs_missing(view: EncoderView) -> str:
+    return f"{len(view.pending)} of {len(view.planned)} runs are not done"
+
+
+_OWN = (
+    Step(
+        name="prepare",
+        verb="prepare",
+        sentence="turns images into arrays and reports into tokens, without what names a person; sets aside and counts what it "
+        "cannot read",
+        work="voxmix.encoder_study.preparing:prepare_study",
+        inputs=_preparation_inputs,
+        progress=_prepared,
+        missing="the study's images are not prepared with its present settings",
+    ),
+    Step(
+        name="run",
+        verb="run",
+        needs=("prepare",),
+        sentence="trains every objective from every start on every nested subset, at equal compute",
+        work="voxmix.encoder_study.training:train_encoders",
+        progress=_trained,
+        missing=_runs_missing,
+    ),
+)
+
+STEPS = Steps("encoder_steps", {row.name: row for row in _OWN})
+"""Packages add rows by entry points of the group ``voxmix.encoder_steps``."""

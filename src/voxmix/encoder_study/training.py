@@ -1,0 +1,229 @@
+"""Training what an encoder study asks for, several runs at a time, and the table of what came of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voxmix._io import naming_full_disk, write_text
+from voxmix._optional import require
+from voxmix.encoder_study.config import SCRATCH
+from voxmix.encoder_study.specs import PlannedRun, training_pool
+from voxmix.encoder_study.view import EncoderView
+from voxmix.errors import InputError
+from voxmix.runs import cores
+from voxmix.study.listener import QUIET, Listener
+from voxmix.study.running import at_once, finish_jobs
+from voxmix.subsets import write_keys
+
+if TYPE_CHECKING:
+    from voxmix.encoder_runs import EncoderSpec
+    from voxmix.runs.encoder_results import EncoderResult
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedRun:
+    """A planned run and what it measured; None where it is not finished."""
+
+    planned: PlannedRun
+    result: EncoderResult | None
+
+
+def train_encoders(view: EncoderView, hear: Listener = QUIET) -> tuple[TrainedRun, ...]:
+    """Train the runs that are pending, write ``runs.csv``, and return every run of the design.
+
+    Raises:
+        VoxmixError: a run failed; the others are kept, and stand in the table.
+    """
+    require("torch", extra="train")
+    check_batches(view.planned)
+    for line in subset_lines(view):
+        hear.tell(line)
+    write_subsets(view)
+    pending = view.pending
+    try:
+        if pending:
+            _train(view, pending, hear)
+    finally:
+        write_runs(view)
+    return trained_runs(view)
+
+
+def _train(view: EncoderView, pending: Sequence[PlannedRun], hear: Listener) -> None:
+    from voxmix.engines.job_file import Job
+    from voxmix.engines.work import EncoderWork
+
+    study, compute = view.study, view.config.compute
+    together = at_once(compute, view.config.workers, len(view.planned))
+    threads = compute.threads_of_each(together * compute.devices, cores=cores())
+    starts = {run.spec.run_id: run.start for run in view.planned}
+
+    def job(spec: EncoderSpec) -> Job:
+        return Job(
+            folder=study.run_dir(spec),
+            work=EncoderWork(
+                spec=spec,
+                cache=study.cache_dir,
+                subset=study.subset_path(spec.subset),
+                start=study.start_folder(starts[spec.run_id]),
+                compute=compute,
+                threads=threads,
+            ),
+        )
+
+    finish_jobs(
+        [run.spec for run in pending],
+        job,
+        label="training encoders",
+        unit=pending[0].spec.budget_unit,
+        workers=together,
+        words=words_of,
+        hear=hear,
+    )
+
+
+def words_of(spec: Any) -> str:
+    """Return what a run is, in words."""
+    start = SCRATCH if spec.start is None else spec.start.name
+    return f"{spec.objective} from {start}, {spec.samples:,} images, seed {spec.seed}, {spec.budget:,} {spec.budget_unit}"
+
+
+def check_batches(planned: Sequence[PlannedRun]) -> None:
+    """Refuse batches of one image where an objective compares the images of a batch.
+
+    Raises:
+        InputError: names the objective.
+    """
+    for run in planned:
+        if run.spec.objective != "mae" and run.spec.training.batch_size < 2:
+            raise InputError(
+                f"objectives.{run.spec.objective}.training.batch_size is {run.spec.training.batch_size}: the images of a batch are "
+                "compared with each other; give at least 2, better 64 or more"
+            )
+
+
+def write_subsets(view: EncoderView) -> None:
+    """Write the keys of the images of every subset, for the processes that train."""
+    pool = training_pool(view.config, view.cache)
+    with naming_full_disk(view.root):
+        for subset in view.subsets:
+            write_keys(view.study.subset_path(subset.digest), [pool[place].key for place in subset.items])
+
+
+def trained_runs(view: EncoderView) -> tuple[TrainedRun, ...]:
+    """Return every run of the design with what it measured."""
+    return tuple(TrainedRun(planned=run, result=view.result(run)) for run in view.planned)
+
+
+COLUMNS = (
+    "run", "objective", "start", "kind", "samples", "persons", "epochs", "repeats", "seed", "budget", "unit", "draws",
+    "held_out_loss", "held_out_se", "loss", "flops", "seconds", "alarms",
+)  # fmt: skip
+"""Columns of ``runs.csv``: one row per finished run."""
+
+
+def run_rows(runs: Sequence[TrainedRun]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each finished run; nothing in it names a person."""
+    for run in runs:
+        result = run.result
+        if result is None:
+            continue
+        spec, held_out = result.spec, result.held_out or {}
+        yield {
+            "run": spec.run_id,
+            "objective": spec.objective,
+            "start": run.planned.start,
+            "kind": run.planned.kind,
+            "samples": result.images,
+            "persons": result.persons,
+            "epochs": round(result.epochs, 4),
+            "repeats": run.planned.subset.repeats(result.draws),
+            "seed": spec.seed,
+            "budget": spec.budget,
+            "unit": spec.budget_unit,
+            "draws": result.draws,
+            "held_out_loss": held_out.get("loss"),
+            "held_out_se": held_out.get("loss_se"),
+            "loss": result.final.get("loss"),
+            "flops": result.flops,
+            "seconds": result.seconds,
+            "alarms": "; ".join(result.alarms),
+        }
+
+
+def write_runs(view: EncoderView) -> None:
+    """Write the table of finished runs."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(run_rows(trained_runs(view)))
+    with naming_full_disk(view.root):
+        write_text(view.study.table_path, text.getvalue())
+
+
+def subset_lines(view: EncoderView) -> Iterator[str]:
+    """Yield what is in no subset, and which sizes hold the same images, in sentences."""
+    train = [item for item in view.cache.items if item.split == "train"]
+    left_out = len(train) - len(training_pool(view.config, view.cache))
+    if left_out:
+        yield (
+            f"{left_out:,} of {len(train):,} training images have no report and are in no subset, so that every objective sees "
+            "the same images; design.only_with_reports: false lets objectives without reports use them"
+        )
+    if len(view.subsets) < len(view.config.design.samples):
+        kept = ", ".join(f"{subset.images:,}" for subset in view.subsets)
+        yield f"sizes of design.samples that hold the same images are one; the subsets have {kept} images"
+
+
+def summary_table(runs: Sequence[TrainedRun]) -> tuple[list[str], list[list[str]]]:
+    """Return headers and rows: a row per objective, start and subset, with the mean over seeds and their range."""
+    groups: dict[tuple[str, str, str, int, int], list[TrainedRun]] = {}
+    for run in runs:
+        spec = run.planned.spec
+        groups.setdefault(
+            (spec.objective, run.planned.start, run.planned.kind, spec.samples, spec.budget), []
+        ).append(run)
+    rows = []
+    for (objective, start, kind, samples, _), some in groups.items():
+        found = [run.result for run in some if run.result is not None]
+        losses = [r.held_out["loss"] for r in found if r.held_out is not None]
+        rows.append(
+            [
+                objective,
+                start,
+                kind,
+                f"{samples:,}",
+                f"{some[0].planned.subset.persons:,}",
+                f"{found[0].epochs:.3g}" if found else "-",
+                f"{len(found)} of {len(some)}",
+                _range_text(losses),
+                _range_text([r.final["loss"] for r in found]),
+                f"{sum(r.seconds for r in found) / len(found):.0f}" if found else "-",
+                str(sum(bool(r.alarms) for r in found)),
+            ]
+        )
+    headers = [
+        "objective",
+        "start",
+        "compute",
+        "images",
+        "persons",
+        "epochs",
+        "runs",
+        "held-out loss",
+        "training loss",
+        "seconds",
+        "alarms",
+    ]
+    return headers, rows
+
+
+def _range_text(values: Sequence[float]) -> str:
+    """Return a mean with half the range over seeds behind it; "-" for none."""
+    if not values:
+        return "-"
+    mean, half = sum(values) / len(values), (max(values) - min(values)) / 2
+    return f"{mean:.3f} \u00b1 {half:.3f}" if len(values) > 1 else f"{mean:.3f}"

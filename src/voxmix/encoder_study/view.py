@@ -1,0 +1,258 @@
+"""An encoder study: its folder, and what one command knows of it, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voxmix._io import digest, naming_full_disk
+from voxmix.encoder_study.config import EncoderStudyConfig, read_config, write_config
+from voxmix.encoder_study.specs import PlannedRun, StartFacts, plan_runs, subsets_of
+from voxmix.encoder_study.starts import read_facts, start_folders, starts_inputs
+from voxmix.encoder_study.steps import STEPS
+from voxmix.errors import InputError
+from voxmix.runs.encoder_results import EncoderResult, read_encoder_run
+from voxmix.runs.results import is_finished
+from voxmix.study import files, marks
+from voxmix.study.step import Steps
+
+if TYPE_CHECKING:
+    from voxmix.encoder_runs import EncoderSpec
+    from voxmix.images.cache import ImageCache
+    from voxmix.subsets import Subset
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderStudy:
+    """A folder and its settings.
+
+    ``study.yaml`` is the user's; all else is made by voxmix and can be made again: ``cache/`` (prepared images and texts),
+    ``private/`` (who is who), ``starts.json`` (what the starts are), ``subsets/`` (keys of the images of each), ``runs/<id>/``
+    and ``runs.csv``.
+    """
+
+    root: Path
+    config: EncoderStudyConfig
+
+    @classmethod
+    def create(
+        cls, root: Path, config: EncoderStudyConfig, notes: Mapping[str, str] | None = None
+    ) -> EncoderStudy:
+        """Make the folder and write its study file, with ``notes`` as comments by part.
+
+        Raises:
+            InputError: the folder is a study already, or is not empty.
+        """
+        path = files.new_study_file(root)
+        with naming_full_disk(root):
+            write_config(config, path, notes)
+        return cls(root=root, config=config)
+
+    @classmethod
+    def open(cls, root: Path) -> EncoderStudy:
+        """Return the study of a folder or of a study.yaml.
+
+        Raises:
+            InputError: it is no study, or its study file cannot be used.
+        """
+        path = files.study_file(root)
+        return cls(root=path.parent, config=read_config(path))
+
+    @property
+    def path(self) -> Path:
+        """The study file."""
+        return self.root / files.STUDY_FILE
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where prepared images and texts lie."""
+        return self.root / files.CACHE_FOLDER
+
+    @property
+    def private_dir(self) -> Path:
+        """Who stands behind the pseudonyms, and which files were set aside; nothing of it is ever passed on."""
+        return self.root / files.PRIVATE_FOLDER
+
+    @property
+    def radiographs_dir(self) -> Path:
+        """Where made radiographs lie, when the study has no images of the user's."""
+        return self.root / files.RADIOGRAPHS_FOLDER
+
+    @property
+    def source(self) -> Path:
+        """Where the study's images lie: the user's folder or table, or the made radiographs."""
+        path = self.config.data.path
+        return self.radiographs_dir if path is None else (self.root / path).resolve()
+
+    @property
+    def runs_dir(self) -> Path:
+        """One folder per run, named by the digest of its spec."""
+        return self.root / files.RUNS_FOLDER
+
+    @property
+    def table_path(self) -> Path:
+        """The table of finished runs, for other tools."""
+        return self.root / files.ENCODER_RUNS_FILE
+
+    @property
+    def starts_path(self) -> Path:
+        """What the starts are."""
+        return self.root / files.STARTS_FILE
+
+    def subset_path(self, subset: str) -> Path:
+        """Where the keys of the images of a subset lie."""
+        return self.root / files.SUBSETS_FOLDER / f"{subset}.json"
+
+    def run_dir(self, spec: EncoderSpec) -> Path:
+        """Where a run is, or will be."""
+        return self.runs_dir / spec.run_id
+
+    def start_folder(self, name: str) -> Path | None:
+        """Where the weights of a start lie; None for scratch."""
+        return start_folders(self.root, self.config).get(name)
+
+    @property
+    def preparation_inputs(self) -> str:
+        """Digest of what decides which images, texts and starts are prepared, and how.
+
+        The vocabulary that is asked for is part of it; that of the tokenizer may be smaller.
+        """
+        config = self.config
+        return digest(
+            {
+                "data": config.data.identity(),
+                "recipe": config.recipe.as_dict(),
+                "texts": config.texts.as_dict(),
+                "vocabulary": config.text.vocabulary,
+                "starts": starts_inputs(self.root, config),
+            }
+        )
+
+
+class EncoderView:
+    """An encoder study at one moment: what is read of it is read when first asked for, and kept.
+
+    Properties raise :class:`voxmix.errors.StepPendingError`, which names a command, where a step is not done. Whether a
+    run is finished is never kept.
+    """
+
+    def __init__(self, study: EncoderStudy) -> None:
+        """Look at a study."""
+        self.study = study
+
+    @classmethod
+    def open(cls, root: Path) -> EncoderView:
+        """Return a view of the study of a folder or of a study.yaml; see :meth:`EncoderStudy.open`."""
+        return cls(EncoderStudy.open(root))
+
+    @property
+    def config(self) -> EncoderStudyConfig:
+        """The study's settings."""
+        return self.study.config
+
+    @property
+    def root(self) -> Path:
+        """The study's folder."""
+        return self.study.root
+
+    @property
+    def steps(self) -> Steps:
+        """The steps of an encoder study."""
+        return STEPS
+
+    def after(self, name: str) -> EncoderView:
+        """Return a view of the study after a step."""
+        return EncoderView(self.study)
+
+    def configured(self, config: EncoderStudyConfig) -> EncoderView:
+        """Return the view with other settings of how runs are computed, which change nothing that was read."""
+        view = EncoderView(replace(self.study, config=config))
+        vars(view).update((key, value) for key, value in vars(self).items() if key != "study")
+        return view
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the study for this process; the lock goes with the process, even when it is killed.
+
+        Raises:
+            StudyBusyError: another process holds it; names the process.
+        """
+        return marks.held(self.root)
+
+    def check(self) -> None:
+        """Refuse what cannot work, as far as it is known before images are prepared: folders of starts.
+
+        Raises:
+            InputError: lists every problem.
+        """
+        wrong = [
+            f"starts.{name}: there is no folder {folder}; fix its path, or leave the start out"
+            for name, folder in start_folders(self.root, self.config).items()
+            if not folder.is_dir()
+        ]
+        if wrong:
+            raise InputError(f"{self.study.path} cannot work:\n" + "\n".join(f"  - {line}" for line in wrong))
+
+    def inputs(self, name: str) -> str:
+        """Return the digest of what a step's files are made from, as it is now."""
+        digest_of = self.steps[name].inputs
+        assert digest_of is not None, name
+        return digest_of(self)
+
+    def is_made(self, name: str) -> bool:
+        """Return whether a step's files are made, from its inputs as they are now."""
+        return marks.made(self.root).get(name) == self.inputs(name)
+
+    def mark_made(self, name: str) -> None:
+        """Remember that a step's files are made from its inputs as they are now."""
+        marks.mark(self.root, name, self.inputs(name))
+
+    @cached_property
+    def cache(self) -> ImageCache:
+        """The prepared images.
+
+        Raises:
+            StepPendingError: they are not prepared with the present settings.
+        """
+        from voxmix.images.cache import ImageCache
+
+        if not self.is_made("prepare"):
+            raise self.steps["prepare"].pending(self)
+        return ImageCache.open(self.study.cache_dir)
+
+    @cached_property
+    def starts(self) -> dict[str, StartFacts]:
+        """Facts of every start but scratch, as they were read when the study was prepared."""
+        return read_facts(self.study.starts_path)
+
+    @cached_property
+    def subsets(self) -> tuple[Subset, ...]:
+        """The nested subsets.
+
+        Raises:
+            InputError: more images asked for than there are.
+        """
+        return subsets_of(self.config, self.cache)
+
+    @cached_property
+    def planned(self) -> tuple[PlannedRun, ...]:
+        """Every run that the design asks for, each once."""
+        tokenizer = self.cache.text_tokenizer.vocabulary if self.cache.tokenizer else None
+        return plan_runs(self.config, self.cache, self.starts, vocabulary=tokenizer)
+
+    @property
+    def pending(self) -> tuple[PlannedRun, ...]:
+        """The runs that are not finished."""
+        return tuple(run for run in self.planned if not is_finished(self.study.run_dir(run.spec)))
+
+    def result(self, run: PlannedRun) -> EncoderResult | None:
+        """Return what a run measured; None where it is not finished.
+
+        Raises:
+            InputError: its result is damaged.
+        """
+        folder = self.study.run_dir(run.spec)
+        return read_encoder_run(folder) if is_finished(folder) else None

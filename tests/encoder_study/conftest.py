@@ -1,0 +1,66 @@
+"""A table of small films with reports and labels, and studies of encoders that take seconds."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from voxmix.encoder_study import EncoderView, start_encoder_study
+
+WORDS = ("effusion", "nodule", "clear lungs", "edema", "line in place")
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 30 films of 15 persons in two centers, with reports and one label; every sixth has no report."""
+    image = pytest.importorskip("PIL.Image")
+    root = tmp_path_factory.mktemp("films")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(30):
+        pixels = rng.integers(0, 120, (24, 20 + number % 3), dtype=np.uint8)
+        pixels[4 + number % 5 : 9 + number % 5, 5:10] = 250
+        image.fromarray(pixels).save(root / f"{number}.png")
+        rows.append(
+            {
+                "image": f"{number}.png",
+                "person": f"Person Name {number // 2}",
+                "domain": "AB"[number // 2 % 2],
+                "report": "" if number % 6 == 5 else f"Findings: {WORDS[number % 5]}, stable. Case {number % 7}.",
+                "effusion": str(int(number % 5 == 0)),
+            }
+        )
+    table = root / "films.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return table
+
+
+@pytest.fixture
+def begin(films: Path, tmp_path: Path) -> Callable[..., EncoderView]:
+    """Return a function that begins a study of the films: tiny networks, a few steps."""
+
+    def start(name: str = "study", **options: Any) -> EncoderView:
+        begun = start_encoder_study(
+            tmp_path / name, images=options.pop("images", films), **{"samples": (4, "all"), **options}
+        )
+        path = begun.study.path
+        text = path.read_text()
+        for before, after in {
+            "image: 32": "image: 16", "width: 96": "width: 24", "depth: 4": "depth: 1", "budget: 8192": "budget: 24",
+            "batch_size: 64": "batch_size: 6", "warmup_steps: 20": "warmup_steps: 1", "local_image: 16": "local_image: 8",
+            "prototypes: 256": "prototypes: 16", "local_views: 4": "local_views: 1", "pixels: 40": "pixels: 20",
+            "vocabulary: 2000": "vocabulary: 300", "context: 64": "context: 12", "seeds: 2": "seeds: 1",
+            "extremes_at: 2.0": "extremes_at: null", "device: auto": "device: cpu", "trackers: [tensorboard]": "trackers: []",
+            "workers: null": "workers: 1",
+        }.items():  # fmt: skip
+            text = text.replace(before, after)
+        path.write_text(text)
+        return EncoderView.open(tmp_path / name)
+
+    return start
