@@ -9,6 +9,7 @@ import typer
 from voxmix._io import as_argument
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
 from voxmix.errors import InputError
+from voxmix.study.files import ENCODERS, is_study, kind_of
 
 if TYPE_CHECKING:
     from voxmix.encoder_study import EncoderView
@@ -67,6 +68,24 @@ def begin(
         f"images, {config.design.seeds} seeds, {config.design.budget:,} {config.design.budget_unit} each"
     )
     emit(f"\nWrote {begun.study.path}: read it, then: voxmix study run {as_argument(study)}")
+
+
+def begin_demo(root: Path) -> None:
+    """Start the demo in a new folder; one that is there is gone on with.
+
+    Raises:
+        InputError: the folder is a study of another kind, or of images of the user's.
+    """
+    from voxmix.encoder_study import EncoderView, start_encoder_study
+    from voxmix.encoder_study.presets import DEMO_RADIOGRAPHS
+
+    if not is_study(root):
+        start_encoder_study(root, radiographs=DEMO_RADIOGRAPHS, preset="demo")
+        return
+    if kind_of(root) != ENCODERS or EncoderView.open(root).config.data.radiographs is None:
+        raise InputError(
+            f"{root} is a study, and not this demo; continue it with: voxmix study run {as_argument(root)}"
+        )
 
 
 def sample_sizes(text: str | None) -> tuple[int | str, ...]:

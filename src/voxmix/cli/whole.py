@@ -53,20 +53,37 @@ def run_all(view: "StudyView", *, as_json: bool = False) -> None:
 @takes_compute_flags
 def demo(
     study: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="A new folder; an existing demo is resumed.")
-    ] = Path("demo-study"),
+        Path | None,
+        typer.Argument(
+            metavar="STUDY",
+            help="A new folder, demo-study or demo-radiographs if left out; an existing demo is resumed.",
+        ),
+    ] = None,
     *,
+    radiographs: Annotated[
+        bool, typer.Option("--radiographs", help="The study of encoders, on made radiographs with reports.")
+    ] = False,
     flags: ComputeFlags,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole method on phantom volumes, in minutes; nothing is downloaded.
+    """Run the whole method on phantom volumes, or on made radiographs, in minutes; nothing is downloaded.
 
     Takes the flags of voxmix run.
 
-    Example:
+    Examples:
 
       voxmix demo
+
+      voxmix demo --radiographs
     """
+    if radiographs:
+        from voxmix.cli.encoders import begin_demo
+
+        root = study or Path("demo-radiographs")
+        begin_demo(root)
+        do("study run", root, flags=flags, as_json=as_json)
+        return
+    study = study or Path("demo-study")
     from voxmix.study import start_study
 
     if is_study(study):

@@ -7,9 +7,10 @@ from typing import Any
 from voxmix._table import Table
 from voxmix.backbone_rows import VitSettings
 from voxmix.encoder_runs import TextSettings
-from voxmix.encoder_study.config import EncoderDesign, ObjectivePlan
+from voxmix.encoder_study.config import EncoderDesign, MadeRadiographs, ObjectivePlan
 from voxmix.objective_rows import OBJECTIVES, SMALL, objective_settings
 from voxmix.run_settings import TrainingSettings
+from voxmix.subsets import ALL
 
 MARGIN = 1.25
 """Shorter side of a prepared image, in edges of what the network sees: parts of it are then not blown up."""
@@ -47,10 +48,20 @@ class EncoderPreset:
         return found
 
 
+DEMO_RADIOGRAPHS = MadeRadiographs(count=800, edge=48)
+"""What the demo draws."""
+
 _SMALL_TEXT = TextSettings(width=64, depth=2, heads=4, context=64, vocabulary=2000)
 PRESETS = Table(
     "encoder_presets",
     {
+        "demo": EncoderPreset(
+            description="the small preset on three subsets of made radiographs; minutes on 2 cores",
+            backbone=VitSettings(**SMALL["dino"]["backbone"]),
+            text=_SMALL_TEXT,
+            design=EncoderDesign(samples=(64, 256, ALL), budget=4096, extremes_at=None),
+            plans=SMALL,
+        ),
         "small": EncoderPreset(
             description="a ViT of 0.5 M parameters at 32 pixels, for the cores of any machine",
             backbone=VitSettings(**SMALL["dino"]["backbone"]),
