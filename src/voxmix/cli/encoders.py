@@ -1,5 +1,6 @@
 """What the verbs of studies do for an encoder study."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from voxmix.study.files import ENCODERS, is_study, kind_of
 if TYPE_CHECKING:
     from voxmix.encoder_study import EncoderView
     from voxmix.encoder_study.training import TrainedRun
-    from voxmix.images.prepare import ImagePreparation
+    from voxmix.encoder_study.preparing import PreparedStudy
 
 
 def begin(
@@ -149,12 +150,15 @@ def prepare(view: "EncoderView", *, as_json: bool = False) -> None:
         show_preparation(preparation)
 
 
-def show_preparation(preparation: "ImagePreparation") -> None:
+def show_preparation(preparation: "PreparedStudy") -> None:
     """Print the images, persons, reports and labels of each domain."""
-    cache = preparation.cache
+    everything, aside = (
+        preparation.source.items,
+        () if preparation.images is None else preparation.images.set_aside,
+    )
     rows = []
-    for name in sorted({item.domain for item in cache.items}):
-        items = [item for item in cache.items if item.domain == name]
+    for name in sorted({item.domain for item in everything}):
+        items = [item for item in everything if item.domain == name]
         train = [item for item in items if item.split == "train"]
         rows.append(
             [
@@ -164,21 +168,25 @@ def show_preparation(preparation: "ImagePreparation") -> None:
                 f"{len({item.person for item in items}):,}",
                 f"{sum(item.has_text for item in items):,}",
                 f"{sum(bool(item.labels) for item in items):,}",
-                f"{sum(one['domain'] == name for one in cache.set_aside):,}",
+                f"{sum(one.domain == name for one in aside):,}",
             ]
         )
     headers = ["domain", "training", "validation", "persons", "with report", "with labels", "set aside"]
     emit_table("Prepared images", headers, rows)
 
 
-def _preparation_value(preparation: "ImagePreparation") -> dict[str, Any]:
-    cache, texts = preparation.cache, preparation.texts
+def _preparation_value(preparation: "PreparedStudy") -> dict[str, Any]:
+    source, images = preparation.source, preparation.images
+    texts, aside = (None, ()) if images is None else (images.texts, images.set_aside)
+    counts = {
+        side: Counter(item.domain for item in source.items if item.split == split)
+        for side, split in (("training", "train"), ("validation", "validation"))
+    }
     return {
-        "training": cache.counts("train"),
-        "validation": cache.counts("validation"),
-        "made": preparation.made,
-        "labels": list(cache.label_names),
-        "set_aside": [{"domain": item.domain, "reason": item.reason} for item in preparation.set_aside],
+        **{side: dict(sorted(found.items())) for side, found in counts.items()},
+        "made": 0 if images is None else images.made,
+        "labels": list(source.label_names),
+        "set_aside": [{"domain": item.domain, "reason": item.reason} for item in aside],
         "texts": None
         if texts is None
         else {

@@ -44,7 +44,7 @@ class ImageData:
     """Where the images come from, and how persons are held out.
 
     Raises:
-        InputError: both or none of the two sources given, or a share that is not between 0 and 1.
+        InputError: not exactly one of the three sources given, or a share that is not between 0 and 1.
     """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
@@ -53,6 +53,9 @@ class ImageData:
     """A folder or a table of images, relative to the study's folder."""
     radiographs: MadeRadiographs | None = None
     """Made radiographs instead."""
+    volumes: str | None = None
+    """Volumes instead, prepared already: a study of mixtures, or a folder that voxmix prepare made with --out. A backbone of
+    axes 3 sees whole volumes, one of axes 2 their axial slices."""
     labels: tuple[str, ...] = ()
     """Columns of the table that are labels; empty: those whose cells say yes, no or uncertain."""
     domains: tuple[str, ...] = ()
@@ -67,9 +70,11 @@ class ImageData:
     """Folder for the private lists (pseudonyms, files set aside); left out: the study's own folder private."""
 
     def __post_init__(self) -> None:
-        if (self.path is None) == (self.radiographs is None):
+        given = [name for name in ("path", "radiographs", "volumes") if getattr(self, name) is not None]
+        if len(given) != 1:
             raise InputError(
-                "data needs one of 'path' (your images) and 'radiographs' (made ones); give exactly one"
+                "data needs one of 'path' (your images), 'radiographs' (made ones) and 'volumes' (prepared ones), got "
+                f"{' and '.join(given) or 'none'}"
             )
         if not 0 < self.validation_fraction < 1:
             raise InputError(
@@ -202,6 +207,13 @@ class EncoderStudyConfig:
             )
         if not self.objectives:
             raise InputError(f"objectives is empty; name at least one of {list(OBJECTIVES.names())}")
+        if self.data.volumes is None and self.backbone.axes != 2:
+            raise InputError(
+                f"backbone.axes is {self.backbone.axes}, and an image has 2; set it to 2, or give prepared volumes (data.volumes)"
+            )
+        if self.data.volumes is not None and self.reads_texts:
+            names = ", ".join(name for name in self.objectives if OBJECTIVES[name].reads_texts)
+            raise InputError(f"objective {names} reads reports, and volumes come without; take dino or mae")
         if not self.starts:
             raise InputError(f"starts is empty; write `{SCRATCH}: {{}}` for runs from scratch")
         for name, start in self.starts.items():

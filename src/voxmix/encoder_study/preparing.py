@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,25 +18,32 @@ from voxmix.runs import cores
 from voxmix.study.listener import QUIET, Listener
 
 if TYPE_CHECKING:
+    from voxmix.encoder_runs import Source
     from voxmix.images.prepare import ImagePreparation
     from voxmix.images.table import ImageTable
     from voxmix.texts.tokenizer import TextTokenizer
     from voxmix.volumes.preparing.private_lists import Names
 
 
-def prepare_study(view: EncoderView, hear: Listener = QUIET) -> ImagePreparation:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedStudy:
+    """What a study learns from, and what came of its files; None of volumes, which were prepared before."""
+
+    source: Source
+    images: ImagePreparation | None = None
+
+
+def prepare_study(view: EncoderView, hear: Listener = QUIET) -> PreparedStudy:
     """Make the radiographs of a study that has them, prepare its images and texts, and look at its starts.
 
     Raises:
-        InputError: no images where the study says, weights of another family, or more samples than there are images.
+        InputError: no images or prepared volumes where the study says, weights of another family, or two starts with different
+            tokenizers.
     """
-    from voxmix.images.prepare import prepare_images
+    from voxmix.images.sources import open_source
 
-    require("PIL", extra="images")
     study = view.study
     config = study.config
-    if config.reads_texts:
-        require("tokenizers", extra="text")
     folders = start_folders(study.root, config)
     facts = {
         name: look_at_start(folder, image=config.backbone.image, axes=config.backbone.axes)
@@ -46,6 +54,20 @@ def prepare_study(view: EncoderView, hear: Listener = QUIET) -> ImagePreparation
         if config.reads_texts
         else None
     )
+    preparation = None if config.data.volumes is not None else _prepare_images(study, tokenizer, hear)
+    source = open_source(study.prepared_dir, axes=config.backbone.axes)
+    write_facts(study.starts_path, facts)
+    view.mark_made("prepare")
+    return PreparedStudy(source=source, images=preparation)
+
+
+def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: Listener) -> ImagePreparation:
+    from voxmix.images.prepare import prepare_images
+
+    config = study.config
+    require("PIL", extra="images")
+    if config.reads_texts:
+        require("tokenizers", extra="text")
     if config.data.radiographs is not None:
         make_study_radiographs(study, hear)
     table = read_table(study.source, config.data).split(
@@ -63,8 +85,6 @@ def prepare_study(view: EncoderView, hear: Listener = QUIET) -> ImagePreparation
             workers=config.workers or cores(),
             progress=progress,
         )
-    write_facts(study.starts_path, facts)
-    view.mark_made("prepare")
     for line in preparation_lines(preparation):
         hear.tell(line)
     return preparation

@@ -17,11 +17,12 @@ def _preparation_inputs(view: EncoderView) -> str:
 def _prepared(view: EncoderView) -> Progress:
     if not view.is_made("prepare"):
         return Progress(done=False, detail="not begun")
-    cache = view.cache
-    texts = sum(item.has_text for item in cache.items)
+    items = view.source.items
+    what = "volumes" if view.config.backbone.axes == 3 else "images"
+    texts = sum(item.has_text for item in items)
     return Progress(
         done=True,
-        detail=f"{len(cache.items):,} images, {texts:,} with a report, {len(cache.set_aside):,} set aside",
+        detail=f"{len(items):,} {what}, {texts:,} with a report, {sum(bool(item.labels) for item in items):,} with labels",
     )
 
 

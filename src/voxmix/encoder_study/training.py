@@ -66,7 +66,7 @@ def _train(view: EncoderView, pending: Sequence[PlannedRun], hear: Listener) -> 
             folder=study.run_dir(spec),
             work=EncoderWork(
                 spec=spec,
-                cache=study.cache_dir,
+                cache=study.prepared_dir,
                 subset=study.subset_path(spec.subset),
                 start=study.start_folder(starts[spec.run_id]),
                 compute=compute,
@@ -107,7 +107,7 @@ def check_batches(planned: Sequence[PlannedRun]) -> None:
 
 def write_subsets(view: EncoderView) -> None:
     """Write the keys of the images of every subset, for the processes that train."""
-    pool = training_pool(view.config, view.cache)
+    pool = training_pool(view.config, view.source)
     with naming_full_disk(view.root):
         for subset in view.subsets:
             write_keys(view.study.subset_path(subset.digest), [pool[place].key for place in subset.items])
@@ -166,8 +166,8 @@ def write_runs(view: EncoderView) -> None:
 
 def subset_lines(view: EncoderView) -> Iterator[str]:
     """Yield what is in no subset, and which sizes hold the same images, in sentences."""
-    train = [item for item in view.cache.items if item.split == "train"]
-    left_out = len(train) - len(training_pool(view.config, view.cache))
+    train = [item for item in view.source.items if item.split == "train"]
+    left_out = len(train) - len(training_pool(view.config, view.source))
     if left_out:
         yield (
             f"{left_out:,} of {len(train):,} training images have no report and are in no subset, so that every objective sees "

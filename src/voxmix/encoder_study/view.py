@@ -21,8 +21,7 @@ from voxmix.study import files, marks
 from voxmix.study.step import Steps
 
 if TYPE_CHECKING:
-    from voxmix.encoder_runs import EncoderSpec
-    from voxmix.images.cache import ImageCache
+    from voxmix.encoder_runs import EncoderSpec, Source
     from voxmix.subsets import Subset
 
 
@@ -71,6 +70,15 @@ class EncoderStudy:
     def cache_dir(self) -> Path:
         """Where prepared images and texts lie."""
         return self.root / files.CACHE_FOLDER
+
+    @property
+    def prepared_dir(self) -> Path:
+        """Where what is learned from lies: the study's own images, or the prepared volumes of ``data.volumes``."""
+        told = self.config.data.volumes
+        if told is None:
+            return self.cache_dir
+        folder = (self.root / told).resolve()
+        return folder / files.CACHE_FOLDER if files.is_study(folder) else folder
 
     @property
     def private_dir(self) -> Path:
@@ -129,8 +137,15 @@ class EncoderStudy:
                 "texts": config.texts.as_dict(),
                 "vocabulary": config.text.vocabulary,
                 "starts": starts_inputs(self.root, config),
+                **({} if config.data.volumes is None else {"volumes": _stamp(self.prepared_dir)}),
             }
         )
+
+
+def _stamp(cache: Path) -> list[int]:
+    """Return size and time of the index of prepared volumes; none where there is no such file."""
+    index = cache / "index.json"
+    return [index.stat().st_size, index.stat().st_mtime_ns] if index.exists() else []
 
 
 class EncoderView:
@@ -211,17 +226,17 @@ class EncoderView:
         marks.mark(self.root, name, self.inputs(name))
 
     @cached_property
-    def cache(self) -> ImageCache:
-        """The prepared images.
+    def source(self) -> Source:
+        """The prepared images or volumes.
 
         Raises:
             StepPendingError: they are not prepared with the present settings.
         """
-        from voxmix.images.cache import ImageCache
+        from voxmix.images.sources import open_source
 
         if not self.is_made("prepare"):
             raise self.steps["prepare"].pending(self)
-        return ImageCache.open(self.study.cache_dir)
+        return open_source(self.study.prepared_dir, axes=self.config.backbone.axes)
 
     @cached_property
     def starts(self) -> dict[str, StartFacts]:
@@ -235,13 +250,22 @@ class EncoderView:
         Raises:
             InputError: more images asked for than there are.
         """
-        return subsets_of(self.config, self.cache)
+        return subsets_of(self.config, self.source)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Entries of the study's tokenizer; None where there are no texts."""
+        from voxmix.images.cache import ImageCache
+
+        source = self.source
+        return (
+            source.text_tokenizer.vocabulary if isinstance(source, ImageCache) and source.tokenizer else None
+        )
 
     @cached_property
     def planned(self) -> tuple[PlannedRun, ...]:
         """Every run that the design asks for, each once."""
-        tokenizer = self.cache.text_tokenizer.vocabulary if self.cache.tokenizer else None
-        return plan_runs(self.config, self.cache, self.starts, vocabulary=tokenizer)
+        return plan_runs(self.config, self.source, self.starts, vocabulary=self.vocabulary)
 
     @property
     def pending(self) -> tuple[PlannedRun, ...]:
