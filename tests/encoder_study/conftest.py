@@ -29,7 +29,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "image": f"{number}.png",
                 "person": f"Person Name {number // 2}",
                 "domain": "AB"[number // 2 % 2],
-                "report": "" if number % 6 == 5 else f"Findings: {WORDS[number % 5]}, stable. Case {number % 7}.",
+                "report": ""
+                if number % 6 == 5
+                else f"Findings: {WORDS[number % 5]}, stable. Case {number % 7}.",
                 "effusion": str(int(number % 5 == 0)),
             }
         )

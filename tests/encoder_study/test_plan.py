@@ -124,7 +124,12 @@ def test_a_start_brings_its_network_its_rate_and_warms_a_head_that_it_does_not_h
 ) -> None:
     own = PRESETS["small"].backbone
     facts = StartFacts(
-        digest="abc", backbone=replace(own, depth=2), text=None, head={"prototypes": 32}, image=32, shorter_side=40
+        digest="abc",
+        backbone=replace(own, depth=2),
+        text=None,
+        head={"prototypes": 32},
+        image=32,
+        shorter_side=40,
     )
     starts = {"scratch": StartSettings(), "w": StartSettings(folder="w", rate=0.1, warm=0.25)}
     runs = plan(config(starts=starts), Films(40), {"w": facts})

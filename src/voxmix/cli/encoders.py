@@ -2,26 +2,29 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from voxmix._io import as_argument
+from voxmix._io import as_argument, size_text
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
 from voxmix.errors import InputError
 from voxmix.study.files import ENCODERS, is_study, kind_of
 
 if TYPE_CHECKING:
     from voxmix.encoder_study import EncoderView
-    from voxmix.encoder_study.training import TrainedRun
     from voxmix.encoder_study.preparing import PreparedStudy
+    from voxmix.encoder_study.training import TrainedRun
 
 
 def begin(
     study: Path,
     *,
     images: Path | None,
+    volumes: Path | None,
+    slices: bool,
     objective: Sequence[str] | None,
     samples: str | None,
     start: Sequence[str] | None,
@@ -38,7 +41,9 @@ def begin(
     begun = start_encoder_study(
         study,
         images=images,
-        radiographs=MadeRadiographs() if images is None else None,
+        radiographs=MadeRadiographs() if images is None and volumes is None else None,
+        volumes=volumes,
+        slices=slices,
         objectives=[name.strip() for given in objective or () for name in given.split(",") if name.strip()],
         samples=sample_sizes(samples),
         starts=start_folders_of(start),
@@ -263,3 +268,61 @@ def study_run(view: "EncoderView", *, as_json: bool = False) -> None:
                 show_preparation(outcome)
             elif name == "run":
                 show_runs(view, outcome, as_json=as_json)
+
+
+def estimate(
+    view: "EncoderView", *, seconds: float = 5.0, tflops: float | None = None, as_json: bool = False
+) -> None:
+    """Print what its unfinished runs will cost."""
+    from voxmix.cli.estimate import operations, time_text
+    from voxmix.encoder_study.costs import estimate_cost
+
+    cost = estimate_cost(view, TERMINAL, seconds=seconds, tflops=tflops)
+    if as_json:
+        emit_json(
+            {"runs_left": 0}
+            if cost is None
+            else {"runs_left": sum(one.runs for one in cost.work), **asdict(cost)}
+        )
+        return
+    if cost is None:
+        emit("every run is finished: nothing is left to compute")
+        return
+    rows = [
+        [
+            one.objective,
+            one.start,
+            str(one.runs),
+            "-" if one.draws is None else f"{one.draws:,}",
+            operations(one.each.flops_per_draw),
+            "-" if one.flops is None else operations(one.flops),
+            size_text(one.each.run_bytes),
+            time_text(one.seconds),
+        ]
+        for one in cost.work
+    ]
+    headers = [
+        "objective",
+        "start",
+        "runs",
+        "draws",
+        "a draw",
+        "operations",
+        "memory of a run",
+        "one after the other",
+    ]
+    emit_table("What is left", headers, rows)
+    image = max(one.each.image_bytes for one in cost.work)
+    emit(
+        f"\nmemory is at least so much: weights, gradients, optimizer and what autograd keeps; a prepared image has {size_text(image)}"
+    )
+    for one in cost.work:
+        if (found := one.each.measured) is not None:
+            emit(
+                f"{one.objective} from {one.start}: {found.steps} steps of {found.batch} draws on {found.device} "
+                f"({found.threads} thread(s)), {1 / found.seconds_per_draw:,.3g} draws/s"
+            )
+    if tflops is not None:
+        emit(f"no probe: {tflops:g} TFLOP/s taken as given")
+    emit(f"disk: {size_text(cost.disk_bytes)} for weights, and states of runs under way")
+    emit(f"in all: {time_text(cost.seconds)} with {cost.at_once} run(s) at a time")

@@ -79,7 +79,7 @@ def _show(found: "CostEstimate", measured: "Probe | None", *, tflops: float | No
             str(item.runs),
             f"{item.draws:,}",
             f"{item.evaluated:,}",
-            _operations(item.flops),
+            operations(item.flops),
             time_text(item.seconds),
         ]
         for item in found.work
@@ -87,7 +87,7 @@ def _show(found: "CostEstimate", measured: "Probe | None", *, tflops: float | No
     headers = ["kind", "runs", "draws", "crops measured", "operations", "one after the other"]
     emit_table("What is left", headers, rows)
     each = (
-        f"{found.parameters:,} parameters, {_operations(found.flops_per_draw)} a draw (forward and backward)"
+        f"{found.parameters:,} parameters, {operations(found.flops_per_draw)} a draw (forward and backward)"
     )
     emit(f"\none run: {each}")
     memory = (
@@ -131,7 +131,8 @@ def _threads(measured: "Probe | None") -> str:
     return f", {measured.threads} thread(s) each (compute.threads, --threads, OMP_NUM_THREADS)"
 
 
-def _operations(count: float) -> str:
+def operations(count: float) -> str:
+    """Return a number of floating-point operations as people say it."""
     for unit, size in (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12)):
         if count >= size:
             return f"{count / size:,.3g} {unit}"

@@ -34,6 +34,14 @@ def init(
         Path | None,
         typer.Option(help="Study of encoders: folder of images, or a table with reports and labels."),
     ] = None,
+    volumes: Annotated[
+        Path | None,
+        typer.Option(help="Study of encoders: prepared volumes, of a study of mixtures or of prepare --out."),
+    ] = None,
+    slices: Annotated[
+        bool,
+        typer.Option("--slices", help="With --volumes: learn from axial slices, not from whole volumes."),
+    ] = False,
     radiographs: Annotated[
         bool, typer.Option("--radiographs", help="Study of encoders: make radiographs with reports.")
     ] = False,
@@ -87,19 +95,27 @@ def init(
       voxmix init cxr --images films.csv --objective dino,unicl --samples 64,256,1024,all
 
       voxmix init cxr --images films.csv --start rad-dino=FOLDER --start scratch
+
+      voxmix init brains --volumes mystudy --objective dino,mae
     """
     of_encoders = {"objective": objective, "samples": samples, "start": start, "edge": edge, "label": label}
-    if images is not None or radiographs:
+    if images is not None or volumes is not None or radiographs:
+        if sum((images is not None, volumes is not None, radiographs)) > 1 or (slices and volumes is None):
+            raise InputError(
+                "give one of --images, --volumes and --radiographs; --slices goes with --volumes"
+            )
         if data is not None or phantoms or subject_pattern:
             raise InputError(
-                "--data, --phantoms and --subject-pattern are for a study of mixtures, --images and --radiographs for one of "
-                "encoders; give those of one kind"
+                "--data, --phantoms and --subject-pattern are for a study of mixtures, --images, --volumes and --radiographs for "
+                "one of encoders; give those of one kind"
             )
         from voxmix.cli.encoders import begin
 
         begin(
             study,
             images=images,
+            volumes=volumes,
+            slices=slices,
             preset=preset or "small",
             domains=domain or (),
             exclude=exclude or (),
@@ -107,9 +123,11 @@ def init(
             **of_encoders,  # type: ignore[arg-type]
         )
         return
-    given = [name for name, value in of_encoders.items() if value]
+    given = [name for name, value in (of_encoders | {"slices": slices}).items() if value]
     if given:
-        raise InputError(f"--{given[0]} is for a study of encoders; give --images or --radiographs, too")
+        raise InputError(
+            f"--{given[0]} is for a study of encoders; give --images, --volumes or --radiographs, too"
+        )
     from voxmix.study import start_study
 
     begun = start_study(

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from voxmix.backbone_rows import BackboneSettings, VitSettings
 from voxmix.encoder_study.config import (
@@ -21,9 +21,10 @@ from voxmix.encoder_study.preparing import read_table
 from voxmix.encoder_study.presets import MARGIN, PRESETS
 from voxmix.encoder_study.specs import StartFacts
 from voxmix.encoder_study.starts import look_at_start
-from voxmix.encoder_study.view import EncoderStudy
+from voxmix.encoder_study.view import EncoderStudy, prepared_folder
 from voxmix.errors import InputError
 from voxmix.images.recipe import ImageRecipe
+from voxmix.images.sources import open_source
 from voxmix.objective_rows import OBJECTIVES
 from voxmix.subsets import ALL, check_samples
 
@@ -49,6 +50,8 @@ def start_encoder_study(
     *,
     images: Path | None = None,
     radiographs: MadeRadiographs | None = None,
+    volumes: Path | None = None,
+    slices: bool = False,
     objectives: Sequence[str] = (),
     samples: Sequence[int | str] = (),
     starts: Mapping[str, Path | None] | None = None,
@@ -63,7 +66,9 @@ def start_encoder_study(
 
     Args:
         root: a new folder.
-        images: a folder or a table of images; or ``radiographs``, made ones.
+        images: a folder or a table of images; or ``radiographs``, made ones; or ``volumes``, a study of mixtures or a folder
+            of prepared volumes.
+        slices: whether volumes are seen as their axial slices, not whole.
         objectives: rows of :data:`voxmix.objective_rows.OBJECTIVES`; left out: dino, and with reports unicl or clip.
         samples: images of each subset; left out: 64, 256, 1,024 and all, as far as there are so many.
         starts: name to the folder of weights; None for scratch. Left out: scratch alone.
@@ -71,22 +76,26 @@ def start_encoder_study(
         design: further settings of the design.
 
     Raises:
-        InputError: no or two sources of images, an objective that cannot be trained with them, more samples than there
+        InputError: not one source of images, an objective that cannot be trained with them, more samples than there
             are images, weights that cannot be used, or a folder that is in use.
     """
-    if (images is None) == (radiographs is None):
-        raise InputError("give either --images (a folder or a table of yours) or made radiographs")
+    if sum(given is not None for given in (images, radiographs, volumes)) != 1:
+        raise InputError(
+            "give one of --images (a folder or a table of yours), --volumes (prepared ones) and --radiographs (made ones)"
+        )
     own = PRESETS[preset]
+    axes: Literal[2, 3] = 3 if volumes is not None and not slices else 2
     facts = {
-        name: look_at_start(folder, image=edge)
+        name: look_at_start(folder, image=edge, axes=axes)
         for name, folder in (starts or {}).items()
         if folder is not None
     }
-    backbone = _backbone(own.backbone, facts, edge)
+    backbone = _backbone(dataclasses.replace(own.backbone, axes=axes), facts, edge)
     shorter = max((each.shorter_side for each in facts.values()), default=0)
     data = ImageData(
         path=None if images is None else os.path.relpath(images.resolve(), root.resolve()),
         radiographs=radiographs,
+        volumes=None if volumes is None else os.path.relpath(volumes.resolve(), root.resolve()),
         labels=tuple(labels),
         domains=tuple(domains),
         exclude=tuple(exclude),
@@ -96,11 +105,16 @@ def start_encoder_study(
     if images is not None:
         table = read_table(images, data)
         reports, labelled, seen = table.reports > 0, bool(table.label_names), table.summary()
+    if volumes is not None:
+        reports = False
     chosen = tuple(objectives) or ("dino", *(["unicl" if labelled else "clip"] if reports else []))
     _check_objectives(chosen, reports=reports)
     reads = any(OBJECTIVES[name].reads_texts for name in chosen)
     if images is not None:
         available = _training_images(table, data, with_reports=reads)
+    elif volumes is not None:
+        source = open_source(prepared_folder(volumes), axes=axes)
+        available = sum(item.split == "train" for item in source.items)
     elif radiographs is not None:
         available = round(radiographs.count * (1 - data.validation_fraction))
     assert available is not None

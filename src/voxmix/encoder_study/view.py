@@ -75,10 +75,7 @@ class EncoderStudy:
     def prepared_dir(self) -> Path:
         """Where what is learned from lies: the study's own images, or the prepared volumes of ``data.volumes``."""
         told = self.config.data.volumes
-        if told is None:
-            return self.cache_dir
-        folder = (self.root / told).resolve()
-        return folder / files.CACHE_FOLDER if files.is_study(folder) else folder
+        return self.cache_dir if told is None else prepared_folder(self.root / told)
 
     @property
     def private_dir(self) -> Path:
@@ -140,6 +137,12 @@ class EncoderStudy:
                 **({} if config.data.volumes is None else {"volumes": _stamp(self.prepared_dir)}),
             }
         )
+
+
+def prepared_folder(path: Path) -> Path:
+    """Return where the prepared volumes of a study of mixtures lie, or of a folder that voxmix prepare made."""
+    folder = path.resolve()
+    return files.study_file(folder).parent / files.CACHE_FOLDER if files.is_study(folder) else folder
 
 
 def _stamp(cache: Path) -> list[int]:

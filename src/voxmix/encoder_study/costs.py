@@ -1,0 +1,125 @@
+"""What the rest of an encoder study will cost: its unfinished runs, by a few steps on this machine or a given rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from voxmix._optional import require
+from voxmix.encoder_study.view import EncoderView
+from voxmix.errors import InputError
+from voxmix.runs import cores
+from voxmix.study.listener import QUIET, Listener
+from voxmix.study.running import at_once
+
+if TYPE_CHECKING:
+    from voxmix.cost.encoder import EncoderCost
+    from voxmix.encoder_runs import EncoderSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectiveCost:
+    """Runs of one objective from one start that are left, and what a draw of them costs.
+
+    ``draws`` is None of budgets in seconds that nothing was measured for, ``seconds`` where no time is known.
+    """
+
+    objective: str
+    start: str
+    runs: int
+    draws: int | None
+    flops: int | None
+    seconds: float | None
+    each: EncoderCost
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderStudyCost:
+    """What is left to compute, with ``at_once`` runs at a time.
+
+    Attributes:
+        work: one entry per objective and start.
+        seconds: all of it; None where it is not known.
+        disk_bytes: weights of all runs, and states of those under way.
+    """
+
+    work: tuple[ObjectiveCost, ...]
+    at_once: int
+    seconds: float | None
+    disk_bytes: int
+
+
+def estimate_cost(
+    view: EncoderView, hear: Listener = QUIET, *, seconds: float = 5.0, tflops: float | None = None
+) -> EncoderStudyCost | None:
+    """Return what the unfinished runs of a study will cost; None where every run is finished.
+
+    A few steps of the real loop are made on this machine for about ``seconds`` of each objective; with ``tflops``, the rate
+    that another device sustains, none.
+
+    Raises:
+        InputError: a rate that is not above 0.
+        StepPendingError: the images are not prepared.
+    """
+    require("torch", extra="train")
+    from voxmix.cost.encoder import encoder_cost
+
+    if tflops is not None and not tflops > 0:
+        raise InputError(f"--tflops must be above 0, got {tflops}; e.g. --tflops 40")
+    pending = view.pending
+    if not pending:
+        return None
+    compute = view.config.compute
+    together = at_once(compute, view.config.workers, len(view.planned)) if tflops is None else 1
+    threads = compute.threads_of_each(together * compute.devices, cores=cores())
+    shape = max((item.shape for item in view.source.items), key=lambda edges: edges)
+    groups: dict[tuple[str, str], list[EncoderSpec]] = {}
+    for run in pending:
+        groups.setdefault((run.spec.objective, run.start), []).append(run.spec)
+    work = []
+    for (objective, start), specs in groups.items():
+        with hear.waiting(f"counting {objective}" if tflops else f"making a few steps of {objective}"):
+            each = encoder_cost(
+                specs[0],
+                seconds=None if tflops else seconds,
+                tflops=tflops,
+                compute=compute,
+                threads=threads,
+                shape=tuple(shape),
+            )
+        draws, time = _work(specs, each)
+        work.append(
+            ObjectiveCost(
+                objective=objective,
+                start=start,
+                runs=len(specs),
+                draws=draws,
+                flops=None if draws is None else draws * each.flops_per_draw,
+                seconds=time,
+                each=each,
+            )
+        )
+    known = [one.seconds for one in work if one.seconds is not None]
+    return EncoderStudyCost(
+        work=tuple(work),
+        at_once=together,
+        seconds=sum(known) / together if len(known) == len(work) else None,
+        disk_bytes=sum(one.runs * one.each.weights_bytes for one in work)
+        + 2 * together * 3 * max(one.each.weights_bytes for one in work),
+    )
+
+
+def _work(specs: list[EncoderSpec], each: EncoderCost) -> tuple[int | None, float | None]:
+    """Return draws and seconds of runs; None where they are not known."""
+    rate = each.seconds_per_draw
+    draws, time = 0, 0.0
+    for spec in specs:
+        if spec.budget_unit == "seconds":
+            if rate is None:
+                return None, None
+            made = round(spec.budget / rate)
+        else:
+            made = spec.budget if spec.budget_unit == "draws" else spec.budget // each.flops_per_draw
+        draws += made
+        time += made * (rate or 0.0)
+    return draws, None if rate is None else time
