@@ -57,17 +57,42 @@ def study_file() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(kind: type, path: str) -> list[str]:
+def encoder_study_file() -> str:
+    """Return the page of every key of the study.yaml of an encoder study."""
+    from voxmix.backbone_rows import BACKBONES
+    from voxmix.encoder_study.config import EncoderStudyConfig
+    from voxmix.images.recipe import ImageRecipe
+    from voxmix.objective_rows import OBJECTIVES
+
+    lines = [
+        "# study.yaml of an encoder study, key by key",
+        "",
+        "`voxmix init STUDY --images FILMS` writes every setting of a study of encoders to `study.yaml`. Edit it, then run",
+        "`voxmix study run`: it makes again what the edit changes and keeps the rest.",
+        "",
+        "This page is made from the code by `make reference`; a test compares the two.",
+    ]
+    lines += _section(EncoderStudyConfig, "", but=("backbone", "settings"))
+    lines += _section(ImageRecipe, "recipe.")
+    for name, backbone in BACKBONES.rows().items():
+        lines += _section(backbone.settings, f"backbone, name: {name}.")
+    for kind in dict.fromkeys(row.settings for row in OBJECTIVES.rows().values()):
+        names = [name for name, row in OBJECTIVES.rows().items() if row.settings is kind]
+        lines += _section(kind, f"objectives.{' or '.join(names)}.settings.")
+    return "\n".join(lines) + "\n"
+
+
+def _section(kind: type, path: str, *, but: tuple[str, ...] = ()) -> list[str]:
     hints, texts = get_type_hints(kind), meanings(kind)
     rows: list[str] = []
     below: list[str] = []
     for item in fields(kind):
         inner = next((h for h in (hints[item.name], *get_args(hints[item.name])) if is_dataclass(h)), None)
-        if item.name == "recipe":
+        if item.name in ("recipe", *but):
             continue
         if inner is not None:
-            by_domain = get_origin(hints[item.name]) is Mapping
-            below += _section(inner, f"{path}{item.name}.{'<domain>.' if by_domain else ''}")
+            key = {Mapping: "<domain>.", dict: "<name>."}.get(get_origin(hints[item.name]), "")
+            below += _section(inner, f"{path}{item.name}.{key}", but=but)
             continue
         rows.append(f"| `{item.name}` | {_default(item)} | {_cell(texts.get(item.name, ''))} |")
     title = path.rstrip(".")
@@ -283,6 +308,7 @@ def layers() -> str:
 
 PAGES = {
     "study-file.md": study_file,
+    "encoder-study-file.md": encoder_study_file,
     "command-line.md": command_line,
     "rooms.md": rooms,
     "../images/layers.svg": layers,

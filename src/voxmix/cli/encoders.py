@@ -213,7 +213,7 @@ def run(view: "EncoderView", *, as_json: bool = False) -> None:
 
 def show_runs(view: "EncoderView", runs: "Sequence[TrainedRun]", *, as_json: bool) -> None:
     """Print the finished runs: subsets, epochs, losses before and after, cost, and what collapsed."""
-    from voxmix.encoder_study.training import run_rows, summary_table
+    from voxmix.encoder_study.training import alarm_lines, run_rows, summary_table
 
     if as_json:
         emit_json({"runs": list(run_rows(runs)), "table": str(view.study.table_path)})
@@ -221,9 +221,8 @@ def show_runs(view: "EncoderView", runs: "Sequence[TrainedRun]", *, as_json: boo
     headers, rows = summary_table(runs)
     emit_table("Encoders", headers, rows)
     alarmed = [run for run in runs if run.result is not None and run.result.alarms]
-    for run in alarmed:
-        assert run.result is not None
-        note(f"run {run.planned.spec.run_id}: {'; '.join(run.result.alarms)}")
+    for line in alarm_lines(runs):
+        note(line)
     emit(f"\n{len(runs)} runs, {len(alarmed)} with an alarm: {view.study.table_path}")
 
 
@@ -246,7 +245,7 @@ def status(view: "EncoderView", *, as_json: bool = False) -> None:
         headers = ["samples", "images", "persons", "epochs", "repeats", "domains"]
         emit_table("Nested subsets", headers, [one.row() for one in state.subsets])
         emit("")
-        emit_table("Runs", ["objective", "start", "finished", "failed", "with an alarm"], state.run_rows())
+        emit_table("Runs", ["objective", "start", "finished", "begun", "with an alarm"], state.run_rows())
     for line in state.notes:
         note(line)
     if state.problems:

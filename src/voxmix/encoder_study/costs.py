@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from voxmix._optional import require
 from voxmix.encoder_study.view import EncoderView
 from voxmix.errors import InputError
-from voxmix.runs import cores
 from voxmix.study.listener import QUIET, Listener
-from voxmix.study.running import at_once
+from voxmix.study.making import at_once, threads_of_each
 
 if TYPE_CHECKING:
     from voxmix.cost.encoder import EncoderCost
@@ -70,8 +69,8 @@ def estimate_cost(
     if not pending:
         return None
     compute = view.config.compute
-    together = at_once(compute, view.config.workers, len(view.planned)) if tflops is None else 1
-    threads = compute.threads_of_each(together * compute.devices, cores=cores())
+    together = at_once(compute, workers=view.config.workers, most=len(view.planned)) if tflops is None else 1
+    threads = threads_of_each(compute, together=together)
     shape = max((item.shape for item in view.source.items), key=lambda edges: edges)
     groups: dict[tuple[str, str], list[EncoderSpec]] = {}
     for run in pending:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from voxmix.encoder_study.view import EncoderView
 from voxmix.errors import InputError, StepPendingError
 from voxmix.runs.files import SPEC_FILE
-from voxmix.study.status import StepState, steps_state
+from voxmix.study.status import StepState, study_status
 
 if TYPE_CHECKING:
     from voxmix.subsets import Subset
@@ -85,7 +85,7 @@ def study_state(view: EncoderView) -> StudyState:
 
     try:
         view.check()
-        steps = steps_state(view)
+        steps = study_status(view)
         subsets = tuple(_subset(view, one) for one in view.subsets)
         counts = _counts(view)
         left = _left_behind(view)

@@ -14,9 +14,9 @@ from voxmix.encoder_study.config import SCRATCH
 from voxmix.encoder_study.specs import PlannedRun, training_pool
 from voxmix.encoder_study.view import EncoderView
 from voxmix.errors import InputError
-from voxmix.runs import cores
+from voxmix.objective_rows import OBJECTIVES
 from voxmix.study.listener import QUIET, Listener
-from voxmix.study.running import at_once, finish_jobs
+from voxmix.study.making import at_once, finish_specs, tell_failures, threads_of_each
 from voxmix.subsets import write_keys
 
 if TYPE_CHECKING:
@@ -40,49 +40,46 @@ def train_encoders(view: EncoderView, hear: Listener = QUIET) -> tuple[TrainedRu
     """
     require("torch", extra="train")
     check_batches(view.planned)
+    check_texts(view)
     for line in subset_lines(view):
         hear.tell(line)
     write_subsets(view)
-    pending = view.pending
     try:
-        if pending:
-            _train(view, pending, hear)
+        if view.pending:
+            _train(view, hear)
     finally:
         write_runs(view)
     return trained_runs(view)
 
 
-def _train(view: EncoderView, pending: Sequence[PlannedRun], hear: Listener) -> None:
-    from voxmix.engines.job_file import Job
+def _train(view: EncoderView, hear: Listener) -> None:
     from voxmix.engines.work import EncoderWork
 
     study, compute = view.study, view.config.compute
-    together = at_once(compute, view.config.workers, len(view.planned))
-    threads = compute.threads_of_each(together * compute.devices, cores=cores())
+    together = at_once(compute, workers=view.config.workers, most=len(view.planned))
+    threads = threads_of_each(compute, together=together)
     starts = {run.spec.run_id: run.start for run in view.planned}
 
-    def job(spec: EncoderSpec) -> Job:
-        return Job(
-            folder=study.run_dir(spec),
-            work=EncoderWork(
-                spec=spec,
-                cache=study.prepared_dir,
-                subset=study.subset_path(spec.subset),
-                start=study.start_folder(starts[spec.run_id]),
-                compute=compute,
-                threads=threads,
-            ),
+    def work(spec: EncoderSpec) -> EncoderWork:
+        return EncoderWork(
+            spec=spec,
+            cache=study.prepared_dir,
+            subset=study.subset_path(spec.subset),
+            start=study.start_folder(starts[spec.run_id]),
+            compute=compute,
+            threads=threads,
         )
 
-    finish_jobs(
-        [run.spec for run in pending],
-        job,
-        label="training encoders",
-        unit=pending[0].spec.budget_unit,
-        workers=together,
-        words=words_of,
-        hear=hear,
-    )
+    pending = len(view.pending)
+    with hear.bar("training encoders", unit=view.config.design.budget_unit) as progress:
+        failed = finish_specs(
+            [run.spec for run in view.planned],
+            work_of=work,
+            folder_of=study.run_dir,
+            together=together,
+            progress=progress,
+        )
+    tell_failures(failed, of=pending, words=words_of, hear=hear)
 
 
 def words_of(spec: Any) -> str:
@@ -103,6 +100,31 @@ def check_batches(planned: Sequence[PlannedRun]) -> None:
                 f"objectives.{run.spec.objective}.training.batch_size is {run.spec.training.batch_size}: the images of a batch are "
                 "compared with each other; give at least 2, better 64 or more"
             )
+
+
+def check_texts(view: EncoderView) -> None:
+    """Refuse reports, or labels, that are all alike: there is nothing to tell images apart by.
+
+    Raises:
+        InputError: names the objective and what is alike.
+    """
+    source = view.source
+    pool = training_pool(view.config, source)
+    for name, plan in view.config.objectives.items():
+        if not OBJECTIVES[name].reads_texts:
+            continue
+        targets = getattr(plan.settings, "targets", "reports")
+        ways = {"report": source.tokens, "set of labels": source.label_tokens}
+        wanted = {"reports": ("report",), "labels": ("set of labels",)}.get(targets, tuple(ways))
+        for what in wanted:
+            texts = (ways[what](item).tobytes() for item in pool)
+            different = {text for text in texts if text}
+            if len(different) < 2:
+                found = "is the same for all" if different else "is missing from all"
+                raise InputError(
+                    f"objective {name} tells images apart by their {what}, which {found} of the {len(pool):,} training images; "
+                    "mend the table, or take dino or mae"
+                )
 
 
 def write_subsets(view: EncoderView) -> None:
@@ -187,7 +209,7 @@ def summary_table(runs: Sequence[TrainedRun]) -> tuple[list[str], list[list[str]
             (spec.objective, run.planned.start, run.planned.kind, spec.samples, spec.budget), []
         ).append(run)
     rows = []
-    for (objective, start, kind, samples, _), some in groups.items():
+    for (objective, start, kind, samples, _), some in sorted(groups.items(), key=lambda group: group[0]):
         found = [run.result for run in some if run.result is not None]
         losses = [r.held_out["loss"] for r in found if r.held_out is not None]
         rows.append(
@@ -219,6 +241,16 @@ def summary_table(runs: Sequence[TrainedRun]) -> tuple[list[str], list[list[str]
         "alarms",
     ]
     return headers, rows
+
+
+def alarm_lines(runs: Sequence[TrainedRun]) -> Iterator[str]:
+    """Yield a sentence for each objective of which runs collapsed or learned nothing: how many, and the first one's words."""
+    for objective in dict.fromkeys(run.planned.spec.objective for run in runs):
+        own = [run.result for run in runs if run.planned.spec.objective == objective and run.result is not None]
+        alarmed = [result for result in own if result.alarms]
+        if alarmed:
+            first = f"run {alarmed[0].spec.run_id}: {alarmed[0].alarms[0]}"
+            yield f"{objective}: {len(alarmed)} of {len(own)} runs have an alarm (runs.csv names each), e.g. {first}"
 
 
 def _range_text(values: Sequence[float]) -> str:

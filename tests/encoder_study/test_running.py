@@ -1,0 +1,145 @@
+"""An encoder study from images to trained encoders: resumed exactly, private, and honest about what is out of date."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("tokenizers")
+
+from voxmix.encoder_study import EncoderView, run_encoder_study, run_step, study_state
+from voxmix.errors import InputError, StepPendingError, VoxmixError
+
+pytestmark = pytest.mark.filterwarnings("ignore::voxmix.errors.VoxmixWarning")
+
+
+def weights(view: EncoderView) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in view.study.runs_dir.glob("*/weights.safetensors")}
+
+
+def test_every_run_of_the_design_is_made_once_and_stands_in_the_table(
+    begin: Callable[..., EncoderView],
+) -> None:
+    view = begin(objectives=("dino", "unicl", "mae"))
+    runs = run_encoder_study(view.root)
+    assert len(runs) == 3 * 2
+    assert all(run.result is not None and run.result.draws == 24 for run in runs)
+    with view.study.table_path.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 6
+    assert {row["objective"] for row in rows} == {"dino", "unicl", "mae"}
+    for row in rows:
+        assert float(row["epochs"]) == pytest.approx(24 / int(row["samples"]), rel=1e-3)
+        assert int(row["repeats"]) == max(24 - int(row["samples"]), 0)
+    before = weights(view)
+    assert weights(EncoderView.open(view.root)) == before
+    run_encoder_study(view.root)  # nothing is left to do
+    assert weights(view) == before
+
+
+def test_nothing_in_the_study_but_its_private_list_names_a_person_or_quotes_a_report(
+    begin: Callable[..., EncoderView],
+) -> None:
+    view = begin(objectives=("unicl",))
+    run_encoder_study(view.root)
+    for path in view.root.rglob("*"):
+        if path.is_file() and "private" not in path.parts:
+            content = path.read_bytes()
+            assert b"Person Name" not in content, path
+            assert b"Case 3" not in content, path
+    assert b"Person Name 3" in b"".join(path.read_bytes() for path in view.study.private_dir.rglob("*.json"))
+
+
+def test_a_study_that_was_stopped_ends_with_the_same_weights(
+    begin: Callable[..., EncoderView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, stopped = begin("whole", objectives=("dino",)), begin("stopped", objectives=("dino",))
+    run_encoder_study(whole.root)
+    first = next(iter(whole.planned)).spec
+
+    import voxmix.encoder_study.training as training
+
+    real = training.finish_specs
+
+    def one_alone(specs: list[object], **options: object) -> object:
+        real(specs[:1], **options)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "finish_specs", one_alone)
+    with pytest.raises(KeyboardInterrupt):
+        run_encoder_study(stopped.root)
+    monkeypatch.undo()
+    assert list(weights(stopped)) == [first.run_id]
+    assert len(stopped.study.table_path.read_text().splitlines()) == 2  # what is finished stands in the table
+    run_encoder_study(stopped.root)
+    assert weights(stopped) == weights(whole)
+
+
+def test_settings_that_change_what_is_prepared_ask_for_it_again(begin: Callable[..., EncoderView]) -> None:
+    view = begin(objectives=("dino",))
+    with pytest.raises(StepPendingError, match="voxmix prepare"):
+        run_step("run", view)
+    run_step("prepare", view)
+    assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [True, False]
+    path = view.study.path
+    path.write_text(path.read_text().replace("pixels: 20", "pixels: 24"))
+    assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [False, False]
+
+
+def test_runs_of_other_settings_are_kept_and_counted(begin: Callable[..., EncoderView]) -> None:
+    view = begin(objectives=("mae",))
+    run_encoder_study(view.root)
+    path = view.study.path
+    path.write_text(path.read_text().replace("budget: 24", "budget: 30"))
+    state = study_state(EncoderView.open(view.root))
+    assert state.left_behind == 2
+    assert [one.finished for one in state.runs] == [0]
+    assert any("not of the study's present settings" in line for line in state.notes)
+
+
+def test_a_study_goes_on_from_its_own_run(begin: Callable[..., EncoderView]) -> None:
+    first = begin("first", objectives=("dino",))
+    run_encoder_study(first.root)
+    folder = sorted(first.study.runs_dir.iterdir())[0]
+    second = begin("second", objectives=("dino", "mae"), starts={"own": folder, "scratch": None})
+    runs = run_encoder_study(second.root)
+    assert {run.planned.start for run in runs} == {"own", "scratch"}
+    assert len(runs) == 2 * 2 * 2
+    own = next(run for run in runs if run.planned.start == "own" and run.planned.spec.objective == "dino")
+    assert own.result is not None and own.result.spec.start is not None
+    card = json.loads((second.study.run_dir(own.planned.spec) / "card.json").read_text())
+    assert card["start"]["digest"] == own.result.spec.start.digest
+
+
+def test_weights_that_changed_since_they_were_looked_at_ask_to_be_prepared_again(
+    begin: Callable[..., EncoderView], tmp_path: Path
+) -> None:
+    import shutil
+
+    first = begin("first", objectives=("mae",))
+    run_encoder_study(first.root)
+    runs = sorted(first.study.runs_dir.iterdir())
+    folder = tmp_path / "weights"
+    shutil.copytree(runs[0], folder)
+    second = begin("second", objectives=("mae",), starts={"own": folder})
+    run_step("prepare", second)
+    shutil.copy(runs[1] / "weights.safetensors", folder / "weights.safetensors")
+    assert not study_state(EncoderView.open(second.root)).steps[0].done
+    shutil.rmtree(folder)
+    with pytest.raises(InputError, match=r"starts\.own: there is no folder"):
+        run_encoder_study(second.root)
+
+
+def test_a_run_that_fails_is_named_and_stops_no_other(begin: Callable[..., EncoderView]) -> None:
+    view = begin(objectives=("dino", "mae"))
+    run_step("prepare", view)
+    bad = next(run.spec for run in EncoderView.open(view.root).planned if run.spec.objective == "dino")
+    folder = view.study.run_dir(bad)
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text("{}")
+    with pytest.raises(VoxmixError, match="1 of 4 runs failed"):
+        run_encoder_study(view.root, tell=lambda _: None)
+    assert len(weights(view)) == 3

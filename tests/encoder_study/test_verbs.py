@@ -1,0 +1,94 @@
+"""The verbs of an encoder study on the command line: what they print, and mistakes as one sentence."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+pytest.importorskip("tokenizers")
+
+from voxmix.cli import app
+from voxmix.encoder_study import EncoderView
+
+
+def voxmix(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_init_says_what_it_found_and_writes_every_setting(films: Path, tmp_path: Path) -> None:
+    done = voxmix("init", tmp_path / "cxr", "--images", films, "--objective", "dino,unicl", "--samples", "4,all")
+    assert done.exit_code == 0, done.output
+    assert "30 images of 15 persons" in done.output
+    assert "dino, unicl from scratch on 4, all of" in done.output
+    assert "Person Name" not in done.output
+    assert "only_with_reports: true" in (tmp_path / "cxr" / "study.yaml").read_text()
+
+
+def test_study_run_status_and_estimate_speak_of_the_same_runs(begin: Callable[..., EncoderView]) -> None:
+    root = begin(objectives=("dino", "clip")).root
+    assert json.loads(voxmix("status", root, "--json").stdout)["next"].startswith("voxmix prepare")
+    assert voxmix("prepare", root).exit_code == 0
+    cost = json.loads(voxmix("estimate", root, "--json", "--tflops", "1").stdout)
+    assert cost["runs_left"] == 4
+    assert [one["draws"] for one in cost["work"]] == [48, 48]
+    done = voxmix("study", "run", root, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["runs"]
+    assert [run["objective"] for run in found] == ["dino", "dino", "clip", "clip"] or len(found) == 4
+    state = json.loads(voxmix("status", root, "--json").stdout)
+    assert [step["done"] for step in state["steps"]] == [True, True]
+    assert state["next"] is None
+    assert sum(one["finished"] for one in state["runs"]) == 4
+    assert json.loads(voxmix("estimate", root, "--json").stdout) == {"runs_left": 0}
+    shown = voxmix("status", root).output
+    assert "Nested subsets" in shown
+    assert "all done" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--images", "FILMS", "--data", "x"), "give those of one kind"),
+        (("--images", "FILMS", "--radiographs"), "give one of --images, --volumes and --radiographs"),
+        (("--phantoms", "--objective", "dino"), "--objective is for a study of encoders"),
+        (("--images", "FILMS", "--samples", "4,many"), "is no number of images"),
+        (("--images", "FILMS", "--start", "rad-dino"), "should be NAME=FOLDER"),
+        (("--images", "FILMS", "--start", "a=x", "--start", "a=y"), "names a twice"),
+        (("--images", "nowhere.csv"), "no such file or folder"),
+        (("--images", "FILMS", "--preset", "paper"), "unknown encoder preset 'paper'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    films: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    given = [str(films) if part == "FILMS" else part for part in arguments]
+    done = voxmix("init", tmp_path / "x", *given)
+    assert done.exit_code == 2, done.output
+    assert words in " ".join(done.output.split())
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("verb", ["fit", "allocate", "pretrain", "refine", "report"])
+def test_verbs_of_mixtures_say_what_an_encoder_study_has(begin: Callable[..., EncoderView], verb: str) -> None:
+    done = voxmix(verb, begin().root)
+    assert done.exit_code == 2, done.output
+    assert "encoder studies (kind: encoders) have" in " ".join(done.output.split())
+
+
+def test_options_of_mixtures_are_refused_for_encoders(begin: Callable[..., EncoderView]) -> None:
+    root = begin().root
+    done = voxmix("run", root, "--pilot")
+    assert done.exit_code == 2
+    assert "--pilot has no meaning for a study of encoders" in done.output
+
+
+def test_a_kind_that_nobody_knows_is_refused(begin: Callable[..., EncoderView]) -> None:
+    view = begin()
+    view.study.path.write_text(view.study.path.read_text().replace("kind: encoders", "kind: encoder"))
+    done = voxmix("status", view.root)
+    assert done.exit_code == 2
+    assert "study of kind 'encoder'" in done.output
