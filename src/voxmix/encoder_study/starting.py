@@ -15,6 +15,7 @@ from voxmix.encoder_study.config import (
     EncoderStudyConfig,
     ImageData,
     MadeRadiographs,
+    ObjectivePlan,
     StartSettings,
 )
 from voxmix.encoder_study.preparing import read_table
@@ -106,10 +107,13 @@ def start_encoder_study(
         table = read_table(images, data)
         reports, labelled, seen = table.reports > 0, bool(table.label_names), table.summary()
     if volumes is not None:
-        reports = False
+        reports = labelled = False
     chosen = tuple(objectives) or ("dino", *(["unicl" if labelled else "clip"] if reports else []))
-    _check_objectives(chosen, reports=reports)
-    reads = any(OBJECTIVES[name].reads_texts for name in chosen)
+    _check_objectives(chosen, reports=reports, labelled=labelled)
+    reads = reports and any(OBJECTIVES[name].reads_texts for name in chosen)
+    plans = own.objectives(chosen)
+    if not reports:
+        plans |= {name: _by_labels(plans[name]) for name in chosen if OBJECTIVES[name].reads_labels}
     if images is not None:
         available = _training_images(table, data, with_reports=reads)
     elif volumes is not None:
@@ -122,7 +126,13 @@ def start_encoder_study(
         name=root.resolve().name,
         data=data,
         recipe=ImageRecipe(pixels=max(shorter, round(MARGIN * backbone.image))),
-        design=_design(own.design, design or {}, samples, available, made=radiographs is not None),
+        design=_design(
+            own.design,
+            {"only_with_reports": reports, **(design or {})},
+            samples,
+            available,
+            made=radiographs is not None,
+        ),
         starts={
             name: StartSettings()
             if folder is None
@@ -135,7 +145,7 @@ def start_encoder_study(
         },
         backbone=backbone,
         text=own.text,
-        objectives=own.objectives(chosen),
+        objectives=plans,
     )
     notes = {"data": "; ".join(seen[:3])} if seen else {}
     return StartedEncoderStudy(
@@ -150,9 +160,15 @@ def _backbone(own: VitSettings, facts: Mapping[str, StartFacts], edge: int | Non
     return own if edge is None else dataclasses.replace(own, image=edge)
 
 
-def _check_objectives(names: Sequence[str], *, reports: bool) -> None:
+def _by_labels(plan: ObjectivePlan) -> ObjectivePlan:
+    """Return the plan of an objective of reports and labels for images that have labels alone."""
+    return dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, targets="labels"))  # type: ignore[call-arg]
+
+
+def _check_objectives(names: Sequence[str], *, reports: bool, labelled: bool) -> None:
     for name in names:
-        if OBJECTIVES[name].reads_texts and not reports:
+        row = OBJECTIVES[name]
+        if row.reads_texts and not reports and not (row.reads_labels and labelled):
             without = ", ".join(row for row in OBJECTIVES.names() if not OBJECTIVES[row].reads_texts)
             raise InputError(
                 f"objective {name} reads reports, and no image has one; add a column report to the table (or a text file beside "

@@ -117,9 +117,12 @@ def check_texts(view: EncoderView) -> None:
         ways = {"report": source.tokens, "set of labels": source.label_tokens}
         wanted = {"reports": ("report",), "labels": ("set of labels",)}.get(targets, tuple(ways))
         for what in wanted:
-            texts = (ways[what](item).tobytes() for item in pool)
-            different = {text for text in texts if text}
-            if len(different) < 2:
+            different: set[bytes] = set()
+            for item in pool:
+                different |= {text for text in (ways[what](item).tobytes(),) if text}
+                if len(different) > 1:
+                    break
+            else:
                 found = "is the same for all" if different else "is missing from all"
                 raise InputError(
                     f"objective {name} tells images apart by their {what}, which {found} of the {len(pool):,} training images; "

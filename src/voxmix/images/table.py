@@ -119,7 +119,7 @@ class ImageTable:
         """Return what was found, in sentences without a name: images, persons, reports, labels, and what was set aside."""
         domains = ", ".join(f"{domain} {count}" for domain, count in self.counts().items())
         lines = [
-            f"{len(self.records)} images of {self.persons} persons in {len(self.domains)} domains: {domains}"
+            f"{len(self.records)} images of {self.persons} persons in {len(self.domains)} domain{'s' * (len(self.domains) > 1)}: {domains}"
         ]
         lines += self._report_lines()
         lines += self._label_lines()
