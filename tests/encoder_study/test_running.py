@@ -43,7 +43,7 @@ def test_every_run_of_the_design_is_made_once_and_stands_in_the_table(
 def test_nothing_in_the_study_but_its_private_list_names_a_person_or_quotes_a_report(
     begin: Callable[..., EncoderView],
 ) -> None:
-    view = begin(objectives=("unicl",))
+    view = begin(objectives=("unicl",), samples=("all",))
     run_encoder_study(view.root)
     for path in view.root.rglob("*"):
         if path.is_file() and "private" not in path.parts:
