@@ -109,7 +109,8 @@ def test_a_study_goes_on_from_its_own_run(begin: Callable[..., EncoderView]) -> 
     assert {run.planned.start for run in runs} == {"own", "scratch"}
     assert len(runs) == 2 * 2 * 2
     own = next(run for run in runs if run.planned.start == "own" and run.planned.spec.objective == "dino")
-    assert own.result is not None and own.result.spec.start is not None
+    assert own.result is not None
+    assert own.result.spec.start is not None
     card = json.loads((second.study.run_dir(own.planned.spec) / "card.json").read_text())
     assert card["start"]["digest"] == own.result.spec.start.digest
 

@@ -20,7 +20,9 @@ def voxmix(*arguments: object) -> Any:
 
 
 def test_init_says_what_it_found_and_writes_every_setting(films: Path, tmp_path: Path) -> None:
-    done = voxmix("init", tmp_path / "cxr", "--images", films, "--objective", "dino,unicl", "--samples", "4,all")
+    done = voxmix(
+        "init", tmp_path / "cxr", "--images", films, "--objective", "dino,unicl", "--samples", "4,all"
+    )
     assert done.exit_code == 0, done.output
     assert "30 images of 15 persons" in done.output
     assert "dino, unicl from scratch on 4, all of" in done.output
@@ -73,7 +75,9 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
 
 
 @pytest.mark.parametrize("verb", ["fit", "allocate", "pretrain", "refine", "report"])
-def test_verbs_of_mixtures_say_what_an_encoder_study_has(begin: Callable[..., EncoderView], verb: str) -> None:
+def test_verbs_of_mixtures_say_what_an_encoder_study_has(
+    begin: Callable[..., EncoderView], verb: str
+) -> None:
     done = voxmix(verb, begin().root)
     assert done.exit_code == 2, done.output
     assert "encoder studies (kind: encoders) have" in " ".join(done.output.split())

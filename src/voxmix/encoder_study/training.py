@@ -249,7 +249,9 @@ def summary_table(runs: Sequence[TrainedRun]) -> tuple[list[str], list[list[str]
 def alarm_lines(runs: Sequence[TrainedRun]) -> Iterator[str]:
     """Yield a sentence for each objective of which runs collapsed or learned nothing: how many, and the first one's words."""
     for objective in dict.fromkeys(run.planned.spec.objective for run in runs):
-        own = [run.result for run in runs if run.planned.spec.objective == objective and run.result is not None]
+        own = [
+            run.result for run in runs if run.planned.spec.objective == objective and run.result is not None
+        ]
         alarmed = [result for result in own if result.alarms]
         if alarmed:
             first = f"run {alarmed[0].spec.run_id}: {alarmed[0].alarms[0]}"
