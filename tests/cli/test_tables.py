@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from voxmix.cli.app import emit_table
+from voxmix.cli.columns import parts_of
 
 HEADERS = [
     "domain",
@@ -28,7 +29,9 @@ def test_a_narrow_terminal_cuts_nothing(
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     emit_table("Volumes", HEADERS, ROWS)
-    words = set(_plain(capsys.readouterr().out).split())
+    out = _plain(capsys.readouterr().out)
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= columns
+    words = set(out.split())
     assert {word for text in HEADERS for word in text.split()} <= words
     assert {cell for row in ROWS for cell in row} <= words
 
@@ -45,6 +48,43 @@ def test_a_sentence_in_a_cell_breaks_between_words(
     out = _plain(capsys.readouterr().out)
     assert max(len(line) for line in out.splitlines()) <= 40
     assert {"out", "date:", "fitted", "changed"} <= set(out.split())
+
+
+def test_columns_that_do_not_fit_follow_below_beside_the_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every part begins with the names, and every other column stands in one part."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    emit_table("Volumes", HEADERS, ROWS)
+    out = _plain(capsys.readouterr().out)
+    parts = out.count("MADE-MR")
+    assert parts > 1
+    assert out.count("1,234,567") == 1
+    assert out.count("Volumes") == 1
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)  # a file has no width
+    emit_table("Volumes", HEADERS, ROWS)
+    assert capsys.readouterr().out.count("MADE-MR") == 1
+
+
+@pytest.mark.parametrize("width", [20, 33, 50, 80, 200])
+def test_parts_hold_every_column_and_fit(width: int) -> None:
+    cells = [HEADERS, *ROWS]
+    parts = parts_of(cells, width, split=True)
+    assert [k for part in parts for k in part.columns if k] == list(range(1, len(HEADERS)))
+    assert all(part.columns[0] == 0 for part in parts)
+    assert all(part.width <= width or len(part.columns) == 2 for part in parts)
+    (whole,) = parts_of(cells, width, split=False)
+    assert whole.columns == tuple(range(len(HEADERS)))
+
+
+def test_rows_whose_first_cell_is_not_theirs_alone_keep_two_columns() -> None:
+    cells = [
+        ["law", "by", "order", "regret"],
+        ["budget", "mean", "0.9", "1%"],
+        ["budget", "ratio", "0.8", "2%"],
+    ]
+    assert [part.columns for part in parts_of(cells, 22, split=True)] == [(0, 1, 2), (0, 1, 3)]
 
 
 def _plain(text: str) -> str:

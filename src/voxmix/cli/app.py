@@ -4,12 +4,13 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import typer
 
 from voxmix._io import json_text, printable
 from voxmix._progress import progress_bar
+from voxmix.cli.columns import parts_of
 from voxmix.errors import VoxmixError, VoxmixWarning
 from voxmix.study.listener import Listener
 
@@ -61,34 +62,35 @@ def emit_json(value: Any) -> None:
 
 
 def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout: the first column left, the others right; nothing is cut where it is narrow."""
+    """Print a table on stdout: the first column left, the others right.
+
+    Nothing is cut. In a terminal that is too narrow headers and cells break between words, and columns that do not fit even
+    so follow below, beside the first column again.
+    """
     from rich.console import Console
     from rich.markup import escape
-    from rich.measure import Measurement
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    unbounded = console.options.update_width(10_000)
-
-    def build(headers: Sequence[str], *, narrow: bool) -> tuple[Table, Measurement]:
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else 160)
+    cells = [[printable(text) for text in row] for row in (headers, *rows)]
+    for number, part in enumerate(parts_of(cells, console.width, split=terminal)):
         table = Table(
-            title=escape(printable(title)),
+            title=None if number else escape(printable(title)),
             title_justify="left",
             title_style="bold",
             show_edge=False,
-            pad_edge=not narrow,
+            pad_edge=part.fits,
         )
-        for index, header in enumerate(headers):
-            table.add_column(escape(header), justify="left" if index == 0 else "right", no_wrap=index == 0)
-        for row in rows:
-            table.add_row(*(escape(printable(cell)) for cell in row))
-        return table, Measurement.get(console, unbounded, table)
-
-    table, measured = build(headers, narrow=False)
-    if measured.maximum > console.width:
-        table, measured = build([header.replace(" ", "\n") for header in headers], narrow=True)
-        console.width = max(console.width, measured.minimum)
-    console.print(table)
+        for place, column in enumerate(part.columns):
+            justify: Literal["left", "right"] = "right" if place else "left"
+            table.add_column(escape(cells[0][column]), justify=justify, width=part.widths[place])
+        for row in cells[1:]:
+            table.add_row(*(escape(row[column]) for column in part.columns))
+        console.width = max(console.width, part.width)
+        if number:
+            console.print()
+        console.print(table)
 
 
 def emit(message: str) -> None:
