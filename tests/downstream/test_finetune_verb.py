@@ -46,8 +46,7 @@ def voxmix(*arguments: str) -> Result:
 @pytest.fixture
 def study(dataset: Path, write_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     # One thread: on a busy machine, two that wait for each other take ten times as long.
-    monkeypatch.setattr("voxmix.study.finetuning.cores", lambda: 1)
-    monkeypatch.setattr("voxmix.study.training.cores", lambda: 1)
+    monkeypatch.setattr("voxmix.study.making.cores", lambda: 1)
     rng = np.random.default_rng(0)
     for number in range(4):
         write_image(
