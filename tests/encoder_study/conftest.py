@@ -57,7 +57,7 @@ def begin(films: Path, tmp_path: Path) -> Callable[..., EncoderView]:
             "image: 32": "image: 16", "width: 96": "width: 24", "depth: 4": "depth: 1", "budget: 8192": "budget: 24",
             "batch_size: 64": "batch_size: 6", "warmup_steps: 20": "warmup_steps: 1", "local_image: 16": "local_image: 8",
             "prototypes: 256": "prototypes: 16", "local_views: 4": "local_views: 1", "pixels: 40": "pixels: 20",
-            "vocabulary: 2000": "vocabulary: 300", "context: 64": "context: 12", "seeds: 2": "seeds: 1",
+            "vocabulary: 2000": "vocabulary: 300", "context: 48": "context: 12", "seeds: 2": "seeds: 1",
             "extremes_at: 2.0": "extremes_at: null", "device: auto": "device: cpu", "trackers: [tensorboard]": "trackers: []",
             "workers: null": "workers: 1",
         }.items():  # fmt: skip

@@ -145,6 +145,7 @@ def start_encoder_study(
         },
         backbone=backbone,
         text=own.text,
+        views=own.views,
         objectives=plans,
     )
     notes = {"data": "; ".join(seen[:3])} if seen else {}
