@@ -6,7 +6,7 @@ STUDY ?= demo-study
 override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo test test-slow test-gpu test-srun test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
+.PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint reference constraints clean
 .DEFAULT_GOAL := help
 
@@ -27,6 +27,9 @@ demo: setup  ## The main job on phantoms: volumes in, the best mixture out
 	@if [ -e "$(STUDY)" ]; then made=; else made=yes; fi; \
 	$(BIN)/voxmix demo "$(STUDY)"; ended=$$?; \
 	if [ "$$made" ] && [ -d "$(STUDY)" ]; then touch "$(STUDY)/$(MADE)"; fi; exit $$ended
+
+demo-radiographs: setup  ## The study of encoders on made radiographs with reports
+	$(BIN)/voxmix demo --radiographs
 
 # Tests run on all cores, at most 8, one process to a core, so the numerical libraries get one thread each. WORKERS=0
 # runs them one after another. A process takes a stretch of tests in their order, and from the end of another's stretch

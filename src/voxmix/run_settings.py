@@ -146,7 +146,7 @@ class TrainingSettings:
     learning_rate: float = 1e-4
     """Peak learning rate of AdamW."""
     batch_size: int = 8
-    """Volume draws per step."""
+    """Draws per step."""
     weight_decay: float = 0.05
     """Weight decay of AdamW."""
     beta1: float = 0.9

@@ -12,7 +12,9 @@ pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
 from voxmix.cli import app
+from voxmix.cli.encoders import begin_demo
 from voxmix.encoder_study import EncoderView
+from voxmix.errors import InputError
 
 
 def voxmix(*arguments: object) -> Any:
@@ -96,3 +98,14 @@ def test_a_kind_that_nobody_knows_is_refused(begin: Callable[..., EncoderView]) 
     done = voxmix("status", view.root)
     assert done.exit_code == 2
     assert "study of kind 'encoder'" in done.output
+
+
+def test_the_demo_begins_once_and_takes_no_other_study_over(
+    begin: Callable[..., EncoderView], tmp_path: Path
+) -> None:
+    begin_demo(tmp_path / "demo")
+    text = (tmp_path / "demo" / "study.yaml").read_text()
+    begin_demo(tmp_path / "demo")
+    assert (tmp_path / "demo" / "study.yaml").read_text() == text
+    with pytest.raises(InputError, match="not this demo"):
+        begin_demo(begin().root)

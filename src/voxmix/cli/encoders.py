@@ -69,9 +69,10 @@ def begin(
     for line in begun.seen:
         emit(line)
     sizes = ", ".join(str(size) for size in config.design.samples)
+    what = "images" if config.backbone.axes == 2 else "volumes"
     emit(
         f"\n{', '.join(config.objectives)} from {', '.join(config.starts)} on {sizes} of {begun.training_images:,} training "
-        f"images, {config.design.seeds} seeds, {config.design.budget:,} {config.design.budget_unit} each"
+        f"{what}, {config.design.seeds} seeds, {config.design.budget:,} {config.design.budget_unit} each"
     )
     emit(f"\nWrote {begun.study.path}: read it, then: voxmix study run {as_argument(study)}")
 

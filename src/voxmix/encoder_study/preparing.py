@@ -65,7 +65,6 @@ def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: 
     from voxmix.images.prepare import prepare_images
 
     config = study.config
-    require("PIL", extra="images")
     if config.reads_texts:
         require("tokenizers", extra="text")
     if config.data.radiographs is not None:
