@@ -107,7 +107,7 @@ def main():
     }
     for seed in range(view.config.design.seeds):
         before["scratch", seed] = probe(build_backbone(view.config.backbone, seed), items, edge)[0]
-    print(f"before: {({f'{start} {seed}': round(value, 3) for (start, seed), value in before.items()})}")
+    print(f"before: { ({f'{start} {seed}': round(value, 3) for (start, seed), value in before.items()}) }")
     groups = {}
     for run in runs:
         spec = run.planned.spec
@@ -116,7 +116,9 @@ def main():
         key = (spec.objective, run.planned.start, run.planned.kind, spec.samples)
         groups.setdefault(key, []).append((before[run.planned.start, spec.seed], after, run.result))
     print(f"{tasks} tasks, {sum(item.split != 'train' for item in items)} slices kept aside")
-    print("| objective | start | compute | slices | epochs | AUC before | AUC after, each seed | held-out loss | alarms |")
+    print(
+        "| objective | start | compute | slices | epochs | AUC before | AUC after, each seed | held-out loss | alarms |"
+    )
     print("|---|---|---|---:|---:|---:|---|---:|---:|")
     for (objective, name, kind, samples), found in groups.items():
         afters = ", ".join(f"{after:.3f}" for _, after, _ in found)
