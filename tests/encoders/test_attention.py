@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from voxmix.encoders.attention import attend
+from voxmix.encoders.block import Block, BlockShape
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -32,3 +33,16 @@ def test_many_tokens_are_left_to_torch_whose_memory_does_not_grow_with_their_squ
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
         attend(*parts)
     assert 0 < max(kept) < 513 * 513
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_block_of_few_tokens_is_that_of_all(causal):
+    torch.manual_seed(1)
+    block = Block(BlockShape(width=12, heads=3, hidden=20, layer_scale=0.5), place=0).double()
+    tokens = torch.randn(4, 6, 12, dtype=torch.float64)
+    lengths = torch.tensor([6, 4, 2, 1])
+    seen = (torch.arange(6) < lengths.unsqueeze(1)).view(4, 1, 1, 6)
+    few = torch.stack([lengths - 1, torch.zeros_like(lengths)], dim=1)
+    whole = block(tokens, seen=seen, causal=causal)
+    found = block(tokens, seen=seen, causal=causal, few=few)
+    assert (found - whole.gather(1, few.unsqueeze(2).expand(-1, -1, 12))).abs().max() < 1e-13

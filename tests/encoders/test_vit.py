@@ -1,5 +1,7 @@
 """The vision transformer and what every backbone promises."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.functional import interpolate
@@ -247,3 +249,30 @@ def test_memory_is_counted_without_being_taken() -> None:
     assert (
         kept_bytes_per_image(VitSettings(image=518, channels=3)) > 1e9
     )  # RAD-DINO, with no such memory here
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"registers": 2, "drop_path": 0.4}, {"ffn": "swiglu", "style": "clip"}]
+)
+def test_features_of_few_patches_are_those_of_all(given: dict[str, Any]) -> None:
+    settings = VitSettings(image=24, patch=8, width=24, depth=3, heads=2, layer_scale=0.5, **given)
+    model = _vit(settings).train()
+    pixels = _pixels(settings, 3)
+    index = torch.tensor([[4, 0], [8, 3], [1, 1]])
+    hidden = torch.arange(9) % torch.tensor([[2], [3], [4]]) == 0
+    found = {}
+    for name in ("all", "few"):
+        model.zero_grad()
+        with model.keyed(torch.tensor([5, 6, 7])):
+            if name == "all":
+                whole = model(pixels, hidden)
+                cls, patches = whole.cls, whole.patches.gather(1, index.unsqueeze(2).expand(-1, -1, 24))
+            else:
+                cls, patches = model.forward_at(pixels, index, hidden)
+        (cls.square().sum() + (patches * patches.detach().cos()).sum()).backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        found[name] = {"cls": cls.detach(), "patches": patches.detach(), **gradients}
+    assert found["all"].keys() == found["few"].keys()
+    for name, expected in found["all"].items():
+        torch.testing.assert_close(found["few"][name], expected, rtol=1e-4, atol=1e-5)
+    assert model.forward_at(pixels).patches.shape == (3, 0, 24)

@@ -14,7 +14,7 @@ def attend(
     key: Float[Tensor, "batch head other feature"],
     value: Float[Tensor, "batch head other feature"],
     *,
-    seen: Bool[Tensor, "batch 1 1 other"] | None = None,
+    seen: Bool[Tensor, "batch 1 _ other"] | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "batch head token feature"]:
     """Return ``softmax(query key^T / sqrt(feature)) value``, with PyTorch's kernel or, for few tokens on a CPU, written out.
@@ -24,7 +24,7 @@ def attend(
     for 257. Written out, whole matrices are multiplied.
 
     Args:
-        seen: keys that are attended to; all by default.
+        seen: keys that are attended to, by all queries or by each; all by default.
         causal: whether a query sees only the keys up to its own place.
     """
     if query.device.type != "cpu" or key.shape[2] > _SHORT:

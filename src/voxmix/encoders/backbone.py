@@ -13,6 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from voxmix.backbone_rows import BACKBONES, BackboneSettings
+from voxmix.encoders.patches import take
 from voxmix.errors import InputError
 
 _MEAN, _DEVIATION = 0.5, 0.25
@@ -72,6 +73,21 @@ class Backbone(nn.Module, ABC):
         self, pixels: Float[Tensor, "batch channel *edge"], hidden: Bool[Tensor, "batch token"] | None = None
     ) -> Features:
         """Return features; a ``hidden`` patch is replaced by the mask token before it is seen."""
+
+    def forward_at(
+        self,
+        pixels: Float[Tensor, "batch channel *edge"],
+        index: Int[Tensor, "batch few"] | None = None,
+        hidden: Bool[Tensor, "batch token"] | None = None,
+    ) -> Features:
+        """Return :meth:`forward`'s features with those of the patches at ``index`` alone, of none by default.
+
+        A backbone may leave out what no returned feature depends on.
+        """
+        found = self(pixels, hidden)
+        if index is None:
+            index = torch.zeros(len(pixels), 0, dtype=torch.int64, device=pixels.device)
+        return Features(cls=found.cls, patches=take(found.patches, index))
 
     def forward_visible(
         self, pixels: Float[Tensor, "batch channel *edge"], index: Int[Tensor, "batch visible"]

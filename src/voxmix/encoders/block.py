@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import gelu, silu
+from torch.nn.functional import gelu, linear, silu
 
 from voxmix.encoders.attention import attend
 from voxmix.encoders.drop_path import branch
+from voxmix.encoders.patches import take
 
 START = 0.02
 """Standard deviation of starting matrices (CLIP, DINOv2)."""
@@ -74,15 +75,23 @@ class Block(nn.Module):
         *,
         seen: Bool[Tensor, "batch 1 1 token"] | None = None,
         causal: bool = False,
-    ) -> Float[Tensor, "batch token width"]:
+        few: Int[Tensor, "batch few"] | None = None,
+    ) -> Float[Tensor, "batch some width"]:
         """Return the tokens after the block.
 
         Args:
             keys: what drop path draws from, see :meth:`voxmix.encoders.backbone.Backbone.keyed`.
             seen: tokens that are attended to; all by default.
             causal: whether a token sees only itself and those before it.
+            few: places of the tokens to return; all by default. Of the others only what these attend to is computed: for one
+                token a sixth of the block.
         """
-        mixed = self.proj(self._attend(self.norm1(tokens), seen, causal))
+        normed = self.norm1(tokens)
+        if few is None:
+            mixed = self.proj(self._attend(normed, seen, causal))
+        else:
+            mixed = self.proj(self._attend_few(normed, few, seen, causal))
+            tokens = take(tokens, few)
         tokens = tokens + self._scaled(mixed, self.scale1, keys, 0)
         return tokens + self._scaled(self.fc2(self._hidden(self.norm2(tokens))), self.scale2, keys, 1)
 
@@ -97,6 +106,28 @@ class Block(nn.Module):
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind()
         mixed = attend(query, key, value, seen=seen, causal=causal)
         return mixed.transpose(1, 2).reshape(batch, count, width)
+
+    def _attend_few(
+        self,
+        tokens: Float[Tensor, "batch token width"],
+        few: Int[Tensor, "batch few"],
+        seen: Bool[Tensor, "batch 1 1 token"] | None,
+        causal: bool,
+    ) -> Float[Tensor, "batch few width"]:
+        batch, count, width = tokens.shape
+        weight, bias = self.qkv.weight, self.qkv.bias
+        first, rest = (None, None) if bias is None else (bias[:width], bias[width:])
+        query = linear(take(tokens, few), weight[:width], first)
+        both = linear(tokens, weight[width:], rest)
+        query = query.view(batch, -1, self.heads, width // self.heads).transpose(1, 2)
+        key, value = (
+            both.view(batch, count, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind()
+        )
+        if causal:
+            before = torch.arange(count, device=few.device) <= few.unsqueeze(2)
+            seen = before.unsqueeze(1) if seen is None else seen & before.unsqueeze(1)
+        mixed = attend(query, key, value, seen=seen)
+        return mixed.transpose(1, 2).reshape(batch, -1, width)
 
     def _hidden(self, tokens: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token hidden"]:
         rows: Tensor = self.fc1(tokens)

@@ -89,13 +89,11 @@ class TextEncoder(nn.Module):
             places = torch.arange(tokens.shape[1], device=tokens.device)
             seen = (places < lengths.unsqueeze(1)).view(len(tokens), 1, 1, -1)
         rows = self.token_embedding(tokens) + self.position_embeddings[: tokens.shape[1]]
-        for block in self.layer:
-            rows = block(rows, seen=seen, causal=self.settings.causal)
-        if self.settings.pooled == "first":
-            chosen = rows[:, 0]
-        else:
-            chosen = rows[torch.arange(len(rows), device=rows.device), lengths - 1]
-        return cast(Tensor, self.norm(chosen))
+        chosen = torch.zeros_like(lengths) if self.settings.pooled == "first" else lengths - 1
+        for number, block in enumerate(self.layer, start=1):
+            few = chosen.unsqueeze(1) if number == len(self.layer) else None
+            rows = block(rows, seen=seen, causal=self.settings.causal, few=few)
+        return cast(Tensor, self.norm(rows[:, 0]))
 
     def level(self, name: str) -> int:
         """Return how far from the input a parameter is: 0 below the blocks, depth + 1 above them."""

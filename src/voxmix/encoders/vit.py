@@ -137,6 +137,25 @@ class Vit(Backbone):
         """Return features; a ``hidden`` patch is replaced by the mask token before it is seen."""
         return self._features(self._top(self._embedded(pixels, hidden)))
 
+    def forward_at(
+        self,
+        pixels: Float[Tensor, "batch channel *edge"],
+        index: Int[Tensor, "batch few"] | None = None,
+        hidden: Bool[Tensor, "batch token"] | None = None,
+    ) -> Features:
+        """Return features with those of the patches at ``index`` alone; the last block computes no others."""
+        if self.cls_token is None:  # the mean of all patches stands for it
+            return super().forward_at(pixels, index, hidden)
+        tokens = self._embedded(pixels, hidden)
+        few = torch.zeros(len(tokens), 1, dtype=torch.int64, device=tokens.device)
+        if index is not None:
+            few = torch.cat([few, index + 1 + self.settings.registers], dim=1)
+        *below, last = self.layer
+        for block in below:
+            tokens = block(tokens, self._keys)
+        normed = cast(Tensor, self.norm(last(tokens, self._keys, few=few)))
+        return Features(cls=normed[:, 0], patches=normed[:, 1:])
+
     def forward_visible(
         self, pixels: Float[Tensor, "batch channel *edge"], index: Int[Tensor, "batch visible"]
     ) -> Features:

@@ -85,7 +85,7 @@ class TwoTowers(nn.Module):
         keys: Int[Tensor, " draw"],
     ) -> BatchFeatures:
         with self.backbone.keyed(keys):
-            seen = self.backbone(images).cls
+            seen = self.backbone.forward_at(images).cls
         rows = {
             "image": normalize(self.image_projection(seen), dim=-1),
             "text": normalize(self.text_projection(self.text(tokens, lengths)), dim=-1),

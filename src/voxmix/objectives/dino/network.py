@@ -1,7 +1,6 @@
 """Student and teacher: two backbones with heads, of which one learns and the other follows."""
 
 import copy
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -116,12 +115,12 @@ class StudentTeacher(nn.Module):
     ) -> BatchFeatures:
         draws, views = large.shape[:2]
         pixels = large.flatten(0, 1).unsqueeze(1)
-        mask = None if hidden is None else hidden.mask
+        mask, index = (None, None) if hidden is None else (hidden.mask, hidden.index)
         key = (keys.unsqueeze(1) * 64 + torch.arange(views, device=keys.device)).flatten()
         with self.student.backbone.keyed(key):
-            seen = self.student.backbone(pixels, mask)
+            seen = self.student.backbone.forward_at(pixels, index, mask)
         with torch.no_grad():
-            taught = self.teacher.backbone(pixels)
+            taught = self.teacher.backbone.forward_at(pixels, index)
         cls = seen.cls.view(draws, views, -1)
         known = [self.student.head(cls)]
         if small.shape[1]:
@@ -129,7 +128,7 @@ class StudentTeacher(nn.Module):
                 keys.unsqueeze(1) * 64 + views + torch.arange(small.shape[1], device=keys.device)
             ).flatten()
             with self.student.backbone.keyed(key):
-                near = self.student.backbone(small.flatten(0, 1).unsqueeze(1))
+                near = self.student.backbone.forward_at(small.flatten(0, 1).unsqueeze(1))
             known.append(self.student.head(near.cls.view(draws, small.shape[1], -1)))
         rows: dict[str, Tensor] = {
             "student": torch.cat(known, dim=1),
@@ -156,10 +155,7 @@ def _of_hidden(
     head: DinoHead, features: Features, hidden: Hidden, draws: int
 ) -> Float[Tensor, "draw view most bottleneck"]:
     """Return the head's output for the hidden patches alone; 0 where fewer are hidden than may be."""
-    width = features.patches.shape[2]
-    index = hidden.index.unsqueeze(2).expand(-1, -1, width)
-    chosen: Any = features.patches.gather(1, index)[hidden.valid]
-    found: Tensor = head(chosen)
+    found: Tensor = head(features.patches[hidden.valid])
     result = found.new_zeros(*hidden.valid.shape, found.shape[-1])
     result[hidden.valid] = found
     return result.view(draws, -1, *result.shape[1:])

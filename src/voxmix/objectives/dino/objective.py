@@ -16,7 +16,7 @@ from voxmix.encoder_runs import EncoderSpec, Source
 from voxmix.encoders.backbone import Backbone, backbone_of, build_backbone
 from voxmix.errors import InputError
 from voxmix.objective_rows import DinoSettings
-from voxmix.objectives.dino.hiding import hide, hiding_columns
+from voxmix.objectives.dino.hiding import hide, hiding_columns, most_hidden
 from voxmix.objectives.dino.losses import (
     CENTER_MOMENTUM,
     centered,
@@ -271,8 +271,14 @@ class SelfDistillation:
         total, rows = 0, 0
         for kind, passes in ((large, 4), (small, 3)):
             pixels = torch.zeros(kind.count, 1, *(kind.edge,) * axes, device="meta")
+            index = None
+            if kind is large and own.ibot_weight:
+                few = most_hidden(own, math.prod(backbone.cells((large.edge,) * axes)))
+                index = torch.zeros(kind.count, few, dtype=torch.int64, device="meta")
             if kind.count:
-                total += passes * counted_flops(lambda p=pixels: tower.head(backbone(p).cls))  # type: ignore[misc]
+                total += passes * counted_flops(
+                    lambda p=pixels, i=index: tower.head(backbone.forward_at(p, i).cls)  # type: ignore[misc]
+                )
                 rows += passes * kind.count
         if own.ibot_weight:
             tokens = math.prod(backbone.cells((large.edge,) * axes))

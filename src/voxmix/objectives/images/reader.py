@@ -28,6 +28,8 @@ OPEN_DRAWS = 1 << 14
 """Draws planned at a time while the budget is a time."""
 PADDING = 0
 """What fills the rows of tokens after the end of a text."""
+_TOKENS = 16
+"""Rows of tokens are as long as the longest text of those read at once, up to a multiple of this: few shapes to compile."""
 Text = Literal["none", "report", "labels"]
 
 
@@ -214,7 +216,8 @@ class ImageViews:
             text_of(source, item, drawn.text(start + k), context=self._context)
             for k, item in enumerate(items)
         ]
-        tokens = np.full((len(items), self._context), PADDING, dtype=np.int64)
+        longest = -(-max(map(len, texts)) // _TOKENS) * _TOKENS
+        tokens = np.full((len(items), min(longest, self._context)), PADDING, dtype=np.int64)
         for k, text in enumerate(texts):
             tokens[k, : len(text)] = text
         ids = [id_of(text, drawn.text(start + k)) for k, text in enumerate(texts)]
