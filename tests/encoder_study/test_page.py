@@ -35,10 +35,10 @@ def test_its_code_looks_at_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     pytest.importorskip("PIL")
     from voxmix.radiographs import make_radiographs
 
-    make_radiographs(tmp_path / "films", count=6, seed=0, edge=48)
+    make_radiographs(tmp_path / "films", count=16, seed=0, edge=48)
     monkeypatch.chdir(tmp_path)
     exec(compile(blocks("python")[0], "encoder-study.md", "exec"), {})
-    assert "6 reports, 6 of them different" in capsys.readouterr().out
+    assert "16 reports, 16 of them different" in capsys.readouterr().out
     assert (tmp_path / "sheets" / "audit.html").exists()
 
 
