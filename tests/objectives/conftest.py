@@ -192,7 +192,7 @@ def figures() -> Callable[[Path], list[dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def child_script() -> str:
-    """Return a script that trains in a process of its own: arguments are this file, objective, folder, JSON of compute."""
+    """Return a script that trains in a process of its own: arguments: this file, objective, folder, JSON of compute, of spec."""
     return textwrap.dedent(
         """
         import importlib.util, json, sys, warnings
@@ -203,7 +203,7 @@ def child_script() -> str:
         spec.loader.exec_module(toys)
         warnings.simplefilter("ignore")
         source = toys.ToySource()
-        made = toys._made(toys._spec(sys.argv[2], source), source)
+        made = toys._made(toys._spec(sys.argv[2], source, **json.loads(sys.argv[5])), source)
         settings = toys.ComputeSettings(device="cpu", trackers=(), **json.loads(sys.argv[4]))
         toys.run(made, folder=Path(sys.argv[3]), compute=settings, threads=1)
         """

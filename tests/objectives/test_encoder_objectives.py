@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from voxmix.backbone_rows import VitSettings
-from voxmix.compute import ComputeSettings
 from voxmix.encoder_runs import EncoderSpec
 from voxmix.encoders.backbone import build_backbone
 from voxmix.encoders.start import load_start
@@ -104,7 +102,7 @@ def test_two_processes_train_what_one_does(name, toy, spec_for, trained, figures
     one = figures(trained(spec_for(name, source), source, tmp_path / "one"))
     here, folder = Path(__file__).with_name("conftest.py"), tmp_path / "two"
     compute = json.dumps({"devices": 2, "micro_batch": 3})
-    command = [sys.executable, "-c", child_script, str(here), name, str(folder), compute]
+    command = [sys.executable, "-c", child_script, str(here), name, str(folder), compute, "{}"]
     port = str(29500 + os.getpid() % 2000)
     both = [
         subprocess.Popen(
@@ -134,6 +132,14 @@ def test_a_teacher_follows_and_the_student_alone_learns(toy, spec_for, made, tra
     moved = (found[f"student.{name}"] - start[f"student.{name}"]).norm()
     followed = (found[f"teacher.{name}"] - start[f"teacher.{name}"]).norm()
     assert 0 < followed < 0.2 * moved
+
+
+def test_small_views_and_hidden_patches_can_be_left_out(toy, spec_for, trained, figures, tmp_path):
+    source = toy()
+    spec = spec_for("dino", source, given={"local_views": 0, "ibot_weight": 0.0, "koleo_weight": 0.0})
+    rows = figures(trained(spec, source, tmp_path))
+    assert all(row["loss"] == pytest.approx(row["dino"]) for row in rows)
+    assert not {"ibot", "koleo"} & rows[0].keys()
 
 
 def test_prototypes_wait_and_a_warmed_head_leaves_the_backbone_alone(toy, spec_for, made, trained, tmp_path):
@@ -324,13 +330,26 @@ def test_features_that_are_all_alike_ring_and_different_ones_do_not(name, words,
         assert bool(alarms) == same_images
 
 
-@pytest.mark.parametrize("name", ["dino", "clip"])
-def test_sharing_one_network_out_is_refused(name, toy, spec_for, made):
+@pytest.mark.parametrize("name", NAMES)
+def test_mixed_precision_is_finite_and_close(name, toy, spec_for, trained, figures, tmp_path):
     source = toy()
-    objective = made(spec_for(name, source), source)
-    shared = ComputeSettings(device="cpu", devices=2, sharing="fsdp")
-    with pytest.raises(InputError, match="does not go with sharing fsdp"):
-        objective.views(44, least=0, fabric=Fabric(accelerator="cpu"), compute=shared)
+    exact = figures(trained(spec_for(name, source), source, tmp_path / "exact"))
+    spec = spec_for(name, source, training={"precision": "bf16-mixed"})
+    mixed = figures(trained(spec, source, tmp_path / "mixed"))
+    assert all(np.isfinite(list(row.values())).all() for row in mixed)
+    # bfloat16 has 8 bits: a value is off by 0.4% at most, and a loss is a mean of many (0.3% at most was seen).
+    assert [row["loss"] for row in mixed] == pytest.approx([row["loss"] for row in exact], rel=0.01)
+    assert any(a["loss"] != b["loss"] for a, b in zip(mixed, exact, strict=True))
+    found = load_file(tmp_path / "mixed" / "weights.safetensors")
+    assert {value.dtype for value in found.values() if value.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["dino", "clip"])
+def test_sharing_one_network_out_is_refused_before_anything_is_built(name, toy, spec_for, trained, tmp_path):
+    source = toy()
+    with pytest.raises(InputError, match=f"objective {name} does not go with sharing fsdp"):
+        trained(spec_for(name, source), source, tmp_path / "run", devices=2, sharing="fsdp")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_page_on_objectives_tells_what_a_draw_costs(made, toy):

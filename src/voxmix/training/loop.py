@@ -23,7 +23,7 @@ from voxmix.training.interrupt import interrupts_deferred
 from voxmix.training.objective import Objective, Paced
 from voxmix.training.optimizer import FlatAdamW, learning_rate, set_pace
 from voxmix.training.pieces import Piece, pieces_of
-from voxmix.training.run_checks import naming_failed_compiler
+from voxmix.training.run_checks import check_sharing, naming_failed_compiler
 from voxmix.training.session import Session
 from voxmix.training.step_log import FLUSH_STEPS
 from voxmix.training.whole_batch import WholeBatch
@@ -64,6 +64,7 @@ def run(
         progress(budget, budget)
         return
     objective.check(folder)
+    check_sharing(objective, compute)
     threads = threads or compute.threads
     if threads is not None:
         torch.set_num_threads(threads)

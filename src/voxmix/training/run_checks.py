@@ -1,4 +1,4 @@
-"""The words for what stops a run: memory that is not enough, a compiler that is not there."""
+"""The words for what stops a run: memory that is not enough, a compiler that is not there, sharing that does not go."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,22 @@ import torch
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError, VoxmixError
 from voxmix.run_settings import ModelSettings
+from voxmix.training.objective import Objective
+from voxmix.training.whole_batch import WholeBatch
+
+
+def check_sharing(objective: Objective, compute: ComputeSettings) -> None:
+    """Refuse to share one network out among processes, where a loss needs the features of all of them.
+
+    Raises:
+        InputError: sharing is fsdp.
+    """
+    if isinstance(objective, WholeBatch) and compute.sharing == "fsdp" and compute.processes > 1:
+        name = objective.course.spec.as_dict().get("objective", "of this run")
+        raise InputError(
+            f"objective {name} does not go with sharing fsdp: its loss gathers the features of whole networks; set "
+            "compute.sharing to ddp, and micro_batch where memory is short"
+        )
 
 
 def ran_out(error: Exception) -> bool:

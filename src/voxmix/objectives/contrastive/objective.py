@@ -36,7 +36,6 @@ from voxmix.objectives.images.reader import (
 from voxmix.objectives.images.subset import (
     StartingWeights,
     check_run,
-    check_sharing,
     check_whole_batch,
     course_of,
     items_of,
@@ -208,12 +207,7 @@ class Contrastive:
         return warm_pace(self.spec, group, step=step)
 
     def views(self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings) -> ImageViews:
-        """Return the reader of a run of so many draws, or of an open trunk.
-
-        Raises:
-            InputError: processes that share out one network.
-        """
-        check_sharing(self.spec, compute)
+        """Return the reader of a run of so many draws, or of an open trunk."""
         return self.images.views(draws, least=least, fabric=fabric, compute=compute)
 
     def features(self, network: nn.Module, batch: ImageBatch) -> BatchFeatures:

@@ -5,6 +5,7 @@ import copy
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.nn.functional import normalize
 
 from voxmix.encoders.backbone import Backbone, Features
@@ -151,10 +152,14 @@ class StudentTeacher(nn.Module):
         return BatchFeatures(rows, shared)
 
 
+@_disable_dynamo  # torch.compiler.disable, without a second of imports where nothing is compiled
 def _of_hidden(
     head: DinoHead, features: Features, hidden: Hidden, draws: int
 ) -> Float[Tensor, "draw view most bottleneck"]:
-    """Return the head's output for the hidden patches alone; 0 where fewer are hidden than may be."""
+    """Return the head's output for the hidden patches alone; 0 where fewer are hidden than may be.
+
+    Their number changes with every batch, and a compiler would work again for each: it leaves this part out.
+    """
     found: Tensor = head(features.patches[hidden.valid])
     result = found.new_zeros(*hidden.valid.shape, found.shape[-1])
     result[hidden.valid] = found

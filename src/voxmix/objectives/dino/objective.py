@@ -37,7 +37,6 @@ from voxmix.objectives.images.reader import ImageBatch
 from voxmix.objectives.images.subset import (
     StartingWeights,
     check_run,
-    check_sharing,
     check_whole_batch,
     course_of,
     take_start,
@@ -154,12 +153,7 @@ class SelfDistillation:
     def views(
         self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings
     ) -> "CompletedViews[DinoBatch]":
-        """Return the reader of a run of so many draws, or of an open trunk.
-
-        Raises:
-            InputError: processes that share out one network.
-        """
-        check_sharing(self.spec, compute)
+        """Return the reader of a run of so many draws, or of an open trunk."""
         images = self.images.views(draws, least=least, fabric=fabric, compute=compute)
         steps = None if draws is None else self.spec.training.steps(draws)
         return CompletedViews(images, partial(self._taught, steps=steps))

@@ -185,9 +185,9 @@ class ImageViews:
         u: Float[np.ndarray, "draw column"],
         finer: int,
     ) -> Float[Tensor, "draw view *size"]:
-        each = u.reshape(len(u) * kind.count, -1)
-        if not len(each):
+        if not kind.count:
             return canvas.new_zeros(len(canvas), 0, *(kind.edge,) * shapes.shape[1])
+        each = u.reshape(len(u) * kind.count, -1)
         geometry = part_columns(shapes.shape[1])
         parts = draw_parts(
             each[:, :geometry],

@@ -8,7 +8,6 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from voxmix._io import digest, read_mapping
-from voxmix.compute import ComputeSettings
 from voxmix.encoder_runs import EncoderSpec, Item, Source, subset_digest
 from voxmix.encoders.contract import Contract
 from voxmix.errors import InputError
@@ -86,19 +85,6 @@ def check_whole_batch(spec: EncoderSpec) -> None:
         raise InputError(
             f"objective {spec.objective} compares the images of a batch with each other, and batch_size is "
             f"{spec.training.batch_size}; give at least 2, better 64 or more"
-        )
-
-
-def check_sharing(spec: EncoderSpec, compute: ComputeSettings) -> None:
-    """Refuse to share one network out among processes, where a loss needs features of all of them and a copy follows.
-
-    Raises:
-        InputError: sharing is fsdp.
-    """
-    if compute.sharing == "fsdp" and compute.processes > 1:
-        raise InputError(
-            f"objective {spec.objective} does not go with sharing fsdp: its loss gathers the features of whole networks; set "
-            "compute.sharing to ddp, and micro_batch where memory is short"
         )
 
 
