@@ -26,7 +26,8 @@ from voxmix.cli import (
 app = typer.Typer(
     name="voxmix",
     help="Measure how much of each 3D medical imaging domain belongs in a pretraining budget.\n\n"
-    "Start with: voxmix demo   Your own volumes: voxmix init STUDY --data DIR, then voxmix study run STUDY",
+    "Start with: voxmix demo   Your own volumes: voxmix init STUDY --data DIR, then voxmix study run STUDY\n\n"
+    "A study of encoders (which objective, how many images): voxmix demo --radiographs, voxmix init STUDY --images TABLE",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
