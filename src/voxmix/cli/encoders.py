@@ -222,6 +222,10 @@ def show_runs(view: "EncoderView", runs: "Sequence[TrainedRun]", *, as_json: boo
     headers, rows = summary_table(runs)
     emit_table("Encoders", headers, rows)
     alarmed = [run for run in runs if run.result is not None and run.result.alarms]
+    emit(
+        "\nheld-out loss: on images of persons kept aside, mean of seeds and half their range; losses of different objectives "
+        "cannot be compared"
+    )
     for line in alarm_lines(runs):
         note(line)
     emit(f"\n{len(runs)} runs, {len(alarmed)} with an alarm: {view.study.table_path}")

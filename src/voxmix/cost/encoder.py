@@ -15,12 +15,12 @@ from voxmix.cost.probe import LONG_STEP, MANY_STEPS, Probe, timed_steps
 from voxmix.cost.random_images import on_random_images
 from voxmix.encoder_runs import EncoderSpec, Source
 from voxmix.encoders.networks import parameter_count
-from voxmix.errors import InputError, VoxmixError
+from voxmix.errors import InputError
 from voxmix.objective_rows import OBJECTIVES
 from voxmix.training.devices import launch_fabric
 from voxmix.training.objective import Objective
 from voxmix.training.pieces import Piece, rows_at_once
-from voxmix.training.run_checks import ran_out
+from voxmix.training.run_checks import naming_lost_memory
 
 _FLOAT = 4  # bytes
 _LEARNING = 4 * _FLOAT  # weight, gradient and AdamW's two moments
@@ -153,18 +153,10 @@ def _probe(
         if batch * cost.flops_per_draw > _TOO_LONG or (memory is not None and needed > 0.8 * memory):
             return None
     short, source = on_random_images(spec, shape=shape, batch=batch, draws=batch * MANY_STEPS)
-    try:
+    with naming_lost_memory(spec.backbone, batch=batch, compute=quiet):
         return timed_steps(
             made(short, source), fabric, compute=quiet, batch=batch, threads=threads, seconds=seconds
         )
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
-            raise
-        rows = min(compute.micro_batch or batch, batch)
-        raise VoxmixError(
-            f"out of memory with {rows} draws at once of batch_size {batch} and images of {spec.backbone.image} pixels; set "
-            f"compute.micro_batch to {max(rows // 2, 1)} (the same result in less memory), or take a smaller network"
-        ) from error
 
 
 def _draw_bytes(spec: EncoderSpec, shape: tuple[int, ...]) -> int:

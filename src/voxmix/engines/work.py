@@ -27,6 +27,7 @@ from voxmix.objectives.mae import EvaluationSet, train
 from voxmix.subsets import read_keys
 from voxmix.training import loop
 from voxmix.training.objective import Spec
+from voxmix.training.run_checks import naming_lost_memory
 from voxmix.volumes.preparing.cache import PreparedCache
 
 T = TypeVar("T")
@@ -237,14 +238,15 @@ class EncoderWork:
         axes = spec.backbone.axes
         whole = opened.get("images", (self.cache, axes), lambda: open_source(self.cache, axes=axes))
         source = SourceSubset(whole, read_keys(self.subset, subset=spec.subset))
-        loop.run(
-            make_objective(spec, source=source, start=self._weights(opened)),
-            folder=folder,
-            compute=self.compute,
-            threads=self.threads,
-            device_index=device_index,
-            progress=progress,
-        )
+        with naming_lost_memory(spec.backbone, batch=spec.training.batch_size, compute=self.compute):
+            loop.run(
+                make_objective(spec, source=source, start=self._weights(opened)),
+                folder=folder,
+                compute=self.compute,
+                threads=self.threads,
+                device_index=device_index,
+                progress=progress,
+            )
 
     def _weights(self, opened: Opened) -> LoadedStart | None:
         folder, network = self.start, self.spec.backbone

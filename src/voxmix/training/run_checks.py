@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
+from voxmix.backbone_rows import BackboneSettings
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError, VoxmixError
 from voxmix.run_settings import ModelSettings
@@ -33,7 +34,9 @@ def ran_out(error: Exception) -> bool:
 
 
 @contextmanager
-def naming_lost_memory(model: ModelSettings, *, batch: int, compute: ComputeSettings) -> Iterator[None]:
+def naming_lost_memory(
+    model: ModelSettings | BackboneSettings, *, batch: int, compute: ComputeSettings
+) -> Iterator[None]:
     """Turn "out of memory" of the device or the machine into a sentence with the settings to change."""
     try:
         yield
@@ -41,13 +44,16 @@ def naming_lost_memory(model: ModelSettings, *, batch: int, compute: ComputeSett
         if not ran_out(error):
             raise
         rows = min(compute.micro_batch or batch, batch)
+        if isinstance(model, BackboneSettings):
+            size, less, rather = f"images of {model.image} pixels", "image, width or depth", ""
+        else:
+            size, less = f"crop {model.crop} and width {model.width}", "crop, width or depth"
+            rather = ", or set compute.sharing to fsdp on several GPUs"
         raise VoxmixError(
-            f"out of memory with {rows} draws at once of batch_size {batch}, crop "
-            f"{model.crop} and width {model.width}; set compute.micro_batch to {rows // 2} (the same "
-            "result in less memory), or lower batch_size, crop or width. The last state is kept"
+            f"out of memory with {rows} draws at once of batch_size {batch}, {size}; set compute.micro_batch to {rows // 2} (the "
+            f"same result in less memory), or lower batch_size, {less}. The last state is kept"
             if rows > 1
-            else f"out of memory with one draw of crop {model.crop} and width {model.width}; lower "
-            "crop, width or depth, or set compute.sharing to fsdp on several GPUs. The last state is kept"
+            else f"out of memory with one draw of {size}; lower {less}{rather}. The last state is kept"
         ) from error
 
 
