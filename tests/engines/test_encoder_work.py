@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import voxmix
 from voxmix.backbone_rows import VitSettings
@@ -24,7 +25,7 @@ from voxmix.engines.job import run_job
 from voxmix.engines.job_file import Chain, Job, read_job, write_job
 from voxmix.engines.progress import state_of
 from voxmix.engines.work import EncoderWork, Opened
-from voxmix.errors import InputError
+from voxmix.errors import InputError, VoxmixError
 from voxmix.images.cache import ImageCache
 from voxmix.images.finding import find_images
 from voxmix.images.prepare import prepare_images
@@ -260,3 +261,17 @@ def test_progress_counts_what_the_budget_counts(
     assert result["draws"] >= 4
     if unit == "flops":
         assert budget - 4 * result["flops_per_draw"] < result["flops"] <= budget
+
+
+def test_memory_that_is_not_enough_is_a_sentence(
+    spec_of: Callable[..., EncoderSpec], job_of: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(loop, "run", full)
+    job = job_of(spec_of("mae", 6))
+    with pytest.raises(
+        VoxmixError, match=r"8 draws at once.*images of 16 pixels; set compute\.micro_batch to 4"
+    ):
+        job.work.run(job.folder, opened=Opened(), device_index=None, progress=lambda done, total: None)
