@@ -197,6 +197,15 @@ def naming_damage(path: Path, *, remedy: str) -> Iterator[None]:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); {remedy}") from None
 
 
+@contextmanager
+def with_remedy(remedy: str) -> Iterator[None]:
+    """Add to a sentence on a file that cannot be used what else can be done."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}, or {remedy}") from None
+
+
 def read_versioned(path: Path, *, kind: str, version: int) -> dict[str, Any]:
     """Return the JSON object of a file that voxmix wrote, after checking its ``kind`` and ``format``.
 

@@ -180,7 +180,7 @@ class TextSettings:
         for name in ("width", "depth", "heads"):
             at_least(self, name, 1)
         at_least(self, "context", 3)
-        at_least(self, "vocabulary", 300)  # bytes, and a few for begin, end and padding
+        at_least(self, "vocabulary", 3)  # begin, end and padding; one that is fitted has all bytes besides
         if self.width % self.heads:
             raise InputError(
                 f"text width must be a multiple of heads, got width {self.width} and heads {self.heads}"

@@ -254,7 +254,7 @@ def status(view: "EncoderView", *, as_json: bool = False) -> None:
     for line in state.notes:
         note(line)
     if state.problems:
-        raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in state.problems))
+        raise InputError(f"{view.root} cannot go on:\n" + "\n".join(f"  - {line}" for line in state.problems))
     emit(
         f"\nnext: {following.command}  (or every remaining step: voxmix study run {as_argument(view.root)})"
         if following

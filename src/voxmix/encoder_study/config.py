@@ -15,7 +15,7 @@ from voxmix.images.recipe import ImageRecipe
 from voxmix.objective_rows import OBJECTIVES, ObjectiveSettings
 from voxmix.run_settings import TrainingSettings, at_least, identity
 from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
-from voxmix.study.files import ENCODERS
+from voxmix.study.files import ENCODERS, MIXTURES
 from voxmix.subsets import ALL, check_samples
 from voxmix.texts.report_text import TextRecipe
 
@@ -172,7 +172,8 @@ class EncoderStudyConfig:
     """Every setting of an encoder study.
 
     Raises:
-        InputError: no objective, no start, a name of a start that is not one, or a budget that a schedule cannot keep.
+        InputError: no objective, no start, a name of a start that is not one, a batch of one image where images are
+            compared, or a budget that a schedule cannot keep.
     """
 
     __pydantic_config__: ClassVar[Any] = _FORBID
@@ -197,6 +198,10 @@ class EncoderStudyConfig:
     """Version of this file; voxmix writes it."""
 
     def __post_init__(self) -> None:
+        if self.kind != ENCODERS:
+            raise InputError(
+                f"kind is {self.kind!r}, and these settings are read as those of kind: {ENCODERS}"
+            )
         if self.format != FORMAT:
             raise InputError(
                 f"encoder study format {self.format}, this voxmix reads {FORMAT}; start again with voxmix init"
@@ -214,6 +219,13 @@ class EncoderStudyConfig:
         if self.data.volumes is not None and self.reads_texts:
             names = ", ".join(name for name in self.objectives if OBJECTIVES[name].reads_texts)
             raise InputError(f"objective {names} reads reports, and volumes come without; take dino or mae")
+        for name, plan in self.objectives.items():
+            one_draw = self.design.budget_unit == "draws" and self.design.budget < 2
+            wrong = "design.budget" if one_draw else f"objectives.{name}.training.batch_size"
+            if name != "mae" and (one_draw or plan.training.batch_size < 2):
+                raise InputError(
+                    f"{wrong} is 1: {name} compares the images of a batch with each other; give at least 2, better 64 or more"
+                )
         if not self.starts:
             raise InputError(f"starts is empty; write `{SCRATCH}: {{}}` for runs from scratch")
         for name, start in self.starts.items():
@@ -291,6 +303,11 @@ def parse_config(values: Mapping[str, Any], *, where: str) -> EncoderStudyConfig
     Backbone and objectives come first: which settings they have depends on their names.
     """
     known = dict(values)
+    if "objectives" not in known and "allocation" in known:
+        raise InputError(
+            f"{where} holds the settings of a study of mixtures under kind: {ENCODERS}; set kind to {MIXTURES}, or make a "
+            "study of encoders with: voxmix init STUDY --images FILMS"
+        )
     known["backbone"] = _backbone(known.get("backbone"), where=where)
     known["objectives"] = _objectives(known.get("objectives"), where=where)
     return checked(EncoderStudyConfig, known, where=where)

@@ -10,7 +10,7 @@ from voxmix.encoder_runs import EncoderSpec, Item, Source, Start, TextSettings
 from voxmix.encoder_study.config import SCRATCH, EncoderStudyConfig, StartSettings
 from voxmix.errors import InputError
 from voxmix.objective_rows import OBJECTIVES
-from voxmix.subsets import Subset, nested_subsets
+from voxmix.subsets import ALL, Subset, nested_subsets
 
 EQUAL_COMPUTE, EXTREMES, EQUAL_EPOCHS = "equal compute", "more compute", "equal epochs"
 
@@ -75,9 +75,16 @@ def plan_runs(
         vocabulary: entries of the study's tokenizer; None without texts.
 
     Raises:
-        InputError: more images asked for than there are, or too few for a batch.
+        InputError: more images asked for than there are, or a start whose facts are not given.
     """
     design = config.design
+    unknown = [
+        name for name, start in config.starts.items() if start.folder is not None and name not in starts
+    ]
+    if unknown:
+        raise InputError(
+            f"what the starts {', '.join(unknown)} are is not known; delete starts.json in the study's folder and prepare again"
+        )
     subsets = subsets_of(config, source)
     wanted = [(EQUAL_COMPUTE, subset, design.budget, design.budget_unit) for subset in subsets]
     if design.extremes_at is not None and design.extremes_at != 1:
@@ -102,8 +109,20 @@ def plan_runs(
 
 
 def subsets_of(config: EncoderStudyConfig, source: Source) -> tuple[Subset, ...]:
-    """Return the nested subsets, each once: two sizes that hold the same images are one."""
+    """Return the nested subsets, each once: two sizes that hold the same images are one.
+
+    Raises:
+        InputError: more images asked for than there are; no report where an objective reads them.
+    """
     pool = training_pool(config, source)
+    asked = max((size for size in config.design.samples if not isinstance(size, str)), default=0)
+    if asked > len(pool):
+        train = sum(item.split == "train" for item in source.items)
+        reports = f" with a report ({train - len(pool):,} have none)" if train > len(pool) else ""
+        raise InputError(
+            f"design.samples asks for {asked:,} images, and there are {len(pool):,} training images{reports} after preparing, "
+            f"which sets repeated and unreadable ones aside; write {ALL} in its place"
+        )
     nested = nested_subsets(pool, config.design.samples, seed=config.design.subset_seed)
     return tuple({subset.digest: subset for subset in reversed(nested)}.values())[::-1]
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from voxmix._io import digest, naming_damage, read_mapping, write_json
+from voxmix._io import digest, naming_damage, read_mapping, with_remedy, write_json
 from voxmix._optional import require
 from voxmix.backbone_rows import BackboneSettings, backbone_from_dict
 from voxmix.encoder_runs import TextSettings
@@ -70,8 +70,10 @@ def read_facts(path: Path) -> dict[str, StartFacts]:
     """
     if not path.exists():
         return {}
-    found = read_mapping(path)
-    with naming_damage(path, remedy="delete it and prepare again"):
+    remedy = "delete it and prepare again"
+    with with_remedy(remedy):
+        found = read_mapping(path)
+    with naming_damage(path, remedy=remedy):
         return {name: _facts(value) for name, value in found.items()}
 
 

@@ -39,7 +39,6 @@ def train_encoders(view: EncoderView, hear: Listener = QUIET) -> tuple[TrainedRu
         VoxmixError: a run failed; the others are kept, and stand in the table.
     """
     require("torch", extra="train")
-    check_batches(view.planned)
     check_texts(view)
     for line in subset_lines(view):
         hear.tell(line)
@@ -86,20 +85,6 @@ def words_of(spec: Any) -> str:
     """Return what a run is, in words."""
     start = SCRATCH if spec.start is None else spec.start.name
     return f"{spec.objective} from {start}, {spec.samples:,} images, seed {spec.seed}, {spec.budget:,} {spec.budget_unit}"
-
-
-def check_batches(planned: Sequence[PlannedRun]) -> None:
-    """Refuse batches of one image where an objective compares the images of a batch.
-
-    Raises:
-        InputError: names the objective.
-    """
-    for run in planned:
-        if run.spec.objective != "mae" and run.spec.training.batch_size < 2:
-            raise InputError(
-                f"objectives.{run.spec.objective}.training.batch_size is {run.spec.training.batch_size}: the images of a batch are "
-                "compared with each other; give at least 2, better 64 or more"
-            )
 
 
 def check_texts(view: EncoderView) -> None:

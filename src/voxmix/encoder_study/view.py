@@ -108,6 +108,11 @@ class EncoderStudy:
         """What the starts are."""
         return self.root / files.STARTS_FILE
 
+    @property
+    def has_index(self) -> bool:
+        """Whether there is an index of prepared images or volumes."""
+        return (self.prepared_dir / "index.json").exists()
+
     def subset_path(self, subset: str) -> Path:
         """Where the keys of the images of a subset lie."""
         return self.root / files.SUBSETS_FOLDER / f"{subset}.json"
@@ -222,6 +227,8 @@ class EncoderView:
 
     def is_made(self, name: str) -> bool:
         """Return whether a step's files are made, from its inputs as they are now."""
+        if name == "prepare" and not (self.study.starts_path.exists() and self.study.has_index):
+            return False
         return marks.made(self.root).get(name) == self.inputs(name)
 
     def mark_made(self, name: str) -> None:

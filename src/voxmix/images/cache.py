@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, Int, UInt
 
-from voxmix._io import canonical_json, digest, naming_damage, read_versioned, write_text
+from voxmix._io import canonical_json, digest, naming_damage, read_versioned, with_remedy, write_text
 from voxmix._progress import ProgressCallback, silent
 from voxmix.encoder_runs import Item
 from voxmix.errors import InputError, VoxmixError
@@ -37,6 +37,8 @@ from voxmix.volumes.preparing.cache_upkeep import file_problem
 INDEX = "index.json"
 KIND = "prepared images"
 FORMAT = 1
+REMEDY = "delete it and prepare again: finished images are kept"
+"""What to do with an index that is damaged."""
 _NPY_HEADER = 128
 """Bytes before the values of an array of two axes, as NumPy writes it."""
 
@@ -112,8 +114,9 @@ class ImageCache:
         """
         if not (root / INDEX).exists():
             raise InputError(f"no prepared images in {root}; run prepare first")
-        value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
-        with naming_damage(root / INDEX, remedy="prepare again: finished images are kept"):
+        with with_remedy(REMEDY):
+            value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
+        with naming_damage(root / INDEX, remedy=REMEDY):
             texts = value["text_recipe"]
             cache = cls(
                 root=root,
@@ -263,11 +266,13 @@ class ImageCache:
                 f"{self.root} has no texts, and so no tokenizer; prepare images that have reports"
             )
         path = self.root / tokenizer_file(self.tokenizer)
-        found = read_tokenizer(path)
+        remedy = f"remove {self.root / 'texts'} and {INDEX} and prepare again"
+        with with_remedy(remedy):
+            found = read_tokenizer(path)
         if found.digest != self.tokenizer:
             raise InputError(
                 f"the tokenizer in {path} changed since the texts were made with it (digest {found.digest}, expected "
-                f"{self.tokenizer}); restore it, or remove {self.root / 'texts'} and {INDEX} and prepare again"
+                f"{self.tokenizer}); restore it, or {remedy}"
             )
         return found
 

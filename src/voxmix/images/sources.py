@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from voxmix._io import read_mapping
+from voxmix._io import read_mapping, with_remedy
 from voxmix.encoder_runs import Source
 from voxmix.errors import InputError
 from voxmix.images.cache import KIND as IMAGES
-from voxmix.images.cache import ImageCache
+from voxmix.images.cache import REMEDY, ImageCache
 from voxmix.volumes.preparing.cache import INDEX, PreparedCache
 from voxmix.volumes.preparing.cache import KIND as VOLUMES
 from voxmix.volumes.preparing.source import SliceSettings, SliceSource, VolumeSource
@@ -27,7 +27,8 @@ def open_source(root: Path, *, axes: Literal[2, 3] = 2, slices: SliceSettings | 
     path = root / INDEX
     if not path.exists():
         raise InputError(f"no prepared images or volumes in {root}; run prepare first")
-    kind = read_mapping(path).get("kind")
+    with with_remedy(REMEDY):
+        kind = read_mapping(path).get("kind")
     if kind == IMAGES:
         if axes == 3:
             raise InputError(
@@ -39,5 +40,5 @@ def open_source(root: Path, *, axes: Literal[2, 3] = 2, slices: SliceSettings | 
         cache = PreparedCache.open(root)
         return VolumeSource(cache) if axes == 3 else SliceSource(cache, slices or SliceSettings())
     raise InputError(
-        f"{path} should hold voxmix {IMAGES} or {VOLUMES}, found {kind!r}; give the folder that prepare made"
+        f"{path} should hold voxmix {IMAGES} or {VOLUMES}, found {kind!r}; give the folder that prepare made, or {REMEDY}"
     )

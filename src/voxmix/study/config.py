@@ -15,7 +15,7 @@ from voxmix.law.twostage import FOREIGN_WEIGHT
 from voxmix.mixture import Mixture
 from voxmix.run_settings import LATER, EvaluationSettings, ModelSettings, TrainingSettings, identity
 from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
-from voxmix.study.files import MIXTURES
+from voxmix.study.files import ENCODERS, MIXTURES
 
 STUDY_FORMAT = 1
 _FORBID: dict[str, str] = {"extra": "forbid"}
@@ -279,6 +279,10 @@ def read_config(path: Path) -> StudyConfig:
         raise InputError(
             f"{path} is the file of a study of kind {values['kind']!r}, and this is for studies of mixtures; encoder studies "
             "(kind: encoders) have: voxmix prepare, run, status, estimate, export and study run"
+        )
+    if "objectives" in values and "allocation" not in values:
+        raise InputError(
+            f"{path} holds the settings of a study of encoders under another kind; write `kind: {ENCODERS}` into it"
         )
     return parse_config(values, where=str(path))
 

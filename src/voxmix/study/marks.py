@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from voxmix._io import naming_full_disk, read_mapping, write_json
+from voxmix._io import naming_full_disk, read_mapping, with_remedy, write_json
 from voxmix.errors import InputError, StudyBusyError
 from voxmix.study.files import STEPS_FILE
 
@@ -26,10 +26,8 @@ def made(root: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     remedy = "delete it: finished runs stay, and the steps are checked against them again"
-    try:
+    with with_remedy(remedy):
         found = read_mapping(path)
-    except InputError as error:
-        raise InputError(f"{error}, or {remedy}") from None
     if not all(isinstance(value, str) for value in found.values()):
         raise InputError(f"{path} is damaged (it should map steps to digests); {remedy}")
     return found
