@@ -2,251 +2,35 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from voxmix.errors import InputError, StepPendingError, VoxmixWarning
+from voxmix.errors import InputError, StepPendingError
 from voxmix.mixture import Mixture
-from voxmix.runs import is_finished, measurements
+from voxmix.runs import is_finished
 from voxmix.runs.files import CARD_FILE
-from voxmix.runs.results import RunResult, read_run
 from voxmix.study.folder import Study
-from voxmix.study.plan import check_specs, specs_by_kind
-from voxmix.study.rounds import REFINE_RUNS, Record, Round, basis_of, changed_words, read_record
-from voxmix.study.step import Steps, loaded
-from voxmix.study.steps import STEPS
+from voxmix.study.measured import MeasuredStudy
+from voxmix.study.plan import check_specs
 
 if TYPE_CHECKING:
-    from voxmix.allocation import Allocation, AllocationSettings, Situation
-    from voxmix.allocation.refinement import Refinement
+    from voxmix.allocation import Allocation, Situation
     from voxmix.design import RunSpec
-    from voxmix.law import FittedLaw, Regime
-    from voxmix.measurement import MeasurementTable
-    from voxmix.study.config import StudyConfig
-    from voxmix.volumes.auditing.fitness import Fitness
-    from voxmix.volumes.preparing.cache import PreparedCache
-
-T = TypeVar("T")
-_OF_VOLUMES = (
-    "cache",
-    "cache_digest",
-    "domains",
-    "targets",
-    "counts",
-    "asked",
-    "fitness",
-    "design",
-    "proxies_by_kind",
-    "refine_record",
-    "refine_basis",
-    "refinement",
-)
-_OF_PROXIES = (*_OF_VOLUMES, "table", "outliers", "regime")
-_UNCHANGED_BY = {
-    "run": _OF_VOLUMES,
-    "fit": _OF_PROXIES,
-    "allocate": _OF_PROXIES,
-    "pretrain": _OF_PROXIES,
-    "report": _OF_PROXIES,
-}
-"""Step to the properties that it leaves as they were; of other steps that is not known."""
+    from voxmix.law import FittedLaw
 
 
-class StudyView:
+class StudyView(MeasuredStudy):
     """A study at one moment: what is read of it is read when first asked for, and kept.
 
     Properties raise :class:`voxmix.errors.StepPendingError`, which names a command, where a step is not done. Whether a
     run is finished is never kept. After a step that changes the study, :meth:`after` gives a view of the next moment.
     """
 
-    def __init__(self, study: Study, *, known: Mapping[Path, RunResult] | None = None) -> None:
-        """``known`` are results that were read before, by folder."""
-        self.study = study
-        self._results = dict(known or {})
-        self._inputs: dict[str, str] = {}
-        self._made: dict[str, str] | None = None
-
     @classmethod
     def of(cls, study: Study | StudyView) -> StudyView:
         """Return a view of a study, or the view itself."""
         return study if isinstance(study, StudyView) else cls(study)
-
-    def after(self, name: str) -> StudyView:
-        """Return a view of the study after a step: what the step has not changed is kept."""
-        view = StudyView(self.study, known=self._results)
-        unchanged = _UNCHANGED_BY.get(name, ())
-        vars(view).update((key, value) for key, value in vars(self).items() if key in unchanged)
-        return view
-
-    def configured(self, config: StudyConfig) -> StudyView:
-        """Return the view with other settings of how runs are computed, which change nothing that was read."""
-        view = StudyView(replace(self.study, config=config))
-        vars(view).update((key, value) for key, value in vars(self).items() if key != "study")
-        return view
-
-    @property
-    def config(self) -> StudyConfig:
-        """The study's settings."""
-        return self.study.config
-
-    @property
-    def root(self) -> Path:
-        """The study's folder."""
-        return self.study.root
-
-    @property
-    def steps(self) -> Steps:
-        """The steps of a mixture study."""
-        return STEPS
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the study: no other process may work on it meanwhile.
-
-        Raises:
-            StudyBusyError: one does.
-        """
-        return self.study.lock()
-
-    def check(self) -> None:
-        """Check the study as :func:`voxmix.study.checks.check_study` does, which knows views.
-
-        Raises:
-            InputError: lists every problem.
-        """
-        loaded("voxmix.study.checks:check_study")(self)
-
-    def inputs(self, name: str) -> str:
-        """Return the digest of what a step's files are made from, as it is now."""
-        if name not in self._inputs:
-            digest_of = self.steps[name].inputs
-            assert digest_of is not None, name
-            self._inputs[name] = digest_of(self)
-        return self._inputs[name]
-
-    def is_made(self, name: str) -> bool:
-        """Return whether a step's files are made, from its inputs as they are now."""
-        inputs = self.inputs(name)
-        if self._made is None:
-            self._made = self.study.made()
-        return self._made.get(name) == inputs
-
-    def mark_made(self, name: str) -> None:
-        """Remember that a step's files are made from its inputs as they are now."""
-        self.study.mark_made(name, self.inputs(name))
-        self._made = None
-
-    def kept(self, name: str, read: Callable[[], T], *, again: str) -> T | None:
-        """Return what a step has made, if it is up to date; None where it is not, or cannot be read.
-
-        Warns:
-            VoxmixWarning: its files are gone or damaged; ``again`` says what happens now.
-        """
-        if not self.is_made(name):
-            return None
-        try:
-            return read()
-        except InputError as error:
-            warnings.warn(f"{error}: {again}", VoxmixWarning, stacklevel=3)
-            return None
-
-    @cached_property
-    def cache(self) -> PreparedCache:
-        """The prepared volumes."""
-        from voxmix.volumes.preparing.cache import PreparedCache
-
-        if not self.is_made("prepare"):
-            raise self.steps["prepare"].pending(self)
-        return PreparedCache.open(self.study.cache_dir)
-
-    @cached_property
-    def cache_digest(self) -> str:
-        """The digest of the prepared volumes."""
-        return self.cache.digest
-
-    @cached_property
-    def domains(self) -> tuple[str, ...]:
-        """The domains of the prepared volumes that runs train on."""
-        return tuple(name for name in self.cache.domains if name not in self.config.data.targets)
-
-    @cached_property
-    def targets(self) -> tuple[str, ...]:
-        """What runs are evaluated on: the domains, then those that are only evaluated."""
-        return (*self.domains, *(name for name in self.cache.domains if name not in self.domains))
-
-    @cached_property
-    def counts(self) -> dict[str, int]:
-        """Domain to training volumes, of the domains that runs train on."""
-        found = self.cache.counts("train")
-        return {name: found[name] for name in self.domains}
-
-    @cached_property
-    def asked(self) -> AllocationSettings:
-        """What the study asks of its mixtures, with the training volumes of the domains for which its file gives none."""
-        return self.config.allocation.knowing(self.counts)
-
-    @cached_property
-    def fitness(self) -> tuple[Fitness, ...]:
-        """How fit the prepared volumes of every domain are for training; () before they are prepared."""
-        try:
-            cache = self.cache
-        except StepPendingError:
-            return ()
-        return tuple(cache.fitness(crop=self.config.model.crop))
-
-    @cached_property
-    def design(self) -> dict[str, tuple[RunSpec, ...]]:
-        """Kind to the proxy runs of the study's design, finished or not."""
-        return specs_by_kind(self.config, self.domains, cache=self.cache_digest)
-
-    @cached_property
-    def proxies_by_kind(self) -> dict[str, tuple[RunSpec, ...]]:
-        """Kind to its proxy runs, finished or not: those of the design, and of refine where the study fits them."""
-        found = self.design
-        asked = {spec.run_id for specs in found.values() for spec in specs}
-        rounds = self.rounds if self.config.fit.refine_runs else ()
-        more = {spec.run_id: spec for item in rounds for spec in item.specs(self.config, self.cache_digest)}
-        added = tuple(spec for name, spec in more.items() if name not in asked)
-        return {**found, REFINE_RUNS: added} if added else found
-
-    @cached_property
-    def refine_record(self) -> Record:
-        """Every round of refine that the study's folder keeps, and the path as it was last judged."""
-        return read_record(self.study.refine_path)
-
-    @cached_property
-    def refine_basis(self) -> dict[str, str]:
-        """The digests of what a round of refine would be made from now."""
-        proxies = [spec for specs in self.design.values() for spec in specs]
-        return basis_of(self.config, self.cache_digest, proxies)
-
-    @property
-    def _counts_rounds(self) -> bool:
-        """Whether runs of refine are fitted; none are before volumes are prepared."""
-        try:
-            return REFINE_RUNS in self.proxies_by_kind
-        except StepPendingError:
-            return False
-
-    @property
-    def rounds(self) -> tuple[Round, ...]:
-        """The finished rounds of refine that were trained as the study trains now, under whatever law."""
-        return tuple(
-            item
-            for item in self.refine_record.rounds
-            if item.basis["runs"] == self.refine_basis["runs"]
-            and not self.study.pending(item.specs(self.config, self.cache_digest))
-        )
-
-    @cached_property
-    def refinement(self) -> Refinement | None:
-        """The path of refine by the study's settings of now, as it was last judged; None where there is none."""
-        record = self.refine_record
-        return record.path if record.path is not None and record.basis == self.refine_basis else None
 
     @cached_property
     def strategies_pending(self) -> dict[str, str]:
@@ -256,34 +40,9 @@ class StudyView:
         asked = REFINED in self.config.allocation.strategies
         return {REFINED: self.refine_missing} if asked and self.refine_missing else {}
 
-    @cached_property
-    def refine_missing(self) -> str:
-        """Why refine has ended in no mixture by the study's settings of now, in words; "" where it has."""
-        record, found = self.refine_record, self.refinement
-        if found is not None and found.rounds:
-            return "" if found.stopped else "the rounds of refine have not ended"
-        if found is None and record.path is not None and record.path.rounds:
-            changed = changed_words(record.basis or {}, self.refine_basis)
-            return f"the rounds of refine are of another {changed}"
-        return "no round of refine is finished"
-
-    @property
-    def refine_words(self) -> str:
-        """How far refine is, in words; "" where it was not begun."""
-        try:
-            begun, found = self.refine_record.path is not None, self.refinement
-            return "" if not begun else self.refine_missing if found is None else found.sentence
-        except StepPendingError:
-            return ""
-
     def pending_words(self, name: str) -> str:
         """Return why a strategy is pending and the command that gives it a mixture."""
         return f"strategy {name} is pending, {self.strategies_pending[name]}; first: {self.steps['refine'].call(self.root)}"
-
-    @property
-    def proxies(self) -> tuple[RunSpec, ...]:
-        """Every proxy run, finished or not."""
-        return tuple(spec for specs in self.proxies_by_kind.values() for spec in specs)
 
     @property
     def checks(self) -> tuple[RunSpec, ...]:
@@ -298,55 +57,6 @@ class StudyView:
             for name, found in self.allocations.items()
         }
         return check_specs(self.config, mixtures, cache=self.cache_digest)
-
-    def results(self, specs: tuple[RunSpec, ...]) -> tuple[RunResult, ...]:
-        """Return the finished runs among ``specs``, in their order, each once."""
-        folders = dict.fromkeys(self.study.run_dir(spec) for spec in specs)
-        return tuple(self._result(folder) for folder in folders if is_finished(folder))
-
-    def _result(self, folder: Path) -> RunResult:
-        if folder not in self._results:
-            self._results[folder] = read_run(folder)
-        return self._results[folder]
-
-    def result(self, folder: Path) -> RunResult | None:
-        """Return the finished run in a folder of the study's runs; None where there is none that can be read."""
-        if folder.parent != self.study.runs_dir:
-            return None
-        try:
-            return self._result(folder)
-        except InputError:
-            return None
-
-    @cached_property
-    def table(self) -> MeasurementTable:
-        """What the proxy runs measured."""
-        if self.study.pending(self.proxies):
-            raise self.steps["run"].pending(self)
-        return measurements(self.results(self.proxies), self.domains, self.targets)
-
-    @cached_property
-    def outliers(self) -> list[list[str]]:
-        """Run and target of the losses that no noise explains; none before every proxy run is finished."""
-        from voxmix.law.outliers import find_outliers
-
-        if self.study.pending(self.proxies):
-            return []
-        return [[item.run, item.target] for item in find_outliers(self.table)]
-
-    @cached_property
-    def regime(self) -> Regime | None:
-        """How each target's loss moves, by the proxy runs that are finished; None where there are none."""
-        from voxmix.law import regime_check
-
-        try:
-            results = self.results(self.proxies)
-        except StepPendingError:
-            return None
-        if not results:
-            return None
-        table = measurements(results, self.domains, self.targets)
-        return regime_check(table, keep_outliers=self.config.fit.keep_outliers)
 
     @cached_property
     def laws_wanted(self) -> tuple[str, ...]:
