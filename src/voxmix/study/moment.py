@@ -5,9 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.runs import is_finished
@@ -21,36 +20,12 @@ if TYPE_CHECKING:
     from voxmix.study.config import StudyConfig
 
 T = TypeVar("T")
-_OF_VOLUMES = (
-    "cache",
-    "cache_digest",
-    "domains",
-    "targets",
-    "counts",
-    "asked",
-    "fitness",
-    "design",
-    "proxies_by_kind",
-    "refine_record",
-    "refine_basis",
-    "refinement",
-)
-_OF_PROXIES = (*_OF_VOLUMES, "table", "outliers", "regime")
-_UNCHANGED_BY = {
-    "run": _OF_VOLUMES,
-    "fit": _OF_PROXIES,
-    "allocate": _OF_PROXIES,
-    "pretrain": _OF_PROXIES,
-    "report": _OF_PROXIES,
-}
-"""Step to the properties that it leaves as they were; of other steps that is not known."""
 
 
 class StudyMoment:
     """What every view of a study of mixtures can say, whatever has been made of the study.
 
-    Whether a run is finished is never kept. After a step that changes the study, :meth:`after` gives a view of the next
-    moment.
+    Whether a run is finished is never kept.
     """
 
     def __init__(self, study: Study, *, known: Mapping[Path, RunResult] | None = None) -> None:
@@ -60,18 +35,9 @@ class StudyMoment:
         self._inputs: dict[str, str] = {}
         self._made: dict[str, str] | None = None
 
-    def after(self, name: str) -> Self:
-        """Return a view of the study after a step: what the step has not changed is kept."""
-        view = type(self)(self.study, known=self._results)
-        unchanged = _UNCHANGED_BY.get(name, ())
-        vars(view).update((key, value) for key, value in vars(self).items() if key in unchanged)
-        return view
-
-    def configured(self, config: StudyConfig) -> Self:
-        """Return the view with other settings of how runs are computed, which change nothing that was read."""
-        view = type(self)(replace(self.study, config=config))
-        vars(view).update((key, value) for key, value in vars(self).items() if key != "study")
-        return view
+    def after(self, name: str) -> StudyMoment:
+        """Return a view of the study after a step, of which nothing is kept but results of runs."""
+        return StudyMoment(self.study, known=self._results)
 
     @property
     def config(self) -> StudyConfig:

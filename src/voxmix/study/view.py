@@ -18,6 +18,32 @@ if TYPE_CHECKING:
     from voxmix.allocation import Allocation, Situation
     from voxmix.design import RunSpec
     from voxmix.law import FittedLaw
+    from voxmix.study.config import StudyConfig
+
+
+_OF_VOLUMES = (
+    "cache",
+    "cache_digest",
+    "domains",
+    "targets",
+    "counts",
+    "asked",
+    "fitness",
+    "design",
+    "proxies_by_kind",
+    "refine_record",
+    "refine_basis",
+    "refinement",
+)
+_OF_PROXIES = (*_OF_VOLUMES, "table", "outliers", "regime")
+_UNCHANGED_BY = {
+    "run": _OF_VOLUMES,
+    "fit": _OF_PROXIES,
+    "allocate": _OF_PROXIES,
+    "pretrain": _OF_PROXIES,
+    "report": _OF_PROXIES,
+}
+"""Step to the properties that it leaves as they were; of other steps that is not known."""
 
 
 class StudyView(MeasuredStudy):
@@ -31,6 +57,19 @@ class StudyView(MeasuredStudy):
     def of(cls, study: Study | StudyView) -> StudyView:
         """Return a view of a study, or the view itself."""
         return study if isinstance(study, StudyView) else cls(study)
+
+    def after(self, name: str) -> StudyView:
+        """Return a view of the study after a step: what the step has not changed is kept."""
+        view = StudyView(self.study, known=self._results)
+        unchanged = _UNCHANGED_BY.get(name, ())
+        vars(view).update((key, value) for key, value in vars(self).items() if key in unchanged)
+        return view
+
+    def configured(self, config: StudyConfig) -> StudyView:
+        """Return the view with other settings of how runs are computed, which change nothing that was read."""
+        view = StudyView(replace(self.study, config=config))
+        vars(view).update((key, value) for key, value in vars(self).items() if key != "study")
+        return view
 
     @cached_property
     def strategies_pending(self) -> dict[str, str]:
