@@ -3,17 +3,15 @@
 A report never denies what is there: a finding or a tube that is left out is passed over in silence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from voxmix.radiographs import identifiers
-from voxmix.radiographs.body import LEFT, RIGHT
-from voxmix.radiographs.findings import Finding
+from voxmix.radiographs.finding_words import DENIED, absent_sentence, present_sentence
 from voxmix.radiographs.identifiers import Span
 from voxmix.radiographs.persons import FilmPlan, random
-from voxmix.radiographs.tubes import Tube
+from voxmix.radiographs.report_writer import Writer, capital, side_word
+from voxmix.radiographs.tube_words import TUBE_NAMES, tube_sentence
 
 MENTIONED, UNCERTAIN, NEGATED, LEFT_OUT, SILENT = "mentioned", "uncertain", "negated", "left out", "silent"
 """What a report does with a label: says it is there; says so with doubt; denies it; passes over what is there; passes
@@ -49,301 +47,6 @@ class Report:
     text: str
     mentions: Mapping[str, str]
     identifiers: tuple[Span, ...]
-
-
-class _Writer:
-    """Chooses words; every choice uses up the report's generator."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-
-    def pick(self, words: Sequence[str]) -> str:
-        return words[int(self.rng.integers(len(words)))]
-
-    def happens(self, share: float) -> bool:
-        return bool(self.rng.random() < share)
-
-    def shuffled(self, items: Sequence[str]) -> list[str]:
-        return [items[k] for k in self.rng.permutation(len(items))]
-
-
-def _capital(text: str) -> str:
-    at = next((k for k, c in enumerate(text) if c.isalpha()), 0)
-    return text[:at] + text[at : at + 1].upper() + text[at + 1 :]
-
-
-def _article(text: str) -> str:
-    return ("an " if text[0] in "aeiouAEIOU8" else "a ") + text
-
-
-def _side(side: int) -> str:
-    return {RIGHT: "right", LEFT: "left", 0: "bilateral"}[side]
-
-
-def _graded(size: float, words: Sequence[str]) -> str:
-    return words[min(int(size * len(words)), len(words) - 1)]
-
-
-_LOBES = {"upper": "upper lobe", "middle": "mid lung", "lower": "lower lobe"}
-_ZONES = {"upper": "upper zone", "middle": "midzone", "lower": "base"}
-
-
-def _noun(write: _Writer, finding: Finding) -> tuple[str, str]:
-    """Return (what is seen, with size and side, its number: ``one``, ``many`` or ``mass``)."""
-    side, size, pick = _side(finding.side), finding.size, write.pick
-    if finding.name == "effusion":
-        amount = _graded(size, ("trace", "small", "moderate", "large"))
-        if finding.side == 0:
-            return pick(
-                [
-                    f"{amount} bilateral pleural effusions",
-                    f"bilateral {amount} pleural effusions",
-                    f"{amount} bilateral effusions",
-                ]
-            ), "many"
-        if size < 0.25 and write.happens(0.35):
-            return (
-                f"{pick(['blunting', 'obliteration'])} of the {side} costophrenic {pick(['angle', 'sulcus'])}",
-                "mass",
-            )
-        if write.happens(0.2):
-            return f"{amount} amount of {side} pleural fluid", "one"
-        return (
-            f"{amount} {side} {pick(['pleural effusion', 'pleural effusion', 'effusion', 'pleural fluid collection'])}",
-            "one",
-        )
-    if finding.name == "pneumothorax":
-        amount = _graded(size, ("tiny", "small", "moderate", "large"))
-        return pick(
-            [
-                f"{amount} {side} pneumothorax",
-                f"{amount} {side} apical pneumothorax",
-                f"{amount} {side}-sided pneumothorax",
-                f"{amount} {side} PTX",
-            ]
-        ), "one"
-    if finding.name == "consolidation":
-        where = _LOBES[finding.place] if finding.side else f"{finding.place} lung"
-        short = {"upper": "UL", "middle": "ML", "lower": "LL"}[finding.place]
-        options = [
-            f"{side} {where} consolidation", f"{side} {where} airspace opacity", f"{side} {where} airspace disease",
-            f"focal opacity in the {side} {where}" if finding.side else f"{side} {where} opacities", f"{side} {where} infiltrate",
-        ]  # fmt: skip
-        if finding.side and finding.place != "middle":
-            options.append(f"{side[0].upper()}{short} consolidation")
-        text = pick(options)
-        return text, "many" if text.endswith(
-            "opacities"
-        ) else "one" if "opacity" in text or "infiltrate" in text else "mass"
-    if finding.name == "atelectasis":
-        if finding.place == "plate":
-            where = "bibasilar" if finding.side == 0 else f"{side} basilar"
-            return pick(
-                [
-                    f"{where} atelectasis",
-                    f"linear {where} atelectasis",
-                    f"{where} platelike atelectasis",
-                    f"{where} subsegmental atelectasis",
-                    f"discoid {where} atelectasis",
-                ]
-            ), "mass"
-        lobe = _LOBES[finding.place]
-        return pick(
-            [f"{side} {lobe} atelectasis", f"{side} {lobe} collapse", f"{side} {lobe} volume loss"]
-        ), "mass"
-    if finding.name == "edema":
-        grade = _graded(size, ("mild", "moderate", "severe"))
-        return pick(
-            [
-                f"{grade} pulmonary edema",
-                f"{grade} interstitial edema",
-                f"{grade} pulmonary vascular congestion with edema",
-                f"{grade} perihilar edema",
-                f"{grade} fluid overload",
-            ]
-        ), "mass"
-    if finding.name == "cardiomegaly":
-        grade = _graded(size, ("mild", "moderate", "marked"))
-        return pick(
-            [
-                f"{grade} cardiomegaly",
-                f"{grade} enlargement of the cardiac silhouette",
-                f"{grade} cardiac enlargement",
-            ]
-        ), "mass"
-    zone, kind = finding.place.split()
-    mm = 2 * ((17 + 13 * size) if kind == "mass" else (6.5 + 6 * size))
-    big = f"{mm / 10:.1f} cm" if kind == "mass" or write.happens(0.3) else f"{mm:.0f} mm"
-    what = pick(
-        ["mass", "masslike opacity", "rounded mass"]
-        if kind == "mass"
-        else ["nodule", "pulmonary nodule", "nodular opacity", "rounded nodule"]
-    )
-    return pick(
-        [
-            f"{big} {what} in the {side} {_ZONES[zone]}",
-            f"{big} {side} {_LOBES[zone]} {what}",
-            f"{side} {_LOBES[zone]} {what} measuring {big}",
-        ]
-    ), "one"
-
-
-def _present(write: _Writer, finding: Finding, *, was_there: bool | None, doubt: bool) -> str:
-    """Return a sentence that says a finding is there, or may be."""
-    noun, number = _noun(write, finding)
-    if was_there is not None and write.happens(0.7):
-        word = write.pick(
-            ["unchanged", "stable", "persistent", "similar"]
-            if was_there
-            else ["new", "newly seen", "interval"]
-        )
-        noun = f"{word} {noun}"
-    verb = "are" if number == "many" else "is"
-    subject = _article(noun) if number == "one" else noun
-    if doubt:
-        return _capital(write.pick([
-            f"possible {noun}.", f"there may be {subject}.", f"{subject} cannot be excluded.", f"findings suspicious for {noun}.",
-            f"questionable {noun}.", f"{noun} {verb} suspected.", f"probable {noun}.",
-        ]))  # fmt: skip
-    options = [
-        f"there {verb} {subject}.", f"{noun}.", f"{subject} {verb} {write.pick(['seen', 'noted', 'present', 'identified', 'demonstrated'])}.",
-        f"{noun} {verb} again seen." if was_there and not noun.startswith(("unch", "stab", "pers", "simi")) else f"{noun}.",
-    ]  # fmt: skip
-    if finding.name == "cardiomegaly":
-        grade = _graded(finding.size, ("mildly", "moderately", "markedly"))
-        options += [
-            f"the heart is {grade} enlarged.",
-            f"the cardiac silhouette is {grade} enlarged.",
-            f"heart size is {grade} increased.",
-        ] * 2
-    return _capital(write.pick(options))
-
-
-_DENIED: dict[str, tuple[str, ...]] = {
-    "effusion": ("pleural effusion", "effusion", "pleural fluid"),
-    "pneumothorax": ("pneumothorax", "PTX"),
-    "consolidation": (
-        "focal consolidation",
-        "consolidation",
-        "airspace disease",
-        "focal infiltrate",
-        "airspace opacity",
-    ),
-    "atelectasis": ("atelectasis", "volume loss"),
-    "edema": ("pulmonary edema", "edema", "vascular congestion"),
-    "cardiomegaly": ("cardiomegaly", "cardiac enlargement"),
-    "nodule": ("suspicious nodule", "pulmonary nodule or mass", "nodule"),
-}
-"""Words for what is not there."""
-
-
-def _absent(write: _Writer, names: Sequence[str]) -> str:
-    """Return a sentence that denies these findings."""
-    words = [write.pick(_DENIED[name]) for name in names]
-    if len(words) == 1:
-        listed = words[0]
-    else:
-        comma = "," if len(words) > 2 and write.happens(0.5) else ""
-        listed = ", ".join(words[:-1]) + f"{comma} or {words[-1]}"
-    return write.pick([
-        f"No {listed}.", f"There is no {listed}.", f"No evidence of {listed}.", f"No {listed} is seen.", f"There is no evidence of {listed}.",
-        f"Negative for {listed}.", f"No radiographic evidence of {listed}.",
-    ])  # fmt: skip
-
-
-_TUBE_NAMES: dict[str, tuple[str, ...]] = {
-    "endotracheal_tube": ("endotracheal tube", "ET tube", "ETT"),
-    "nasogastric_tube": ("nasogastric tube", "NG tube", "enteric tube", "NGT", "orogastric tube"),
-    "central_line": ("central venous catheter", "central line", "CVC"),
-    "chest_tube": ("chest tube", "pleural drain", "thoracostomy tube"),
-    "pacemaker": ("pacemaker", "dual-lead pacemaker", "cardiac device", "pacer"),
-}
-
-
-def _tube_sentence(write: _Writer, tube: Tube, *, carina_mm: float | None, was_there: bool | None) -> str:
-    """Return a sentence on a tube and its tip."""
-    pick = write.pick
-    what = pick(_TUBE_NAMES[tube.name])
-    ends = pick(["terminates", "ends", "projects"])
-    if tube.name == "endotracheal_tube" and carina_mm is not None:
-        cm = f"{abs(carina_mm) / 10:.1f} cm"
-        if tube.position == "right main bronchus":
-            body = pick(
-                [
-                    f"{what} tip in the right mainstem bronchus; recommend withdrawal",
-                    f"{what} {ends} in the right main bronchus, about {cm} below the carina",
-                ]
-            )
-        else:
-            body = pick(
-                [
-                    f"{what} tip is {cm} above the carina",
-                    f"{what} {ends} {cm} above the carina",
-                    f"the tip of the {what} lies {cm} from the carina",
-                ]
-            )
-            if tube.misplaced:
-                body += pick(
-                    [", low; consider withdrawal", ", which is low"]
-                    if tube.position == "low"
-                    else [", high; consider advancing", ", which is high"]
-                )
-    elif tube.name == "nasogastric_tube":
-        body = {
-            "stomach": pick(
-                [
-                    f"{what} {ends} in the stomach",
-                    f"{what} courses below the diaphragm",
-                    f"{what} tip projects over the stomach",
-                ]
-            ),
-            "esophagus": pick(
-                [
-                    f"{what} tip in the distal esophagus; advance",
-                    f"{what} {ends} above the diaphragm in the esophagus",
-                ]
-            ),
-            "coiled": f"{what} is coiled in the {pick(['esophagus', 'upper esophagus'])}",
-            "right lower lobe": pick(
-                [
-                    f"{what} malpositioned in the right lower lobe bronchus; remove",
-                    f"{what} follows the right bronchus into the right lower lobe",
-                ]
-            ),
-        }[tube.position]
-    elif tube.name == "central_line":
-        way = (
-            "PICC"
-            if tube.way == "right arm" and write.happens(0.7)
-            else f"{tube.way.replace('jugular', pick(['internal jugular', 'IJ']))} {what}"
-        )
-        if tube.way == "right arm":
-            way = way.replace("right arm", "right upper extremity") if "PICC" not in way else "right PICC"
-        spot = {
-            "superior vena cava": pick(["SVC", "superior vena cava", "mid SVC", "cavoatrial junction"]), "right atrium": "right atrium",
-            "brachiocephalic vein": pick(["brachiocephalic vein", "innominate vein"]), "jugular vein": f"{pick(['right', 'ipsilateral'])} internal jugular vein",
-        }[tube.position]  # fmt: skip
-        if tube.position == "jugular vein" and tube.way.startswith("left"):
-            spot = "right internal jugular vein"
-        body = pick(
-            [f"{way} tip in the {spot}", f"{way} {ends} in the {spot}", f"{way} with tip at the {spot}"]
-        )
-    elif tube.name == "chest_tube":
-        spot = {
-            "apex": pick(["directed to the apex", "with tip at the apex"]), "base": pick(["with tip at the base", "directed to the base"]),
-            "side hole outside": pick(["with its side hole outside of the pleural space", "that has pulled back, side port projecting over the chest wall"]),
-        }[tube.position]  # fmt: skip
-        body = f"{tube.way} {what} {spot}"
-    else:
-        spot = (
-            pick(["in the right ventricle", "in expected position"])
-            if not tube.misplaced
-            else pick(["displaced into the right atrium", "retracted from the right ventricle"])
-        )
-        body = f"{tube.way} chest wall {what}, lead {spot}"
-    if was_there is not None and write.happens(0.4):
-        body += ", unchanged" if was_there else ", new"
-    return _capital(body) + "."
 
 
 _INDICATIONS = (
@@ -382,7 +85,7 @@ _REMOVED = ("The {} has been removed.", "Interval removal of {}.", "{} is no lon
 
 def write_report(plan: FilmPlan, *, seed: int, rates: Rates, carina_mm: float | None) -> Report:
     """Return the report of a film. ``carina_mm`` is how far above the carina an endotracheal tube ends."""
-    write = _Writer(random(seed, "radiographs report", plan.number))
+    write = Writer(random(seed, "radiographs report", plan.number))
     mentions: dict[str, str] = {}
     there, before = plan.findings, plan.before
     tubes_named = not (plan.tubes and write.happens(rates.tubes_left_out))
@@ -396,17 +99,17 @@ def write_report(plan: FilmPlan, *, seed: int, rates: Rates, carina_mm: float | 
             continue
         mentions[name] = UNCERTAIN if doubt else MENTIONED
         was = None if before is None else name in before
-        body.append(_present(write, finding, was_there=was, doubt=doubt))
+        body.append(present_sentence(write, finding, was_there=was, doubt=doubt))
         if finding.side and name in ("effusion", "pneumothorax") and write.happens(0.12):
-            body[-1] += f" No {_side(-finding.side)} {write.pick(_DENIED[name])}."
+            body[-1] += f" No {side_word(-finding.side)} {write.pick(DENIED[name])}."
         if write.happens(0.75):
-            main.append(_present(write, finding, was_there=was, doubt=doubt))
-    absent = [name for name in _DENIED if name not in there]
+            main.append(present_sentence(write, finding, was_there=was, doubt=doubt))
+    absent = [name for name in DENIED if name not in there]
     denied = [name for name in absent if write.happens(rates.negatives)]
     for name in absent:
         mentions[name] = NEGATED if name in denied else SILENT
     gone = [name for name in denied if before and name in before]
-    body += [_capital(write.pick(_GONE).format(_DENIED[name][0])) for name in gone]
+    body += [capital(write.pick(_GONE).format(DENIED[name][0])) for name in gone]
     rest = [name for name in denied if name not in gone]
     if "cardiomegaly" in rest and write.happens(0.85):
         rest.remove("cardiomegaly")
@@ -420,7 +123,7 @@ def write_report(plan: FilmPlan, *, seed: int, rates: Rates, carina_mm: float | 
     rest = write.shuffled(rest)
     while rest:
         taken = int(write.rng.integers(1, 4))
-        body.append(_absent(write, rest[:taken]))
+        body.append(absent_sentence(write, rest[:taken]))
         rest = rest[taken:]
     if write.happens(0.5):
         body.append(write.pick(_BONES))
@@ -437,31 +140,31 @@ def write_report(plan: FilmPlan, *, seed: int, rates: Rates, carina_mm: float | 
 
 
 def _devices(
-    write: _Writer, plan: FilmPlan, mentions: dict[str, str], *, named: bool, carina_mm: float | None
+    write: Writer, plan: FilmPlan, mentions: dict[str, str], *, named: bool, carina_mm: float | None
 ) -> list[str]:
     sentences = []
-    for name in _TUBE_NAMES:
+    for name in TUBE_NAMES:
         if name in plan.tubes:
             mentions[name] = MENTIONED if named else LEFT_OUT
             if named:
                 was = None if plan.before is None else name in plan.before
-                sentences.append(_tube_sentence(write, plan.tubes[name], carina_mm=carina_mm, was_there=was))
+                sentences.append(tube_sentence(write, plan.tubes[name], carina_mm=carina_mm, was_there=was))
             continue
         mentions[name] = SILENT
         if named and plan.before and name in plan.before and write.happens(0.5):
             mentions[name] = NEGATED
-            sentences.append(_capital(write.pick(_REMOVED).format(_TUBE_NAMES[name][0])))
+            sentences.append(capital(write.pick(_REMOVED).format(TUBE_NAMES[name][0])))
     return sentences
 
 
-def _impression(write: _Writer, plan: FilmPlan, main: list[str]) -> list[str]:
+def _impression(write: Writer, plan: FilmPlan, main: list[str]) -> list[str]:
     """Return what counts: a normal chest is called so only where nothing was found."""
     if main:
         return main
     return [write.pick(_NEUTRAL if plan.findings else _NORMAL)]
 
 
-def _laid_out(write: _Writer, plan: FilmPlan, body: list[str], main: list[str], rates: Rates) -> str:
+def _laid_out(write: Writer, plan: FilmPlan, body: list[str], main: list[str], rates: Rates) -> str:
     """Return the report's text with its sections, identifiers still marked."""
     rng = write.rng
     kinds: set[str] = set()
