@@ -1,6 +1,7 @@
 """The verbs of an encoder study on the command line: what they print, and mistakes as one sentence."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,23 @@ def test_the_demo_begins_once_and_takes_no_other_study_over(
     assert (tmp_path / "demo" / "study.yaml").read_text() == text
     with pytest.raises(InputError, match="not this demo"):
         begin_demo(begin().root)
+
+
+def test_audit_names_a_leak_and_draws_sheets(films: Path, tmp_path: Path) -> None:
+    shutil.copytree(films.parent, tmp_path / "films")
+    table = tmp_path / "films" / films.name
+    lines = table.read_text().splitlines()
+    shutil.copy(tmp_path / "films" / "0.png", tmp_path / "films" / "again.png")
+    head, *rows = lines
+    sides = [f"{row},{'validation' if number > 20 else 'train'}" for number, row in enumerate(rows)]
+    other = rows[0].replace("0.png", "again.png", 1).replace("Person Name 0", "Somebody Else", 1)
+    table.write_text("\n".join([f"{head},split", *sides, f"{other},validation"]) + "\n")
+    done = voxmix("audit", table, "--images", "--sheets", tmp_path / "look", "--json")
+    assert done.exit_code == 1, done.output
+    found = json.loads(done.stdout)
+    assert found["counts"]["leak"] >= 1
+    assert (tmp_path / "look" / "audit.html").exists()
+    page = (tmp_path / "look" / "audit.html").read_text()
+    assert "Person Name" not in page
+    assert "Somebody" not in page
+    assert voxmix("audit", films, "--images", "--layout", "folder").exit_code == 2

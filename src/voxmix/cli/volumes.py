@@ -13,7 +13,7 @@ from voxmix.cli.arguments import JsonOption, open_study
 from voxmix.cli.checks import FITNESS_HEADERS, fitness_cells, fitness_value, say_set_aside
 from voxmix.datasets import LAYOUTS
 from voxmix.errors import InputError
-from voxmix.study.files import is_study
+from voxmix.study.files import ENCODERS, is_study, kind_of
 
 if TYPE_CHECKING:
     from voxmix.volumes import Manifest, Recipe
@@ -190,8 +190,15 @@ def _show_manifest(found: "Manifest") -> None:
 @verb
 def audit(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A manifest, a folder of volumes, or a study.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A manifest, a folder of volumes, a study; with --images a folder or table of images.",
+        ),
     ],
+    images: Annotated[
+        bool, typer.Option("--images", help="SOURCE holds images (films, slices), not volumes.")
+    ] = False,
     against: Annotated[
         list[Path] | None,
         typer.Option(help="Another manifest that must not share training cases; repeat for more."),
@@ -208,18 +215,30 @@ def audit(
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find faults in volumes before you spend hours on them. Exit code 1 when there is a leak.
+    """Find faults in volumes or images before you spend hours on them. Exit code 1 when there is a leak.
 
     It looks for leaks across the split (by subject or identical content, also against another manifest), duplicates,
     files that cannot be read, CTs that are not in HU, values and voxel sizes far from the domain's, volumes that would
-    be blank, saturated or mostly padding when prepared, and label maps that do not fit.
+    be blank, saturated or mostly padding when prepared, and label maps that do not fit. Of images: persons and near-equal
+    images on both sides of the split, duplicates, inverted films, and letters or marks that tell centers apart.
 
     Examples:
 
       voxmix audit manifest.csv --sheets look/
 
       voxmix audit pretraining.csv --against downstream.csv --json
+
+      voxmix audit films.csv --images --sheets look/
     """
+    if images or (is_study(source) and kind_of(source) == ENCODERS):
+        if any(given is not None for given in (against, recipe, layout, subject_pattern)):
+            raise InputError(
+                "--against, --recipe, --layout and --subject-pattern are for volumes, not for images; leave them out"
+            )
+        from voxmix.cli.encoders import audit as audit_of_images
+
+        audit_of_images(source, sheets=sheets, workers=workers, as_json=as_json)
+        return
     from voxmix.datasets.sources import read_source
     from voxmix.datasets.to_cache import read_recipe
     from voxmix.runs import cores
