@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from voxmix.cli.app import emit_table
-from voxmix.cli.columns import parts_of
+from voxmix.cli.columns import laid_out
 
 HEADERS = [
     "domain",
@@ -70,11 +70,11 @@ def test_columns_that_do_not_fit_follow_below_beside_the_names(
 @pytest.mark.parametrize("width", [20, 33, 50, 80, 200])
 def test_parts_hold_every_column_and_fit(width: int) -> None:
     cells = [HEADERS, *ROWS]
-    parts = parts_of(cells, width, split=True)
+    parts = laid_out(cells, width, split=True)[1]
     assert [k for part in parts for k in part.columns if k] == list(range(1, len(HEADERS)))
     assert all(part.columns[0] == 0 for part in parts)
     assert all(part.width <= width or len(part.columns) == 2 for part in parts)
-    (whole,) = parts_of(cells, width, split=False)
+    (whole,) = laid_out(cells, width, split=False)[1]
     assert whole.columns == tuple(range(len(HEADERS)))
 
 
@@ -84,7 +84,19 @@ def test_rows_whose_first_cell_is_not_theirs_alone_keep_two_columns() -> None:
         ["budget", "mean", "0.9", "1%"],
         ["budget", "ratio", "0.8", "2%"],
     ]
-    assert [part.columns for part in parts_of(cells, 22, split=True)] == [(0, 1, 2), (0, 1, 3)]
+    assert [part.columns for part in laid_out(cells, 30, split=True)[1]] == [(0, 1, 2), (0, 1, 3)]
+
+
+def test_names_that_take_the_width_give_way_to_numbers() -> None:
+    cells = [
+        ["task", "first", "second", "p", "cases"],
+        *(["organs", a, "b" * 9, "0.1", "10"] for a in ("a" * 9, "c" * 9)),
+    ]
+    numbered, parts = laid_out(cells, 30, split=True)
+    assert [row[0] for row in numbered] == ["row", "1", "2"]
+    assert [row[1:] for row in numbered] == cells
+    assert all(part.columns[0] == 0 and part.width <= 30 for part in parts)
+    assert sorted(k for part in parts for k in part.columns if k) == [1, 2, 3, 4, 5]
 
 
 def _plain(text: str) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from voxmix._io import json_text, printable
 from voxmix._progress import progress_bar
-from voxmix.cli.columns import parts_of
+from voxmix.cli.columns import laid_out
 from voxmix.errors import VoxmixError, VoxmixWarning
 from voxmix.study.listener import Listener
 
@@ -65,7 +65,7 @@ def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
     """Print a table on stdout: the first column left, the others right.
 
     Nothing is cut. In a terminal that is too narrow headers and cells break between words, and columns that do not fit even
-    so follow below, beside the first column again.
+    so follow below, beside the names of the rows again.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -73,8 +73,9 @@ def emit_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
 
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 160)
-    cells = [[printable(text) for text in row] for row in (headers, *rows)]
-    for number, part in enumerate(parts_of(cells, console.width, split=terminal)):
+    told = [[printable(text) for text in row] for row in (headers, *rows)]
+    cells, parts = laid_out(told, console.width, split=terminal)
+    for number, part in enumerate(parts):
         table = Table(
             title=None if number else escape(printable(title)),
             title_justify="left",
