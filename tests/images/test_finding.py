@@ -9,7 +9,8 @@ import pytest
 from PIL import Image as Pillow
 
 from voxmix.errors import InputError
-from voxmix.images.finding import find_images, view_name
+from voxmix.images.finding import find_images
+from voxmix.images.known_of_files import view_name
 from voxmix.images.label_values import read_label
 from voxmix.images.table import ImageTable
 
