@@ -83,6 +83,9 @@ _GROUPS = tuple(  # of entry points, which are no modules
         "networks",
         "engines",
         "table_formats",
+        "encoder_steps",
+        "encoder_presets",
+        "study_kinds",
     )
 )
 
