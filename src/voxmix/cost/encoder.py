@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -13,10 +12,10 @@ from voxmix.compute import ComputeSettings
 from voxmix.cost.kept import kept_bytes
 from voxmix.cost.probe import LONG_STEP, MANY_STEPS, Probe, timed_steps
 from voxmix.cost.random_images import on_random_images
-from voxmix.encoder_runs import EncoderSpec, Source
+from voxmix.encoder_runs import EncoderSpec
 from voxmix.encoders.networks import parameter_count
 from voxmix.errors import InputError
-from voxmix.objective_rows import OBJECTIVES
+from voxmix.objectives.made import make_objective
 from voxmix.training.devices import launch_fabric
 from voxmix.training.objective import Objective
 from voxmix.training.pieces import Piece, rows_at_once
@@ -106,7 +105,7 @@ def encoder_cost(
         raise InputError(f"the rate must be above 0 TFLOP/s, got {tflops}")
     batch = spec.training.batch_size
     short, source = on_random_images(spec, shape=shape, batch=batch, draws=batch)
-    objective = made(short, source)
+    objective: Any = make_objective(short, source=source)
     model = model_without_memory(objective)
     learning = parameter_count(model)
     everything = sum(tensor.numel() for tensor in model.state_dict(keep_vars=True).values())
@@ -155,14 +154,19 @@ def _probe(
     short, source = on_random_images(spec, shape=shape, batch=batch, draws=batch * MANY_STEPS)
     with naming_lost_memory(spec.backbone, batch=batch, compute=quiet):
         return timed_steps(
-            made(short, source), fabric, compute=quiet, batch=batch, threads=threads, seconds=seconds
+            make_objective(short, source=source),
+            fabric,
+            compute=quiet,
+            batch=batch,
+            threads=threads,
+            seconds=seconds,
         )
 
 
 def _draw_bytes(spec: EncoderSpec, shape: tuple[int, ...]) -> int:
     """Return what autograd keeps of a draw, and the draw: the mean over the draws of a batch."""
     short, source = on_random_images(spec, shape=shape, batch=_COUNTED, draws=_COUNTED)
-    objective = made(short, source)
+    objective = make_objective(short, source=source)
     compute = ComputeSettings(device="cpu", trackers=())
     fabric = launch_fabric(compute, precision="32-true")
     views = objective.views(_COUNTED, least=0, fabric=fabric, compute=compute)
@@ -171,12 +175,6 @@ def _draw_bytes(spec: EncoderSpec, shape: tuple[int, ...]) -> int:
     finally:
         views.close()
     return kept_bytes(objective, model_without_memory(objective).train(), batch) // _COUNTED
-
-
-def made(spec: EncoderSpec, source: Source) -> Any:
-    """Return the objective of a run, as a study makes it."""
-    module, _, name = OBJECTIVES[spec.objective].made_by.partition(":")
-    return getattr(import_module(module), name)(spec=spec, source=source, start=None)
 
 
 def model_without_memory(objective: Objective) -> nn.Module:
