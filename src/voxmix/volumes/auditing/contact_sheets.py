@@ -40,7 +40,7 @@ th { border-bottom: 1px solid; } code { font-size: .9em; } img { max-width: 100%
 }
 </style></head><body>
 <h1>What the audit found</h1>
-<p>{{ files }} {{ noun }} in {{ domains | length }} domains; {{ count }} findings.
+<p>{{ files }} {{ noun }} in {{ domains | length }} domain{{ 's' if domains | length > 1 }}; {{ count }} finding{{ 's' if count != 1 }}.
 <span class="note">These pictures show patients: keep the page with the data. Files are listed under short names of their
 content; {{ paths }}.</span></p>
 {% if fitness %}<h2>What preparing makes of it</h2>
