@@ -88,12 +88,12 @@ class Block(nn.Module):
         """
         normed = self.norm1(tokens)
         if few is None:
-            mixed = self.proj(self._attend(normed, seen, causal))
+            mixed = self._attend(normed, seen, causal)
         else:
-            mixed = self.proj(self._attend_few(normed, few, seen, causal))
+            mixed = self._attend_few(normed, few, seen, causal)
             tokens = take(tokens, few)
-        tokens = tokens + self._scaled(mixed, self.scale1, keys, 0)
-        return tokens + self._scaled(self.fc2(self._hidden(self.norm2(tokens))), self.scale2, keys, 1)
+        tokens = tokens + self._branch(self.proj, mixed, self.scale1, keys, 0)
+        return tokens + self._branch(self.fc2, self._hidden(self.norm2(tokens)), self.scale2, keys, 1)
 
     def _attend(
         self,
@@ -136,15 +136,19 @@ class Block(nn.Module):
             return silu(gate) * value
         return self.activation(rows)
 
-    def _scaled(
+    def _branch(
         self,
-        rows: Float[Tensor, "batch token width"],
+        layer: nn.Linear,
+        rows: Float[Tensor, "batch token feature"],
         scale: nn.Parameter | None,
         keys: Int[Tensor, " batch"] | None,
         half: int,
     ) -> Float[Tensor, "batch token width"]:
-        if scale is not None:
-            rows = rows * scale
+        """Return what a branch adds: the last layer's output, scaled. The layer's weights are, since tokens are more."""
+        if scale is None:
+            rows = layer(rows)
+        else:
+            rows = linear(rows, scale.unsqueeze(1) * layer.weight, scale * layer.bias)
         if self.training and self.drop_path > 0:
             rows = branch(rows, rate=self.drop_path, keys=keys, place=2 * self.place + half)
         return rows
