@@ -1,36 +1,42 @@
 """Does each objective learn something in minutes on one core? A frozen probe after training against before.
 
     python benchmarks/encoders_learn.py medpix --folder ../shared/data/radiographs/medpix --objectives dino,clip,mae
-    python benchmarks/encoders_learn.py films --objectives dino,clip,unicl,mae --count 600
+    python benchmarks/encoders_learn.py films --objectives clip,unicl --seeds 0,1,2 --draws 20480
+    python benchmarks/encoders_learn.py films --objectives dino,mae --seeds 0,1,2
 
 ``medpix`` are real slices with captions (region, modality, plane); ``films`` are made ones (findings, tubes), whose reports
 leave out tubes in half of the cases while labels are complete. Settings are voxmix's small ones
 (:data:`voxmix.objective_rows.SMALL`). A line of JSON per objective and seed: the mean over tasks of the AUC of a ridge
-classifier on frozen features (class token and mean of patches), before and after, on persons kept aside.
+classifier on frozen features (class token and mean of patches), before and after, on persons kept aside. Then a table with
+its date and machine: means over seeds, and the gain with its standard error, seed by seed (a seed is a block: the same
+network at the start, the same draws). With ``--rows`` rows of earlier calls are kept in a file and their table printed.
 """
 
 import argparse
 import csv
 import json
+import platform
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from voxmix._io import digest
 from voxmix.backbone_rows import VitSettings
 from voxmix.compute import ComputeSettings
-from voxmix.encoder_runs import EncoderSpec, TextSettings, subset_digest
+from voxmix.encoder_runs import EncoderSpec, TextSettings, ViewSettings, subset_digest
 from voxmix.objective_rows import OBJECTIVES, SMALL, objective_settings
 from voxmix.run_settings import TrainingSettings
 from voxmix.training.loop import run
 
 EDGE = 40
+FILM_EDGE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +121,12 @@ def medpix(folder, count):
     return items
 
 
-def films(folder, count):
+def films(count, seed):
     from voxmix.radiographs.writing import LABELS, make_radiograph
 
     items = []
     for number in range(count):
-        made = make_radiograph(number, seed=1, edge=EDGE + 8)
+        made = make_radiograph(number, seed=seed, edge=FILM_EDGE)
         kept = int(digest(str(made.plan.person))[:6], 16) % 4 == 0
         pixels = (made.film.image / 255).astype(np.float16)
         items.append(
@@ -182,77 +188,151 @@ def probe(backbone, items, edge):
     return found
 
 
+TUBES = ("endotracheal_tube", "nasogastric_tube", "central_line", "chest_tube", "pacemaker")
+
+
+def learned(name, seed, draws, items, small):
+    """Return a row: what the probe says before and after one run."""
+    own = dict(small)
+    if own.pop("tube_labels", False):
+        tubes = {task.replace("_", " ") for task in TUBES}
+        items = [replace(i, labels={k: v for k, v in i.labels.items() if k in tubes}) for i in items]
+    source = Samples(items)
+    train = [item for item in items if item.split == "train"]
+    backbone = VitSettings(**own["backbone"])
+    spec = EncoderSpec(
+        objective=name,
+        objective_settings=objective_settings(name, own["objective"]),
+        backbone=backbone,
+        samples=len(train),
+        subset=subset_digest(train),
+        seed=seed,
+        budget=draws,
+        text=TextSettings(width=64, depth=1, heads=2, context=48, vocabulary=2000),
+        views=ViewSettings(**own.get("views", {})),
+        training=TrainingSettings(**own["training"]),
+        cache=source.digest,
+        tokenizer="words",
+    )
+    module, _, kind = OBJECTIVES[name].made_by.partition(":")
+    objective = getattr(import_module(module), kind)(spec=spec, source=source)
+    model = objective.build()
+    network = model.get_submodule(objective.encoder_prefix.rstrip("."))
+    before = probe(network, items, backbone.image)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        began, cpu = time.monotonic(), time.process_time()
+        run(objective, folder=Path(folder), compute=ComputeSettings(device="cpu", trackers=()), threads=1)
+        cpu, seconds = time.process_time() - cpu, time.monotonic() - began
+        result = json.loads((Path(folder) / "result.json").read_text())
+        weights = load_file(Path(folder) / "weights.safetensors")
+    model.load_state_dict(weights, strict=False)
+    after = probe(network, items, backbone.image)
+    return {
+        "objective": name,
+        "seed": seed,
+        "draws": draws,
+        "images": len(train),
+        "tasks": {task: [round(float(before[task]), 4), round(float(after[task]), 4)] for task in after},
+        "cpu_seconds": round(cpu, 1),
+        "seconds": round(seconds, 1),
+        "final": {k: round(v, 3) for k, v in result["final"].items()},
+        "held_out": result["held_out"] and round(result["held_out"]["loss"], 4),
+        "alarms": result["alarms"],
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def mean_auc(row, group, place):
+    """Return the mean AUC over the tasks of a group: tubes, or all others."""
+    return float(
+        np.mean([pair[place] for task, pair in row["tasks"].items() if (task in TUBES) == (group == "tubes")])
+    )
+
+
+def paired(differences):
+    """Return a mean over seeds with its standard error, in words."""
+    error = np.std(differences, ddof=1) / len(differences) ** 0.5 if len(differences) > 1 else float("nan")
+    return f"{np.mean(differences):+.3f} ± {error:.3f}"
+
+
+def table(rows):
+    """Return the table of rows, and of UniCL against CLIP seed by seed."""
+    groups = sorted({"tubes" if task in TUBES else "other" for row in rows for task in row["tasks"]})
+    names = {"tubes": "tubes", "other": "findings" if "tubes" in groups else "tasks"}
+    lines = [
+        "| objective | draws | seeds | "
+        + " | ".join(f"{names[g]}: before, after, gain" for g in groups)
+        + " | CPU s |",
+        "|---|---:|---:|" + "---|" * len(groups) + "---:|",
+    ]
+    found = {}
+    for row in rows:
+        found.setdefault((row["objective"], row["draws"]), {})[row["seed"]] = row
+    for (name, draws), seeds in found.items():
+        cells = []
+        for group in groups:
+            before, after = (np.array([mean_auc(r, group, k) for r in seeds.values()]) for k in (0, 1))
+            cells.append(f"{before.mean():.3f}, {after.mean():.3f}, {paired(after - before)}")
+        cost = np.mean([row["cpu_seconds"] for row in seeds.values()])
+        lines.append(f"| {name} | {draws} | {len(seeds)} | {' | '.join(cells)} | {cost:.0f} |")
+    for (name, draws), seeds in found.items():
+        clip = found.get(("clip", draws), {})
+        both = sorted(set(seeds) & set(clip))
+        if name == "unicl" and both:
+            said = [
+                f"{names[g]} {paired([mean_auc(seeds[s], g, 1) - mean_auc(clip[s], g, 1) for s in both])}"
+                for g in groups
+            ]
+            lines.append(f"\nunicl against clip, seed by seed, {draws} draws: {', '.join(said)}")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", choices=["medpix", "films"])
     parser.add_argument("--folder", default="../shared/data/radiographs/medpix")
-    parser.add_argument("--count", type=int, default=3000)
+    parser.add_argument("--count", type=int, default=3000, help="images")
+    parser.add_argument("--films-seed", type=int, default=1, help="which made films")
     parser.add_argument("--objectives", default="dino,clip,mae")
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--draws", type=int, default=8192)
+    parser.add_argument("--rows", type=Path, help="file of rows to add to")
     parser.add_argument("--set", default="{}", help="JSON of settings of the objective")
     parser.add_argument("--training", default="{}", help="JSON of training settings")
     parser.add_argument("--backbone", default="{}", help="JSON of backbone settings")
+    parser.add_argument("--views", default="{}", help="JSON of view settings")
+    parser.add_argument("--tube-labels", action="store_true", help="image-label pairs name tubes alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    items = (medpix if arguments.data == "medpix" else films)(arguments.folder, arguments.count)
-    source = Samples(items)
-    train = [item for item in items if item.split == "train"]
-    for name in arguments.objectives.split(","):
-        small = SMALL[name]
-        backbone = VitSettings(**small["backbone"] | json.loads(arguments.backbone))
-        for seed in map(int, arguments.seeds.split(",")):
-            spec = EncoderSpec(
-                objective=name,
-                objective_settings=objective_settings(name, small["objective"] | json.loads(arguments.set)),
-                backbone=backbone,
-                samples=len(train),
-                subset=subset_digest(train),
-                seed=seed,
-                budget=arguments.draws,
-                text=TextSettings(width=64, depth=2, heads=4, context=48, vocabulary=2000),
-                training=TrainingSettings(**small["training"] | json.loads(arguments.training)),
-                cache=source.digest,
-                tokenizer="words",
-            )
-            module, _, kind = OBJECTIVES[name].made_by.partition(":")
-            objective = getattr(import_module(module), kind)(spec=spec, source=source)
-            model = objective.build()
-            first = model
-            prefix = objective.encoder_prefix.rstrip(".")
-            before = probe(first.get_submodule(prefix), items, backbone.image)
-            with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                began, cpu = time.monotonic(), time.process_time()
-                run(
-                    objective,
-                    folder=Path(folder),
-                    compute=ComputeSettings(device="cpu", trackers=()),
-                    threads=1,
-                )
-                result = json.loads((Path(folder) / "result.json").read_text())
-                first_row = json.loads((Path(folder) / "metrics.jsonl").read_text().splitlines()[0])
-                from safetensors.torch import load_file
-
-                weights = load_file(Path(folder) / "weights.safetensors")
-            model.load_state_dict(weights, strict=False)
-            after = probe(model.get_submodule(prefix), items, backbone.image)
-            row = {
-                "objective": name,
-                "seed": seed,
-                "before": round(float(np.mean(list(before.values()))), 4),
-                "after": round(float(np.mean(list(after.values()))), 4),
-                "tasks": {
-                    task: [round(float(before[task]), 3), round(float(after[task]), 3)] for task in after
-                },
-                "cpu_seconds": round(time.process_time() - cpu, 1),
-                "seconds": round(time.monotonic() - began, 1),
-                "first": {k: round(v, 3) for k, v in first_row.items() if isinstance(v, float)},
-                "final": {k: round(v, 3) for k, v in result["final"].items()},
-                "held_out": result["held_out"] and round(result["held_out"]["loss"], 4),
-                "alarms": result["alarms"],
-            }
+    if arguments.data == "medpix":
+        items = medpix(arguments.folder, arguments.count)
+    else:
+        items = films(arguments.count, arguments.films_seed)
+    rows = []
+    if arguments.rows and arguments.rows.exists():
+        rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()]
+    for seed in map(int, arguments.seeds.split(",")):
+        for name in arguments.objectives.split(","):
+            small = {part: dict(values) for part, values in SMALL[name].items()}
+            for part, given in (
+                ("objective", arguments.set),
+                ("training", arguments.training),
+                ("backbone", arguments.backbone),
+                ("views", arguments.views),
+            ):
+                small[part] = small.get(part, {}) | json.loads(given)
+            small["tube_labels"] = arguments.tube_labels and arguments.data == "films"
+            row = learned(name, seed, arguments.draws, items, small)
             print(json.dumps(row), flush=True)
+            rows.append(row)
+            if arguments.rows:
+                with arguments.rows.open("a") as stream:
+                    stream.write(json.dumps(row) + "\n")
+    print(
+        f"\n{time.strftime('%Y-%m-%d')}, {platform.machine()} {platform.system()}, one thread, torch {torch.__version__}"
+    )
+    print(table(rows))
 
 
 if __name__ == "__main__":
