@@ -5,11 +5,11 @@
     python benchmarks/encoders_learn.py films --objectives dino,mae --seeds 0,1,2
 
 ``medpix`` are real slices with captions (region, modality, plane); ``films`` are made ones (findings, tubes), whose reports
-leave out tubes in half of the cases while labels are complete. Settings are voxmix's small ones
-(:data:`voxmix.objective_rows.SMALL`). A line of JSON per objective and seed: the mean over tasks of the AUC of a ridge
+leave out tubes in half of the cases while labels are complete. Settings are those of the study's small preset
+(:data:`voxmix.encoder_study.presets.PRESETS`). A line of JSON per objective and seed: for each task the AUC of a ridge
 classifier on frozen features (class token and mean of patches), before and after, on persons kept aside. Then a table with
-its date and machine: means over seeds, and the gain with its standard error, seed by seed (a seed is a block: the same
-network at the start, the same draws). With ``--rows`` rows of earlier calls are kept in a file and their table printed.
+its date and machine: means over tasks and seeds, and the gain with its standard error, seed by seed (a seed is a block: the
+same network at the start, the same draws). With ``--rows`` rows of earlier calls are kept in a file, and go into the table.
 """
 
 import argparse
@@ -30,7 +30,8 @@ from safetensors.torch import load_file
 from voxmix._io import digest
 from voxmix.backbone_rows import VitSettings
 from voxmix.compute import ComputeSettings
-from voxmix.encoder_runs import EncoderSpec, TextSettings, ViewSettings, subset_digest
+from voxmix.encoder_runs import EncoderSpec, subset_digest
+from voxmix.encoder_study.presets import PRESETS
 from voxmix.objective_rows import OBJECTIVES, SMALL, objective_settings
 from voxmix.run_settings import TrainingSettings
 from voxmix.training.loop import run
@@ -208,8 +209,8 @@ def learned(name, seed, draws, items, small):
         subset=subset_digest(train),
         seed=seed,
         budget=draws,
-        text=TextSettings(width=64, depth=1, heads=2, context=48, vocabulary=2000),
-        views=ViewSettings(**own.get("views", {})),
+        text=PRESETS["small"].text,
+        views=replace(PRESETS["small"].views, **own.get("views", {})),
         training=TrainingSettings(**own["training"]),
         cache=source.digest,
         tokenizer="words",
