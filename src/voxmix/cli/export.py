@@ -22,12 +22,13 @@ def export(
         ),
     ] = None,
     names: Annotated[
-        Literal["monai-unetr", "monai-vit", "timm"], typer.Option(help="Naming scheme of the weights.")
-    ] = "monai-unetr",
+        Literal["monai-unetr", "monai-vit", "timm"] | None,
+        typer.Option(help="Naming scheme of a study of mixtures' weights; monai-unetr if not given."),
+    ] = None,
     monai: Annotated[
-        Literal["1.3", "1.4", "1.5", "1.6"],
-        typer.Option(help="MONAI's release line, for a strict load there."),
-    ] = "1.6",
+        Literal["1.3", "1.4", "1.5", "1.6"] | None,
+        typer.Option(help="MONAI's release line, for a strict load there; 1.6 if not given."),
+    ] = None,
     license: Annotated[
         str | None, typer.Option(help="Identifier for the README's header, e.g. apache-2.0.")
     ] = None,
@@ -46,7 +47,8 @@ def export(
     """Write an encoder or a mixture for other tools.
 
     An encoder becomes a folder that a model hub takes: model.safetensors, card.json with the preprocessing,
-    config.json, and a README.md with lines that load it. A mixture (--mixture-for) becomes weights, a list of samples
+    config.json, and a README.md with lines that load it. A run of a study of encoders becomes a folder that transformers
+    opens where it has the network (a ViT of DINOv2's kind in 2D), else one under voxmix's own names. A mixture (--mixture-for) becomes weights, a list of samples
     and a script that draws by them, without voxmix.
 
     Examples:
@@ -54,6 +56,8 @@ def export(
       voxmix export mystudy
 
       voxmix export mystudy/runs/1f0c --names timm --license apache-2.0 -o encoder
+
+      voxmix export cxr/runs/77ab -o encoder
 
       voxmix export mystudy --mixture-for webdataset --strategy uniform
     """

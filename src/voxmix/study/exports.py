@@ -6,13 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxmix._io import read_mapping
+from voxmix._io import as_argument, read_mapping
 from voxmix._optional import require
 from voxmix.errors import InputError, StepPendingError
 from voxmix.mixture import Mixture
 from voxmix.runs import is_finished
 from voxmix.runs.files import CARD_FILE
-from voxmix.study.files import EXPORT_FOLDER, STUDY_FILE
+from voxmix.study.files import (
+    ENCODER_RUNS_FILE,
+    ENCODERS,
+    EXPORT_FOLDER,
+    RUNS_FOLDER,
+    STUDY_FILE,
+    kind_of,
+    study_file,
+)
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.report_contents import answer_content
@@ -43,17 +51,21 @@ def export_encoder_of(
     **options: Any,
 ) -> Exported:
     """Write the encoder of a study, of a finished run, or of an earlier export, as :func:`voxmix.export.encoder.export_encoder`
-    does; of a study, that of its answer, or of ``strategy`` and ``seed``.
+    does; of a study, that of its answer, or of ``strategy`` and ``seed``. A run of a study of encoders is written as
+    :func:`voxmix.export.backbone.export_backbone` does.
 
     Raises:
         InputError: ``path`` is none of these; or a strategy or a seed that it does not have.
         StepPendingError: the run is not finished; names the command.
     """
+    if is_encoder_run(path):
+        return _export_backbone(path, output=output, strategy=strategy, seed=seed, **options)
     study = _study_of(path)
     require("torch", extra="train")
     from voxmix.export.encoder import EXPORTED_FILES, export_encoder
 
     run = path
+    options = {name: value for name, value in options.items() if value is not None}
     if is_run(path):
         _refuse(strategy, "a run has one mixture, so --strategy has no effect")
         _refuse(seed, "a run has one seed, so --seed has no effect")
@@ -66,6 +78,22 @@ def export_encoder_of(
         folder = output or study.export_dir / "encoder"
     card = export_encoder(run, folder, **options)
     return Exported(folder=folder, files=EXPORTED_FILES, read=folder / "README.md", run=card["run_id"])
+
+
+def _export_backbone(
+    path: Path, *, output: Path | None, license: str | None = None, **others: Any
+) -> Exported:
+    for name, value in others.items():
+        _refuse(value, f"--{_FLAGS.get(name, name)} has no meaning for a run of a study of encoders")
+    require("torch", extra="train")
+    from voxmix.export.backbone import export_backbone
+
+    folder = output or path / EXPORT_FOLDER
+    card, files = export_backbone(path, folder, license=license)
+    return Exported(folder=folder, files=files, read=folder / "README.md", run=card["run_id"])
+
+
+_FLAGS = {"line": "monai"}
 
 
 def export_mixture_of(
@@ -84,6 +112,10 @@ def export_mixture_of(
     """
     from voxmix.export.feeds import write_feed
 
+    if is_encoder_run(path):
+        raise InputError(
+            f"{path} is a run of a study of encoders, and has no mixture; leave --mixture-for out"
+        )
     study = _study_of(path)
     if study is None:
         raise InputError(
@@ -106,6 +138,8 @@ def export_mixture_of(
 def _study_of(path: Path) -> Study | None:
     """Return the study that a path is, or that holds the run it is; None of a run or an export outside a study."""
     if path.name == STUDY_FILE or (path / STUDY_FILE).is_file():
+        if kind_of(path) == ENCODERS:
+            raise _many_runs(path)
         return Study.open(path)
     if is_run(path):
         root = path.resolve().parent.parent
@@ -118,6 +152,25 @@ def _study_of(path: Path) -> Study | None:
 def is_run(path: Path) -> bool:
     """Return whether a path is the folder of a finished run, or an export."""
     return (path / CARD_FILE).is_file()
+
+
+def is_encoder_run(path: Path) -> bool:
+    """Return whether a path is the folder of a finished run of a study of encoders, or an export of one."""
+    return is_run(path) and "objective" in read_mapping(path / CARD_FILE)
+
+
+def _many_runs(study: Path) -> InputError:
+    """Return what is said of a study of encoders: which of its runs is wanted is not known."""
+    root = study_file(study).parent
+    first = next(iter(sorted(path.parent for path in (root / RUNS_FOLDER).glob(f"*/{CARD_FILE}"))), None)
+    example = (
+        f"e.g. voxmix export {as_argument(first)} ({ENCODER_RUNS_FILE} there names them all)"
+        if first
+        else f"none is finished yet: voxmix status {as_argument(root)}"
+    )
+    return InputError(
+        f"{root} is a study of encoders, of which each run has an encoder; give the folder of a run, {example}"
+    )
 
 
 def _refuse(value: object, why: str) -> None:
