@@ -115,6 +115,21 @@ def test_a_study_goes_on_from_its_own_run(begin: Callable[..., EncoderView]) -> 
     assert card["start"]["digest"] == own.result.spec.start.digest
 
 
+def test_a_study_goes_on_from_a_run_with_a_text_tower_and_its_tokenizer(
+    begin: Callable[..., EncoderView],
+) -> None:
+    first = begin("first", objectives=("clip",), samples=("all",))
+    run_encoder_study(first.root)
+    (folder,) = first.study.runs_dir.iterdir()
+    second = begin("second", objectives=("unicl", "dino"), samples=("all",), starts={"own": folder})
+    runs = run_encoder_study(second.root)
+    found = {run.planned.spec.objective: run for run in runs}
+    assert found["unicl"].result is not None
+    assert found["unicl"].planned.spec.tokenizer == first.planned[0].spec.tokenizer
+    assert found["unicl"].planned.spec.warm_draws == 0  # its projections come along
+    assert found["dino"].planned.spec.warm_draws > 0
+
+
 def test_weights_that_changed_since_they_were_looked_at_ask_to_be_prepared_again(
     begin: Callable[..., EncoderView], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +19,7 @@ from voxmix.objectives.images.subset import StartingWeights, items_of
 from voxmix.run_settings import identity
 from voxmix.runs.files import ENCODER_RUN_KIND, METRICS_FILE, RESULT_FILE
 from voxmix.runs.provenance import provenance
+from voxmix.texts.tokenizer import FILE as TOKENIZER_FILE
 from voxmix.training.checkpoint import save_weights
 from voxmix.training.objective import Running, Views
 from voxmix.training.pieces import Piece
@@ -92,6 +94,7 @@ def publish(
     alarms = objective.alarms(final, min(spec.training.batch_size, run.draws))
     environment, each = provenance(), objective.flops_per_draw()
     persons = len({item.person for item in items})
+    _save_tokenizer(objective, run.folder)
     save_weights(run.folder, kept, _card(objective, run.draws))
     result = {
         "kind": ENCODER_RUN_KIND,
@@ -128,6 +131,15 @@ def publish(
     if measured is not None:
         figures["held_out_loss"] = measured["loss"]
     return figures
+
+
+def _save_tokenizer(objective: Measured, folder: Path) -> None:
+    """Write the tokenizer beside a text tower, which means nothing without it: a later study may begin from the run."""
+    source = objective.source
+    if objective.spec.tokenizer:
+        tokenizer = getattr(getattr(source, "whole", source), "text_tokenizer", None)
+        if tokenizer is not None:
+            tokenizer.save(folder / TOKENIZER_FILE)
 
 
 def _card(objective: Measured, draws: int) -> dict[str, Any]:
