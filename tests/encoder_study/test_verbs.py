@@ -33,6 +33,40 @@ def test_init_says_what_it_found_and_writes_every_setting(films: Path, tmp_path:
     assert "only_with_reports: true" in (tmp_path / "cxr" / "study.yaml").read_text()
 
 
+def test_objectives_are_given_by_commas_or_one_by_one(films: Path, tmp_path: Path) -> None:
+    found = []
+    for name, given in (("a", ["dino, unicl"]), ("b", ["dino", "unicl"]), ("c", ["dino,", "unicl"])):
+        options = [part for each in given for part in ("--objective", each)]
+        done = voxmix(
+            "init",
+            tmp_path / name,
+            "--images",
+            films,
+            "--samples",
+            "4,all",
+            "--start",
+            "scratch",
+            *options,
+            "--json",
+        )
+        assert done.exit_code == 0, done.output
+        found.append(json.loads(done.stdout))
+    assert {tuple(one["objectives"]) for one in found} == {("dino", "unicl")}
+    said = found[0]
+    assert any("15 persons" in line for line in said["seen"])
+    assert said["samples"] == [4, "all"]
+    assert said["starts"] == {"scratch": None}
+    assert (said["seeds"], said["budget"], said["budget_unit"]) == (2, 8192, "draws")
+    assert Path(said["study_file"]).is_file()
+    assert "Person Name" not in json.dumps(said)
+
+
+def test_the_help_of_init_tells_the_kinds_of_studies_apart() -> None:
+    shown = CliRunner().invoke(app, ["init", "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
+    mixtures, encoders = (shown.index(f"Study of {kind}") for kind in ("mixtures \u2500", "encoders \u2500"))
+    assert mixtures < shown.index("--subject-pattern") < encoders < shown.index("--radiographs  ", encoders)
+
+
 def test_study_run_status_and_estimate_speak_of_the_same_runs(begin: Callable[..., EncoderView]) -> None:
     root = begin(objectives=("dino", "clip")).root
     assert json.loads(voxmix("status", root, "--json").stdout)["next"].startswith("voxmix prepare")

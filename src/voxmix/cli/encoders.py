@@ -64,7 +64,14 @@ def begin(
                 "training_images": begun.training_images,
                 "objectives": list(config.objectives),
                 "samples": list(config.design.samples),
-                "starts": {name: facts.digest for name, facts in begun.starts.items()},
+                "starts": {
+                    name: None if name not in begun.starts else begun.starts[name].digest
+                    for name in config.starts
+                },
+                "seeds": config.design.seeds,
+                "budget": config.design.budget,
+                "budget_unit": config.design.budget_unit,
+                "study_file": str(begun.study.path),
             }
         )
         return

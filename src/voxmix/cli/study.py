@@ -22,69 +22,114 @@ if TYPE_CHECKING:
     from voxmix.study import StartedStudy, StudyView
 
 
+_OF_MIXTURES, _OF_ENCODERS = "Study of mixtures", "Study of encoders"
+
+
 @verb
 def init(
     study: StudyArgument,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of volumes (a folder per domain, or a known layout), or a manifest."),
+        typer.Option(
+            help="Folder of volumes (a folder per domain, or a known layout), or a manifest.",
+            rich_help_panel=_OF_MIXTURES,
+        ),
     ] = None,
-    phantoms: Annotated[bool, typer.Option("--phantoms", help="Make phantom volumes instead.")] = False,
+    phantoms: Annotated[
+        bool,
+        typer.Option("--phantoms", help="Make phantom volumes instead.", rich_help_panel=_OF_MIXTURES),
+    ] = False,
     images: Annotated[
         Path | None,
-        typer.Option(help="Study of encoders: folder of images, or a table with reports and labels."),
+        typer.Option(
+            help="Folder of images, or a table of them with reports and labels.", rich_help_panel=_OF_ENCODERS
+        ),
     ] = None,
     volumes: Annotated[
         Path | None,
-        typer.Option(help="Study of encoders: prepared volumes, of a study of mixtures or of prepare --out."),
+        typer.Option(
+            help="Prepared volumes instead: a study of mixtures, or what prepare --out wrote.",
+            rich_help_panel=_OF_ENCODERS,
+        ),
     ] = None,
     slices: Annotated[
         bool,
-        typer.Option("--slices", help="With --volumes: learn from axial slices, not from whole volumes."),
+        typer.Option(
+            "--slices",
+            help="With --volumes: learn from axial slices, not from whole volumes.",
+            rich_help_panel=_OF_ENCODERS,
+        ),
     ] = False,
     radiographs: Annotated[
-        bool, typer.Option("--radiographs", help="Study of encoders: make radiographs with reports.")
+        bool,
+        typer.Option(
+            "--radiographs", help="Make radiographs with reports instead.", rich_help_panel=_OF_ENCODERS
+        ),
     ] = False,
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Settings to start from: small or paper; demo for phantoms; small or base for encoders."
+            help="Settings to start from. Mixtures: small, paper, demo (phantoms); encoders: small, base, demo "
+            "(radiographs)."
         ),
     ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Use only this domain; repeat for more.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this domain out; repeat for more.")] = None,
     subject_pattern: Annotated[
         str | None,
-        typer.Option(help="Regular expression that finds the person in a subject's name: joins sessions."),
+        typer.Option(
+            help="Regular expression that finds the person in a subject's name: joins sessions.",
+            rich_help_panel=_OF_MIXTURES,
+        ),
     ] = None,
     objective: Annotated[
         list[str] | None,
-        typer.Option(help="Encoders: what to learn by, e.g. dino,unicl (mae, dino, clip, unicl, siglip)."),
+        typer.Option(
+            help="What to learn by: dino, clip, unicl, siglip, mae; several by commas, or repeat. Left out: dino, and "
+            "unicl or clip where there are reports.",
+            rich_help_panel=_OF_ENCODERS,
+        ),
     ] = None,
     samples: Annotated[
-        str | None, typer.Option(help="Encoders: images of each nested subset, e.g. 64,256,1024,all.")
+        str | None,
+        typer.Option(
+            help="Images of each nested subset, rising, e.g. 64,256,1024,all.", rich_help_panel=_OF_ENCODERS
+        ),
     ] = None,
     start: Annotated[
         list[str] | None,
-        typer.Option(help="Encoders: NAME=FOLDER of weights to begin from, or scratch; repeat for more."),
+        typer.Option(
+            help="Weights to begin from, as NAME=FOLDER, or scratch for none; repeat for more. Left out: scratch.",
+            rich_help_panel=_OF_ENCODERS,
+        ),
     ] = None,
     edge: Annotated[
-        int | None, typer.Option(help="Encoders: edge of what the network sees, in pixels.")
+        int | None,
+        typer.Option(
+            help="Edge of what the network sees, in pixels. Left out: that of the first start, or of the preset.",
+            rich_help_panel=_OF_ENCODERS,
+        ),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="Encoders: a column of labels; found by their cells if left out. Repeat for more."),
+        typer.Option(
+            help="A column of labels; repeat for more. Left out: columns whose cells say yes or no.",
+            rich_help_panel=_OF_ENCODERS,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a study: look at volumes or images and write a study file to edit.
 
-    With --data or --phantoms a study of mixtures. Without --preset, spacing and crop are chosen by the fields of view in
-    the files' headers. With --images or --radiographs a study of encoders: every objective on every nested subset.
+    A study of mixtures needs --data or --phantoms. Without --preset, spacing and
+    crop are chosen by the fields of view in the files' headers.
+
+    A study of encoders needs --images, --volumes or --radiographs: every
+    objective from every start on every nested subset is a run.
 
     Examples:
 
-      voxmix init mystudy --data volumes/          (volumes/ABD-CT/..., volumes/HN-PET/...)
+      voxmix init mystudy --data volumes/    (volumes/ABD-CT/..., ...)
 
       voxmix init mystudy --data manifest.csv --preset paper
 
@@ -92,7 +137,7 @@ def init(
 
       voxmix init mystudy --phantoms
 
-      voxmix init cxr --images films.csv --objective dino,unicl --samples 64,256,1024,all
+      voxmix init cxr --images films.csv --objective dino,unicl --samples 64,all
 
       voxmix init cxr --images films.csv --start rad-dino=FOLDER --start scratch
 
