@@ -37,6 +37,7 @@ def test_runs_become_folders_that_a_study_begins_from(begin: Callable[..., Encod
         folder = view.root.parent / objective
         done = voxmix("export", run, "-o", folder, "--json")
         assert done.exit_code == 0, done.output
+        assert ("the tokenizer is not written" in " ".join(done.stderr.split())) == (objective == "unicl")
         assert {"model.safetensors", "config.json", "heads.safetensors"} < {*json.loads(done.stdout)["files"]}
         assert json.loads((folder / "card.json").read_text())["objective"] == objective
         assert load_start(folder).digest == load_start(run).digest
@@ -60,6 +61,13 @@ def test_runs_become_folders_that_a_study_begins_from(begin: Callable[..., Encod
         done = voxmix("export", *arguments)
         assert done.exit_code == 2, done.output
         assert words in " ".join(done.output.split())
+    third = begin("third", objectives=("unicl",), starts={"own": view.root.parent / "unicl"})
+    assert not (view.root.parent / "unicl" / "tokenizer.json").exists()
+    done = voxmix("prepare", third.root)
+    assert done.exit_code == 2
+    assert "no tokenizer.json at" in " ".join(done.output.split())
+    shutil.copy(rows["unicl"] / "tokenizer.json", view.root.parent / "unicl")
+    assert voxmix("prepare", third.root).exit_code == 0
     begun = begin("second", objectives=("dino",), starts={"own": view.root.parent / "dino"})
     assert begun.config.starts["own"].folder == "../dino"
     assert voxmix("prepare", begun.root).exit_code == 0

@@ -70,6 +70,11 @@ def readme(card: Mapping[str, Any], *, license: str | None) -> str:
         if card.get("heads")
         else ""
     )
+    if card.get("text"):
+        heads += (
+            "\nThe tokenizer of the text transformer is not here, since its entries are pieces of the reports; it has the digest "
+            f"{card['tokenizer']} and belongs beside these files as `tokenizer.json`.\n"
+        )
     registers = (
         "\nFeatures are those of the run at its own edge; transformers resizes positions for other edges with antialiasing, the "
         "run did without.\n"

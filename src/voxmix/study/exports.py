@@ -59,7 +59,7 @@ def export_encoder_of(
         StepPendingError: the run is not finished; names the command.
     """
     if is_encoder_run(path):
-        return _export_backbone(path, output=output, strategy=strategy, seed=seed, **options)
+        return _export_backbone(path, output=output, hear=hear, strategy=strategy, seed=seed, **options)
     study = _study_of(path)
     require("torch", extra="train")
     from voxmix.export.encoder import EXPORTED_FILES, export_encoder
@@ -81,7 +81,7 @@ def export_encoder_of(
 
 
 def _export_backbone(
-    path: Path, *, output: Path | None, license: str | None = None, **others: Any
+    path: Path, *, output: Path | None, hear: Listener, license: str | None = None, **others: Any
 ) -> Exported:
     for name, value in others.items():
         _refuse(value, f"--{_FLAGS.get(name, name)} has no meaning for a run of a study of encoders")
@@ -90,6 +90,11 @@ def _export_backbone(
 
     folder = output or path / EXPORT_FOLDER
     card, files = export_backbone(path, folder, license=license)
+    if card.get("text"):
+        hear.tell(
+            "the tokenizer is not written, since its entries are pieces of the reports; where they may be passed on, copy "
+            f"tokenizer.json from the run's folder into {folder}"
+        )
     return Exported(folder=folder, files=files, read=folder / "README.md", run=card["run_id"])
 
 
