@@ -129,14 +129,6 @@ def test_a_study_goes_on_from_a_run_with_a_text_tower_and_its_tokenizer(
     assert found["unicl"].planned.spec.warm_draws == 0  # its projections come along
     assert found["dino"].planned.spec.warm_draws > 0
 
-    from voxmix.export.backbone import export_backbone
-
-    exported = first.root / "exported"
-    assert "tokenizer.json" in export_backbone(folder, exported)[1]
-    third = begin("third", objectives=("clip",), samples=("all",), starts={"own": exported})
-    run_step("prepare", third)
-    assert EncoderView.open(third.root).planned[0].spec.tokenizer == first.planned[0].spec.tokenizer
-
 
 def test_weights_that_changed_since_they_were_looked_at_ask_to_be_prepared_again(
     begin: Callable[..., EncoderView], tmp_path: Path

@@ -20,8 +20,6 @@ from voxmix.export.backbone_readme import readme
 from voxmix.run_settings import identity
 from voxmix.runs.cards import read_card
 from voxmix.runs.files import CARD_FILE, CARD_FORMAT, ENCODER
-from voxmix.texts.tokenizer import FILE as TOKENIZER_FILE
-from voxmix.texts.tokenizer import read_tokenizer
 
 _README = "README.md"
 _KEPT = (
@@ -39,8 +37,8 @@ def export_backbone(
     A ViT of DINOv2's style in 2D becomes a folder that transformers opens (``AutoModel.from_pretrained``):
     ``model.safetensors`` under its names, ``config.json``, ``preprocessor_config.json``. Another backbone keeps voxmix's own
     names. Both have ``card.json`` and a ``README.md``, and :func:`voxmix.encoders.start.load_start` gives the weights of
-    either back, with head and text transformer, which lie in ``heads.safetensors`` beside a folder of transformers; the text
-    transformer has its ``tokenizer.json`` with it, whose entries are pieces of the words of reports.
+    either back, with head and text transformer, which lie in ``heads.safetensors`` beside a folder of transformers. The
+    tokenizer stays with the run: its entries are pieces of the reports.
 
     ``run`` may be an exported folder. No image, report, person or path is in what is written.
 
@@ -76,21 +74,19 @@ def export_backbone(
     }
     with naming_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (HEADS_FILE, CONFIG_FILE, PREPROCESSOR_FILE, TOKENIZER_FILE):
+        for name in (HEADS_FILE, CONFIG_FILE, PREPROCESSOR_FILE):
             (folder / name).unlink(missing_ok=True)
         _write_tensors(folder / SINGLE_FILE, main)
         written["weights_sha256"] = file_digest(folder / SINGLE_FILE)
         if hub and beside:
             _write_tensors(folder / HEADS_FILE, beside)
             written |= {"heads": HEADS_FILE, "heads_sha256": file_digest(folder / HEADS_FILE)}
-        if weights.text is not None and (run / TOKENIZER_FILE).is_file():
-            read_tokenizer(run).save(folder / TOKENIZER_FILE)
         if isinstance(settings, VitSettings) and hub:
             write_json(folder / CONFIG_FILE, dinov2_config(settings))
             write_json(folder / PREPROCESSOR_FILE, preprocessor_config(weights))
         write_text(folder / _README, readme(written, license=license))
         write_json(folder / CARD_FILE, written)
-    names = (SINGLE_FILE, HEADS_FILE, TOKENIZER_FILE, CONFIG_FILE, PREPROCESSOR_FILE, CARD_FILE, _README)
+    names = (SINGLE_FILE, HEADS_FILE, CONFIG_FILE, PREPROCESSOR_FILE, CARD_FILE, _README)
     return written, tuple(name for name in names if (folder / name).is_file())
 
 
