@@ -63,7 +63,8 @@ class Source(Protocol):
     """Prepared images (axes 2) or volumes (axes 3), with the reports that some of them have.
 
     Attributes:
-        digest: of everything that is prepared; part of a run's id.
+        digest: of everything that is prepared; part of the id of a run that reads texts.
+        pictures: digest of the arrays and of who is held out alone; part of the id of a run that reads no texts.
         axes: 2 or 3.
         items: in one fixed order.
         label_names: every label that any item has, sorted.
@@ -72,6 +73,9 @@ class Source(Protocol):
 
     @property
     def digest(self) -> str: ...
+
+    @property
+    def pictures(self) -> str: ...
 
     @property
     def axes(self) -> int: ...
@@ -98,6 +102,14 @@ class Source(Protocol):
         """
 
 
+def learned_from(source: Source, objective: str) -> str:
+    """Return the digest of what an objective reads of a source: everything, or the arrays alone where it reads no texts.
+
+    So a report or a label that changes makes no run of dino or mae again.
+    """
+    return source.digest if OBJECTIVES[objective].reads_texts else source.pictures
+
+
 def subset_digest(items: Iterable[Item]) -> str:
     """Return what identifies a subset of images: the digest of their keys, whatever their order."""
     return digest(sorted(item.key for item in items))
@@ -119,6 +131,11 @@ class SourceSubset:
     def digest(self) -> str:
         """Digest of the whole: it was prepared once."""
         return self.whole.digest
+
+    @property
+    def pictures(self) -> str:
+        """Digest of the arrays of the whole."""
+        return self.whole.pictures
 
     @property
     def axes(self) -> int:
@@ -234,7 +251,7 @@ class EncoderSpec:
         samples: images of the subset that it draws from.
         subset: their :func:`subset_digest`.
         warm_draws: draws of the budget in which a fresh head is trained with the backbone frozen; 0 for none.
-        cache: digest of the prepared images.
+        cache: digest of the prepared images, see :func:`learned_from`.
         tokenizer: digest of the tokenizer; "" where the objective reads no texts.
 
     Raises:

@@ -24,7 +24,7 @@ class Film:
 
 
 class Films:
-    digest, axes, tokenizer, label_names = "films", 2, "words", ()
+    digest, pictures, axes, tokenizer, label_names = "films", "films", 2, "words", ()
 
     def __init__(self, count: int, *, without: int = 0) -> None:
         self.items = tuple(

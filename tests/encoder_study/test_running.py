@@ -89,6 +89,27 @@ def test_settings_that_change_what_is_prepared_ask_for_it_again(begin: Callable[
     assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [False, False]
 
 
+def test_an_objective_that_reads_reports_is_added_and_finished_runs_of_others_are_kept(
+    begin: Callable[..., EncoderView],
+) -> None:
+    view = begin(objectives=("dino", "clip"), samples=(4,))
+    text = view.study.path.read_text().replace("only_with_reports: true", "only_with_reports: false")
+    head, clip = text.split("  clip:\n")
+    plan, rest = clip.split("\n# Speed", 1)
+    view.study.path.write_text(f"{head}\n# Speed{rest}")
+    run_encoder_study(view.root)
+    before = weights(view)
+    assert len(before) == 1
+    view.study.path.write_text(text)
+    assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [False, False]
+    with pytest.raises(StepPendingError, match="not prepared with its present settings"):
+        run_step("run", view.root)
+    run_encoder_study(view.root)
+    assert len(weights(view)) == 2
+    assert study_state(EncoderView.open(view.root)).left_behind == 0
+    assert plan and before.items() <= weights(view).items()
+
+
 def test_runs_of_other_settings_are_kept_and_counted(begin: Callable[..., EncoderView]) -> None:
     view = begin(objectives=("mae",))
     run_encoder_study(view.root)

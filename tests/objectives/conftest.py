@@ -74,6 +74,7 @@ class ToySource:
     axes: int = 2
     texts: int = 7
     digest: str = "toy"
+    pictures: str = "toy"
     tokenizer: str = "words"
     label_names: tuple[str, ...] = ("a", "b")
     items: tuple[ToyItem, ...] = field(init=False)

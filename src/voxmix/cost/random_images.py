@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float16, Int
 
-from voxmix.encoder_runs import EncoderSpec, Item, subset_digest
+from voxmix.encoder_runs import EncoderSpec, Item, learned_from, subset_digest
 
 _IMAGES, _LABELS = 32, ("a", "b")
 _FIRST_WORD = 4  # numbers below stand for begin, end, padding and what is not known
@@ -48,6 +48,7 @@ class RandomImages:
     context: int
     vocabulary: int
     digest: str = "random"
+    pictures: str = "random"
     tokenizer: str = "random"
     label_names: tuple[str, ...] = _LABELS
 
@@ -83,7 +84,7 @@ def on_random_images(
         spec,
         samples=_IMAGES,
         subset=subset_digest(source.items),
-        cache=source.digest,
+        cache=learned_from(source, spec.objective),
         tokenizer=source.tokenizer,
         start=None,
         warm_draws=0,

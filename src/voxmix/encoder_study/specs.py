@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from voxmix.backbone_rows import BackboneSettings
-from voxmix.encoder_runs import EncoderSpec, Item, Source, Start, TextSettings
+from voxmix.encoder_runs import EncoderSpec, Item, Source, Start, TextSettings, learned_from
 from voxmix.encoder_study.config import SCRATCH, EncoderStudyConfig, StartSettings
 from voxmix.errors import InputError
 from voxmix.objective_rows import OBJECTIVES
@@ -159,7 +159,7 @@ def _spec(
         text=text,
         views=config.views,
         training=training,
-        cache=source.digest,
+        cache=learned_from(source, objective),
         tokenizer=source.tokenizer if row.reads_texts else "",
     )
 

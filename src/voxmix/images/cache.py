@@ -185,6 +185,11 @@ class ImageCache:
         )
         return digest({"images": images, "labels": list(self.label_names), "texts": self.texts})
 
+    @cached_property
+    def pictures(self) -> str:
+        """Digest of the images' content, their recipe, domain and split: without labels and texts."""
+        return digest(sorted([item.domain, item.key, item.split] for item in self.items))
+
     @property
     def domains(self) -> tuple[str, ...]:
         """Names of the domains, sorted."""

@@ -159,7 +159,7 @@ def _card(objective: Measured, draws: int) -> dict[str, Any]:
         "subset": spec.subset,
         "budget": draws,
         "seed": spec.seed,
-        "cache": source.digest,
+        "cache": spec.cache,
         "recipe": recipe.as_dict() if recipe is not None else {},
         "code": __version__,
     }

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from voxmix._io import digest, read_mapping
-from voxmix.encoder_runs import EncoderSpec, Item, Source, subset_digest
+from voxmix.encoder_runs import EncoderSpec, Item, Source, learned_from, subset_digest
 from voxmix.encoders.contract import Contract
 from voxmix.errors import InputError
 from voxmix.objectives.images.reader import Text, has
@@ -29,9 +29,9 @@ def check_run(
     Raises:
         InputError: names what does not.
     """
-    if spec.cache != source.digest:
+    if spec.cache != (given := learned_from(source, spec.objective)):
         raise InputError(
-            f"the run was planned for images {spec.cache or 'of no name'}, those given are {source.digest}; plan it again"
+            f"the run was planned for images {spec.cache or 'of no name'}, those given are {given}; plan it again"
         )
     kinds = {2: "images", 3: "volumes"}
     if spec.backbone.axes != source.axes:

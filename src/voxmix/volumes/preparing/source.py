@@ -119,6 +119,11 @@ class VolumeSource(_Reportless):
         return self.cache.digest
 
     @property
+    def pictures(self) -> str:
+        """That of the cache: volumes have no texts."""
+        return self.digest
+
+    @property
     def recipe(self) -> Recipe:
         """How the volumes were prepared; it stands in the card of a run."""
         return self.cache.recipe
@@ -201,6 +206,11 @@ class SliceSource(_Reportless):
     def digest(self) -> str:
         """Digest of the cache's and of which slices are taken."""
         return digest({"volumes": self.cache.digest, "slices": self.slices.as_dict()})
+
+    @property
+    def pictures(self) -> str:
+        """The same: volumes have no texts."""
+        return self.digest
 
     @property
     def recipe(self) -> SliceRecipe:
