@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_an_objective_that_reads_reports_is_added_and_finished_runs_of_others_ar
     view = begin(objectives=("dino", "clip"), samples=(4,))
     text = view.study.path.read_text().replace("only_with_reports: true", "only_with_reports: false")
     head, clip = text.split("  clip:\n")
-    plan, rest = clip.split("\n# Speed", 1)
+    _, rest = clip.split("\n# Speed", 1)
     view.study.path.write_text(f"{head}\n# Speed{rest}")
     run_encoder_study(view.root)
     before = weights(view)
@@ -107,7 +108,26 @@ def test_an_objective_that_reads_reports_is_added_and_finished_runs_of_others_ar
     run_encoder_study(view.root)
     assert len(weights(view)) == 2
     assert study_state(EncoderView.open(view.root)).left_behind == 0
-    assert plan and before.items() <= weights(view).items()
+    assert before.items() <= weights(view).items()
+
+
+def test_a_table_that_was_edited_asks_to_be_prepared_again_and_one_out_of_reach_does_not(
+    begin: Callable[..., EncoderView], films: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "films"
+    shutil.copytree(films.parent, copied)
+    table = copied / films.name
+    root = begin(images=table, objectives=("mae",)).root
+    run_step("prepare", root)
+    text = table.read_bytes()
+    table.write_bytes(b"\n".join(text.splitlines()[:-1]) + b"\n")
+    assert not study_state(EncoderView.open(root)).steps[0].done
+    with pytest.raises(StepPendingError, match="not prepared"):
+        run_step("run", root)
+    table.write_bytes(text)
+    assert study_state(EncoderView.open(root)).steps[0].done
+    table.unlink()
+    assert study_state(EncoderView.open(root)).steps[0].done
 
 
 def test_runs_of_other_settings_are_kept_and_counted(begin: Callable[..., EncoderView]) -> None:

@@ -45,6 +45,7 @@ def prepare_study(view: EncoderView, hear: Listener = QUIET) -> PreparedStudy:
     study = view.study
     config = study.config
     folders = start_folders(study.root, config)
+    _ = view.table  # as it is now: an edit while preparing asks for it again
     facts = {
         name: look_at_start(folder, image=config.backbone.image, axes=config.backbone.axes)
         for name, folder in folders.items()
@@ -57,6 +58,7 @@ def prepare_study(view: EncoderView, hear: Listener = QUIET) -> PreparedStudy:
     preparation = None if config.data.volumes is not None else _prepare_images(study, tokenizer, hear)
     source = open_source(study.prepared_dir, axes=config.backbone.axes)
     write_facts(study.starts_path, facts)
+    view.mark_table()
     view.mark_made("prepare")
     return PreparedStudy(source=source, images=preparation)
 

@@ -44,7 +44,7 @@ _OWN = (
         work="voxmix.encoder_study.preparing:prepare_study",
         inputs=_preparation_inputs,
         progress=_prepared,
-        missing="the study's images are not prepared with its present settings",
+        missing="the study's images are not prepared with its present settings and table",
     ),
     Step(
         name="run",

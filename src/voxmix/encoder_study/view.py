@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxmix._io import digest, naming_full_disk
+from voxmix._io import digest, file_digest, naming_full_disk
 from voxmix.encoder_study.config import EncoderStudyConfig, read_config, write_config
 from voxmix.encoder_study.specs import PlannedRun, StartFacts, plan_runs, subsets_of
 from voxmix.encoder_study.starts import read_facts, start_folders, starts_inputs
@@ -156,6 +156,10 @@ def _stamp(cache: Path) -> list[int]:
     return [index.stat().st_size, index.stat().st_mtime_ns] if index.exists() else []
 
 
+_TABLE = "table"
+"""Where the digest of the table stands that was prepared, beside the steps."""
+
+
 class EncoderView:
     """An encoder study at one moment: what is read of it is read when first asked for, and kept.
 
@@ -229,7 +233,21 @@ class EncoderView:
         """Return whether a step's files are made, from its inputs as they are now."""
         if name == "prepare" and not (self.study.starts_path.exists() and self.study.has_index):
             return False
-        return marks.made(self.root).get(name) == self.inputs(name)
+        made = marks.made(self.root)
+        if name == "prepare" and self.table and made.get(_TABLE, self.table) != self.table:
+            return False
+        return made.get(name) == self.inputs(name)
+
+    @cached_property
+    def table(self) -> str:
+        """Digest of the user's table as it is now; "" of a folder, and where the table is out of reach."""
+        told = self.config.data.path
+        return file_digest(self.study.source) if told is not None and self.study.source.is_file() else ""
+
+    def mark_table(self) -> None:
+        """Remember the table that was prepared, as it was when this view first read it."""
+        if self.table:
+            marks.mark(self.root, _TABLE, self.table)
 
     def mark_made(self, name: str) -> None:
         """Remember that a step's files are made from its inputs as they are now."""
