@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -411,3 +412,36 @@ def test_where_the_process_runs_is_not_written(
     index = (tmp_path / "cache/index.json").read_text()
     assert str(tmp_path) not in index
     assert os.environ.get("HOME", "/root") not in index
+
+
+def test_names_of_header_and_table_are_taken_out_of_the_report(
+    tmp_path: Path, write_dicom: Callable[..., None]
+) -> None:
+    """The person's surname, bare, in both of their reports: once known by a header, once by the table."""
+    pytest.importorskip("tokenizers")
+    rng = np.random.default_rng(0)
+    rows = ["image,person,surname,report,split"]
+    for number in range(6):
+        write_dicom(
+            tmp_path / f"{number}.dcm",
+            rng.integers(0, 4000, (24, 24), dtype=np.uint16),
+            PatientName="Schnabelmeier^Hildegard" if number == 0 else f"Nobody{number}^X",
+            PatientID=f"HOSP{number}8813",
+        )
+        who = ("a", "a", "b", "c", "d", "e")[number]
+        rows.append(
+            f"{number}.dcm,{who},{'Wandersleb' if number == 2 else ''},"
+            f"Findings: Schnabelmeier has a tube. Wandersleb is stable. Number HOSP{number}8813.,"
+            f"{'validation' if number > 3 else 'train'}"
+        )
+    (tmp_path / "films.csv").write_text("\n".join(rows) + "\n")
+    made = prepare_images(
+        find_images(tmp_path / "films.csv"), tmp_path / "cache", ImageRecipe(pixels=16), texts=TextRecipe()
+    )
+    texts = {
+        item.text: made.cache.text_tokenizer.decode(made.cache.tokens(item)) for item in made.cache.items
+    }
+    own = [text for text in texts.values() if "schnabelmeier" not in text]
+    assert len(own) == 1  # of person a, the same text for both images
+    assert sum("wandersleb" not in text for text in texts.values()) == 1
+    assert not any("8813" in text for text in texts.values())

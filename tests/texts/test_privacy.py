@@ -106,3 +106,25 @@ def test_dates_are_nearly_all_that_is_found_in_published_notes(shared_data: Path
     with (shared_data / "radiographs/covid_cxr/pairs.csv").open(encoding="utf-8") as file:
         texts = {row["report"] for row in csv.DictReader(file)}
     assert {kind for text in texts for kind in deidentify(text).counts} <= {"DATE"}
+
+
+def test_names_that_are_known_go_wherever_they_stand() -> None:
+    known = ("Schnabelmeier^Hildegard", "MX48213", "O'Neill-Grant, Bo", "Small^Ann", "person 3")
+    text = (
+        "Schnabelmeier has a tube; HILDEGARD's lungs are clear. ID mx48213. O'Neill-Grant and Neill. "
+        "Small nodule in person 3, a grant."
+    )
+    found = deidentify(text, known=known)
+    lowered = found.text.lower()
+    for word in ("schnabelmeier", "hildegard", "mx48213", "neill", "grant"):
+        assert word not in lowered
+    assert "Small nodule in person 3" in found.text  # usual words stay
+    assert "tube; [NAME]'s lungs are clear. ID [ID]" in found.text
+    assert found.counts["NAME"] >= 4
+    assert deidentify("Clear lungs.", known=known).text == "Clear lungs."
+
+
+@pytest.mark.parametrize("known", [(), ("",), ("^^^",), ("a b", "12"), ("(.*", "[NAME]")])
+def test_known_names_that_say_nothing_change_nothing(known: tuple[str, ...]) -> None:
+    text = "A name of 12 (.*) letters. [NAME] a b."
+    assert deidentify(text, known=known).text == text

@@ -11,6 +11,7 @@ from voxmix.backbone_rows import BackboneSettings, backbone_from_dict
 from voxmix.encoder_runs import TextSettings
 from voxmix.encoder_study.config import EncoderStudyConfig
 from voxmix.encoder_study.specs import StartFacts
+from voxmix.errors import InputError
 from voxmix.run_settings import identity
 
 
@@ -30,6 +31,8 @@ def look_at_start(folder: Path, *, image: int | None, axes: int = 2) -> StartFac
         InputError: as :func:`voxmix.encoders.start.load_start`.
         MissingExtraError: torch is not installed.
     """
+    if not folder.is_dir():
+        raise InputError(f"no folder of weights at {folder}; give a folder on this machine")
     require("torch", extra="train")
     from voxmix.encoders.start import load_start
 

@@ -28,6 +28,8 @@ class FilmHeader:
 
     person: str
     view: str
+    names: tuple[str, ...] = ()
+    """PatientName, PatientID and the names of physicians: what is taken out of the report."""
 
 
 def is_dicom_film(path: Path) -> bool:
@@ -35,12 +37,19 @@ def is_dicom_film(path: Path) -> bool:
     return begins_as_dicom(path)
 
 
+_NAMES = (
+    "PatientName", "PatientID", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "ReferringPhysicianName",
+    "NameOfPhysiciansReadingStudy", "PerformingPhysicianName", "OperatorsName", "RequestingPhysician", "AccessionNumber",
+)  # fmt: skip
+
+
 def film_header(path: Path) -> FilmHeader:
     """Return person and view of a DICOM file; "" for what it does not say or what cannot be read."""
     try:
         header = _header(path)
         person = str(header.get("PatientID") or "").strip() or str(header.get("PatientName") or "").strip()
-        return FilmHeader(person=person, view=_view(header))
+        names = (str(header.get(tag) or "").strip() for tag in _NAMES)
+        return FilmHeader(person=person, view=_view(header), names=tuple(name for name in names if name))
     except ImportError:
         raise
     except Exception:  # Reading its pixels says what is wrong with it.

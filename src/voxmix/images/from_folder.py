@@ -39,11 +39,20 @@ def from_folder(root: Path) -> ImageTable:
         elif lower.endswith(".txt"):
             texts.add(file)
         elif lower.endswith(FILMS) or _is_unnamed_dicom(file):
-            person, view = headers.person_and_view(file, "", "")
             side = file.with_suffix(".txt")
             report = _text_of(side)
             used.add(side)
-            records.append(ImageRecord(path=file, domain=domain, person=person, report=report, view=view))
+            known = headers.known(file, report=report)
+            records.append(
+                ImageRecord(
+                    path=file,
+                    domain=domain,
+                    person=known.person,
+                    report=report,
+                    view=known.view,
+                    names=known.names,
+                )
+            )
     aside += [
         SetAside(path=file, domain=HOME, reason="a report without an image")
         for file in sorted(texts - used)

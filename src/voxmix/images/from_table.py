@@ -12,7 +12,7 @@ from voxmix.errors import InputError
 from voxmix.images.known_of_files import IN_3D, VOLUMES, Headers, domain_of
 from voxmix.images.label_values import LabelColumns, read_labels
 from voxmix.images.table import ImageRecord, ImageTable
-from voxmix.images.table_columns import GIVE, NO_LABELS, SPELLINGS, column_of, plain_name
+from voxmix.images.table_columns import GIVE, NO_LABELS, OF_NAMES, SPELLINGS, column_of, plain_name
 from voxmix.volumes.manifest import SetAside, Split
 from voxmix.volumes.manifest_files import NOT_HERE, file_named, of_windows
 
@@ -84,6 +84,7 @@ def _records(
     aside: list[SetAside] = []
     seen: dict[Path, tuple[object, ...]] = {}
     headers = Headers()
+    named = [name for name in table.rows[0] if plain_name(name) in OF_NAMES]
     for line, row, labels in zip(table.lines, table.rows, found.rows, strict=True):
         get = {role: row.get(name, "") if name else "" for role, name in roles.items()}
         domain = domain_of(get["domain"])
@@ -113,7 +114,8 @@ def _records(
         if image.name.lower().endswith(VOLUMES):
             leave(IN_3D, image)
             continue
-        person, view = headers.person_and_view(image, get["person"], get["view"])
+        known = headers.known(image, person=get["person"], view=get["view"], report=report)
+        person, view = known.person, known.view
         if fault := name_fault(person):
             leave(f"the name of its person {fault}; give another", image)
             continue
@@ -127,7 +129,14 @@ def _records(
         seen[image] = what
         records.append(
             ImageRecord(
-                path=image, domain=domain, person=person, report=report, labels=labels, split=side, view=view
+                path=image,
+                domain=domain,
+                person=person,
+                report=report,
+                labels=labels,
+                split=side,
+                view=view,
+                names=(*known.names, *(row[name] for name in named if row.get(name))),
             )
         )
     return records, aside, headers.notes(len(records), in_table=roles["person"] is not None)

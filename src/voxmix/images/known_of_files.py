@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from voxmix.domain import as_domain_name, check_domain_name
@@ -19,24 +20,39 @@ HOME = "images"
 IN_3D = "a 3D file in a study of images, which takes 2D images; a volume belongs in a study of volumes"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownOfFile:
+    """Whose an image is, how it was taken, and the names and numbers that its report may hold."""
+
+    person: str
+    view: str
+    names: tuple[str, ...]
+
+
 class Headers:
     """Persons and views where a table or folder does not say them, and where they came from."""
 
     def __init__(self) -> None:
         self.by: Counter[str] = Counter()
 
-    def person_and_view(self, image: Path, person: str, view: str) -> tuple[str, str]:
-        """Return person and view of a file: as given, else by its header, else the file is a person of its own."""
-        header = None if (person and view) or not _may_be_dicom(image) else film_header(image)
+    def known(self, image: Path, *, person: str = "", view: str = "", report: str = "") -> KnownOfFile:
+        """Return what is known of a file: as given, else by its header, else the file is a person of its own.
+
+        The header is read where something is not given, or where there is a report that its names may stand in.
+        """
+        asked = not (person and view) or bool(report)
+        header = film_header(image) if asked and _may_be_dicom(image) else None
         view = view_name(view or (header.view if header else ""))
+        names = (*((person,) if person else ()), *(header.names if header else ()))
         if person:
             self.by["table"] += 1
-            return person, view
-        if header is not None and header.person:
+        elif header is not None and header.person:
             self.by["header"] += 1
-            return header.person, view
-        self.by["none"] += 1
-        return f"image {image}", view
+            person = header.person
+        else:
+            self.by["none"] += 1
+            person = f"image {image}"
+        return KnownOfFile(person=person, view=view, names=names)
 
     def notes(self, count: int, *, in_table: bool) -> list[str]:
         """Return where persons came from, in sentences, of ``count`` images."""

@@ -1,5 +1,6 @@
 """Preparing texts: reports and names of labels to the tokens of a cache, by a tokenizer that it keeps."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from voxmix._parallel import work_through
 from voxmix.errors import InputError
 from voxmix.images.cache import INDEX, ImageCache, token_files, tokenizer_file, tokens_digest
 from voxmix.images.table import ImageRecord
-from voxmix.texts.report_text import TextCounts, TextRecipe, count_texts, report_text
+from voxmix.texts.report_text import ReportText, TextCounts, TextRecipe, count_texts, report_text
 from voxmix.texts.tokenizer import TextTokenizer, fit_tokenizer
 
 _TEXTS_AT_ONCE = 128
@@ -53,15 +54,19 @@ def with_texts(
     workers: int,
 ) -> tuple[ImageCache, TextCounts]:
     """Return the cache with the tokens of its reports, and what came of them."""
-    reports = sorted({record.report for record in records})
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        names[record.person].update(record.names)
+    asked = [(record.report, tuple(sorted(names[record.person]))) for record in records]
+    reports = sorted(set(asked))
     made = work_through(
-        partial(report_text, recipe=recipe),
+        partial(_text_of, recipe=recipe),
         reports,
         workers=workers if len(reports) > 1000 else 1,
         chunk=_TEXTS_AT_ONCE,
     )
     by_report = dict(zip(reports, made, strict=True))
-    texts = [by_report[record.report] for record in records]
+    texts = [by_report[pair] for pair in asked]
     counts = count_texts(texts)
     labels = [label_text(record.labels) for record in records]
     if not counts.texts and not any(labels):
@@ -94,6 +99,11 @@ def with_texts(
         replaced=counts.replaced,
     )
     return found, counts
+
+
+def _text_of(report: tuple[str, tuple[str, ...]], *, recipe: TextRecipe) -> ReportText:
+    text, known = report
+    return report_text(text, recipe, known=known)
 
 
 def label_text(labels: Mapping[str, int]) -> str:

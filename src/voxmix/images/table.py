@@ -14,10 +14,11 @@ _SHOWN = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageRecord:
-    """One film as a table names it. ``person`` and ``report`` may identify: they stay in memory and private lists.
+    """One film as a table names it. ``person``, ``names`` and ``report`` may identify: they stay in memory and private lists.
 
     ``report`` is the text as it was given, "" where there is none; ``labels`` hold what is known, 1 or 0; ``view`` is
-    PA, AP, lateral or the like where the table or the header says it.
+    PA, AP, lateral or the like where the table or the header says it; ``names`` are names and numbers of the person as a
+    table or header gives them, to be taken out of the report.
     """
 
     path: Path
@@ -27,6 +28,7 @@ class ImageRecord:
     labels: Mapping[str, int] = field(default_factory=dict)
     split: Split = ""
     view: str = ""
+    names: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domain", check_domain_name(self.domain))

@@ -21,6 +21,12 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What a column may be called, after everything but letters and digits became a space; the first that is there counts."""
 
+OF_NAMES = frozenset(
+    ("name", "patient name", "full name", "surname", "last name", "family name", "first name", "given name", "mrn", "accession",
+     "accession number", "radiologist", "physician", "referring physician", "reader", "reported by")
+)  # fmt: skip
+"""Columns whose cells are names or numbers: they are taken out of the report of their row."""
+
 NO_LABELS = frozenset(
     ("age", "sex", "gender", "id", "study", "study id", "series", "accession", "date", "url", "license", "follow up", "offset",
      "patient age", "patient sex", "patient gender", "height", "width", "rows", "columns", "year", "name", "patient name")

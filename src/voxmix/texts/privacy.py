@@ -7,7 +7,7 @@ is safer, not safe.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,8 +24,11 @@ class Deidentified:
     counts: Mapping[str, int]
 
 
-def deidentify(text: str) -> Deidentified:
+def deidentify(text: str, *, known: Iterable[str] = ()) -> Deidentified:
     """Return a text in which names, dates, numbers of persons and places are replaced by [NAME], [DATE], [ID] ...
+
+    ``known`` are names and numbers of the person, as a header or a table gives them: every word of theirs is replaced
+    wherever it stands, but for words that are usual in reports (a person called Small keeps small nodules).
 
     Medical content that looks similar stays: vertebrae (T4, C5-C6), measures (3.5 cm), grades, eponyms of devices and
     signs (Swan-Ganz, Kerley B).
@@ -44,7 +47,34 @@ def deidentify(text: str) -> Deidentified:
                 end = match.end("x")
                 counts[kind] += 1
         text = "".join((*parts, text[end:]))
+    for word in known_words(known):
+        kind = "ID" if any(c.isdigit() for c in word) else "NAME"
+        text, found = re.subn(
+            rf"(?<![\w\[]){re.escape(word)}(?![\w\]])", f"[{kind}]", text, flags=re.IGNORECASE
+        )
+        if found:
+            counts[kind] += found
     return Deidentified(text=text, counts=counts)
+
+
+_LEAST_LETTERS, _LEAST_OF_NUMBER = 3, 5
+
+
+def known_words(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the words of names and numbers that tell a person, sorted: of three letters, or five characters with a digit.
+
+    Left out are words that are usual in reports, and those that stand before a number in a table (person, case, film).
+    """
+    words = {word for name in names for word in re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", name)}
+    parts = {part for word in words for part in re.split(r"['’-]", word)} | words
+    return tuple(
+        sorted(
+            word
+            for word in parts
+            if word.lower() not in _NEVER_KNOWN
+            and len(word) >= (_LEAST_OF_NUMBER if any(c.isdigit() for c in word) else _LEAST_LETTERS)
+        )
+    )
 
 
 _UNITS = r"(?!\s*(?:mm|cm|ml|mL|cc|mg|kg|%|x\b|degrees?|HU\b|french|fr\b|F\b))"
@@ -84,6 +114,13 @@ _NO_NAMES = """a about above acute adult after again all also an and anterior an
     he's covid afebrile admitted anonymous withheld redacted unavailable primary pediatric orthopedic clinician provider providers referring
     ordering verified dictated transcribed electronically via immediately am pm hrs hours"""
 """Words that are no part of a name: a name ends before them, and a cue that is followed by one names nobody."""
+
+_NEVER_KNOWN = frozenset(_NO_NAMES.split()) | frozenset(
+    ("person", "persons", "subject", "subjects", "participant", "case", "cases", "film", "films", "sample", "scan", "series",
+     "number", "anon", "control", "test", "covid", "pat", "pid", "sub", "acute", "air", "apex", "arch", "base", "bone", "chest",
+     "edema", "effusion", "heart", "hilar", "lobe", "mass", "nodule", "opacity", "pneumothorax", "rib", "ribs", "tip", "tube")
+)  # fmt: skip
+"""Words that are not taken for a name though a header or table has them where a name stands."""
 
 _PARTICLE = r"(?:(?:van|von|de|del|della|der|den|di|da|la|le|el|al|bin|ibn|ter|st\.?|Van|Von|De|Del|La|Le|El|Al|Mc|Mac)[ -])"
 _TITLE_CASE = r"(?:(?:O['’]|Mc|Mac|D['’])?[A-ZÀ-ÖØ-Þ][a-zà-öø-ÿ]+(?:['’\-][A-Za-zÀ-ÿ]+)*)"

@@ -13,7 +13,7 @@ from voxmix.run_settings import at_least
 from voxmix.texts.privacy import deidentify
 from voxmix.texts.sections import HEADINGS, Section, chosen_text
 
-TEXT_VERSION = 1
+TEXT_VERSION = 2
 """Raised whenever the same report and recipe give another text than before."""
 
 
@@ -71,16 +71,16 @@ class ReportText:
     replaced: Mapping[str, int] = field(default_factory=dict)
 
 
-def report_text(report: str, recipe: TextRecipe) -> ReportText:
+def report_text(report: str, recipe: TextRecipe, *, known: tuple[str, ...] = ()) -> ReportText:
     """Return what a recipe keeps of a report, on one line; "" where nothing is left.
 
-    The text is cut before names are sought, a little behind the last word that is kept, so that a report of any
+    ``known`` are names and numbers of whom it is about (:func:`voxmix.texts.privacy.deidentify`). The text is cut before names are sought, a little behind the last word that is kept, so that a report of any
     length takes bounded time and no name is torn in two.
     """
     chosen = chosen_text(_clean(report), recipe.sections)
     words = chosen.split(" ")
     near = " ".join(words[: recipe.max_words + _MARGIN])
-    found = deidentify(near) if recipe.deidentify else None
+    found = deidentify(near, known=known) if recipe.deidentify else None
     kept = (near if found is None else found.text).split()
     total = len(chosen.split())
     text = " ".join(kept[: recipe.max_words])
