@@ -41,6 +41,7 @@ def test_objectives_left_out_are_those_that_the_table_allows(films: Path, tmp_pa
     [
         ({"samples": (64, "all")}, "64 images, and there are"),
         ({"samples": (8, 4)}, "rise"),
+        ({"design": {"extremes_at": 0.5}}, "above 1"),
         ({"objectives": ("dion",)}, "did you mean"),
         ({"objectives": ("dino", "dino")}, "twice"),
         ({"domains": ("C",)}, "domains"),

@@ -254,3 +254,12 @@ def test_spellings_of_views() -> None:
 def test_real_tables(shared_data: Path, name: str, images: int, reports: int, labels: int) -> None:
     found = find_images(shared_data / "radiographs" / name)
     assert (len(found.records), found.reports, len(found.label_names)) == (images, reports, labels)
+
+
+def test_a_domain_of_one_person_is_said_in_words_of_images(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        Pillow.fromarray(np.full((20, 20), ord(name), np.uint8)).save(tmp_path / f"{name}.png")
+    table = tmp_path / "films.csv"
+    table.write_text("image,person,domain\na.png,p,A\nb.png,p,A\nc.png,q,B\nd.png,r,B\n")
+    with pytest.raises(InputError, match=r"domain A has one person \(2 images\).*--exclude A"):
+        find_images(table).split(seed=0)

@@ -171,6 +171,7 @@ def show_preparation(preparation: "PreparedStudy") -> None:
         preparation.source.items,
         () if preparation.images is None else preparation.images.set_aside,
     )
+    read = preparation.images is not None and preparation.images.texts is not None
     rows = []
     for name in sorted({item.domain for item in everything}):
         items = [item for item in everything if item.domain == name]
@@ -181,7 +182,7 @@ def show_preparation(preparation: "PreparedStudy") -> None:
                 f"{len(train):,}",
                 f"{len(items) - len(train):,}",
                 f"{len({item.person for item in items}):,}",
-                f"{sum(item.has_text for item in items):,}",
+                f"{sum(item.has_text for item in items):,}" if read else "-",
                 f"{sum(bool(item.labels) for item in items):,}",
                 f"{sum(one.domain == name for one in aside):,}",
             ]

@@ -125,10 +125,10 @@ class EncoderDesign:
         check_samples(self.samples)
         check_budget(self.budget)
         at_least(self, "seeds", 1)
-        for name in ("extremes_at", "epochs"):
+        for name, least in (("extremes_at", 1), ("epochs", 0)):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name} must be null or above 0, got {value}")
+            if value is not None and not value > least:
+                raise InputError(f"{name} must be null or above {least}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

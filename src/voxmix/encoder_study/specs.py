@@ -87,7 +87,7 @@ def plan_runs(
         )
     subsets = subsets_of(config, source)
     wanted = [(EQUAL_COMPUTE, subset, design.budget, design.budget_unit) for subset in subsets]
-    if design.extremes_at is not None and design.extremes_at != 1:
+    if design.extremes_at is not None:
         more = max(round(design.budget * design.extremes_at), 1)
         ends = subsets if len(subsets) == 1 else (subsets[0], subsets[-1])
         wanted += [(EXTREMES, subset, more, design.budget_unit) for subset in ends]

@@ -19,11 +19,11 @@ def _prepared(view: EncoderView) -> Progress:
         return Progress(done=False, detail="not begun")
     items = view.source.items
     what = "volumes" if view.config.backbone.axes == 3 else "images"
-    texts = sum(item.has_text for item in items)
-    return Progress(
-        done=True,
-        detail=f"{len(items):,} {what}, {texts:,} with a report, {sum(bool(item.labels) for item in items):,} with labels",
-    )
+    detail = f"{len(items):,} {what}"
+    if view.config.reads_texts:
+        texts, labels = sum(item.has_text for item in items), sum(bool(item.labels) for item in items)
+        detail += f", {texts:,} with a report, {labels:,} with labels"
+    return Progress(done=True, detail=detail)
 
 
 def _trained(view: EncoderView) -> Progress:

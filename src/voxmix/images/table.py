@@ -108,6 +108,12 @@ class ImageTable:
             InputError: as :meth:`Manifest.split`.
         """
         people = {(r.domain, r.person): r.split for r in self.records}
+        for domain, count in self.counts().items():
+            if sum(where == domain for where, _ in people) < 2:
+                raise InputError(
+                    f"domain {domain} has one person ({count} image{'s' * (count > 1)}): training and validation need at least "
+                    f"one each; add a person, or leave the domain out (--exclude {domain})"
+                )
         stand_in = Manifest(
             records=tuple(
                 VolumeRecord(path=Path(str(number)), domain=domain, subject=person, split=side)

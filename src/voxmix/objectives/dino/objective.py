@@ -290,8 +290,8 @@ class SelfDistillation:
         found = []
         if final["dino"] > 0.98 * most:
             found.append(
-                f"the loss of class tokens stayed at {final['dino']:.2f} of {most:.2f}, what a student pays that knows "
-                "nothing: fewer prototypes, a lower teacher temperature, a higher learning rate or more steps may help"
+                f"the loss of class tokens stayed at {final['dino']:.2f}, where one that knows nothing costs {most:.2f}: "
+                "fewer prototypes, a lower teacher temperature, a higher learning rate or more steps may help"
             )
         room = min(most, math.log(LARGE_VIEWS * batch))
         if final["teacher_entropy"] < 0.1 * room:
