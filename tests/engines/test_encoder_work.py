@@ -18,7 +18,7 @@ import torch
 import voxmix
 from voxmix.backbone_rows import VitSettings
 from voxmix.compute import ComputeSettings
-from voxmix.encoder_runs import EncoderSpec, SourceSubset, Start
+from voxmix.encoder_runs import EncoderSpec, SourceSubset, Start, learned_from
 from voxmix.encoders.start import load_start
 from voxmix.engines.base import run_jobs
 from voxmix.engines.job import run_job
@@ -85,7 +85,7 @@ def spec_of(cache: ImageCache, subsets: dict[int, Subset]) -> Callable[..., Enco
             objective_settings=objective_settings(name, SMALL[name]),
             samples=images,
             subset=subsets[images].digest,
-            cache=cache.digest,
+            cache=learned_from(cache, name),
             training=TrainingSettings(batch_size=8, warmup_steps=2),
             **{"backbone": VitSettings(**SIZES), "seed": 1, "budget": 40} | more,
         )

@@ -32,7 +32,7 @@ def look_at_start(folder: Path, *, image: int | None, axes: int = 2) -> StartFac
         MissingExtraError: torch is not installed.
     """
     if not folder.is_dir():
-        raise InputError(f"no folder of weights at {folder}; give a folder on this machine")
+        raise InputError(f"no such folder: {folder}; give a folder of weights on this machine")
     require("torch", extra="train")
     from voxmix.encoders.start import load_start
 
