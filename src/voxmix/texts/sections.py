@@ -28,6 +28,8 @@ _HEADING = re.compile(
     rf"|(?<!\w)(?P<capitals>{_CAPITALS})[ \t]*:"
 )
 
+_EDGES = " \t\n*_#"
+
 
 def sections_of(report: str) -> dict[Section | Literal["other"], str]:
     """Return the sections of a report that have text, in the report's order; what stands before a heading is "other".
@@ -40,15 +42,26 @@ def sections_of(report: str) -> dict[Section | Literal["other"], str]:
     """
     report = report.replace("\r\n", "\n")
     found: dict[Section | Literal["other"], str] = {}
+    for name, start, end in section_places(report):
+        text = report[start:end]
+        found[name] = f"{found[name]}\n{text}" if name in found else text
+    return found
+
+
+def section_places(report: str) -> list[tuple[Section | Literal["other"], int, int]]:
+    """Return name, start and end of each section that has text, in the report's order; lines end with a line feed."""
+    places: list[tuple[Section | Literal["other"], int, int]] = []
     name: Section | Literal["other"] = "other"
     start = 0
     for match in [*_HEADING.finditer(report), None]:
-        text = report[start : match.start() if match else len(report)].strip(" \t\n*_#")
+        part = report[start : match.start() if match else len(report)]
+        text = part.strip(_EDGES)
         if text:
-            found[name] = f"{found[name]}\n{text}" if name in found else text
+            first = start + len(part) - len(part.lstrip(_EDGES))
+            places.append((name, first, first + len(text)))
         if match:
             name, start = _section(match["line"] or match["sentence"] or match["capitals"]), match.end()
-    return found
+    return places
 
 
 def _section(heading: str) -> Section:
