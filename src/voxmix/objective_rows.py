@@ -148,6 +148,7 @@ class ObjectiveRow:
             :class:`voxmix.training.objective.Objective`.
         reads_texts: whether it needs reports.
         reads_labels: whether it needs labels.
+        head: setting that a released head fixes; "" where no start brings the head. A fresh head can be warmed.
     """
 
     about: str
@@ -155,6 +156,7 @@ class ObjectiveRow:
     made_by: str
     reads_texts: bool = False
     reads_labels: bool = False
+    head: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
 
 
@@ -171,17 +173,20 @@ OBJECTIVES = Table(
             about="agree with a slowly moving teacher on views of one image; needs no report",
             settings=DinoSettings,
             made_by="voxmix.objectives.dino:SelfDistillation",
+            head="prototypes",
         ),
         "clip": ObjectiveRow(
             about="find the report of an image and the image of a report",
             settings=ContrastiveSettings,
             made_by=_CONTRASTIVE,
+            head="projection",
             reads_texts=True,
         ),
         "unicl": ObjectiveRow(
             about="as clip, and images that share their labels belong together",
             settings=ContrastiveSettings,
             made_by=_CONTRASTIVE,
+            head="projection",
             reads_texts=True,
             reads_labels=True,
             defaults={"targets": "both", "start_scale": 2.718281828},
@@ -190,6 +195,7 @@ OBJECTIVES = Table(
             about="as clip, each pair judged by itself",
             settings=ContrastiveSettings,
             made_by=_CONTRASTIVE,
+            head="projection",
             reads_texts=True,
             defaults={"start_scale": 10.0, "start_bias": -10.0},
         ),

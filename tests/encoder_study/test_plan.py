@@ -58,7 +58,7 @@ def config() -> Callable[..., EncoderStudyConfig]:
 
 
 def plan(config: EncoderStudyConfig, films: Films, starts: Any = None) -> tuple[PlannedRun, ...]:
-    return plan_runs(config, films, starts or {}, vocabulary=300)
+    return plan_runs(config, films, subsets_of(config, films), starts or {}, vocabulary=300)
 
 
 def test_runs_are_objectives_by_subsets_by_seeds_and_differ_by_nothing_else(
@@ -128,7 +128,6 @@ def test_a_start_brings_its_network_its_rate_and_warms_a_head_that_it_does_not_h
         backbone=replace(own, depth=2),
         text=None,
         head={"prototypes": 32},
-        image=32,
         shorter_side=40,
     )
     starts = {"scratch": StartSettings(), "w": StartSettings(folder="w", rate=0.1, warm=0.25)}

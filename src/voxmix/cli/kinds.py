@@ -85,7 +85,7 @@ def do(verb: str, study: Path, *, flags: Any = None, check: bool = True, **optio
     work = _load(kind.verbs[verb])
     known = signature(work).parameters
     for option, value in options.items():
-        if option not in known and value not in (None, False):
+        if option not in known and value is not None and value is not False:
             raise InputError(
                 f"--{option.replace('_', '-')} has no meaning for a study of {kind.about}; leave it out"
             )

@@ -1,13 +1,13 @@
 """Which runs an encoder study asks for: objectives, starts, nested subsets, seeds, and the two controls of compute."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from voxmix.backbone_rows import BackboneSettings
 from voxmix.encoder_runs import EncoderSpec, Item, Source, Start, TextSettings, learned_from
-from voxmix.encoder_study.config import SCRATCH, EncoderStudyConfig, StartSettings
+from voxmix.encoder_study.config import EncoderStudyConfig, StartSettings
 from voxmix.errors import InputError
 from voxmix.objective_rows import OBJECTIVES
 from voxmix.subsets import ALL, Subset, nested_subsets
@@ -24,14 +24,13 @@ class StartFacts:
         backbone: its network, at the edge of the study's images.
         text: its text transformer; None without one.
         head: settings of an objective that fit its released head; {} where it has none.
-        image, shorter_side: edges of its own images, in pixels.
+        shorter_side: edge to which its own images are resized, in pixels.
     """
 
     digest: str
     backbone: BackboneSettings
     text: TextSettings | None
     head: Mapping[str, Any]
-    image: int
     shorter_side: int
 
 
@@ -65,17 +64,23 @@ def training_pool(config: EncoderStudyConfig, source: Source) -> tuple[Item, ...
 
 
 def plan_runs(
-    config: EncoderStudyConfig, source: Source, starts: Mapping[str, StartFacts], *, vocabulary: int | None
+    config: EncoderStudyConfig,
+    source: Source,
+    subsets: Sequence[Subset],
+    starts: Mapping[str, StartFacts],
+    *,
+    vocabulary: int | None,
 ) -> tuple[PlannedRun, ...]:
     """Return every run of the design, each once: those at equal compute first, then the controls.
 
     Args:
         source: the prepared images.
+        subsets: those of :func:`subsets_of`.
         starts: facts of every start but scratch.
         vocabulary: entries of the study's tokenizer; None without texts.
 
     Raises:
-        InputError: more images asked for than there are, or a start whose facts are not given.
+        InputError: a start whose facts are not given.
     """
     design = config.design
     unknown = [
@@ -85,7 +90,6 @@ def plan_runs(
         raise InputError(
             f"what the starts {', '.join(unknown)} are is not known; delete starts.json in the study's folder and prepare again"
         )
-    subsets = subsets_of(config, source)
     wanted = [(EQUAL_COMPUTE, subset, design.budget, design.budget_unit) for subset in subsets]
     if design.extremes_at is not None:
         more = max(round(design.budget * design.extremes_at), 1)
@@ -166,10 +170,6 @@ def _spec(
 
 def _warm_draws(spec: EncoderSpec, start: StartSettings, facts: StartFacts | None) -> int:
     """Return the draws that warm a fresh head: none from scratch, where the head is given, or where no draw is counted."""
-    heads = {"dino": "prototypes", "clip": "projection", "unicl": "projection", "siglip": "projection"}
-    if facts is None or heads.get(spec.objective) in facts.head or spec.budget_unit != "draws":
+    if facts is None or OBJECTIVES[spec.objective].head in facts.head or spec.budget_unit != "draws":
         return 0
     return math.floor(spec.budget * start.warm)
-
-
-__all__ = ["SCRATCH", "PlannedRun", "StartFacts", "plan_runs", "subsets_of", "training_pool"]

@@ -42,7 +42,6 @@ def look_at_start(folder: Path, *, image: int | None, axes: int = 2) -> StartFac
         backbone=found.settings,
         text=None if found.text is None else found.text.settings,
         head=found.head_settings(),
-        image=found.contract.image,
         shorter_side=found.contract.shorter_side,
     )
 
@@ -98,6 +97,5 @@ def _facts(value: Mapping[str, Any]) -> StartFacts:
         backbone=backbone_from_dict(value["backbone"]),
         text=None if value["text"] is None else TextSettings(**value["text"]),
         head=dict(value["head"]),
-        image=int(value["image"]),
         shorter_side=int(value["shorter_side"]),
     )

@@ -47,8 +47,9 @@ def train_encoders(view: EncoderView, hear: Listener = QUIET) -> tuple[TrainedRu
         if view.pending:
             _train(view, hear)
     finally:
-        write_runs(view)
-    return trained_runs(view)
+        runs = trained_runs(view)
+        write_runs(view, runs)
+    return runs
 
 
 def _train(view: EncoderView, hear: Listener) -> None:
@@ -164,12 +165,12 @@ def run_rows(runs: Sequence[TrainedRun]) -> Iterator[dict[str, Any]]:
         }
 
 
-def write_runs(view: EncoderView) -> None:
+def write_runs(view: EncoderView, runs: Sequence[TrainedRun]) -> None:
     """Write the table of finished runs."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(run_rows(trained_runs(view)))
+    writer.writerows(run_rows(runs))
     with naming_full_disk(view.root):
         write_text(view.study.table_path, text.getvalue())
 

@@ -293,7 +293,7 @@ class EncoderView:
     @cached_property
     def planned(self) -> tuple[PlannedRun, ...]:
         """Every run that the design asks for, each once."""
-        return plan_runs(self.config, self.source, self.starts, vocabulary=self.vocabulary)
+        return plan_runs(self.config, self.source, self.subsets, self.starts, vocabulary=self.vocabulary)
 
     @property
     def pending(self) -> tuple[PlannedRun, ...]:
