@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,8 @@ from voxmix.encoder_study.steps import STEPS
 from voxmix.errors import InputError
 from voxmix.runs.encoder_results import EncoderResult, read_encoder_run
 from voxmix.runs.results import is_finished
-from voxmix.study import files, marks
+from voxmix.study import files
+from voxmix.study.place import Moment, StudyFolder
 from voxmix.study.step import Steps
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EncoderStudy:
+class EncoderStudy(StudyFolder):
     """A folder and its settings.
 
     ``study.yaml`` is the user's; all else is made by voxmix and can be made again: ``cache/`` (prepared images and texts),
@@ -62,25 +62,10 @@ class EncoderStudy:
         return cls(root=path.parent, config=read_config(path))
 
     @property
-    def path(self) -> Path:
-        """The study file."""
-        return self.root / files.STUDY_FILE
-
-    @property
-    def cache_dir(self) -> Path:
-        """Where prepared images and texts lie."""
-        return self.root / files.CACHE_FOLDER
-
-    @property
     def prepared_dir(self) -> Path:
         """Where what is learned from lies: the study's own images, or the prepared volumes of ``data.volumes``."""
         told = self.config.data.volumes
         return self.cache_dir if told is None else prepared_folder(self.root / told)
-
-    @property
-    def private_dir(self) -> Path:
-        """Who stands behind the pseudonyms, and which files were set aside; nothing of it is ever passed on."""
-        return self.root / files.PRIVATE_FOLDER
 
     @property
     def radiographs_dir(self) -> Path:
@@ -92,11 +77,6 @@ class EncoderStudy:
         """Where the study's images lie: the user's folder or table, or the made radiographs."""
         path = self.config.data.path
         return self.radiographs_dir if path is None else (self.root / path).resolve()
-
-    @property
-    def runs_dir(self) -> Path:
-        """One folder per run, named by the digest of its spec."""
-        return self.root / files.RUNS_FOLDER
 
     @property
     def table_path(self) -> Path:
@@ -160,16 +140,12 @@ _TABLE = "table"
 """Where the digest of the table stands that was prepared, beside the steps."""
 
 
-class EncoderView:
+class EncoderView(Moment[EncoderStudy]):
     """An encoder study at one moment: what is read of it is read when first asked for, and kept.
 
     Properties raise :class:`voxmix.errors.StepPendingError`, which names a command, where a step is not done. Whether a
     run is finished is never kept.
     """
-
-    def __init__(self, study: EncoderStudy) -> None:
-        """Look at a study."""
-        self.study = study
 
     @classmethod
     def open(cls, root: Path) -> EncoderView:
@@ -180,11 +156,6 @@ class EncoderView:
     def config(self) -> EncoderStudyConfig:
         """The study's settings."""
         return self.study.config
-
-    @property
-    def root(self) -> Path:
-        """The study's folder."""
-        return self.study.root
 
     @property
     def steps(self) -> Steps:
@@ -201,14 +172,6 @@ class EncoderView:
         vars(view).update((key, value) for key, value in vars(self).items() if key != "study")
         return view
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the study for this process; the lock goes with the process, even when it is killed.
-
-        Raises:
-            StudyBusyError: another process holds it; names the process.
-        """
-        return marks.held(self.root)
-
     def check(self) -> None:
         """Refuse what cannot work, as far as it is known before images are prepared: folders of starts.
 
@@ -223,20 +186,13 @@ class EncoderView:
         if wrong:
             raise InputError(f"{self.study.path} cannot work:\n" + "\n".join(f"  - {line}" for line in wrong))
 
-    def inputs(self, name: str) -> str:
-        """Return the digest of what a step's files are made from, as it is now."""
-        digest_of = self.steps[name].inputs
-        assert digest_of is not None, name
-        return digest_of(self)
-
     def is_made(self, name: str) -> bool:
         """Return whether a step's files are made, from its inputs as they are now."""
         if name == "prepare" and not (self.study.starts_path.exists() and self.study.has_index):
             return False
-        made = marks.made(self.root)
-        if name == "prepare" and self.table and made.get(_TABLE, self.table) != self.table:
+        if name == "prepare" and self.table and self.made().get(_TABLE, self.table) != self.table:
             return False
-        return made.get(name) == self.inputs(name)
+        return super().is_made(name)
 
     @cached_property
     def table(self) -> str:
@@ -247,11 +203,7 @@ class EncoderView:
     def mark_table(self) -> None:
         """Remember the table that was prepared, as it was when this view first read it."""
         if self.table:
-            marks.mark(self.root, _TABLE, self.table)
-
-    def mark_made(self, name: str) -> None:
-        """Remember that a step's files are made from its inputs as they are now."""
-        marks.mark(self.root, name, self.inputs(name))
+            self.mark(_TABLE, self.table)
 
     @cached_property
     def source(self) -> Source:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,13 +12,14 @@ from voxmix.design import RunSpec
 from voxmix.errors import InputError
 from voxmix.runs.files import SPEC_FILE
 from voxmix.runs.results import RunResult, is_finished, read_run
-from voxmix.study import files, marks
+from voxmix.study import files
 from voxmix.study.config import StudyConfig, read_config, write_config
 from voxmix.study.files import STUDY_FILE
+from voxmix.study.place import StudyFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Study:
+class Study(StudyFolder):
     """A folder and its settings.
 
     ``study.yaml`` is the user's; all else is made by voxmix and can be made again: ``cache/``
@@ -52,21 +53,6 @@ class Study:
         return cls(root=root, config=read_config(root / STUDY_FILE))
 
     @property
-    def path(self) -> Path:
-        """The study file."""
-        return self.root / STUDY_FILE
-
-    @property
-    def cache_dir(self) -> Path:
-        """Where prepared volumes lie."""
-        return self.root / files.CACHE_FOLDER
-
-    @property
-    def private_dir(self) -> Path:
-        """Who stands behind the pseudonyms, and which files were set aside; nothing of it is ever passed on."""
-        return self.root / files.PRIVATE_FOLDER
-
-    @property
     def phantoms_dir(self) -> Path:
         """Where made volumes lie, when the study has no volumes of the user's."""
         return self.root / files.PHANTOMS_FOLDER
@@ -81,11 +67,6 @@ class Study:
     def evaluation_path(self) -> Path:
         """The fixed crops and masks."""
         return self.root / files.EVALUATION_FILE
-
-    @property
-    def runs_dir(self) -> Path:
-        """One folder per run, named by the digest of its spec."""
-        return self.root / files.RUNS_FOLDER
 
     @property
     def downstream_dir(self) -> Path:
@@ -204,26 +185,6 @@ class Study:
     def preparation_inputs(self) -> str:
         """Digest of the settings that decide which volumes are prepared, and how."""
         return digest({"data": self.config.data.identity(), "recipe": self.config.recipe})
-
-    def is_made(self, step: str, inputs: str) -> bool:
-        """Return whether a step was finished from these inputs (their digest)."""
-        return self.made().get(step) == inputs
-
-    def mark_made(self, step: str, inputs: str) -> None:
-        """Remember that a step is finished and from which inputs."""
-        marks.mark(self.root, step, inputs)
-
-    def made(self) -> dict[str, str]:
-        """Return the steps that were finished, see :func:`voxmix.study.marks.made`."""
-        return marks.made(self.root)
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the study for this process; the lock goes with the process, even when it is killed.
-
-        Raises:
-            StudyBusyError: another process holds it; names the process.
-        """
-        return marks.held(self.root)
 
 
 @lru_cache(maxsize=1)

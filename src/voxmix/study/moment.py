@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +11,7 @@ from voxmix.errors import InputError, VoxmixWarning
 from voxmix.runs import is_finished
 from voxmix.runs.results import RunResult, read_run
 from voxmix.study.folder import Study
+from voxmix.study.place import Moment
 from voxmix.study.step import Steps, loaded
 from voxmix.study.steps import STEPS
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class StudyMoment:
+class StudyMoment(Moment[Study]):
     """What every view of a study of mixtures can say, whatever has been made of the study.
 
     Whether a run is finished is never kept.
@@ -30,10 +30,8 @@ class StudyMoment:
 
     def __init__(self, study: Study, *, known: Mapping[Path, RunResult] | None = None) -> None:
         """``known`` are results that were read before, by folder."""
-        self.study = study
+        super().__init__(study)
         self._results = dict(known or {})
-        self._inputs: dict[str, str] = {}
-        self._made: dict[str, str] | None = None
 
     def after(self, name: str) -> StudyMoment:
         """Return a view of the study after a step, of which nothing is kept but results of runs."""
@@ -45,22 +43,9 @@ class StudyMoment:
         return self.study.config
 
     @property
-    def root(self) -> Path:
-        """The study's folder."""
-        return self.study.root
-
-    @property
     def steps(self) -> Steps:
         """The steps of a mixture study."""
         return STEPS
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the study: no other process may work on it meanwhile.
-
-        Raises:
-            StudyBusyError: one does.
-        """
-        return self.study.lock()
 
     def check(self) -> None:
         """Check the study as :func:`voxmix.study.checks.check_study` does, which knows views.
@@ -69,26 +54,6 @@ class StudyMoment:
             InputError: lists every problem.
         """
         loaded("voxmix.study.checks:check_study")(self)
-
-    def inputs(self, name: str) -> str:
-        """Return the digest of what a step's files are made from, as it is now."""
-        if name not in self._inputs:
-            digest_of = self.steps[name].inputs
-            assert digest_of is not None, name
-            self._inputs[name] = digest_of(self)
-        return self._inputs[name]
-
-    def is_made(self, name: str) -> bool:
-        """Return whether a step's files are made, from its inputs as they are now."""
-        inputs = self.inputs(name)
-        if self._made is None:
-            self._made = self.study.made()
-        return self._made.get(name) == inputs
-
-    def mark_made(self, name: str) -> None:
-        """Remember that a step's files are made from its inputs as they are now."""
-        self.study.mark_made(name, self.inputs(name))
-        self._made = None
 
     def kept(self, name: str, read: Callable[[], T], *, again: str) -> T | None:
         """Return what a step has made, if it is up to date; None where it is not, or cannot be read.

@@ -1,0 +1,131 @@
+"""What a study's folder and a view of it have in common, whatever kind of study it is."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from voxmix.study import files, marks
+from voxmix.study.step import Steps
+
+
+class StudyFolder:
+    """A folder with a study file, and what is made from it. A dataclass of a kind adds ``config`` and its own parts."""
+
+    __slots__ = ()
+    root: Path
+
+    @property
+    def path(self) -> Path:
+        """The study file."""
+        return self.root / files.STUDY_FILE
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where prepared arrays lie."""
+        return self.root / files.CACHE_FOLDER
+
+    @property
+    def private_dir(self) -> Path:
+        """Who stands behind the pseudonyms, and which files were set aside; nothing of it is ever passed on."""
+        return self.root / files.PRIVATE_FOLDER
+
+    @property
+    def runs_dir(self) -> Path:
+        """One folder per run, named by the digest of its spec."""
+        return self.root / files.RUNS_FOLDER
+
+    def is_made(self, step: str, inputs: str) -> bool:
+        """Return whether a step was finished from these inputs (their digest)."""
+        return self.made().get(step) == inputs
+
+    def mark_made(self, step: str, inputs: str) -> None:
+        """Remember that a step is finished and from which inputs."""
+        marks.mark(self.root, step, inputs)
+
+    def made(self) -> dict[str, str]:
+        """Return the steps that were finished, see :func:`voxmix.study.marks.made`."""
+        return marks.made(self.root)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the study for this process; the lock goes with the process, even when it is killed.
+
+        Raises:
+            StudyBusyError: another process holds it; names the process.
+        """
+        return marks.held(self.root)
+
+
+@runtime_checkable
+class _Configured(Protocol):
+    """A study's folder with its settings."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def config(self) -> Any: ...
+    def made(self) -> dict[str, str]: ...
+    def mark_made(self, step: str, inputs: str) -> None: ...
+    def lock(self) -> AbstractContextManager[None]: ...
+
+
+S = TypeVar("S", bound=_Configured)
+
+
+class Moment(Generic[S]):
+    """A study at one moment: its steps, and what is made of it and from what, each read once.
+
+    A kind of study adds ``steps``, ``check`` and ``after`` (:class:`voxmix.study.step.StepView`), and what it reads.
+    """
+
+    def __init__(self, study: S) -> None:
+        """Look at a study."""
+        self.study = study
+        self._inputs: dict[str, str] = {}
+        self._made: dict[str, str] | None = None
+
+    @property
+    def root(self) -> Path:
+        """The study's folder."""
+        return self.study.root
+
+    @property
+    def steps(self) -> Steps:
+        """The steps of studies of this kind."""
+        raise NotImplementedError
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the study: no other process may work on it meanwhile.
+
+        Raises:
+            StudyBusyError: one does.
+        """
+        return self.study.lock()
+
+    def inputs(self, name: str) -> str:
+        """Return the digest of what a step's files are made from, as it was when first asked for."""
+        if name not in self._inputs:
+            digest_of = self.steps[name].inputs
+            assert digest_of is not None, name
+            self._inputs[name] = digest_of(self)
+        return self._inputs[name]
+
+    def is_made(self, name: str) -> bool:
+        """Return whether a step's files are made, from its inputs as they are now."""
+        return self.made().get(name) == self.inputs(name)
+
+    def made(self) -> dict[str, str]:
+        """Return the steps that were finished, each with the digest of what it was made from."""
+        if self._made is None:
+            self._made = self.study.made()
+        return self._made
+
+    def mark_made(self, name: str) -> None:
+        """Remember that a step's files are made from its inputs as they are now."""
+        self.mark(name, self.inputs(name))
+
+    def mark(self, name: str, inputs: str) -> None:
+        """Remember a digest of what is made."""
+        self.study.mark_made(name, inputs)
+        self._made = None
