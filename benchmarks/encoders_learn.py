@@ -174,7 +174,8 @@ def auc(truth, score):
 
 
 def probe(backbone, items, edge):
-    """Return the AUC of each task: ridge regression on standardised features, its penalty fixed."""
+    """Return the AUC of each task (a name to 0 or 1 of each item; left out is 0): ridge regression on standardised features,
+    its penalty fixed, judged on the persons kept aside; a task with fewer than 8 of a kind is left out."""
     train = [item for item in items if item.split == "train"]
     test = [item for item in items if item.split != "train"]
     x, z = features(backbone, train, edge), features(backbone, test, edge)
@@ -182,8 +183,8 @@ def probe(backbone, items, edge):
     x, z = (x - mean) / deviation, (z - mean) / deviation
     inverse = np.linalg.inv(x.T @ x + 0.1 * len(x) * np.eye(x.shape[1])) @ x.T
     found = {}
-    for task in items[0].tasks:
-        y, truth = (np.array([item.tasks[task] for item in part]) for part in (train, test))
+    for task in sorted({task for item in items for task in item.tasks}):
+        y, truth = (np.array([item.tasks.get(task, 0) for item in part]) for part in (train, test))
         if min(y.sum(), truth.sum(), (1 - truth).sum()) >= 8:
             found[task] = auc(truth, z @ (inverse @ (y - y.mean())))
     return found

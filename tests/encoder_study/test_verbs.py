@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
 from voxmix.cli import app
-from voxmix.cli.encoders import begin_demo
+from voxmix.cli.encoder_start import begin_demo
 from voxmix.encoder_study import EncoderView
 from voxmix.errors import InputError
 
@@ -164,3 +164,21 @@ def test_audit_names_a_leak_and_draws_sheets(films: Path, tmp_path: Path) -> Non
     assert "Person Name" not in page
     assert "Somebody" not in page
     assert voxmix("audit", films, "--images", "--layout", "folder").exit_code == 2
+
+
+def test_a_damaged_array_is_found_removed_and_made_again(begin: Callable[..., EncoderView]) -> None:
+    view = begin(objectives=("dino",))
+    assert voxmix("prepare", view.root).exit_code == 0
+    assert json.loads(voxmix("cache", "verify", view.root, "--json").stdout)["images"] == 30
+    array = next((view.study.cache_dir / "images").rglob("*.npy"))
+    array.write_bytes(array.read_bytes()[:-1] + b"x")
+    done = voxmix("cache", "verify", view.root)
+    assert done.exit_code == 1
+    assert array.name in done.output
+    assert voxmix("cache", "verify", view.root, "--remove").exit_code == 0
+    assert not array.exists()
+    assert voxmix("prepare", view.root).exit_code == 0
+    assert voxmix("cache", "verify", view.root).exit_code == 0
+    refused = voxmix("cache", "prune", view.root)
+    assert refused.exit_code == 2
+    assert "holds prepared images" in refused.output

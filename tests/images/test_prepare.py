@@ -17,12 +17,13 @@ from PIL import Image as Pillow
 
 from voxmix.encoder_runs import Item, Source
 from voxmix.errors import InputError, VoxmixError
-from voxmix.images.cache import ImageCache, verify_images
+from voxmix.images.cache import ImageCache
 from voxmix.images.finding import find_images
 from voxmix.images.prepare import ImagePreparation, prepare_images
 from voxmix.images.reading import read_image
 from voxmix.images.recipe import ImageRecipe, as_unit, prepare_pixels
 from voxmix.images.table import ImageTable
+from voxmix.images.verify import verify_images
 from voxmix.texts.report_text import TextRecipe
 from voxmix.volumes.preparing.private_lists import Names, read_map
 

@@ -53,7 +53,7 @@ def test_every_kind_of_damage_is_found_and_mended(cache: PreparedCache, manifest
         (second.file, "missing"),
         (third.label, "its checksum is missing"),
     }
-    remove_files(cache, [file for file, _ in verify(cache)])
+    remove_files(cache.root, [file for file, _ in verify(cache)])
     again = prepare(manifest, recipe=RECIPE, root=cache.root)
     assert again.made == 2
     assert again.cache == cache

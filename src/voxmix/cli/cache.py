@@ -21,10 +21,20 @@ CacheArgument = Annotated[
 ]
 
 
+def _folder(root: Path) -> Path:
+    return study_file(root).parent / CACHE_FOLDER if is_study(root) else root
+
+
 def _open(root: Path) -> "PreparedCache":
+    from voxmix.images.sources import of_images
     from voxmix.volumes import PreparedCache
 
-    return PreparedCache.open(study_file(root).parent / CACHE_FOLDER if is_study(root) else root)
+    folder = _folder(root)
+    if of_images(folder):
+        raise InputError(
+            f"{root} holds prepared images, and this verb is for volumes; images have: voxmix cache verify"
+        )
+    return PreparedCache.open(folder)
 
 
 @verb
@@ -101,17 +111,26 @@ def cache_verify(
 
       voxmix cache verify mystudy --remove
     """
+    from voxmix.images.cache import ImageCache
+    from voxmix.images.sources import of_images, open_source
+    from voxmix.images.verify import verify_images
     from voxmix.volumes.preparing.cache_upkeep import remove_files, verify
 
-    opened = _open(cache)
-    with progress_bar("verifying", unit="volumes") as progress:
-        wrong = verify(opened, progress=progress)
+    folder = _folder(cache)
+    images = open_source(folder) if of_images(folder) else None
+    what = "volumes" if images is None else "images"
+    with progress_bar("verifying", unit=what) as progress:
+        if isinstance(images, ImageCache):
+            count, wrong = len(images.items), verify_images(images, progress=progress)
+        else:
+            opened = _open(cache)
+            count, wrong = len(opened.volumes), verify(opened, progress=progress)
     if remove:
-        remove_files(opened, [file for file, _ in wrong])
+        remove_files(folder, [file for file, _ in wrong])
     if as_json:
         emit_json(
             {
-                "volumes": len(opened.volumes),
+                what: count,
                 "damaged": [{"file": file, "reason": reason} for file, reason in wrong],
                 "removed": remove,
             }
@@ -120,7 +139,7 @@ def cache_verify(
         emit_table("Damaged", ["file", "what"], [list(item) for item in wrong])
         emit("\nremoved: prepare again" if remove else "\ngive --remove, then prepare again")
     else:
-        emit(f"{len(opened.volumes)} volumes, none damaged")
+        emit(f"{count} {what}, none damaged")
     if wrong and not remove:
         raise typer.Exit(1)
 

@@ -235,7 +235,7 @@ def audit(
             raise InputError(
                 "--against, --recipe, --layout and --subject-pattern are for volumes, not for images; leave them out"
             )
-        from voxmix.cli.encoders import audit as audit_of_images
+        from voxmix.cli.image_audit import audit as audit_of_images
 
         audit_of_images(source, sheets=sheets, workers=workers, as_json=as_json)
         return

@@ -77,7 +77,7 @@ def demo(
       voxmix demo --radiographs
     """
     if radiographs:
-        from voxmix.cli.encoders import begin_demo
+        from voxmix.cli.encoder_start import begin_demo
 
         root = study or Path("demo-radiographs")
         begin_demo(root)

@@ -1,5 +1,7 @@
 """What an open checkpoint holds under our names, and how each part of it is read strictly: nothing missing, nothing left."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +51,28 @@ class OpenWeights:
     contract: Contract
     head: Mapping[str, Tensor] = field(default_factory=dict)
     text: TextWeights | None = None
+
+    @classmethod
+    def read(
+        cls,
+        family: str,
+        settings: BackboneSettings,
+        reading: Reading,
+        contract: Contract,
+        *,
+        head: Mapping[str, Tensor] | None = None,
+        text: TextWeights | None = None,
+    ) -> OpenWeights:
+        """Return what a table found of a backbone, with the buffers by which it normalises its pixels."""
+        return cls(
+            family=family,
+            settings=settings,
+            state=reading.state | pixels_of(contract),
+            fresh=reading.fresh,
+            contract=contract,
+            head=head or {},
+            text=text,
+        )
 
 
 def read_backbone(

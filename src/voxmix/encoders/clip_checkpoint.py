@@ -21,7 +21,6 @@ from voxmix.encoders.checkpoint_parts import (
     OpenWeights,
     TextWeights,
     contract_of,
-    pixels_of,
     read_backbone,
     read_projections,
     read_text,
@@ -62,15 +61,8 @@ def read_clip(folder: Path, config: Config, tensors: Mapping[str, Tensor]) -> Op
         head = {"image_projection.weight": tensors["visual_projection.weight"]}
     reading = read_backbone(settings, names, tensors, folder, used=used)
     contract = contract_of(folder, channels=settings.channels)
-    return OpenWeights(
-        family=str(config.values["model_type"]),
-        settings=settings,
-        state=reading.state | pixels_of(contract),
-        fresh=reading.fresh,
-        contract=contract,
-        head=head,
-        text=text,
-    )
+    family = str(config.values["model_type"])
+    return OpenWeights.read(family, settings, reading, contract, head=head, text=text)
 
 
 def read_text_weights(folder: Path) -> TextWeights:

@@ -17,7 +17,6 @@ from voxmix.encoders.checkpoint_parts import (
     TextWeights,
     contract_of,
     expected_of,
-    pixels_of,
     read_backbone,
     read_projections,
     read_text,
@@ -56,15 +55,7 @@ def read_davit(folder: Path, config: Config, tensors: Mapping[str, Tensor]) -> O
     if any(name.startswith("lang_encoder.") for name in tensors):
         text, head, used = _unicl(config, settings, tensors, folder)
     reading = read_backbone(settings, names, tensors, folder, used=used, dropped=(f"{prefix}head.fc.",))
-    return OpenWeights(
-        family="davit",
-        settings=settings,
-        state=reading.state | pixels_of(contract),
-        fresh=reading.fresh,
-        contract=contract,
-        head=head,
-        text=text,
-    )
+    return OpenWeights.read("davit", settings, reading, contract, head=head, text=text)
 
 
 _OLD_UNICL = {"visual.": "image_encoder.", "text.": "lang_encoder."}

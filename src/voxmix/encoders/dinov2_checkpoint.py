@@ -11,7 +11,7 @@ from voxmix.backbone_rows import VitSettings
 from voxmix.encoders.checkpoint_config import Config, depth_of
 from voxmix.encoders.checkpoint_folder import DINO_HEAD_FILE, finite, listed
 from voxmix.encoders.checkpoint_names import dinov2_names, prefix_of
-from voxmix.encoders.checkpoint_parts import OpenWeights, contract_of, pixels_of, read_backbone
+from voxmix.encoders.checkpoint_parts import OpenWeights, contract_of, read_backbone
 from voxmix.encoders.interchange import read_tensors
 from voxmix.errors import InputError, VoxmixWarning
 
@@ -39,14 +39,8 @@ def read_dinov2(folder: Path, config: Config, tensors: Mapping[str, Tensor]) -> 
     names = dinov2_names(settings, prefix)
     reading = read_backbone(settings, names, tensors, folder, dropped=("classifier.",) if prefix else ())
     contract = contract_of(folder, channels=settings.channels)
-    return OpenWeights(
-        family=str(config.values["model_type"]),
-        settings=settings,
-        state=reading.state | pixels_of(contract),
-        fresh=reading.fresh,
-        contract=contract,
-        head=_dino_head(folder, settings.width),
-    )
+    family, head = str(config.values["model_type"]), _dino_head(folder, settings.width)
+    return OpenWeights.read(family, settings, reading, contract, head=head)
 
 
 _UNIT = 1e-3

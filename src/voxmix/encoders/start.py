@@ -252,11 +252,4 @@ def _own_encoder(folder: Path) -> OpenWeights:
     contract = Contract(
         image=settings.image, shorter_side=settings.image, channels=1, mean=(0.0,), std=(1.0,)
     )
-    return OpenWeights(
-        family="voxmix",
-        settings=settings,
-        state=reading.state
-        | {"pixel_mean": torch.tensor(contract.mean), "pixel_std": torch.tensor(contract.std)},
-        fresh=reading.fresh,
-        contract=contract,
-    )
+    return OpenWeights.read("voxmix", settings, reading, contract)

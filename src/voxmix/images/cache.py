@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,12 @@ import numpy as np
 from jaxtyping import Float16, Int, UInt
 
 from voxmix._io import canonical_json, digest, naming_damage, read_versioned, with_remedy, write_text
-from voxmix._progress import ProgressCallback, silent
 from voxmix.encoder_runs import Item
 from voxmix.errors import InputError, VoxmixError
 from voxmix.images.recipe import ImageRecipe, as_unit
 from voxmix.texts.report_text import TextRecipe
 from voxmix.texts.tokenizer import TextTokenizer, read_tokenizer
 from voxmix.volumes.manifest import Split
-from voxmix.volumes.preparing.cache_upkeep import file_problem
 
 INDEX = "index.json"
 KIND = "prepared images"
@@ -248,7 +245,7 @@ class ImageCache:
     def _tokens_of(self, text: int) -> Int[np.ndarray, " token"]:
         if text < 0:
             return np.zeros(0, dtype=np.int64)
-        flat, starts = self._all_tokens
+        flat, starts = self.all_tokens
         found: np.ndarray = flat[starts[text] : starts[text + 1]].astype(np.int64)
         return found
 
@@ -282,7 +279,7 @@ class ImageCache:
         return found
 
     @cached_property
-    def _all_tokens(self) -> tuple[np.ndarray, np.ndarray]:
+    def all_tokens(self) -> tuple[np.ndarray, np.ndarray]:
         flat, starts = (self.root / name for name in token_files(self.texts))
         try:
             found = np.load(flat, mmap_mode="r", allow_pickle=False), np.load(starts, allow_pickle=False)
@@ -349,25 +346,3 @@ def _items_of(value: Mapping[str, Any]) -> Iterator[CachedImage]:
             view=value["views"][view],
             pixel_mm=pixel_mm,
         )
-
-
-def verify_images(cache: ImageCache, *, progress: ProgressCallback = silent) -> tuple[tuple[str, str], ...]:
-    """Return (file, what is wrong) for every file that is missing or whose bytes changed since it was made.
-
-    Preparing again makes what is missing or was removed.
-    """
-    wrong: list[tuple[str, str]] = []
-    for done, item in enumerate(cache.items, start=1):
-        if reason := file_problem(cache.root, item.file):
-            wrong.append((item.file, reason))
-        progress(done, len(cache.items))
-    if cache.texts:
-        name = token_files(cache.texts)[0]
-        try:
-            flat, starts = cache._all_tokens
-            read = [flat[a:b].astype(np.int64) for a, b in pairwise(starts)]
-            if tokens_digest(read, cache.tokenizer) != cache.texts:
-                wrong.append((name, "its bytes changed"))
-        except VoxmixError:
-            wrong.append((name, "missing or damaged"))
-    return tuple(wrong)

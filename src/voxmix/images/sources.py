@@ -13,6 +13,20 @@ from voxmix.volumes.preparing.cache import KIND as VOLUMES
 from voxmix.volumes.preparing.source import SliceSettings, SliceSource, VolumeSource
 
 
+def of_images(root: Path) -> bool:
+    """Return whether a folder holds prepared images.
+
+    Raises:
+        InputError: its index is damaged.
+    """
+    return (root / INDEX).exists() and _kind(root / INDEX) == IMAGES
+
+
+def _kind(index: Path) -> object:
+    with with_remedy(REMEDY):
+        return read_mapping(index).get("kind")
+
+
 def open_source(root: Path, *, axes: Literal[2, 3] = 2, slices: SliceSettings | None = None) -> Source:
     """Return the source in a folder that prepare has made, for a network of so many axes.
 
@@ -27,8 +41,7 @@ def open_source(root: Path, *, axes: Literal[2, 3] = 2, slices: SliceSettings | 
     path = root / INDEX
     if not path.exists():
         raise InputError(f"no prepared images or volumes in {root}; run prepare first")
-    with with_remedy(REMEDY):
-        kind = read_mapping(path).get("kind")
+    kind = _kind(path)
     if kind == IMAGES:
         if axes == 3:
             raise InputError(

@@ -80,11 +80,11 @@ def file_problem(root: Path, array: str) -> str:
     return "" if stored_digest(root / array) == stored else "its bytes changed"
 
 
-def remove_files(cache: PreparedCache, files: Iterable[str]) -> None:
-    """Remove arrays of a cache with their side files, side files first: without one an array is unfinished."""
+def remove_files(root: Path, files: Iterable[str]) -> None:
+    """Remove arrays of the cache in a folder with their side files, side files first: without one an array is unfinished."""
     for file in files:
-        (cache.root / file).with_suffix(".json").unlink(missing_ok=True)
-        (cache.root / file).unlink(missing_ok=True)
+        (root / file).with_suffix(".json").unlink(missing_ok=True)
+        (root / file).unlink(missing_ok=True)
 
 
 def prune(cache: PreparedCache, *, dry_run: bool = False) -> Pruned:
