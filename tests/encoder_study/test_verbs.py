@@ -62,7 +62,7 @@ def test_objectives_are_given_by_commas_or_one_by_one(films: Path, tmp_path: Pat
 
 
 def test_the_help_of_init_tells_the_kinds_of_studies_apart() -> None:
-    shown = CliRunner().invoke(app, ["init", "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
+    shown = CliRunner().invoke(app, ["init", "--help"], env={"COLUMNS": "80"}).output
     mixtures, encoders = (shown.index(f"Study of {kind}") for kind in ("mixtures \u2500", "encoders \u2500"))
     assert mixtures < shown.index("--subject-pattern") < encoders < shown.index("--radiographs  ", encoders)
 
