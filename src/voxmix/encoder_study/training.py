@@ -105,7 +105,8 @@ def check_texts(view: EncoderView) -> None:
         for what in wanted:
             different: set[bytes] = set()
             for item in pool:
-                different |= {text for text in (ways[what](item).tobytes(),) if text}
+                if text := ways[what](item).tobytes():
+                    different.add(text)
                 if len(different) > 1:
                     break
             else:
