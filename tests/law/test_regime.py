@@ -88,7 +88,9 @@ def test_a_target_that_does_not_move_is_said_to_move_at_most_as_often_as_stated(
     seen = verdicts(0.0, design=design)
     assert seen.get("moves", 0) + seen.get("levels off", 0) + seen.get("barely moves", 0) <= 0.09
     assert seen.get("rises", 0) <= 0.09
-    least = 0.84 if design == "alone" else 0.85  # both tails are 5%; 0.90 less three standard errors of 200 runs is 0.836
+    least = (
+        0.84 if design == "alone" else 0.85
+    )  # both tails are 5%; 0.90 less three standard errors of 200 runs is 0.836
     assert seen["does not move"] >= least
 
 
