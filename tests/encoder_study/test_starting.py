@@ -62,8 +62,21 @@ def test_reports_are_asked_for_where_an_objective_reads_them(films: Path, tmp_pa
     bare.write_text("\n".join(",".join(line.split(",")[:3]) for line in lines) + "\n")
     with pytest.raises(InputError, match="objective clip reads reports, and no image has one"):
         start_encoder_study(tmp_path / "a", images=bare, objectives=("clip",))
+    with pytest.raises(InputError, match="objective unicl reads reports, and no image has one"):
+        start_encoder_study(tmp_path / "a", images=bare, objectives=("unicl",))
     begun = start_encoder_study(tmp_path / "a", images=bare)
     assert list(begun.study.config.objectives) == ["dino"]
+    bare.unlink()
+
+
+def test_labels_are_asked_for_where_an_objective_reads_them(films: Path, tmp_path: Path) -> None:
+    bare = films.parent / "unlabelled.csv"
+    lines = films.read_text().splitlines()
+    bare.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    with pytest.raises(InputError, match="objective unicl reads labels, too, and no image has one"):
+        start_encoder_study(tmp_path / "a", images=bare, objectives=("dino", "unicl"))
+    begun = start_encoder_study(tmp_path / "a", images=bare)
+    assert list(begun.study.config.objectives) == ["dino", "clip"]
     bare.unlink()
 
 

@@ -175,6 +175,11 @@ def _check_objectives(names: Sequence[str], *, reports: bool, labelled: bool) ->
                 f"objective {name} reads reports, and no image has one; add a column report to the table (or a text file beside "
                 f"each image), or take an objective that does without: {without}"
             )
+        if row.reads_labels and not labelled:
+            raise InputError(
+                f"objective {name} reads labels, too, and no image has one; add columns of labels to the table (1, 0 or nothing), "
+                "or take clip, which reads reports alone"
+            )
     if len(set(names)) < len(names):
         raise InputError(f"--objective names one twice: {', '.join(names)}; name each once")
 
