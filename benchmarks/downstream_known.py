@@ -89,7 +89,7 @@ def save(path: Path, data: np.ndarray) -> None:
 def settle(study: Path, volumes: Path, *, budget: int, seeds: int) -> None:
     """Write settings for the two tasks: 24 labeled volumes for training, over 60 for test."""
     path = study / "study.yaml"
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["recipe"].update(spacing_mm=2.0, min_shape=[16, 16, 16], crop_foreground=False)
     values["recipe"]["intensity"] = {
         name: {"kind": "window", "low": 0.0, "high": 100.0} for name in ("STRIPES-CT", "NOISE-CT")
@@ -98,7 +98,7 @@ def settle(study: Path, volumes: Path, *, budget: int, seeds: int) -> None:
     values["model"].update(MODEL)
     values["allocation"].update(budget=budget, seeds=seeds)
     values["workers"] = 1
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     row = {
         "kind": "classification",
         "domain": "STRIPES-CT",
@@ -122,7 +122,7 @@ def settle(study: Path, volumes: Path, *, budget: int, seeds: int) -> None:
             "table": {"file": "table.csv", "value": "coin"},
         },
     }
-    (study / "tasks.yaml").write_text(yaml.safe_dump(tasks, sort_keys=False))
+    (study / "tasks.yaml").write_text(yaml.safe_dump(tasks, sort_keys=False), encoding="utf-8")
 
 
 def accuracies(study: Path, task: str, init: str, control: str | None) -> list[float]:
@@ -130,7 +130,7 @@ def accuracies(study: Path, task: str, init: str, control: str | None) -> list[f
     name = init if control is None else f"{init}-{control}"
     found = []
     for path in sorted((study / "downstream" / task / name).glob("seed-*/result.json")):
-        rows = json.loads(path.read_text())["cases"]
+        rows = json.loads(path.read_text(encoding="utf-8"))["cases"]
         found.append(float(np.mean([row["truth"] == int(np.argmax(row["probability"])) for row in rows])))
     return found
 

@@ -140,7 +140,7 @@ def voxmix(*arguments: str) -> None:
 def settle(study: Path, workers: int | None) -> None:
     """Change the study file: fewer draws, subjects held out for test, HU + 1024 in the head-and-neck files."""
     path = study / "study.yaml"
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["recipe"]["intensity"]["HN-CT"] = {"kind": "window", "low": 849.0, "high": 1274.0}
     values["data"]["validation_fraction"] = 0.4
     values["design"] = {"budgets": [1000, 2000, 4000], "seeds": 1, "anchor_seeds": 2}
@@ -148,7 +148,7 @@ def settle(study: Path, workers: int | None) -> None:
         budget=6000, seeds=2, strategies=["uniform", "data-proportional", "transfer-aware"]
     )
     values["workers"] = workers
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
 def write_tasks(study: Path, volumes: Path) -> None:
@@ -159,7 +159,7 @@ def write_tasks(study: Path, volumes: Path) -> None:
         settings = {**usual, **row.get("settings", {})}
         rows[name] = {"data": str(volumes), **row, "split": [0.6, 0.1, 0.3], "settings": settings}
     rows |= {f"{name}-long": {"like": name, "settings": {"draws": draws}} for name, draws in LONG.items()}
-    (study / "tasks.yaml").write_text(yaml.safe_dump(rows, sort_keys=False))
+    (study / "tasks.yaml").write_text(yaml.safe_dump(rows, sort_keys=False), encoding="utf-8")
 
 
 def cut_views(source: Path, target: Path) -> None:

@@ -82,7 +82,7 @@ def make_films(folder, edge):
         Image.fromarray(pixels).save(folder / f"{number}.png")
         report = " ".join(rng.choice(words, int(rng.integers(8, 40))))
         lines.append(f"{number}.png,{report},p{number},A")
-    (folder / "films.csv").write_text("\n".join(lines) + "\n")
+    (folder / "films.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def prepare(folder, edge):

@@ -226,7 +226,7 @@ def learned(name, seed, draws, items, small):
         began, cpu = time.monotonic(), time.process_time()
         run(objective, folder=Path(folder), compute=ComputeSettings(device="cpu", trackers=()), threads=1)
         cpu, seconds = time.process_time() - cpu, time.monotonic() - began
-        result = json.loads((Path(folder) / "result.json").read_text())
+        result = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
         weights = load_file(Path(folder) / "weights.safetensors")
     model.load_state_dict(weights, strict=False)
     after = probe(network, items, backbone.image)
@@ -313,7 +313,7 @@ def main():
         items = films(arguments.count, arguments.films_seed)
     rows = []
     if arguments.rows and arguments.rows.exists():
-        rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()]
+        rows = [json.loads(line) for line in arguments.rows.read_text(encoding="utf-8").splitlines()]
     for seed in map(int, arguments.seeds.split(",")):
         for name in arguments.objectives.split(","):
             small = {part: dict(values) for part, values in SMALL[name].items()}

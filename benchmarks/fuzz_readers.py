@@ -96,19 +96,24 @@ def make_packings(folder: Path, data: np.ndarray, affine: np.ndarray) -> None:
     size = " ".join(map(str, data.shape))
     nrrd = f"NRRD0004\ntype: short\ndimension: 3\nsizes: {size}\nspacings: 2 2 3\nendian: little\nencoding: "
     slices = [f"slices.{k}.raw" for k in range(data.shape[2])]
-    (folder / "slices.nhdr").write_text(f"{nrrd}raw\ndata file: LIST 2\n" + "\n".join(slices) + "\n")
+    (folder / "slices.nhdr").write_text(
+        f"{nrrd}raw\ndata file: LIST 2\n" + "\n".join(slices) + "\n", encoding="utf-8"
+    )
     for k, name in enumerate(slices):
         (folder / name).write_bytes(data[:, :, k].astype("<i2").tobytes(order="F"))
-    (folder / "pattern.nhdr").write_text(f"{nrrd}raw\ndata file: slices.%d.raw 0 6 1 2\n")
-    (folder / "squeezed.nhdr").write_text(f"{nrrd}gzip\ndata file: squeezed.raw.gz\n")
+    (folder / "pattern.nhdr").write_text(f"{nrrd}raw\ndata file: slices.%d.raw 0 6 1 2\n", encoding="utf-8")
+    (folder / "squeezed.nhdr").write_text(f"{nrrd}gzip\ndata file: squeezed.raw.gz\n", encoding="utf-8")
     (folder / "squeezed.raw.gz").write_bytes(gzip.compress(raw))
     meta = (
         f"ObjectType = Image\nNDims = 3\nDimSize = {size}\nElementSpacing = 2 2 3\nElementType = MET_SHORT\n"
     )
-    (folder / "below.mhd").write_text(f"{meta}BinaryData = True\nElementDataFile = data/below.raw\n")
+    (folder / "below.mhd").write_text(
+        f"{meta}BinaryData = True\nElementDataFile = data/below.raw\n", encoding="utf-8"
+    )
     (folder / "below.raw").write_bytes(raw)
     (folder / "text.mha").write_text(
-        f"{meta}BinaryData = False\nElementDataFile = LOCAL\n" + " ".join(map(str, data.ravel(order="F")))
+        f"{meta}BinaryData = False\nElementDataFile = LOCAL\n" + " ".join(map(str, data.ravel(order="F"))),
+        encoding="utf-8",
     )
 
 
@@ -201,7 +206,7 @@ def make_manifests(folder: Path) -> None:
     ]
     names = ("path", "domain", "subject", "split", "volume", "affine")
     lines = [",".join(names), *(",".join(r.get(name, "") for name in names) for r in rows)]
-    (folder / "table.csv").write_text("\n".join(lines))
+    (folder / "table.csv").write_text("\n".join(lines), encoding="utf-8")
     texts = {
         "manifest.json": {"kind": "manifest", "format": 1, "volumes": rows, "set_aside": []},
         "dataset.json": {
@@ -223,7 +228,7 @@ def make_manifests(folder: Path) -> None:
         },
     }
     for name, value in texts.items():
-        (folder / name).write_text(json.dumps(value))
+        (folder / name).write_text(json.dumps(value), encoding="utf-8")
 
 
 def damage(content: bytes, rng: np.random.Generator) -> bytes:

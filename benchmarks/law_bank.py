@@ -78,7 +78,9 @@ def main() -> None:
         print_rows(table, design, [row for row in judged if (row.table, row.design) == (table, design)])
     print_auto(judged)
     if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in judged], indent=1).replace("NaN", "null"))
+        options.json.write_text(
+            json.dumps([asdict(row) for row in judged], indent=1).replace("NaN", "null"), encoding="utf-8"
+        )
 
 
 def header(path: Path) -> list[str]:

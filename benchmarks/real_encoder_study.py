@@ -37,16 +37,19 @@ def begun(root, **options):
     if not (root / "study.yaml").exists():
         start_encoder_study(root, **options)
         path = root / "study.yaml"
-        path.write_text(path.read_text().replace("trackers: [tensorboard]", "trackers: []"))
+        path.write_text(
+            path.read_text(encoding="utf-8").replace("trackers: [tensorboard]", "trackers: []"),
+            encoding="utf-8",
+        )
     return EncoderView.open(root)
 
 
 def slices_of(view, table):
     """Return the prepared slices with the cells of the table that are the probe's tasks."""
-    with Path(table).open() as stream:
+    with Path(table).open(encoding="utf-8") as stream:
         rows = {row["image"]: row for row in csv.DictReader(stream)}
     private = next(view.study.private_dir.rglob("*.json"))
-    files = json.loads(private.read_text())["volumes"]
+    files = json.loads(private.read_text(encoding="utf-8"))["volumes"]
     found = []
     for item in view.source.items:
         name = next(row for row in rows if files[item.key].endswith(row))

@@ -266,7 +266,7 @@ def make_volumes(root: Path, count: int, *, peers: bool) -> None:
         )
     for codec, volumes in listed.items():
         cache = PreparedCache(root=root / codec, volumes=tuple(volumes), recipe=made.recipe)
-        (root / codec / INDEX).write_text(json.dumps(cache.as_dict()))
+        (root / codec / INDEX).write_text(json.dumps(cache.as_dict()), encoding="utf-8")
 
 
 def drop_pages(root: Path) -> None:
@@ -282,11 +282,11 @@ def drop_pages(root: Path) -> None:
 def memory() -> dict[str, float]:
     """Return resident and anonymous megabytes of this process and its children."""
     me = os.getpid()
-    children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+    children = Path(f"/proc/{me}/task/{me}/children").read_text(encoding="utf-8").split()
     total = {"Rss": 0.0, "Anonymous": 0.0}
     for process in (str(me), *children):
         with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines():
                 name, _, value = line.partition(":")
                 if name in total:
                     total[name] += int(value.split()[0]) / 1024

@@ -285,8 +285,8 @@ def edit(finished_study: Path) -> Callable[[str, str], None]:
 
     def replace(old: str, new: str) -> None:
         path = finished_study / "study.yaml"
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert old in text
-        path.write_text(text.replace(old, new, 1))
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
     return replace

@@ -44,6 +44,6 @@ def test_a_container_s_share_of_the_processors_counts(limit, most, tmp_path, mon
     provenance = import_module("voxmix.runs.provenance")
     monkeypatch.setattr(provenance, "_GROUP_LIMIT", tmp_path / "missing")
     everything = provenance.cores()
-    (tmp_path / "cpu.max").write_text(limit)
+    (tmp_path / "cpu.max").write_text(limit, encoding="utf-8")
     monkeypatch.setattr(provenance, "_GROUP_LIMIT", tmp_path / "cpu.max")
     assert provenance.cores() == (most or everything)

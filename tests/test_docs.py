@@ -48,7 +48,7 @@ def test_shown_commands_parse(page: str, line: str) -> None:
 
 @pytest.mark.parametrize(("page", "line"), cases("make"))
 def test_shown_make_targets_exist(page: str, line: str) -> None:
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     wanted = [word for word in shlex.split(line, comments=True)[1:] if "=" not in word]
     assert set(wanted) <= set(targets), f"{page}: {line}"
 
@@ -118,7 +118,8 @@ def _is_there(name: str) -> bool:
 def test_the_index_lists_every_page() -> None:
     index = ROOT / "docs" / "README.md"
     listed = {
-        (index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+\.md)", index.read_text())
+        (index.parent / target).resolve()
+        for target in re.findall(r"\]\(([^)#]+\.md)", index.read_text(encoding="utf-8"))
     }
     assert {page for page in ROOT.glob("docs/**/*.md") if page != index} <= listed
 
@@ -201,7 +202,7 @@ def test_the_page_on_python_runs_as_it_stands(finished_study, monkeypatch, capsy
     assert "report ReportContent" in shown
     assert "report True report.html" in shown
     assert shown.splitlines()[-1] == "12"
-    assert (Path("mystudy") / "count.txt").read_text() == "12"
+    assert (Path("mystudy") / "count.txt").read_text(encoding="utf-8") == "12"
 
 
 def test_the_table_of_what_can_be_added_names_files_of_today() -> None:

@@ -23,9 +23,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"a": 1})
     with pytest.raises(RuntimeError), atomic_path(path) as temporary:  # noqa: PT012
-        temporary.write_text("half")
+        temporary.write_text("half", encoding="utf-8")
         raise RuntimeError
-    assert json.loads(path.read_text()) == {"a": 1}
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": 1}
     assert os.listdir(tmp_path) == ["x.json"]
 
 
@@ -51,7 +51,7 @@ def test_the_digest_is_of_the_value_not_of_its_order() -> None:
 )
 def test_other_files_are_refused(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "law.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=words):
         read_versioned(path, kind="law", version=1)
     with pytest.raises(InputError, match="no such file"):

@@ -58,7 +58,7 @@ def test_clean_removes_the_demo_that_make_has_made_and_no_other(tmp_path: Path) 
 def test_demo_marks_the_study_that_it_begins_and_leaves_one_that_was_there(tmp_path: Path) -> None:
     program = tmp_path / ".venv" / "bin" / "voxmix"
     program.parent.mkdir(parents=True)
-    program.write_text('#!/bin/sh\nmkdir -p "$2" && touch "$2/study.yaml"\n')
+    program.write_text('#!/bin/sh\nmkdir -p "$2" && touch "$2/study.yaml"\n', encoding="utf-8")
     program.chmod(0o755)
     (tmp_path / ".venv" / ".installed").touch()
     own, made = tmp_path / "own", tmp_path / "demo-study"

@@ -10,7 +10,7 @@ from voxmix import _memory
 def test_a_containers_limit_counts(tmp_path, monkeypatch, limit, expected):
     path = tmp_path / "memory.max"
     if limit is not None:
-        path.write_text(limit)
+        path.write_text(limit, encoding="utf-8")
     monkeypatch.setattr(_memory, "_GROUP_LIMIT", tmp_path / "none")
     whole = _memory.installed_bytes()
     monkeypatch.setattr(_memory, "_GROUP_LIMIT", path)

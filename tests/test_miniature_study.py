@@ -61,11 +61,11 @@ def miniature(root: Path) -> Path:
     done = voxmix("init", str(root), "--phantoms", *asked)
     assert done.returncode == 0, done.stderr
     path = root / "study.yaml"
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["data"]["phantoms"]["counts"] = dict(zip(DOMAINS, (6, 5, 3), strict=True))
     for name, change in SETTINGS.items():
         values[name] = {**values[name], **change} if isinstance(change, dict) else change
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return root
 
 
@@ -90,14 +90,14 @@ def test_every_step_is_done(finished: Path) -> None:
 
 def test_draws_are_those_of_the_mixture(finished: Path) -> None:
     for path in finished.glob("runs/*/result.json"):
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
         assert sum(result["draws"].values()) == result["spec"]["budget"]
         for name, weight in result["spec"]["mixture"].items():
             assert abs(result["draws"][name] - weight * result["spec"]["budget"]) < 1
 
 
 def test_every_run_is_measured_on_every_target(finished: Path) -> None:
-    rows = (finished / "measurements.csv").read_text().splitlines()
+    rows = (finished / "measurements.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 1 + 3 * (2 * len(DOMAINS) + 1) * len(DOMAINS)
 
 
@@ -151,19 +151,19 @@ def test_the_encoder_of_the_answer_is_exported(finished: Path, tmp_path: Path) -
     folder = finished / "export" / "encoder"
     assert Path(written["folder"]) == folder
     assert {path.name for path in folder.iterdir()} == set(written["files"])
-    card = json.loads((folder / "card.json").read_text())
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     assert card["budget"] == 160
     run = finished / "runs" / card["run_id"]
     again = in_process(
         "export", str(run), "--names", "timm", "-o", str(tmp_path / "timm"), "--license", "mit"
     )
     assert again.exit_code == 0, again.stderr
-    assert "license: mit" in (tmp_path / "timm" / "README.md").read_text()
+    assert "license: mit" in (tmp_path / "timm" / "README.md").read_text(encoding="utf-8")
     named = in_process(
         "export", str(finished), "--strategy", "uniform", "--seed", "1", "-o", str(tmp_path / "u")
     )
     assert named.exit_code == 0, named.stderr
-    card = json.loads((tmp_path / "u" / "card.json").read_text())
+    card = json.loads((tmp_path / "u" / "card.json").read_text(encoding="utf-8"))
     assert (set(card["mixture"].values()), card["seed"]) == ({1 / 3}, 1)
 
 
@@ -202,8 +202,8 @@ def test_nothing_written_names_a_subject_or_a_path(finished: Path) -> None:
     assert subjects
     private = finished / "private"
     assert private.stat().st_mode & 0o077 == 0  # who is who is kept, closed to others, in this one place
-    assert (private / ".gitignore").read_text() == "*\n"
-    assert all(name in (private / "subjects.json").read_text() for name in subjects)
+    assert (private / ".gitignore").read_text(encoding="utf-8") == "*\n"
+    assert all(name in (private / "subjects.json").read_text(encoding="utf-8") for name in subjects)
     for path in finished.rglob("*"):
         if (
             path.is_file()
@@ -235,8 +235,10 @@ def test_a_killed_study_measures_the_same_when_python_goes_on_with_it(finished: 
     assert (root / "measurements.csv").read_bytes() == (finished / "measurements.csv").read_bytes()
     assert _losses(root) == _losses(finished)
     for kind in ("laws/*.json", "allocations/*.json"):
-        made = {path.name: json.loads(path.read_text()) for path in root.glob(kind)}
-        assert made == {path.name: json.loads(path.read_text()) for path in finished.glob(kind)}
+        made = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in root.glob(kind)}
+        assert made == {
+            path.name: json.loads(path.read_text(encoding="utf-8")) for path in finished.glob(kind)
+        }
     assert done.outcomes["run"].table.loss.tolist() == read_losses(finished / "measurements.csv")
     assert done.answer is not None
     assert done.study.report_path.exists()
@@ -259,26 +261,29 @@ def _reached(root: Path, results: int) -> bool:
 
 
 def _losses(root: Path) -> dict[str, object]:
-    return {p.parent.name: json.loads(p.read_text())["losses"] for p in root.glob("runs/*/result.json")}
+    return {
+        p.parent.name: json.loads(p.read_text(encoding="utf-8"))["losses"]
+        for p in root.glob("runs/*/result.json")
+    }
 
 
 def test_repeats_lose_their_worth_where_the_study_says_so(finished: Path) -> None:
     path = finished / "study.yaml"
-    before = path.read_text()
+    before = path.read_text(encoding="utf-8")
     values = yaml.safe_load(before)
     values["fit"] = {**values["fit"], "repetition": 5.0, "bootstrap": 0}
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     try:
         done = in_process("fit", str(finished), "--json")
         assert done.exit_code == 0, done.stderr
-        law = json.loads((finished / "laws" / "transfer.json").read_text())
-        cards = [json.loads(p.read_text()) for p in finished.glob("runs/*/result.json")]
+        law = json.loads((finished / "laws" / "transfer.json").read_text(encoding="utf-8"))
+        cards = [json.loads(p.read_text(encoding="utf-8")) for p in finished.glob("runs/*/result.json")]
         assert set(law["repeats"].values()) == {5.0}
         assert law["unique_volumes"] == {n: float(v) for n, v in law["volumes"].items()}
         drawn = {n: max(card["unique_volumes"].get(n, 0) for card in cards) for n in DOMAINS}
         assert law["unique_volumes"] == drawn  # every training volume was drawn by some run
     finally:
-        path.write_text(before)
+        path.write_text(before, encoding="utf-8")
 
 
 def test_a_round_of_refine_that_was_stopped_ends_as_one_that_was_not_and_its_mixture_is_trained_alone(
@@ -306,14 +311,15 @@ def test_a_round_of_refine_that_was_stopped_ends_as_one_that_was_not_and_its_mix
     assert set(found.rounds[0].measured) == set(DOMAINS)
 
     before = set(_losses(whole))
-    values = yaml.safe_load((whole / "study.yaml").read_text())
+    values = yaml.safe_load((whole / "study.yaml").read_text(encoding="utf-8"))
     values["allocation"]["strategies"].append("refined")
-    (whole / "study.yaml").write_text(yaml.safe_dump(values))
+    (whole / "study.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     fit(whole)  # another test may have changed the settings of the fit for a while
     assert allocate(whole)["refined"] == found.choice
     pretrain(whole)
     more = [
-        json.loads((whole / "runs" / run / "spec.json").read_text()) for run in set(_losses(whole)) - before
+        json.loads((whole / "runs" / run / "spec.json").read_text(encoding="utf-8"))
+        for run in set(_losses(whole)) - before
     ]
     assert [(spec["mixture"], spec["budget"]) for spec in more] == [(found.choice.as_dict(), 160)] * 2
 
@@ -329,12 +335,12 @@ def test_a_run_that_diverged_is_named_by_fit_and_report_and_set_aside(finished: 
     card = next(
         path
         for path in sorted(root.glob("runs/*/result.json"))
-        if json.loads(path.read_text())["spec"]["mixture"][DOMAINS[0]] == 1
-        and json.loads(path.read_text())["spec"]["budget"] == before.budget_range[0]
+        if json.loads(path.read_text(encoding="utf-8"))["spec"]["mixture"][DOMAINS[0]] == 1
+        and json.loads(path.read_text(encoding="utf-8"))["spec"]["budget"] == before.budget_range[0]
     )
-    value = json.loads(card.read_text())
+    value = json.loads(card.read_text(encoding="utf-8"))
     value["losses"][DOMAINS[0]]["loss"] *= 1000
-    card.write_text(json.dumps(value))
+    card.write_text(json.dumps(value), encoding="utf-8")
     with pytest.warns(VoxmixWarning, match=rf"1 loss .* is set aside .* on {DOMAINS[0]}:"):
         law = fit_laws(study)["transfer"]
     assert [item.run for item in law.outliers] == [card.parent.name]

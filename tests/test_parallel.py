@@ -71,7 +71,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         "if __name__ == '__main__':\n"
         "    with worker_pool(1) as pool:\n"
         "        print(pool.submit(os.getpid).result(), flush=True)\n"
-        "        pool.submit(time.sleep, 120).result()\n"
+        "        pool.submit(time.sleep, 120).result()\n",
+        encoding="utf-8",
     )
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -91,7 +92,8 @@ def test_workers_end_when_their_parent_is_killed_while_they_start(tmp_path: Path
         "        work = [pool.submit(time.sleep, 120) for _ in range(2)]\n"
         "        print(*pool._processes, flush=True)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"  # long before a worker has started Python
-        "time.sleep(0.5)\n"  # what a worker does first: it imports this script
+        "time.sleep(0.5)\n",  # what a worker does first: it imports this script
+        encoding="utf-8",
     )
     command = [sys.executable, str(script), str(begun)]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -115,6 +117,6 @@ def _wait_until_gone(pid: int) -> None:
 
 def _runs(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False

@@ -138,7 +138,7 @@ def test_keys_are_written_once_whatever_their_order_and_read_back(tmp_path: Path
     with pytest.raises(InputError, match=f"the images of subset {subset.digest}, the run is of subset 0123"):
         read_keys(path, subset="0123")
     for text in ('{"kind": "subset", "format": 1, "keys": "abc"}', '{"kind": "subset", "format": 1}'):
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match="is damaged"):
             read_keys(path, subset=subset.digest)
     assert write_keys(path, keys) == subset.digest, "a damaged file is written again"

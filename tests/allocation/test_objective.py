@@ -115,7 +115,7 @@ def test_it_is_kept_and_files_of_before_are_read(law, tmp_path):
     found = allocate(law, budget=9000)
     found.save(tmp_path / "a.json")
     assert Allocation.load(tmp_path / "a.json").to_dict() == found.to_dict()
-    value = json.loads((tmp_path / "a.json").read_text())
+    value = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     for name in ("parts", "by_objective", "loudest_targets"):
         del value[name]
     before = Allocation.from_dict(value)

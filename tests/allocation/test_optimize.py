@@ -241,7 +241,7 @@ def test_round_trip_and_json(tmp_path):
     found.save(tmp_path / "a.json")
     again = Allocation.load(tmp_path / "a.json")
     assert again.to_dict() == found.to_dict()
-    value = json.loads((tmp_path / "a.json").read_text())
+    value = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert value["effective_budget"]["D1"]["D0"] == found.contributions[0, 1]
     assert value["baselines"]["data-proportional"]["weights"]["D4"] == pytest.approx(5 / 15)
     assert set(value["intervals"]) == set(law.domains)

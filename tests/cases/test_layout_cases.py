@@ -42,7 +42,7 @@ def test_case14_no_mask_becomes_a_scan(write: Callable[[str], Path], tmp_path: P
     masks = sorted(root.glob("*/*/segmentations/*")) + sorted(root.glob("*/*/brain_mask*"))
     table = tmp_path / "in" / "m.csv"
     rows = [f"{path},{path.relative_to(root).parts[0]},p{n}" for n, path in enumerate(masks)]
-    table.write_text("\n".join(["path,domain,subject", *rows]) + "\n")
+    table.write_text("\n".join(["path,domain,subject", *rows]) + "\n", encoding="utf-8")
     found = audit(read_csv(table), pictures=False)
     assert found.counts()["mask"] + found.counts().get("unreadable", 0) == len(masks)
 

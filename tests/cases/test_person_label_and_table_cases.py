@@ -145,7 +145,7 @@ def test_case22_tasks(made: Path, tmp_path: Path, name: str) -> None:
 
     classes = TASKS.get(name, "classes: {background: 0, a: 1}, subject_pattern: 'pat\\d+'")
     row = f"made: {{kind: segmentation, domain: ABD-CT, layout: nnunet, source: T-CT, {classes}}}"
-    (tmp_path / "tasks.yaml").write_text(row)
+    (tmp_path / "tasks.yaml").write_text(row, encoding="utf-8")
     task = read_tasks(tmp_path / "tasks.yaml")["made"]
     recipe = Recipe(spacing_mm=2.5, min_shape=(16, 16, 16))
     found, _ = build_cases(task, made / "case22" / name, root=tmp_path / "cases", recipe=recipe, crop=16)

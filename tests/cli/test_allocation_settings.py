@@ -49,16 +49,16 @@ def voxmix(*arguments: object) -> tuple[int, str, str]:
 
 
 def changed(study: Path, **values: object) -> None:
-    text = yaml.safe_load((study / "study.yaml").read_text())
+    text = yaml.safe_load((study / "study.yaml").read_text(encoding="utf-8"))
     text["allocation"] |= values
-    (study / "study.yaml").write_text(yaml.safe_dump(text))
+    (study / "study.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
 
 
 def without_key(study: Path, *names: str) -> None:
-    text = yaml.safe_load((study / "study.yaml").read_text())
+    text = yaml.safe_load((study / "study.yaml").read_text(encoding="utf-8"))
     for name in names:
         del text["allocation"][name]
-    (study / "study.yaml").write_text(yaml.safe_dump(text))
+    (study / "study.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
 
 
 def files_below(folder: Path) -> dict[Path, bytes]:
@@ -109,7 +109,7 @@ def test_a_setting_is_one_in_python_on_the_command_line_and_in_the_file(
 
     changed(finished_study, **({name: value, "max_epochs": 40.0} if name == "volumes" else {name: value}))
     assert voxmix("allocate", finished_study, "--json")[0] == 0
-    kept = json.loads((finished_study / "allocations" / "transfer-aware.json").read_text())
+    kept = json.loads((finished_study / "allocations" / "transfer-aware.json").read_text(encoding="utf-8"))
     assert kept == by_function
 
 

@@ -90,7 +90,10 @@ def test_a_domain_of_bad_volumes_is_refused_and_nothing_is_lost(volumes: Path, t
     made = len(list((tmp_path / "s" / "cache" / "volumes").glob("*.npy")))
     assert made == 12
     (tmp_path / "s" / "study.yaml").write_text(
-        (tmp_path / "s" / "study.yaml").read_text().replace("domains: []", "domains: [ABD-CT, BRAIN-T1]")
+        (tmp_path / "s" / "study.yaml")
+        .read_text(encoding="utf-8")
+        .replace("domains: []", "domains: [ABD-CT, BRAIN-T1]"),
+        encoding="utf-8",
     )
     assert voxmix("prepare", "s", cwd=tmp_path).returncode == 0
 
@@ -129,13 +132,13 @@ def test_a_table_of_volumes_does_as_well(volumes: Path, tmp_path: Path) -> None:
         for path in sorted(volumes.rglob("*.nii.gz"))
     ]
     (tmp_path / "table.csv").write_text(
-        "path,domain,subject\n" + "\n".join(rows) + "\nvolumes/gone.nii.gz,ABD-CT,p9\n"
+        "path,domain,subject\n" + "\n".join(rows) + "\nvolumes/gone.nii.gz,ABD-CT,p9\n", encoding="utf-8"
     )
     assert voxmix("init", "s", "--data", "table.csv", cwd=tmp_path).returncode == 0
     done = voxmix("prepare", "s", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [item["domain"] for item in json.loads(done.stdout)["set_aside"]] == ["ABD-CT"]
-    (tmp_path / "table.csv").write_text("path,domain\nvolumes/x.nii.gz,ABD-CT\n")
+    (tmp_path / "table.csv").write_text("path,domain\nvolumes/x.nii.gz,ABD-CT\n", encoding="utf-8")
     done = voxmix("init", "t", "--data", "table.csv", cwd=tmp_path)
     assert done.returncode == 2
     assert "subject" in done.stderr
@@ -165,9 +168,12 @@ def test_what_is_hopeless_is_refused_before_training_and_may_be_accepted(tmp_pat
     state = json.loads(voxmix("status", "s", "--json", cwd=tmp_path).stdout)
     assert len(state["fitness"]) == 2
     assert voxmix("report", "s", cwd=tmp_path).returncode == 0
-    assert "more than 80% padding" in (tmp_path / "s" / "report.html").read_text()
+    assert "more than 80% padding" in (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
     settings = tmp_path / "s" / "study.yaml"
-    settings.write_text(settings.read_text().replace("accept_blank: false", "accept_blank: true"))
+    settings.write_text(
+        settings.read_text(encoding="utf-8").replace("accept_blank: false", "accept_blank: true"),
+        encoding="utf-8",
+    )
     state = json.loads(voxmix("status", "s", "--json", cwd=tmp_path).stdout)
     assert state["steps"][0]["done"], "accepting makes nothing anew"
 
@@ -175,7 +181,7 @@ def test_what_is_hopeless_is_refused_before_training_and_may_be_accepted(tmp_pat
 def test_spacing_and_crop_of_a_new_study_fit_its_fields(volumes: Path, tmp_path: Path) -> None:
     done = voxmix("init", "s", "--data", str(volumes), cwd=tmp_path)
     assert "44 x 54" in done.stdout  # fields in mm
-    text = (tmp_path / "s" / "study.yaml").read_text()
+    text = (tmp_path / "s" / "study.yaml").read_text(encoding="utf-8")
     assert "spacing_mm: 2.0" in text
     assert "crop: 24" in text
     assert "Fields of view in mm" in text
@@ -186,7 +192,7 @@ def test_spacing_and_crop_of_a_new_study_fit_its_fields(volumes: Path, tmp_path:
 def test_a_rule_for_a_misspelt_domain_is_named_before_anything_is_made(volumes: Path, tmp_path: Path) -> None:
     assert voxmix("init", "s", "--data", str(volumes), cwd=tmp_path).returncode == 0
     path = tmp_path / "s" / "study.yaml"
-    path.write_text(path.read_text().replace("ABD-CT:", "ABD-CTT:"))
+    path.write_text(path.read_text(encoding="utf-8").replace("ABD-CT:", "ABD-CTT:"), encoding="utf-8")
     done = voxmix("prepare", "s", cwd=tmp_path)
     assert done.returncode == 2
     assert "did you mean 'ABD-CT'" in done.stderr

@@ -83,7 +83,7 @@ def test_a_damaged_state_file_is_named(finished_study: Path, file: str) -> None:
 def test_a_file_where_a_folder_should_be(finished_study: Path, folder: str) -> None:
     path = finished_study / folder
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    path.write_text("no folder")
+    path.write_text("no folder", encoding="utf-8")
     for verb in VERBS:
         answer(verb, str(finished_study), "--json")
 
@@ -99,7 +99,10 @@ def test_laws_and_mixtures_that_are_gone_or_damaged_are_made_anew_and_are_the_sa
     finished_study: Path,
 ) -> None:
     law, mixture = (finished_study / FILES[name] for name in ("law", "allocation"))
-    before = json.loads(law.read_text())["transfer"], json.loads(mixture.read_text())["weights"]
+    before = (
+        json.loads(law.read_text(encoding="utf-8"))["transfer"],
+        json.loads(mixture.read_text(encoding="utf-8"))["weights"],
+    )
     for kind in (b"{", None):
         for path in (law, mixture):
             path.unlink() if kind is None else path.write_bytes(kind)
@@ -107,7 +110,10 @@ def test_laws_and_mixtures_that_are_gone_or_damaged_are_made_anew_and_are_the_sa
         assert "fitted again now" in answer("fit", str(finished_study), "--json")
         assert "voxmix allocate" in answer("status", str(finished_study), "--json")
         assert "found again now" in answer("allocate", str(finished_study), "--json")
-        assert (json.loads(law.read_text())["transfer"], json.loads(mixture.read_text())["weights"]) == before
+        assert (
+            json.loads(law.read_text(encoding="utf-8"))["transfer"],
+            json.loads(mixture.read_text(encoding="utf-8"))["weights"],
+        ) == before
 
 
 def test_a_study_that_nobody_may_write_to_is_shown(finished_study: Path) -> None:

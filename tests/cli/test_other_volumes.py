@@ -21,9 +21,9 @@ def test_finished_runs_of_an_earlier_loss_are_named_and_kept(finished_study: Pat
         assert SAID not in voxmix(verb, finished_study)[1]
     assert json.loads(voxmix("status", finished_study, "--json")[1])["notes"] == []
     index = finished_study / "cache" / "index.json"
-    value = json.loads(index.read_text())
+    value = json.loads(index.read_text(encoding="utf-8"))
     value["volumes"][0]["box"] = [[4, 0, 0], [8, 16, 16]]
-    index.write_text(json.dumps(value))
+    index.write_text(json.dumps(value), encoding="utf-8")
     runs = len(list(Study.open(finished_study).runs_dir.glob("*/result.json")))
     for verb in ("status", "report", "fit"):
         code, said = voxmix(verb, finished_study)

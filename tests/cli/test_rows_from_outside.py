@@ -60,9 +60,9 @@ def voxmix(*words: object) -> str:
 
 
 def asked_for(study: Path, strategies: tuple[str, ...]) -> None:
-    values = yaml.safe_load((study / "study.yaml").read_text())
+    values = yaml.safe_load((study / "study.yaml").read_text(encoding="utf-8"))
     values["allocation"]["strategies"] = list(strategies)
-    (study / "study.yaml").write_text(yaml.safe_dump(values))
+    (study / "study.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
 
 
 def test_a_study_fits_allocates_and_reports_them(finished_study: Path, rows: None) -> None:
@@ -83,7 +83,7 @@ def test_a_study_fits_allocates_and_reports_them(finished_study: Path, rows: Non
     assert (0.0, 0.0, 1.0) in found
     assert tuple(mixtures["half"]["weights"].values()) in found
     voxmix("report", finished_study)
-    page = (finished_study / "report.html").read_text()
+    page = (finished_study / "report.html").read_text(encoding="utf-8")
     for name in ASKED:
         assert name in page, name
 

@@ -104,11 +104,18 @@ def test_mistakes_give_one_sentence_and_exit_2(
 def test_an_edited_study_file_is_checked(tmp_path: Path) -> None:
     assert voxmix("init", "s", "--phantoms", cwd=tmp_path).returncode == 0
     path = tmp_path / "s" / "study.yaml"
-    path.write_text(path.read_text().replace("\n  budget: ", "\n  budgt: ", 1))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("\n  budget: ", "\n  budgt: ", 1), encoding="utf-8"
+    )
     done = voxmix("status", "s", cwd=tmp_path)
     assert done.returncode == 2
     assert "budgt: unknown key; did you mean 'budget'?" in done.stderr
-    path.write_text(path.read_text().replace("budgt: ", "budget: ").replace("spacing_mm: ", "spacng_mm: "))
+    path.write_text(
+        path.read_text(encoding="utf-8")
+        .replace("budgt: ", "budget: ")
+        .replace("spacing_mm: ", "spacng_mm: "),
+        encoding="utf-8",
+    )
     done = voxmix("prepare", "s", cwd=tmp_path)
     assert done.returncode == 2
     assert "spacng_mm: unknown key; did you mean 'spacing_mm'?" in done.stderr

@@ -33,9 +33,9 @@ def _data() -> object:
 
 
 def changed(study: Path, section: str, **values: object) -> None:
-    text = yaml.safe_load((study / "study.yaml").read_text())
+    text = yaml.safe_load((study / "study.yaml").read_text(encoding="utf-8"))
     text[section] |= values
-    (study / "study.yaml").write_text(yaml.safe_dump(text))
+    (study / "study.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
 
 
 def voxmix(*arguments: object) -> tuple[int, str]:
@@ -113,7 +113,7 @@ def test_a_crop_larger_than_a_prepared_volume_is_said(study: Path, tmp_path: Pat
     )
     cache = PreparedCache(root=opened.cache_dir, volumes=volumes, recipe=Recipe(), set_aside=())
     opened.cache_dir.mkdir()
-    (opened.cache_dir / "index.json").write_text(json.dumps(cache.as_dict()))
+    (opened.cache_dir / "index.json").write_text(json.dumps(cache.as_dict()), encoding="utf-8")
     opened.mark_made("prepare", opened.preparation_inputs)
     (problem,) = study_problems(opened)
     assert "6 of 6" in problem
@@ -277,18 +277,18 @@ def made(folder: Path, kind: str) -> Path:
     if kind in ("folder", "run"):
         path.mkdir()
     if kind == "run":
-        (path / "card.json").write_text("{}")
+        (path / "card.json").write_text("{}", encoding="utf-8")
     if kind == "table":
         path = path.with_suffix(".csv")
-        path.write_text("a,b\n1,2\n")
+        path.write_text("a,b\n1,2\n", encoding="utf-8")
     if kind == "report":
         path = path.with_suffix(".html")
-        path.write_text("<html></html>")
+        path.write_text("<html></html>", encoding="utf-8")
     if kind in ("binary", "empty"):
         path.write_bytes(bytes(range(256)) if kind == "binary" else b"")
     if kind in ("manifest", "law"):
         path = path.with_suffix(".json")
-        path.write_text(json.dumps({"kind": kind, "format": 1}))
+        path.write_text(json.dumps({"kind": kind, "format": 1}), encoding="utf-8")
     return path
 
 
@@ -325,7 +325,7 @@ def test_values_that_are_no_numbers_are_named(study: Path, section: str, values:
 
 def test_a_byte_order_mark_and_exponents_are_read(study: Path) -> None:
     path = study / "study.yaml"
-    text = path.read_text().replace("learning_rate: 0.002", "learning_rate: 2e-3")
+    text = path.read_text(encoding="utf-8").replace("learning_rate: 0.002", "learning_rate: 2e-3")
     assert "2e-3" in text
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert read_config(path).training.learning_rate == 0.002

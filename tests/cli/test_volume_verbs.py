@@ -53,27 +53,28 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
     made = voxmix("manifest", "pool", "-o", "pool.csv", "--rename", "HEAD-T1=BRAIN-T1", cwd=tmp_path)
     assert "layout folder (detected)" in made.stderr
     assert "voxmix audit pool.csv" in made.stdout
-    header, first = (tmp_path / "pool.csv").read_text().splitlines()[:2]
+    header, first = (tmp_path / "pool.csv").read_text(encoding="utf-8").splitlines()[:2]
     assert header == "path,domain,subject,split,label"
     assert first.startswith("pool/HEAD-T1/Doe0/t1.nii.gz,BRAIN-T1,Doe0,")
 
     looked = json.loads(voxmix("audit", "pool.csv", "--sheets", "look", "--json", cwd=tmp_path).stdout)
     assert looked["counts"] == {"unreadable": 1}
     assert looked["findings"][0]["path"].endswith("broken.nii.gz")
-    page = (tmp_path / "look" / "audit.html").read_text()
+    page = (tmp_path / "look" / "audit.html").read_text(encoding="utf-8")
     assert "Doe" not in page
     assert looked["findings"][0]["id"] in page
 
     (tmp_path / "recipe.yaml").write_text(
         "spacing_mm: 2.0\nmin_shape: [12, 12, 12]\nintensity:\n"
-        "  KNEE-MR: {kind: percentile, low: 1, high: 99}\n  BRAIN-T1: z-score\n"
+        "  KNEE-MR: {kind: percentile, low: 1, high: 99}\n  BRAIN-T1: z-score\n",
+        encoding="utf-8",
     )
     done = voxmix("prepare", "pool.csv", "--recipe", "recipe.yaml", "-o", "cache", cwd=tmp_path)
     assert "disk space" in done.stderr
     assert "broken.nii.gz: its first bytes" in done.stderr.replace("\n", " ")
-    aside = (tmp_path / "cache.private" / "set-aside.csv").read_text()
+    aside = (tmp_path / "cache.private" / "set-aside.csv").read_text(encoding="utf-8")
     assert "Doe8/broken.nii.gz,KNEE-MR," in aside
-    names = json.loads((tmp_path / "cache.private" / "subjects.json").read_text())
+    names = json.loads((tmp_path / "cache.private" / "subjects.json").read_text(encoding="utf-8"))
     assert sorted(names["subjects"].values()) == [f"Doe{i}" for i in range(6)]
     assert (tmp_path / "cache.private" / "subjects.json").stat().st_mode & 0o077 == 0
     for path in (tmp_path / "cache").rglob("*"):
@@ -87,7 +88,7 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
     assert held["recipe"]["intensity"]["KNEE-MR"] == {"kind": "percentile", "low": 1.0, "high": 99.0}
     assert "percentile 1 to 99" in voxmix("cache", "list", "cache", cwd=tmp_path).stdout
 
-    index = json.loads((tmp_path / "cache" / "index.json").read_text())
+    index = json.loads((tmp_path / "cache" / "index.json").read_text(encoding="utf-8"))
     volume = next(v for v in index["volumes"] if v["label"])
     source = names["volumes"][volume["key"]]
     back = voxmix(
@@ -103,7 +104,7 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
 
 
 def test_a_damaged_cache_is_found_mended_and_pruned(pool: Path, tmp_path: Path) -> None:
-    (tmp_path / "r.yaml").write_text("spacing_mm: 3\nmin_shape: [8, 8, 8]\n")
+    (tmp_path / "r.yaml").write_text("spacing_mm: 3\nmin_shape: [8, 8, 8]\n", encoding="utf-8")
     voxmix("prepare", "pool", "--recipe", "r.yaml", "--out", "cache", cwd=tmp_path)
     assert (tmp_path / "cache.private" / "subjects.json").exists()
     assert not (pool / "voxmix-subjects.json").exists()
@@ -115,7 +116,7 @@ def test_a_damaged_cache_is_found_mended_and_pruned(pool: Path, tmp_path: Path) 
     voxmix("cache", "verify", "cache", "--remove", cwd=tmp_path)
     voxmix("prepare", "pool", "--recipe", "r.yaml", "--out", "cache", cwd=tmp_path)
     voxmix("cache", "verify", "cache", cwd=tmp_path)
-    (tmp_path / "r.yaml").write_text("spacing_mm: 4\nmin_shape: [8, 8, 8]\n")
+    (tmp_path / "r.yaml").write_text("spacing_mm: 4\nmin_shape: [8, 8, 8]\n", encoding="utf-8")
     voxmix("prepare", "pool", "--recipe", "r.yaml", "--out", "cache", cwd=tmp_path)
     planned = json.loads(voxmix("cache", "prune", "cache", "--dry-run", "--json", cwd=tmp_path).stdout)
     assert planned["files"] == 2 * (12 + 1)  # With a side file each; the label maps are all one map.
@@ -127,9 +128,9 @@ def test_a_damaged_cache_is_found_mended_and_pruned(pool: Path, tmp_path: Path) 
 
 def test_a_leak_into_downstream_is_exit_code_1_and_like_keeps_sides(pool: Path, tmp_path: Path) -> None:
     voxmix("manifest", "pool", "-o", "pool.csv", cwd=tmp_path)
-    rows = (tmp_path / "pool.csv").read_text().splitlines()
+    rows = (tmp_path / "pool.csv").read_text(encoding="utf-8").splitlines()
     turned = [row.replace(",train,", ",VAL,").replace(",validation,", ",train,") for row in rows]
-    (tmp_path / "down.csv").write_text("\n".join(turned).replace(",VAL,", ",validation,"))
+    (tmp_path / "down.csv").write_text("\n".join(turned).replace(",VAL,", ",validation,"), encoding="utf-8")
     found = json.loads(
         voxmix("audit", "pool.csv", "--against", "down.csv", "--json", cwd=tmp_path, code=1).stdout
     )
@@ -139,7 +140,9 @@ def test_a_leak_into_downstream_is_exit_code_1_and_like_keeps_sides(pool: Path, 
         "change sides compared with the earlier down.csv; --like down.csv keeps their sides" in moved.stderr
     )
     voxmix("manifest", "pool", "-o", "down.csv", "--like", "pool.csv", "--seed", "7", cwd=tmp_path)
-    assert (tmp_path / "down.csv").read_text() == (tmp_path / "pool.csv").read_text()
+    assert (tmp_path / "down.csv").read_text(encoding="utf-8") == (tmp_path / "pool.csv").read_text(
+        encoding="utf-8"
+    )
     voxmix("audit", "pool.csv", "--against", "down.csv", cwd=tmp_path)
 
 
@@ -162,7 +165,7 @@ def test_a_leak_into_downstream_is_exit_code_1_and_like_keeps_sides(pool: Path, 
     ],
 )
 def test_mistakes_are_sentences(pool: Path, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    (tmp_path / "bad.yaml").write_text("intensity: {KNEE-MR: bones}\n")
+    (tmp_path / "bad.yaml").write_text("intensity: {KNEE-MR: bones}\n", encoding="utf-8")
     before = set(tmp_path.rglob("*"))
     done = voxmix(*arguments, cwd=tmp_path, code=2)
     assert words in " ".join(done.stderr.split())
@@ -170,7 +173,7 @@ def test_mistakes_are_sentences(pool: Path, tmp_path: Path, arguments: tuple[str
 
 
 def test_places_that_cannot_be_written_are_sentences(pool: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
     for arguments in (
         ("manifest", "pool", "-o", "file/m.csv"),
         ("audit", "pool", "--sheets", "file"),

@@ -26,7 +26,7 @@ def touch(root: Path, *names: str) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
+    path.write_text(json.dumps(value), encoding="utf-8")
 
 
 def found(manifest: Manifest) -> set[tuple[str, str, str, str | None]]:
@@ -101,12 +101,16 @@ def test_oasis_orientation_is_put_right(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         nibabel.Spm99AnalyzeImage(data + number * 10 + visit, np.diag([-1.0, 1, 1, 1])).to_filename(path)
     session = tmp_path / "disc1" / "OAS1_0001_MR1"
-    (session / "OAS1_0001_MR1.txt").write_text("SESSION ID:  OAS1_0001_MR1\nAGE:  74\nCDR:  0.5\nMMSE:  29\n")
-    (tmp_path / "disc1" / "OAS1_0002_MR1" / "OAS1_0002_MR1.txt").write_text("AGE:  20\nCDR:  \nMMSE: \n")
+    (session / "OAS1_0001_MR1.txt").write_text(
+        "SESSION ID:  OAS1_0001_MR1\nAGE:  74\nCDR:  0.5\nMMSE:  29\n", encoding="utf-8"
+    )
+    (tmp_path / "disc1" / "OAS1_0002_MR1" / "OAS1_0002_MR1.txt").write_text(
+        "AGE:  20\nCDR:  \nMMSE: \n", encoding="utf-8"
+    )
     manifest = read_layout("oasis", tmp_path)
     assert [r.category for r in manifest.records] == ["CDR>0", "", ""]
     (tmp_path / "oasis_cross-sectional.csv").write_text(
-        "ID,M/F,CDR\nOAS1_0001_MR1,F,0\nOAS1_0001_MR2,F,2\nOAS1_0002_MR1,M,\n"
+        "ID,M/F,CDR\nOAS1_0001_MR1,F,0\nOAS1_0001_MR2,F,2\nOAS1_0002_MR1,M,\n", encoding="utf-8"
     )
     manifest = read_layout("oasis", tmp_path)
     assert [r.category for r in manifest.records] == ["CDR=0", "CDR>0", ""]
@@ -237,7 +241,7 @@ def test_nnunet_lists_as_people_write_them(
 )
 def test_nnunet_lists_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "imagesTr").mkdir()
-    (tmp_path / "dataset.json").write_text(text)
+    (tmp_path / "dataset.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         read_sources([tmp_path])
 
@@ -571,7 +575,7 @@ def test_csv_round_trip(tmp_path: Path) -> None:
     for table in (tmp_path / "in" / "m.csv", tmp_path / "elsewhere" / "m.csv"):
         write_csv(manifest, table)
         assert read_csv(table) == manifest
-    assert "in/CT" not in (tmp_path / "in" / "m.csv").read_text()
+    assert "in/CT" not in (tmp_path / "in" / "m.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["amos", "bids", "oasis", "hecktor"])

@@ -41,7 +41,7 @@ def test_parts_are_by_subject_and_open_again(cases: CaseSet, task: Task) -> None
 
 
 def test_nothing_stored_names_a_subject_or_a_path(cases: CaseSet, dataset: Path) -> None:
-    text = (cases.cache.root / "cases.json").read_text()
+    text = (cases.cache.root / "cases.json").read_text(encoding="utf-8")
     assert str(dataset) not in text
     assert not any(f'"p{number}' in text or f"/p{number}" in text for number in range(10))
 
@@ -132,9 +132,11 @@ def test_cases_that_are_damaged_are_named(
     task: Task, dataset: Path, build: Build, change: dict[str, object]
 ) -> None:
     path = build(task, dataset).cache.root / CASES_FILE
-    value = json.loads(path.read_text())
+    value = json.loads(path.read_text(encoding="utf-8"))
     kept = {**value, **change}
-    path.write_text(json.dumps({name: item for name, item in kept.items() if item is not None}))
+    path.write_text(
+        json.dumps({name: item for name, item in kept.items() if item is not None}), encoding="utf-8"
+    )
     with pytest.raises(InputError, match=r"prepare (them )?again"):
         open_cases(task, path.parent)
 
@@ -149,7 +151,7 @@ def test_a_table_and_the_files_must_meet(dataset: Path, build: Build) -> None:
         split=(0.5, 0.25, 0.25),
     )
     rows = ["who,state", *(f"p{n},{n % 2}.0" for n in range(7)), "p7,", "p8,2", "ghost,1"]
-    (dataset / "table.csv").write_text("\n".join(rows))
+    (dataset / "table.csv").write_text("\n".join(rows), encoding="utf-8")
     cases = build(kinds, dataset)
     assert len(cases.cases) == 7
     assert cases.set_aside == {
@@ -162,10 +164,10 @@ def test_a_table_and_the_files_must_meet(dataset: Path, build: Build) -> None:
     told = build(kinds, dataset).notes
     assert [note for note in told if "read as Windows-1252" in note]
     assert str(dataset) not in " ".join(told)
-    (dataset / "table.csv").write_text("who,state\np1,0\np1,1\n")
+    (dataset / "table.csv").write_text("who,state\np1,0\np1,1\n", encoding="utf-8")
     with pytest.raises(InputError, match="p1 two classes"):
         build(kinds, dataset)
-    (dataset / "table.csv").write_text("name,state\np1,0\n")
+    (dataset / "table.csv").write_text("name,state\np1,0\n", encoding="utf-8")
     with pytest.raises(InputError, match="lacks the columns"):
         build(kinds, dataset)
     with pytest.raises(InputError, match="outside itself"):
@@ -235,7 +237,7 @@ def test_cases_have_one_digest_wherever_they_lie(dataset: Path, task: Task, buil
     assert first.digest == second.digest
     relabel(dataset, 0, np.zeros_like)
     assert build(task, dataset).digest != first.digest
-    stored = json.loads((first.cache.root / "cases.json").read_text())
+    stored = json.loads((first.cache.root / "cases.json").read_text(encoding="utf-8"))
     assert stored["digest"] == first.digest
 
 

@@ -44,7 +44,7 @@ def encoder(model_settings: ModelSettings) -> PretrainedEncoder:
 
 
 def result(folder: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    value: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     return value
 
 
@@ -65,7 +65,7 @@ def test_a_result_says_what_was_agreed(
     assert set(found["cases"][0]["scores"]) == {"dice", "surface_distance_mm"}
     assert [point["step"] for point in found["curve"]] == [4, 8]
     assert not (tmp_path / "run/state.pt").exists()
-    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 8
+    assert len((tmp_path / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 8
     before = (tmp_path / "run/result.json").stat().st_mtime_ns
     finetune(spec, cases=cases, encoder=encoder, folder=tmp_path / "run")
     assert (tmp_path / "run/result.json").stat().st_mtime_ns == before
@@ -168,7 +168,7 @@ def test_every_initialization_runs_under_the_same_protocol(
     for shared in ("protocol_digest", "protocol", "draws", "flops", "parameters", "split", "classes"):
         assert len({json.dumps(found[shared]) for found in results}) == 1, shared
     # The same crops in the same order: what differs is the network alone.
-    losses = [(tmp_path / str(n) / "metrics.jsonl").read_text() for n in range(4)]
+    losses = [(tmp_path / str(n) / "metrics.jsonl").read_text(encoding="utf-8") for n in range(4)]
     assert len(set(losses)) == 4
 
 
@@ -274,7 +274,7 @@ def test_classification_end_to_end(
     dataset: Path, build: Callable[..., CaseSet], protocol_of: MakeProtocol, tmp_path: Path
 ) -> None:
     rows = ["path,class"] + [f"p{n}.nii.gz,{'even' if n % 2 == 0 else 'odd'}" for n in range(10)]
-    (dataset / "table.csv").write_text("\n".join(rows))
+    (dataset / "table.csv").write_text("\n".join(rows), encoding="utf-8")
     task = Task(
         name="parity",
         kind="classification",

@@ -39,11 +39,11 @@ def short(cases: CaseSet, protocol_of: MakeProtocol) -> FinetuneSpec:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def result(folder: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    value: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     return value
 
 
@@ -189,7 +189,7 @@ finetune(spec, cases=cases, encoder=encoder, folder=Path(sys.argv[2]), compute=C
 def together(spec: FinetuneSpec, cases: CaseSet, encoder: Any, folder: Path, **compute: Any) -> None:
     """Finetune by two processes, as torchrun starts them."""
     root = folder.parent
-    (root / "child.py").write_text(CHILD)
+    (root / "child.py").write_text(CHILD, encoding="utf-8")
     (root / "spec").write_bytes(pickle.dumps((spec, cases, encoder, {**QUIET, "devices": 2, **compute})))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     arguments = [str(root / "child.py"), str(root / "spec"), str(folder)]

@@ -66,7 +66,7 @@ SPECS = {
 
 
 def tasks(folder: Path):
-    (folder / "tasks.yaml").write_text(OWN)
+    (folder / "tasks.yaml").write_text(OWN, encoding="utf-8")
     return read_tasks(folder / "tasks.yaml")
 
 

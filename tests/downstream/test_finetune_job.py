@@ -37,7 +37,7 @@ def test_a_folder_alone_gives_the_same_scores(
     folder = tmp_path / "downstream/boxes/scratch/seed-3"
     job = job_of(spec, folder, cases.cache.root, predictions=True)
     write_job(job)
-    assert str(tmp_path) not in (folder / "job.json").read_text()
+    assert str(tmp_path) not in (folder / "job.json").read_text(encoding="utf-8")
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(voxmix.__file__).parents[1]),
@@ -47,7 +47,9 @@ def test_a_folder_alone_gives_the_same_scores(
     done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     finetune(spec, cases=cases, encoder=None, folder=tmp_path / "here", threads=1)
-    there, here = (json.loads((path / "result.json").read_text()) for path in (folder, tmp_path / "here"))
+    there, here = (
+        json.loads((path / "result.json").read_text(encoding="utf-8")) for path in (folder, tmp_path / "here")
+    )
     for name in ("run_id", "cases", "curve", "protocol_digest", "threads"):
         assert there[name] == here[name], name
     assert (folder / "metrics.jsonl").read_bytes() == (tmp_path / "here/metrics.jsonl").read_bytes()
@@ -77,8 +79,8 @@ def test_a_protocol_of_another_version_is_refused(
     protocol = Protocol(task=cases.task, model=model_settings, cases="0")
     write_job(job_of(FinetuneSpec(protocol=protocol, init="scratch", seed=1), tmp_path, tmp_path))
     path = tmp_path / "job.json"
-    value = json.loads(path.read_text())
+    value = json.loads(path.read_text(encoding="utf-8"))
     value["spec"]["protocol"]["version"] = 99
-    path.write_text(json.dumps(value))
+    path.write_text(json.dumps(value), encoding="utf-8")
     with pytest.raises(InputError, match="protocol has version 99, this voxmix reads 1"):
         read_job(tmp_path)

@@ -56,11 +56,11 @@ def study(dataset: Path, write_image: Callable[..., Path], monkeypatch: pytest.M
     command = [sys.executable, "-m", "voxmix", "init", str(root), "--data", str(dataset)]
     subprocess.run(command, check=True, capture_output=True)
     path = root / "study.yaml"
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     for name, change in SETTINGS.items():
         values[name] = {**values[name], **change} if isinstance(change, dict) else change
-    path.write_text(yaml.safe_dump(values))
-    (root / "tasks.yaml").write_text(yaml.safe_dump(TASKS))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    (root / "tasks.yaml").write_text(yaml.safe_dump(TASKS), encoding="utf-8")
     return root
 
 
@@ -85,7 +85,10 @@ def test_from_volumes_to_scores(study: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "training subjects were pretrained on too" in done.output
     folder = study / "downstream/boxes"
-    results = {path: json.loads(path.read_text()) for path in sorted(folder.glob("*/seed-*/result.json"))}
+    results = {
+        path: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*/seed-*/result.json"))
+    }
     assert [path.parent.relative_to(folder).as_posix() for path in results] == [
         f"{init}/seed-{seed}" for init in ("scratch", "single") for seed in range(2)
     ]
@@ -99,7 +102,7 @@ def test_from_volumes_to_scores(study: Path) -> None:
     assert again.exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in results} == before
     for path in folder.rglob("*.json*"):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert str(study.parent) not in text, path
         assert not any(f"p{number}." in text or f'"p{number}"' in text for number in range(10)), path
 
@@ -109,19 +112,19 @@ def test_from_volumes_to_scores(study: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "leakage cannot be ruled out" in done.output
     (path,) = (study / "downstream/boxes-long").glob("checkpoint-*-frozen/seed-0/result.json")
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     assert (found["draws"], found["control"], found["checkpoint"]) == (12, "frozen", used[3])
 
     card = study / "runs" / used[3] / "card.json"
-    honest = card.read_text()
-    card.write_text(honest.replace('"spacing_mm": 2.0', '"spacing_mm": 1.5'))
+    honest = card.read_text(encoding="utf-8")
+    card.write_text(honest.replace('"spacing_mm": 2.0', '"spacing_mm": 1.5'), encoding="utf-8")
     refused = voxmix("finetune", str(study), "--task", "boxes", "--init", checkpoint)
     assert refused.exit_code == 2
     assert "spacing_mm is 2.0, the encoder's 1.5" in refused.output
-    card.write_text(honest)
+    card.write_text(honest, encoding="utf-8")
 
     (study / "tasks.yaml").write_text(
-        yaml.safe_dump({**TASKS, "boxes": {**TASKS["boxes"], "settings": {"draws": 9}}})
+        yaml.safe_dump({**TASKS, "boxes": {**TASKS["boxes"], "settings": {"draws": 9}}}), encoding="utf-8"
     )
     changed = voxmix(*asked)
     assert changed.exit_code == 2
@@ -149,17 +152,17 @@ def test_what_cannot_be_is_refused_in_words(study: Path) -> None:
 
 
 def test_the_study_s_compute_settings_reach_finetuning(study: Path) -> None:
-    values = yaml.safe_load((study / "study.yaml").read_text())
+    values = yaml.safe_load((study / "study.yaml").read_text(encoding="utf-8"))
     values["compute"] = {"device": "cpu", "devices": 2, "micro_batch": 2, "trackers": []}
-    (study / "study.yaml").write_text(yaml.safe_dump(values))
+    (study / "study.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     tasks = {**TASKS, "boxes-half": {"like": "boxes", "settings": {"precision": "bf16-mixed"}}}
-    (study / "tasks.yaml").write_text(yaml.safe_dump(tasks))
+    (study / "tasks.yaml").write_text(yaml.safe_dump(tasks), encoding="utf-8")
     assert voxmix("prepare", str(study)).exit_code == 0
     asked = ["finetune", str(study), "--task", "boxes-half", "--init", "scratch", "--seeds", "1"]
     done = voxmix(*asked, "--micro-batch", "1", "--loaders", "1")  # flags win over the file
     assert done.exit_code == 0, done.output
     folder = study / "downstream/boxes-half/scratch/seed-0"
-    computed = json.loads((folder / "result.json").read_text())["computed"]
+    computed = json.loads((folder / "result.json").read_text(encoding="utf-8"))["computed"]
     expected = {"devices": 2, "strategy": "ddp", "micro_batch": 1, "loaders": 1, "precision": "bf16-mixed"}
     assert computed == {**computed, **expected}
     assert not list(folder.glob("events.*"))

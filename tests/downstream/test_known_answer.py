@@ -78,7 +78,7 @@ def test_pretraining_helps_where_it_must_and_not_where_it_cannot(known: ModuleTy
         )
         folder = root / f"{init}-{control}"
         finetune(plan, cases=cases, encoder=loaded, folder=folder, threads=1)
-        rows = json.loads((folder / "result.json").read_text())["cases"]
+        rows = json.loads((folder / "result.json").read_text(encoding="utf-8"))["cases"]
         assert len(rows) > 50
         return float(np.mean([row["truth"] == int(np.argmax(row["probability"])) for row in rows]))
 

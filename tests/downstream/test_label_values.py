@@ -109,7 +109,8 @@ def test_what_is_ignored_counts_in_no_score() -> None:
 def test_a_task_with_an_ignore_label_from_file_to_score(dataset: Path, build: Build, tmp_path: Path) -> None:
     (tmp_path / "tasks.yaml").write_text(
         "known: {kind: segmentation, domain: CT, classes: {background: 0, box: 1}, ignore: 2, split: [0.6, 0.2, 0.2],"
-        " settings: {draws: 4, batch_size: 2, feature_size: 4, validations: 1}}"
+        " settings: {draws: 4, batch_size: 2, feature_size: 4, validations: 1}}",
+        encoding="utf-8",
     )
     task = read_tasks(tmp_path / "tasks.yaml")["known"]
     assert task.ignore == (2,)

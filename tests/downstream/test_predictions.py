@@ -97,7 +97,7 @@ def test_nested_regions_become_the_data_set_s_own_values() -> None:
 
 
 def test_a_checkpoint_is_named_by_its_weights_never_by_its_path(tmp_path: Path) -> None:
-    (tmp_path / "card.json").write_text("{}")
+    (tmp_path / "card.json").write_text("{}", encoding="utf-8")
     encoder = PretrainedEncoder(
         weights={}, card={"weights_sha256": "0123456789abcdef" * 4, "run_id": "../../evil"}
     )

@@ -118,7 +118,7 @@ def test_oasis_takes_the_rated(tmp_path: Path, build: Build) -> None:
         data = (1000 * cube(number, 1, 2)[0]).astype(np.int16)
         nibabel.Spm99AnalyzeImage(data, np.diag([-1.0, 1, 1, 1])).to_filename(path)
         rows.append(f"{name},F,{rating}")
-    (tmp_path / "d/oasis_cross-sectional.csv").write_text("\n".join(rows))
+    (tmp_path / "d/oasis_cross-sectional.csv").write_text("\n".join(rows), encoding="utf-8")
     rule = IntensityRule(kind="window", low=0, high=1000)
     cases = build(replace(BY_NAME["oasis"], intensity=rule), tmp_path / "d")
     assert sorted(case.target for case in cases.cases if case.target is not None) == [0] * 5 + [1] * 3
@@ -176,11 +176,12 @@ def test_nnunet_and_decathlon(tmp_path: Path, build: Build, write_image: Write) 
     (tmp_path / "Dataset001_X/dataset.json").write_text(
         json.dumps(
             {"channel_names": {"0": "CT"}, "file_ending": ".nii.gz", "labels": {"background": 0, "a": 1}}
-        )
+        ),
+        encoding="utf-8",
     )
     training = [{"image": f"./imagesTr/y_{n}.nii.gz", "label": f"./labelsTr/y_{n}.nii.gz"} for n in range(3)]
     (tmp_path / "Task01_Y/dataset.json").write_text(
-        json.dumps({"name": "Y", "modality": {"0": "CT"}, "training": training})
+        json.dumps({"name": "Y", "modality": {"0": "CT"}, "training": training}), encoding="utf-8"
     )
     classes = {"background": (0,), "a": (1,)}
     assert len(build(own(classes, "nnunet", "X-CT"), tmp_path / "Dataset001_X").cases) == 3

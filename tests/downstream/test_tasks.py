@@ -50,7 +50,7 @@ def test_every_row_is_in_the_tables() -> None:
 
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "tasks.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

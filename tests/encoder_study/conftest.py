@@ -52,7 +52,7 @@ def begin(films: Path, tmp_path: Path) -> Callable[..., EncoderView]:
             tmp_path / name, images=options.pop("images", films), **{"samples": (4, "all"), **options}
         )
         path = begun.study.path
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         for before, after in {
             "image: 32": "image: 16", "width: 96": "width: 24", "depth: 4": "depth: 1", "budget: 8192": "budget: 24",
             "batch_size: 64": "batch_size: 6", "warmup_steps: 20": "warmup_steps: 1", "local_image: 16": "local_image: 8",
@@ -62,7 +62,7 @@ def begin(films: Path, tmp_path: Path) -> Callable[..., EncoderView]:
             "workers: null": "workers: 1",
         }.items():  # fmt: skip
             text = text.replace(before, after)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return EncoderView.open(tmp_path / name)
 
     return start

@@ -49,7 +49,7 @@ def changed(films: Path, tmp_path: Path) -> Callable[..., Path]:
     def copy(change: Callable[[Rows, Path], object]) -> Path:
         folder = tmp_path / "changed"
         shutil.copytree(films.parent, folder)
-        with films.open(newline="") as stream:
+        with films.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         change(rows, folder)
         with (folder / "films.csv").open("w", newline="") as stream:
@@ -176,7 +176,9 @@ def test_a_batch_smaller_than_two_is_refused_by_every_verb(
 ) -> None:
     root = begin(objectives=(objective, "mae")).root
     path = root / "study.yaml"
-    path.write_text(path.read_text().replace(key, f"{key.split(':')[0]}: 1", 1))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(key, f"{key.split(':')[0]}: 1", 1), encoding="utf-8"
+    )
     for verb in ("status", "prepare", "run", "estimate"):
         code, said = voxmix(verb, root)
         assert code == 2, said
@@ -202,7 +204,9 @@ def test_a_subset_larger_than_what_is_left_after_repeated_images_is_refused(
         assert "design.samples asks for 18 images, and there are" in said
         assert "write all in its place" in said
     path = root / "study.yaml"
-    path.write_text(path.read_text().replace("samples: [4, 18]", "samples: [4, all]"))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("samples: [4, 18]", "samples: [4, all]"), encoding="utf-8"
+    )
     assert voxmix("status", root)[0] == 0
 
 
@@ -231,11 +235,13 @@ def write_dinov2(folder: Path) -> Path:
     folder.mkdir()
     safetensors.torch.save_file(tensors, folder / "model.safetensors")
     config = {"model_type": "dinov2", "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
-    (folder / "config.json").write_text(json.dumps({**config, "image_size": 16, "patch_size": 8}))
+    (folder / "config.json").write_text(
+        json.dumps({**config, "image_size": 16, "patch_size": 8}), encoding="utf-8"
+    )
     square = {"height": 16, "width": 16}
     recipe = {"size": {"shortest_edge": 20}, "crop_size": square, "do_center_crop": True}
     norm = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25], "do_normalize": True}
-    (folder / "preprocessor_config.json").write_text(json.dumps(recipe | norm))
+    (folder / "preprocessor_config.json").write_text(json.dumps(recipe | norm), encoding="utf-8")
     return folder
 
 
@@ -256,7 +262,7 @@ def cut_the_end(folder: Path) -> None:
     ("harm", "words"),
     [
         (
-            lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'),
+            lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8"),
             "weights of the family 'bert', which voxmix cannot start from",
         ),
         (lose_a_tensor, "does not fit its configuration. Missing: layernorm.bias."),
@@ -324,7 +330,7 @@ def test_a_damaged_file_is_named_with_what_to_do_and_doing_it_helps(prepared: Pa
 
 def test_a_tokenizer_that_changed_is_refused(prepared: Path) -> None:
     path = next(prepared.glob("cache/texts/tokenizer-*.json"))
-    path.write_text(path.read_text().replace('"<pad>"', '"<pat>"'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"<pad>"', '"<pat>"'), encoding="utf-8")
     for verb in ("status", "prepare", "run"):
         code, said = voxmix(verb, prepared)
         assert code == 2, said
@@ -332,7 +338,7 @@ def test_a_tokenizer_that_changed_is_refused(prepared: Path) -> None:
 
 
 def test_a_start_of_which_nothing_is_known_is_never_trained_from_scratch(prepared: Path) -> None:
-    (prepared / "starts.json").write_text("{}")
+    (prepared / "starts.json").write_text("{}", encoding="utf-8")
     code, said = voxmix("run", prepared)
     assert code == 2, said
     assert "what the starts w are is not known; delete starts.json" in said
@@ -354,7 +360,7 @@ def test_finished_runs_outlast_a_damaged_list_of_images(begin: Callable[..., Enc
     assert code == 0, said
     (path,) = (root / "subsets").iterdir()
     before, path_before = files_of(root / "runs"), path.read_bytes()
-    path.write_text("{")
+    path.write_text("{", encoding="utf-8")
     code, said = voxmix("study", "run", root)
     assert code == 0, said
     assert files_of(root / "runs") == before
@@ -367,17 +373,19 @@ def test_the_settings_of_one_kind_under_the_name_of_the_other_are_told_apart(
 ) -> None:
     assert voxmix("init", tmp_path / "mixtures", "--phantoms")[0] == 0
     path = tmp_path / "mixtures" / "study.yaml"
-    path.write_text(path.read_text() + "\nkind: encoders\n")
+    path.write_text(path.read_text(encoding="utf-8") + "\nkind: encoders\n", encoding="utf-8")
     code, said = voxmix("status", path.parent)
     assert code == 2, said
     assert "holds the settings of a study of mixtures under kind: encoders; set kind to mixtures" in said
     path = begin().study.path
     for kind in ("kind: mixtures\n", ""):
-        path.write_text(path.read_text().replace("kind: encoders\n", kind))
+        path.write_text(path.read_text(encoding="utf-8").replace("kind: encoders\n", kind), encoding="utf-8")
         code, said = voxmix("status", path.parent)
         assert code == 2, said
         assert "holds the settings of a study of encoders under another kind; write `kind: encoders`" in said
         if kind:
             with pytest.raises(InputError, match="kind is 'mixtures'"):
                 EncoderView.open(path.parent)
-            path.write_text(path.read_text().replace(kind, "kind: encoders\n"))
+            path.write_text(
+                path.read_text(encoding="utf-8").replace(kind, "kind: encoders\n"), encoding="utf-8"
+            )

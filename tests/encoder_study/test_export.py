@@ -39,7 +39,7 @@ def test_runs_become_folders_that_a_study_begins_from(begin: Callable[..., Encod
         assert done.exit_code == 0, done.output
         assert ("the tokenizer is not written" in " ".join(done.stderr.split())) == (objective == "unicl")
         assert {"model.safetensors", "config.json", "heads.safetensors"} < {*json.loads(done.stdout)["files"]}
-        assert json.loads((folder / "card.json").read_text())["objective"] == objective
+        assert json.loads((folder / "card.json").read_text(encoding="utf-8"))["objective"] == objective
         assert load_start(folder).digest == load_start(run).digest
         for path in folder.iterdir():
             content = path.read_bytes()

@@ -74,7 +74,9 @@ def test_a_study_that_was_stopped_ends_with_the_same_weights(
         run_encoder_study(stopped.root)
     monkeypatch.undo()
     assert list(weights(stopped)) == [first.run_id]
-    assert len(stopped.study.table_path.read_text().splitlines()) == 2  # what is finished stands in the table
+    assert (
+        len(stopped.study.table_path.read_text(encoding="utf-8").splitlines()) == 2
+    )  # what is finished stands in the table
     run_encoder_study(stopped.root)
     assert weights(stopped) == weights(whole)
 
@@ -86,7 +88,7 @@ def test_settings_that_change_what_is_prepared_ask_for_it_again(begin: Callable[
     run_step("prepare", view)
     assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [True, False]
     path = view.study.path
-    path.write_text(path.read_text().replace("pixels: 20", "pixels: 24"))
+    path.write_text(path.read_text(encoding="utf-8").replace("pixels: 20", "pixels: 24"), encoding="utf-8")
     assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [False, False]
 
 
@@ -94,14 +96,16 @@ def test_an_objective_that_reads_reports_is_added_and_finished_runs_of_others_ar
     begin: Callable[..., EncoderView],
 ) -> None:
     view = begin(objectives=("dino", "clip"), samples=(4,))
-    text = view.study.path.read_text().replace("only_with_reports: true", "only_with_reports: false")
+    text = view.study.path.read_text(encoding="utf-8").replace(
+        "only_with_reports: true", "only_with_reports: false"
+    )
     head, clip = text.split("  clip:\n")
     _, rest = clip.split("\n# Speed", 1)
-    view.study.path.write_text(f"{head}\n# Speed{rest}")
+    view.study.path.write_text(f"{head}\n# Speed{rest}", encoding="utf-8")
     run_encoder_study(view.root)
     before = weights(view)
     assert len(before) == 1
-    view.study.path.write_text(text)
+    view.study.path.write_text(text, encoding="utf-8")
     assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [False, False]
     with pytest.raises(StepPendingError, match="not prepared with its present settings"):
         run_step("run", view.root)
@@ -134,7 +138,7 @@ def test_runs_of_other_settings_are_kept_and_counted(begin: Callable[..., Encode
     view = begin(objectives=("mae",))
     run_encoder_study(view.root)
     path = view.study.path
-    path.write_text(path.read_text().replace("budget: 24", "budget: 30"))
+    path.write_text(path.read_text(encoding="utf-8").replace("budget: 24", "budget: 30"), encoding="utf-8")
     state = study_state(EncoderView.open(view.root))
     assert state.left_behind == 2
     assert [one.finished for one in state.runs] == [0]
@@ -152,7 +156,7 @@ def test_a_study_goes_on_from_its_own_run(begin: Callable[..., EncoderView]) -> 
     own = next(run for run in runs if run.planned.start == "own" and run.planned.spec.objective == "dino")
     assert own.result is not None
     assert own.result.spec.start is not None
-    card = json.loads((second.study.run_dir(own.planned.spec) / "card.json").read_text())
+    card = json.loads((second.study.run_dir(own.planned.spec) / "card.json").read_text(encoding="utf-8"))
     assert card["start"]["digest"] == own.result.spec.start.digest
 
 
@@ -196,7 +200,7 @@ def test_a_run_that_fails_is_named_and_stops_no_other(begin: Callable[..., Encod
     bad = next(run.spec for run in EncoderView.open(view.root).planned if run.spec.objective == "dino")
     folder = view.study.run_dir(bad)
     folder.mkdir(parents=True)
-    (folder / "spec.json").write_text("{}")
+    (folder / "spec.json").write_text("{}", encoding="utf-8")
     with pytest.raises(VoxmixError, match="1 of 4 runs failed"):
         run_encoder_study(view.root, tell=lambda _: None)
     assert len(weights(view)) == 3

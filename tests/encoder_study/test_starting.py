@@ -58,8 +58,8 @@ def test_a_mistake_is_refused_and_leaves_nothing(
 
 def test_reports_are_asked_for_where_an_objective_reads_them(films: Path, tmp_path: Path) -> None:
     bare = films.parent / "bare.csv"
-    lines = films.read_text().splitlines()
-    bare.write_text("\n".join(",".join(line.split(",")[:3]) for line in lines) + "\n")
+    lines = films.read_text(encoding="utf-8").splitlines()
+    bare.write_text("\n".join(",".join(line.split(",")[:3]) for line in lines) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match="objective clip reads reports, and no image has one"):
         start_encoder_study(tmp_path / "a", images=bare, objectives=("clip",))
     with pytest.raises(InputError, match="objective unicl reads reports, and no image has one"):
@@ -71,8 +71,8 @@ def test_reports_are_asked_for_where_an_objective_reads_them(films: Path, tmp_pa
 
 def test_labels_are_asked_for_where_an_objective_reads_them(films: Path, tmp_path: Path) -> None:
     bare = films.parent / "unlabelled.csv"
-    lines = films.read_text().splitlines()
-    bare.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    lines = films.read_text(encoding="utf-8").splitlines()
+    bare.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match="objective unicl reads labels, too, and no image has one"):
         start_encoder_study(tmp_path / "a", images=bare, objectives=("dino", "unicl"))
     begun = start_encoder_study(tmp_path / "a", images=bare)
@@ -97,8 +97,8 @@ def test_a_mistake_in_the_study_file_is_named(
     begin: Callable[..., EncoderView], before: str, after: str, words: str
 ) -> None:
     study = begin().study
-    text = study.path.read_text()
+    text = study.path.read_text(encoding="utf-8")
     assert before in text
-    study.path.write_text(text.replace(before, after, 1))
+    study.path.write_text(text.replace(before, after, 1), encoding="utf-8")
     with pytest.raises(InputError, match=words):
         EncoderStudy.open(study.root)

@@ -30,7 +30,7 @@ def test_init_says_what_it_found_and_writes_every_setting(films: Path, tmp_path:
     assert "30 images of 15 persons" in done.output
     assert "dino, unicl from scratch on 4, all of" in done.output
     assert "Person Name" not in done.output
-    assert "only_with_reports: true" in (tmp_path / "cxr" / "study.yaml").read_text()
+    assert "only_with_reports: true" in (tmp_path / "cxr" / "study.yaml").read_text(encoding="utf-8")
 
 
 def test_objectives_are_given_by_commas_or_one_by_one(films: Path, tmp_path: Path) -> None:
@@ -130,7 +130,10 @@ def test_options_of_mixtures_are_refused_for_encoders(begin: Callable[..., Encod
 
 def test_a_kind_that_nobody_knows_is_refused(begin: Callable[..., EncoderView]) -> None:
     view = begin()
-    view.study.path.write_text(view.study.path.read_text().replace("kind: encoders", "kind: encoder"))
+    view.study.path.write_text(
+        view.study.path.read_text(encoding="utf-8").replace("kind: encoders", "kind: encoder"),
+        encoding="utf-8",
+    )
     done = voxmix("status", view.root)
     assert done.exit_code == 2
     assert "study of kind 'encoder'" in done.output
@@ -140,9 +143,9 @@ def test_the_demo_begins_once_and_takes_no_other_study_over(
     begin: Callable[..., EncoderView], tmp_path: Path
 ) -> None:
     begin_demo(tmp_path / "demo")
-    text = (tmp_path / "demo" / "study.yaml").read_text()
+    text = (tmp_path / "demo" / "study.yaml").read_text(encoding="utf-8")
     begin_demo(tmp_path / "demo")
-    assert (tmp_path / "demo" / "study.yaml").read_text() == text
+    assert (tmp_path / "demo" / "study.yaml").read_text(encoding="utf-8") == text
     with pytest.raises(InputError, match="not this demo"):
         begin_demo(begin().root)
 
@@ -150,18 +153,18 @@ def test_the_demo_begins_once_and_takes_no_other_study_over(
 def test_audit_names_a_leak_and_draws_sheets(films: Path, tmp_path: Path) -> None:
     shutil.copytree(films.parent, tmp_path / "films")
     table = tmp_path / "films" / films.name
-    lines = table.read_text().splitlines()
+    lines = table.read_text(encoding="utf-8").splitlines()
     shutil.copy(tmp_path / "films" / "0.png", tmp_path / "films" / "again.png")
     head, *rows = lines
     sides = [f"{row},{'validation' if number > 20 else 'train'}" for number, row in enumerate(rows)]
     other = rows[0].replace("0.png", "again.png", 1).replace("Person Name 0", "Somebody Else", 1)
-    table.write_text("\n".join([f"{head},split", *sides, f"{other},validation"]) + "\n")
+    table.write_text("\n".join([f"{head},split", *sides, f"{other},validation"]) + "\n", encoding="utf-8")
     done = voxmix("audit", table, "--images", "--sheets", tmp_path / "look", "--json")
     assert done.exit_code == 1, done.output
     found = json.loads(done.stdout)
     assert found["counts"]["leak"] >= 1
     assert (tmp_path / "look" / "audit.html").exists()
-    page = (tmp_path / "look" / "audit.html").read_text()
+    page = (tmp_path / "look" / "audit.html").read_text(encoding="utf-8")
     assert "Person Name" not in page
     assert "Somebody" not in page
     assert voxmix("audit", films, "--images", "--layout", "folder").exit_code == 2

@@ -39,20 +39,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
         )
     cache = PreparedCache(root=root, volumes=tuple(volumes), recipe=Recipe(spacing_mm=2.0))
-    (root / "index.json").write_text(json.dumps(cache.as_dict()))
+    (root / "index.json").write_text(json.dumps(cache.as_dict()), encoding="utf-8")
     return root
 
 
 def small(root: Path) -> EncoderView:
     path = root / "study.yaml"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     for before, after in {
         "image: 32": "image: 16", "width: 96": "width: 24", "depth: 4": "depth: 1", "budget: 8192": "budget: 8",
         "batch_size: 64": "batch_size: 4", "seeds: 2": "seeds: 1", "extremes_at: 2.0": "extremes_at: null",
         "trackers: [tensorboard]": "trackers: []", "workers: null": "workers: 1", "device: auto": "device: cpu",
     }.items():  # fmt: skip
         text = text.replace(before, after)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return EncoderView.open(root)
 
 
@@ -78,7 +78,10 @@ def test_volumes_have_no_reports(prepared: Path, tmp_path: Path) -> None:
         start_encoder_study(tmp_path / "s", volumes=prepared, objectives=("clip",))
     started = start_encoder_study(tmp_path / "s", volumes=prepared, objectives=("dino",))
     path = started.study.path
-    path.write_text(path.read_text().replace("  dino:", "  unicl:").replace("local_views: 4", ""))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("  dino:", "  unicl:").replace("local_views: 4", ""),
+        encoding="utf-8",
+    )
     with pytest.raises(InputError, match="objectives"):
         EncoderStudy.open(path)
 
@@ -86,7 +89,7 @@ def test_volumes_have_no_reports(prepared: Path, tmp_path: Path) -> None:
 def test_images_serve_no_backbone_of_three_axes(prepared: Path, tmp_path: Path) -> None:
     started = start_encoder_study(tmp_path / "s", volumes=prepared, objectives=("dino",))
     path = started.study.path
-    path.write_text(path.read_text().replace("  volumes:", "  path:"))
+    path.write_text(path.read_text(encoding="utf-8").replace("  volumes:", "  path:"), encoding="utf-8")
     with pytest.raises(InputError, match="an image has 2"):
         EncoderStudy.open(path)
 

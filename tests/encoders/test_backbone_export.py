@@ -96,7 +96,7 @@ def test_transformers_opens_the_folder_and_has_the_features_of_the_run(
     theirs.eval()
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         assert not told[what]
-    known = json.loads((tmp_path / "out" / "preprocessor_config.json").read_text())
+    known = json.loads((tmp_path / "out" / "preprocessor_config.json").read_text(encoding="utf-8"))
     mean, std = (torch.tensor(known[name]).view(-1, 1, 1) for name in ("image_mean", "image_std"))
     assert known["crop_size"] == {"height": 28, "width": 28}
     assert known["size"] == {"shortest_edge": 32 if contract else 28}
@@ -149,7 +149,7 @@ def test_the_readme_has_lines_that_load_the_weights(
 ) -> None:
     run, ours = run_of(tmp_path / "run", replace(VIT, channels=3), contract=CONTRACT)
     export_backbone(run, tmp_path / "out", license="apache-2.0")
-    text = (tmp_path / "out" / "README.md").read_text()
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert text.startswith("---\nlicense: apache-2.0\nlibrary_name: transformers\n")
     blocks = [part.split("```")[0] for part in text.split("```python\n")[1:]]
     assert len(blocks) == 2

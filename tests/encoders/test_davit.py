@@ -101,7 +101,7 @@ def test_settings_are_those_of_a_timm_folder(timm_davit: ModuleType, tmp_path: P
             "crop_pct": 0.5,
         },
     }
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     start = load_start(tmp_path, image=128)
     assert isinstance(start.settings, DavitSettings)
     assert start.settings.style == "paper"
@@ -114,7 +114,7 @@ def test_settings_are_those_of_a_timm_folder(timm_davit: ModuleType, tmp_path: P
         found = start_backbone(start, 0).eval()(pixels).cls
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     changed = config | {"model_args": arguments | {"cpe_act": True}}
-    (tmp_path / "config.json").write_text(json.dumps(changed))
+    (tmp_path / "config.json").write_text(json.dumps(changed), encoding="utf-8")
     with pytest.raises(InputError, match="sets cpe_act, which voxmix's davit does not have"):
         load_start(tmp_path)
 
@@ -190,9 +190,9 @@ def _medimageinsight(folder: Path) -> tuple[Davit, dict[str, torch.Tensor]]:
             "vocab_size": 300,
         },
     }
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     preprocessor = {"size": 64, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor), encoding="utf-8")
     return ours, tensors
 
 
@@ -257,7 +257,7 @@ def test_medimageinsight_s_own_configuration_gives_the_same_start(tmp_path: Path
     as_json = load_start(tmp_path)
     (tmp_path / "config.json").unlink()
     (tmp_path / "preprocessor_config.json").unlink()
-    (tmp_path / "config.yaml").write_text(YAML)
+    (tmp_path / "config.yaml").write_text(YAML, encoding="utf-8")
     found = load_start(tmp_path)
     assert found.digest == as_json.digest
     assert found.contract == as_json.contract
@@ -271,7 +271,9 @@ def test_medimageinsight_s_own_configuration_gives_the_same_start(tmp_path: Path
         assert changed.keys() != tensors.keys()
         safetensors.torch.save_file(changed, tmp_path / "model.safetensors")
         assert load_start(tmp_path).digest == as_json.digest
-    (tmp_path / "config.yaml").write_text(YAML.replace("CENTER_CROP: false", "CENTER_CROP: true"))
+    (tmp_path / "config.yaml").write_text(
+        YAML.replace("CENTER_CROP: false", "CENTER_CROP: true"), encoding="utf-8"
+    )
     assert load_start(tmp_path).contract.shorter_side == 73
 
 
@@ -310,7 +312,7 @@ def test_a_configuration_of_medimageinsight_with_other_features_is_refused(
     _medimageinsight(tmp_path)
     (tmp_path / "config.json").unlink()
     assert old in YAML
-    (tmp_path / "config.yaml").write_text(YAML.replace(old, new))
+    (tmp_path / "config.yaml").write_text(YAML.replace(old, new), encoding="utf-8")
     with pytest.raises(InputError, match=said):
         load_start(tmp_path)
 
@@ -322,12 +324,12 @@ def test_the_page_on_encoders_makes_a_start_of_what_is_released(
     release = tmp_path / "2024.09.27" / "vision_model"
     release.mkdir(parents=True)
     _, tensors = _medimageinsight(release)
-    (release.parent / "config.yaml").write_text(YAML)
+    (release.parent / "config.yaml").write_text(YAML, encoding="utf-8")
     weights = release / "medimageinsigt-v1.0.0.pt"
     if pickled:
         torch.save(tensors, weights)
         (tmp_path / "medimageinsight").mkdir()
-        (tmp_path / "medimageinsight" / "config.yaml").write_text(YAML)
+        (tmp_path / "medimageinsight" / "config.yaml").write_text(YAML, encoding="utf-8")
         with pytest.raises(InputError, match="never opens a pickle, so make that file"):
             load_start(tmp_path / "medimageinsight")
     else:

@@ -51,7 +51,7 @@ def _shaken(model: torch.nn.Module) -> torch.nn.Module:
 
 def _saved(model: torch.nn.Module, folder: Path) -> Path:
     model.save_pretrained(folder)  # type: ignore[operator]
-    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR), encoding="utf-8")
     return folder
 
 
@@ -139,16 +139,18 @@ def test_shards_are_joined(dinov2: Path) -> None:
         safetensors.torch.save_file({name: tensors[name] for name in half}, dinov2 / file)
         places |= dict.fromkeys(half, file)
     index = dinov2 / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": places}))
+    index.write_text(json.dumps({"weight_map": places}), encoding="utf-8")
     assert load_start(dinov2).digest == known.digest
     moved = dict(places) | {halves[0][0]: places[halves[1][0]]}
-    index.write_text(json.dumps({"weight_map": moved}))
+    index.write_text(json.dumps({"weight_map": moved}), encoding="utf-8")
     with pytest.raises(InputError, match=f"is not the shard that .* Unexpected: {halves[0][0]}"):
         load_start(dinov2)
-    index.write_text(json.dumps({"weight_map": dict.fromkeys(tensors, "../model.safetensors")}))
+    index.write_text(
+        json.dumps({"weight_map": dict.fromkeys(tensors, "../model.safetensors")}), encoding="utf-8"
+    )
     with pytest.raises(InputError, match=r"expected a \.safetensors file in the same folder"):
         load_start(dinov2)
-    index.write_text(json.dumps({"weight_map": places}))
+    index.write_text(json.dumps({"weight_map": places}), encoding="utf-8")
     (dinov2 / places[halves[1][0]]).unlink()
     with pytest.raises(InputError, match="copy every shard"):
         load_start(dinov2)
@@ -187,7 +189,7 @@ def test_the_contract_is_that_of_the_preprocessor(dinov2: Path) -> None:
 def test_a_preprocessing_that_voxmix_does_not_do_is_refused(
     dinov2: Path, change: dict[str, Any], message: str
 ) -> None:
-    (dinov2 / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR | change))
+    (dinov2 / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR | change), encoding="utf-8")
     with pytest.raises(InputError, match=message):
         load_start(dinov2)
 
@@ -252,8 +254,8 @@ def test_weights_that_do_not_fit_are_refused_by_name(
 def test_a_configuration_that_does_not_fit_is_refused(
     dinov2: Path, change: dict[str, Any], message: str
 ) -> None:
-    config = json.loads((dinov2 / "config.json").read_text())
-    (dinov2 / "config.json").write_text(json.dumps(config | change))
+    config = json.loads((dinov2 / "config.json").read_text(encoding="utf-8"))
+    (dinov2 / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
     with pytest.raises(InputError, match=message):
         load_start(dinov2)
 
@@ -282,7 +284,7 @@ def test_what_is_no_checkpoint_is_refused(dinov2: Path, tmp_path: Path) -> None:
     (dinov2 / "preprocessor_config.json").unlink()
     with pytest.raises(InputError, match=r"no preprocessor_config\.json in .*how images must be prepared"):
         load_start(dinov2)
-    (dinov2 / "config.json").write_text("{")
+    (dinov2 / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="is not JSON"):
         load_start(dinov2)
 
@@ -299,9 +301,9 @@ def test_the_digest_tells_weights_apart(dinov2: Path) -> None:
     known = load_start(dinov2).digest
     assert len(known) == 16
     preprocessor = dinov2 / "preprocessor_config.json"
-    preprocessor.write_text(json.dumps(PREPROCESSOR | {"resample": 2}))
+    preprocessor.write_text(json.dumps(PREPROCESSOR | {"resample": 2}), encoding="utf-8")
     assert load_start(dinov2).digest != known
-    preprocessor.write_text(json.dumps(PREPROCESSOR))
+    preprocessor.write_text(json.dumps(PREPROCESSOR), encoding="utf-8")
     assert load_start(dinov2).digest == known
     tensors = safetensors.torch.load_file(dinov2 / "model.safetensors")
     tensors["layernorm.bias"][3] += 1e-3

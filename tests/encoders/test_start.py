@@ -45,7 +45,7 @@ def _encoder(folder: Path, settings: ModelSettings) -> Encoder:
         "encoder_prefix": "encoder.",
         "recipe": {},
     }
-    (folder / "card.json").write_text(json.dumps(card))
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
     return encoder.eval()
 
 
@@ -166,7 +166,7 @@ def test_a_damaged_run_is_refused(tmp_path: Path) -> None:
     _run(tmp_path, settings, state)
     load_start(tmp_path)
     card_file = tmp_path / "card.json"
-    card = json.loads(card_file.read_text())
+    card = json.loads(card_file.read_text(encoding="utf-8"))
     for change, message in (
         ({"format": 99}, "format version 99"),
         ({"contract": {}}, "contract of images cannot be used"),
@@ -178,10 +178,10 @@ def test_a_damaged_run_is_refused(tmp_path: Path) -> None:
         ({"text": {"width": 10, "heads": 3}}, "text width must be a multiple of heads"),
         ({"weights": "../weights.safetensors"}, r"expected a \.safetensors file in the same folder"),
     ):
-        card_file.write_text(json.dumps(card | change))
+        card_file.write_text(json.dumps(card | change), encoding="utf-8")
         with pytest.raises(InputError, match=f"(?s){message}"):
             load_start(tmp_path)
-    card_file.write_text(json.dumps(card))
+    card_file.write_text(json.dumps(card), encoding="utf-8")
     with (tmp_path / "weights.safetensors").open("ab") as stream:
         stream.write(b"x")
     with pytest.raises(InputError, match="changed or damaged"):

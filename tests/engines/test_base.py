@@ -133,7 +133,7 @@ def test_a_work_from_outside_is_a_class_and_a_row(tmp_path):
         assert run_jobs(jobs, engine=one_after_another) == ()
     finally:
         WORKS.remove("counting")
-    assert (tmp_path / "book").read_text() == "01012"
+    assert (tmp_path / "book").read_text(encoding="utf-8") == "01012"
     assert {path.name for path in jobs[0].folder.iterdir()} == {"result.json"}
 
 
@@ -196,7 +196,7 @@ def test_a_job_that_another_process_has_is_left_alone(job_of, spec, stored, tmp_
 def test_a_folder_that_cannot_be_written_to_fails_alone(job_of, spec, stored, tmp_path):
     good, bad = (job_of(replace(spec, cache=stored[0].digest, budget=n)) for n in (8, 16))
     bad.folder.parent.mkdir(parents=True)
-    bad.folder.write_text("a file in the place of a folder")
+    bad.folder.write_text("a file in the place of a folder", encoding="utf-8")
     failed = run_jobs([bad, good], engine=one_after_another)
     assert [item.job for item in failed] == [bad]
     assert "cannot write below" in failed[0].reason

@@ -57,7 +57,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values = np.random.default_rng(number).integers(0, 255, (6, 7)).astype(np.uint8)
         Pillow.fromarray(np.kron(values, np.ones((4, 4), np.uint8))).save(films / f"{number}.png")
         rows.append(f"{number}.png,p{number // 2},{'validation' if number < 8 else 'train'},A")
-    (films / "films.csv").write_text("image,person,split,domain\n" + "\n".join(rows))
+    (films / "films.csv").write_text("image,person,split,domain\n" + "\n".join(rows), encoding="utf-8")
     prepare_images(find_images(films), root / "cache", ImageRecipe(pixels=24))
     return root
 
@@ -153,7 +153,7 @@ def test_a_killed_run_goes_on_beside_another_to_the_same_bits(
     for job in (*jobs, often):
         write_job(job)
         assert read_job(job.folder) == job
-    assert str(tmp_path) not in (jobs[0].folder / "job.json").read_text()
+    assert str(tmp_path) not in (jobs[0].folder / "job.json").read_text(encoding="utf-8")
     process = started(often.folder)
     deadline = time.monotonic() + 120
     while not (jobs[0].folder / "state.previous.pt").exists():
@@ -181,7 +181,7 @@ def test_a_killed_run_goes_on_beside_another_to_the_same_bits(
         whole = undisturbed(job.work, tmp_path / "whole" / job.folder.name)
         assert weights(job.folder) == weights(whole)
         assert not {"job.json", "progress.json", "failed.json"} & {path.name for path in job.folder.iterdir()}
-        result = json.loads((job.folder / "result.json").read_text())
+        result = json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
         assert (result["run_id"], result["images"]) == (job.work.spec.run_id, job.work.spec.samples)
 
 
@@ -235,7 +235,7 @@ def test_keys_other_than_the_specs_are_refused(
     other = write_keys(path, [*keys[1:], "0123456789abcdef"])
     for damage, words in [
         (lambda: None, f"holds the images of subset {other}, the run is of subset {spec.subset}"),
-        (lambda: path.write_text(path.read_text()[:40]), "is not JSON"),
+        (lambda: path.write_text(path.read_text(encoding="utf-8")[:40], encoding="utf-8"), "is not JSON"),
         (path.unlink, "no such file"),
     ]:
         damage()
@@ -257,7 +257,7 @@ def test_progress_counts_what_the_budget_counts(
     assert run_jobs([job], engine=here, progress=lambda *p: shown.append(p)) == ()
     assert shown == sorted(shown)
     assert shown[-1] == (budget, budget)
-    result = json.loads((job.folder / "result.json").read_text())
+    result = json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
     assert result["draws"] >= 4
     if unit == "flops":
         assert budget - 4 * result["flops_per_draw"] < result["flops"] <= budget

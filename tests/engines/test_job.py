@@ -100,7 +100,7 @@ def test_a_folder_alone_gives_the_same_bits_on_its_trunk_too(stored, spec, job_o
 def test_a_job_holds_no_place_and_moves_with_its_study(job_of, spec, tmp_path):
     job = job_of(spec, trunk=tmp_path / "trunks" / spec.trunk_id)
     write_job(job)
-    text = (job.folder / "job.json").read_text()
+    text = (job.folder / "job.json").read_text(encoding="utf-8")
     assert str(tmp_path) not in text
     assert json.loads(text)["evaluation"] == "../../evaluation.safetensors"
     moved = tmp_path.with_name("moved")
@@ -140,7 +140,7 @@ def test_a_job_that_cannot_be_is_refused_in_words(job_of, spec, change, words, c
     job = job_of(spec)
     write_job(job)
     path = job.folder / "job.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
     with pytest.raises(InputError) as refused:
         read_job(job.folder)
     assert words in str(refused.value)
@@ -231,7 +231,7 @@ def test_a_heartbeat_goes_stale(tmp_path, monkeypatch):
         later = read_progress(tmp_path)
         assert later.time > first.time
         assert (later.total, later.process, later.machine) == (50, os.getpid(), this_machine())
-        text = (tmp_path / "progress.json").read_text()
+        text = (tmp_path / "progress.json").read_text(encoding="utf-8")
     assert not list(tmp_path.iterdir())
     for machine, process, seconds, state in [
         (this_machine(), os.getpid(), 5, "running"),
@@ -241,10 +241,10 @@ def test_a_heartbeat_goes_stale(tmp_path, monkeypatch):
         ("elsewhere", 2**22 + 1, 121, "lost"),
     ]:
         value = {**json.loads(text), "machine": machine, "process": process}
-        (tmp_path / "progress.json").write_text(json.dumps(value))
+        (tmp_path / "progress.json").write_text(json.dumps(value), encoding="utf-8")
         assert state_of(tmp_path, now=value["time"] + seconds) == state, (machine, process, seconds)
     for damaged in ("", "{", "[]", '{"done": 1}', '{"done": "x"}'):
-        (tmp_path / "progress.json").write_text(damaged)
+        (tmp_path / "progress.json").write_text(damaged, encoding="utf-8")
         assert read_progress(tmp_path) is None
         assert state_of(tmp_path) == "waiting"
     (tmp_path / "progress.json").unlink()

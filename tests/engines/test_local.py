@@ -99,7 +99,7 @@ def test_a_killed_command_goes_on_and_a_stopped_one_tidies_up(
     cache, evaluation = stored
     long = replace(spec, cache=cache.digest, budget=4000)
     job = job_of(long, checkpoint_seconds=0.05)
-    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "parent.py").write_text(PARENT, encoding="utf-8")
     (tmp_path / "job").write_bytes(pickle.dumps(job))
     command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "job")]
     parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)

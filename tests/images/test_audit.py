@@ -74,7 +74,7 @@ def test_the_page_shows_every_film_and_no_name(table: ImageTable, tmp_path: Path
     folder = table.records[0].path.parent
     (folder / "Quixote.png").write_bytes((folder / "0.png").read_bytes())
     *sheets, page = write_image_sheets(audit_images(find_images(folder.parent)), tmp_path / "look")
-    html = page.read_text()
+    html = page.read_text(encoding="utf-8")
     assert "7 images in 1 domain; 1 finding" in html
     assert "duplicate" in html
     assert "Quixote" not in html

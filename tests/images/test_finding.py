@@ -98,7 +98,7 @@ def test_a_column_of_names_becomes_labels(films: Path) -> None:
 
 def test_label_columns_that_are_asked_for(films: Path) -> None:
     text = "image,edema,age\n0.png,1,40\n1.png,0,41\n"
-    (films / "t.csv").write_text(text)
+    (films / "t.csv").write_text(text, encoding="utf-8")
     assert find_images(films / "t.csv", labels=["edema"]).label_names == ("edema",)
     with pytest.raises(InputError, match=r"lacks the label columns \['tube'\]"):
         find_images(films / "t.csv", labels=["tube"])
@@ -164,8 +164,8 @@ def test_a_folder_of_domains_with_reports_beside_the_films(tmp_path: Path) -> No
     save(tmp_path / "A" / "1.png", 1)
     save(tmp_path / "A" / "deep" / "2.PNG", 2)
     save(tmp_path / "B" / "3.jpg", 3)
-    (tmp_path / "A" / "1.txt").write_text("Clear.")
-    (tmp_path / "B" / "letter.txt").write_text("Hello.")
+    (tmp_path / "A" / "1.txt").write_text("Clear.", encoding="utf-8")
+    (tmp_path / "B" / "letter.txt").write_text("Hello.", encoding="utf-8")
     (tmp_path / "B" / "v.nii").write_bytes(b"x")
     (tmp_path / "B" / "scan.tif").write_bytes(b"x")
     (tmp_path / "B" / "._3.jpg").write_bytes(b"x")
@@ -176,12 +176,12 @@ def test_a_folder_of_domains_with_reports_beside_the_films(tmp_path: Path) -> No
 
 
 def test_a_folder_with_a_table_is_its_table(films: Path) -> None:
-    (films / "notes.csv").write_text("a,b\n1,2\n")
-    (films / "films.csv").write_text("image\n0.png\n")
+    (films / "notes.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    (films / "films.csv").write_text("image\n0.png\n", encoding="utf-8")
     found = find_images(films)
     assert len(found.records) == 1
     assert found.notes[0] == "taken from films.csv"
-    (films / "more.csv").write_text("image\n1.png\n")
+    (films / "more.csv").write_text("image\n1.png\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"several tables of images \(films.csv, more.csv\)"):
         find_images(films)
 
@@ -260,6 +260,6 @@ def test_a_domain_of_one_person_is_said_in_words_of_images(tmp_path: Path) -> No
     for name in ("a", "b", "c", "d"):
         Pillow.fromarray(np.full((20, 20), ord(name), np.uint8)).save(tmp_path / f"{name}.png")
     table = tmp_path / "films.csv"
-    table.write_text("image,person,domain\na.png,p,A\nb.png,p,A\nc.png,q,B\nd.png,r,B\n")
+    table.write_text("image,person,domain\na.png,p,A\nb.png,p,A\nc.png,q,B\nd.png,r,B\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"domain A has one person \(2 images\).*--exclude A"):
         find_images(table).split(seed=0)

@@ -53,7 +53,9 @@ def films(tmp_path: Path) -> Path:
         side = "validation" if number < 4 else "train"
         report = REPORTS[number % 5].replace('"', "")
         rows.append(f'{number}.png,"{report}",person{number // 2},{"AB"[number % 2]},{side},{number % 2},')
-    (folder / "films.csv").write_text("image,report,person,domain,split,effusion,tube\n" + "\n".join(rows))
+    (folder / "films.csv").write_text(
+        "image,report,person,domain,split,effusion,tube\n" + "\n".join(rows), encoding="utf-8"
+    )
     return folder
 
 
@@ -105,11 +107,11 @@ def test_what_was_made_is_kept_and_order_and_workers_change_nothing(films: Path,
 
 
 def test_equal_images_are_kept_once_and_validation_keeps_them(films: Path, tmp_path: Path) -> None:
-    text = (films / "films.csv").read_text()
+    text = (films / "films.csv").read_text(encoding="utf-8")
     (films / "copy.png").write_bytes((films / "0.png").read_bytes())
     Pillow.fromarray(picture(1)).save(films / "saved again.png", compress_level=0)
     (films / "films.csv").write_text(
-        f"{text}\ncopy.png,,p8,A,train,1,\nsaved again.png,,p9,B,validation,1,\n"
+        f"{text}\ncopy.png,,p8,A,train,1,\nsaved again.png,,p9,B,validation,1,\n", encoding="utf-8"
     )
     done = prepared(find_images(films), tmp_path / "cache")
     assert Counter(aside.reason for aside in done.set_aside) == {
@@ -128,7 +130,7 @@ def test_what_cannot_be_read_is_named_set_aside_and_counted(films: Path, tmp_pat
     reasons = {aside.path.name: aside.reason for aside in done.set_aside}
     assert "truncated" in reasons["5.png"]
     assert "same value" in reasons["6.png"]
-    assert "5.png" in names.set_aside_path.read_text()
+    assert "5.png" in names.set_aside_path.read_text(encoding="utf-8")
     assert len(ImageCache.open(tmp_path / "cache").set_aside) == 2
     for number in range(4):
         (films / f"{number}.png").write_bytes(b"x")
@@ -166,7 +168,7 @@ def test_damaged_and_missing_files_are_named(films: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("damage", ["", "{", '{"kind": "prepared images", "format": 1}', '{"kind": "x"}'])
 def test_a_damaged_index_is_said(films: Path, tmp_path: Path, damage: str) -> None:
     prepared(find_images(films), tmp_path / "cache")
-    (tmp_path / "cache/index.json").write_text(damage)
+    (tmp_path / "cache/index.json").write_text(damage, encoding="utf-8")
     with pytest.raises(InputError, match=r"index\.json"):
         ImageCache.open(tmp_path / "cache")
     with pytest.raises(InputError, match="run prepare first"):
@@ -280,9 +282,9 @@ def test_a_tokenizer_that_changed_is_refused(films: Path, tmp_path: Path) -> Non
     given = prepared(table, tmp_path / "given", texts=True, tokenizer=other).cache
     assert given.tokenizer == other.digest
     file = next((root / "texts").glob("tokenizer-*.json"))
-    value = json.loads(file.read_text())
+    value = json.loads(file.read_text(encoding="utf-8"))
     value["model"]["merges"].pop()
-    file.write_text(json.dumps(value))
+    file.write_text(json.dumps(value), encoding="utf-8")
     with pytest.raises(InputError, match="changed since the texts were made"):
         ImageCache.open(root)
     file.unlink()
@@ -355,7 +357,7 @@ def test_no_identifier_reaches_what_is_written_or_said(tmp_path: Path) -> None:
         rows.append(f'{name},"{report}",{WORD}{number // 2},{"train" if number > 3 else "val"}')
     rows += [f"{WORD}_gone.dcm,,{WORD}9,train", f'{WORD}_cut.dcm,"{WORD}",{WORD}8,train']
     (folder / f"{WORD}_cut.dcm").write_bytes((folder / f"{WORD}_1.dcm").read_bytes()[:-6000])
-    (folder / f"{WORD}.csv").write_text("image,report,person,split\n" + "\n".join(rows))
+    (folder / f"{WORD}.csv").write_text("image,report,person,split\n" + "\n".join(rows), encoding="utf-8")
     table = find_images(folder / f"{WORD}.csv")
     names = Names.beside(tmp_path / "cache")
     done = prepared(table, tmp_path / "cache", texts=True, names=names)
@@ -410,7 +412,7 @@ def test_where_the_process_runs_is_not_written(
 ) -> None:
     monkeypatch.chdir(films)
     prepared(find_images(Path("films.csv")), tmp_path / "cache")
-    index = (tmp_path / "cache/index.json").read_text()
+    index = (tmp_path / "cache/index.json").read_text(encoding="utf-8")
     assert str(tmp_path) not in index
     assert os.environ.get("HOME", "/root") not in index
 
@@ -435,7 +437,7 @@ def test_names_of_header_and_table_are_taken_out_of_the_report(
             f"Findings: Schnabelmeier has a tube. Wandersleb is stable. Number HOSP{number}8813.,"
             f"{'validation' if number > 3 else 'train'}"
         )
-    (tmp_path / "films.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "films.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     made = prepare_images(
         find_images(tmp_path / "films.csv"), tmp_path / "cache", ImageRecipe(pixels=16), texts=TextRecipe()
     )

@@ -116,7 +116,7 @@ def write_bad(folder: Path) -> None:
     whole_png = (folder / "whole.png").read_bytes()
     (folder / "flipped.png").write_bytes(whole_png[:3000] + b"\0\1" + whole_png[3002:])
     (folder / "empty.png").write_bytes(b"")
-    (folder / "text.png").write_text("<html>no</html>")
+    (folder / "text.png").write_text("<html>no</html>", encoding="utf-8")
     Pillow.fromarray(np.full((40, 40), 7, np.uint8)).save(folder / "one.png")
     Pillow.fromarray(np.zeros((40, 40), np.uint8)).save(folder / "zero.png")
     Pillow.fromarray(film(4, 4)).save(folder / "tiny.png")

@@ -55,7 +55,7 @@ def test_a_law_that_holds_errs_by_nothing_and_the_guess_by_what_mixtures_differ(
     ]
     monkeypatch.setattr(sys, "argv", arguments)
     module.main()
-    rows = {row["law"]: row for row in json.loads((bank / "out.json").read_text())}
+    rows = {row["law"]: row for row in json.loads((bank / "out.json").read_text(encoding="utf-8"))}
     assert set(rows) == {module.GUESS, "transfer, two-stage", "transfer", "naive", "auto"}
     assert {row["table"] for row in rows.values()} == {"known"}
     for law in ("transfer, two-stage", "transfer", "auto"):

@@ -46,7 +46,7 @@ def test_json_is_named_source_then_target(law):
 @pytest.mark.parametrize(("key", "value"), [("format", 99), ("kind", "allocation")])
 def test_other_formats_are_refused(law, tmp_path, key, value):
     path = tmp_path / "law.json"
-    path.write_text(json.dumps(law.to_dict() | {key: value}))
+    path.write_text(json.dumps(law.to_dict() | {key: value}), encoding="utf-8")
     with pytest.raises(InputError, match=str(value)):
         FittedLaw.load(path)
 

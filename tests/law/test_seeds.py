@@ -316,6 +316,6 @@ def test_the_effects_are_said_and_saved_and_old_laws_open(tmp_path):
     np.testing.assert_array_equal(
         again.predicted_interval(mixture, 4000), law.predicted_interval(mixture, 4000)
     )
-    value = json.loads((tmp_path / "law.json").read_text())
+    value = json.loads((tmp_path / "law.json").read_text(encoding="utf-8"))
     del value["seed_effects"]
     assert FittedLaw.from_dict(value).seed_effects is NO_EFFECTS

@@ -186,7 +186,9 @@ def figures() -> Callable[[Path], list[dict[str, Any]]]:
     """Return a function that reads the steps of a run."""
 
     def read(folder: Path) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        return [
+            json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
 
     return read
 

@@ -52,7 +52,7 @@ def test_it_runs_in_both_dimensions_and_says_what_it_did(
     folder = trained(spec, source, tmp_path)
     rows = figures(folder)
     assert [row["draws"] for row in rows] == [8, 16, 24, 32, 40, 44]
-    result = json.loads((folder / "result.json").read_text())
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     assert result["run_id"] == spec.run_id
     assert (result["draws"], result["images"], result["repeats"]) == (44, 24, 20)
     assert result["held_out"]["loss"] > 0
@@ -283,7 +283,7 @@ def test_a_run_that_collapsed_says_so_in_its_result_and_as_a_warning(toy, spec_f
     spec = spec_for("dino", source, given=given, training={"learning_rate": 1e-2}, budget=400)
     with pytest.warns(VoxmixWarning, match=f"run {spec.run_id}: "):
         trained(spec, source, tmp_path)
-    result = json.loads((tmp_path / "result.json").read_text())
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert any("knows nothing" in alarm for alarm in result["alarms"])
 
 
@@ -291,13 +291,14 @@ def test_a_run_that_learns_rings_no_alarm(toy, spec_for, trained, figures, tmp_p
     source = toy(count=48)
     spec = spec_for("mae", source, budget=1600, training={"learning_rate": 3e-3})
     folder = trained(spec, source, tmp_path)
-    assert json.loads((folder / "result.json").read_text())["alarms"] == []
+    assert json.loads((folder / "result.json").read_text(encoding="utf-8"))["alarms"] == []
     spec = spec_for("clip", toy(count=48, texts=2), budget=1600, training={"learning_rate": 3e-3})
     trained(spec, toy(count=48, texts=2), tmp_path / "clip")
     rows = figures(tmp_path / "clip")
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.2
     assert not any(
-        "nothing" in a for a in json.loads((tmp_path / "clip" / "result.json").read_text())["alarms"]
+        "nothing" in a
+        for a in json.loads((tmp_path / "clip" / "result.json").read_text(encoding="utf-8"))["alarms"]
     )
 
 
@@ -346,7 +347,7 @@ def test_the_compiled_network_trains_the_same_run(
     done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "graph break" not in done.stderr
-    assert json.loads((folder / "result.json").read_text())["computed"]["compile"] is True
+    assert json.loads((folder / "result.json").read_text(encoding="utf-8"))["computed"]["compile"] is True
     same(one, figures(folder))
 
 

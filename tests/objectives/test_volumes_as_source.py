@@ -61,7 +61,7 @@ def hand_made(root: Path) -> PreparedCache:
             )
         )
     cache = PreparedCache(root=root, volumes=tuple(volumes), recipe=Recipe(spacing_mm=2.0))
-    (root / "index.json").write_text(json.dumps(cache.as_dict()))
+    (root / "index.json").write_text(json.dumps(cache.as_dict()), encoding="utf-8")
     return cache
 
 
@@ -119,9 +119,11 @@ def test_every_nth_slice_and_other_rules_are_another_source(tmp_path) -> None:
     assert len({dense.digest, thin.digest, cache.digest}) == 3
     kept = sorted((tmp_path / "slices").glob("*.json"))
     assert [path.stem for path in kept] == [thin.digest]
-    kept[0].write_text(kept[0].read_text().replace("9", "8"))  # what was found once is not looked for again
+    kept[0].write_text(
+        kept[0].read_text(encoding="utf-8").replace("9", "8"), encoding="utf-8"
+    )  # what was found once is not looked for again
     assert [item.place for item in SliceSource(cache, SliceSettings(every=3)).items][-1] == 8
-    kept[0].write_text("{}")
+    kept[0].write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="slices of prepared volumes"):
         _ = SliceSource(cache, SliceSettings(every=3)).items
     with pytest.raises(InputError, match="none of the 1 volumes"):
@@ -165,10 +167,10 @@ def test_it_trains_on_volumes_and_slices_and_ends_with_the_same_bits(
     spec = spec_for(name, source)
     assert spec.subset == half.digest
     one = trained(spec, source, tmp_path / "one")
-    result = json.loads((one / "result.json").read_text())
+    result = json.loads((one / "result.json").read_text(encoding="utf-8"))
     assert (result["draws"], result["images"]) == (44, half.images)
     assert result["held_out"]["loss"] > 0
-    card = json.loads((one / "card.json").read_text())
+    card = json.loads((one / "card.json").read_text(encoding="utf-8"))
     assert card["recipe"]["spacing_mm"] == 11.0
     assert ("slices" in card["recipe"]) == (axes == 2)
     killed = tmp_path / "killed"
@@ -200,7 +202,7 @@ def test_images_serve_no_3d_study_and_what_is_not_prepared_is_named(tmp_path) ->
         open_source(tmp_path, axes=3)
     with pytest.raises(InputError, match=r"no prepared images or volumes in .*run prepare first"):
         open_source(tmp_path / "nowhere")
-    (tmp_path / "index.json").write_text('{"kind": "else"}')
+    (tmp_path / "index.json").write_text('{"kind": "else"}', encoding="utf-8")
     with pytest.raises(InputError, match="prepared images or prepared volumes, found 'else'"):
         open_source(tmp_path)
 

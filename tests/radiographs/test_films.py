@@ -96,7 +96,7 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
 
 def test_films_are_gray_pngs_with_maps_of_their_own_size(tmp_path: Path) -> None:
     make_radiographs(tmp_path, count=6, seed=1, edge=64)
-    truth = json.loads((tmp_path / "truth.json").read_text())
+    truth = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))
     seen = set()
     for film in truth["films"]:
         with Image.open(tmp_path / film["image"]) as image:

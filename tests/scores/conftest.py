@@ -107,7 +107,7 @@ def write(root: Path, results: Sequence[Mapping[str, Any]]) -> Path:
         name = value["init"] + (f"+{value['control']}" if value["control"] else "")
         folder = root / value["task"] / name / f"seed-{value['seed']}"
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(value))
+        (folder / "result.json").write_text(json.dumps(value), encoding="utf-8")
     return root
 
 

@@ -33,7 +33,7 @@ def finished_run(study: Study, weights: dict[str, float], loss: float) -> str:
     losses = {"ABD-CT": {"loss": loss, "loss_se": None}, "HN-PET": {"loss": loss / 3, "loss_se": None}}
     value = {"kind": "run", "format": 1, "spec": spec.as_dict(), "losses": losses}
     value |= {"draws": {}, "unique_volumes": {}, "volumes": {}, "seconds": 1.0}
-    (folder / "result.json").write_text(json.dumps(value))
+    (folder / "result.json").write_text(json.dumps(value), encoding="utf-8")
     return spec.run_id
 
 

@@ -24,7 +24,7 @@ def published(shared_data) -> dict:
     path = shared_data.parent / "paper" / "published.json"
     if not path.is_file():
         pytest.skip("the paper's tables (../shared/paper/published.json) are not on this machine")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

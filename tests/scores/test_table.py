@@ -109,7 +109,7 @@ def test_a_result_that_cannot_be_is_set_aside_with_its_reason(
     value = make_segmentation("scratch")
     root = write_results(tmp_path / "d", [value, make_segmentation("scratch", seed=2)])
     break_it(value)
-    (root / "organs/scratch/seed-1/result.json").write_text(json.dumps(value))
+    (root / "organs/scratch/seed-1/result.json").write_text(json.dumps(value), encoding="utf-8")
     with pytest.raises(InputError, match=words):
         read_result(root / "organs/scratch/seed-1/result.json")
     table = ScoreTable.read(root)
@@ -122,7 +122,7 @@ def test_a_result_that_cannot_be_is_set_aside_with_its_reason(
 def test_half_a_file_is_set_aside(tmp_path: Path, make_segmentation, write_results) -> None:
     root = write_results(tmp_path / "d", [make_segmentation("scratch")])
     path = root / "organs/scratch/seed-1/result.json"
-    path.write_text(path.read_text()[:200])
+    path.write_text(path.read_text(encoding="utf-8")[:200], encoding="utf-8")
     ((_, reason),) = ScoreTable.read(root).set_aside
     assert "is not JSON" in reason
 
@@ -169,7 +169,7 @@ def test_whatever_stands_in_a_result_it_is_read_or_set_aside(
             for key in place[:-1]:
                 spot = spot[key]
             spot[place[-1]] = leaf
-            path.write_text(json.dumps(value))
+            path.write_text(json.dumps(value), encoding="utf-8")
             table = ScoreTable.read(root)
             assert len(table.results) + len(table.set_aside) == 1
             if table.results:

@@ -80,7 +80,7 @@ def test_mistakes_are_named(config: StudyConfig, change: dict[str, object], word
 
 @pytest.mark.parametrize("text", ["a: [1, 2", "- 1\n- 2\n", "", "\x00"])
 def test_what_is_no_study_file_is_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").write_text(text)
+    (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"study\.yaml"):
         read_config(tmp_path / "study.yaml")
 
@@ -113,7 +113,7 @@ def test_a_key_that_was_renamed_is_read_by_its_old_name(config: StudyConfig) -> 
 
 
 def test_yaml_cannot_run_code(tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").write_text("name: !!python/object/apply:os.getcwd []\n")
+    (tmp_path / "study.yaml").write_text("name: !!python/object/apply:os.getcwd []\n", encoding="utf-8")
     with pytest.raises(InputError, match="not YAML"):
         read_config(tmp_path / "study.yaml")
 

@@ -97,9 +97,9 @@ def test_relative_losses_without_uniform_are_over_the_other_strategies() -> None
 
 
 def changed(study: Path, **values: object) -> None:
-    text = yaml.safe_load((study / "study.yaml").read_text())
+    text = yaml.safe_load((study / "study.yaml").read_text(encoding="utf-8"))
     text["allocation"] |= values
-    (study / "study.yaml").write_text(yaml.safe_dump(text))
+    (study / "study.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
 
 
 def test_with_costs_every_strategy_gets_the_same_money(
@@ -136,8 +136,10 @@ def test_proxy_losses_are_the_objective_of_the_study(finished_study: Path) -> No
     table = ScoreTable.read(study.downstream_dir)
     run = StudyView(study).checks_by_strategy["uniform"][0]
     path = study.downstream_dir / "organs" / "scratch" / "seed-0" / "result.json"
-    text = path.read_text()
-    path.write_text(text.replace('"checkpoint": null', f'"checkpoint": "{study.run_dir(run).name}"'))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        text.replace('"checkpoint": null', f'"checkpoint": "{study.run_dir(run).name}"'), encoding="utf-8"
+    )
     table = ScoreTable.read(study.downstream_dir)
     (mean,) = proxy_losses(StudyView(study), table)["organs", "scratch"]
     result = StudyView(study).result(study.run_dir(run))

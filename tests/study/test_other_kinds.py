@@ -52,11 +52,11 @@ class OtherView:
 
     def is_made(self, name: str) -> bool:
         path = self.root / f"{name}.made"
-        return path.exists() and path.read_text() == self.inputs(name)
+        return path.exists() and path.read_text(encoding="utf-8") == self.inputs(name)
 
     def mark_made(self, name: str) -> None:
         self.said.append(f"made {name}")
-        (self.root / f"{name}.made").write_text(self.inputs(name))
+        (self.root / f"{name}.made").write_text(self.inputs(name), encoding="utf-8")
 
 
 def _step(name: str, needs: tuple[str, ...] = (), breaks: bool = False) -> Step:

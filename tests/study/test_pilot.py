@@ -86,19 +86,19 @@ def test_budgets_that_warm_up_nearly_fills_are_not_tried(study: Study) -> None:
 
 
 def test_only_the_budgets_are_written(study: Study) -> None:
-    before = "# mine\n" + study.path.read_text().replace(
+    before = "# mine\n" + study.path.read_text(encoding="utf-8").replace(
         "budgets: [100, 200, 400, 800]", "budgets: [100, 200, 400, 800] # why"
     )
-    study.path.write_text(before)
+    study.path.write_text(before, encoding="utf-8")
     write_budgets(study, (200, 400, 800))
-    assert study.path.read_text() == before.replace("[100, 200, 400, 800]", "[200, 400, 800]")
+    assert study.path.read_text(encoding="utf-8") == before.replace("[100, 200, 400, 800]", "[200, 400, 800]")
     assert Study.open(study.root).config.design.budgets == (200, 400, 800)
 
 
 def test_a_list_of_one_budget_a_line_is_replaced_too(study: Study) -> None:
-    text = study.path.read_text()
+    text = study.path.read_text(encoding="utf-8")
     study.path.write_text(
-        text.replace("[100, 200, 400, 800]", "\n    - 100\n    - 200\n    - 400\n    - 800")
+        text.replace("[100, 200, 400, 800]", "\n    - 100\n    - 200\n    - 400\n    - 800"), encoding="utf-8"
     )
     write_budgets(study, (200, 400, 800))
     assert Study.open(study.root).config == replace(
@@ -107,11 +107,13 @@ def test_a_list_of_one_budget_a_line_is_replaced_too(study: Study) -> None:
 
 
 def test_a_file_without_the_line_is_left_alone_and_the_line_is_said(study: Study) -> None:
-    text = "\n".join(line for line in study.path.read_text().splitlines() if "budgets:" not in line)
-    study.path.write_text(text)
+    text = "\n".join(
+        line for line in study.path.read_text(encoding="utf-8").splitlines() if "budgets:" not in line
+    )
+    study.path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"budgets: \[200, 400\]"):
         write_budgets(study, (200, 400))
-    assert study.path.read_text() == text
+    assert study.path.read_text(encoding="utf-8") == text
 
 
 def finish(study: Study, spec: RunSpec, *, slope: float, more: tuple[str, ...] = ()) -> None:
@@ -134,8 +136,8 @@ def finish(study: Study, spec: RunSpec, *, slope: float, more: tuple[str, ...] =
         "volumes": dict.fromkeys(names, 8),
         "seconds": 0.01 * spec.budget,
     }
-    (folder / "result.json").write_text(json.dumps(value))
-    (folder / "spec.json").write_text(json.dumps(spec.as_dict()))
+    (folder / "result.json").write_text(json.dumps(value), encoding="utf-8")
+    (folder / "spec.json").write_text(json.dumps(spec.as_dict()), encoding="utf-8")
 
 
 def pilot(study: Study, *options: str) -> Any:
@@ -182,9 +184,9 @@ def test_budgets_that_tell_nothing_are_not_proposed(study: Study) -> None:
     for stage in pilot_specs(view.config, view.domains, cache=view.cache_digest):
         for spec in stage:
             finish(study, spec, slope=0.01)
-    text = study.path.read_text()
+    text = study.path.read_text(encoding="utf-8")
     assert "try larger budgets" in pilot(study, "--write")
-    assert study.path.read_text() == text
+    assert study.path.read_text(encoding="utf-8") == text
     assert pilot(study, "--json")["proposal"]["budgets"] == []
 
 

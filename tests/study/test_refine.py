@@ -47,7 +47,7 @@ def changed(root: Path, section: str, **values: Any) -> StudyView:
     path = root / "study.yaml"
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     settings[section] |= values
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return StudyView(Study.open(root))
 
 

@@ -59,7 +59,7 @@ def count_row(asked: list[str]) -> Step:
 
     def work(view: StudyView, hear: Listener) -> int:
         asked.append(view.root.name)
-        (view.root / "count.txt").write_text(str(len(view.proxies)))
+        (view.root / "count.txt").write_text(str(len(view.proxies)), encoding="utf-8")
         return len(view.proxies)
 
     def progress(view: StudyView) -> Progress:
@@ -101,7 +101,7 @@ def _follow_the_new_row(finished_study: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("voxmix.study.preparing.prepare_volumes", lambda view, hear: None)  # no volumes here
     outcomes = dict(run_steps(StudyView(study)))
     assert list(outcomes) == ["prepare", "run", "fit", "count", "allocate", "pretrain", "report"]
-    assert outcomes["count"] == int((finished_study / "count.txt").read_text()) == 12
+    assert outcomes["count"] == int((finished_study / "count.txt").read_text(encoding="utf-8")) == 12
     assert all(state.done for state in study_status(study))  # the pipeline has marked it
     assert "| `voxmix study run mystudy` | counts the proxy runs |" in steps_table(STEPS.in_order())
 
@@ -119,7 +119,7 @@ def test_a_step_that_needs_another_says_which_comes_first(finished_study: Path) 
 
 def test_notes_of_a_step_are_warnings_unless_somebody_listens(finished_study: Path) -> None:
     law = finished_study / "laws" / "transfer.json"
-    law.write_text("{")
+    law.write_text("{", encoding="utf-8")
     with pytest.warns(VoxmixWarning, match="fitted again now"):
         voxmix.study.fit(finished_study)
     heard: list[tuple[str, int, int]] = []

@@ -43,7 +43,7 @@ def finish(study: Study, spec: RunSpec, losses: dict[str, float]) -> None:
         "volumes": {"A": 4, "B": 5, "C": 6},
         "seconds": 1.0,
     }
-    (folder / "result.json").write_text(json.dumps(value))
+    (folder / "result.json").write_text(json.dumps(value), encoding="utf-8")
 
 
 def test_a_study_opens_as_it_was_made(study: Study) -> None:
@@ -61,13 +61,13 @@ def test_runs_of_a_unetr_with_settings_that_it_never_read_are_kept(study: Study)
     # As voxmix left them before 2026-11-28: the decoder in the id, the folder and the spec.
     finish(old, first, {"A": 1.0})
     path = old.run_dir(first).rename(old.runs_dir / first.former_id) / "result.json"
-    value = json.loads(path.read_text()) | {"run_id": first.former_id}
+    value = json.loads(path.read_text(encoding="utf-8")) | {"run_id": first.former_id}
     value["spec"]["model"]["decoder_width"] = 192
-    path.write_text(json.dumps(value))
-    (path.parent / "spec.json").write_text(json.dumps(value["spec"]))
+    path.write_text(json.dumps(value), encoding="utf-8")
+    (path.parent / "spec.json").write_text(json.dumps(value["spec"]), encoding="utf-8")
     (old.runs_dir / second.former_id).mkdir()
     (old.runs_dir / second.former_id / "spec.json").write_text(
-        json.dumps(value["spec"] | {"budget": second.budget})
+        json.dumps(value["spec"] | {"budget": second.budget}), encoding="utf-8"
     )
 
     assert old.run_dir(first).name == first.former_id != first.run_id
@@ -119,7 +119,7 @@ def test_a_study_is_not_made_over_another(study: Study, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a study already"):
         Study.create(study.root, study.config)
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.txt").write_text("!")
+    (tmp_path / "full" / "thesis.txt").write_text("!", encoding="utf-8")
     with pytest.raises(InputError, match="not an empty folder"):
         Study.create(tmp_path / "full", study.config)
     with pytest.raises(InputError, match="is not a study"):
@@ -173,7 +173,7 @@ def test_measurements_keep_source_and_target_apart(study: Study) -> None:
 def test_a_damaged_result_is_named(study: Study, damage: str) -> None:
     spec = RunSpec(mixture=Mixture.uniform(DOMAINS), budget=10, seed=0)
     finish(study, spec, {"A": 1.0})
-    (study.run_dir(spec) / "result.json").write_text(damage)
+    (study.run_dir(spec) / "result.json").write_text(damage, encoding="utf-8")
     with pytest.raises(InputError, match="result"):
         study.results((spec,))
 
@@ -226,10 +226,10 @@ def test_finished_runs_of_other_volumes_are_counted(study: Study) -> None:
     for spec in (*old, new[0]):
         folder = study.run_dir(spec)
         folder.mkdir(parents=True)
-        (folder / "spec.json").write_text(json.dumps(spec.as_dict()))
-        (folder / "result.json").write_text("{}")
+        (folder / "spec.json").write_text(json.dumps(spec.as_dict()), encoding="utf-8")
+        (folder / "result.json").write_text("{}", encoding="utf-8")
     (study.run_dir(new[1])).mkdir()
-    (study.run_dir(new[1]) / "spec.json").write_text(json.dumps(new[1].as_dict()))
+    (study.run_dir(new[1]) / "spec.json").write_text(json.dumps(new[1].as_dict()), encoding="utf-8")
     assert (study.of_other_volumes("new"), study.of_other_volumes("old")) == (2, 1)
-    (study.run_dir(old[0]) / "spec.json").write_text("{")
+    (study.run_dir(old[0]) / "spec.json").write_text("{", encoding="utf-8")
     assert study.of_other_volumes("new") == 1

@@ -141,7 +141,7 @@ def test_damaged_runs_are_no_vertex_runs(root: Path, edit: Edit, finish_proxies:
     vertices = view_of(root).proxies_by_kind["vertex runs"]
     edit("min_weight: 0.05", "min_weight: 0.02")
     study = Study.open(root)
-    (study.run_dir(vertices[0]) / "spec.json").write_text("{")
+    (study.run_dir(vertices[0]) / "spec.json").write_text("{", encoding="utf-8")
     (study.run_dir(vertices[1]) / "result.json").unlink()
     assert "10 finished vertex run(s)" in view_of(root).former_vertices_sentence
     edit("batch_size: 4", "batch_size: 2")  # those are other runs altogether

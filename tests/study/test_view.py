@@ -82,11 +82,11 @@ def test_what_a_step_changes_is_seen_by_the_next_view(finished_study: Path) -> N
 def test_a_run_that_finishes_later_is_seen(finished_study: Path) -> None:
     study = Study.open(finished_study)
     path = study.run_dir(StudyView(study).proxies[0]) / "result.json"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     path.unlink()
     view = StudyView(study)
     assert len(view.results(view.proxies)) == len(view.proxies) - 1
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     assert len(view.results(view.proxies)) == len(view.proxies)
     assert len(view.table.run) == 3 * len(view.proxies)
 

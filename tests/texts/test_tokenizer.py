@@ -44,9 +44,9 @@ def test_what_stands_for_a_name_is_one_token(fitted: TextTokenizer) -> None:
 def test_saved_and_read_it_is_the_same(fitted: TextTokenizer, tmp_path: Path) -> None:
     fitted.save(tmp_path / "tokenizer.json")
     assert read_tokenizer(tmp_path).digest == fitted.digest
-    value = json.loads((tmp_path / "tokenizer.json").read_text())
+    value = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     value["truncation"] = {"max_length": 8, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
-    (tmp_path / "tokenizer.json").write_text(json.dumps(value))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(value), encoding="utf-8")
     read = read_tokenizer(tmp_path)
     assert read.digest == fitted.digest
     assert len(read.encode(["Left pleural effusion. " * 5])[0]) > 8
@@ -59,18 +59,20 @@ def test_boundaries_as_clip_names_them(fitted: TextTokenizer, tmp_path: Path) ->
         .replace("<pad>", "<x>")
     )
     value = json.loads(text) | {"post_processor": None}
-    (tmp_path / "tokenizer.json").write_text(json.dumps(value))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(value), encoding="utf-8")
     read = read_tokenizer(tmp_path)
     (tokens,) = read.encode(["effusion"])
     assert (tokens[0], tokens[-1], read.padding) == (read.begin, read.end, read.end)
-    (tmp_path / "tokenizer.json").write_text(json.dumps(value).replace("<|startoftext|>", "<?>"))
+    (tmp_path / "tokenizer.json").write_text(
+        json.dumps(value).replace("<|startoftext|>", "<?>"), encoding="utf-8"
+    )
     with pytest.raises(InputError, match="no tokens for begin and end"):
         read_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"model": 3}'])
 def test_files_that_are_no_tokenizer(tmp_path: Path, text: str) -> None:
-    (tmp_path / "tokenizer.json").write_text(text)
+    (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError):
         read_tokenizer(tmp_path)
 

@@ -64,7 +64,7 @@ def main() -> None:
             "WANDB_SILENT": "true",
         }
         script = root / "check.py"
-        script.write_text(SCRIPT)
+        script.write_text(SCRIPT, encoding="utf-8")
         subprocess.run([python, script], cwd=root, env=environment, check=True)
 
 

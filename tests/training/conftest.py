@@ -121,7 +121,9 @@ def finished(spec, cache, evaluation, tmp_path_factory):
 @pytest.fixture(scope="session")
 def metrics() -> Callable[[Path], list[dict[str, Any]]]:
     """Return a function that reads the rows of a run's metrics."""
-    return lambda folder: [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return lambda folder: [
+        json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -173,10 +175,10 @@ def child_arguments(cache, evaluation, tmp_path):
     def arguments(spec: RunSpec, folder: Path, *, prepared: Any = usual, **compute: Any) -> list[str]:
         cache, evaluation = prepared
         script, stored = tmp_path / "child.py", tmp_path / "evaluation.safetensors"
-        script.write_text(RUN_IN_CHILD)
+        script.write_text(RUN_IN_CHILD, encoding="utf-8")
         settings = json.dumps({"checkpoint_seconds": 0.05, **compute})
         evaluation.save(stored)
-        (cache.root / "test-index.json").write_text(json.dumps(cache.as_dict()))
+        (cache.root / "test-index.json").write_text(json.dumps(cache.as_dict()), encoding="utf-8")
         return [str(a) for a in (script, cache.root, stored, folder, json.dumps(spec.as_dict()), settings)]
 
     return arguments

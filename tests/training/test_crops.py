@@ -134,7 +134,7 @@ def test_no_file_stays_mapped_or_open(tmp_path, codec, mapped):
     reader_of(cache_of(tmp_path, codec), mapped).read(
         0, parameters(0, DRAWS).corner, torch.empty(DRAWS, 16, 16, 16)
     )
-    assert str(tmp_path) not in maps.read_text()
+    assert str(tmp_path) not in maps.read_text(encoding="utf-8")
     assert not [d for d in descriptors.iterdir() if d.exists() and str(tmp_path) in str(d.resolve())]
 
 

@@ -150,7 +150,7 @@ def fake_srun(tmp_path, monkeypatch):
     """Let ``srun`` stand first on the PATH, and take away what another launcher has set."""
     program = tmp_path / "bin" / "srun"
     program.parent.mkdir()
-    program.write_text("#!/bin/sh\nexit 1\n")
+    program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     for name in {*SRUN, *TORCHRUN}:

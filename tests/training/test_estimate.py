@@ -112,11 +112,11 @@ def test_a_study_is_estimated_before_anything_is_prepared(tmp_path, monkeypatch)
     command = [sys.executable, "-m", "voxmix", "init", str(root), "--phantoms"]
     subprocess.run([*command, "--domain", "ABD-CT", "--domain", "HN-PET"], check=True, capture_output=True)
     path = root / "study.yaml"
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["model"].update(crop=16, patch=8, width=24, depth=1, heads=2, decoder_width=16, decoder_depth=1)
     values["design"].update(budgets=[24, 48], seeds=2, anchor_seeds=1)
     values["allocation"].update(budget=160, seeds=2)
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     done = run(app, ["estimate", str(root), "--seconds", "0.1", "--json"])
     assert done.exit_code == 0, done.stderr
     value = json.loads(done.stdout)

@@ -106,7 +106,9 @@ def test_a_cache_of_an_earlier_version_knows_its_padding_from_its_geometry(tmp_p
     assert (small.box, whole.box) == (((0, 0, 5), (20, 20, 10)), None)
     volumes = []
     for key, geometry in (("a", small), ("b", whole)):
-        (tmp_path / f"volumes/{key}.json").write_text(json.dumps({"geometry": geometry.as_dict()}))
+        (tmp_path / f"volumes/{key}.json").write_text(
+            json.dumps({"geometry": geometry.as_dict()}), encoding="utf-8"
+        )
         volumes.append(
             PreparedVolume(
                 key=key,
@@ -121,11 +123,11 @@ def test_a_cache_of_an_earlier_version_knows_its_padding_from_its_geometry(tmp_p
         )
     known = PreparedCache(root=tmp_path, volumes=tuple(volumes), recipe=Recipe())
     index = json.loads(json.dumps(known.as_dict()))
-    (tmp_path / INDEX).write_text(json.dumps(index))
+    (tmp_path / INDEX).write_text(json.dumps(index), encoding="utf-8")
     assert PreparedCache.open(tmp_path).volumes == known.volumes
     for row in index["volumes"]:
         del row["box"]
-    (tmp_path / INDEX).write_text(json.dumps(index))
+    (tmp_path / INDEX).write_text(json.dumps(index), encoding="utf-8")
     assert PreparedCache.open(tmp_path).volumes == known.volumes
     assert PreparedCache.open(tmp_path).digest == known.digest
 

@@ -63,7 +63,7 @@ def test_an_encoder_of_images_keeps_its_axes_in_its_card_and_has_no_hub_page(cac
 @pytest.mark.parametrize("names", ["monai-unetr", "monai-vit"])
 def test_the_readme_s_lines_load_the_weights(run, tmp_path, monkeypatch, names):
     export_encoder(run, tmp_path / "hub", names=names)
-    text = (tmp_path / "hub" / "README.md").read_text()
+    text = (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
     found: dict = {}
     monkeypatch.chdir(tmp_path / "hub")
     exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], found)
@@ -80,7 +80,12 @@ def test_the_readme_of_another_depth_builds_our_unetr(cache, model_settings, tmp
     export_encoder(tmp_path, tmp_path / "hub")
     monkeypatch.chdir(tmp_path / "hub")
     found: dict = {}
-    exec(re.search(r"```python\n(.*?)```", (tmp_path / "hub" / "README.md").read_text(), re.DOTALL)[1], found)
+    exec(
+        re.search(
+            r"```python\n(.*?)```", (tmp_path / "hub" / "README.md").read_text(encoding="utf-8"), re.DOTALL
+        )[1],
+        found,
+    )
     kernel = model.encoder.patch_embedding.patch_embeddings.weight
     assert torch.equal(found["network"].vit.patch_embedding.patch_embeddings.weight, kernel)
 
@@ -88,20 +93,22 @@ def test_the_readme_of_another_depth_builds_our_unetr(cache, model_settings, tmp
 def test_an_export_says_how_volumes_must_be_prepared(run, tmp_path):
     card = export_encoder(run, tmp_path / "hub", license="apache-2.0")
     assert card["recipe"]["spacing_mm"] == 1.5
-    text = (tmp_path / "hub" / "README.md").read_text()
+    text = (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
     assert "| CT | clip to percentiles 0.5 to 99.5 of the non-zero voxels, scale to [0, 1] |" in text
     assert "| MR | 50.0% | 4 |" in text
     header = yaml.safe_load(text.split("---")[1])
     assert header["license"] == "apache-2.0"
     assert header["library_name"] == "monai"
-    config = json.loads((tmp_path / "hub" / "config.json").read_text())
+    config = json.loads((tmp_path / "hub" / "config.json").read_text(encoding="utf-8"))
     assert (config["image_size"], config["hidden_size"], config["intermediate_size"]) == (32, 24, 96)
     assert config["preprocessing"]["intensity"]["CT"] == {"kind": "percentile", "low": 0.5, "high": 99.5}
 
 
 def test_no_license_is_invented(run, tmp_path):
     export_encoder(run, tmp_path / "hub")
-    assert "license" not in yaml.safe_load((tmp_path / "hub" / "README.md").read_text().split("---")[1])
+    assert "license" not in yaml.safe_load(
+        (tmp_path / "hub" / "README.md").read_text(encoding="utf-8").split("---")[1]
+    )
 
 
 def test_exports_that_cannot_be_are_refused(run, tmp_path):

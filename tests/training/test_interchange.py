@@ -52,8 +52,8 @@ def copied(run, folder, **changes):
     """Return a copy of a run's weights and card, the card with changes."""
     folder.mkdir()
     (folder / "weights.safetensors").write_bytes((run / "weights.safetensors").read_bytes())
-    card = {**json.loads((run / "card.json").read_text()), **changes}
-    (folder / "card.json").write_text(json.dumps(card))
+    card = {**json.loads((run / "card.json").read_text(encoding="utf-8")), **changes}
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
     return folder
 
 
@@ -207,10 +207,10 @@ def test_a_card_of_another_network_is_refused_by_names_and_shapes(run, tmp_path)
     with pytest.raises(InputError, match="encoder settings cannot be used"):
         load_encoder(unknown)
     lacking = copied(run, tmp_path / "lacking")
-    (lacking / "card.json").write_text(json.dumps({"kind": "checkpoint", "format": 1}))
+    (lacking / "card.json").write_text(json.dumps({"kind": "checkpoint", "format": 1}), encoding="utf-8")
     with pytest.raises(InputError, match=r"lacks \['weights'"):
         load_encoder(lacking)
-    (lacking / "card.json").write_text(json.dumps({"kind": "law", "format": 1}))
+    (lacking / "card.json").write_text(json.dumps({"kind": "law", "format": 1}), encoding="utf-8")
     with pytest.raises(InputError, match="found 'law'"):
         load_encoder(lacking)
     with pytest.raises(InputError, match="format version 9"):
@@ -248,7 +248,7 @@ def test_a_damaged_head_of_the_weights_is_named(run, tmp_path, head):
     copy = copied(run, tmp_path / "copy")
     (copy / "weights.safetensors").write_bytes(head)
     card = {**read_card(run), "weights_sha256": file_digest(copy / "weights.safetensors")}
-    (copy / "card.json").write_text(json.dumps(card))
+    (copy / "card.json").write_text(json.dumps(card), encoding="utf-8")
     with pytest.raises(InputError, match="is not safetensors"):
         load_encoder(copy)
 
@@ -262,7 +262,7 @@ def test_nothing_is_unpickled(run, tmp_path):
     renamed = copied(run, tmp_path / "renamed")
     (renamed / "weights.safetensors").write_bytes(bomb.read_bytes())
     card = {**read_card(run), "weights_sha256": file_digest(bomb)}
-    (renamed / "card.json").write_text(json.dumps(card))
+    (renamed / "card.json").write_text(json.dumps(card), encoding="utf-8")
     with pytest.raises(InputError, match="is not safetensors"):
         load_encoder(renamed)
 

@@ -143,7 +143,9 @@ OFTEN = ComputeSettings(device="cpu", trackers=(), checkpoint_seconds=0)
 
 
 def read(folder: Path) -> tuple[dict[str, Any], str]:
-    return json.loads((folder / "result.json").read_text()), (folder / "metrics.jsonl").read_text()
+    return json.loads((folder / "result.json").read_text(encoding="utf-8")), (
+        folder / "metrics.jsonl"
+    ).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def test_it_is_an_objective_and_learns_the_plane(whole: Path) -> None:
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
     assert len(found["seen"]) == 2
     assert found["weights"]["center"] == pytest.approx([0.13])
-    assert json.loads((whole / "spec.json").read_text()) == Spec().as_dict()
+    assert json.loads((whole / "spec.json").read_text(encoding="utf-8")) == Spec().as_dict()
 
 
 @pytest.mark.parametrize("flat", [True, False])

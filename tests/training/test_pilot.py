@@ -27,7 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = [word for name in DOMAINS for word in ("--domain", name)]
     assert voxmix("init", str(found), "--phantoms", *asked).exit_code == 0
     path = found / "study.yaml"
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["data"]["phantoms"]["counts"] = dict.fromkeys(DOMAINS, 4)
     values["recipe"] |= {"spacing_mm": 6.0, "min_shape": [16, 16, 16]}
     values["model"] |= {"crop": 16, "patch": 8, "width": 24, "depth": 1, "heads": 2, "decoder_width": 16}
@@ -37,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values["design"] |= {"budgets": [64, 128], "anchor_seeds": 2}
     values["allocation"]["budget"] = 160
     values["workers"] = 2
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     assert voxmix("prepare", str(found)).exit_code == 0
     return found
 

@@ -65,10 +65,10 @@ def test_runs_of_a_changed_study_file_are_named_and_kept(study, monkeypatch):
     save_state(begun, {"run_id": specs[0].run_id, "steps": 3})
     assert study.left_behind() == ()
     path = study.root / "study.yaml"
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["training"]["learning_rate"] = 0.001
     values["training"]["schedule"] = "cosine"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     changed = Study.open(study.root)
     assert changed.left_behind() == (begun,)
     _io.write_json(study.runs_dir / "zz" / "spec.json", {"format": 1})
@@ -147,12 +147,12 @@ def test_runs_that_fail_alike_are_named_once(study, monkeypatch):
 
 def test_a_study_file_with_unusable_training_is_refused_by_its_place(study):
     path = study.root / "study.yaml"
-    values = yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["training"]["cooldown"] = 1.5
     values["compute"]["devices"] = 0
     values["compute"]["tracker"] = ["tensorboard"]
     values["design"]["budget_unit"] = "epochs"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     done = voxmix("run", study.root)
     assert done.exit_code == 2
     said = re.sub(r"\s+", " ", done.stderr)

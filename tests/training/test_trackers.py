@@ -185,14 +185,16 @@ def test_unknown_and_missing_trackers_are_named(spec, cache, evaluation, tmp_pat
 
 
 def test_the_named_extras_exist():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
     extras = project["optional-dependencies"]
     for name, library in (("train", "tensorboard"), ("mlflow", "mlflow"), ("wandb", "wandb")):
         assert any(requirement.startswith(library) for requirement in extras[name])
 
 
 def test_a_tracker_that_cannot_open_its_file_is_left_out(spec, tmp_path):
-    (tmp_path / "run").write_text("a file where the folder of events should be")
+    (tmp_path / "run").write_text("a file where the folder of events should be", encoding="utf-8")
     with pytest.warns(VoxmixWarning, match="tracker tensorboard failed and is left out") as said:
         opened = Trackers.open(
             ("tensorboard", "tensorboard"), spec=spec, folder=tmp_path / "run", steps_done=0

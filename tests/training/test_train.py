@@ -256,7 +256,7 @@ def test_what_does_not_belong_together_is_refused(spec, cache, make_cache, evalu
     attempt(replace(spec, cache=""), "MR has weight 0.300 and no prepared training volume", cache=untrained)
     begun = tmp_path / "begun"
     begun.mkdir()
-    (begun / "spec.json").write_text((finished / "spec.json").read_text())
+    (begun / "spec.json").write_text((finished / "spec.json").read_text(encoding="utf-8"), encoding="utf-8")
     attempt(replace(spec, seed=99), "holds another run than the one asked for", folder=begun)
 
 
@@ -323,7 +323,7 @@ def test_half_precision_may_skip_steps_but_not_forever(tmp_path):
         log = MetricsLog(path, scaled=scaled)
         if not fails:
             take(log, norms)
-            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             assert [row["gradient_norm"] for row in rows][19:22] == [None, 1.0, None]
             continue
         with pytest.raises(VoxmixError, match=rf"at step {len(norms)} .*training diverged"):

@@ -123,7 +123,7 @@ def test_contact_sheets_show_every_file(root: Path, tmp_path: Path) -> None:
     assert [bool(tile.max() > 128) for tile in tiles] == [True] * 9 + [False] * 3
     orange = [bool((np.abs(tile - (230, 120, 20)).sum(-1) == 0).sum() > 500) for tile in tiles]
     assert [index for index, one in enumerate(orange) if one] == [3]
-    page = written[-1].read_text()
+    page = written[-1].read_text(encoding="utf-8")
     name = next(s.name for s in result.surveys if s.record.path == odd)
     assert f"<code>{name}</code>" in page
     assert "CT-1.png" in page
@@ -136,7 +136,7 @@ def test_contact_sheets_name_no_path_and_run_no_script(root: Path, tmp_path: Pat
     planted = replace(
         result, findings=(Finding(kind="leak", domain=evil, name=first.name, path=root, message=evil),)
     )
-    page = write_sheets(planted, tmp_path / "sheets")[-1].read_text()
+    page = write_sheets(planted, tmp_path / "sheets")[-1].read_text(encoding="utf-8")
     assert evil not in page
     assert str(root) not in page
     assert "p0" not in page

@@ -138,7 +138,7 @@ def detached(path: Path, voxels: np.ndarray, name: str, place: Path | None = Non
             f"encoding: {'gzip' if name.endswith('.gz') else 'raw'}", "space: right-anterior-superior",
             "space directions: (2,0,0) (0,2,0) (0,0,2.5)", "space origin: (-9,-8,-7)", f"data file: {name}",
         ]  # fmt: skip
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
@@ -187,7 +187,7 @@ def test_links_do_not_lead_a_header_out_of_its_folder(
     assert claimed_grid(path) is None
     (tmp_path / "set" / "x.raw").unlink()
     (tmp_path / "set" / "sub").symlink_to(secret)
-    path.write_text(path.read_text().replace("x.raw", "sub/x.raw"))
+    path.write_text(path.read_text(encoding="utf-8").replace("x.raw", "sub/x.raw"), encoding="utf-8")
     with pytest.raises(UnreadableVolumeError, match="a link that leads outside its own folder"):
         read_volume(path)
 
@@ -225,7 +225,7 @@ def test_a_data_file_cannot_be_hidden(tmp_path: Path, voxels: np.ndarray, name: 
     (tmp_path / "set").mkdir()
     made = detached(tmp_path / "set" / f"x.{'mhd' if header == 'x.mhd' else 'nhdr'}", voxels, "../x.raw")
     path = made.rename(tmp_path / "set" / header)
-    path.write_text(change(path.read_text()), newline="")
+    path.write_text(change(path.read_text(encoding="utf-8")), newline="", encoding="utf-8")
     with pytest.raises(UnreadableVolumeError, match=r"outside its own folder|does not say where"):
         content_digest(path)
     with pytest.raises(UnreadableVolumeError, match=r"outside its own folder|does not say where"):
@@ -246,7 +246,9 @@ def test_data_files_that_cannot_be(
     (tmp_path / "sub").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "-").write_bytes(b"here")
-    path.write_text(path.read_text().replace("x.raw", name.replace("\\\\", "\\")))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("x.raw", name.replace("\\\\", "\\")), encoding="utf-8"
+    )
     for look in (read_volume, content_digest):
         with pytest.raises(UnreadableVolumeError, match=reason):
             look(path)
@@ -254,7 +256,10 @@ def test_data_files_that_cannot_be(
 
 def test_two_headers_may_share_their_voxels(tmp_path: Path, voxels: np.ndarray) -> None:
     one, two = (detached(tmp_path / name, voxels, "x.raw") for name in ("a.mhd", "b.mhd"))
-    two.write_text(two.read_text().replace("ElementSpacing = 2 2 2.5", "ElementSpacing = 4 4 5"))
+    two.write_text(
+        two.read_text(encoding="utf-8").replace("ElementSpacing = 2 2 2.5", "ElementSpacing = 4 4 5"),
+        encoding="utf-8",
+    )
     np.testing.assert_array_equal(read_volume(one).data, read_volume(two).data)
     np.testing.assert_allclose(np.diag(read_volume(two).affine), [4, 4, 5, 1])
     assert content_digest(one) != content_digest(two)
@@ -262,14 +267,16 @@ def test_two_headers_may_share_their_voxels(tmp_path: Path, voxels: np.ndarray) 
 
 def test_text_voxels_need_no_blank_at_their_end(tmp_path: Path, voxels: np.ndarray) -> None:
     path = detached(tmp_path / "x.mhd", voxels, "x.txt")
-    (tmp_path / "x.txt").write_text(" ".join(map(str, voxels.ravel(order="F"))))
-    path.write_text(path.read_text().replace("BinaryData = True", "BinaryData = False"))
+    (tmp_path / "x.txt").write_text(" ".join(map(str, voxels.ravel(order="F"))), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("BinaryData = True", "BinaryData = False"), encoding="utf-8"
+    )
     np.testing.assert_array_equal(read_volume(path).data, voxels)
-    (tmp_path / "x.txt").write_text("1 2 3")
+    (tmp_path / "x.txt").write_text("1 2 3", encoding="utf-8")
     with pytest.raises(UnreadableVolumeError):
         read_volume(path)
-    header = path.read_text().replace("x.txt", "LOCAL")
-    (tmp_path / "y.mha").write_text(header + " ".join(map(str, voxels.ravel(order="F"))))
+    header = path.read_text(encoding="utf-8").replace("x.txt", "LOCAL")
+    (tmp_path / "y.mha").write_text(header + " ".join(map(str, voxels.ravel(order="F"))), encoding="utf-8")
     volume = read_volume(tmp_path / "y.mha")
     np.testing.assert_array_equal(volume.data, voxels)
     np.testing.assert_allclose(volume.affine, AFFINE)

@@ -92,7 +92,7 @@ def place() -> np.ndarray:
 
 def test_series_is_in_hu_and_in_place(tmp_path: Path, voxels: np.ndarray) -> None:
     write_series(tmp_path / "s", voxels)
-    (tmp_path / "s" / "README").write_text("not DICOM")
+    (tmp_path / "s" / "README").write_text("not DICOM", encoding="utf-8")
     volume = read_volume(tmp_path / "s")
     np.testing.assert_array_equal(volume.data, voxels.astype(np.float32) - 1000)
     np.testing.assert_allclose(volume.affine, place())
@@ -220,7 +220,7 @@ def test_a_manifest_lists_every_series_and_every_time(tmp_path: Path, voxels: np
     np.testing.assert_array_equal(read.data, read_volume(tmp_path / "CT" / "p1", series=b, volume=1).data)
     write_csv(apart, tmp_path / "m.csv")
     assert read_csv(tmp_path / "m.csv") == apart
-    assert "1.2.3" not in (tmp_path / "m.csv").read_text()
+    assert "1.2.3" not in (tmp_path / "m.csv").read_text(encoding="utf-8")
 
 
 def zip_folder(folder: Path, target: Path, *, rename: str = "{}") -> Path:
@@ -232,7 +232,7 @@ def zip_folder(folder: Path, target: Path, *, rename: str = "{}") -> Path:
 
 def test_a_zip_of_a_series_is_that_series(tmp_path: Path, voxels: np.ndarray) -> None:
     write_series(tmp_path / "s", voxels)
-    (tmp_path / "s" / "README").write_text("not DICOM")
+    (tmp_path / "s" / "README").write_text("not DICOM", encoding="utf-8")
     volume = read_volume(zip_folder(tmp_path / "s", tmp_path / "s.zip", rename="PLANTED/study/{}"))
     np.testing.assert_array_equal(volume.data, voxels - 1000.0)
     np.testing.assert_allclose(volume.affine, place())
@@ -280,7 +280,7 @@ def test_bombs_in_zips_and_deflated_dicom_are_refused(
     (tmp_path / "liar.zip").write_bytes(raw)
     with pytest.raises(UnreadableVolumeError):
         read_volume(tmp_path / "liar.zip", max_voxels=1000)
-    (tmp_path / "text.zip").write_text("no zip")
+    (tmp_path / "text.zip").write_text("no zip", encoding="utf-8")
     with pytest.raises(UnreadableVolumeError, match="cannot be unpacked"):
         read_volume(tmp_path / "text.zip")
 

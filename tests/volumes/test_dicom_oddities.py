@@ -74,7 +74,7 @@ def write(
 def test_a_folder_is_found_whatever_its_files_are_called(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path / "CT" / "p1", name=name)
     for other in ("0README.txt", "0notes", "zz.json", "DICOMDIR"):
-        (folder / other).write_text("nothing")
+        (folder / other).write_text("nothing", encoding="utf-8")
     os.mkfifo(folder / "0pipe")
     manifest = read_folder(tmp_path)
     assert [(r.subject, r.path) for r in manifest.records] == [("p1", folder)]
@@ -190,8 +190,8 @@ def test_refused_once_and_in_words(tmp_path: Path, options: dict[str, Any], reas
 def test_files_that_hold_nothing_are_said(tmp_path: Path) -> None:
     folder = write(tmp_path / "s")
     (folder / "IM0008.dcm").write_bytes(b"")
-    (folder / "IM0001.dcm").write_text("damaged")
-    (folder / "notes.txt").write_text("damaged")
+    (folder / "IM0001.dcm").write_text("damaged", encoding="utf-8")
+    (folder / "notes.txt").write_text("damaged", encoding="utf-8")
     volume = read_volume(folder)
     assert volume.data.shape == (6, 5, 6)
     assert volume.notes == ("2 files of the folder are empty or no DICOM and were left out: check the ends",)

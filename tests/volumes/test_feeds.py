@@ -77,16 +77,16 @@ def test_pools_that_do_not_match_the_mixture_are_refused(cache, tmp_path):
 def test_files_name_every_training_volume_and_no_subject(cache, tmp_path):
     files = write_feed(MIXTURE, tmp_path / "feed", loader="nnssl", budget=1000, cache=cache)
     assert [file.name for file in files] == ["mixture.json", "samples.csv", "feed_nnssl.py"]
-    value = json.loads(files[0].read_text())
+    value = json.loads(files[0].read_text(encoding="utf-8"))
     assert value["weights"] == MIXTURE.as_dict()
     assert value["draws"] == {"CT": 600, "MR": 300, "PET": 100}
-    rows = list(csv.DictReader(files[1].read_text().splitlines()))
+    rows = list(csv.DictReader(files[1].read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 22
     assert set(rows[0]) == {"file", "domain", "weight"}
     assert sum(float(row["weight"]) for row in rows) == pytest.approx(1)
     assert not {"volumes/CT1.npy", "volumes/MR1.npy"} & {row["file"] for row in rows}  # held out
-    compile(files[2].read_text(), "feed", "exec")
-    assert files[2].read_text() == feed_script("nnssl")
+    compile(files[2].read_text(encoding="utf-8"), "feed", "exec")
+    assert files[2].read_text(encoding="utf-8") == feed_script("nnssl")
 
 
 @pytest.mark.parametrize(("loader", "library"), [("torch", "torch"), ("monai", "monai")])
@@ -112,7 +112,7 @@ def test_the_nnssl_recipe_gives_a_trainer_s_loader_the_mixture(tmp_path, cache, 
     subjects = {name: {f"s{i}": {"sessions": {"1": {"images": [{"name": "a.nii.gz"}]}}} for i in range(count)}
                 for name, count in {"CT": 2, "MR": 4, "PET": 30}.items()}  # fmt: skip
     collection = {"collection_name": "all", "datasets": {n: {"subjects": s} for n, s in subjects.items()}}
-    (tmp_path / "pretrain_data.json").write_text(json.dumps(collection))
+    (tmp_path / "pretrain_data.json").write_text(json.dumps(collection), encoding="utf-8")
     realized = run(script, tmp_path / "pretrain_data.json", 4000, monkeypatch=monkeypatch, capsys=capsys)
     assert all(realized[name] == pytest.approx(MIXTURE[name], abs=0.03) for name in MIXTURE.domains)
     recipe = runpy.run_path(str(script))

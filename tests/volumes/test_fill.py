@@ -221,13 +221,13 @@ def test_preparing_measures_and_a_cache_of_an_earlier_voxmix_is_measured_from_it
     assert {f.kind for f in made.findings if f.domain == "HN-CT"} >= {"offset"}
 
     for side in (root / "volumes").glob("*.json"):  # As an earlier voxmix left it.
-        value = json.loads(side.read_text())
+        value = json.loads(side.read_text(encoding="utf-8"))
         del value["fill"]
-        side.write_text(json.dumps(value))
-    index = json.loads((root / "index.json").read_text())
+        side.write_text(json.dumps(value), encoding="utf-8")
+    index = json.loads((root / "index.json").read_text(encoding="utf-8"))
     for volume in index["volumes"]:
         del volume["fill"]
-    (root / "index.json").write_text(json.dumps(index))
+    (root / "index.json").write_text(json.dumps(index), encoding="utf-8")
     old = PreparedCache.open(root)
     assert old.digest == first.digest
     assert {item.measured for item in old.fitness()} == {0}
@@ -258,9 +258,9 @@ def test_a_damaged_array_of_an_earlier_cache_does_not_stop_preparing(
     recipe, root = Recipe(spacing_mm=1.0, min_shape=(24, 24, 24)), tmp_path / "cache"
     prepare(manifest, recipe=recipe, root=root)
     side = next((root / "volumes").glob("*.json"))
-    value = json.loads(side.read_text())
+    value = json.loads(side.read_text(encoding="utf-8"))
     del value["fill"]
-    side.write_text(json.dumps(value))
+    side.write_text(json.dumps(value), encoding="utf-8")
     side.with_suffix(".npy").write_bytes(b"damaged")
     again = prepare(manifest, recipe=recipe, root=root)
     assert sum(volume.fill is None for volume in again.cache.volumes) == 1

@@ -275,7 +275,8 @@ def test_one_of_several_label_maps_in_a_file_is_chosen(tmp_path: Path) -> None:
         table.write_text(
             "path,domain,subject,split,label,label_volume\n"
             f"p0/ct.nii.gz,D,p0,train,p0/seg.nii.gz,{chosen}\n"
-            f"p1/ct.nii.gz,D,p1,validation,p1/seg.nii.gz,{chosen}\n"
+            f"p1/ct.nii.gz,D,p1,validation,p1/seg.nii.gz,{chosen}\n",
+            encoding="utf-8",
         )
         manifest = read_table(table)
         write_table(manifest, tmp_path / "again.csv")

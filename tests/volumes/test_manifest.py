@@ -144,13 +144,15 @@ def test_csv_missing() -> None:
 
 def test_given_split_is_kept_and_a_leak_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a.nii", "b.nii", "c.nii")
-    (tmp_path / "good.csv").write_text("path,domain,subject,split\na.nii,CT,p1,val\nb.nii,CT,p2,train\n")
+    (tmp_path / "good.csv").write_text(
+        "path,domain,subject,split\na.nii,CT,p1,val\nb.nii,CT,p2,train\n", encoding="utf-8"
+    )
     assert sides(read_csv(tmp_path / "good.csv").split(seed=5)) == {
         "p1": "validation",
         "p2": "train",
     }
     (tmp_path / "leak.csv").write_text(
-        "path,domain,subject,split\na.nii,CT,p1,val\nb.nii,CT,p2,train\nc.nii,MR,p1,train\n"
+        "path,domain,subject,split\na.nii,CT,p1,val\nb.nii,CT,p2,train\nc.nii,MR,p1,train\n", encoding="utf-8"
     )
     with pytest.raises(InputError, match=r"'p1' is in training and in validation|one subject"):
         read_csv(tmp_path / "leak.csv").split(seed=5)

@@ -209,7 +209,9 @@ def test_prepare_sets_label_maps_aside_unless_told_and_audit_names_them(tmp_path
     assert len(prepare(manifest, recipe=told, root=root).cache.volumes) == 8
     # Also of what lies finished in the cache, and of a cache that was made before label maps were told.
     for side in (root / "volumes").glob("*.json"):
-        side.write_text(side.read_text().replace('"label_map"', '"another"'))
+        side.write_text(
+            side.read_text(encoding="utf-8").replace('"label_map"', '"another"'), encoding="utf-8"
+        )
     for _ in range(2):
         made = prepare(manifest, recipe=recipe, root=root)
         assert len(made.cache.volumes) == 4

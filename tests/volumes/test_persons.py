@@ -112,7 +112,7 @@ def test_published_names_are_joined_with_a_note_and_never_split(tmp_path: Path) 
 
 def test_a_table_says_who_is_who(tmp_path: Path) -> None:
     (tmp_path / "a.nii").touch()
-    (tmp_path / "t.csv").write_text("path,domain,subject\na.nii,ABD-CT,sub-01_ses-1\n")
+    (tmp_path / "t.csv").write_text("path,domain,subject\na.nii,ABD-CT,sub-01_ses-1\n", encoding="utf-8")
     assert read_csv(tmp_path / "t.csv").subjects("ABD-CT") == ("sub-01_ses-1",)
 
 

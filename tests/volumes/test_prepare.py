@@ -158,7 +158,7 @@ if __name__ == "__main__":
 def test_killed_and_resumed_equals_not_killed(tmp_path: Path, how: signal.Signals) -> None:
     root = write_study(tmp_path / "data", subjects=20)
     script = tmp_path / "job.py"
-    script.write_text(KILLED)
+    script.write_text(KILLED, encoding="utf-8")
     job = subprocess.Popen(
         [sys.executable, str(script), str(root), str(tmp_path / "cache")],
         stdout=subprocess.PIPE,
@@ -213,7 +213,7 @@ def test_bad_files_are_set_aside_and_the_job_goes_on(tmp_path: Path) -> None:
     assert "same content as another file of the domain" in reasons.values()
     assert result.cache.counts() == {"CT": 6, "MR": 6}
     assert seen == [(n, 15) for n in range(16)]
-    stored = json.loads((tmp_path / "cache" / "index.json").read_text())["set_aside"]
+    stored = json.loads((tmp_path / "cache" / "index.json").read_text(encoding="utf-8"))["set_aside"]
     assert sorted(s["reason"] for s in stored) == sorted(reasons.values())
 
 
@@ -225,7 +225,7 @@ def test_identical_files_on_both_sides_leave_training(tmp_path: Path) -> None:
     write_volume(root / "more.nii.gz", 51)
     (root / "leak.nii.gz").write_bytes((root / "CT" / "Doe_Jane_0" / "scan.nii.gz").read_bytes())
     rows += ["data/leak.nii.gz,MR,q1,train", "data/other.nii.gz,MR,q2,val", "data/more.nii.gz,MR,q3,train"]
-    (tmp_path / "m.csv").write_text("\n".join(rows))
+    (tmp_path / "m.csv").write_text("\n".join(rows), encoding="utf-8")
     result = prepare(read_csv(tmp_path / "m.csv").split(seed=0), recipe=RECIPE, root=tmp_path / "cache")
     assert [(s.path.name, s.reason) for s in result.set_aside] == [
         ("leak.nii.gz", "same content as a file on the other side of the split")
@@ -237,7 +237,7 @@ def test_volumes_of_a_4d_file_are_different_volumes(tmp_path: Path) -> None:
     for i in range(2):
         nibabel.Nifti1Image(data + i, np.eye(4)).to_filename(tmp_path / f"{i}.nii.gz")
     rows = [f"{i}.nii.gz,CT,p{i},{v}" for i in range(2) for v in (0, 2)]
-    (tmp_path / "m.csv").write_text("\n".join(["path,domain,subject,volume", *rows]))
+    (tmp_path / "m.csv").write_text("\n".join(["path,domain,subject,volume", *rows]), encoding="utf-8")
     recipe = Recipe(spacing_mm=1.0, min_shape=(1, 1, 1), crop_foreground=False, intensity=RECIPE.intensity)
     cache = prepare(read_csv(tmp_path / "m.csv").split(seed=0), recipe=recipe, root=tmp_path / "c").cache
     assert cache.counts() == {"CT": 4}
@@ -251,7 +251,7 @@ def test_one_file_may_belong_to_two_domains(tmp_path: Path) -> None:
         write_volume(tmp_path / "a" / f"{i}.nii.gz", i)
         write_volume(tmp_path / "b" / f"{i}.nii.gz", i)
     rows = [f"{d}/{i}.nii.gz,{d.upper()}-MR,p{i}" for d in "ab" for i in range(2)]
-    (tmp_path / "m.csv").write_text("\n".join(["path,domain,subject", *rows]))
+    (tmp_path / "m.csv").write_text("\n".join(["path,domain,subject", *rows]), encoding="utf-8")
     result = prepare(read_csv(tmp_path / "m.csv").split(seed=0), recipe=RECIPE, root=tmp_path / "c")
     assert result.cache.counts() == {"A-MR": 2, "B-MR": 2}
     assert result.set_aside == ()

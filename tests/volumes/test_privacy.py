@@ -96,14 +96,16 @@ def test_no_identifier_reaches_what_is_written(
 
     run("manifest", str(data), "--out", str(table), "--seed", SEED)
     run("audit", str(table), "--sheets", "look")
-    (tmp_path / "r.yaml").write_text("spacing_mm: 2\nmin_shape: [8, 8, 8]\n")
+    (tmp_path / "r.yaml").write_text("spacing_mm: 2\nmin_shape: [8, 8, 8]\n", encoding="utf-8")
     run("prepare", str(table), "--recipe", "r.yaml", "--out", "cache", "--workers", "1")
     prepared = run("prepare", str(table), "--recipe", "r.yaml", "--out", "cache", "--workers", "1", "--json")
     listed = run("cache", "list", "cache", "--json")
     run("cache", "prune", "cache")
     run("init", "study", "--data", str(table))
     study = tmp_path / "study" / "study.yaml"
-    study.write_text(study.read_text().replace("spacing_mm: 4.0", "spacing_mm: 3.0"))
+    study.write_text(
+        study.read_text(encoding="utf-8").replace("spacing_mm: 4.0", "spacing_mm: 3.0"), encoding="utf-8"
+    )
     run("prepare", "study")
 
     held = json.loads(listed)
@@ -132,7 +134,9 @@ def test_no_identifier_reaches_what_is_written(
         content = path.read_bytes()
         lines = content.split(b"\n") if path == study else [content]
         texts += [line for line in lines if not line.startswith(b"  path: ")]
-    salts = [json.loads(path.read_text())["salt"] for path in private if path.suffix == ".json"]
+    salts = [
+        json.loads(path.read_text(encoding="utf-8"))["salt"] for path in private if path.suffix == ".json"
+    ]
     for text in texts:
         for secret in (WORD, "Jane", DAY, UID, *salts):
             assert secret.lower().encode() not in text.lower()

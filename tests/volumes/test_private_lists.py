@@ -141,7 +141,7 @@ def test_the_list_of_set_aside_files_follows_the_last_run(data: Path, tmp_path: 
     broken.parent.mkdir()
     broken.write_bytes(b"no")
     prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path))
-    rows = names(tmp_path).set_aside_path.read_text().splitlines()
+    rows = names(tmp_path).set_aside_path.read_text(encoding="utf-8").splitlines()
     assert rows[0] == "path,domain,reason"
     assert [row.split(",")[:2] for row in rows[1:]] == [["MR/Doe9/b.nii.gz", "MR"]]
     broken.unlink()
@@ -157,13 +157,13 @@ def test_no_link_is_followed_when_names_are_written(data: Path, tmp_path: Path) 
     assert not list((tmp_path / "elsewhere").iterdir())
     (tmp_path / "private").unlink()
     (tmp_path / "private").mkdir()
-    (tmp_path / "precious").write_text("")
+    (tmp_path / "precious").write_text("", encoding="utf-8")
     names(tmp_path).set_aside_path.symlink_to(tmp_path / "precious")
     (data / "MR" / "Doe8").mkdir()
     (data / "MR" / "Doe8" / "b.nii.gz").write_bytes(b"no")
     prepare(opened(data), recipe=RECIPE, root=tmp_path / "cache", source=data, names=names(tmp_path))
-    assert (tmp_path / "precious").read_text() == ""
-    assert "Doe8" in names(tmp_path).set_aside_path.read_text()
+    assert (tmp_path / "precious").read_text(encoding="utf-8") == ""
+    assert "Doe8" in names(tmp_path).set_aside_path.read_text(encoding="utf-8")
 
 
 def test_names_do_not_lie_in_what_is_passed_on(data: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_names_do_not_lie_in_what_is_passed_on(data: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["{}", "[]", "", '{"kind": "subject map", "format": 1, "salt": 3}'])
 def test_a_damaged_map_is_named(data: Path, tmp_path: Path, text: str) -> None:
     names(tmp_path).open_folder()
-    names(tmp_path).map_path.write_text(text)
+    names(tmp_path).map_path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"subjects\.json"):
         prepare(opened(data), recipe=RECIPE, root=tmp_path / "c", source=data, names=names(tmp_path))
 
@@ -195,7 +195,7 @@ def test_a_secret_that_is_given_is_kept_nowhere(data: Path, tmp_path: Path) -> N
 
 def test_a_secret_is_claimed_from_the_nearest_place(data: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "salt").write_text("a" * 32)
+    (tmp_path / "one" / "salt").write_text("a" * 32, encoding="utf-8")
     assert claim_salt(tmp_path / "one", names(tmp_path), data) == "a" * 32
     fresh = claim_salt(tmp_path / "two", names(tmp_path), data)
     assert len(fresh) == 32

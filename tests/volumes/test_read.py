@@ -162,7 +162,7 @@ def flip_bits(path: Path) -> None:
 
 
 def text(path: Path) -> None:
-    path.write_text("this is not an image")
+    path.write_text("this is not an image", encoding="utf-8")
 
 
 def empty(path: Path) -> None:
@@ -368,7 +368,9 @@ def test_headers_that_lead_elsewhere_are_refused(
     sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path), useCompression=False)
     data = path.with_suffix(".raw")
     (tmp_path / "secret.raw").write_bytes(data.read_bytes())
-    path.write_text(path.read_text().replace(data.name, target.format(".raw")))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(data.name, target.format(".raw")), encoding="utf-8"
+    )
     with pytest.raises(UnreadableVolumeError, match=r"outside its own folder|over several files"):
         read_volume(path)
     with pytest.raises(UnreadableVolumeError, match=r"outside its own folder|over several files"):
@@ -382,7 +384,7 @@ def test_the_data_file_of_a_header_is_part_of_its_content(
     path = tmp_path / f"a{suffix}"
     sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path), useCompression=False)
     data = path.with_suffix(".raw").rename(tmp_path / "voxels of another name.bin")
-    path.write_text(path.read_text().replace("a.raw", data.name))
+    path.write_text(path.read_text(encoding="utf-8").replace("a.raw", data.name), encoding="utf-8")
     np.testing.assert_array_equal(read_volume(path).data, voxels.T)
     before = content_digest(path)
     data.write_bytes(data.read_bytes()[::-1])

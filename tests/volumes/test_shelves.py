@@ -105,7 +105,7 @@ def test_entries_that_name_no_image_do_not_stop_a_list(tmp_path: Path) -> None:
     good = {"image": "imagesTr/a.nii.gz"}
     odd = [5, None, [], {"image": 5}, {"image": ""}, {"label": "x.nii.gz"}, {"image": ["a", 7]}]
     listed = {"name": "x", "modality": {"0": "CT"}, "training": [good, *odd, {"image": "y" * 5000}]}
-    (tmp_path / "dataset.json").write_text(json.dumps(listed))
+    (tmp_path / "dataset.json").write_text(json.dumps(listed), encoding="utf-8")
     manifest = read_decathlon(tmp_path)
     assert len(manifest.records) == 1
     assert [item.reason for item in manifest.set_aside].count(NO_NAMES) == len(odd)
@@ -113,7 +113,7 @@ def test_entries_that_name_no_image_do_not_stop_a_list(tmp_path: Path) -> None:
         "channel_names": {"0": "CT"},
         "dataset": {"a": {"images": "imagesTr/a.nii.gz"}, "b": 5, "c": {}},
     }
-    (tmp_path / "dataset.json").write_text(json.dumps(listed))
+    (tmp_path / "dataset.json").write_text(json.dumps(listed), encoding="utf-8")
     manifest = read_nnunet(tmp_path)
     assert len(manifest.records) == 1
     assert [item.reason for item in manifest.set_aside] == [NO_NAMES, NO_NAMES]

@@ -124,7 +124,8 @@ def test_a_script_without_a_main_guard_is_told_so(manifest: Manifest, tmp_path: 
         "from voxmix.datasets.sets.folder import read_folder\n"
         "from voxmix.volumes.preparing.prepare import prepare\n"
         f"manifest = read_folder(Path({str(tmp_path / 'data')!r})).split(seed=0)\n"
-        f"prepare(manifest, recipe=Recipe(), root=Path({str(tmp_path / 'cache')!r}), workers=2)\n"
+        f"prepare(manifest, recipe=Recipe(), root=Path({str(tmp_path / 'cache')!r}), workers=2)\n",
+        encoding="utf-8",
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1

@@ -53,7 +53,7 @@ class MetricsLog:
         Raises:
             InputError: lines are missing.
         """
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
         if len(lines) < steps:
             raise InputError(
                 f"{self.path} has {len(lines)} steps, its run's state is at {steps}; the file was "
@@ -63,7 +63,7 @@ class MetricsLog:
             self._first = float(json.loads(lines[0])["loss"])
         if self._writes:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("w") as file:
+            with self.path.open("w", encoding="utf-8") as file:
                 file.writelines(lines[:steps])
 
     def add(

@@ -20,7 +20,7 @@ Alarm = str
 
 def last_steps(metrics: Path) -> dict[str, float]:
     """Return the mean of every figure over the last tenth of the steps that a run has written, at least one."""
-    lines = metrics.read_text().splitlines()
+    lines = metrics.read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines[-max(1, round(_LAST_SHARE * len(lines))) :]]
     return {
         name: float(np.mean([row[name] for row in rows]))
