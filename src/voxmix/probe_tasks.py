@@ -1,0 +1,134 @@
+"""What frozen encoders are judged on: tasks, and how they are probed; readable without torch."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+from voxmix._io import digest
+from voxmix.errors import InputError
+from voxmix.run_settings import at_least
+
+ProbeKind = Literal["labels", "classes", "masks", "retrieval", "reports"]
+PROBE_KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
+"""labels: each present or not. classes: one of several. masks: which pixels. retrieval: the report of an image, and the image
+of a report. reports: write the report."""
+ProbeHead = Literal["linear", "attention", "knn"]
+"""How labels and classes are read from features: a linear map of class token and mean of patches; one learned query over the
+tokens of several layers; the nearest neighbors."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeTask:
+    """One task that frozen encoders are judged on.
+
+    Raises:
+        InputError: a part that this kind of task does not have, or needs and lacks.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    kind: ProbeKind
+    """labels, classes, masks, retrieval or reports."""
+    labels: tuple[str, ...] = ()
+    """Of kind labels: which label columns; empty: every label that images have."""
+    column: str = ""
+    """Of kind classes: the column whose cells name the class; also one of data.classes, or of the task's own images."""
+    masks: tuple[str, ...] = ()
+    """Of kind masks: which masks; empty: every mask that images have."""
+    head: ProbeHead = "linear"
+    """Of kinds labels and classes: linear, attention or knn."""
+    images: str | None = None
+    """Another folder or table of images, relative to the study's folder; null: the study's own. The probe is trained on its
+    training persons and judged on the persons held out; none of them may be among those that encoders learned from."""
+    domains: tuple[str, ...] = ()
+    """Only images of these domains; empty: all."""
+    outside: bool = False
+    """Whether it is out of domain: images of another center than encoders learn from. Reports then speak of forgetting."""
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "masks", "domains"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if (self.kind == "classes") != bool(self.column):
+            raise InputError(
+                f"a task of kind {self.kind} {'needs' if self.kind == 'classes' else 'has no'} column; got column {self.column!r}"
+            )
+        for name in ("labels", "masks"):
+            if getattr(self, name) and self.kind != name:
+                raise InputError(f"a task of kind {self.kind} has no {name}; got {list(getattr(self, name))}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the task as JSON-like data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeSettings:
+    """How frozen encoders are probed; the same for every encoder of a study.
+
+    Raises:
+        InputError: a value that cannot be used.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    layers: int = 4
+    """Last layers that attention pooling sees (DINOv2 evaluates the last 1 or 4); fewer where a backbone has fewer."""
+    penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    """Strengths of the squared penalty of linear heads, per image; the one that is best on an inner split by person is taken."""
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    """Learning rates of attention and pyramid heads, trained side by side; chosen as the penalties are."""
+    epochs: int = 30
+    """Times that trained heads see each image."""
+    neighbors: tuple[int, ...] = (1, 5, 20)
+    """Numbers of neighbors of knn; chosen as the penalties are."""
+    inner: float = 0.2
+    """Share of training persons on which the grid is chosen."""
+    seed: int = 0
+    """Decides the inner split and where trained heads begin."""
+
+    def __post_init__(self) -> None:
+        for name in ("penalties", "rates", "neighbors"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if not getattr(self, name) or min(getattr(self, name)) <= 0:
+                raise InputError(f"{name} must be numbers above 0, got {list(getattr(self, name))}")
+        at_least(self, "layers", 1)
+        at_least(self, "epochs", 1)
+        if not 0 < self.inner < 1:
+            raise InputError(f"inner must lie between 0 and 1, got {self.inner}; e.g. 0.2")
+
+    @property
+    def digest(self) -> str:
+        """Digest of all of them."""
+        return digest(asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedEncoder:
+    """Which encoder was judged: what a law of scores needs to know of it.
+
+    Attributes:
+        name: what tables call it, such as "unicl scratch 256"; a reference is called by its own name.
+        encoder: digest of its weights and contract.
+        objective: what it learned by; "" for a reference (open weights, or a network that learned nothing), which is a line
+            in a figure and no point of a curve.
+        start: name of what it began from; of a reference its own name, so that what began from it can be set against it.
+        samples: images of its subset; 0 for a reference.
+        compute: budget in units of the design's; 1.0 at equal compute, 2.0 for the extremes at twice the compute.
+        control: "" at equal compute and for references, "compute" for more compute, "epochs" for equal epochs.
+        seed: of its run; 0 for a reference that is one set of weights.
+        run: id of its run; "" where it is none of the study's.
+    """
+
+    name: str
+    encoder: str
+    objective: str = ""
+    start: str = ""
+    samples: int = 0
+    compute: float = 1.0
+    control: Literal["", "compute", "epochs"] = ""
+    seed: int = 0
+    run: str = ""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is a line that others are set against."""
+        return not self.objective
