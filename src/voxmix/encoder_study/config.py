@@ -58,6 +58,8 @@ class ImageData:
     axes 3 sees whole volumes, one of axes 2 their axial slices."""
     labels: tuple[str, ...] = ()
     """Columns of the table that are labels; empty: those whose cells say yes, no or uncertain."""
+    classes: tuple[str, ...] = ()
+    """Columns whose cells name one of several classes, such as the view; each class becomes a label "column: class"."""
     domains: tuple[str, ...] = ()
     """Use only these domains; empty: all."""
     exclude: tuple[str, ...] = ()
@@ -85,6 +87,8 @@ class ImageData:
         """Return what decides which images are prepared."""
         values = asdict(self)
         del values["names"]
+        if not self.classes:  # came later: what was prepared without them stays
+            del values["classes"]
         return values
 
 

@@ -115,7 +115,7 @@ def read_table(path: Path, data: ImageData) -> ImageTable:
     """
     from voxmix.images.finding import find_images
 
-    found = find_images(path, labels=data.labels or None)
+    found = find_images(path, labels=data.labels or None, classes=data.classes)
     known = set(found.domains)
     if unknown := sorted({*data.domains, *data.exclude} - known):
         raise InputError(f"data names the domains {unknown}; these images have {list(found.domains)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from voxmix._csv import CsvTable, read_csv_rows
 from voxmix._io import name_fault
 from voxmix.errors import InputError
+from voxmix.images.class_values import add_classes, check_classes
 from voxmix.images.known_of_files import IN_3D, VOLUMES, Headers, domain_of
 from voxmix.images.label_values import LabelColumns, read_labels
 from voxmix.images.table import ImageRecord, ImageTable
@@ -23,14 +24,15 @@ _SPLITS: dict[str, Split | None] = {
 """Sides by name; None is kept for a test, and set aside."""
 
 
-def from_table(path: Path, *, labels: Sequence[str] | None) -> ImageTable:
+def from_table(path: Path, *, labels: Sequence[str] | None, classes: Sequence[str] = ()) -> ImageTable:
     """Return the images of a table; raises as :func:`voxmix.images.finding.find_images`."""
     table = read_csv_rows(path, columns=(), give=GIVE)
     columns = list(table.rows[0])
     roles = {role: column_of(columns, role) for role in SPELLINGS}
     if roles["image"] is None:
         raise InputError(f"{path} has no column of images; give {GIVE}; found {columns}")
-    told = {name for name in roles.values() if name is not None}
+    check_classes(classes, columns, roles, path=path, labels=labels or ())
+    told = {*classes, *(name for name in roles.values() if name is not None)}
     notes = list(table.notes)
     free = [name for name in columns if name not in told and plain_name(name) not in NO_LABELS]
     if labels is not None:
@@ -44,8 +46,9 @@ def from_table(path: Path, *, labels: Sequence[str] | None) -> ImageTable:
         raise InputError(
             f"the columns {odd} of {path} hold no labels: their cells should say yes, no, 1, 0, uncertain or nothing"
         )
+    found, said = add_classes(found, table.rows, classes, path=path)
     records, set_aside, more = _records(table, path, roles, found)
-    notes += [*more, *_column_notes(roles, columns, told, found, labels)]
+    notes += [*said, *more, *_column_notes(roles, columns, told, found, labels)]
     if not records:
         first = set_aside[0].reason if set_aside else "it has no rows"
         raise InputError(

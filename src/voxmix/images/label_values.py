@@ -10,9 +10,8 @@ _NO = frozenset(("0", "no", "n", "false", "f", "neg", "negative", "absent"))
 _UNCERTAIN = frozenset(
     ("-1", "u", "unc", "uncertain", "unclear", "maybe", "possible", "probable", "equivocal", "?")
 )
-_NOTHING = frozenset(
-    ("", "nan", "na", "n/a", "none", "null", "-", ".", "unknown", "missing", "not mentioned")
-)
+NOTHING = frozenset(("", "nan", "na", "n/a", "none", "null", "-", ".", "unknown", "missing", "not mentioned"))
+"""Cells that say nothing, in lower case."""
 
 _NAMES_OF_LISTS = frozenset(("labels", "label", "finding labels", "findings labels", "finding", "classes"))
 _NO_FINDING = frozenset(("no finding", "no findings", "normal", "none", "nothing", "no label"))
@@ -31,7 +30,7 @@ def read_label(cell: str) -> int | str | None:
         return 1
     if word in _NO:
         return 0
-    if word in _NOTHING:
+    if word in NOTHING:
         return None
     return "uncertain" if word in _UNCERTAIN else "other"
 
