@@ -100,7 +100,7 @@ def test_one_run_twice_is_refused(make_segmentation, tmp_path: Path, write_resul
         (lambda v: v.update(control="magic"), "control 'magic'"),
         (lambda v: v.update(seed=1.5), "seed is 1.5, expected a whole number"),
         (lambda v: v.update(seed=float("inf")), "Infinity is not a finite number"),
-        (lambda v: v.update(kind="detection"), "neither segmentation nor classification"),
+        (lambda v: v.update(kind="detection"), "is none of"),
     ],
 )
 def test_a_result_that_cannot_be_is_set_aside_with_its_reason(

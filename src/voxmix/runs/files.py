@@ -21,6 +21,10 @@ ENCODER_RUN_KIND = "encoder run"
 FinetuningKind = Literal["segmentation", "classification"]
 FINETUNING_KINDS: tuple[FinetuningKind, ...] = get_args(FinetuningKind)
 """What ``kind`` says in the result of a finetuning run: the kind of its task."""
+ResultKind = Literal["segmentation", "classification", "labels", "values"]
+RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
+"""What ``kind`` says in a result with scores per case: of finetuning, or of a probe. labels: several findings, each present or
+not. values: numbers per case, such as the place of its report among others."""
 FINETUNING_FORMAT = 1
 
 SPEC_FILE = "spec.json"

@@ -45,7 +45,7 @@ class Comparison:
 
     Attributes:
         estimates: scores of all runs, those with a control too, by task, initialization and metric.
-        by_class: Dice per class of the runs without a control.
+        by_class: Dice per class, AUROC per label, of the runs without a control.
         differences: every pair of initializations on the main metric of every task: one family of tests.
         control_differences: every control against the same initialization without it: another family.
         level: of the intervals, and one minus the error rate of a family.
@@ -109,7 +109,8 @@ def compare(table: ScoreTable, *, level: float = 0.95, resamples: int = 2000, se
     """Return scores with intervals, and paired tests corrected for their number.
 
     Two initializations are compared on the cases and seeds that both have. One seed says nothing about others,
-    so nothing is apart then.
+    so nothing is apart then. A reference of one set of weights (open weights, by its :class:`JudgedEncoder`) has no seed:
+    it is held against every seed of the other, and adds no noise of seeds.
 
     Raises:
         InputError: a level outside 0.5 to 1.
@@ -161,6 +162,8 @@ def _groups(table: ScoreTable) -> dict[tuple[str, str, str | None], _Runs]:
 
 
 def _labels(runs: _Runs) -> list[str]:
+    if runs[0].kind == "labels":
+        return list(runs[0].classes)
     met = {
         name for run in runs for case in run.cases if isinstance(case, SegmentedCase) for name in case.dice
     }
@@ -209,13 +212,12 @@ def _noise(groups: Sequence[_Runs], metric: Metric) -> tuple[float, float]:
 def _difference(
     first: _Runs, second: _Runs, metric: Metric, *, level: float, noise: tuple[float, float] | None
 ) -> Difference:
-    seeds = tuple(sorted({run.seed for run in first} & {run.seed for run in second}))
-    sides = [[run for run in runs if run.seed in seeds] for runs in (first, second)]
+    seeds, sides, noise = _paired(first, second, noise)
     runs = [run for side in sides for run in side]
     cases = _scored_by_all(runs, metric)
     subjects = membership(runs, cases)
     values = [[pseudovalues(weighted(run, metric, cases), subjects) for run in side] for side in sides]
-    both = np.array(values, dtype=np.float64).reshape(2, len(seeds), len(subjects))
+    both = np.array(values, dtype=np.float64).reshape(2, len(sides[0]), len(subjects))
     return Difference(
         task=first[0].task,
         metric=metric,
@@ -228,12 +230,51 @@ def _difference(
     )
 
 
+_FIXED = (0.0, float("inf"))
+"""Noise of seeds where there is none."""
+
+
+def _paired(
+    first: _Runs, second: _Runs, noise: tuple[float, float] | None
+) -> tuple[tuple[int, ...], list[list[DownstreamResult]], tuple[float, float] | None]:
+    """Return the seeds that a difference is over, the runs of each side by seed, and the noise of that difference's seeds.
+
+    One set of weights stands for every seed: it is repeated, and half of the noise of a difference is left.
+    """
+    fixed = [len(runs) == 1 and _is_reference(runs[0]) for runs in (first, second)]
+    if all(fixed):  # twice the same: what varies are the subjects alone
+        return (first[0].seed,), [list(first) * 2, list(second) * 2], _FIXED
+    if any(fixed):
+        free = second if fixed[0] else first
+        sides = [
+            list(runs) * len(free) if still else list(runs)
+            for runs, still in zip((first, second), fixed, strict=True)
+        ]
+        left = None if noise is None else (noise[0] / 2, noise[1])
+        return tuple(run.seed for run in free), sides, left
+    seeds = tuple(sorted({run.seed for run in first} & {run.seed for run in second}))
+    return seeds, [[run for run in runs if run.seed in seeds] for runs in (first, second)], noise
+
+
+def _is_reference(run: DownstreamResult) -> bool:
+    return run.judged is not None and run.judged.is_reference
+
+
 def _scored_by_all(runs: Sequence[DownstreamResult], metric: Metric) -> tuple[str, ...]:
     cases = shared_cases(runs) if runs else ()
     if not is_case_mean(metric):
         return cases
     values = np.array([case_values(run, metric, cases) for run in runs]).reshape(len(runs), len(cases))
     return tuple(name for k, name in enumerate(cases) if np.isfinite(values[:, k]).all())
+
+
+def _of_references(table: ScoreTable, difference: Difference) -> bool:
+    """Whether both sides are one set of weights."""
+    return all(
+        _is_reference(run)
+        for run in table.select(difference.task)
+        if run.name in (difference.first, difference.second)
+    )
 
 
 def _left_out(table: ScoreTable, differences: Sequence[Difference]) -> tuple[str, ...]:
@@ -243,7 +284,11 @@ def _left_out(table: ScoreTable, differences: Sequence[Difference]) -> tuple[str
         runs, items = table.select(task), [item for item in differences if item.task == task]
         for what, every, used in (
             ("cases", {c.case for run in runs for c in run.cases}, [d.cases for d in items]),
-            ("seeds", {run.seed for run in runs}, [len(d.seeds) for d in items]),
+            (
+                "seeds",
+                {run.seed for run in runs if not _is_reference(run)},
+                [len(d.seeds) for d in items if not _of_references(table, d)],
+            ),
         ):
             if used and min(used) < len(every):
                 notes.append(

@@ -77,7 +77,7 @@ def estimate(
         unscored = int(sum(np.isnan(v).sum() for v in values))
         scores = [mean_of(v) for v in values]
     else:
-        scores = [weighted(run, metric, cases) for run in runs]
+        scores = [weighted(run, metric, cases, label=label) for run in runs]
     by_seed = tuple(float(score(np.ones((1, len(cases))))[0]) if cases else float("nan") for score in scores)
     subjects = membership(runs, cases)
     low, high = bootstrap_interval(

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from voxmix.runs.files import FinetuningKind
-from voxmix.scores.result import ClassifiedCase, DownstreamResult, SegmentedCase
+from voxmix.runs.files import ResultKind
+from voxmix.scores.result import ClassifiedCase, DownstreamResult, LabeledCase, SegmentedCase, ValuedCase
 
 Weighted = Callable[[np.ndarray], np.ndarray]
 """From weights (sample, case) to the score of each sample (sample,); NaN where it is not defined."""
@@ -21,14 +21,14 @@ Weighted = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """A metric of finetuning runs.
+    """A metric of finetuning runs or probes.
 
     ``unit`` "share" has values in [0, 1], "mm" is a length. Comparisons are tested on the ``main`` metrics:
-    Dice and AUC.
+    Dice, AUC, AUROC, and the first of kind values.
     """
 
     name: str
-    kind: FinetuningKind
+    kind: ResultKind
     unit: Literal["share", "mm"] = "share"
     main: bool = False
 
@@ -38,11 +38,19 @@ SURFACE = Metric(name="surface distance", kind="segmentation", unit="mm")
 ACCURACY = Metric(name="accuracy", kind="classification")
 BALANCED = Metric(name="balanced accuracy", kind="classification")
 AUC = Metric(name="AUC", kind="classification", main=True)
-METRICS = (DICE, SURFACE, AUC, ACCURACY, BALANCED)
+AUROC = Metric(name="AUROC", kind="labels", main=True)
+"""Of several labels: mean area under the ROC curve over those that are known to be present and absent among the cases."""
+AUPRC = Metric(name="AUPRC", kind="labels")
+"""The same of the area under the curve of precision and recall: average precision."""
+METRICS = (DICE, SURFACE, AUC, ACCURACY, BALANCED, AUROC, AUPRC)
+"""All but those of kind values, whose names stand in the result."""
 
 
 def metrics_of(results: Sequence[DownstreamResult]) -> tuple[Metric, ...]:
     """Return the metrics that the runs of one task have, the main one first."""
+    if results[0].kind == "values":
+        names = dict.fromkeys(name for run in results for name in run.metrics)
+        return tuple(Metric(name=name, kind="values", main=place == 0) for place, name in enumerate(names))
     with_surface = any(
         isinstance(case, SegmentedCase) and case.surface_distance_mm for run in results for case in run.cases
     )
@@ -50,21 +58,26 @@ def metrics_of(results: Sequence[DownstreamResult]) -> tuple[Metric, ...]:
 
 
 def mean_score(result: DownstreamResult) -> float | None:
-    """Return the mean Dice over a run's cases and their classes, or its accuracy; None where nothing can be scored."""
-    metric = DICE if result.kind == "segmentation" else ACCURACY
+    """Return the mean Dice over a run's cases and their classes, its accuracy, or the main metric of a probe; None where
+    nothing can be scored."""
+    metric = ACCURACY if result.kind == "classification" else metrics_of([result])[0]
     value = weighted(result, metric, [item.case for item in result.cases])(np.ones((1, len(result.cases))))
     return float(value[0]) if np.isfinite(value[0]) else None
 
 
 def is_case_mean(metric: Metric) -> bool:
     """Return whether a metric is the mean of one value per case, so that a case can be left unscored."""
-    return metric in (DICE, SURFACE)
+    return metric.kind in ("segmentation", "values")
 
 
-def weighted(result: DownstreamResult, metric: Metric, cases: Sequence[str]) -> Weighted:
-    """Return the metric of one run as a function of weights over ``cases``, in their order."""
+def weighted(
+    result: DownstreamResult, metric: Metric, cases: Sequence[str], *, label: str | None = None
+) -> Weighted:
+    """Return the metric of one run as a function of weights over ``cases``, in their order; of one label alone if given."""
     if is_case_mean(metric):
-        return mean_of(case_values(result, metric, cases))
+        return mean_of(case_values(result, metric, cases, label=label))
+    if metric.kind == "labels":
+        return _of_labels(result, metric, cases, label)
     by_name = {item.case: item for item in result.cases if isinstance(item, ClassifiedCase)}
     truth = np.array([by_name[name].truth for name in cases], dtype=np.int64)
     probability = np.array([by_name[name].probability for name in cases], dtype=np.float64)
@@ -78,10 +91,13 @@ def weighted(result: DownstreamResult, metric: Metric, cases: Sequence[str]) -> 
 def case_values(
     result: DownstreamResult, metric: Metric, cases: Sequence[str], *, label: str | None = None
 ) -> Float[np.ndarray, " case"]:
-    """Return the mean over the scored classes of every case of a segmentation, or the score of one class.
+    """Return the mean over the scored classes of every case of a segmentation, or the score of one class; or its value.
 
-    NaN where no class was scored.
+    NaN where there is none.
     """
+    if metric.kind == "values":
+        valued = {item.case: item.values for item in result.cases if isinstance(item, ValuedCase)}
+        return np.array([_number(valued[name].get(metric.name)) for name in cases], dtype=np.float64)
     by_name = {item.case: item for item in result.cases if isinstance(item, SegmentedCase)}
     values = []
     for name in cases:
@@ -139,6 +155,74 @@ def _area(truth: Int[np.ndarray, " case"], probability: Float[np.ndarray, "case 
         return _mean_known(np.stack(areas, axis=1))
 
     return score
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _of_labels(result: DownstreamResult, metric: Metric, cases: Sequence[str], label: str | None) -> Weighted:
+    """Mean over labels of the area under a curve, each over the cases where the label is known."""
+    by_name = {item.case: item for item in result.cases if isinstance(item, LabeledCase)}
+    curve = roc_area if metric is AUROC else average_precision
+    each = []
+    for name in result.classes if label is None else (label,):
+        truth = [by_name[case].truth.get(name) for case in cases]
+        known = np.flatnonzero([value is not None for value in truth])
+        score = np.array([by_name[cases[place]].score[name] for place in known], dtype=np.float64)
+        each.append((known, curve(np.array([truth[place] for place in known], dtype=np.int64), score)))
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        return _mean_known(np.stack([area(weights[:, known]) for known, area in each], axis=1))
+
+    return mean
+
+
+def roc_area(truth: Int[np.ndarray, " case"], score: Float[np.ndarray, " case"]) -> Weighted:
+    """Return the area under the ROC curve: the share of pairs, one case with truth 1 and one with 0, in which the first has
+    the higher score; ties count half (Mann and Whitney). NaN where one of the two has no weight."""
+    order, starts = _by_score(score)
+    present = truth[order] == 1
+
+    def area(weights: np.ndarray) -> np.ndarray:
+        own, others = _tied(weights[:, order], present, starts)
+        below = np.cumsum(others, axis=1) - others
+        wins = (own * (below + 0.5 * others)).sum(axis=1)
+        return _ratio(wins, own.sum(axis=1) * others.sum(axis=1))
+
+    return area
+
+
+def average_precision(truth: Int[np.ndarray, " case"], score: Float[np.ndarray, " case"]) -> Weighted:
+    """Return the mean precision at each case with truth 1, cases of equal score together (scikit-learn's average precision).
+    NaN where no such case, or no other, has weight."""
+    order, starts = _by_score(score)
+    present = truth[order] == 1
+
+    def area(weights: np.ndarray) -> np.ndarray:
+        own, others = (part[:, ::-1] for part in _tied(weights[:, order], present, starts))
+        found = np.cumsum(own, axis=1)
+        taken = found + np.cumsum(others, axis=1)
+        precision = np.where(taken > 0, found / np.where(taken > 0, taken, 1.0), 0.0)
+        known = (own.sum(axis=1) > 0) & (others.sum(axis=1) > 0)
+        return np.where(known, _ratio((own * precision).sum(axis=1), own.sum(axis=1)), np.nan)
+
+    return area
+
+
+def _by_score(score: Float[np.ndarray, " case"]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order of rising scores, and where in it each run of equal scores begins."""
+    order = np.argsort(score, kind="stable")
+    ranked = score[order]
+    return order, np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(ranked) else np.zeros(0, int)
+
+
+def _tied(weights: np.ndarray, present: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of present and of other cases, summed over equal scores."""
+    if not len(starts):
+        return weights, weights
+    own, others = (np.add.reduceat(weights * part, starts, axis=1) for part in (present, ~present))
+    return own, others
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -1,13 +1,16 @@
-"""DownstreamResult: what one finetuning run scored, case by case; read from its folder without torch."""
+"""DownstreamResult: what one finetuning run or probe scored, case by case; read from its folder without torch."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from voxmix._io import read_json
 from voxmix.errors import InputError
-from voxmix.runs.files import FINETUNING_FORMAT, FINETUNING_KINDS, FinetuningKind
+from voxmix.probe_tasks import JudgedEncoder
+from voxmix.runs.files import FINETUNING_FORMAT, RESULT_KINDS, ResultKind
+from voxmix.settings import checked
 
 Control = Literal["frozen", "permuted", "no-tokens"]
 """Runs that catch self-deception (:mod:`voxmix.downstream.networks` says what each does to the encoder)."""
@@ -44,8 +47,33 @@ class ClassifiedCase:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LabeledCase:
+    """One case of several labels: label to 1 (present), 0 (absent) or None (not known), and to its score, higher where it is
+    rather present."""
+
+    case: str
+    subject: str
+    domain: str
+    truth: Mapping[str, int | None]
+    score: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValuedCase:
+    """Numbers of one case, by metric; more is better, None where there is none."""
+
+    case: str
+    subject: str
+    domain: str
+    values: Mapping[str, float | None]
+
+
+ScoredCase = SegmentedCase | ClassifiedCase | LabeledCase | ValuedCase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DownstreamResult:
-    """One finished finetuning run.
+    """One finished finetuning run, or one probe of a frozen encoder.
 
     Attributes:
         run_id: digest of the run's spec; "" in results of the first voxmix.
@@ -57,10 +85,13 @@ class DownstreamResult:
         cases: one entry per test case; all of the kind of the task.
         curve: (step, validation score) while training.
         folder: where it was read from, below the folder of all runs, or "".
+        judged: of a probe: the encoder that was judged; None of finetuning.
+        outside: of a probe: whether the task is out of domain.
+        metrics: of kind values: the names of its metrics, the main one first.
     """
 
     task: str
-    kind: FinetuningKind
+    kind: ResultKind
     init: str
     control: str | None
     seed: int
@@ -70,10 +101,13 @@ class DownstreamResult:
     flops: float | None
     seconds: float | None
     classes: tuple[str, ...]
-    cases: tuple[SegmentedCase | ClassifiedCase, ...]
+    cases: tuple[ScoredCase, ...]
     curve: tuple[tuple[int, float], ...]
     folder: str = ""
     run_id: str = ""
+    judged: JudgedEncoder | None = None
+    outside: bool = False
+    metrics: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -82,7 +116,7 @@ class DownstreamResult:
 
 
 def read_result(path: Path) -> DownstreamResult:
-    """Return the result that a finetuning run left at ``path``.
+    """Return the result that a finetuning run or a probe left at ``path``.
 
     Raises:
         InputError: the file is missing, damaged, of another format, or holds what cannot be: a Dice above 1, a
@@ -106,13 +140,16 @@ def read_result(path: Path) -> DownstreamResult:
 
 def _result(value: dict[str, Any]) -> DownstreamResult:
     kind, control = value["kind"], value["control"]
-    if kind not in FINETUNING_KINDS:
-        raise InputError(f"kind {kind!r} is neither segmentation nor classification")
+    if kind not in RESULT_KINDS:
+        raise InputError(f"kind {kind!r} is none of {list(RESULT_KINDS)}")
     if control is not None and control not in CONTROLS:
         raise InputError(f"control {control!r} is none of {list(CONTROLS)}")
     classes = tuple(str(name) for name in value["classes"])
-    read = _segmented if kind == "segmentation" else _classified
-    cases = tuple(read(item, classes) for item in value["cases"])
+    metrics = tuple(str(name) for name in value.get("metrics") or ())
+    if kind == "values" and not metrics:
+        raise InputError("a result of kind values names no metric")
+    cases = tuple(_READ[kind](item, metrics if kind == "values" else classes) for item in value["cases"])
+    judged = value.get("judged")
     names = [item.case for item in cases]
     if not names or len(set(names)) < len(names):
         raise InputError("a case occurs twice" if names else "no case was scored")
@@ -135,6 +172,9 @@ def _result(value: dict[str, Any]) -> DownstreamResult:
             for point in value.get("curve") or ()
             if point["validation"] is not None
         ),
+        judged=None if judged is None else checked(JudgedEncoder, judged, where="judged"),
+        outside=bool(value.get("outside", False)),
+        metrics=metrics,
     )
 
 
@@ -160,6 +200,37 @@ def _classified(item: dict[str, Any], classes: tuple[str, ...]) -> ClassifiedCas
     if not 0 <= truth < len(classes):
         raise InputError(f"case {item['case']}: class {truth} of {len(classes)}, counted from 0")
     return ClassifiedCase(**_about(item), truth=truth, probability=probability)
+
+
+def _labeled(item: dict[str, Any], labels: tuple[str, ...]) -> LabeledCase:
+    truth, score = dict(item["truth"]), {name: float(value) for name, value in item["score"].items()}
+    for name in (*truth, *score):
+        if name not in labels:
+            raise InputError(f"case {item['case']}: label {name!r} is none of {list(labels)}")
+    for name, value in truth.items():
+        if value is not None and (isinstance(value, bool) or value not in (0, 1)):
+            raise InputError(f"case {item['case']}: label {name} is {value!r}, expected 0, 1 or null")
+        if value is not None and name not in score:
+            raise InputError(f"case {item['case']}: label {name} has no score")
+    return LabeledCase(**_about(item), truth=truth, score=score)
+
+
+def _valued(item: dict[str, Any], metrics: tuple[str, ...]) -> ValuedCase:
+    values = {name: _optional(value, float) for name, value in item["values"].items()}
+    for name, value in values.items():
+        if name not in metrics:
+            raise InputError(f"case {item['case']}: metric {name!r} is none of {list(metrics)}")
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"case {item['case']}, {name}: {value} is no score")
+    return ValuedCase(**_about(item), values=values)
+
+
+_READ: dict[ResultKind, Callable[[dict[str, Any], tuple[str, ...]], ScoredCase]] = {
+    "segmentation": _segmented,
+    "classification": _classified,
+    "labels": _labeled,
+    "values": _valued,
+}
 
 
 def _about(item: dict[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""ScoreTable: the finetuning runs of a study; which are there, unfinished, unreadable or missing."""
+"""ScoreTable: the finetuning runs, or the probes, of a study; which are there, unfinished, unreadable or missing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -92,19 +92,24 @@ class ScoreTable:
         )
 
     def missing(self) -> tuple[str, ...]:
-        """Name every run that the others make one expect: each initialization on each task, with each seed."""
+        """Name every run that the others make one expect: each initialization on each task, with each seed.
+
+        Of a reference, such as open weights, one seed is enough.
+        """
         absent = []
+        references = {r.init: r.judged is not None and r.judged.is_reference for r in self.results}
         for task in self.tasks:
             runs = self.select(task)
             ways = {(init, None) for init in self.inits} | {(r.init, r.control) for r in runs}
             there = {(r.init, r.control, r.seed) for r in runs}
+            met = {(r.init, r.control) for r in runs}
             absent += [
                 f"{task}: {init}{', ' + control if control else ''}, seed {seed}"
                 for (init, control), seed in product(
                     sorted(ways, key=lambda way: (listed_place(way[0]), way[1] or "")),
                     sorted({r.seed for r in runs}),
                 )
-                if (init, control, seed) not in there
+                if (init, control, seed) not in there and not (references[init] and (init, control) in met)
             ]
         return tuple(absent)
 
@@ -113,9 +118,33 @@ def _place(result: DownstreamResult) -> tuple[object, ...]:
     return (result.task, listed_place(result.init), result.control or "", result.seed)
 
 
+def _check_same_probe(first: DownstreamResult, run: DownstreamResult) -> None:
+    """Refuse probes whose test images differ, and a probe beside a finetuning run."""
+    if first.judged is None and run.judged is None:
+        return
+    if (first.judged is None) != (run.judged is None):
+        raise InputError(
+            f"task {run.task}: {first.name} and {run.name} are a probe and a finetuning run; they are not compared. Keep them "
+            "in folders of their own"
+        )
+    cases = [{case.case for case in each.cases} for each in (first, run)]
+    if cases[0] != cases[1]:
+        raise InputError(
+            f"task {run.task}: {run.name}, seed {run.seed} is scored on another test set than {first.name}, seed {first.seed} "
+            f"({len(cases[0] ^ cases[1])} images are in one of the two alone); scores of different test sets are not compared. "
+            "Probe again what was made before the images changed"
+        )
+    if first.protocol != run.protocol:
+        raise InputError(
+            f"task {run.task}: {run.name}, seed {run.seed} was probed with another task or other settings than {first.name}, "
+            f"seed {first.seed}; their scores are not compared. Probe again what was made under the old ones"
+        )
+
+
 def _check_comparable(runs: tuple[DownstreamResult, ...]) -> None:
     first = runs[0]
     for run in runs[1:]:
+        _check_same_probe(first, run)
         for what, was, here in (
             ("protocol", first.protocol, run.protocol),
             ("draws", first.draws, run.draws),
