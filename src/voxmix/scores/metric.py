@@ -168,9 +168,9 @@ def _of_labels(result: DownstreamResult, metric: Metric, cases: Sequence[str], l
     each = []
     for name in result.classes if label is None else (label,):
         truth = [by_name[case].truth.get(name) for case in cases]
-        known = np.flatnonzero([value is not None for value in truth])
+        known = [place for place, value in enumerate(truth) if value is not None]
         score = np.array([by_name[cases[place]].score[name] for place in known], dtype=np.float64)
-        each.append((known, curve(np.array([truth[place] for place in known], dtype=np.int64), score)))
+        each.append((np.array(known, dtype=np.int64), curve(np.array([truth[k] for k in known]), score)))
 
     def mean(weights: np.ndarray) -> np.ndarray:
         return _mean_known(np.stack([area(weights[:, known]) for known, area in each], axis=1))
