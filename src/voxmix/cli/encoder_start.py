@@ -23,6 +23,8 @@ def begin(
     preset: str,
     domains: Sequence[str],
     exclude: Sequence[str],
+    task_images: Sequence[Path] | None,
+    reference: Sequence[str] | None,
     as_json: bool,
 ) -> None:
     """Start a study of encoders, print what was found, and where its settings are."""
@@ -42,6 +44,8 @@ def begin(
         labels=label or (),
         domains=domains,
         exclude=exclude,
+        task_images=task_images or (),
+        references=reference_folders_of(reference),
     )
     config = begun.study.config
     if as_json:
@@ -59,6 +63,8 @@ def begin(
                 "seeds": config.design.seeds,
                 "budget": config.design.budget,
                 "budget_unit": config.design.budget_unit,
+                "tasks": {name: task.kind for name, task in config.tasks.items()},
+                "references": list(config.references),
                 "study_file": str(begun.study.path),
             }
         )
@@ -71,6 +77,9 @@ def begin(
         f"\n{', '.join(config.objectives)} from {', '.join(config.starts)} on {sizes} of {begun.training_images:,} training "
         f"{what}, {config.design.seeds} seeds, {config.design.budget:,} {config.design.budget_unit} each"
     )
+    if config.tasks:
+        told = ", ".join(f"{name} ({task.kind})" for name, task in config.tasks.items())
+        emit(f"judged on {told}")
     emit(f"\nWrote {begun.study.path}: read it, then: voxmix study run {as_argument(study)}")
 
 
@@ -119,14 +128,33 @@ def start_folders_of(given: Sequence[str] | None) -> dict[str, Path | None] | No
     """
     from voxmix.encoder_study.config import SCRATCH
 
-    found: dict[str, Path | None] = {}
-    for text in given or ():
-        name, separator, folder = text.partition("=")
-        if text != SCRATCH and not (separator and name and folder and name != SCRATCH):
+    named = [text for text in given or () if text != SCRATCH]
+    found = _folders_of(named, flag="--start", kept=SCRATCH)
+    if (given or ()).count(SCRATCH) > 1:
+        raise InputError(f"--start names {SCRATCH} twice; give every start once")
+    in_order = [text.partition("=")[0] for text in given or ()]
+    return {name: found.get(name) for name in in_order} or None
+
+
+def reference_folders_of(given: Sequence[str] | None) -> dict[str, Path]:
+    """Return reference to folder from texts such as "rad-dino=FOLDER".
+
+    Raises:
+        InputError: as :func:`start_folders_of`.
+    """
+    return _folders_of(given or (), flag="--reference")
+
+
+def _folders_of(given: Sequence[str], *, flag: str, kept: str = "") -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for text in given:
+        name, _, folder = text.partition("=")
+        if not name or not folder or name == kept:
             raise InputError(
-                f"--start {text!r} should be NAME=FOLDER (a folder of weights on this machine), or {SCRATCH}"
+                f"{flag} {text!r} should be NAME=FOLDER (a folder of weights on this machine)"
+                + (f", or {kept}" if kept else "")
             )
         if name in found:
-            raise InputError(f"--start names {name} twice; give every start once")
-        found[name] = None if text == SCRATCH else Path(folder)
-    return found or None
+            raise InputError(f"{flag} names {name} twice; give every name once")
+        found[name] = Path(folder)
+    return found

@@ -114,6 +114,20 @@ def init(
             rich_help_panel=_OF_ENCODERS,
         ),
     ] = None,
+    task_images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Another folder or table of images, such as of another center, to judge encoders on; repeat for more.",
+            rich_help_panel=_OF_ENCODERS,
+        ),
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An encoder to judge beside the study's own, as NAME=FOLDER; repeat for more. Starts are judged anyway.",
+            rich_help_panel=_OF_ENCODERS,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a study: look at volumes or images and write a study file to edit.
@@ -122,7 +136,8 @@ def init(
     crop are chosen by the fields of view in the files' headers.
 
     A study of encoders needs --images, --volumes or --radiographs: every
-    objective from every start on every nested subset is a run.
+    objective from every start on every nested subset is a run. Encoders are then judged, frozen, on the labels and
+    reports that the images have, and on those of --task-images.
 
     Examples:
 
@@ -138,9 +153,14 @@ def init(
 
       voxmix init cxr --images films.csv --start rad-dino=FOLDER --start scratch
 
+      voxmix init cxr --images films.csv --task-images elsewhere.csv
+
       voxmix init brains --volumes mystudy --objective dino,mae
     """
-    of_encoders = {"objective": objective, "samples": samples, "start": start, "edge": edge, "label": label}
+    of_encoders = {
+        "objective": objective, "samples": samples, "start": start, "edge": edge, "label": label, "task_images": task_images,
+        "reference": reference,
+    }  # fmt: skip
     if images is not None or volumes is not None or radiographs:
         if sum((images is not None, volumes is not None, radiographs)) > 1 or (slices and volumes is None):
             raise InputError(
@@ -168,7 +188,7 @@ def init(
     given = [name for name, value in (of_encoders | {"slices": slices}).items() if value]
     if given:
         raise InputError(
-            f"--{given[0]} is for a study of encoders; give --images, --volumes or --radiographs, too"
+            f"--{given[0].replace('_', '-')} is for a study of encoders; give --images, --volumes or --radiographs, too"
         )
     from voxmix.study import start_study
 

@@ -1,6 +1,6 @@
 """The study file of an encoder study: images, nested subsets, objectives, starts, and how much each run computes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,10 +9,12 @@ from voxmix._io import write_text
 from voxmix.backbone_rows import BACKBONES, BackboneSettings
 from voxmix.compute import ComputeSettings
 from voxmix.design import BudgetUnit, check_budget
+from voxmix.domain import check_domain_name
 from voxmix.encoder_runs import TextSettings, ViewSettings
 from voxmix.errors import InputError
 from voxmix.images.recipe import ImageRecipe
 from voxmix.objective_rows import OBJECTIVES, ObjectiveSettings
+from voxmix.probe_tasks import ProbeSettings, ProbeTask
 from voxmix.run_settings import TrainingSettings, at_least, identity
 from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
 from voxmix.study.files import ENCODERS, MIXTURES
@@ -22,6 +24,10 @@ from voxmix.texts.report_text import TextRecipe
 FORMAT = 1
 SCRATCH = "scratch"
 """The start that begins from no weights."""
+UNTRAINED = "untrained"
+"""The reference of runs from scratch: their networks before they learn."""
+OF_REPORTS = ("retrieval", "reports")
+"""Kinds of tasks that need the images' reports."""
 _FORBID: dict[str, str] = {"extra": "forbid"}
 
 
@@ -195,6 +201,11 @@ class EncoderStudyConfig:
     text: TextSettings = field(default_factory=TextSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
     objectives: dict[str, ObjectivePlan]
+    tasks: dict[str, ProbeTask] = field(default_factory=dict)
+    probes: ProbeSettings = field(default_factory=ProbeSettings)
+    references: dict[str, str] = field(default_factory=dict)
+    """Name to the folder of an encoder that tasks are judged on too, relative to the study's folder: open weights, a finished
+    run, an exported encoder. Every start is a reference without being named here, and so are untrained networks."""
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     workers: int | None = None
     """Runs, or images to prepare, at the same time; null: every GPU or core."""
@@ -251,10 +262,48 @@ class EncoderStudyConfig:
                         f"a budget in seconds needs objectives.{name}.training.schedule trunk, as its steps are not known before"
                     )
 
+        wrong = [*self._wrong_tasks(), *self._wrong_references()]
+        if wrong:
+            raise InputError("; and ".join(wrong))
+
     @property
     def reads_texts(self) -> bool:
         """Whether any objective reads reports or labels as texts."""
         return any(OBJECTIVES[name].reads_texts for name in self.objectives)
+
+    @property
+    def keeps_texts(self) -> bool:
+        """Whether reports are prepared: an objective reads them, or a task on the study's own images is about them."""
+        own = self.data.volumes is None
+        return self.reads_texts or (
+            own and any(task.kind in OF_REPORTS and task.images is None for task in self.tasks.values())
+        )
+
+    def _wrong_tasks(self) -> Iterator[str]:
+        for name, task in self.tasks.items():
+            try:
+                check_domain_name(name)
+            except InputError as error:
+                yield f"tasks: {str(error).replace('domain name', 'the name', 1)}"
+            if task.images is None and task.outside:
+                yield (
+                    f"tasks.{name}.outside is true without images: the study's own images are what encoders learn from; name "
+                    "others in images"
+                )
+            if self.data.volumes is not None and task.kind in OF_REPORTS:
+                yield f"tasks.{name} is of kind {task.kind}, and volumes come without reports; leave it out"
+            if self.data.volumes is not None and task.images is not None:
+                yield f"tasks.{name}.images are images, and encoders of this study learn from volumes; leave it out"
+
+    def _wrong_references(self) -> Iterator[str]:
+        for name in self.references:
+            try:
+                check_domain_name(name)
+            except InputError as error:
+                yield f"references: {str(error).replace('domain name', 'the name', 1)}"
+            if name in self.starts or name == UNTRAINED:
+                what = "untrained networks are" if name == UNTRAINED else "every start is"
+                yield f"references.{name}: {what} judged already under this name; leave it out, or give another name"
 
 
 _COMMENTS = {
@@ -268,6 +317,9 @@ _COMMENTS = {
     "text": "The text transformer of clip, unicl and siglip.",
     "views": "What a draw shows of an image (dino has areas of its own). Nothing is mirrored: left and right are findings.",
     "objectives": "What encoders learn by, each with its own settings and optimization.",
+    "tasks": "What encoders are judged on, frozen (docs/how-to/encoder-study.md): kind labels, classes, masks, retrieval or reports.",
+    "probes": "How: the same for every encoder. Grids are chosen on an inner split by person.",
+    "references": "Encoders beside the study's own, by name: folder of open weights, of a run or of an exported encoder.",
     "compute": "Speed and memory; does not change results beyond rounding. trackers: tensorboard, mlflow, wandb.",
     "workers": "Runs at the same time, and processes of prepare; null uses every core, or every GPU.",
 }

@@ -52,7 +52,7 @@ def prepare_study(view: EncoderView, hear: Listener = QUIET) -> PreparedStudy:
     }
     tokenizer = (
         start_tokenizer({name: folders[name] for name in facts if facts[name].text})
-        if config.reads_texts
+        if config.keeps_texts
         else None
     )
     preparation = None if config.data.volumes is not None else _prepare_images(study, tokenizer, hear)
@@ -67,7 +67,7 @@ def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: 
     from voxmix.images.prepare import prepare_images
 
     config = study.config
-    if config.reads_texts:
+    if config.keeps_texts:
         require("tokenizers", extra="text")
     if config.data.radiographs is not None:
         make_study_radiographs(study, hear)
@@ -79,7 +79,7 @@ def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: 
             table,
             study.cache_dir,
             config.recipe,
-            texts=config.texts if config.reads_texts else None,
+            texts=config.texts if config.keeps_texts else None,
             vocabulary=config.text.vocabulary,
             tokenizer=tokenizer,
             names=names_of(study),

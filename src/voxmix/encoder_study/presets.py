@@ -64,7 +64,7 @@ PRESETS = Table(
             backbone=VitSettings(**SMALL["dino"]["backbone"]),
             text=_SMALL_TEXT,
             views=_SMALL_VIEWS,
-            design=EncoderDesign(samples=(64, 256, ALL), budget=16384, extremes_at=None),
+            design=EncoderDesign(samples=(64, 256, ALL), budget=8192),
             plans=SMALL,
         ),
         "small": EncoderPreset(

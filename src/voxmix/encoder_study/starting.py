@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from voxmix.backbone_rows import BackboneSettings, VitSettings
+from voxmix.domain import as_domain_name
 from voxmix.encoder_study.config import (
     SCRATCH,
     EncoderDesign,
@@ -18,15 +19,19 @@ from voxmix.encoder_study.config import (
     ObjectivePlan,
     StartSettings,
 )
+from voxmix.encoder_study.default_tasks import DefaultTasks, tasks_of_radiographs, tasks_of_table
 from voxmix.encoder_study.preparing import read_table
 from voxmix.encoder_study.presets import MARGIN, PRESETS
 from voxmix.encoder_study.specs import StartFacts
 from voxmix.encoder_study.starts import look_at_start
 from voxmix.encoder_study.view import EncoderStudy, prepared_folder
 from voxmix.errors import InputError
+from voxmix.images.finding import find_images
 from voxmix.images.recipe import ImageRecipe
 from voxmix.images.sources import open_source
 from voxmix.objective_rows import OBJECTIVES
+from voxmix.radiographs.detector import CENTERS
+from voxmix.study.files import RADIOGRAPHS_FOLDER, RADIOGRAPHS_TABLE
 from voxmix.subsets import ALL, check_samples
 
 if TYPE_CHECKING:
@@ -62,6 +67,8 @@ def start_encoder_study(
     domains: Sequence[str] = (),
     exclude: Sequence[str] = (),
     design: Mapping[str, Any] | None = None,
+    task_images: Sequence[Path] = (),
+    references: Mapping[str, Path] | None = None,
 ) -> StartedEncoderStudy:
     """Look at images and starts and write the study file with every setting in it.
 
@@ -75,6 +82,8 @@ def start_encoder_study(
         starts: name to the folder of weights; None for scratch. Left out: scratch alone.
         edge: of the square that the network sees, in pixels; left out: that of the first start, or of the preset.
         design: further settings of the design.
+        task_images: folders or tables of other images, of which tasks out of domain are made.
+        references: name to the folder of an encoder that is judged beside the study's own.
 
     Raises:
         InputError: not one source of images, an objective that cannot be trained with them, more samples than there
@@ -122,6 +131,7 @@ def start_encoder_study(
     elif radiographs is not None:
         available = round(radiographs.count * (1 - data.validation_fraction))
     assert available is not None
+    begun = _tasks(root, data, None if images is None else table, task_images=task_images)
     config = EncoderStudyConfig(
         name=root.resolve().name,
         data=data,
@@ -147,11 +157,66 @@ def start_encoder_study(
         text=own.text,
         views=own.views,
         objectives=plans,
+        tasks=begun.tasks,
+        references={
+            name: os.path.relpath(_folder(name, folder).resolve(), root.resolve())
+            for name, folder in (references or {}).items()
+        },
     )
     notes = {"data": "; ".join(seen[:3])} if seen else {}
+    if begun.notes:
+        notes["tasks"] = "; ".join(begun.notes)
     return StartedEncoderStudy(
-        study=EncoderStudy.create(root, config, notes), seen=seen, training_images=available, starts=facts
+        study=EncoderStudy.create(root, config, notes),
+        seen=(*seen, *begun.notes),
+        training_images=available,
+        starts=facts,
     )
+
+
+def _tasks(
+    root: Path,
+    data: ImageData,
+    table: ImageTable | None,
+    *,
+    task_images: Sequence[Path],
+) -> DefaultTasks:
+    """Return the tasks that the study's images allow, and those of other images.
+
+    Raises:
+        InputError: other images that cannot be read, or two tables of one name.
+    """
+    begun = DefaultTasks(tasks={})
+    if data.radiographs is not None:
+        chosen = [center.name for center in CENTERS]
+        kept = [name for name in data.domains or chosen if name not in data.exclude]
+        left_out = [name for name in chosen if name not in kept]
+        begun = tasks_of_radiographs(left_out=left_out, table=f"{RADIOGRAPHS_FOLDER}/{RADIOGRAPHS_TABLE}")
+    elif table is not None:
+        begun = tasks_of_table(table.split(seed=data.split_seed, fraction=data.validation_fraction))
+    if task_images and data.volumes is not None:
+        raise InputError("--task-images are images, and encoders of volumes see volumes; leave it out")
+    for path in task_images:
+        place = os.path.relpath(path.resolve(), root.resolve())
+        other = find_images(path).split(seed=data.split_seed, fraction=data.validation_fraction)
+        more = tasks_of_table(other, images=place, behind=f"-{as_domain_name(path.stem)}")
+        if not more.tasks:
+            raise InputError(
+                f"--task-images {path}: there are no labels and no reports, so there is nothing to judge encoders by; add "
+                "columns to the table"
+            )
+        if twice := sorted(begun.tasks.keys() & more.tasks.keys()):
+            raise InputError(f"--task-images: two tables give the task {twice[0]}; rename one of the files")
+        begun = DefaultTasks(tasks=begun.tasks | more.tasks, notes=(*begun.notes, *more.notes))
+    return begun
+
+
+def _folder(name: str, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputError(
+            f"--reference {name}: no such folder: {folder}; give a folder of weights on this machine"
+        )
+    return folder
 
 
 def _backbone(own: VitSettings, facts: Mapping[str, StartFacts], edge: int | None) -> BackboneSettings:

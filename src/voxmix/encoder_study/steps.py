@@ -20,7 +20,7 @@ def _prepared(view: EncoderView) -> Progress:
     items = view.source.items
     what = "volumes" if view.config.backbone.axes == 3 else "images"
     detail = f"{len(items):,} {what}"
-    if view.config.reads_texts:
+    if view.config.keeps_texts:
         texts, labels = sum(item.has_text for item in items), sum(bool(item.labels) for item in items)
         detail += f", {texts:,} with a report, {labels:,} with labels"
     return Progress(done=True, detail=detail)

@@ -116,8 +116,8 @@ class EncoderStudy(StudyFolder):
             {
                 "data": config.data.identity(),
                 "recipe": config.recipe.as_dict(),
-                "texts": config.texts.as_dict() if config.reads_texts else None,
-                "vocabulary": config.text.vocabulary if config.reads_texts else None,
+                "texts": config.texts.as_dict() if config.keeps_texts else None,
+                "vocabulary": config.text.vocabulary if config.keeps_texts else None,
                 "starts": starts_inputs(self.root, config),
                 **({} if config.data.volumes is None else {"volumes": _stamp(self.prepared_dir)}),
             }
