@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 
@@ -170,10 +170,12 @@ def _explain(kind: type, problem: Any) -> str:
 
 def _known_keys(kind: type, location: tuple[Any, ...]) -> list[str]:
     owner: Any = kind
-    for part in location:
-        kinds = {item.name: item.type for item in fields(owner)}
-        options = (kinds.get(str(part)), *get_args(kinds.get(str(part))))
-        owner = next((kind for kind in options if is_dataclass(kind)), None)
+    parts = iter(location)
+    for part in parts:
+        wanted = {item.name: item.type for item in fields(owner)}.get(str(part))
+        owner = next((kind for kind in (wanted, *get_args(wanted)) if is_dataclass(kind)), None)
         if owner is None:
             return []
+        if get_origin(wanted) is dict:
+            next(parts, None)  # the name that the user gave
     return [item.name for item in fields(owner)]

@@ -262,9 +262,8 @@ class EncoderStudyConfig:
                         f"a budget in seconds needs objectives.{name}.training.schedule trunk, as its steps are not known before"
                     )
 
-        wrong = [*self._wrong_tasks(), *self._wrong_references()]
-        if wrong:
-            raise InputError("; and ".join(wrong))
+        if lines := [*self._wrong_tasks(), *self._wrong_references()]:
+            raise InputError("; and ".join(lines))
 
     @property
     def reads_texts(self) -> bool:

@@ -85,7 +85,7 @@ def tasks_of_table(
         )
     if table.reports:
         tasks[f"retrieval{behind}"] = ProbeTask(kind="retrieval", images=images, outside=images is not None)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if poor:
         notes = (
             f"in no task, as one side of the split has fewer than {_LEAST_OF_A_CLASS} images with or without it: {', '.join(poor)}",
@@ -99,7 +99,8 @@ def _usable(table: ImageTable) -> tuple[list[str], list[str]]:
     for record in table.records:
         for name, value in record.labels.items():
             counts[name, record.split, value] += 1
-    usable, poor = [], []
+    usable: list[str] = []
+    poor: list[str] = []
     for name in table.label_names:
         least = min(counts[name, side, value] for side in ("train", "validation") for value in (0, 1))
         (usable if least >= _LEAST_OF_A_CLASS else poor).append(name)
