@@ -197,10 +197,11 @@ def test_the_table_holds_labels_in_full_and_no_file_name_names_anyone(tmp_path: 
     truth = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))["films"]
     with (tmp_path / "films.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["image", "person", "domain", "view", "report", *LABELS]
+    assert list(rows[0]) == ["image", "person", "domain", "view", "report", *LABELS, "masks"]
     assert len({row["image"] for row in rows}) == 30
     for row, film in zip(rows, truth, strict=True):
         assert row["image"] == film["image"]
+        assert row["masks"] == (film["maps"] if film["findings"] or film["tubes"] else "")
         for label in LABELS:
             assert row[label] == str(int(label in film["findings"] or label in film["tubes"]))
         for span in film["identifiers"]:

@@ -4,6 +4,7 @@
     <root>/images/<ab>/<key>.npy     whole numbers of 8 or 16 bits (row, column), for [0, 1]; key = digest of the file's
                                      bytes and the recipe, ab its first two digits
     <root>/images/<ab>/<key>.json    what was found when it was made; an array without this file is not finished
+    <root>/masks/<ab>/<key>.npy      masks of an image on its own grid, eight pixels to a byte (mask, byte), beside a .json
     <root>/texts/<digest>.tokens.npy   tokens of all texts, one text after the other, without padding
     <root>/texts/<digest>.starts.npy   where each text begins, and the end of the last
     <root>/texts/tokenizer-<digest>.json
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, Int, UInt
+from jaxtyping import Bool, Float16, Int, UInt
 
 from voxmix._io import canonical_json, digest, naming_damage, read_versioned, with_remedy, write_text
 from voxmix.encoder_runs import Item
@@ -43,11 +44,20 @@ _UNKNOWN = "?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MaskFile:
+    """Masks that one file gave, in the order in which they are stored; ``key`` is a digest of the file and of the image's key."""
+
+    key: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CachedImage:
     """One prepared image: an :class:`~voxmix.encoder_runs.Item`.
 
     ``shape`` is (rows, columns), ``person`` a salted digest, ``text`` and ``label_text`` the numbers of its report's text and
     of the text of its labels, -1 for none; ``pixel_mm`` the edge of a prepared pixel, None where the file does not say.
+    ``mask_files`` are its stored masks; ``empty_masks`` are known to be empty, since the label of their name says no.
     """
 
     key: str
@@ -60,6 +70,13 @@ class CachedImage:
     label_text: int = -1
     view: str = ""
     pixel_mm: float | None = None
+    mask_files: tuple[MaskFile, ...] = ()
+    empty_masks: tuple[str, ...] = ()
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """Names of the masks that are known, sorted."""
+        return tuple(sorted({*self.empty_masks, *(name for file in self.mask_files for name in file.names)}))
 
     @property
     def has_text(self) -> bool:
@@ -75,6 +92,11 @@ class CachedImage:
 def array_file(key: str) -> str:
     """Return the file of an array, relative to the cache: few enough lie in each folder."""
     return f"images/{key[:2]}/{key}.npy"
+
+
+def mask_file(key: str) -> str:
+    """Return the file of masks, relative to the cache."""
+    return f"masks/{key[:2]}/{key}.npy"
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: what is computed is kept
@@ -164,8 +186,18 @@ class ImageCache:
                 "label_text": [item.label_text for item in self.items],
                 "view": [place[item.view] for item in self.items],
                 "pixel_mm": [item.pixel_mm for item in self.items],
+                **self._mask_columns(),
             },
             "set_aside": [dict(item) for item in self.set_aside],
+        }
+
+    def _mask_columns(self) -> dict[str, list[Any]]:
+        """Return the columns of masks; none without masks, so that an index of before is the same."""
+        if not self.mask_names:
+            return {}
+        return {
+            "masks": [[[file.key, list(file.names)] for file in item.mask_files] for item in self.items],
+            "empty_masks": [list(item.empty_masks) for item in self.items],
         }
 
     def _label_string(self, item: CachedImage) -> str:
@@ -175,7 +207,8 @@ class ImageCache:
     def digest(self) -> str:
         """Digest of the images' content, their recipe, split, labels and tokens.
 
-        The same on every machine, wherever the files lie and whatever the salt.
+        The same on every machine, wherever the files lie and whatever the salt. Masks are no part of it: nothing learns from
+        them, and :attr:`mask_digest` is theirs.
         """
         images = sorted(
             [item.domain, item.key, item.split, self._label_string(item), item.text] for item in self.items
@@ -186,6 +219,19 @@ class ImageCache:
     def pictures(self) -> str:
         """Digest of the images' content, their recipe, domain and split: without labels and texts."""
         return digest(sorted([item.domain, item.key, item.split] for item in self.items))
+
+    @cached_property
+    def mask_names(self) -> tuple[str, ...]:
+        """Every mask that any image has, sorted."""
+        return tuple(sorted({name for item in self.items for name in item.masks}))
+
+    @cached_property
+    def mask_digest(self) -> str:
+        """Digest of the masks and of which are known; "" where there are none."""
+        if not self.mask_names:
+            return ""
+        files = {item.key: [[file.key, *file.names] for file in item.mask_files] for item in self.items}
+        return digest(sorted([item.key, files[item.key], list(item.empty_masks)] for item in self.items))
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -221,6 +267,27 @@ class ImageCache:
         if len(data) != _NPY_HEADER + rows * columns * dtype.itemsize or not data.startswith(b"\x93NUMPY"):
             raise self._damaged(array_file(item.key))
         return np.frombuffer(data, dtype=dtype, offset=_NPY_HEADER).reshape(rows, columns)
+
+    def masks(self, item: Item) -> dict[str, Bool[np.ndarray, "row column"]]:
+        """Return the masks of an item that are known, by name, on the grid of :meth:`array`; True inside.
+
+        Raises:
+            VoxmixError: as :meth:`array`.
+        """
+        own = self._own(item)
+        rows, columns = own.shape
+        found = {name: np.zeros((rows, columns), dtype=np.bool_) for name in own.empty_masks}
+        for file in own.mask_files:
+            name = mask_file(file.key)
+            try:
+                packed = np.load(self.root / name, allow_pickle=False)
+            except (OSError, ValueError, EOFError):
+                raise self._damaged(name) from None
+            if packed.dtype != np.uint8 or packed.shape != (len(file.names), -(-rows * columns // 8)):
+                raise self._damaged(name)
+            flat = np.unpackbits(packed, axis=1, count=rows * columns).astype(np.bool_)
+            found |= dict(zip(file.names, flat.reshape(-1, rows, columns), strict=True))
+        return {name: found[name] for name in own.masks}
 
     def tokens(self, item: Item) -> Int[np.ndarray, " token"]:
         """Return the tokens of an item's report as int64, begin and end included; none where it has no report.
@@ -313,7 +380,9 @@ def tokens_digest(tokens: Sequence[Int[np.ndarray, " _"]], tokenizer: str) -> st
 
 def _items_of(value: Mapping[str, Any]) -> Iterator[CachedImage]:
     columns, names = value["images"], value["label_names"]
-    for key, domain, person, split, shape, labels, text, label_text, view, pixel_mm in zip(
+    none: list[list[Any]] = [[]] * len(columns["key"])
+    masks, empty = columns.get("masks", none), columns.get("empty_masks", none)
+    for key, domain, person, split, shape, labels, text, label_text, view, pixel_mm, files, no in zip(
         *(
             columns[name]
             for name in (
@@ -329,6 +398,8 @@ def _items_of(value: Mapping[str, Any]) -> Iterator[CachedImage]:
                 "pixel_mm",
             )
         ),
+        masks,
+        empty,
         strict=True,
     ):
         if not (isinstance(key, str) and isinstance(person, str) and len(labels) == len(names)):
@@ -345,4 +416,6 @@ def _items_of(value: Mapping[str, Any]) -> Iterator[CachedImage]:
             label_text=int(label_text),
             view=value["views"][view],
             pixel_mm=pixel_mm,
+            mask_files=tuple(MaskFile(key=str(own), names=tuple(known)) for own, known in files),
+            empty_masks=tuple(no),
         )

@@ -12,6 +12,7 @@ from voxmix.errors import InputError
 from voxmix.images.class_values import add_classes, check_classes
 from voxmix.images.known_of_files import IN_3D, VOLUMES, Headers, domain_of
 from voxmix.images.label_values import LabelColumns, read_labels
+from voxmix.images.masks import ASIDE, mask_columns
 from voxmix.images.table import ImageRecord, ImageTable
 from voxmix.images.table_columns import GIVE, NO_LABELS, OF_NAMES, SPELLINGS, column_of, plain_name
 from voxmix.volumes.manifest import SetAside, Split
@@ -32,7 +33,8 @@ def from_table(path: Path, *, labels: Sequence[str] | None, classes: Sequence[st
     if roles["image"] is None:
         raise InputError(f"{path} has no column of images; give {GIVE}; found {columns}")
     check_classes(classes, columns, roles, path=path, labels=labels or ())
-    told = {*classes, *(name for name in roles.values() if name is not None)}
+    masks = tuple(name for name in mask_columns(columns, table.rows) if name not in (labels or ()))
+    told = {*classes, *masks, *(name for name in roles.values() if name is not None)}
     notes = list(table.notes)
     free = [name for name in columns if name not in told and plain_name(name) not in NO_LABELS]
     if labels is not None:
@@ -47,8 +49,8 @@ def from_table(path: Path, *, labels: Sequence[str] | None, classes: Sequence[st
             f"the columns {odd} of {path} hold no labels: their cells should say yes, no, 1, 0, uncertain or nothing"
         )
     found, said = add_classes(found, table.rows, classes, path=path)
-    records, set_aside, more = _records(table, path, roles, found)
-    notes += [*said, *more, *_column_notes(roles, columns, told, found, labels)]
+    records, set_aside, more = _records(table, path, roles, found, masks)
+    notes += [*said, *_mask_notes(records, masks), *more, *_column_notes(roles, columns, told, found, labels)]
     if not records:
         first = set_aside[0].reason if set_aside else "it has no rows"
         raise InputError(
@@ -56,6 +58,11 @@ def from_table(path: Path, *, labels: Sequence[str] | None, classes: Sequence[st
         )
     kept, torn = _whole_persons(records)
     return ImageTable(records=tuple(kept), set_aside=(*set_aside, *torn), notes=tuple(notes), source=path)
+
+
+def _mask_notes(records: Sequence[ImageRecord], columns: Sequence[str]) -> Iterator[str]:
+    for name in columns:
+        yield f"masks in column {name}: {sum(name in record.masks for record in records)} images"
 
 
 def _column_notes(
@@ -80,7 +87,11 @@ def _column_notes(
 
 
 def _records(
-    table: CsvTable, path: Path, roles: Mapping[str, str | None], found: LabelColumns
+    table: CsvTable,
+    path: Path,
+    roles: Mapping[str, str | None],
+    found: LabelColumns,
+    masks: Sequence[str],
 ) -> tuple[list[ImageRecord], list[SetAside], list[str]]:
     """Return the rows that can be used, those that cannot with the reason, and notes."""
     records: list[ImageRecord] = []
@@ -122,7 +133,8 @@ def _records(
         if fault := name_fault(person):
             leave(f"the name of its person {fault}; give another", image)
             continue
-        what = (report, tuple(labels.items()), side, person)
+        cells = {name: row[name] for name in masks if row.get(name)}
+        what = (report, tuple(labels.items()), side, person, tuple(cells.items()))
         if image in seen:
             leave(
                 "the same row twice" if seen[image] == what else "an image listed again, with other contents",
@@ -130,6 +142,8 @@ def _records(
             )
             continue
         seen[image] = what
+        files, lacking = _masks_named(cells, table=path, line=f"line {line}")
+        aside.extend(SetAside(path=file, domain=domain, reason=reason) for file, reason in lacking)
         records.append(
             ImageRecord(
                 path=image,
@@ -140,9 +154,27 @@ def _records(
                 split=side,
                 view=view,
                 names=(*known.names, *(row[name] for name in named if row.get(name))),
+                masks=files,
             )
         )
     return records, aside, headers.notes(len(records), in_table=roles["person"] is not None)
+
+
+def _masks_named(
+    cells: Mapping[str, str], *, table: Path, line: str
+) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
+    """Return the files of masks by column, and those that are not there with the reason."""
+    found: dict[str, Path] = {}
+    lacking: list[tuple[Path, str]] = []
+    for column, cell in cells.items():
+        file = file_named(cell, table=table, line=line)
+        if fault := name_fault(str(file)):
+            lacking.append((Path(line), f"{ASIDE}the name of its file {fault}; rename it"))
+        elif not os.path.exists(file):
+            lacking.append((file, f"{ASIDE}{NOT_HERE if of_windows(cell) else 'no such file'}"))
+        else:
+            found[column] = file
+    return found, lacking
 
 
 def _report_of(get: Mapping[str, str]) -> str:

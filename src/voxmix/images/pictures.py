@@ -13,6 +13,9 @@ from voxmix.volumes.volume import UnreadableVolumeError
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _STARTS = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 
+TURNED = "turned as its camera noted (EXIF)"
+"""Note of an image whose pixels are in another order than in its file."""
+
 _GRAY_STEP = 16
 """Levels of 255 by which the channels of a gray pixel may differ: JPEG's color subsampling leaves up to about 10."""
 
@@ -65,7 +68,7 @@ def read_picture(path: Path, *, kind: str, max_pixels: int) -> Image:
             turned = ImageOps.exif_transpose(opened)
             values, notes, risks = _gray(turned)
             if turned.size != opened.size or opened.getexif().get(0x0112, 1) not in (0, 1):
-                notes = (*notes, "turned as its camera noted (EXIF)")
+                notes = (*notes, TURNED)
     return Image(pixels=values, notes=notes, risks=risks)
 
 

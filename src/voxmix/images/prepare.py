@@ -1,7 +1,8 @@
 """Preparing images: every film of a table to one array of the cache, every report to tokens; resumable at any moment."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from voxmix.images.cache import (
     CachedImage,
     ImageCache,
 )
-from voxmix.images.prepare_file import Outcome, prepare_image
+from voxmix.images.prepare_file import Outcome
+from voxmix.images.prepare_masks import ImageFiles, MaskOutcome, prepare_image_with_masks
 from voxmix.images.prepare_texts import known_tokenizer, with_texts
 from voxmix.images.recipe import ImageRecipe
 from voxmix.images.table import ImageRecord, ImageTable
@@ -96,31 +98,36 @@ def prepare_images(
     with naming_full_disk(folder):
         for name in ("images", "texts"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        remove_leftovers((folder, folder / "texts", *(folder / "images").glob("*/")))
+        remove_leftovers(
+            (folder, folder / "texts", *(folder / "images").glob("*/"), *(folder / "masks").glob("*/"))
+        )
         secret = salt or claim_salt(folder, names, table.source)
-        make = partial(prepare_image, recipe=recipe, root=folder)
-        outcomes = work_through(
+        make = partial(prepare_image_with_masks, recipe=recipe, root=folder)
+        made = work_through(
             make,
-            [record.path for record in table.records],
+            [ImageFiles(image=record.path, masks=record.masks) for record in table.records],
             workers=workers,
             chunk=_CHUNK if len(table.records) > _CHUNK * workers * 4 else 1,
             progress=progress,
             after_a_death=partial(
-                alone, make, killed=Outcome(reason=KILLED)
+                alone, make, killed=(Outcome(reason=KILLED), MaskOutcome())
             ),  # The file that killed it is then known.
         )
-        kept, set_aside = _choose(table, outcomes)
+        outcomes = [outcome for outcome, _ in made]
+        kept, without = _choose(table, outcomes)
+        masks = {record.path: found for record, (_, found) in zip(table.records, made, strict=True)}
+        set_aside = (*without, *_masks_aside(kept, masks))
         if names is not None:
             write_set_aside(set_aside, names, table.source)
-        _check_sides(kept, set_aside)
+        _check_sides(kept, without)
         cache = ImageCache(
             root=folder,
-            items=tuple(_item(record, outcome, secret) for record, outcome in kept),
+            items=_with_masks(tuple(_item(record, outcome, secret) for record, outcome in kept), kept, masks),
             recipe=recipe,
             label_names=tuple(sorted({name for record, _ in kept for name in record.labels})),
             set_aside=_counted(set_aside),
         )
-        counts, remarks = None, list(table.notes)
+        counts, remarks = None, [*table.notes, *_mask_remarks(kept, masks)]
         if wanted is not None:
             cache, counts = with_texts(
                 cache, [r for r, _ in kept], wanted, vocabulary, kept_tokenizer, workers
@@ -200,6 +207,56 @@ def _item(record: ImageRecord, outcome: Outcome, secret: str) -> CachedImage:
         view=record.view,
         pixel_mm=outcome.pixel_mm,
     )
+
+
+def _masks_aside(
+    kept: Iterable[tuple[ImageRecord, Outcome]], masks: Mapping[Path, MaskOutcome]
+) -> Iterator[SetAside]:
+    """Yield the masks of kept images that are left out."""
+    for record, _ in kept:
+        for path, reason in masks[record.path].aside:
+            yield SetAside(path=path, domain=record.domain, reason=reason)
+
+
+def _with_masks(
+    items: tuple[CachedImage, ...],
+    kept: Sequence[tuple[ImageRecord, Outcome]],
+    masks: Mapping[Path, MaskOutcome],
+) -> tuple[CachedImage, ...]:
+    """Return items with their masks. A mask that an image lacks is empty where its label of that name says no."""
+    own = [masks[record.path] for record, _ in kept]
+    names = {name for found in own for file in found.files for name in file.names}
+    return tuple(
+        replace(
+            item,
+            mask_files=found.files,
+            empty_masks=tuple(
+                sorted(
+                    name
+                    for name in names
+                    if item.labels.get(name) == 0 and not any(name in file.names for file in found.files)
+                )
+            ),
+        )
+        for item, found in zip(items, own, strict=True)
+    )
+
+
+def _mask_remarks(
+    kept: Iterable[tuple[ImageRecord, Outcome]], masks: Mapping[Path, MaskOutcome]
+) -> Iterator[str]:
+    """Yield how many images have each mask, and where masks and labels of one name contradict each other."""
+    counts: Counter[str] = Counter()
+    against: Counter[str] = Counter()
+    for record, _ in kept:
+        found = masks[record.path]
+        stored = {name for file in found.files for name in file.names}
+        counts.update(stored)
+        against.update(name for name in stored if record.labels.get(name) == int(name not in found.filled))
+    for name in sorted(counts):
+        yield f"mask {name}: {counts[name]:,} images"
+    for name in sorted(against):
+        yield f"mask {name}: the label of its name says otherwise on {against[name]:,} images; the mask is taken as it is"
 
 
 def _map(kept: Iterable[tuple[ImageRecord, Outcome]], secret: str, source: Path | None) -> SubjectMap:

@@ -8,6 +8,7 @@ import numpy as np
 from voxmix._io import atomic_path, file_digest, read_json, write_json
 from voxmix.errors import InputError
 from voxmix.images.cache import array_file
+from voxmix.images.image import Image
 from voxmix.images.reading import read_image
 from voxmix.images.recipe import ImageRecipe, prepare_pixels
 from voxmix.volumes.preparing.cache import volume_key
@@ -32,6 +33,11 @@ class Outcome:
 
 def prepare_image(path: Path, *, recipe: ImageRecipe, root: Path) -> Outcome:
     """Return what came of one file, making its array below ``root`` unless it is finished for this recipe."""
+    return prepared_and_read(path, recipe=recipe, root=root)[0]
+
+
+def prepared_and_read(path: Path, *, recipe: ImageRecipe, root: Path) -> tuple[Outcome, Image | None]:
+    """Return what :func:`prepare_image` does, and the image, None where it was not read."""
     content = ""
     try:
         with reasons_in_words():
@@ -40,13 +46,13 @@ def prepare_image(path: Path, *, recipe: ImageRecipe, root: Path) -> Outcome:
         target = root / array_file(key)
         known = _finished(target)
         if known is not None and content:
-            return replace(known, digest=content, key=key)
+            return replace(known, digest=content, key=key), None
         image = read_image(path, max_pixels=recipe.max_pixels)
         array = prepare_pixels(image, recipe)
     except UnreadableVolumeError as error:
-        return Outcome(digest=content, reason=str(error))
+        return Outcome(digest=content, reason=str(error)), None
     except MemoryError:
-        return Outcome(digest=content, reason="does not fit into memory")
+        return Outcome(digest=content, reason="does not fit into memory"), None
     target.parent.mkdir(exist_ok=True)
     with atomic_path(target) as temporary:
         with temporary.open("wb") as stream:
@@ -65,7 +71,7 @@ def prepare_image(path: Path, *, recipe: ImageRecipe, root: Path) -> Outcome:
         "checksum": checksum,
     }
     write_json(target.with_suffix(".json"), about)  # It alone says that the array is whole.
-    return replace(made, digest=content, key=key, made=True)
+    return replace(made, digest=content, key=key, made=True), image
 
 
 def _finished(target: Path) -> Outcome | None:

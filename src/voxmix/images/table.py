@@ -18,7 +18,7 @@ class ImageRecord:
 
     ``report`` is the text as it was given, "" where there is none; ``labels`` hold what is known, 1 or 0; ``view`` is
     PA, AP, lateral or the like where the table or the header says it; ``names`` are names and numbers of the person as a
-    table or header gives them, to be taken out of the report.
+    table or header gives them, to be taken out of the report; ``masks`` is column to file.
     """
 
     path: Path
@@ -29,6 +29,7 @@ class ImageRecord:
     split: Split = ""
     view: str = ""
     names: tuple[str, ...] = field(default=(), repr=False)
+    masks: Mapping[str, Path] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domain", check_domain_name(self.domain))

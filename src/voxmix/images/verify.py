@@ -6,7 +6,7 @@ import numpy as np
 
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import VoxmixError
-from voxmix.images.cache import ImageCache, token_files, tokens_digest
+from voxmix.images.cache import ImageCache, mask_file, token_files, tokens_digest
 from voxmix.volumes.preparing.cache_upkeep import file_problem
 
 
@@ -17,8 +17,8 @@ def verify_images(cache: ImageCache, *, progress: ProgressCallback = silent) -> 
     """
     wrong: list[tuple[str, str]] = []
     for done, item in enumerate(cache.items, start=1):
-        if reason := file_problem(cache.root, item.file):
-            wrong.append((item.file, reason))
+        files = (item.file, *(mask_file(masks.key) for masks in item.mask_files))
+        wrong.extend((file, reason) for file in files if (reason := file_problem(cache.root, file)))
         progress(done, len(cache.items))
     if cache.texts:
         name = token_files(cache.texts)[0]

@@ -82,7 +82,8 @@ def make_radiographs(
     """Write a folder of made radiographs with reports, and return its table ``films.csv``.
 
     ``films/*.png`` are the films, ``maps/*.npz`` hold a boolean array for each finding and tube of a film,
-    ``films.csv`` has the columns image, person, domain, view, report and a label (0 or 1) for each finding and tube,
+    ``films.csv`` has the columns image, person, domain, view, report, a label (0 or 1) for each finding and tube, and masks,
+    the file of the maps where a film has any,
     and ``truth.json`` says of each film where what is, what its report mentions, denies or leaves out, and which
     characters of the report are identifiers.
 
@@ -156,6 +157,7 @@ def _row(plan: FilmPlan, report: Report) -> dict[str, str]:
         "view": plan.view,
         "report": report.text,
         **{name: str(value) for name, value in _labels(plan).items()},
+        "masks": f"maps/{plan.number:06d}.npz" if plan.findings or plan.tubes else "",
     }
 
 
