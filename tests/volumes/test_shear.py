@@ -75,7 +75,7 @@ def test_landmark_and_roundness_survive_straightening(
 @given(affine=tilted())
 def test_labels_follow_and_find_back(affine: np.ndarray) -> None:
     shape = (25, 24, 26)
-    width = 2.5 * np.linalg.norm(affine[:3, :3], axis=0).max()
+    width = 4.0 * np.linalg.norm(affine[:3, :3], axis=0).max()
     data = blob(shape, affine, (np.array(shape) - 1) / 2, width)
     labels = (data > 0.5).astype(np.uint8) * 3
     fine = Recipe(spacing_mm=1.0, min_shape=(8, 8, 8), intensity=RECIPE.intensity)
@@ -85,7 +85,7 @@ def test_labels_follow_and_find_back(affine: np.ndarray) -> None:
     assert set(np.unique(moved)) == {0, 3}
     inside = array > 0.5
     overlap = 2 * (inside & (moved == 3)).sum() / (inside.sum() + (moved == 3).sum())
-    assert overlap > 0.8
+    assert overlap > 0.86
     back = restore(moved, geometry)
     assert back.shape == shape
     assert back.dtype == np.uint8

@@ -23,6 +23,7 @@ from voxmix.cli import (
     volumes,
     whole,
 )
+from voxmix.cli.plain_terminals import spell_for_plain_terminals
 
 app = typer.Typer(
     name="voxmix",
@@ -90,4 +91,5 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
+    spell_for_plain_terminals()
     app()
