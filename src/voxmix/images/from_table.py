@@ -13,6 +13,7 @@ from voxmix.images.class_values import add_classes, check_classes
 from voxmix.images.known_of_files import IN_3D, VOLUMES, Headers, domain_of
 from voxmix.images.label_values import LabelColumns, read_labels
 from voxmix.images.masks import ASIDE, mask_columns
+from voxmix.images.report_rows import report_of
 from voxmix.images.table import ImageRecord, ImageTable
 from voxmix.images.table_columns import GIVE, NO_LABELS, OF_NAMES, SPELLINGS, column_of, plain_name
 from voxmix.volumes.manifest import SetAside, Split
@@ -107,7 +108,7 @@ def _records(
         def leave(reason: str, where: Path, domain: str = domain) -> None:
             aside.append(SetAside(path=where, domain=domain, reason=reason))
 
-        report = _report_of(get)
+        report = report_of(get)
         if not get["image"]:
             leave("a report without an image" if report else "a row without an image", place)
             continue
@@ -175,14 +176,6 @@ def _masks_named(
         else:
             found[column] = file
     return found, lacking
-
-
-def _report_of(get: Mapping[str, str]) -> str:
-    """Return the report of a row: its own column, else what its sections say, under their headings."""
-    if get["report"]:
-        return get["report"]
-    parts = [(role, get[role]) for role in ("indication", "findings", "impression") if get[role]]
-    return "\n".join(f"{role.upper()}: {text}" for role, text in parts)
 
 
 def _whole_persons(records: Iterable[ImageRecord]) -> tuple[list[ImageRecord], list[SetAside]]:
