@@ -30,7 +30,7 @@ def test_json_stays_what_it_was() -> None:
 def test_a_table_is_printed() -> None:
     code = (
         "from voxmix.cli.plain_terminals import spell_for_plain_terminals; spell_for_plain_terminals();"
-        "from voxmix.cli.app import emit_table; emit_table('T', ['a', 'b'], [['–', '0.1 ± 0.2']])"
+        "from voxmix.cli.app import emit_table; emit_table('T', ['a', 'b'], [['\\u2013', '0.1 \\xb1 0.2']])"
     )
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False)
