@@ -289,6 +289,11 @@ class EncoderStudyConfig:
                     f"tasks.{name}.outside is true without images: the study's own images are what encoders learn from; name "
                     "others in images"
                 )
+            if task.column and task.images is None and task.column not in self.data.classes:
+                yield (
+                    f"tasks.{name}.column is {task.column!r}, and data.classes has {list(self.data.classes)}; add it there, so "
+                    "that its cells are read"
+                )
             if self.data.volumes is not None and task.kind in OF_REPORTS:
                 yield f"tasks.{name} is of kind {task.kind}, and volumes come without reports; leave it out"
             if self.data.volumes is not None and task.images is not None:

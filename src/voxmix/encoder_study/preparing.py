@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from voxmix._io import naming_full_disk
 from voxmix._optional import require
 from voxmix.encoder_study.config import ImageData
 from voxmix.encoder_study.starts import look_at_start, start_folders, write_facts
+from voxmix.encoder_study.task_images import TaskImages, task_images
 from voxmix.encoder_study.view import EncoderStudy, EncoderView
 from voxmix.errors import InputError
 from voxmix.runs import cores
@@ -31,6 +32,8 @@ class PreparedStudy:
 
     source: Source
     images: ImagePreparation | None = None
+    tasks: Mapping[str, ImagePreparation] = field(default_factory=dict)
+    """Of the images that tasks have of their own, by the name of their folder."""
 
 
 def prepare_study(view: EncoderView, hear: Listener = QUIET) -> PreparedStudy:
@@ -57,10 +60,11 @@ def prepare_study(view: EncoderView, hear: Listener = QUIET) -> PreparedStudy:
     )
     preparation = None if config.data.volumes is not None else _prepare_images(study, tokenizer, hear)
     source = open_source(study.prepared_dir, axes=config.backbone.axes)
+    tasks = {one.name: _prepare_task(study, one, source, tokenizer, hear) for one in task_images(config)}
     write_facts(study.starts_path, facts)
     view.mark_table()
     view.mark_made("prepare")
-    return PreparedStudy(source=source, images=preparation)
+    return PreparedStudy(source=source, images=preparation, tasks=tasks)
 
 
 def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: Listener) -> ImagePreparation:
@@ -89,6 +93,70 @@ def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: 
     for line in preparation_lines(preparation):
         hear.tell(line)
     return preparation
+
+
+def _prepare_task(
+    study: EncoderStudy, wanted: TaskImages, source: Source, tokenizer: TextTokenizer | None, hear: Listener
+) -> ImagePreparation:
+    """Prepare images that tasks have of their own, as the study's own are, with the same pseudonyms.
+
+    Raises:
+        InputError: images that cannot be read, or a person to judge on whom encoders learn from.
+    """
+    from voxmix.images.cache import ImageCache
+    from voxmix.images.prepare import prepare_images
+    from voxmix.volumes.preparing.private_lists import known_salt
+
+    config, names, path = study.config, names_of(study), (study.root / wanted.place).resolve()
+    if wanted.texts:
+        require("tokenizers", extra="text")
+    secret = known_salt(study.cache_dir, names, study.source)
+    if secret is None:
+        raise InputError(
+            f"the secret behind the study's pseudonyms is gone ({names.map_path.name}), so a person whom encoders learn from "
+            f"would not be found among those of {path.name}; restore it, or delete {study.cache_dir} and prepare again"
+        )
+    table = read_table(path, ImageData(path=wanted.place, domains=wanted.domains, classes=wanted.classes))
+    table = table.split(seed=config.data.split_seed, fraction=config.data.validation_fraction)
+    if tokenizer is None and isinstance(source, ImageCache) and source.tokenizer:
+        tokenizer = source.text_tokenizer
+    with hear.bar(f"preparing images of {', '.join(wanted.tasks)}", unit="images") as progress:
+        found = prepare_images(
+            table,
+            study.task_cache(wanted),
+            config.recipe,
+            texts=config.texts if wanted.texts else None,
+            vocabulary=config.text.vocabulary,
+            tokenizer=tokenizer if wanted.texts else None,
+            names=replace(names, key=f"{names.key}{wanted.name}."),
+            salt=secret,
+            workers=config.workers or cores(),
+            progress=progress,
+        )
+    for line in preparation_lines(found):
+        hear.tell(f"{path.name}: {line}")
+    _check_persons(source, found.cache, wanted)
+    return found
+
+
+def _check_persons(source: Source, own: Source, wanted: TaskImages) -> None:
+    """Refuse persons, and images, that a task would be judged on and that encoders learn from.
+
+    Raises:
+        InputError: says how many.
+    """
+    learned = [item for item in source.items if item.split == "train"]
+    persons, keys = {item.person for item in learned}, {item.key for item in learned}
+    both = [
+        item for item in own.items if item.split != "train" and (item.person in persons or item.key in keys)
+    ]
+    if both:
+        count = len({item.person for item in both})
+        raise InputError(
+            f"tasks.{wanted.tasks[0]}: {count:,} person{'s' * (count > 1)} ({len(both):,} image{'s' * (len(both) > 1)}) of "
+            f"{Path(wanted.place).name} would be judged on, and encoders learn from the same; say train for them in a column "
+            "split of the table, or take them out of it"
+        )
 
 
 def start_tokenizer(folders: Mapping[str, Path]) -> TextTokenizer | None:

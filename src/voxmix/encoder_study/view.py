@@ -13,6 +13,7 @@ from voxmix.encoder_study.config import EncoderStudyConfig, read_config, write_c
 from voxmix.encoder_study.specs import PlannedRun, StartFacts, plan_runs, subsets_of
 from voxmix.encoder_study.starts import read_facts, start_folders, starts_inputs
 from voxmix.encoder_study.steps import STEPS
+from voxmix.encoder_study.task_images import TaskImages, task_images
 from voxmix.errors import InputError
 from voxmix.runs.encoder_results import EncoderResult, read_encoder_run
 from voxmix.runs.results import is_finished
@@ -31,7 +32,8 @@ class EncoderStudy(StudyFolder):
 
     ``study.yaml`` is the user's; all else is made by voxmix and can be made again: ``cache/`` (prepared images and texts),
     ``private/`` (who is who), ``starts.json`` (what the starts are), ``subsets/`` (keys of the images of each), ``runs/<id>/``
-    and ``runs.csv``.
+    and ``runs.csv``, ``tasks/`` (images that tasks have of their own), ``features/`` and ``probes/`` (what frozen encoders say
+    and score), ``scores.csv`` and ``scores.json`` (the laws of scores), ``report.html``.
     """
 
     root: Path
@@ -93,6 +95,10 @@ class EncoderStudy(StudyFolder):
         """Whether there is an index of prepared images or volumes."""
         return (self.prepared_dir / "index.json").exists()
 
+    def task_cache(self, images: TaskImages) -> Path:
+        """Where images that tasks have of their own are prepared."""
+        return self.root / files.TASKS_FOLDER / images.name
+
     def subset_path(self, subset: str) -> Path:
         """Where the keys of the images of a subset lie."""
         return self.root / files.SUBSETS_FOLDER / f"{subset}.json"
@@ -104,6 +110,11 @@ class EncoderStudy(StudyFolder):
     def start_folder(self, name: str) -> Path | None:
         """Where the weights of a start lie; None for scratch."""
         return start_folders(self.root, self.config).get(name)
+
+    @property
+    def reference_folders(self) -> dict[str, Path]:
+        """Name to the folder of each reference that the study file names."""
+        return {name: (self.root / folder).resolve() for name, folder in self.config.references.items()}
 
     @property
     def preparation_inputs(self) -> str:
@@ -120,6 +131,7 @@ class EncoderStudy(StudyFolder):
                 "vocabulary": config.text.vocabulary if config.keeps_texts else None,
                 "starts": starts_inputs(self.root, config),
                 **({} if config.data.volumes is None else {"volumes": _stamp(self.prepared_dir)}),
+                **({"tasks": [one.inputs(self.root) for one in own]} if (own := task_images(config)) else {}),
             }
         )
 
@@ -173,7 +185,7 @@ class EncoderView(Moment[EncoderStudy]):
         return view
 
     def check(self) -> None:
-        """Refuse what cannot work, as far as it is known before images are prepared: folders of starts.
+        """Refuse what cannot work, as far as it is known before images are prepared: folders of starts, references and tasks.
 
         Raises:
             InputError: lists every problem.
@@ -183,12 +195,27 @@ class EncoderView(Moment[EncoderStudy]):
             for name, folder in start_folders(self.root, self.config).items()
             if not folder.is_dir()
         ]
+        wrong += [
+            f"references.{name}: there is no folder {folder}; fix its path, or leave the reference out"
+            for name, folder in self.study.reference_folders.items()
+            if not folder.is_dir()
+        ]
+        wrong += [
+            f"tasks.{', tasks.'.join(one.tasks)}: there is no {path}; fix the path in images, or leave the tasks out"
+            for one in task_images(self.config)
+            if not (path := (self.root / one.place).resolve()).exists()
+            and not path.is_relative_to(self.study.radiographs_dir.resolve())
+        ]
         if wrong:
             raise InputError(f"{self.study.path} cannot work:\n" + "\n".join(f"  - {line}" for line in wrong))
 
     def is_made(self, name: str) -> bool:
         """Return whether a step's files are made, from its inputs as they are now."""
         if name == "prepare" and not (self.study.starts_path.exists() and self.study.has_index):
+            return False
+        if name == "prepare" and not all(
+            (self.study.task_cache(one) / "index.json").exists() for one in task_images(self.config)
+        ):
             return False
         if name == "prepare" and self.table and self.made().get(_TABLE, self.table) != self.table:
             return False
@@ -217,6 +244,20 @@ class EncoderView(Moment[EncoderStudy]):
         if not self.is_made("prepare"):
             raise self.steps["prepare"].pending(self)
         return open_source(self.study.prepared_dir, axes=self.config.backbone.axes)
+
+    @cached_property
+    def task_sources(self) -> dict[str, Source]:
+        """Task to the prepared images that it is about: its own, or the study's.
+
+        Raises:
+            StepPendingError: they are not prepared with the present settings.
+        """
+        from voxmix.images.cache import ImageCache
+
+        found = dict.fromkeys(self.config.tasks, self.source)
+        for one in task_images(self.config):
+            found |= dict.fromkeys(one.tasks, ImageCache.open(self.study.task_cache(one)))
+        return found
 
     @cached_property
     def starts(self) -> dict[str, StartFacts]:

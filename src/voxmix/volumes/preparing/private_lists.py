@@ -152,10 +152,13 @@ def claim_salt(root: Path, names: Names | None, source: Path | None = None) -> s
     That of its map, else of the map beside the data, else of the cache, else of another map in the same folder (so
     that one person has one pseudonym in all of them), else a new one.
     """
+    return known_salt(root, names, source) or _neighbours(names) or new_salt()
+
+
+def known_salt(root: Path, names: Names | None, source: Path | None = None) -> str | None:
+    """Return the secret of a cache in ``root`` that was made before, as :func:`claim_salt` finds it; None where it is gone."""
     found = (None if names is None else read_map(names.map_path)) or _earlier_map(source)
-    if found is not None:
-        return found.salt
-    return _kept(root) or _neighbours(names) or new_salt()
+    return found.salt if found is not None else _kept(root)
 
 
 def _neighbours(names: Names | None) -> str | None:
