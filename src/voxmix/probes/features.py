@@ -1,0 +1,227 @@
+"""Features of frozen encoders: computed once for each encoder and image, kept as npy."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float16, Float32
+from torch import Tensor
+
+from voxmix._io import naming_full_disk
+from voxmix._progress import ProgressCallback, silent
+from voxmix.errors import VoxmixError
+from voxmix.probes.data import ProbeData
+from voxmix.probes.encoder import LoadedEncoder, check_fits
+from voxmix.probes.pixels import fitted
+from voxmix.probes.segments import Segments
+
+_BATCH_NUMBERS = 1_500_000
+"""Pixels of a batch: about 30 images of 224 px, one volume of 96 voxels' edge."""
+_KEPT_ROWS = 4096
+"""Images after which rows are written: what is lost when a process dies."""
+_MOST_LAYERS = 64
+VERSION = 1
+"""Raised whenever the same encoder and images give other features than before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FeatureSet:
+    """Features of cases, in the order of the data's.
+
+    Attributes:
+        cls: of the class token after each of the last layers, the topmost last.
+        mean: mean of the patches, the same.
+        tokens: of every patch, where they were asked for.
+    """
+
+    cls: Float32[np.ndarray, "case layer width"]
+    mean: Float32[np.ndarray, "case layer width"]
+    tokens: Float16[np.ndarray, "case layer token width"] | None = None
+
+    def take(self, places: np.ndarray) -> "FeatureSet":
+        """Return the features of some cases."""
+        tokens = None if self.tokens is None else self.tokens[places]
+        return FeatureSet(cls=self.cls[places], mean=self.mean[places], tokens=tokens)
+
+    @property
+    def pooled(self) -> Float32[np.ndarray, "case feature"]:
+        """Class token beside mean of patches of the topmost layer: what linear heads and neighbors see."""
+        return np.concatenate([self.cls[:, -1], self.mean[:, -1]], axis=1)
+
+
+class FeatureStore:
+    """Features on disk, below ``folder/<encoder>/``, by image: tasks on the same images share them.
+
+    Attributes:
+        folder: of all.
+        computed: images that were sent through an encoder by this store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.computed = 0
+        self._open: dict[Path, Segments] = {}
+
+    def features(
+        self,
+        encoder: LoadedEncoder,
+        data: ProbeData,
+        *,
+        layers: int = 1,
+        patches: bool = False,
+        progress: ProgressCallback = silent,
+    ) -> FeatureSet:
+        """Return the features of the last ``layers`` layers of every case: fewer where the backbone has fewer.
+
+        Raises:
+            InputError: images that this encoder cannot take, see :func:`voxmix.probes.encoder.check_fits`.
+            VoxmixError: a file of images is damaged, features are not finite, or the disk is full.
+        """
+        check_fits(encoder, data)
+        count = most_layers(encoder, layers)
+        root = self.folder / encoder.digest
+        keys = [case.case for case in data.cases]
+        kinds = ("pooled", "tokens") if patches else ("pooled",)
+        stored = [self._layered(root, kind, count, most_layers(encoder, _MOST_LAYERS)) for kind in kinds]
+        left = {key for each in stored for key in each.missing(keys)}
+        if left:
+            into = [each.own for each in stored]
+            self._compute(encoder, data, left, _layer_arrays(encoder, count, patches), into, progress)
+        both, *tokens = [each.rows(keys) for each in stored]
+        return FeatureSet(cls=both[:, 0], mean=both[:, 1], tokens=tokens[0] if tokens else None)
+
+    def maps(
+        self, encoder: LoadedEncoder, data: ProbeData, *, progress: ProgressCallback = silent
+    ) -> list[Float16[np.ndarray, "case width *cell"]]:
+        """Return features as images of every case, the finest first: one of a ViT, one per stage of a DaViT.
+
+        Raises:
+            InputError, VoxmixError: as :meth:`features`.
+        """
+        check_fits(encoder, data)
+        root = self.folder / encoder.digest
+        keys = [case.case for case in data.cases]
+        with torch.no_grad():
+            blank = torch.zeros(1, 1, *(encoder.contract.image,) * encoder.axes)
+            count = len(encoder.backbone.map(blank))
+        levels = [self._segments(root / f"map{level}-v{VERSION}") for level in range(count)]
+        left = {key for level in levels for key in level.missing(keys)}
+        if left:
+            self._compute(encoder, data, left, _map_arrays(encoder), levels, progress)
+        return [level.rows(keys) for level in levels]
+
+    def _layered(self, root: Path, kind: str, count: int, most: int) -> "_Layered":
+        folders = {depth: root / f"{kind}-{depth}-v{VERSION}" for depth in range(count, most + 1)}
+        return _Layered(
+            own=self._segments(folders[count]),
+            deeper=[
+                self._segments(folders[depth])
+                for depth in range(count + 1, most + 1)
+                if folders[depth].is_dir()
+            ],
+            count=count,
+            axis=2 if kind == "pooled" else 1,
+        )
+
+    def _segments(self, folder: Path) -> Segments:
+        if folder not in self._open:
+            self._open[folder] = Segments(folder)
+        return self._open[folder]
+
+    def _compute(
+        self,
+        encoder: LoadedEncoder,
+        data: ProbeData,
+        left: set[str],
+        arrays: Callable[[Tensor], list[np.ndarray]],
+        into: Sequence[Segments],
+        progress: ProgressCallback,
+    ) -> None:
+        cases = list({case.case: case for case in data.cases if case.case in left}.values())
+        size = encoder.contract.image**encoder.axes
+        batch = max(1, min(256, _BATCH_NUMBERS // size))
+        with naming_full_disk(self.folder):
+            done = 0
+            for chunk in _parts(cases, max(_KEPT_ROWS // batch, 1) * batch):
+                found: list[list[np.ndarray]] = []
+                for few in _parts(chunk, batch):
+                    images = [
+                        fitted(data.pixels(case), encoder.contract, native=encoder.native) for case in few
+                    ]
+                    pixels = torch.from_numpy(np.stack(images)).unsqueeze(1)
+                    found.append(arrays(pixels))
+                    done += len(few)
+                    self.computed += len(few)
+                    progress(done, len(cases))
+                keys = [case.case for case in chunk]
+                for segments, parts in zip(into, zip(*found, strict=True), strict=True):
+                    rows = np.concatenate(parts)
+                    if not np.isfinite(rows).all():
+                        raise VoxmixError(
+                            f"features of task {data.name} are not finite; the encoder's weights are damaged or its training "
+                            "diverged: leave it out, or train it again"
+                        )
+                    segments.add(keys, rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Layered:
+    """Rows of so many layers: their own files, and those of more layers, whose last ones are the same."""
+
+    own: Segments
+    deeper: Sequence[Segments]
+    count: int
+    axis: int
+
+    def missing(self, keys: Sequence[str]) -> list[str]:
+        left = self.own.missing(keys)
+        for each in self.deeper:
+            left = each.missing(left)
+        return left
+
+    def rows(self, keys: Sequence[str]) -> np.ndarray:
+        if not self.own.missing(keys):
+            return self.own.rows(keys)
+        found: list[np.ndarray] = []
+        for key in keys:
+            holder = next(each for each in (self.own, *self.deeper) if not each.missing([key]))
+            row = holder.rows([key])[0]
+            axis = self.axis - 1
+            found.append(np.take(row, range(row.shape[axis] - self.count, row.shape[axis]), axis=axis))
+        return np.stack(found)
+
+
+def most_layers(encoder: LoadedEncoder, asked: int) -> int:
+    """Return how many of the last layers an encoder gives, at most as many as asked for."""
+    settings = encoder.backbone.settings
+    depth = getattr(settings, "depths", (getattr(settings, "depth", 1),))[-1]
+    return min(asked, int(depth))
+
+
+def _parts(cases: Sequence, size: int) -> Iterator[Sequence]:  # type: ignore[type-arg]
+    for first in range(0, len(cases), size):
+        yield cases[first : first + size]
+
+
+def _layer_arrays(encoder: LoadedEncoder, layers: int, patches: bool) -> Callable[[Tensor], list[np.ndarray]]:
+    def arrays(pixels: Float[Tensor, "batch 1 *edge"]) -> list[np.ndarray]:
+        with torch.no_grad():
+            found = encoder.backbone.layers(pixels, last=layers)
+            cls = torch.stack([each.cls for each in found], dim=1)
+            mean = torch.stack([each.patches.mean(dim=1) for each in found], dim=1)
+            pooled = torch.stack([cls, mean], dim=1).float().numpy()
+            if not patches:
+                return [pooled]
+            return [pooled, torch.stack([each.patches for each in found], dim=1).half().numpy()]
+
+    return arrays
+
+
+def _map_arrays(encoder: LoadedEncoder) -> Callable[[Tensor], list[np.ndarray]]:
+    def arrays(pixels: Float[Tensor, "batch 1 *edge"]) -> list[np.ndarray]:
+        with torch.no_grad():
+            return [level.half().numpy() for level in encoder.backbone.map(pixels)]
+
+    return arrays

@@ -1,0 +1,196 @@
+"""One probe: a frozen encoder is judged on a task, and its scores are written case by case."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from voxmix._io import digest, naming_full_disk, read_json, write_json
+from voxmix._progress import ProgressCallback, silent
+from voxmix.errors import InputError
+from voxmix.probe_tasks import JudgedEncoder, ProbeSettings
+from voxmix.probes.data import ProbeData
+from voxmix.probes.encoder import LoadedEncoder, check_fits
+from voxmix.probes.features import FeatureStore
+from voxmix.probes.heads import HEADS, HeadResult, Probing, head_of
+from voxmix.runs.files import FINETUNING_FORMAT, RESULT_FILE
+from voxmix.scores.result import (
+    SCORES,
+    ClassifiedCase,
+    DownstreamResult,
+    LabeledCase,
+    ScoredCase,
+    SegmentedCase,
+    read_result,
+)
+
+PROBE_VERSION = 1
+"""Raised whenever the same encoder, task and settings lead to other scores than before."""
+_DEFAULT = ProbeSettings()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ProbeResult:
+    """What one probe scored.
+
+    Attributes:
+        result: as :func:`voxmix.scores.read_result` reads it.
+        made: whether it was made now; False where it lay there already.
+        chosen: value taken from each grid.
+        figures: other numbers.
+        notes: what a user should know.
+    """
+
+    result: DownstreamResult
+    made: bool
+    chosen: Mapping[str, Any]
+    figures: Mapping[str, float]
+    notes: tuple[str, ...]
+
+
+def probe_folder(root: Path, data: ProbeData, judged: JudgedEncoder) -> Path:
+    """Return where a probe is written: ``<root>/<task>/<encoder>/seed-<s>``; ``root`` is the folder of all probes."""
+    return root / data.name / safe_name(judged.name) / f"seed-{judged.seed}"
+
+
+def safe_name(name: str) -> str:
+    """Return a name as one part of a path: letters, digits, dot, dash; a digest keeps apart what would become equal."""
+    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")
+    return plain if plain == name else f"{plain or 'encoder'}-{digest(name)[:6]}"
+
+
+def made_from(data: ProbeData, judged: JudgedEncoder, settings: ProbeSettings) -> dict[str, str]:
+    """Return the digests of what a probe is made from: the result of another one is made again."""
+    return {
+        "task": data.digest,
+        "settings": settings.digest,
+        "encoder": judged.encoder,
+        "judged": digest(asdict(judged)),
+        "version": str(PROBE_VERSION),
+    }
+
+
+def is_done(
+    folder: Path, data: ProbeData, judged: JudgedEncoder, *, settings: ProbeSettings = _DEFAULT
+) -> bool:
+    """Return whether a probe's result lies in its folder, made from these images, this encoder and these settings."""
+    return bool(_read_made_from(folder) == made_from(data, judged, settings))
+
+
+def judge(
+    data: ProbeData,
+    encoder: LoadedEncoder,
+    judged: JudgedEncoder,
+    *,
+    store: FeatureStore,
+    folder: Path,
+    settings: ProbeSettings = _DEFAULT,
+    progress: ProgressCallback = silent,
+) -> ProbeResult:
+    """Judge a frozen encoder on a task, unless its result lies in ``folder`` already.
+
+    Args:
+        judged: what to call it; ``judged.encoder`` is the digest of ``encoder``.
+        folder: of this probe, see :func:`probe_folder`.
+
+    Raises:
+        InputError: images that this encoder cannot take, or that are too few.
+        VoxmixError: a file is damaged, or the disk is full.
+    """
+    notes = check_fits(encoder, data)
+    path = folder / RESULT_FILE
+    made = not is_done(folder, data, judged, settings=settings)
+    if made:
+        started = time.monotonic()
+        probing = Probing(
+            data=data, encoder=encoder, store=store, settings=settings, folder=folder, progress=progress
+        )
+        found = _head(head_of(data.task))(probing)
+        origin = made_from(data, judged, settings)
+        value = _as_dict(found, data, judged, origin, seconds=time.monotonic() - started, notes=notes)
+        with naming_full_disk(folder):
+            write_json(path, value)
+    value = read_json(path)
+    return ProbeResult(
+        result=read_result(path),
+        made=made,
+        chosen=dict(value["chosen"]),
+        figures=dict(value["figures"]),
+        notes=tuple(value["notes"]),
+    )
+
+
+def _read_made_from(folder: Path) -> Any:
+    """Return the digests in a result; None where there is none that can be read."""
+    path = folder / RESULT_FILE
+    if not path.is_file():
+        return None
+    try:
+        read_result(path)
+        return read_json(path).get("made_from")
+    except InputError:
+        return None
+
+
+def _head(name: str) -> Any:
+    module, _, function = HEADS[name].partition(":")
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"the head {name!r} should be {module}:{function}, which cannot be imported: {error}; install it, or mend its row"
+        ) from None
+
+
+def _as_dict(
+    found: HeadResult,
+    data: ProbeData,
+    judged: JudgedEncoder,
+    origin: Mapping[str, str],
+    *,
+    seconds: float,
+    notes: tuple[str, ...],
+) -> dict[str, Any]:
+    return {
+        "format": FINETUNING_FORMAT,
+        "run_id": digest(dict(origin)),
+        "task": data.name,
+        "kind": found.kind,
+        "init": judged.name,
+        "control": None,
+        "seed": judged.seed,
+        "protocol_digest": digest({name: origin[name] for name in ("task", "settings", "version")}),
+        "checkpoint": judged.run or None,
+        "draws": None,
+        "flops": None,
+        "seconds": round(seconds, 3),
+        "classes": list(found.names),
+        "metrics": list(found.metrics),
+        "cases": [_case(case) for case in found.cases],
+        "curve": [],
+        "judged": asdict(judged),
+        "outside": data.task.outside,
+        "head": head_of(data.task),
+        "chosen": dict(found.chosen),
+        "figures": dict(found.figures),
+        "train": {
+            "images": len(data.part("train")),
+            "persons": len({case.subject for case in data.part("train")}),
+        },
+        "notes": [*data.notes, *notes, *found.notes],
+        "made_from": dict(origin),
+    }
+
+
+def _case(case: ScoredCase) -> dict[str, Any]:
+    about = {"case": case.case, "subject": case.subject, "domain": case.domain}
+    if isinstance(case, SegmentedCase):
+        return {**about, "scores": {name: dict(getattr(case, name)) for name in SCORES}}
+    if isinstance(case, ClassifiedCase):
+        return {**about, "truth": case.truth, "probability": list(case.probability)}
+    if isinstance(case, LabeledCase):
+        return {**about, "truth": dict(case.truth), "score": dict(case.score)}
+    return {**about, "values": dict(case.values)}
