@@ -15,7 +15,8 @@ from voxmix.errors import InputError
 from voxmix.images.recipe import ImageRecipe
 from voxmix.objective_rows import OBJECTIVES, ObjectiveSettings
 from voxmix.probe_tasks import ProbeSettings, ProbeTask
-from voxmix.run_settings import TrainingSettings, at_least, identity
+from voxmix.radiographs.planted import Planted
+from voxmix.run_settings import LATER, TrainingSettings, at_least, identity
 from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
 from voxmix.study.files import ENCODERS, MIXTURES
 from voxmix.subsets import ALL, check_samples
@@ -43,6 +44,8 @@ class MadeRadiographs:
     """Decides what they look like."""
     edge: int = 96
     """Shorter side of a film, in pixels."""
+    planted: Planted | None = field(default=None, metadata=LATER)
+    """Known answers that are planted into them; null: none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +96,8 @@ class ImageData:
         """Return what decides which images are prepared."""
         values = asdict(self)
         del values["names"]
+        if self.radiographs is not None:
+            values["radiographs"] = identity(self.radiographs)
         if not self.classes:  # came later: what was prepared without them stays
             del values["classes"]
         return values
@@ -335,6 +340,8 @@ def render_config(config: EncoderStudyConfig, notes: Mapping[str, str] | None = 
     values["backbone"] = {"name": config.backbone.name, **identity(config.backbone)}
     values["text"] = identity(config.text)
     values["data"] = {key: item for key, item in values["data"].items() if item is not None}
+    if config.data.radiographs is not None:
+        values["data"]["radiographs"] = identity(config.data.radiographs)
     order = ("name", "kind", *(key for key in _COMMENTS if key != "name"), "format")
     return render_yaml({key: values[key] for key in order}, comments=_COMMENTS, notes=notes)
 

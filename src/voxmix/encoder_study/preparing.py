@@ -205,6 +205,7 @@ def make_study_radiographs(study: EncoderStudy, hear: Listener = QUIET) -> None:
             count=wanted.count,
             seed=wanted.seed,
             edge=wanted.edge,
+            planted=wanted.planted,
             workers=study.config.workers or cores(),
             progress=progress,
         )

@@ -13,7 +13,17 @@ from voxmix.radiographs.film_grid import FilmGrid, bend
 from voxmix.radiographs.findings import draw_findings
 from voxmix.radiographs.lettering import lettering, place, ring
 from voxmix.radiographs.persons import FilmPlan, random
-from voxmix.radiographs.tubes import cast, way_of
+from voxmix.radiographs.planted import (
+    DRAIN,
+    STAMP,
+    TEXTURE,
+    Planted,
+    drain_water,
+    planted_labels,
+    stamp_pixels,
+    textured,
+)
+from voxmix.radiographs.tubes import FAINTEST, cast, way_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -72,15 +82,19 @@ def film_facts(plan: FilmPlan, *, seed: int, edge: int) -> Facts:
     )
 
 
-def draw_film(plan: FilmPlan, *, seed: int, edge: int) -> Film:
+def draw_film(plan: FilmPlan, *, seed: int, edge: int, planted: Planted | None = None) -> Film:
     """Return the film of a plan; its shorter side has ``edge`` pixels."""
     grid, center = film_grid(plan, seed=seed, edge=edge), plan.center
+    there = planted_labels(plan, planted, seed=seed) if planted else {}
     chest = draw_chest(grid, plan.body, random(seed, "radiographs tissue", plan.number))
-    healthy = chest.total()
+    healthy, lung = chest.total(), chest.lung > 70
     lead, _ = _letters(plan, grid, seed)
+    stamp = stamp_pixels(grid.shape, plan, seed=seed) if there.get(STAMP) else None
+    if stamp is not None:
+        lead |= stamp
     away = (chest.heart > 60) & (chest.above > 10)
     exposure = expose(
-        center, grid, healthy, chest.lung > 70, away, lead, random(seed, "radiographs exposure", plan.number)
+        center, grid, healthy, lung, away, lead, random(seed, "radiographs exposure", plan.number)
     )
     maps = draw_findings(chest, dict(plan.findings))
     water = chest.total()
@@ -88,8 +102,18 @@ def draw_film(plan: FilmPlan, *, seed: int, edge: int) -> Film:
         shadow = cast(grid, plan.body, tube)
         water = water + shadow.added
         maps[name] = shadow.shown
+    if there.get(DRAIN):
+        added = drain_water(grid, plan.body, plan, seed=seed)
+        water = water + added
+        maps[DRAIN] = added >= FAINTEST
     water = water + _wires(plan, grid, seed)
-    return Film(image=develop(center, exposure, water, healthy), maps=maps)
+    image = develop(center, exposure, water, healthy)
+    if there.get(TEXTURE):
+        image = textured(image, lung & ~lead, grid, plan, seed=seed)
+        maps[TEXTURE] = lung & ~lead
+    if stamp is not None:
+        maps[STAMP] = stamp
+    return Film(image=image, maps=maps)
 
 
 def _pixel(grid: FilmGrid, point: tuple[float, float]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from voxmix.radiographs import identifiers
 from voxmix.radiographs.finding_words import DENIED, absent_sentence, present_sentence
 from voxmix.radiographs.identifiers import Span
 from voxmix.radiographs.persons import FilmPlan, random
+from voxmix.radiographs.planted import SENTENCES, Planted, named, planted_labels
 from voxmix.radiographs.report_writer import Writer, capital, side_word
 from voxmix.radiographs.tube_words import TUBE_NAMES, tube_sentence
 
@@ -83,7 +84,9 @@ _GONE = (
 _REMOVED = ("The {} has been removed.", "Interval removal of {}.", "{} is no longer present.")
 
 
-def write_report(plan: FilmPlan, *, seed: int, rates: Rates, carina_mm: float | None) -> Report:
+def write_report(
+    plan: FilmPlan, *, seed: int, rates: Rates, carina_mm: float | None, planted: Planted | None = None
+) -> Report:
     """Return the report of a film. ``carina_mm`` is how far above the carina an endotracheal tube ends."""
     write = Writer(random(seed, "radiographs report", plan.number))
     mentions: dict[str, str] = {}
@@ -128,10 +131,16 @@ def write_report(plan: FilmPlan, *, seed: int, rates: Rates, carina_mm: float | 
     if write.happens(0.5):
         body.append(write.pick(_BONES))
     body = write.shuffled(body)
+    body = [*devices, *body] if write.happens(0.6) else [*body, *devices]
+    first: list[str] = []
+    for name, there in planted_labels(plan, planted, seed=seed).items() if planted else ():
+        said = name in named(plan, planted, seed=seed)
+        mentions[name] = MENTIONED if said else LEFT_OUT if there else SILENT
+        first += [SENTENCES[name]] if said else []
     text = _laid_out(
         write,
         plan,
-        [*devices, *body] if write.happens(0.6) else [*body, *devices],
+        [*first, *body],
         _impression(write, plan, main),
         rates,
     )

@@ -22,6 +22,7 @@ from voxmix.radiographs.detector import CENTERS
 from voxmix.radiographs.films import Facts, Film, draw_film, film_facts
 from voxmix.radiographs.findings import FINDINGS
 from voxmix.radiographs.persons import FilmPlan, plan_film
+from voxmix.radiographs.planted import COIN, Planted, planted_labels
 from voxmix.radiographs.reports import Rates, Report, write_report
 from voxmix.radiographs.tubes import TUBES
 
@@ -39,15 +40,18 @@ class Radiograph:
     film: Film
     facts: Facts
     report: Report
-
-    @property
-    def labels(self) -> dict[str, int]:
-        """Whether each finding and tube is there, 1 or 0."""
-        return _labels(self.plan)
+    labels: Mapping[str, int]
+    """Whether each finding, tube and planted truth is there, 1 or 0."""
 
 
 def make_radiograph(
-    number: int, *, seed: int, edge: int = 128, centers: int = len(CENTERS), rates: Rates | None = None
+    number: int,
+    *,
+    seed: int,
+    edge: int = 128,
+    centers: int = len(CENTERS),
+    rates: Rates | None = None,
+    planted: Planted | None = None,
 ) -> Radiograph:
     """Return film ``number``: a function of its arguments alone, however many are made.
 
@@ -57,6 +61,7 @@ def make_radiograph(
         edge: Pixels of the film's shorter side.
         centers: How many of the centers there are, 1 or 2.
         rates: How complete reports are.
+        planted: Truths that are planted into films, labels and reports.
 
     Raises:
         InputError: a number below 0, an edge below 32, or other centers than 1 or 2.
@@ -64,8 +69,14 @@ def make_radiograph(
     _check(number + 1, edge, centers)
     plan = plan_film(number, seed=seed, centers=centers)
     facts = film_facts(plan, seed=seed, edge=edge)
-    report = write_report(plan, seed=seed, rates=rates or Rates(), carina_mm=facts.carina_mm)
-    return Radiograph(plan=plan, film=draw_film(plan, seed=seed, edge=edge), facts=facts, report=report)
+    report = write_report(plan, seed=seed, rates=rates or Rates(), carina_mm=facts.carina_mm, planted=planted)
+    return Radiograph(
+        plan=plan,
+        film=draw_film(plan, seed=seed, edge=edge, planted=planted),
+        facts=facts,
+        report=report,
+        labels=_labels(plan, planted, seed),
+    )
 
 
 def make_radiographs(
@@ -76,14 +87,15 @@ def make_radiographs(
     edge: int = 128,
     centers: int = len(CENTERS),
     rates: Rates | None = None,
+    planted: Planted | None = None,
     workers: int = 1,
     progress: ProgressCallback = silent,
 ) -> Path:
     """Write a folder of made radiographs with reports, and return its table ``films.csv``.
 
     ``films/*.png`` are the films, ``maps/*.npz`` hold a boolean array for each finding and tube of a film,
-    ``films.csv`` has the columns image, person, domain, view, report, a label (0 or 1) for each finding and tube, and masks,
-    the file of the maps where a film has any,
+    ``films.csv`` has the columns image, person, domain, view, report, a label (0 or 1) for each finding, tube and planted truth,
+    and masks, the file of the maps where a film has any,
     and ``truth.json`` says of each film where what is, what its report mentions, denies or leaves out, and which
     characters of the report are identifiers.
 
@@ -100,6 +112,8 @@ def make_radiographs(
         if not 0 <= share <= 1:
             raise InputError(f"{name} must be a share from 0 to 1, got {share}")
     settings = {"seed": seed, "edge": edge, "centers": centers, "rates": asdict(rates)}
+    if planted:
+        settings["planted"] = asdict(planted)
     known = folder / "settings.json"
     if known.exists() and read_json(known) != settings:
         raise InputError(
@@ -108,14 +122,14 @@ def make_radiographs(
     with naming_full_disk(folder):
         if not known.exists():
             write_json(known, settings)
-        work = partial(_write_one, folder=folder, seed=seed, edge=edge, centers=centers)
+        work = partial(_write_one, folder=folder, seed=seed, edge=edge, centers=centers, planted=planted)
         work_through(work, range(count), workers=workers, chunk=8, progress=progress)
         rows, films = [], []
         for number in range(count):
             plan = plan_film(number, seed=seed, centers=centers)
             facts = film_facts(plan, seed=seed, edge=edge)
-            report = write_report(plan, seed=seed, rates=rates, carina_mm=facts.carina_mm)
-            rows.append(_row(plan, report))
+            report = write_report(plan, seed=seed, rates=rates, carina_mm=facts.carina_mm, planted=planted)
+            rows.append(_row(plan, report, _labels(plan, planted, seed)))
             films.append(_truth(plan, facts, report))
         table = folder / "films.csv"
         write_text(table, _table(rows))
@@ -132,32 +146,37 @@ def _check(count: int, edge: int, centers: int) -> None:
         raise InputError(f"centers must be 1 to {len(CENTERS)}, got {centers}")
 
 
-def _write_one(number: int, *, folder: Path, seed: int, edge: int, centers: int) -> None:
+def _write_one(
+    number: int, *, folder: Path, seed: int, edge: int, centers: int, planted: Planted | None
+) -> None:
     image, maps = folder / "films" / f"{number:06d}.png", folder / "maps" / f"{number:06d}.npz"
     if image.exists() and maps.exists():
         return
     from PIL import Image
 
-    film = draw_film(plan_film(number, seed=seed, centers=centers), seed=seed, edge=edge)
+    film = draw_film(plan_film(number, seed=seed, centers=centers), seed=seed, edge=edge, planted=planted)
     with atomic_path(maps) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **film.maps)
     with atomic_path(image) as temporary:
         Image.fromarray(film.image).save(temporary, format="PNG", compress_level=4)
 
 
-def _labels(plan: FilmPlan) -> dict[str, int]:
-    return {name: int(name in plan.findings or name in plan.tubes) for name in LABELS}
+def _labels(plan: FilmPlan, planted: Planted | None, seed: int) -> dict[str, int]:
+    found = {name: int(name in plan.findings or name in plan.tubes) for name in LABELS}
+    return found | (planted_labels(plan, planted, seed=seed) if planted else {})
 
 
-def _row(plan: FilmPlan, report: Report) -> dict[str, str]:
+def _row(plan: FilmPlan, report: Report, labels: Mapping[str, int]) -> dict[str, str]:
     return {
         "image": f"films/{plan.number:06d}.png",
         "person": f"p{plan.person:06d}",
         "domain": plan.center.name,
         "view": plan.view,
         "report": report.text,
-        **{name: str(value) for name, value in _labels(plan).items()},
-        "masks": f"maps/{plan.number:06d}.npz" if plan.findings or plan.tubes else "",
+        **{name: str(value) for name, value in labels.items()},
+        "masks": f"maps/{plan.number:06d}.npz"
+        if any(labels[name] for name in labels if name != COIN)
+        else "",
     }
 
 
