@@ -132,15 +132,13 @@ def write_report(
         body.append(write.pick(_BONES))
     body = write.shuffled(body)
     body = [*devices, *body] if write.happens(0.6) else [*body, *devices]
-    first: list[str] = []
-    for name, there in planted_labels(plan, planted, seed=seed).items() if planted else ():
-        said = name in named(plan, planted, seed=seed)
-        mentions[name] = MENTIONED if said else LEFT_OUT if there else SILENT
-        first += [SENTENCES[name]] if said else []
+    said = named(plan, planted, seed=seed) if planted else ()
+    for name, present in planted_labels(plan, planted, seed=seed).items() if planted else ():
+        mentions[name] = MENTIONED if name in said else LEFT_OUT if present else SILENT
     text = _laid_out(
         write,
         plan,
-        [*first, *body],
+        [*(SENTENCES[name] for name in said), *body],
         _impression(write, plan, main),
         rates,
     )
