@@ -63,14 +63,12 @@ def grouped(labels: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def tasks_of_table(
     table: ImageTable,
     *,
-    masks: Sequence[str] = (),
     images: str | None = None,
     behind: str = "",
 ) -> DefaultTasks:
     """Return the tasks that a table allows whose persons are placed: findings, tubes, labels, masks and retrieval.
 
     Args:
-        masks: masks that its images have.
         images: the table, relative to the study's folder, where it is not the study's own; its tasks are then out of domain.
         behind: what the tasks' names end in.
     """
@@ -79,10 +77,8 @@ def tasks_of_table(
         f"{group}{behind}": ProbeTask(kind="labels", labels=names, images=images, outside=images is not None)
         for group, names in grouped(usable).items()
     }
-    if masks:
-        tasks[f"masks{behind}"] = ProbeTask(
-            kind="masks", masks=tuple(masks), images=images, outside=images is not None
-        )
+    if {record.split for record in table.records if record.masks} == {"train", "validation"}:
+        tasks[f"masks{behind}"] = ProbeTask(kind="masks", images=images, outside=images is not None)
     if table.reports:
         tasks[f"retrieval{behind}"] = ProbeTask(kind="retrieval", images=images, outside=images is not None)
     notes: tuple[str, ...] = ()
@@ -108,7 +104,7 @@ def _usable(table: ImageTable) -> tuple[list[str], list[str]]:
 
 
 def tasks_of_radiographs(*, left_out: Sequence[str] = (), table: str = "") -> DefaultTasks:
-    """Return the tasks of made radiographs: findings, tubes, retrieval.
+    """Return the tasks of made radiographs: findings, tubes, their masks, retrieval.
 
     Args:
         left_out: centers that encoders do not learn from: their findings and tubes are tasks out of domain.
@@ -119,6 +115,7 @@ def tasks_of_radiographs(*, left_out: Sequence[str] = (), table: str = "") -> De
 
     own = {FINDINGS: tuple(DRAWN), TUBES: tuple(LINES)}
     tasks = {name: ProbeTask(kind="labels", labels=labels) for name, labels in own.items()}
+    tasks |= {f"{name[:-1]}-masks": ProbeTask(kind="masks", masks=labels) for name, labels in own.items()}
     tasks["retrieval"] = ProbeTask(kind="retrieval")
     if left_out:
         tasks |= {

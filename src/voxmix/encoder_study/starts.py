@@ -48,15 +48,17 @@ def look_at_start(folder: Path, *, image: int | None, axes: int = 2) -> StartFac
 
 def starts_inputs(root: Path, config: EncoderStudyConfig) -> str:
     """Return the digest of what the facts of the starts are made from: settings, and the files by size and time."""
-    files = {
-        name: sorted(
-            (str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns)
-            for path in folder.rglob("*")
-            if path.is_file()
-        )
-        for name, folder in start_folders(root, config).items()
-    }
+    files = {name: folder_stamp(folder) for name, folder in start_folders(root, config).items()}
     return digest({"image": config.backbone.image, "axes": config.backbone.axes, "files": files})
+
+
+def folder_stamp(folder: Path) -> list[tuple[str, int, int]]:
+    """Return the files of a folder of weights by size and time."""
+    return sorted(
+        (str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
 
 
 def write_facts(path: Path, facts: Mapping[str, StartFacts]) -> None:

@@ -91,6 +91,36 @@ class EncoderStudy(StudyFolder):
         return self.root / files.STARTS_FILE
 
     @property
+    def probes_dir(self) -> Path:
+        """Where the scores of frozen encoders lie: a folder per task, encoder and seed."""
+        return self.root / files.PROBES_FOLDER
+
+    @property
+    def features_dir(self) -> Path:
+        """Where features of frozen encoders are kept; they can be made again."""
+        return self.root / files.FEATURES_FOLDER
+
+    @property
+    def digests_path(self) -> Path:
+        """Digests of the encoders that were judged."""
+        return self.root / files.DIGESTS_FILE
+
+    @property
+    def scores_path(self) -> Path:
+        """The laws of scores."""
+        return self.root / files.SCORES_FILE
+
+    @property
+    def scores_table_path(self) -> Path:
+        """The table of scores, for other tools."""
+        return self.root / files.SCORES_TABLE
+
+    @property
+    def report_path(self) -> Path:
+        """The report."""
+        return self.root / files.REPORT_FILE
+
+    @property
     def has_index(self) -> bool:
         """Whether there is an index of prepared images or volumes."""
         return (self.prepared_dir / "index.json").exists()
