@@ -1,6 +1,5 @@
 """One probe: a frozen encoder is judged on a task, and its scores are written case by case."""
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
 from voxmix.probe_tasks import JudgedEncoder, ProbeSettings
 from voxmix.probes.data import ProbeData
+from voxmix.probes.done import is_done, made_from
 from voxmix.probes.encoder import LoadedEncoder, check_fits
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.heads import HEADS, HeadResult, Probing, head_of
@@ -27,8 +27,6 @@ from voxmix.scores.result import (
     read_result,
 )
 
-PROBE_VERSION = 1
-"""Raised whenever the same encoder, task and settings lead to other scores than before."""
 _DEFAULT = ProbeSettings()
 
 
@@ -49,35 +47,6 @@ class ProbeResult:
     chosen: Mapping[str, Any]
     figures: Mapping[str, float]
     notes: tuple[str, ...]
-
-
-def probe_folder(root: Path, data: ProbeData, judged: JudgedEncoder) -> Path:
-    """Return where a probe is written: ``<root>/<task>/<encoder>/seed-<s>``; ``root`` is the folder of all probes."""
-    return root / data.name / safe_name(judged.name) / f"seed-{judged.seed}"
-
-
-def safe_name(name: str) -> str:
-    """Return a name as one part of a path: letters, digits, dot, dash; a digest keeps apart what would become equal."""
-    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")
-    return plain if plain == name else f"{plain or 'encoder'}-{digest(name)[:6]}"
-
-
-def made_from(data: ProbeData, judged: JudgedEncoder, settings: ProbeSettings) -> dict[str, str]:
-    """Return the digests of what a probe is made from: the result of another one is made again."""
-    return {
-        "task": data.digest,
-        "settings": settings.digest,
-        "encoder": judged.encoder,
-        "judged": digest(asdict(judged)),
-        "version": str(PROBE_VERSION),
-    }
-
-
-def is_done(
-    folder: Path, data: ProbeData, judged: JudgedEncoder, *, settings: ProbeSettings = _DEFAULT
-) -> bool:
-    """Return whether a probe's result lies in its folder, made from these images, this encoder and these settings."""
-    return bool(_read_made_from(folder) == made_from(data, judged, settings))
 
 
 def judge(
@@ -121,18 +90,6 @@ def judge(
         figures=dict(value["figures"]),
         notes=tuple(value["notes"]),
     )
-
-
-def _read_made_from(folder: Path) -> Any:
-    """Return the digests in a result; None where there is none that can be read."""
-    path = folder / RESULT_FILE
-    if not path.is_file():
-        return None
-    try:
-        read_result(path)
-        return read_json(path).get("made_from")
-    except InputError:
-        return None
 
 
 def _head(name: str) -> Any:
