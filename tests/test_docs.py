@@ -86,6 +86,7 @@ _GROUPS = tuple(  # of entry points, which are no modules
         "encoder_steps",
         "encoder_presets",
         "study_kinds",
+        "text_scores",
     )
 )
 
