@@ -16,6 +16,7 @@ from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import check_domains
 from voxmix.records import (
     REQUIRED,
+    SAMPLES,
     SUM_TOLERANCE,
     VOLUMES,
     WEIGHT,
@@ -224,7 +225,7 @@ class MeasurementTable:
             InputError: an unknown direction, another one than the table was read with, or values above ``best``.
         """
         name = self.response.name
-        wanted = Response(name=name, direction=direction, best=best)
+        wanted = replace(self.response, direction=direction, best=best)
         if wanted == self.response:
             return self
         if self.response.rises:
@@ -342,7 +343,11 @@ class MeasurementTable:
             raise InputError(f"run {row['run']!r} on {row['target']}: {str(error)[place.end() :]}") from None
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return records in the tidy format, with ``source`` for pure runs and weights for all."""
+        """Return records in the tidy format, with ``source`` for pure runs and weights for all.
+
+        Where budgets count samples, columns ``samples:<domain>`` stand for weights and budget, as
+        :func:`voxmix.mixture_scores.read_scores` reads them.
+        """
         sources = self.source
         with_se, with_volumes = not np.isnan(self.loss_se).all(), not np.isnan(self.volumes).all()
         rows = []
@@ -359,7 +364,15 @@ class MeasurementTable:
                 row[f"{self.response.name}_se"] = (
                     None if np.isnan(self.loss_se[i]) else float(self.loss_se[i])
                 )
-            row |= {f"{WEIGHT}{d}": float(w) for d, w in zip(self.domains, self.weights[i], strict=True)}
+            if self.response.unit == "samples":
+                counts = self.weights[i] * self.budget[i]
+                row |= {
+                    f"{SAMPLES}{d}": _plain(round(n, 6))
+                    for d, n in zip(self.domains, counts.tolist(), strict=True)
+                }
+                row = {name: value for name, value in row.items() if name not in ("budget", "source")}
+            else:
+                row |= {f"{WEIGHT}{d}": float(w) for d, w in zip(self.domains, self.weights[i], strict=True)}
             if with_volumes:
                 row |= {
                     f"{VOLUMES}{d}": None if np.isnan(v) else _plain(v)

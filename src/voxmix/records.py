@@ -17,7 +17,7 @@ from voxmix.response import LOSS, Response
 
 REQUIRED = ("run", "seed", "budget", "target", "loss")
 _TAKEN = ("run", "seed", "budget", "target", "source", "loss_se")
-WEIGHT, VOLUMES = "weight:", "volumes:"
+WEIGHT, VOLUMES, SAMPLES = "weight:", "volumes:", "samples:"
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'\u00a0\u202f ]\d{3})+")
 _SEPARATOR = re.compile(r"[,'\u00a0\u202f ]")
 _SIGNS = re.compile(r"[\W_]+")

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from voxmix.errors import InputError
 
 DIRECTIONS = ("min", "max")
+UNITS = ("draws", "samples")
 Values = TypeVar("Values", float, Float[np.ndarray, "*shape"])
 
 
@@ -24,20 +25,25 @@ class Response:
         name: the column of the table.
         direction: "min" where less is better, "max" where more is.
         best: the largest value that is possible; for "max" only.
+        unit: what the budgets of its table count: "draws", or "samples" where runs differ in how many images of each
+            domain there are, and not in how often they draw.
 
     Raises:
-        InputError: another direction, or a best that is not finite, or given where less is better.
+        InputError: another direction or unit, or a best that is not finite, or given where less is better.
     """
 
     name: str = "loss"
     direction: str = "min"
     best: float = 1.0
+    unit: str = "draws"
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
             raise InputError(
                 f"direction must be min (less is better) or max (more is better), got {self.direction!r}"
             )
+        if self.unit not in UNITS:
+            raise InputError(f"budgets count draws or samples, got {self.unit!r}")
         if not np.isfinite(self.best):
             raise InputError(
                 f"best must be the largest value that {self.name} can have, got {self.best}; 1 for an AUC, 100 for percent"
@@ -95,8 +101,11 @@ class Response:
         return {"response": self.to_dict(), "predicted": dict(zip(targets, values, strict=True))}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the response as JSON-like data; a best only where it counts."""
-        return {"name": self.name, "direction": self.direction} | ({"best": self.best} if self.rises else {})
+        """Return the response as JSON-like data; a best only where it counts, a unit where it is not draws."""
+        more = ({"best": self.best} if self.rises else {}) | (
+            {} if self.unit == "draws" else {"unit": self.unit}
+        )
+        return {"name": self.name, "direction": self.direction} | more
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any] | None) -> "Response":

@@ -1,7 +1,7 @@
 """What verbs say of the volumes themselves: blank, padded, saturated, and other findings of the audit."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from voxmix.cli.app import emit, emit_table, note
@@ -33,15 +33,18 @@ def say_fitness(fitness: Iterable["Fitness"], *, where: str = "study.yaml") -> N
         note(line)
 
 
-def show_regime(regime: "Regime | None", *, table: bool = True) -> None:
+def show_regime(regime: "Regime | None", *, table: bool = True, said: Callable[[str], str] = str) -> None:
     """Print how each target's loss moves with the budget, and what that means."""
     if regime is None or not regime.targets:
         return
     if table and regime.is_judged:
         headers, rows = regime.table()
-        emit_table("Do data matter: how far losses fall with the budget", headers, rows)
+        title = said("Do data matter: how far losses fall with the budget")
+        emit_table(
+            title, [said(header) for header in headers], [[row[0], *map(said, row[1:])] for row in rows]
+        )
     for line in regime.sentences:
-        emit(f"- {line}")
+        emit(f"- {said(line)}")
     emit("")
 
 

@@ -7,6 +7,7 @@ import typer
 from voxmix.cli.allocation_flags import AllocationFlags, law_and_settings, takes_allocation_flags
 from voxmix.cli.app import emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption, LawArgument, LawName, PairOption, load_law, pairs
+from voxmix.cli.response_words import ResponseWords
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def plan(
         emit_json(found.to_dict())
         return
     rows = [[name, f"{weight:.1%}"] for name, weight in found.mixture.as_dict().items()]
-    emit_table(f"Smallest budget: {found.budget:,.0f} draws", ["domain", "share"], rows)
+    emit_table(f"Smallest budget: {found.budget:,.0f} {found.response.unit}", ["domain", "share"], rows)
     reached = [
         [name, "–" if name not in found.wanted else f"{found.wanted[name]:.4g}", f"{predicted:.4g}"]
         for name, predicted in zip(found.targets, found.response.from_loss(found.predicted_loss), strict=True)
@@ -53,11 +54,12 @@ def plan(
     even = (
         "never gets there"
         if found.uniform_budget is None
-        else f"would need {found.uniform_budget:,.0f} draws"
+        else f"would need {found.uniform_budget:,.0f} {found.response.unit}"
     )
     emit(f"\nthe uniform mixture {even}")
+    said = ResponseWords(response=found.response, names=(*found.mixture.domains, *found.targets))
     for remark in found.notes:
-        emit(f"- {remark}")
+        emit(f"- {said(remark)}")
 
 
 @verb
@@ -174,11 +176,11 @@ def structure(
         for name, out in zip(found.domains, found.outgoing, strict=True)
     ]
     emit_table(
-        f"Structure at {found.budget:,.0f} draws",
+        f"Structure at {found.budget:,.0f} {fitted.response.unit}",
         ["domain", "role", "mean outgoing", "mean incoming", "amplification"],
         rows,
     )
-    emit(RULES)
+    emit(ResponseWords(response=fitted.response)(RULES))
 
 
 @verb

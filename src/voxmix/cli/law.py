@@ -1,13 +1,13 @@
 """The verbs fit and predict: the law of a study, or of a table and a file of their own."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar, waiting
-from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
+from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import (
     JsonOption,
     LawArgument,
@@ -18,9 +18,13 @@ from voxmix.cli.arguments import (
     pairs,
 )
 from voxmix.cli.checks import say_fitness, show_regime
+from voxmix.cli.response_words import ResponseWords
 from voxmix.cli.study import show
 from voxmix.errors import InputError
 from voxmix.study.files import MEASUREMENTS_FILE, is_study, study_file
+
+if TYPE_CHECKING:
+    from voxmix.measurement import MeasurementTable
 
 _FIT_KEYS = {
     "method": "diversity_method",
@@ -110,6 +114,13 @@ def fit(
     best: Annotated[
         float | None, typer.Option(help="Largest value possible, for --direction max; default 1.")
     ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A table of scores over mixtures: a column of scores in 0 to 1, or a pattern (auc_* is task *); the law is of "
+            "1 - score; repeat."
+        ),
+    ] = None,
     bootstrap: Annotated[int | None, typer.Option(help="Resamples for the intervals; 0 for none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
     as_json: JsonOption = False,
@@ -117,7 +128,8 @@ def fit(
     """Fit the laws: how each domain scales and which domain helps which.
 
     On a study, fits every law it asks for to its proxy runs. On a table (columns run, seed, budget, target, loss,
-    and source or weight:<domain>), fits one law and writes it.
+    and source or weight:<domain>), fits one law and writes it. With --score the table holds downstream scores, a row
+    for each run, and may give samples:<domain> in place of weights and budget.
 
     Examples:
 
@@ -126,8 +138,10 @@ def fit(
       voxmix fit runs.csv -o law.json --law diversity --bootstrap 1000
 
       voxmix fit swarm.csv -o law.json --method joint --response auc --direction max
+
+      voxmix fit scores.csv -o score-law.json --score 'auc_*'
     """
-    measured = {"response": response, "direction": direction, "best": best}
+    measured = {"response": response, "direction": direction, "best": best, "score": score or None}
     options = {
         "law": law,
         "method": method,
@@ -149,11 +163,17 @@ def fit(
     check_kind(path, wanted="a study, or a table of losses (CSV or Parquet)")
     from voxmix.law import fit as fit_table
     from voxmix.law import regime_check
-    from voxmix.measurement import MeasurementTable
 
-    table = MeasurementTable.read(path, **{k: v for k, v in measured.items() if v is not None})
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     given.setdefault("bootstrap", 200)
+    table = _measured(path, {k: v for k, v in measured.items() if v is not None})
+    if repetition is not None and table.response.unit == "samples":
+        raise InputError("budgets count samples, and no image is counted twice: leave --repetition out")
+    if score and "method" not in given and not _has_pure_runs(table):
+        note(
+            "tasks are no sources, or lack pure runs: the law is fitted jointly to all runs (--method joint)"
+        )
+        given["method"] = "joint"
     with progress_bar("fitting", unit="resamples") as progress:
         fitted = fit_table(table, **given, progress=progress)
     if output is not None:
@@ -162,9 +182,29 @@ def fit(
     if as_json:
         emit_json(fitted.to_dict() | {"regime": regime.to_dict()})
         return
-    show_regime(regime)
-    _show_law(fitted)
+    said = ResponseWords(response=fitted.response, names=(*fitted.domains, *fitted.targets))
+    show_regime(regime, said=said)
+    _show_law(fitted, said)
     emit(f"\nwrote {output}" if output else "\nnot written: give -o law.json to keep it")
+
+
+def _measured(path: Path, given: dict[str, Any]) -> "MeasurementTable":
+    """Return the table of a file, of losses or of scores."""
+    from voxmix.measurement import MeasurementTable
+    from voxmix.mixture_scores import read_scores
+
+    score = given.pop("score", None)
+    if score is None:
+        return MeasurementTable.read(path, **given)
+    if "response" in given:
+        raise InputError("--score and --response both name what was measured; give one of them")
+    return read_scores(path, score, **given)
+
+
+def _has_pure_runs(table: "MeasurementTable") -> bool:
+    """Return whether every target is a source of which some run drew alone."""
+    alone = {table.domains[i] for i in table.source if i >= 0}
+    return set(table.targets) <= alone
 
 
 def _number_or_word(text: str | None) -> float | str | None:
@@ -174,7 +214,7 @@ def _number_or_word(text: str | None) -> float | str | None:
         return text
 
 
-def _show_law(law: Any) -> None:
+def _show_law(law: Any, said: ResponseWords) -> None:
     sure, numbers = law.intervals(), law.parameters.by_draw()
 
     def cell(name: str, place: tuple[int, ...]) -> str:
@@ -192,7 +232,7 @@ def _show_law(law: Any) -> None:
     ]
     of = f" of {law.response.as_loss}" if law.response.rises else ""
     title = f"Law {law.law}{of}, {law.method}" + ("" if sure is None else ", with 90% intervals")
-    emit_table(title, ["target", "irreducible loss", "amplitude", "exponent", *more, "R2"], rows)
+    emit_table(title, ["target", said("irreducible loss"), "amplitude", "exponent", *more, "R2"], rows)
     matrix = [
         [source, *(cell("transfer", (i, j)) for j in range(len(law.targets)))]
         for i, source in enumerate(law.domains)
@@ -201,7 +241,7 @@ def _show_law(law: Any) -> None:
     if law.holdout is not None:
         emit(f"- held out: mean relative error {law.holdout.mean_relative_error:.1%}")
     for line in _few_lines(law):
-        emit(f"- {line}")
+        emit(f"- {said(line)}")
 
 
 def _few_lines(law: Any) -> tuple[str, ...]:
@@ -279,7 +319,9 @@ def predict(
         [name, f"{value:.4g}", "–" if interval is None else f"{interval[j, 0]:.4g} to {interval[j, 1]:.4g}"]
         for j, (name, value) in enumerate(zip(fitted.targets, values, strict=True))
     ]
-    emit_table(f"Predicted {label} at {budget:,} draws", ["target", label, "90% interval"], rows)
+    emit_table(
+        f"Predicted {label} at {budget:,} {fitted.response.unit}", ["target", label, "90% interval"], rows
+    )
     emit(f"\nmean {values.mean():.4g}")
     if interval is not None and fitted.seed_effects.caution:
-        emit(f"- {fitted.seed_effects.caution}")
+        emit(f"- {ResponseWords(response=fitted.response)(fitted.seed_effects.caution)}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption
+from voxmix.cli.arguments import JsonOption, open_study
 from voxmix.errors import InputError
+from voxmix.study.files import is_study
 
 if TYPE_CHECKING:
     from voxmix.measurement import MeasurementTable
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 @verb
 def table(
     losses: Annotated[
-        Path, typer.Argument(help="CSV or Parquet: a row for each run, a column for each loss.")
+        Path,
+        typer.Argument(
+            metavar="LOSSES|STUDY",
+            help="CSV or Parquet: a row for each run, a column for each loss. Of a study: the scores of its finetuned encoders.",
+        ),
     ],
     mixtures: Annotated[
         Path | None,
@@ -63,17 +68,27 @@ def table(
     Weights may be shares or percentages. Runs that stand in one of two files, and losses that are empty or not finite,
     are left out and named. What looks wrong is named and stays: also in a table that fit can read, without fitting a law.
 
+    Of a study, writes what its finetuned encoders scored, with the mixture that each was pretrained on: fit it with --score score.
+
     Examples:
 
       voxmix table train_pile_loss_1m.csv --mixtures train_mixture_1m.csv --format regmix -o runs.csv
 
       voxmix table swarm.csv --run id --weights 'h_*' --losses 'loss_*' --budget tokens --only params=2e8 -o runs.csv
+
+      voxmix table mystudy -o scores.csv
     """
     from voxmix.measurement import MeasurementTable
     from voxmix.wide import WIDE_FORMATS, WideRecords, is_tidy, read_wide_records
 
     measured: dict[str, Any] = {"response": response, "direction": direction, "best": best}
-    if mixtures is None and is_tidy(losses, response):
+    if is_study(losses):
+        _refuse_choices(run, weights, column, budget, seed, only, leave_out, mixtures, path=losses)
+        from voxmix.study import scores_over_mixtures
+
+        made, notes = scores_over_mixtures(open_study(losses))
+        found = WideRecords(records=(), notes=notes)
+    elif mixtures is None and is_tidy(losses, response):
         _refuse_choices(run, weights, column, budget, seed, only, leave_out, path=losses)
         found = WideRecords(records=(), notes=("a row for each run and target: the table is read as it is",))
         made = MeasurementTable.read(losses, **measured)
@@ -112,18 +127,18 @@ def table(
         return
     rows = [
         ["runs", f"{value['runs']:,}"],
-        ["losses", f"{len(made):,}"],
+        ["scores" if made.response.rises else "losses", f"{len(made):,}"],
         *([name, _few(value[name])] for name in ("domains", "targets", "budgets", "seeds")),
     ]
-    emit_table("Table of losses", ["what", "how many"], rows)
+    emit_table(f"Table of {'scores' if made.response.rises else 'losses'}", ["what", "how many"], rows)
     emit(f"\nwrote {output}" if output else "\nnot written: give -o runs.csv to keep it")
 
 
 def _refuse_choices(*choices: Any, path: Path) -> None:
     if any(choices):
         raise InputError(
-            f"{path} has a row for each run and target already, and is read as it is: leave out --run, --weights, --losses, "
-            "--budget, --seed, --only and --leave-out"
+            f"{path} has a row for each run and target already, and is read as it is: leave out --mixtures, --run, --weights, "
+            "--losses, --budget, --seed, --only and --leave-out"
         )
 
 

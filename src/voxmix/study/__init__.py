@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from voxmix.study.report_contents import report_content as report_content
     from voxmix.study.scores import compare_scores as compare_scores
     from voxmix.study.scores import proxy_losses as proxy_losses
+    from voxmix.study.scores_of_mixtures import scores_over_mixtures as scores_over_mixtures
     from voxmix.study.starting import StartedStudy as StartedStudy
     from voxmix.study.starting import start_study as start_study
     from voxmix.study.status import StepState as StepState
@@ -98,6 +99,7 @@ _NAMES = {
     ),
     "report_contents": ("answer_content", "make_report", "report_content"),
     "scores": ("compare_scores", "proxy_losses"),
+    "scores_of_mixtures": ("scores_over_mixtures",),
     "starting": ("StartedStudy", "start_study"),
     "status": ("StepState", "next_step", "study_status"),
     "step": ("Progress", "Step"),
