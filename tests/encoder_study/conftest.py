@@ -1,14 +1,20 @@
 """A table of small films with reports and labels, and studies of encoders that take seconds."""
 
 import csv
+import shutil
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from voxmix.encoder_study import EncoderView, start_encoder_study
+from voxmix.encoder_study import EncoderView, run_step, start_encoder_study
+from voxmix.encoder_study.config import write_config
+from voxmix.errors import VoxmixWarning
+from voxmix.study.listener import Listener
 
 WORDS = ("effusion", "nodule", "clear lungs", "edema", "line in place")
 
@@ -43,26 +49,55 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return table
 
 
+def _tiny(root: Path, films: Path, *, tasks: bool = False, **options: Any) -> EncoderView:
+    begun = start_encoder_study(
+        root, images=options.pop("images", films), **{"samples": (4, "all"), **options}
+    )
+    path = begun.study.path
+    if not tasks:
+        write_config(replace(begun.study.config, tasks={}), path)
+    text = path.read_text(encoding="utf-8")
+    for before, after in {
+        "image: 32": "image: 16", "width: 96": "width: 24", "depth: 4": "depth: 1", "budget: 8192": "budget: 24",
+        "batch_size: 64": "batch_size: 6", "warmup_steps: 20": "warmup_steps: 1", "local_image: 16": "local_image: 8",
+        "prototypes: 256": "prototypes: 16", "local_views: 4": "local_views: 1", "pixels: 40": "pixels: 20",
+        "vocabulary: 2000": "vocabulary: 300", "context: 48": "context: 12", "seeds: 2": "seeds: 1",
+        "extremes_at: 2.0": "extremes_at: null", "device: auto": "device: cpu", "trackers: [tensorboard]": "trackers: []",
+        "workers: null": "workers: 1",
+    }.items():  # fmt: skip
+        text = text.replace(before, after)
+    path.write_text(text, encoding="utf-8")
+    return EncoderView.open(root)
+
+
 @pytest.fixture
 def begin(films: Path, tmp_path: Path) -> Callable[..., EncoderView]:
-    """Return a function that begins a study of the films: tiny networks, a few steps."""
+    """Return a function that begins a study of the films: tiny networks, a few steps; no tasks unless asked for."""
 
     def start(name: str = "study", **options: Any) -> EncoderView:
-        begun = start_encoder_study(
-            tmp_path / name, images=options.pop("images", films), **{"samples": (4, "all"), **options}
-        )
-        path = begun.study.path
-        text = path.read_text(encoding="utf-8")
-        for before, after in {
-            "image: 32": "image: 16", "width: 96": "width: 24", "depth: 4": "depth: 1", "budget: 8192": "budget: 24",
-            "batch_size: 64": "batch_size: 6", "warmup_steps: 20": "warmup_steps: 1", "local_image: 16": "local_image: 8",
-            "prototypes: 256": "prototypes: 16", "local_views: 4": "local_views: 1", "pixels: 40": "pixels: 20",
-            "vocabulary: 2000": "vocabulary: 300", "context: 48": "context: 12", "seeds: 2": "seeds: 1",
-            "extremes_at: 2.0": "extremes_at: null", "device: auto": "device: cpu", "trackers: [tensorboard]": "trackers: []",
-            "workers: null": "workers: 1",
-        }.items():  # fmt: skip
-            text = text.replace(before, after)
-        path.write_text(text, encoding="utf-8")
-        return EncoderView.open(tmp_path / name)
+        return _tiny(tmp_path / name, films, **options)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def _trained_once(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of dino and clip whose runs are finished: three sizes, one seed."""
+    pytest.importorskip("torch")
+    pytest.importorskip("tokenizers")
+    root = tmp_path_factory.mktemp("trained") / "study"
+    design = {"seeds": 1, "extremes_at": None, "budget": 12}
+    view = _tiny(root, films, objectives=("dino", "clip"), samples=(4, 8, "all"), design=design)
+    quiet = Listener(tell=lambda line: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VoxmixWarning)  # so few steps teach nothing, which runs say
+        for step in ("prepare", "run"):
+            run_step(step, view.root, quiet)
+    return root
+
+
+@pytest.fixture
+def trained(_trained_once: Path, tmp_path: Path) -> Path:
+    """Return the folder of a study of dino and clip on three sizes, a copy of its own."""
+    shutil.copytree(_trained_once, tmp_path / "study")
+    return tmp_path / "study"

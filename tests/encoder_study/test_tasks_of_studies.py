@@ -30,7 +30,7 @@ def test_labels_that_the_rules_of_reports_know_are_findings_and_tubes() -> None:
 def test_init_writes_a_task_for_every_kind_of_label_and_for_reports(
     begin: Callable[..., EncoderView],
 ) -> None:
-    tasks = begin(objectives=("dino",)).config.tasks
+    tasks = begin(objectives=("dino",), tasks=True).config.tasks
     assert tasks == {
         "findings": ProbeTask(kind="labels", labels=("effusion",)),
         "retrieval": ProbeTask(kind="retrieval"),
@@ -82,7 +82,7 @@ def test_a_center_of_made_radiographs_that_is_left_out_is_judged_as_the_other(tm
 
 
 def test_a_study_file_without_tasks_is_read_as_before(begin: Callable[..., EncoderView]) -> None:
-    view = begin(objectives=("dino",))
+    view = begin(objectives=("dino",), tasks=True)
     text = render_config(view.config)
     values = parse_yaml(text, where="text")
     assert parse_config(values, where="text") == view.config
@@ -118,6 +118,6 @@ def test_a_study_file_without_tasks_is_read_as_before(begin: Callable[..., Encod
 def test_a_mistake_in_tasks_is_one_sentence(
     begin: Callable[..., EncoderView], part: str, value: dict[str, Any], words: str
 ) -> None:
-    values = parse_yaml(render_config(begin(objectives=("dino",)).config), where="text")
+    values = parse_yaml(render_config(begin(objectives=("dino",), tasks=True).config), where="text")
     with pytest.raises(InputError, match=words):
         parse_config(values | {part: value}, where="text")

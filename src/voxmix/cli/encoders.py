@@ -1,8 +1,8 @@
 """What the verbs of studies do for an encoder study."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import typer
 
 from voxmix._io import as_argument, size_text
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
+from voxmix.cli.probing import probes_value, show_probes
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,16 +94,24 @@ def run(view: "EncoderView", *, as_json: bool = False) -> None:
     """Train its pending runs and print what came of all."""
     from voxmix.encoder_study import run_step
 
-    show_runs(view, run_step("run", view, TERMINAL), as_json=as_json)
-
-
-def show_runs(view: "EncoderView", runs: "Sequence[TrainedRun]", *, as_json: bool) -> None:
-    """Print the finished runs: subsets, epochs, losses before and after, cost, and what collapsed."""
-    from voxmix.encoder_study.training import alarm_lines, run_rows, summary_table
-
+    runs = run_step("run", view, TERMINAL)
     if as_json:
-        emit_json({"runs": list(run_rows(runs)), "table": str(view.study.table_path)})
-        return
+        emit_json(runs_value(view, runs))
+    else:
+        show_runs(view, runs)
+
+
+def runs_value(view: "EncoderView", runs: "Sequence[TrainedRun]") -> dict[str, Any]:
+    """Return the finished runs as JSON-like data."""
+    from voxmix.encoder_study.training import run_rows
+
+    return {"runs": list(run_rows(runs)), "table": str(view.study.table_path)}
+
+
+def show_runs(view: "EncoderView", runs: "Sequence[TrainedRun]") -> None:
+    """Print the finished runs: subsets, epochs, losses before and after, cost, and what collapsed."""
+    from voxmix.encoder_study.training import alarm_lines, summary_table
+
     headers, rows = summary_table(runs)
     emit_table("Encoders", headers, rows)
     alarmed = [run for run in runs if run.result is not None and run.result.alarms]
@@ -147,15 +156,39 @@ def status(view: "EncoderView", *, as_json: bool = False) -> None:
 
 
 def study_run(view: "EncoderView", *, as_json: bool = False) -> None:
-    """Do every step that is not done, in order."""
+    """Do every step that is not done, in order, and say what came of it."""
     from voxmix.study import run_steps
 
+    value: dict[str, Any] = {}
     with view.lock():
         for name, outcome in run_steps(view, TERMINAL):
-            if name == "prepare" and not as_json:
-                show_preparation(outcome)
-            elif name == "run":
-                show_runs(view, outcome, as_json=as_json)
+            if name not in _SHOWN or outcome is None:
+                continue
+            if as_json:
+                value |= _SHOWN[name].value(view, outcome)
+            else:
+                _SHOWN[name].show(view, outcome)
+    if as_json:
+        emit_json(value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shown:
+    """How what came of a step is printed, and what of it is in the JSON of ``voxmix study run``."""
+
+    show: "Callable[[EncoderView, Any], None]"
+    value: "Callable[[EncoderView, Any], dict[str, Any]]"
+
+
+_SHOWN = {
+    "prepare": _Shown(show=lambda view, found: show_preparation(found), value=lambda view, found: {}),
+    "run": _Shown(
+        show=lambda view, found: show_runs(view, found), value=lambda view, found: runs_value(view, found)
+    ),
+    "probe": _Shown(
+        show=lambda view, found: show_probes(found), value=lambda view, found: probes_value(found)
+    ),
+}
 
 
 def estimate(

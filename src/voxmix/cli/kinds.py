@@ -41,6 +41,8 @@ STUDY_KINDS = Table(
                 "status": "voxmix.cli.study:show_status",
                 "study run": "voxmix.cli.whole:run_all",
                 "estimate": "voxmix.cli.estimate:estimate_mixtures",
+                "report": "voxmix.cli.study:report_mixtures",
+                "compare": "voxmix.cli.scores:compare_mixtures",
             },
         ),
         ENCODERS: StudyKind(
@@ -52,6 +54,8 @@ STUDY_KINDS = Table(
                 "status": "voxmix.cli.encoders:status",
                 "study run": "voxmix.cli.encoders:study_run",
                 "estimate": "voxmix.cli.encoders:estimate",
+                "probe": "voxmix.cli.probing:probe_study",
+                "compare": "voxmix.cli.scores:compare_encoders",
             },
         ),
     },

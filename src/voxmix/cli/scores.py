@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxmix._io import as_argument
 from voxmix._progress import waiting
-from voxmix.cli.app import emit, emit_json, emit_table, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
+from voxmix.cli.app import emit, emit_json, emit_table, note, verb
+from voxmix.cli.arguments import JsonOption, StudyArgument
+from voxmix.cli.kinds import do
 from voxmix.errors import InputError, StepPendingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from voxmix.encoder_study import EncoderView
     from voxmix.report import Table
     from voxmix.scores import Comparison, ProxyAgreement
+    from voxmix.study import StudyView
 
 
 @verb
@@ -26,31 +30,56 @@ def compare(
     csv: Annotated[
         Path | None, typer.Option(help="Write every score, one per row, to this CSV file.")
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Study of encoders: those that learned from so many images; the most if left out."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--every", help="Study of encoders: every encoder with every other.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the trained mixtures, what each law said of them, and the scores of finetuned encoders.
+    """Compare the trained mixtures, what each law said of them, and the scores of finetuned or frozen encoders.
 
     Mixtures are compared within seeds. Laws: level, error, order with its noise, and what their choice cost.
 
     Scores are tested over the same cases and seeds, and corrected for the number of comparisons. Runs of one task
     under different protocols are refused; what is missing or unfinished is named. With --task: scores alone.
 
+    Of a study of encoders: the scores of their probes, with intervals over persons, and paired tests of the encoders that
+    learned from the largest subset, and of what they began from.
+
     Examples:
 
       voxmix compare mystudy
+
+      voxmix compare cxr --samples 256 --task tubes
 
       voxmix compare mystudy --task hippocampus --markdown > scores.md
 
       voxmix compare mystudy --csv scores.csv
     """
-    from voxmix._io import as_argument, naming_full_disk, write_text
-    from voxmix.report import score_tables, strategy_tables, to_csv
-    from voxmix.report.score_tables import estimates_table
-    from voxmix.study import answer_content, compare_scores, next_step, study_status
-
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other; give one of them")
-    view = open_study(study)
+    do(
+        "compare", study, task=task, level=level, markdown=markdown, csv=csv, samples=samples, every=every, as_json=as_json
+    )  # fmt: skip
+
+
+def compare_mixtures(
+    view: "StudyView",
+    *,
+    task: "Sequence[str] | None" = None,
+    level: float = 0.95,
+    markdown: bool = False,
+    csv: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Print what a mixture study's strategies, laws and finetuned encoders came to."""
+    from voxmix.report import score_tables, strategy_tables
+    from voxmix.study import answer_content, compare_scores, next_step, study_status
+
+    study = view.root
     with waiting("comparing"):
         strategies = () if task else strategy_tables(answer_content(view), every=as_json)
         try:
@@ -65,8 +94,7 @@ def compare(
                 raise
             scores = None
     if scores is not None and csv is not None:
-        with naming_full_disk(csv.parent):
-            write_text(csv, to_csv(estimates_table(scores[0])))
+        _write_csv(scores[0], csv)
     if as_json:
         told = {table.name: table.records() for table in strategies}
         emit_json({"strategies": told} | ({} if scores is None else _value(*scores)))
@@ -84,6 +112,64 @@ def compare(
             emit("")
     for sentence in _sentences(*scores):
         emit(f"- {sentence}")
+
+
+def compare_encoders(
+    view: "EncoderView",
+    *,
+    task: "Sequence[str] | None" = None,
+    level: float = 0.95,
+    samples: int | None = None,
+    every: bool = False,
+    markdown: bool = False,
+    csv: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Print the scores of a study's frozen encoders with intervals, and paired tests between them."""
+    from voxmix.encoder_study.probing import score_table
+    from voxmix.encoder_study.scores_of import chosen_for_comparison
+    from voxmix.scores import compare
+
+    with waiting("comparing"):
+        table = score_table(view, tuple(task or ()))
+        found = compare(chosen_for_comparison(table, samples=samples, every=every), level=level)
+    if table.unfinished:
+        note(f"{len(table.unfinished)} probes are not done: voxmix probe {as_argument(view.root)}")
+    show_comparison(found, markdown=markdown, csv=csv, as_json=as_json)
+
+
+def show_comparison(
+    comparison: "Comparison", *, markdown: bool = False, csv: Path | None = None, as_json: bool = False
+) -> None:
+    """Print scores of frozen encoders with intervals, and paired tests between them."""
+    from voxmix.report import score_tables
+    from voxmix.report.score_tables import estimates_table
+
+    if csv is not None:
+        _write_csv(comparison, csv)
+    if as_json:
+        emit_json(comparison_value(comparison))
+        return
+    for table in (estimates_table(comparison), *score_tables(comparison)[1:]):
+        _show(table, markdown=markdown)
+        if not markdown:
+            emit("")
+    for sentence in _sentences(comparison, ()):
+        emit(f"- {sentence}")
+
+
+def comparison_value(comparison: "Comparison") -> dict[str, Any]:
+    """Return a comparison of frozen encoders as JSON-like data."""
+    return _value(comparison, ())
+
+
+def _write_csv(comparison: "Comparison", path: Path) -> None:
+    from voxmix._io import naming_full_disk, write_text
+    from voxmix.report import to_csv
+    from voxmix.report.score_tables import estimates_table
+
+    with naming_full_disk(path.parent):
+        write_text(path, to_csv(estimates_table(comparison)))
 
 
 def _show(table: "Table", *, markdown: bool) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from voxmix._io import as_argument
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
+from voxmix.cli.arguments import JsonOption, StudyArgument
 from voxmix.cli.checks import fitness_value, say_fitness, show_regime
 from voxmix.cli.kinds import do
 from voxmix.errors import InputError
@@ -34,9 +34,13 @@ def report(
 
       voxmix report mystudy --no-pictures
     """
+    do("report", study, pictures=pictures, as_json=as_json)
+
+
+def report_mixtures(view: "StudyView", *, pictures: bool = True, as_json: bool = False) -> None:
+    """Write the report of a mixture study."""
     from voxmix.study import run_step
 
-    view = open_study(study)
     for remark in view.run_remarks:
         note(remark)
     run_step("report", view, TERMINAL, pictures=pictures)

@@ -89,7 +89,7 @@ def _references(view: EncoderView) -> Iterator[Candidate]:
             for seed in range(config.design.seeds):
                 yield Candidate(
                     key=digest([_VERSION, UNTRAINED, settings, seed]),
-                    judged=JudgedEncoder(name=UNTRAINED, encoder="", start=SCRATCH, seed=seed),
+                    judged=JudgedEncoder(name=UNTRAINED, encoder="", start=UNTRAINED, seed=seed),
                 )
             continue
         folder, image = view.study.start_folder(name), config.backbone.image

@@ -35,6 +35,23 @@ def _runs_missing(view: EncoderView) -> str:
     return f"{len(view.pending)} of {len(view.planned)} runs are not done"
 
 
+def _probed(view: EncoderView) -> Progress:
+    if not view.config.tasks:
+        return Progress(done=True, detail="no tasks")
+    aside, probes = view.tasks.set_aside, view.probes
+    if len(aside) == len(view.config.tasks):
+        return Progress(done=False, detail=f"no task can be judged: {aside[0][1]}")
+    done = sum(probe.done for probe in probes)
+    detail = f"{done} of {len(probes)} probes"
+    if aside:
+        detail += f", {len(aside)} of {len(view.config.tasks)} tasks cannot be judged"
+    return Progress(done=done == len(probes), detail=detail)
+
+
+def _probes_missing(view: EncoderView) -> str:
+    return f"{sum(not probe.done for probe in view.probes)} of {len(view.probes)} probes are not done"
+
+
 _OWN = (
     Step(
         name="prepare",
@@ -54,6 +71,15 @@ _OWN = (
         work="voxmix.encoder_study.training:train_encoders",
         progress=_trained,
         missing=_runs_missing,
+    ),
+    Step(
+        name="probe",
+        verb="probe",
+        needs=("prepare",),
+        sentence="judges every encoder, frozen, and what it began from, on every task, with scores case by case",
+        work="voxmix.encoder_study.probing:probe_encoders",
+        progress=_probed,
+        missing=_probes_missing,
     ),
 )
 

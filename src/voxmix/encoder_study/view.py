@@ -19,10 +19,11 @@ from voxmix.runs.encoder_results import EncoderResult, read_encoder_run
 from voxmix.runs.results import is_finished
 from voxmix.study import files
 from voxmix.study.place import Moment, StudyFolder
-from voxmix.study.step import Steps
+from voxmix.study.step import Steps, loaded
 
 if TYPE_CHECKING:
     from voxmix.encoder_runs import EncoderSpec, Source
+    from voxmix.encoder_study.probing import Probe, StudyTasks
     from voxmix.subsets import Subset
 
 
@@ -287,6 +288,18 @@ class EncoderView(Moment[EncoderStudy]):
         found = dict.fromkeys(self.config.tasks, self.source)
         for one in task_images(self.config):
             found |= dict.fromkeys(one.tasks, ImageCache.open(self.study.task_cache(one)))
+        return found
+
+    @cached_property
+    def tasks(self) -> StudyTasks:
+        """The cases of every task, and which tasks cannot be judged."""
+        found: StudyTasks = loaded("voxmix.encoder_study.probing:study_tasks")(self)
+        return found
+
+    @cached_property
+    def probes(self) -> tuple[Probe, ...]:
+        """Every probe that can be made, each with whether it is done: as it was when first asked for."""
+        found: tuple[Probe, ...] = loaded("voxmix.encoder_study.probing:planned_probes")(self, self.tasks)
         return found
 
     @cached_property

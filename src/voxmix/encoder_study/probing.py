@@ -1,0 +1,260 @@
+"""Judging the encoders of a study, frozen, on its tasks; what was judged before is never judged again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voxmix._io import naming_full_disk
+from voxmix._optional import require
+from voxmix.encoder_study.candidates import Candidate, candidates, keep_digest, load
+from voxmix.encoder_study.view import EncoderView
+from voxmix.errors import InputError, StepPendingError, VoxmixError, did_you_mean
+from voxmix.study.listener import QUIET, Listener
+
+if TYPE_CHECKING:
+    from voxmix.probes.data import ProbeData
+    from voxmix.probes.encoder import LoadedEncoder
+    from voxmix.probes.features import FeatureStore
+    from voxmix.scores import ScoreTable
+    from voxmix.scores.result import DownstreamResult
+
+_FAILURES = (VoxmixError, RuntimeError, ArithmeticError, ValueError, MemoryError)
+"""What one probe may fail by without stopping the others; torch and LAPACK raise their own kinds of the middle three."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedProbe:
+    """A probe that could not be made: task, encoder, seed of its run, and why."""
+
+    task: str
+    encoder: str
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyTasks:
+    """The cases of every task that can be judged, and why others cannot, by task."""
+
+    data: tuple[ProbeData, ...]
+    set_aside: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbedStudy:
+    """The scores of a study's encoders, and what of them was made now.
+
+    Attributes:
+        results: of all probes that are done.
+        made: how many were made now.
+        failed: what failed now.
+        set_aside: tasks that cannot be judged, and why.
+        notes: what to know of the probes, in plain sentences.
+    """
+
+    results: tuple[DownstreamResult, ...]
+    made: int = 0
+    failed: tuple[FailedProbe, ...] = ()
+    set_aside: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """One encoder on one task: where its scores lie or will lie, and whether they do."""
+
+    data: ProbeData
+    candidate: Candidate
+    folder: Path
+    done: bool
+
+
+def study_tasks(view: EncoderView, names: Sequence[str] = ()) -> StudyTasks:
+    """Return the cases of the study's tasks, of the named ones alone if any are.
+
+    Raises:
+        InputError: a name that no task has.
+        StepPendingError: the images are not prepared.
+    """
+    from voxmix.probes.data import probe_data
+
+    tasks = view.config.tasks
+    for name in names:
+        if name not in tasks:
+            raise InputError(f"there is no task {name!r}; {did_you_mean(name, list(tasks), what='tasks: ')}")
+    found: list[ProbeData] = []
+    aside: list[tuple[str, str]] = []
+    for name in names or tasks:
+        try:
+            found.append(probe_data(tasks[name], name, view.task_sources[name]))
+        except StepPendingError:
+            raise
+        except InputError as error:
+            aside.append((name, str(error)))
+    return StudyTasks(data=tuple(found), set_aside=tuple(aside))
+
+
+def planned_probes(
+    view: EncoderView, tasks: StudyTasks, found: Sequence[Candidate] | None = None
+) -> tuple[Probe, ...]:
+    """Return every encoder that can be judged now on every task, encoder after encoder."""
+    return tuple(
+        _probe(view, data, candidate)
+        for candidate in (candidates(view) if found is None else found)
+        for data in tasks.data
+        if data.axes == view.config.backbone.axes
+    )
+
+
+def _probe(view: EncoderView, data: ProbeData, candidate: Candidate) -> Probe:
+    from voxmix.probes.done import is_done, probe_folder
+
+    folder = probe_folder(view.study.probes_dir, data, candidate.judged)
+    done = bool(candidate.judged.encoder) and is_done(
+        folder, data, candidate.judged, settings=view.config.probes
+    )
+    return Probe(data=data, candidate=candidate, folder=folder, done=done)
+
+
+def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence[str] = ()) -> ProbedStudy:
+    """Judge every finished run and every reference on every task, where that is not done, and return all scores.
+
+    A task that cannot be judged, and a probe that fails, is told and counted, and the others go on.
+
+    Args:
+        tasks: names of tasks; left out: all.
+
+    Raises:
+        InputError: a name that no task has, or no task that can be judged.
+    """
+    if not view.config.tasks:
+        return ProbedStudy(results=())
+    require("torch", extra="train")
+    from voxmix.probes.features import FeatureStore
+
+    with hear.waiting("reading tasks"):
+        found = study_tasks(view, tasks)
+        probes = planned_probes(view, found)
+    for name, reason in found.set_aside:
+        hear.tell(f"set aside: {reason}" if name in reason else f"set aside: task {name}: {reason}")
+    if not found.data:
+        raise InputError(
+            f"no task can be judged; the first one: {found.set_aside[0][1]}. Mend tasks in {view.study.path}"
+        )
+    store, failed, made = FeatureStore(view.study.features_dir), [], 0
+    by_key: dict[str, list[Probe]] = {}
+    for probe in probes:
+        by_key.setdefault(probe.candidate.key, []).append(probe)
+    with hear.bar("judging encoders", unit="probes") as progress, naming_full_disk(view.root):
+        done = sum(probe.done for probe in probes)
+        progress(done, len(probes))
+        for own in by_key.values():
+            for probe, reason in _judge_all(view, [one for one in own if not one.done], store):
+                done += 1
+                made += not reason
+                if reason:
+                    judged = probe.candidate.judged
+                    failed.append(
+                        FailedProbe(
+                            task=probe.data.name, encoder=judged.name, seed=judged.seed, reason=reason
+                        )
+                    )
+                progress(done, len(probes))
+    for line in _failure_lines(failed, of=len(probes)):
+        hear.tell(line)
+    notes = tuple(dict.fromkeys(note for data in found.data for note in data.notes))
+    return ProbedStudy(
+        results=results(view, planned_probes(view, found)),
+        made=made,
+        failed=tuple(failed),
+        set_aside=found.set_aside,
+        notes=notes,
+    )
+
+
+def _judge_all(view: EncoderView, left: Sequence[Probe], store: FeatureStore) -> Iterator[tuple[Probe, str]]:
+    """Judge one encoder on the tasks that are left; yield each with why it failed, "" where it did not."""
+    if not left:
+        return
+    try:
+        encoder = load(left[0].candidate, view)
+    except _FAILURES as error:
+        yield from ((probe, _words(error)) for probe in left)
+        return
+    candidate = keep_digest(view.study, left[0].candidate, encoder.digest)
+    for probe in left:
+        try:
+            _judge(view, replace(probe, candidate=candidate), encoder, store)
+            yield probe, ""
+        except _FAILURES as error:
+            yield probe, _words(error)
+
+
+def _judge(view: EncoderView, probe: Probe, encoder: LoadedEncoder, store: FeatureStore) -> None:
+    from voxmix.probes.judge import judge
+
+    judge(
+        probe.data,
+        encoder,
+        probe.candidate.judged,
+        store=store,
+        folder=probe.folder,
+        settings=view.config.probes,
+    )
+
+
+def _words(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, VoxmixError) else f"{type(error).__name__}: {text[:200]}"
+
+
+def _failure_lines(failed: Sequence[FailedProbe], *, of: int) -> Iterator[str]:
+    """Yield a sentence for each reason: how many probes failed for it, and one of them by name."""
+    for reason, count in Counter(one.reason for one in failed).items():
+        first = next(one for one in failed if one.reason == reason)
+        yield (
+            f"{count} of {of} probes failed (e.g. {first.encoder}, seed {first.seed}, on {first.task}): {reason}"
+        )
+
+
+def results(view: EncoderView, probes: Sequence[Probe]) -> tuple[DownstreamResult, ...]:
+    """Return the scores of the probes that are done."""
+    from voxmix.runs.files import RESULT_FILE
+    from voxmix.scores import read_result
+
+    return tuple(
+        replace(
+            read_result(probe.folder / RESULT_FILE),
+            folder=probe.folder.relative_to(view.study.probes_dir).as_posix(),
+        )
+        for probe in probes
+        if probe.done
+    )
+
+
+def score_table(view: EncoderView, tasks: Sequence[str] = ()) -> ScoreTable:
+    """Return the scores of every probe that is done with the present settings.
+
+    Raises:
+        InputError: a name that no task has, or a study without tasks.
+        StepPendingError: no probe is done, or the images are not prepared.
+    """
+    from voxmix.scores import ScoreTable
+
+    if not view.config.tasks:
+        raise InputError(f"{view.root} has no tasks to judge encoders on; add tasks to {view.study.path}")
+    found = study_tasks(view, tasks) if tasks else view.tasks
+    probes = planned_probes(view, found) if tasks else view.probes
+    read = results(view, probes)
+    if not read:
+        raise view.steps["probe"].pending(view, f"no encoder of {view.root} is judged yet")
+    left = tuple(
+        f"{probe.data.name}: {probe.candidate.judged.name}, seed {probe.candidate.judged.seed}"
+        for probe in probes
+        if not probe.done
+    )
+    return ScoreTable(results=read, unfinished=left, set_aside=found.set_aside)

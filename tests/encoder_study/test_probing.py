@@ -1,0 +1,138 @@
+"""Judging the encoders of a study: every run and what it began from, once; what fails is named and the rest goes on."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+pytest.importorskip("tokenizers")
+
+from voxmix.cli import app
+from voxmix.encoder_study import EncoderView, run_step
+from voxmix.encoder_study.candidates import candidates
+from voxmix.encoder_study.config import write_config
+from voxmix.encoder_study.probing import ProbedStudy, score_table
+from voxmix.errors import InputError
+from voxmix.probe_tasks import ProbeTask
+from voxmix.study.listener import Listener
+
+
+def voxmix(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def _probe(root: Path, said: list[str] | None = None, **options: Any) -> ProbedStudy:
+    found: ProbedStudy = run_step(
+        "probe", root, Listener(tell=(said if said is not None else []).append), **options
+    )
+    return found
+
+
+def _set(root: Path, **changes: Any) -> None:
+    view = EncoderView.open(root)
+    write_config(replace(view.config, **changes), view.study.path)
+
+
+LABELS = {"findings": ProbeTask(kind="labels", labels=("effusion",))}
+
+
+def test_every_run_and_what_it_began_from_is_judged_once(trained: Path) -> None:
+    _set(trained, tasks=LABELS)
+    probed = _probe(trained)
+    assert not probed.failed
+    names = [result.judged.name for result in probed.results if result.judged]
+    assert len(names) == len(set(names)) == 7  # two objectives on three sizes, and the untrained network
+    assert probed.made == 7
+    judged = {result.judged.name: result.judged for result in probed.results if result.judged}
+    assert judged["untrained"].is_reference
+    assert judged["untrained"].start == "untrained"
+    sizes = sorted(one.samples for one in judged.values() if one.objective == "clip")
+    assert sizes == sorted(subset.images for subset in EncoderView.open(trained).subsets)
+    assert len({one.encoder for one in judged.values()}) == 7
+    again = _probe(trained)
+    assert again.made == 0
+    assert again.results == probed.results
+
+
+def test_an_edit_of_a_task_judges_that_task_again_from_the_features_that_are_there(trained: Path) -> None:
+    _set(trained, tasks=LABELS)
+    _probe(trained)
+    features = {path: path.stat().st_mtime_ns for path in (trained / "features").rglob("*.npy")}
+    _set(trained, tasks={**LABELS, "near": ProbeTask(kind="labels", head="knn")})
+    assert not EncoderView.open(trained).steps["probe"].progress(EncoderView.open(trained)).done
+    probed = _probe(trained)
+    assert probed.made == 7
+    assert {result.task for result in probed.results} == {"findings", "near"}
+    assert {path: path.stat().st_mtime_ns for path in (trained / "features").rglob("*.npy")} == features
+
+
+def test_a_task_that_cannot_be_judged_is_named_and_the_others_go_on(trained: Path) -> None:
+    said: list[str] = []
+    _set(trained, tasks={**LABELS, "other": ProbeTask(kind="labels", labels=("edema",))})
+    probed = _probe(trained, said)
+    assert [name for name, _ in probed.set_aside] == ["other"]
+    assert any("no image has the label 'edema'" in line for line in said)
+    assert {result.task for result in probed.results} == {"findings"}
+    _set(trained, tasks={"other": ProbeTask(kind="labels", labels=("edema",))})
+    with pytest.raises(InputError, match=r"no task can be judged; the first one: .*edema"):
+        _probe(trained)
+    with pytest.raises(InputError, match="there is no task 'x'"):
+        _probe(trained, tasks=("x",))
+
+
+def test_an_encoder_that_cannot_be_read_is_named_and_the_others_go_on(trained: Path) -> None:
+    _set(trained, tasks=LABELS)
+    broken = next(one for one in candidates(EncoderView.open(trained)) if one.judged.objective == "clip")
+    assert broken.folder is not None
+    next(broken.folder.glob("*.safetensors")).write_bytes(b"nothing")
+    said: list[str] = []
+    probed = _probe(trained, said)
+    assert [one.encoder for one in probed.failed] == [broken.judged.name]
+    assert len(probed.results) == 6
+    assert any("1 of 7 probes failed" in line for line in said)
+    done = voxmix("probe", trained, "--json")
+    assert done.exit_code == 1
+    assert len(json.loads(done.stdout)["failed"]) == 1
+
+
+def test_untrained_networks_and_references_are_named_as_what_they_are(trained: Path) -> None:
+    run = next(path for path in (trained / "runs").iterdir() if path.is_dir())
+    _set(trained, references={"mine": f"runs/{run.name}"}, tasks=LABELS)
+    found = {one.judged.name: one for one in candidates(EncoderView.open(trained))}
+    assert {"untrained", "mine"} == {name for name, one in found.items() if one.judged.is_reference}
+    probed = _probe(trained)
+    scores = {result.judged.name: result for result in probed.results if result.judged}
+    twin = next(r for r in probed.results if r.judged is not None and r.judged.run == run.name)
+    assert scores["mine"].cases == twin.cases  # the same weights under another name
+
+
+def test_compare_holds_the_largest_subset_and_references_against_each_other(trained: Path) -> None:
+    _set(trained, tasks=LABELS)
+    assert voxmix("compare", trained).exit_code == InputError.exit_code
+    assert "voxmix probe" in voxmix("compare", trained).output
+    _probe(trained)
+    found = json.loads(voxmix("compare", trained, "--json").stdout)
+    told = {row["initialization"] for row in found["scores"]}
+    largest = max(subset.images for subset in EncoderView.open(trained).subsets)
+    assert told == {f"dino scratch {largest}", f"clip scratch {largest}", "untrained"}
+    every = json.loads(voxmix("compare", trained, "--every", "--json").stdout)
+    assert len({row["initialization"] for row in every["scores"]}) == 7
+    wrong = voxmix("compare", trained, "--samples", "5")
+    assert wrong.exit_code == 2
+    assert "no judged encoder learned from 5 images" in wrong.output
+    assert voxmix("compare", trained).exit_code == 0
+
+
+def test_a_study_without_tasks_is_as_it_was(begin: Callable[..., EncoderView], trained: Path) -> None:
+    _set(trained, tasks={})
+    assert _probe(trained).results == ()
+    done = voxmix("probe", trained)
+    assert done.exit_code == 2
+    assert "has no tasks to judge encoders on" in done.output
+    with pytest.raises(InputError, match="has no tasks"):
+        score_table(EncoderView.open(trained))
