@@ -110,14 +110,14 @@ class ProbeData:
             ]
             for case in self.cases
         )
-        read = {"masks": "digest", "retrieval": "digest", "reports": "digest"}.get(self.task.kind, "")
+        read = {"masks": "mask_digest", "retrieval": "digest", "reports": "digest"}.get(self.task.kind, "")
         return digest(
             {
                 "task": self.task.as_dict(),
                 "name": self.name,
                 "names": list(self.names),
                 "cases": rows,
-                "source": str(getattr(self.source, read)) if read else "",
+                "source": str(getattr(self.source, read, "") or self.source.digest) if read else "",
             }
         )
 
