@@ -136,3 +136,20 @@ def test_a_study_without_tasks_is_as_it_was(begin: Callable[..., EncoderView], t
     assert "has no tasks to judge encoders on" in done.output
     with pytest.raises(InputError, match="has no tasks"):
         score_table(EncoderView.open(trained))
+
+
+def test_estimate_and_status_count_the_probes_that_are_left(trained: Path) -> None:
+    _set(trained, tasks=LABELS)
+    before = json.loads(voxmix("estimate", trained, "--json").stdout)
+    assert before["runs_left"] == 0
+    assert (before["probes"]["probes"], before["probes"]["encoders"]) == (7, 7)
+    assert before["probes"]["images"] == len(EncoderView.open(trained).tasks.data[0].cases)
+    assert "7 left" in voxmix("estimate", trained).output
+    state = json.loads(voxmix("status", trained, "--json").stdout)
+    assert state["next"].startswith("voxmix probe")
+    _probe(trained)
+    assert json.loads(voxmix("estimate", trained, "--json").stdout) == {"runs_left": 0}
+    kept = sum(path.stat().st_size for path in (trained / "features").rglob("*.npy"))
+    assert kept == pytest.approx(
+        before["probes"]["disk_bytes"], rel=0.5
+    )  # beside them headers of so few rows

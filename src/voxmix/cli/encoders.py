@@ -15,6 +15,7 @@ from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from voxmix.encoder_study import EncoderView
+    from voxmix.encoder_study.costs import EncoderStudyCost, ProbesCost
     from voxmix.encoder_study.preparing import PreparedStudy
     from voxmix.encoder_study.training import TrainedRun
 
@@ -194,21 +195,38 @@ _SHOWN = {
 def estimate(
     view: "EncoderView", *, seconds: float = 5.0, tflops: float | None = None, as_json: bool = False
 ) -> None:
-    """Print what its unfinished runs will cost."""
-    from voxmix.cli.estimate import operations, time_text
-    from voxmix.encoder_study.costs import estimate_cost
+    """Print what its unfinished runs and probes will cost."""
+    from voxmix.encoder_study.costs import estimate_cost, estimate_probes
 
     cost = estimate_cost(view, TERMINAL, seconds=seconds, tflops=tflops)
+    probes = estimate_probes(view, cost)
     if as_json:
         emit_json(
-            {"runs_left": 0}
-            if cost is None
-            else {"runs_left": sum(one.runs for one in cost.work), **asdict(cost)}
+            {"runs_left": 0 if cost is None else sum(one.runs for one in cost.work)}
+            | ({} if cost is None else asdict(cost))
+            | ({} if probes is None else {"probes": asdict(probes)})
         )
         return
-    if cost is None:
+    if cost is not None:
+        _show_cost(cost, tflops=tflops)
+    elif probes is None:
         emit("every run is finished: nothing is left to compute")
-        return
+    if probes is not None:
+        _show_probes_cost(probes)
+
+
+def _show_probes_cost(probes: "ProbesCost") -> None:
+    from voxmix.cli.estimate import time_text
+
+    emit(
+        f"probes: {probes.probes:,} left, {probes.images:,} images through each of {probes.encoders:,} encoders: about "
+        f"{time_text(probes.seconds)}, and seconds for each head; {size_text(probes.disk_bytes)} of features are kept"
+    )
+
+
+def _show_cost(cost: "EncoderStudyCost", *, tflops: float | None) -> None:
+    from voxmix.cli.estimate import operations, time_text
+
     rows = [
         [
             one.objective,

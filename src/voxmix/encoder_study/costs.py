@@ -14,6 +14,7 @@ from voxmix.study.making import at_once, threads_of_each
 if TYPE_CHECKING:
     from voxmix.cost.encoder import EncoderCost
     from voxmix.encoder_runs import EncoderSpec
+    from voxmix.probes.data import ProbeData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +47,78 @@ class EncoderStudyCost:
     at_once: int
     seconds: float | None
     disk_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbesCost:
+    """Probes that are left, of runs that are not trained yet too.
+
+    Attributes:
+        probes: how many.
+        encoders: whose features are needed for them.
+        images: sent through each.
+        seconds: of that, roughly; heads add seconds each. None where nothing says how fast encoders are.
+        disk_bytes: features that are kept.
+    """
+
+    probes: int
+    encoders: int
+    images: int
+    seconds: float | None
+    disk_bytes: int
+
+
+_FORWARD = 1 / 3
+"""Share of a training step that goes forward: what features cost of a draw."""
+
+
+def estimate_probes(view: EncoderView, runs: EncoderStudyCost | None) -> ProbesCost | None:
+    """Return what the probes that are left will cost; None of a study without tasks, or where all are done.
+
+    Args:
+        runs: what the runs that are left will cost, which says how fast encoders are; else finished runs say it.
+
+    Raises:
+        StepPendingError: the images are not prepared.
+    """
+    if not view.config.tasks:
+        return None
+    tasks, done = view.tasks.data, view.probes
+    coming = len(view.pending)
+    left = sum(not probe.done for probe in done) + coming * len(tasks)
+    if not left:
+        return None
+    encoders = len({probe.candidate.key for probe in done if not probe.done}) + coming
+    cases = {case.case for data in tasks for case in data.cases}
+    rates = [one.each.seconds_per_draw for one in runs.work] if runs is not None else []
+    known = [rate for rate in rates if rate is not None] or [
+        result.seconds / result.draws
+        for run in view.planned
+        if (result := view.result(run)) is not None and result.draws
+    ]
+    each = _FORWARD * sum(known) / len(known) if known else None
+    return ProbesCost(
+        probes=left,
+        encoders=encoders,
+        images=len(cases),
+        seconds=None if each is None else encoders * len(cases) * each,
+        disk_bytes=encoders * sum(_feature_bytes(view, data) for data in tasks),
+    )
+
+
+def _feature_bytes(view: EncoderView, data: ProbeData) -> int:
+    """Return the bytes of the features that a task keeps of one encoder: of tokens too, where its head reads them."""
+    from voxmix.backbone_rows import VitSettings
+
+    settings, task = view.config.backbone, data.task
+    width = settings.width if isinstance(settings, VitSettings) else 0
+    pooled: int = len(data.cases) * 2 * width * 4
+    if not isinstance(settings, VitSettings) or (task.kind != "masks" and task.head != "attention"):
+        return pooled
+    tokens = (settings.image // settings.patch) ** settings.axes
+    layers = 1 if task.kind == "masks" else min(view.config.probes.layers, settings.depth)
+    found: int = pooled + len(data.cases) * layers * tokens * width * 2
+    return found
 
 
 def estimate_cost(
