@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from voxmix.response import Response
+if TYPE_CHECKING:
+    from voxmix.response import Response
 
 _LOSS = re.compile(r"(?<![\w-])(L|l)oss(es)?(?![\w=-])")
 _DRAWS = re.compile(r"(?<![\w-])(?:(V|v)olume )?draw(s)?(?![\w=-])(?! of the bootstrap)")
@@ -14,7 +16,7 @@ _DRAWS = re.compile(r"(?<![\w-])(?:(V|v)olume )?draw(s)?(?![\w=-])(?! of the boo
 class ResponseWords:
     """Turns sentences on losses and draws into those of a law's response; names of domains and targets stay."""
 
-    response: Response
+    response: "Response"
     names: Sequence[str] = ()
 
     def __call__(self, text: str) -> str:
