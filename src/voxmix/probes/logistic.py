@@ -17,8 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import log_softmax, softplus
 
-SOLVED = 1e-7
-"""Largest part of the gradient, per image, at which a problem is solved: scores move by less than 1e-5."""
+SOLVED = 1e-8
+"""Largest part of the gradient, per image, at which a problem is solved: scores are right to about 1e-6."""
 _MOST_STEPS = 2000
 _HISTORY = 12
 _DECREASE = 1e-4

@@ -51,7 +51,8 @@ def fitted(
 ) -> Float[np.ndarray, "*crop"]:
     """Return an image in [0, 1] as an encoder sees it, float32; its backbone repeats channels and normalizes.
 
-    Two axes are resized by Pillow, on numbers of 32 bits, by the filter of the contract; three linearly between voxels, after
+    Two axes are resized by Pillow, on bytes, by the filter of the contract: exactly what the checkpoints' own code does (a
+    filter may overshoot, and bytes are cut off after each of its two passes). Three are resized linearly between voxels, after
     an average where they become fewer.
     """
     frame = frame_of(tuple(image.shape), contract, native=native)
@@ -81,7 +82,8 @@ def _resized_image(values: np.ndarray, frame: Frame, contract: Contract) -> np.n
 
     rows, columns = frame.resized
     how = getattr(PIL.Image.Resampling, contract.resample.upper())
-    return np.asarray(PIL.Image.fromarray(values).resize((columns, rows), how), dtype=np.float32)
+    levels = PIL.Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8))
+    return np.asarray(levels.resize((columns, rows), how), dtype=np.float32) / np.float32(255)
 
 
 def _resized_volume(values: np.ndarray, frame: Frame) -> np.ndarray:
