@@ -21,7 +21,7 @@ COLUMNS = (
 
 def score_rows(results: Sequence[DownstreamResult]) -> Iterator[dict[str, Any]]:
     """Yield the row of each probe: what was judged, on what, and its main score; nothing in it names a person."""
-    from voxmix.scores import mean_score
+    from voxmix.scores import main_score
     from voxmix.scores.metric import metrics_of
 
     for result in results:
@@ -30,7 +30,7 @@ def score_rows(results: Sequence[DownstreamResult]) -> Iterator[dict[str, Any]]:
         yield {
             "task": result.task,
             "metric": metrics_of([result])[0].name,
-            "score": mean_score(result),
+            "score": main_score(result),
             "outside": int(result.outside),
             "name": judged.name,
             "objective": judged.objective,

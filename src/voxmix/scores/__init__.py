@@ -13,6 +13,7 @@ from voxmix.scores.metric import (
     METRICS,
     SURFACE,
     Metric,
+    main_score,
     mean_score,
 )
 from voxmix.scores.proxy import ProxyAgreement, proxy_agreement
@@ -53,6 +54,7 @@ __all__ = [
     "ValuedCase",
     "compare",
     "judge_law",
+    "main_score",
     "mean_score",
     "proxy_agreement",
     "rank_correlation",

@@ -58,10 +58,19 @@ def metrics_of(results: Sequence[DownstreamResult]) -> tuple[Metric, ...]:
 
 
 def mean_score(result: DownstreamResult) -> float | None:
-    """Return the mean Dice over a run's cases and their classes, its accuracy, or the main metric of a probe; None where
-    nothing can be scored."""
-    metric = ACCURACY if result.kind == "classification" else metrics_of([result])[0]
-    value = weighted(result, metric, [item.case for item in result.cases])(np.ones((1, len(result.cases))))
+    """Return the mean Dice over a run's cases and their classes, its accuracy, or the main metric of a probe of another kind;
+    None where nothing can be scored."""
+    return _whole(result, ACCURACY if result.kind == "classification" else metrics_of([result])[0])
+
+
+def main_score(result: DownstreamResult) -> float | None:
+    """Return the main metric of a run or probe over all of its cases; None where nothing can be scored."""
+    return _whole(result, metrics_of([result])[0])
+
+
+def _whole(result: DownstreamResult, metric: Metric) -> float | None:
+    cases = [item.case for item in result.cases]
+    value = weighted(result, metric, cases)(np.ones((1, len(cases))))
     return float(value[0]) if np.isfinite(value[0]) else None
 
 
