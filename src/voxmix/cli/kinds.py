@@ -56,6 +56,8 @@ STUDY_KINDS = Table(
                 "estimate": "voxmix.cli.encoders:estimate",
                 "probe": "voxmix.cli.probing:probe_study",
                 "compare": "voxmix.cli.scores:compare_encoders",
+                "scale": "voxmix.cli.encoder_scores:scale",
+                "report": "voxmix.cli.encoder_scores:report",
             },
         ),
     },

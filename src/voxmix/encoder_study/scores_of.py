@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
+    from voxmix.scaling import Scored
     from voxmix.scores import ScoreTable
     from voxmix.scores.result import DownstreamResult
 
@@ -44,6 +45,34 @@ def score_rows(results: Sequence[DownstreamResult]) -> Iterator[dict[str, Any]]:
             "cases": len(result.cases),
             "persons": len({case.subject for case in result.cases}),
         }
+
+
+def scored_of(results: Sequence[DownstreamResult]) -> tuple[Scored, ...]:
+    """Return the scores of probes as a law of scores takes them: main metric, with the cases to resample."""
+    import numpy as np
+
+    from voxmix.scaling import Scored
+    from voxmix.scores.metric import metrics_of, weighted
+
+    found = []
+    for result in results:
+        metric = metrics_of([result])[0]
+        cases = tuple(case.case for case in result.cases)
+        score = weighted(result, metric, cases)
+        assert result.judged is not None
+        found.append(
+            Scored(
+                task=result.task,
+                metric=metric.name,
+                outside=result.outside,
+                judged=result.judged,
+                cases=cases,
+                subjects=tuple(case.subject for case in result.cases),
+                weighted=score,
+                score=float(score(np.ones((1, len(cases))))[0]),
+            )
+        )
+    return tuple(found)
 
 
 def scores_wide(results: Sequence[DownstreamResult]) -> tuple[list[str], list[list[str]]]:

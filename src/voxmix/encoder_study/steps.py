@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxmix.study.step import Progress, Step, Steps
+from voxmix.study.step import Progress, Step, Steps, loaded
 
 if TYPE_CHECKING:
     from voxmix.encoder_study.view import EncoderView
@@ -52,6 +52,30 @@ def _probes_missing(view: EncoderView) -> str:
     return f"{sum(not probe.done for probe in view.probes)} of {len(view.probes)} probes are not done"
 
 
+def _laws_inputs(view: EncoderView) -> str:
+    if not view.config.tasks:
+        return "no tasks"
+    digest: str = loaded("voxmix.encoder_study.laws:laws_inputs")(view)
+    return digest
+
+
+def _scaled(view: EncoderView) -> Progress:
+    if not view.config.tasks:
+        return Progress(done=True, detail="no tasks")
+    done = view.is_made("scale") and view.study.scores_path.exists()
+    return Progress(done=done, detail="fitted" if done else "not begun, or scores came since")
+
+
+def _reported(view: EncoderView) -> Progress:
+    if not view.config.tasks:
+        return Progress(done=True, detail="no tasks")
+    path, shown = view.study.report_path, (view.study.scores_path, view.study.table_path)
+    done = path.exists() and all(
+        one.stat().st_mtime <= path.stat().st_mtime for one in shown if one.exists()
+    )
+    return Progress(done=done, detail=path.name if done else "to be written")
+
+
 _OWN = (
     Step(
         name="prepare",
@@ -80,6 +104,25 @@ _OWN = (
         work="voxmix.encoder_study.probing:probe_encoders",
         progress=_probed,
         missing=_probes_missing,
+    ),
+    Step(
+        name="scale",
+        verb="scale",
+        needs=("prepare",),
+        sentence="fits how errors fall with samples: slopes, data equivalents and crossings, with intervals",
+        work="voxmix.encoder_study.laws:fit_study_laws",
+        inputs=_laws_inputs,
+        progress=_scaled,
+        missing="the laws of scores are not fitted to the study's present scores",
+    ),
+    Step(
+        name="report",
+        verb="report",
+        needs=("prepare",),
+        sentence="writes one page: the answer, curves of error against samples, and a table behind each",
+        work="voxmix.encoder_study.report_contents:make_encoder_report",
+        progress=_reported,
+        missing="the report is not written",
     ),
 )
 
