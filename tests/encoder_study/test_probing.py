@@ -1,6 +1,7 @@
 """Judging the encoders of a study: every run and what it began from, once; what fails is named and the rest goes on."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ def _set(root: Path, **changes: Any) -> None:
     write_config(replace(view.config, **changes), view.study.path)
 
 
-LABELS = {"findings": ProbeTask(kind="labels", labels=("effusion",))}
+LABELS = {"findings": ProbeTask(kind="labels", labels=("nodule",))}
 
 
 def test_every_run_and_what_it_began_from_is_judged_once(trained: Path) -> None:
@@ -153,3 +154,38 @@ def test_estimate_and_status_count_the_probes_that_are_left(trained: Path) -> No
     assert kept == pytest.approx(
         before["probes"]["disk_bytes"], rel=0.5
     )  # beside them headers of so few rows
+
+
+def test_an_encoder_that_learned_from_images_of_another_preprocessing_is_said(
+    trained: Path, begin: Callable[..., EncoderView]
+) -> None:
+    """A run whose card says another window of intensities than the study's recipe."""
+    run = next(path for path in (trained / "runs").iterdir() if path.is_dir())
+    other = trained / "other"
+    shutil.copytree(run, other)
+    card = json.loads((other / "card.json").read_text(encoding="utf-8"))
+    card["recipe"]["low"] = 7.0
+    (other / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    _set(trained, references={"other": "other"}, tasks=LABELS)
+    probed = _probe(trained)
+    assert not probed.failed
+    told = [note for note in probed.notes if note.startswith("other: ")]
+    assert len(told) == 1
+    assert "images were prepared otherwise than those that the encoder learned from: low" in told[0]
+
+
+def test_a_label_of_one_class_among_persons_held_out_is_one_sentence(trained: Path) -> None:
+    view = EncoderView.open(trained)
+    index = view.study.prepared_dir / "index.json"
+    value = json.loads(index.read_text(encoding="utf-8"))
+    place = value["label_names"].index("nodule")
+    held_out = [number for number, side in enumerate(value["images"]["split"]) if side == "validation"]
+    for number in held_out:
+        labels = value["images"]["labels"][number]
+        value["images"]["labels"][number] = labels[:place] + "0" + labels[place + 1 :]
+    index.write_text(json.dumps(value), encoding="utf-8")
+    _set(trained, tasks=LABELS)
+    with pytest.raises(
+        InputError, match=r"label nodule needs images with it and without it in both parts, found among"
+    ):
+        _probe(trained)

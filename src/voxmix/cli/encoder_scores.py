@@ -47,7 +47,9 @@ def show_laws(laws: "ScoreLaws") -> None:
             [one.task, f"{one.objective} from {one.start}", one.reference, _samples(one.samples), one.reach]
             for one in laws.crossings
         ]
-        emit_table("Samples that beat a reference", ["task", "encoder", "reference", "samples", "reached"], rows)
+        emit_table(
+            "Samples that beat a reference", ["task", "encoder", "reference", "samples", "reached"], rows
+        )
     emit("")
     for sentence in laws.sentences():
         emit(f"- {sentence}")

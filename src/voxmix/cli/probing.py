@@ -158,6 +158,9 @@ def show_probes(probed: "ProbedStudy") -> None:
         return
     for line in probed.notes:
         note(line)
+    if not probed.results:
+        emit(f"no probe is done, {len(probed.failed)} failed")
+        return
     headers, rows = scores_wide(probed.results)
     emit_table("Frozen encoders", headers, rows)
     emit(

@@ -34,7 +34,11 @@ def study_examples(view: EncoderView) -> tuple[Example, ...]:
     found: list[Example] = []
     for data in view.tasks.data:
         own = [probe for probe in view.probes if probe.done and probe.data.name == data.name]
-        runs = [probe for probe in own if not (probe.candidate.judged.is_reference or probe.candidate.judged.control)]
+        runs = [
+            probe
+            for probe in own
+            if not (probe.candidate.judged.is_reference or probe.candidate.judged.control)
+        ]
         if not runs or data.axes != 2:
             continue
         largest = max(runs, key=lambda probe: probe.candidate.judged.samples)

@@ -146,6 +146,7 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
             f"no task can be judged; the first one: {found.set_aside[0][1]}. Mend tasks in {view.study.path}"
         )
     store, failed, made = FeatureStore(view.study.features_dir), [], 0
+    notes = [note for data in found.data for note in data.notes]
     by_key: dict[str, list[Probe]] = {}
     for probe in probes:
         by_key.setdefault(probe.candidate.key, []).append(probe)
@@ -153,7 +154,7 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
         done = sum(probe.done for probe in probes)
         progress(done, len(probes))
         for own in by_key.values():
-            for probe, reason in _judge_all(view, [one for one in own if not one.done], store):
+            for probe, reason in _judge_all(view, [one for one in own if not one.done], store, notes):
                 done += 1
                 made += not reason
                 if reason:
@@ -166,18 +167,22 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
                 progress(done, len(probes))
     for line in _failure_lines(failed, of=len(probes)):
         hear.tell(line)
-    notes = tuple(dict.fromkeys(note for data in found.data for note in data.notes))
     return ProbedStudy(
         results=results(view, planned_probes(view, found)),
         made=made,
         failed=tuple(failed),
         set_aside=found.set_aside,
-        notes=notes,
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _judge_all(view: EncoderView, left: Sequence[Probe], store: FeatureStore) -> Iterator[tuple[Probe, str]]:
-    """Judge one encoder on the tasks that are left; yield each with why it failed, "" where it did not."""
+def _judge_all(
+    view: EncoderView, left: Sequence[Probe], store: FeatureStore, notes: list[str]
+) -> Iterator[tuple[Probe, str]]:
+    """Judge one encoder on the tasks that are left; yield each with why it failed, "" where it did not.
+
+    What to know of the probes is added to ``notes``.
+    """
     if not left:
         return
     try:
@@ -188,16 +193,17 @@ def _judge_all(view: EncoderView, left: Sequence[Probe], store: FeatureStore) ->
     candidate = keep_digest(view.study, left[0].candidate, encoder.digest)
     for probe in left:
         try:
-            _judge(view, replace(probe, candidate=candidate), encoder, store)
+            notes.extend(_judge(view, replace(probe, candidate=candidate), encoder, store))
             yield probe, ""
         except _FAILURES as error:
             yield probe, _words(error)
 
 
-def _judge(view: EncoderView, probe: Probe, encoder: LoadedEncoder, store: FeatureStore) -> None:
+def _judge(view: EncoderView, probe: Probe, encoder: LoadedEncoder, store: FeatureStore) -> tuple[str, ...]:
+    """Judge one encoder on one task and return what to know of it, with what is said of this encoder named."""
     from voxmix.probes.judge import judge
 
-    judge(
+    found = judge(
         probe.data,
         encoder,
         probe.candidate.judged,
@@ -205,6 +211,8 @@ def _judge(view: EncoderView, probe: Probe, encoder: LoadedEncoder, store: Featu
         folder=probe.folder,
         settings=view.config.probes,
     )
+    own = tuple(note for note in found.notes if note not in probe.data.notes)
+    return tuple(f"{probe.candidate.judged.name}: {note}" for note in own)
 
 
 def _words(error: BaseException) -> str:

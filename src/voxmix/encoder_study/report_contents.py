@@ -101,7 +101,9 @@ def encoder_content(view: EncoderView, *, pictures: bool = True) -> EncoderRepor
 
 def _sentence(task: ProbeTask) -> str:
     about = ", ".join(task.labels or task.masks or ((task.column,) if task.column else ()))
-    where = "images of another place than encoders learn from" if task.outside else "images of persons held out"
+    where = (
+        "images of another place than encoders learn from" if task.outside else "images of persons held out"
+    )
     head = f", read by {task.head}" if task.kind in ("labels", "classes") and task.head != "linear" else ""
     return f"{_KINDS[task.kind]}{f' ({about})' if about else ''}, on {where}{head}"
 

@@ -70,9 +70,7 @@ def _reported(view: EncoderView) -> Progress:
     if not view.config.tasks:
         return Progress(done=True, detail="no tasks")
     path, shown = view.study.report_path, (view.study.scores_path, view.study.table_path)
-    done = path.exists() and all(
-        one.stat().st_mtime <= path.stat().st_mtime for one in shown if one.exists()
-    )
+    done = path.exists() and all(one.stat().st_mtime <= path.stat().st_mtime for one in shown if one.exists())
     return Progress(done=done, detail=path.name if done else "to be written")
 
 
