@@ -1,9 +1,11 @@
 """What frozen encoders are judged on: tasks, and how they are probed; readable without torch."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-from voxmix._io import digest
+from voxmix._io import digest, file_digest
 from voxmix.errors import InputError
 from voxmix.run_settings import at_least
 
@@ -60,6 +62,98 @@ class ProbeTask:
         return asdict(self)
 
 
+REPORTS_VERSION = 1
+"""Raised whenever the same features, reports and settings lead to other texts than before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportSettings:
+    """How reports are written from features of a frozen encoder: an adapter, and a decoder behind it.
+
+    Raises:
+        InputError: a value that cannot be used.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    decoder: str = "own"
+    """own: a small transformer from scratch over the study's tokens. Else the local folder of a causal language model (Hugging
+    Face: config.json, tokenizer.json, safetensors); nothing is fetched, and no code of a folder is run."""
+    lora: int = 0
+    """Rank of LoRA in a language model (Hu et al. 2022; needs peft); 0 leaves it frozen, so that only the adapter learns."""
+    prefix: int = 8
+    """Embeddings that stand for the image before the text."""
+    width: int = 128
+    """Width of the own decoder."""
+    depth: int = 2
+    """Layers of the own decoder."""
+    heads: int = 4
+    """Attention heads of the own decoder."""
+    tokens: int = 96
+    """Most tokens of a report, in training and written."""
+    repeat: int = 12
+    """No run of so many tokens is written twice in a report, so that none turns in circles; 0 allows all."""
+    epochs: int = 30
+    """Most times that each report is seen; the epoch is chosen on the inner split."""
+    patience: int = 5
+    """Epochs without a better loss after which training ends."""
+    batch: int = 16
+    """Reports of a step."""
+    rate: float = 1e-3
+    """Learning rate at its highest."""
+    scores: tuple[str, ...] = ()
+    """Scores, the main one first; empty: label F1, BLEU-4, ROUGE-L, chrF, and METEOR where nltk is installed."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """Of scores with models (RadGraph F1, CheXbert F1, RadFact): score to the local folder of its weights."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", tuple(self.scores))
+        for name in ("prefix", "width", "depth", "heads", "epochs", "patience", "batch"):
+            at_least(self, name, 1)
+        at_least(self, "tokens", 2)
+        for name in ("lora", "repeat"):
+            at_least(self, name, 0)
+        if self.width % self.heads:
+            raise InputError(
+                f"reports: width must be a multiple of heads, got width {self.width} and heads {self.heads}"
+            )
+        if not 0 < self.rate < 1:
+            raise InputError(f"reports: rate must lie between 0 and 1, got {self.rate}; e.g. 0.001")
+        if self.lora and self.decoder == "own":
+            raise InputError(
+                "reports: lora adapts a language model, and the decoder is voxmix's own; name the folder of a language model as "
+                "decoder, or leave lora at 0"
+            )
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that decides what is written; of a language model the content of its folder, wherever it lies."""
+        files = "own" if self.decoder == "own" else _folder_digest(Path(self.decoder))
+        own = {**asdict(self), "decoder": files, "weights": sorted(self.weights), "version": REPORTS_VERSION}
+        return digest(own)
+
+    def below(self, root: Path) -> "ReportSettings":
+        """Return the settings with the folders of decoder and weights, where they are relative, seen from ``root``."""
+        decoder = self.decoder if self.decoder == "own" else str(root / self.decoder)
+        return replace(
+            self, decoder=decoder, weights={name: str(root / one) for name, one in self.weights.items()}
+        )
+
+
+def _folder_digest(folder: Path) -> str:
+    """Return the digest of what a language model is read from; a folder that is not there has one too."""
+    files = sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]) if folder.is_dir() else []
+    return digest(
+        [[file.name, _digest_of(file, file.stat().st_mtime_ns, file.stat().st_size)] for file in files]
+    )
+
+
+@cache
+def _digest_of(file: Path, changed: int, size: int) -> str:
+    """Return the digest of a file, read once for as long as it does not change."""
+    return file_digest(file)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeSettings:
     """How frozen encoders are probed; the same for every encoder of a study.
@@ -84,6 +178,8 @@ class ProbeSettings:
     """Share of training persons on which the grid is chosen."""
     seed: int = 0
     """Decides the inner split and where trained heads begin."""
+    reports: ReportSettings = field(default_factory=ReportSettings)
+    """Of tasks of kind reports."""
 
     def __post_init__(self) -> None:
         for name in ("penalties", "rates", "neighbors"):
@@ -97,8 +193,12 @@ class ProbeSettings:
 
     @property
     def digest(self) -> str:
-        """Digest of all of them."""
-        return digest(asdict(self))
+        """Digest of all but those of reports: they decide nothing of other tasks."""
+        return digest({name: value for name, value in asdict(self).items() if name != "reports"})
+
+    def digest_of(self, kind: ProbeKind) -> str:
+        """Return the digest of what decides tasks of a kind."""
+        return self.digest if kind != "reports" else digest([self.digest, self.reports.digest])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,7 +32,7 @@ def made_from(data: ProbeData, judged: JudgedEncoder, settings: ProbeSettings) -
     """Return the digests of what a probe is made from: the result of another one is made again."""
     return {
         "task": data.digest,
-        "settings": settings.digest,
+        "settings": settings.digest_of(data.task.kind),
         "encoder": judged.encoder,
         "judged": digest(asdict(judged)),
         "version": str(PROBE_VERSION),

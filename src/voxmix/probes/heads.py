@@ -67,6 +67,7 @@ HEADS: Table[str] = Table(
     {
         "linear": "voxmix.probes.linear:linear_head",
         "knn": "voxmix.probes.knn:knn_head",
+        "reports": "voxmix.probes.reports:reports_head",
     },
 )
 """Head to "module:function"; the function takes a :class:`Probing` and returns a :class:`HeadResult`. Tasks of kinds labels and
