@@ -1,7 +1,13 @@
 """The report of a study: one self-contained HTML file, and its tables for terminals and other tools."""
 
 from voxmix.report.content import Check, DomainSummary, Montage, Picture, ReportContent
-from voxmix.report.document import render_report, write_report
+from voxmix.report.document import (
+    render_encoder_report,
+    render_report,
+    write_encoder_report,
+    write_report,
+)
+from voxmix.report.encoder_content import EncoderReportContent, Example, RunSummary, SubsetSummary
 from voxmix.report.score_tables import score_tables
 from voxmix.report.table import Column, Table, to_csv, to_markdown
 from voxmix.report.tables import strategy_tables, summary_tables
@@ -10,15 +16,21 @@ __all__ = [
     "Check",
     "Column",
     "DomainSummary",
+    "EncoderReportContent",
+    "Example",
     "Montage",
     "Picture",
     "ReportContent",
+    "RunSummary",
+    "SubsetSummary",
     "Table",
+    "render_encoder_report",
     "render_report",
     "score_tables",
     "strategy_tables",
     "summary_tables",
     "to_csv",
     "to_markdown",
+    "write_encoder_report",
     "write_report",
 ]

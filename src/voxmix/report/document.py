@@ -1,5 +1,6 @@
 """The report as one HTML file that needs nothing else: no network, no scripts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,6 +10,9 @@ from markupsafe import Markup
 from voxmix import __version__
 from voxmix._io import naming_full_disk, write_text
 from voxmix.report.content import ReportContent
+from voxmix.report.encoder_content import EncoderReportContent
+from voxmix.report.encoder_sections import encoder_sections
+from voxmix.report.layout import Section
 from voxmix.report.sections import all_sections
 from voxmix.report.svg import Drawing
 from voxmix.report.table import Table, to_csv
@@ -25,12 +29,45 @@ def write_report(content: ReportContent, path: Path) -> None:
     Raises:
         VoxmixError: the disk is full or may not be written to.
     """
-    with naming_full_disk(path.parent):
-        write_text(path, render_report(content))
+    _write(render_report(content), path)
 
 
 def render_report(content: ReportContent) -> str:
     """Return the HTML of the report."""
+    meta = [
+        f"{len(content.domain_names)} domains" if content.domain_names else "",
+        f"{len(content.runs)} runs" if content.runs else "",
+        content.made,
+    ]
+    return _render(content.study, meta, all_sections(content))
+
+
+def write_encoder_report(content: EncoderReportContent, path: Path) -> None:
+    """Write the report of an encoder study, as :func:`write_report` does.
+
+    Raises:
+        VoxmixError: the disk is full or may not be written to.
+    """
+    _write(render_encoder_report(content), path)
+
+
+def render_encoder_report(content: EncoderReportContent) -> str:
+    """Return the HTML of the report of an encoder study."""
+    done = sum(run.done for run in content.runs)
+    meta = [
+        ", ".join(f"{name} {count:,} images" for name, count in content.domains.items()),
+        f"{done:,} runs" if done else "",
+        content.made,
+    ]
+    return _render(content.study, meta, encoder_sections(content))
+
+
+def _write(text: str, path: Path) -> None:
+    with naming_full_disk(path.parent):
+        write_text(path, text)
+
+
+def _render(title: str, meta: Sequence[str], sections: Sequence[Section]) -> str:
     environment = Environment(
         loader=PackageLoader("voxmix.report", "."),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -42,8 +79,9 @@ def render_report(content: ReportContent) -> str:
     environment.filters["csv_link"] = _csv_link
     style = Markup(environment.loader.get_source(environment, "style.css")[0])  # type: ignore[union-attr]
     text = environment.get_template("template.html.j2").render(
-        content=content,
-        sections=all_sections(content),
+        title=title,
+        meta=[part for part in meta if part],
+        sections=sections,
         style=style,
         version=__version__,
     )

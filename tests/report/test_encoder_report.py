@@ -1,0 +1,239 @@
+"""The report of an encoder study, of made laws: what is said, what is never said, escaped, the same bytes again."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from voxmix.probe_tasks import JudgedEncoder
+from voxmix.report import (
+    EncoderReportContent,
+    Example,
+    RunSummary,
+    SubsetSummary,
+    render_encoder_report,
+)
+from voxmix.report.encoder_sections import GENERATED
+from voxmix.report.encoder_tables import grid_table, samples_range
+from voxmix.scaling import Crossing, Limit, Line, Number, Pair, Reference, Scored, ScoreLaws, Series
+from voxmix.scaling.parts import INF, Reach
+
+SIZES = (64, 256, 1024)
+
+
+def series(
+    task: str, objective: str, slope: float, *, sure: float = 0.03, outside: bool = False, level: float = 0.3
+) -> Series:
+    errors = tuple(level * (n / SIZES[0]) ** -slope for n in SIZES)
+    ends = (slope - sure, slope + sure)
+    doubling = [1 - 2.0**-value for value in (slope, *ends)]
+    return Series(
+        task=task,
+        metric="AUROC",
+        outside=outside,
+        objective=objective,
+        start="rad-dino",
+        samples=SIZES,
+        seeds=(0, 1),
+        errors=errors,
+        low=tuple(e * 0.9 for e in errors),
+        high=tuple(e * 1.1 for e in errors),
+        seed_errors=tuple((e * 0.96, e * 1.04) for e in errors),
+        elasticity=Number(value=slope, low=ends[0], high=ends[1]),
+        per_doubling=Number(value=doubling[0], low=doubling[1], high=doubling[2]),
+        floor=None,
+        inverse=slope + sure < 0,
+        forgetting=Number(value=0.05, low=0.02, high=0.09)
+        if outside
+        else Number.unknown("the task is not out of domain"),
+        line=Line(
+            samples=tuple(float(n) for n in SIZES),
+            errors=errors,
+            low=tuple(e * 0.93 for e in errors),
+            high=tuple(e * 1.07 for e in errors),
+        ),
+    )
+
+
+def crossing(task: str, objective: str, number: Number, reach: Reach) -> Crossing:
+    return Crossing(
+        task=task, objective=objective, start="rad-dino", reference="rad-dino", samples=number, reach=reach
+    )
+
+
+def laws(task: str = "tubes") -> ScoreLaws:
+    return ScoreLaws(
+        series=(
+            series(task, "unicl", 0.2),
+            series(task, "dino", 0.01),
+            series("findings", "unicl", 0.14),
+            series("findings", "dino", 0.05, sure=0.02),
+            series("findings at B", "unicl", -0.1, outside=True),
+            series("findings at B", "dino", -0.02, outside=True),
+        ),
+        references=(Reference(task=task, name="rad-dino", error=0.25, low=0.22, high=0.28),),
+        crossings=(
+            crossing(task, "unicl", Number(value=210, low=150, high=330), "within"),
+            crossing(task, "dino", Number(value=INF, low=900, high=INF), "not reached"),
+        ),
+        pairs=(
+            Pair(
+                task="findings",
+                first="unicl from rad-dino",
+                second="dino from rad-dino",
+                difference=Number(value=0.09, low=0.05, high=0.13),
+                ratio=Number(value=2.8, low=1.6, high=6.1),
+                same_law_fits=True,
+                data_equivalent=(
+                    (64, Number(value=64, low=0, high=190)),
+                    (1024, Number(value=INF, low=800, high=INF)),
+                ),
+            ),
+        ),
+        limits=(
+            Limit(
+                task=task,
+                objective="unicl",
+                start="rad-dino",
+                limit="data",
+                gain_small=Number(value=0.01, low=-0.02, high=0.04),
+                gain_large=Number(value=0.08, low=0.05, high=0.11),
+            ),
+        ),
+        notes=("one run of dino had an alarm",),
+    )
+
+
+def content(**changes: object) -> EncoderReportContent:
+    more = JudgedEncoder(
+        name="unicl rad-dino 64 x2",
+        encoder="a",
+        objective="unicl",
+        start="rad-dino",
+        samples=64,
+        compute=2.0,
+        control="compute",
+    )
+    row = np.linspace(0, 1, 12)
+    image = np.outer(row, row)
+    made = EncoderReportContent(
+        study="cxr",
+        made="2026-11-28",
+        compute="8,192 draws",
+        domains={"CENTER-A": 900},
+        laws=laws(),
+        scored=(
+            Scored(
+                task="tubes",
+                metric="AUROC",
+                outside=False,
+                judged=more,
+                cases=(),
+                subjects=(),
+                weighted=None,
+                score=0.71,
+            ),
+        ),
+        tasks={"tubes": "five lines and tubes, each present or not"},
+        subsets=tuple(SubsetSummary(images=n, persons=n // 2, epochs=8192 / n) for n in SIZES),
+        runs=(
+            RunSummary(
+                objective="dino",
+                start="rad-dino",
+                samples=64,
+                done=2,
+                planned=2,
+                draws=8192,
+                seconds=90,
+                alarms=("the loss stayed",),
+            ),
+        ),
+        examples=(
+            Example(
+                task="tube masks",
+                image=image,
+                case="0a1b",
+                report="A tube ends above the carina.",
+                generated={"unicl 1,024": "No tube."},
+                masks={"tube": image > 0.5},
+                predicted={"tube": image > 0.4},
+                neighbors=(("nearest", image),),
+                encoder="unicl 1,024",
+            ),
+        ),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def text_of(page: str) -> str:
+    """Return what is read, without SVG and style."""
+    page = re.sub(r"<(svg|style).*?</\1>", " ", page, flags=re.S)
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+def test_the_headline_is_the_laws_first_sentence() -> None:
+    found = text_of(render_encoder_report(content()))
+    assert "UniCL with labels needs 210 (150 to 330) samples to beat rad-dino" in found
+    assert "DINO has not beaten rad-dino at 1,024" in found
+    assert found.index("UniCL with labels needs") < found.index("In detail")
+
+
+def test_the_same_content_gives_the_same_bytes() -> None:
+    assert render_encoder_report(content()) == render_encoder_report(content())
+
+
+def test_the_page_asks_for_nothing_and_names_are_escaped() -> None:
+    page = render_encoder_report(
+        content(study="<script>alert(1)</script>", laws=laws(task="<img src=x onerror=y>"))
+    )
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert not re.findall(r'(?:src|href)="https?:', page)
+    assert "default-src 'none'" in page
+
+
+def test_generated_text_is_marked_wherever_it_stands() -> None:
+    found = text_of(render_encoder_report(content()))
+    places = [match.start() for match in re.finditer(r"No tube\.", found)]
+    assert places
+    assert all(GENERATED in found[place - len(GENERATED) - 40 : place] for place in places)
+
+
+def test_what_cannot_be_told_is_not_told() -> None:
+    unsure = series("tubes", "clip", 0.01, sure=0.05)
+    unknown = replace(
+        unsure,
+        task="findings",
+        per_doubling=Number.unknown("two sizes", "give a third size"),
+        elasticity=Number.unknown("two sizes", "give a third size"),
+    )
+    few = ScoreLaws(series=(unsure, unknown))
+    cells = dict(zip(("tubes", "findings"), (row[1] for row in grid_table(few).rows), strict=True))
+    assert str(cells["tubes"]).startswith("·")
+    assert cells["findings"] == "· –"
+    found = text_of(render_encoder_report(content(laws=few)))
+    assert "Give a third size." in found
+    assert "nan" not in found.lower().replace("finance", "")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (Number(value=213.4, low=150, high=333), "213 (150 to 333)"),
+        (Number(value=INF, low=900, high=INF), "beyond the largest (900 to beyond the largest)"),
+        (Number(value=0, low=0, high=90), "below the smallest (below the smallest to 90.0)"),
+        (Number(value=152_345, low=140_000, high=166_000), "152,000 (140,000 to 166,000)"),
+        (Number.unknown("few"), "–"),
+    ],
+)
+def test_numbers_of_samples_are_not_followed_beyond_the_measured(number: Number, text: str) -> None:
+    assert samples_range(number) == text
+
+
+def test_an_empty_study_says_what_to_do_next() -> None:
+    found = text_of(
+        render_encoder_report(EncoderReportContent(study="cxr", no_laws="Two sizes, three are needed."))
+    )
+    assert "Two sizes, three are needed. Next: voxmix study run" in found
+    assert "No encoder has been judged yet. Next: voxmix probe" in found
