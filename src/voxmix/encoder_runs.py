@@ -229,6 +229,26 @@ class ViewSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WatchSettings:
+    """A probe of the frozen encoder at the start of a run and along it: an alarm rings where it falls. Changes no run.
+
+    On by default, because it costs at most a tenth of a run's computation, and little of a long one's.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    images: int = 256
+    """Most images of training persons, with labels, that the probe reads; fewer where they would cost more than a tenth of a
+    run, and none where labels are too few."""
+    times: int = 4
+    """Looks along the run, the last one at its end; besides that at its start. 0 for none at all."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "images", 1)
+        at_least(self, "times", 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
     """Weights that a run begins from.
 

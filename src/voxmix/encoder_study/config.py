@@ -10,7 +10,7 @@ from voxmix.backbone_rows import BACKBONES, BackboneSettings
 from voxmix.compute import ComputeSettings
 from voxmix.design import BudgetUnit, check_budget
 from voxmix.domain import check_domain_name
-from voxmix.encoder_runs import TextSettings, ViewSettings
+from voxmix.encoder_runs import TextSettings, ViewSettings, WatchSettings
 from voxmix.errors import InputError
 from voxmix.images.recipe import ImageRecipe
 from voxmix.objective_rows import OBJECTIVES, ObjectiveSettings
@@ -205,6 +205,7 @@ class EncoderStudyConfig:
     backbone: BackboneSettings
     text: TextSettings = field(default_factory=TextSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
     objectives: dict[str, ObjectivePlan]
     tasks: dict[str, ProbeTask] = field(default_factory=dict)
     probes: ProbeSettings = field(default_factory=ProbeSettings)
@@ -325,6 +326,7 @@ _COMMENTS = {
     "backbone": "The network whose features are kept; runs that begin from weights take theirs, at this edge.",
     "text": "The text transformer of clip, unicl and siglip.",
     "views": "What a draw shows of an image (dino has areas of its own). Nothing is mirrored: left and right are findings.",
+    "watch": "A probe at the start of each run and along it, where images have labels; an alarm rings where it falls.",
     "objectives": "What encoders learn by, each with its own settings and optimization.",
     "tasks": "What encoders are judged on, frozen (docs/how-to/encoder-study.md): kind labels, classes, masks, retrieval or reports.",
     "probes": "How: the same for every encoder. Grids are chosen on an inner split by person.",

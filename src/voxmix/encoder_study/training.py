@@ -68,6 +68,8 @@ def _train(view: EncoderView, hear: Listener) -> None:
             start=study.start_folder(starts[spec.run_id]),
             compute=compute,
             threads=threads,
+            watch_images=view.config.watch.images,
+            watch_times=view.config.watch.times,
         )
 
     pending = len(view.pending)

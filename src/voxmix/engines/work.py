@@ -22,6 +22,7 @@ from voxmix.encoders.interchange import load_encoder
 from voxmix.encoders.start import LoadedStart, check_start, load_start
 from voxmix.errors import InputError
 from voxmix.images.sources import open_source
+from voxmix.objectives.images.watch import Watch
 from voxmix.objectives.made import make_objective
 from voxmix.objectives.mae import EvaluationSet, train
 from voxmix.subsets import read_keys
@@ -198,6 +199,7 @@ class EncoderWork:
         subset: file of the keys of the training images, see :func:`voxmix.subsets.write_keys`.
         start: folder of the weights that the run begins from; None from scratch.
         threads: of a CPU, per process.
+        watch_images, watch_times: how the run is watched, see :class:`voxmix.encoder_runs.WatchSettings`.
     """
 
     kind: ClassVar[str] = "encoder"
@@ -208,6 +210,8 @@ class EncoderWork:
     start: Path | None = None
     compute: ComputeSettings
     threads: int
+    watch_images: int = 256
+    watch_times: int = 4
 
     def __post_init__(self) -> None:
         planned = self.spec.start
@@ -239,12 +243,14 @@ class EncoderWork:
         whole = opened.get("images", (self.cache, axes), lambda: open_source(self.cache, axes=axes))
         source = SourceSubset(whole, read_keys(self.subset, subset=spec.subset))
         with naming_lost_memory(spec.backbone, batch=spec.training.batch_size, compute=self.compute):
+            objective = make_objective(spec, source=source, start=self._weights(opened))
             loop.run(
-                make_objective(spec, source=source, start=self._weights(opened)),
+                objective,
                 folder=folder,
                 compute=self.compute,
                 threads=self.threads,
                 device_index=device_index,
+                watch=Watch(objective=objective, images=self.watch_images, times=self.watch_times),
                 progress=progress,
             )
 

@@ -20,7 +20,7 @@ from voxmix.training.agreement import Agreement
 from voxmix.training.checkpoint import drop_states
 from voxmix.training.devices import launch_fabric
 from voxmix.training.interrupt import interrupts_deferred
-from voxmix.training.objective import Objective, Paced
+from voxmix.training.objective import Objective, Paced, Watcher
 from voxmix.training.optimizer import FlatAdamW, learning_rate, set_pace
 from voxmix.training.pieces import Piece, pieces_of
 from voxmix.training.run_checks import check_sharing, naming_failed_compiler
@@ -39,6 +39,7 @@ def run(
     compute: ComputeSettings,
     threads: int | None = None,
     device_index: int | None = None,
+    watch: Watcher | None = None,
     progress: ProgressCallback = silent,
 ) -> None:
     """Train one run into ``folder``, or finish one that was stopped; a finished run is left as it is.
@@ -48,6 +49,8 @@ def run(
 
     A run whose schedule is ``trunk`` takes up what other runs have left in the folder ``trunk`` and leaves its own
     state there before its cooldown: less to compute, the same result.
+
+    ``watch`` looks at the run along the way; what it sees is written beside the losses, and its time is not counted.
 
     With several devices every process calls this, and draws its own rows of the one plan, so the draws are
     those of one process (see :class:`~voxmix.compute.ComputeSettings`).
@@ -80,7 +83,7 @@ def run(
         fabric.barrier()
         session = Session.start(objective, fabric, compute=compute, folder=folder, trunk=trunk)
         try:
-            _steps(session, progress=progress)
+            _steps(session, watch=watch, progress=progress)
             model = session.whole_model()
             if fabric.is_global_zero:
                 model.eval()
@@ -91,19 +94,22 @@ def run(
         fabric.barrier()
 
 
-def _steps(session: Session, *, progress: ProgressCallback) -> None:
+def _steps(session: Session, *, watch: Watcher | None, progress: ProgressCallback) -> None:
     """Make every step that is left; the last batch is smaller where the budget asks for it."""
     fabric = session.fabric
     session.network.train()
     progress(*session.progress())
     saved = told = time.monotonic()
     agree = Agreement(fabric)
+    if session.steps_done == 0:
+        session.watch(watch)
     with interrupts_deferred() as interrupted:
         stopping = False
         while not (session.is_trained or stopping):
             session.decide_length()
             session.share_trunk()
             make_step(session)
+            session.watch(watch)
             if flushed := session.steps_done % FLUSH_STEPS == 0 or session.is_trained:
                 session.metrics.flush()
             seen = session.look()

@@ -123,6 +123,17 @@ class Running(Protocol):
 
 
 @runtime_checkable
+class Watcher(Protocol):
+    """Looks at a run without touching it: nothing that it does changes a weight or a random number of the run."""
+
+    def due(self, steps_done: int, steps: int | None) -> bool:
+        """Return whether to look after so many steps, 0 being the start."""
+
+    def look(self, run: Running) -> Mapping[str, float] | None:
+        """Return what was seen, for the metrics of that step; None where nothing was."""
+
+
+@runtime_checkable
 class Objective(Protocol):
     """What is learned. Every process of a run has its own, made from the same arguments."""
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from voxmix.compute import ComputeSettings
 from voxmix.runs.files import METRICS_FILE
 from voxmix.training.checkpoint import restore_state, save_state, whole_state
-from voxmix.training.objective import Course, Objective, Paced, Views
+from voxmix.training.objective import Course, Objective, Paced, Views, Watcher
 from voxmix.training.optimizer import FlatAdamW, build_optimizer, one_group
 from voxmix.training.pieces import rows_at_once
 from voxmix.training.resume import taken_up
@@ -35,6 +35,7 @@ class Session:
         steps_done: whole batches behind it.
         shared_draws: draws, and ``shared_seconds`` their time, that another run of the trunk has made for this one.
         seconds: gives the seconds of training so far, those shared included.
+        aside: seconds since the start that are not counted.
     """
 
     objective: Objective
@@ -54,6 +55,7 @@ class Session:
     shared_draws: int = 0
     shared_seconds: float = 0.0
     seconds: Callable[[], float]
+    aside: list[float]
 
     @classmethod
     def start(
@@ -110,6 +112,7 @@ class Session:
         least = found.steps * training.batch_size
         views = objective.views(found.draws, least=least, fabric=fabric, compute=compute)
         began = time.monotonic()
+        aside: list[float] = []
         return cls(
             objective=objective,
             course=course,
@@ -127,7 +130,8 @@ class Session:
             steps_done=found.steps,
             shared_draws=found.shared_draws,
             shared_seconds=found.shared_seconds,
-            seconds=lambda: found.seconds + time.monotonic() - began,
+            seconds=lambda: found.seconds + time.monotonic() - began - sum(aside),
+            aside=aside,
         )
 
     @property
@@ -196,6 +200,16 @@ class Session:
         if seen:
             self.trackers.log(self.steps_done, seen)
         return seen is not None
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Let a watcher look where it is due, and note what it saw beside the losses; its time is not counted."""
+        if watcher is None or not watcher.due(self.steps_done, self.steps):
+            return
+        began = time.monotonic()
+        seen = watcher.look(self)
+        if seen is not None:
+            self.metrics.note(seen)
+        self.aside.append(time.monotonic() - began)
 
     def save(self) -> None:
         """Write the state; the metrics first, so that they are never behind it."""

@@ -46,6 +46,7 @@ class MetricsLog:
         self._values: list[Tensor] = []
         self._names: tuple[str, ...] = ()
         self._first: float | None = None
+        self._notes: list[tuple[int | None, Mapping[str, float]]] = []
 
     def keep(self, steps: int) -> None:
         """Drop what was written after the state that the run goes on from.
@@ -83,6 +84,10 @@ class MetricsLog:
         self._names = tuple(losses)
         self._values.append(torch.stack([*losses.values(), gradient_norm.to(losses["loss"].dtype)]))
 
+    def note(self, figures: Mapping[str, float]) -> None:
+        """Write further figures beside the losses of the last step taken; before the first one, beside those of that."""
+        self._notes.append((self._waiting[-1][0] if self._waiting else None, figures))
+
     def flush(self) -> None:
         """Write the steps taken since the last time; of several processes, all call this after the same step.
 
@@ -112,6 +117,9 @@ class MetricsLog:
             finite = norm if norm < float("inf") else None
             row = {"step": step, "draws": draws, **losses, "gradient_norm": finite, "learning_rate": rate}
             rows_kept.append(row)
+        for of, figures in self._notes:
+            next(row for row in rows_kept if of in (None, row["step"])).update(figures)
+        self._notes = []
         self._write(rows_kept)
 
     def _write(self, rows: list[dict[str, Any]]) -> None:

@@ -19,13 +19,16 @@ Alarm = str
 
 
 def last_steps(metrics: Path) -> dict[str, float]:
-    """Return the mean of every figure over the last tenth of the steps that a run has written, at least one."""
+    """Return the mean of every figure over the last tenth of the steps that a run has written, at least one.
+
+    What a probe along the run saw (:mod:`voxmix.objectives.images.watch`) is none of them.
+    """
     lines = metrics.read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines[-max(1, round(_LAST_SHARE * len(lines))) :]]
     return {
         name: float(np.mean([row[name] for row in rows]))
         for name in rows[-1]
-        if all(isinstance(row.get(name), int | float) for row in rows)
+        if not name.startswith("probe") and all(isinstance(row.get(name), int | float) for row in rows)
     }
 
 

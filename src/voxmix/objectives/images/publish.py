@@ -15,6 +15,7 @@ from voxmix._io import write_json
 from voxmix.encoder_runs import ENCODER_RUN_FORMAT, EncoderSpec, Source
 from voxmix.encoders.networks import parameter_count
 from voxmix.objectives.images.alarms import Alarm, last_steps, warn_of
+from voxmix.objectives.images.looks import watch_alarms, watched
 from voxmix.objectives.images.subset import StartingWeights, items_of
 from voxmix.run_settings import identity
 from voxmix.runs.files import ENCODER_RUN_KIND, METRICS_FILE, RESULT_FILE
@@ -91,7 +92,8 @@ def publish(
     kept = model if weights is None else weights
     measured = held_out(objective, kept, run.fabric)
     final = last_steps(run.folder / METRICS_FILE)
-    alarms = objective.alarms(final, min(spec.training.batch_size, run.draws))
+    looks = watched(run.folder / METRICS_FILE)
+    alarms = (*objective.alarms(final, min(spec.training.batch_size, run.draws)), *watch_alarms(looks, spec))
     environment, each = provenance(), objective.flops_per_draw()
     persons = len({item.person for item in items})
     _save_tokenizer(objective, run.folder)
@@ -104,6 +106,7 @@ def publish(
         "held_out": measured,
         "final": final,
         "alarms": list(alarms),
+        "watched": looks,
         "draws": run.draws,
         "images": len(items),
         "persons": persons,
