@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from voxmix._io import digest, file_digest
 from voxmix.errors import InputError
-from voxmix.run_settings import at_least
+from voxmix.run_settings import LATER, at_least, identity
 
 ProbeKind = Literal["labels", "classes", "masks", "retrieval", "reports"]
 PROBE_KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
@@ -45,10 +45,18 @@ class ProbeTask:
     """Only images of these domains; empty: all."""
     outside: bool = False
     """Whether it is out of domain: images of another center than encoders learn from. Reports then speak of forgetting."""
+    carried: bool = field(default=False, metadata=LATER)
+    """Of kinds labels and classes, with images of its own: whether the head is trained on the training persons of the study's own
+    images and judged, unchanged, on every one of these. What a head leans on at home it then leans on elsewhere."""
 
     def __post_init__(self) -> None:
         for name in ("labels", "masks", "domains"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.carried and (self.images is None or self.kind not in ("labels", "classes")):
+            raise InputError(
+                f"a task with carried: true is of kind labels or classes and has images of its own; got kind {self.kind}, images "
+                f"{self.images!r}"
+            )
         if (self.kind == "classes") != bool(self.column):
             raise InputError(
                 f"a task of kind {self.kind} {'needs' if self.kind == 'classes' else 'has no'} column; got column {self.column!r}"
@@ -59,7 +67,7 @@ class ProbeTask:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the task as JSON-like data."""
-        return asdict(self)
+        return identity(self)
 
 
 REPORTS_VERSION = 1

@@ -80,6 +80,7 @@ def study_tasks(view: EncoderView, names: Sequence[str] = ()) -> StudyTasks:
         InputError: a name that no task has.
         StepPendingError: the images are not prepared.
     """
+    from voxmix.probes.carried import Carried
     from voxmix.probes.data import probe_data
 
     tasks = view.config.tasks
@@ -90,7 +91,10 @@ def study_tasks(view: EncoderView, names: Sequence[str] = ()) -> StudyTasks:
     aside: list[tuple[str, str]] = []
     for name in names or tasks:
         try:
-            found.append(probe_data(tasks[name], name, view.task_sources[name]))
+            source = view.task_sources[name]
+            if tasks[name].carried:
+                source = Carried(home=view.source, away=source)
+            found.append(probe_data(tasks[name], name, source))
         except StepPendingError:
             raise
         except InputError as error:

@@ -187,7 +187,7 @@ def probe_data(task: ProbeTask, name: str, source: Source) -> ProbeData:
         names=tuple(names),
         axes=source.axes,
         notes=tuple(notes),
-        own=task.images is None,
+        own=task.images is None or task.carried,
         source=source,
     )
     check_parts(found)
