@@ -61,7 +61,7 @@ class Segments:
             value = json.loads(index.read_text(encoding="utf-8"))
             if value["format"] != _FORMAT or value["sha256"] != file_digest(path):
                 raise ValueError("another format, or changed")
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array = np.load(path, mmap_mode="c", allow_pickle=False)  # torch wants it writable
             keys = [str(key) for key in value["keys"]]
             if len(keys) != len(array):
                 raise ValueError("rows without a key")
