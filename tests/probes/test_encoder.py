@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,33 @@ def test_volumes_of_another_spacing_are_refused(make_pictures: Any, tmp_path: Pa
     assert check_fits(load_encoder(folder), _with_recipe(data, recipe)) == ()
     with pytest.raises(InputError, match=r"spacing_mm is 1\.5, the encoder's 2\.0"):
         check_fits(load_encoder(folder), _with_recipe(data, dataclasses.replace(recipe, spacing_mm=1.5)))
+
+
+def test_the_page_on_probes_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import PIL.Image
+
+    from voxmix.images.finding import find_images
+    from voxmix.images.prepare import prepare_images
+
+    page = Path(__file__).resolve().parents[2] / "docs" / "concepts" / "probes.md"
+    if not page.exists():
+        pytest.skip("there are no docs beside the tests")
+    rng = np.random.default_rng(0)
+    (tmp_path / "films").mkdir()
+    rows = ["image,person,split,bright"]
+    for number in range(24):
+        pixels = rng.integers(0, 60, (20, 20), dtype=np.uint8)
+        pixels[5:9, 5:9] = 250
+        pixels[12:18, 4:16] += np.uint8(150 * (number % 2))
+        PIL.Image.fromarray(pixels).save(tmp_path / "films" / f"{number}.png")
+        rows.append(f"{number}.png,p{number},{'validation' if number < 8 else 'train'},{number % 2}")
+    (tmp_path / "films" / "films.csv").write_text("\n".join(rows), encoding="utf-8")
+    prepare_images(find_images(tmp_path / "films"), tmp_path / "cache", ImageRecipe(pixels=20))
+    run_of(tmp_path / "encoder")
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(block, {})
+    assert "AUROC 1.000" in capsys.readouterr().out
+    assert (tmp_path / "probes" / "findings" / "mine" / "seed-0" / "result.json").is_file()
