@@ -29,6 +29,7 @@ from voxmix.encoder_study import EncoderView, run_encoder_study, run_step, start
 from voxmix.encoder_study.config import read_config, write_config
 from voxmix.images.finding import find_images
 from voxmix.probe_tasks import ProbeTask
+from voxmix.study.listener import Listener
 from voxmix.subsets import ALL
 
 OBJECTIVES = ("clip", "unicl", "dino", "mae")
@@ -229,7 +230,7 @@ def films(folder, out):
 def refer(root, name, other):
     """Let the dino run of the other study on all its images judge as a reference, by its first seed."""
     view = EncoderView.open(other)
-    largest = max(subset.images for subset in view.subsets)
+    largest = max(subset.size for subset in view.subsets)
     (run,) = [
         run
         for run in view.planned
@@ -261,7 +262,7 @@ def main():
     }
     for root in found.values():
         for step in ("prepare", "run"):
-            run_step(step, root)
+            run_step(step, root, Listener.calling(None, print))
     refer(found["slices"], "own-films", found["films"])
     refer(found["films"], "own-slices", found["slices"])
     for name, root in found.items():

@@ -6,12 +6,12 @@ import time
 
 import torch
 
-from voxmix.scaling import ScoreLaws
+from voxmix.encoder_study import run_step
 
 
 def laws_of(root):
-    """Return the laws that a study's step scale left."""
-    return ScoreLaws.load(root / "scores.json")
+    """Return the laws of the scores in a study's folder."""
+    return run_step("scale", root)
 
 
 def machine():

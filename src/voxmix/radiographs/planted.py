@@ -26,9 +26,9 @@ SENTENCES = {
 }
 """What a report says of a planted truth that it names."""
 
-_DRAIN_RADIUS, _DRAIN_WATER = 6.0, 60.0  # mm; mm of water across the middle
-_WAVE_MM = (26.0, 34.0)
-_WAVE_GRAY = 16.0
+_DRAIN_RADIUS, _DRAIN_WATER = 8.0, 110.0  # mm; mm of water across the middle
+_WAVE_MM = (40.0, 54.0)
+_WAVE_GRAY = 24.0
 _STAMP_EDGE = 0.1  # of the film's shorter side
 
 
@@ -104,10 +104,10 @@ def drain_water(grid: FilmGrid, body: Body, plan: FilmPlan, *, seed: int) -> Flo
     """Return the shadow of a wide drain, mm of water: from the ribs of either side up and inward, its way by chance."""
     rng = random(seed, "radiographs wide drain", plan.number)
     side = RIGHT if rng.random() < 0.5 else LEFT
-    low, high = rng.uniform(150, 250), rng.uniform(20, 110)
-    turn = ((low + high) / 2 + rng.normal(0, 18), rng.uniform(50, 105))
+    low, high = rng.uniform(170, 220), rng.uniform(40, 80)
+    turn = ((low + high) / 2 + rng.normal(0, 10), rng.uniform(65, 95))
     wall = float(body.wall(low)) + 14
-    way = bend([(side * wall, low), (side * turn[1], turn[0]), (side * rng.uniform(25, 95), high)], 12)
+    way = bend([(side * wall, low), (side * turn[1], turn[0]), (side * rng.uniform(40, 70), high)], 12)
     thick = grid.thickest([way], [_DRAIN_RADIUS])
     return np.asarray(np.float32(_DRAIN_WATER / (2 * _DRAIN_RADIUS)) * thick)
 
