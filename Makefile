@@ -7,7 +7,7 @@ override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
 .PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
-	bench-trunk bench-devices downstream-known downstream-real check-interchange check-trackers lint reference constraints clean
+	bench-trunk bench-devices downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -144,6 +144,14 @@ downstream-known: setup  ## Finetuning on a known answer: where pretraining must
 
 downstream-real: setup  ## Four clinical tasks on real volumes: VOLUMES=folder, resumable, an hour or two
 	$(BIN)/python benchmarks/downstream_real.py $(VOLUMES) $(STUDY)
+
+IMAGES ?= ../shared/data/radiographs
+OUT ?= encoder-studies
+encoders-known: setup  ## Known answers that studies of encoders must find, on made radiographs: half an hour; OUT names a folder
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/known_answers.py --out "$(OUT)/known"
+
+encoders-real: setup  ## Which objective and how many images, on real ones: IMAGES=folder, OUT=folder, resumable, hours
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/encoders_real.py "$(IMAGES)" --out "$(OUT)"
 
 lint: setup  ## Style, layers and types
 	$(BIN)/ruff check

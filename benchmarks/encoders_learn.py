@@ -62,7 +62,7 @@ class Samples:
 
     def __init__(self, items):
         self.items = tuple(items)
-        self.digest = digest([item.key for item in items])
+        self.digest = self.pictures = digest([item.key for item in items])
         counts = {}
         for item in items:
             for word in {*item.words, *(w for name in item.labels for w in name.split())}:
