@@ -230,7 +230,7 @@ def films(folder, out):
 def refer(root, name, other):
     """Let the dino run of the other study on all its images judge as a reference, by its first seed."""
     view = EncoderView.open(other)
-    largest = max(subset.size for subset in view.subsets)
+    largest = max(subset.images for subset in view.subsets)
     (run,) = [
         run
         for run in view.planned
