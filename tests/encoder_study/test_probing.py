@@ -20,6 +20,7 @@ from voxmix.encoder_study.config import write_config
 from voxmix.encoder_study.probing import ProbedStudy, score_table
 from voxmix.errors import InputError
 from voxmix.probe_tasks import ProbeTask
+from voxmix.scores import ScoreTable
 from voxmix.study.listener import Listener
 
 
@@ -189,3 +190,11 @@ def test_a_label_of_one_class_among_persons_held_out_is_one_sentence(trained: Pa
         InputError, match=r"label nodule needs images with it and without it in both parts, found among"
     ):
         _probe(trained)
+
+
+def test_scores_of_another_test_set_are_not_compared(trained: Path) -> None:
+    _set(trained, tasks=LABELS)
+    first, *others = _probe(trained).results
+    fewer = replace(first, cases=first.cases[:-1])
+    with pytest.raises(InputError, match="is scored on another test set than"):
+        ScoreTable(results=(fewer, *others))

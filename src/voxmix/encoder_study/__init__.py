@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from voxmix.encoder_study.config import EncoderStudyConfig as EncoderStudyConfig
     from voxmix.encoder_study.config import MadeRadiographs as MadeRadiographs
+    from voxmix.encoder_study.folder_probes import ProbedFolders as ProbedFolders
+    from voxmix.encoder_study.folder_probes import probe_folders as probe_folders
+    from voxmix.encoder_study.laws import fit_study_laws as fit_study_laws
     from voxmix.encoder_study.pipeline import open_encoder_study as open_encoder_study
     from voxmix.encoder_study.pipeline import run_encoder_study as run_encoder_study
     from voxmix.encoder_study.pipeline import run_step as run_step
+    from voxmix.encoder_study.probing import ProbedStudy as ProbedStudy
+    from voxmix.encoder_study.probing import probe_encoders as probe_encoders
+    from voxmix.encoder_study.probing import score_table as score_table
     from voxmix.encoder_study.starting import start_encoder_study as start_encoder_study
     from voxmix.encoder_study.status import study_state as study_state
     from voxmix.encoder_study.steps import STEPS as STEPS
@@ -22,7 +28,10 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "config": ("EncoderStudyConfig", "MadeRadiographs"),
+    "folder_probes": ("ProbedFolders", "probe_folders"),
+    "laws": ("fit_study_laws",),
     "pipeline": ("open_encoder_study", "run_encoder_study", "run_step"),
+    "probing": ("ProbedStudy", "probe_encoders", "score_table"),
     "starting": ("start_encoder_study",),
     "status": ("study_state",),
     "steps": ("STEPS",),
