@@ -34,6 +34,7 @@ def test_init_writes_a_task_for_every_kind_of_label_and_for_reports(
     assert tasks == {
         "findings": ProbeTask(kind="labels", labels=("effusion",)),
         "retrieval": ProbeTask(kind="retrieval"),
+        "reports": ProbeTask(kind="reports"),
     }
 
 

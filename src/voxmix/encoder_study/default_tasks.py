@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from voxmix.encoder_study.config import OF_REPORTS
 from voxmix.probe_tasks import ProbeTask
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def tasks_of_table(
     images: str | None = None,
     behind: str = "",
 ) -> DefaultTasks:
-    """Return the tasks that a table allows whose persons are placed: findings, tubes, labels, masks and retrieval.
+    """Return the tasks that a table allows whose persons are placed: findings, tubes, labels, masks, retrieval
+    and reports.
 
     Args:
         images: the table, relative to the study's folder, where it is not the study's own; its tasks are then out of domain.
@@ -80,7 +82,8 @@ def tasks_of_table(
     if {record.split for record in table.records if record.masks} == {"train", "validation"}:
         tasks[f"masks{behind}"] = ProbeTask(kind="masks", images=images, outside=images is not None)
     if table.reports:
-        tasks[f"retrieval{behind}"] = ProbeTask(kind="retrieval", images=images, outside=images is not None)
+        for kind in OF_REPORTS if images is None else OF_REPORTS[:1]:
+            tasks[f"{kind}{behind}"] = ProbeTask(kind=kind, images=images, outside=images is not None)
     notes: tuple[str, ...] = ()
     if poor:
         notes = (
@@ -104,7 +107,7 @@ def _usable(table: ImageTable) -> tuple[list[str], list[str]]:
 
 
 def tasks_of_radiographs(*, left_out: Sequence[str] = (), table: str = "") -> DefaultTasks:
-    """Return the tasks of made radiographs: findings, tubes, their masks, retrieval.
+    """Return the tasks of made radiographs: findings, tubes, their masks, retrieval, reports.
 
     Args:
         left_out: centers that encoders do not learn from: their findings and tubes are tasks out of domain.
@@ -116,7 +119,7 @@ def tasks_of_radiographs(*, left_out: Sequence[str] = (), table: str = "") -> De
     own = {FINDINGS: tuple(DRAWN), TUBES: tuple(LINES)}
     tasks = {name: ProbeTask(kind="labels", labels=labels) for name, labels in own.items()}
     tasks |= {f"{name[:-1]}-masks": ProbeTask(kind="masks", masks=labels) for name, labels in own.items()}
-    tasks["retrieval"] = ProbeTask(kind="retrieval")
+    tasks |= {kind: ProbeTask(kind=kind) for kind in OF_REPORTS}
     if left_out:
         tasks |= {
             f"{name}-outside": ProbeTask(

@@ -63,7 +63,7 @@ def laws_inputs(view: EncoderView) -> str:
     from voxmix.probes.done import made_from
 
     rows = [
-        [probe.folder.name, made_from(probe.data, probe.candidate.judged, view.config.probes)]
+        [probe.folder.name, made_from(probe.data, probe.candidate.judged, view.study.probe_settings)]
         for probe in view.probes
         if probe.done
     ]

@@ -23,6 +23,7 @@ class EncoderPreset:
     Attributes:
         description: for whom it is.
         plans: objective to its settings and optimization; of others the defaults.
+        tasks: which of the tasks that the images allow; None: all.
     """
 
     description: str
@@ -31,6 +32,7 @@ class EncoderPreset:
     design: EncoderDesign
     views: ViewSettings = field(default_factory=ViewSettings)
     plans: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    tasks: tuple[str, ...] | None = None
 
     def objectives(self, names: Sequence[str]) -> dict[str, ObjectivePlan]:
         """Return how each of the named objectives is trained.
@@ -66,6 +68,7 @@ PRESETS = Table(
             views=_SMALL_VIEWS,
             design=EncoderDesign(samples=(64, 256, ALL), budget=8192),
             plans=SMALL,
+            tasks=("findings", "tubes", "retrieval"),
         ),
         "small": EncoderPreset(
             description="a ViT of 0.5 M parameters at 32 pixels, for the cores of any machine",

@@ -119,7 +119,7 @@ def _probe(view: EncoderView, data: ProbeData, candidate: Candidate) -> Probe:
 
     folder = probe_folder(view.study.probes_dir, data, candidate.judged)
     done = bool(candidate.judged.encoder) and is_done(
-        folder, data, candidate.judged, settings=view.config.probes
+        folder, data, candidate.judged, settings=view.study.probe_settings
     )
     return Probe(data=data, candidate=candidate, folder=folder, done=done)
 
@@ -213,7 +213,7 @@ def _judge(view: EncoderView, probe: Probe, encoder: LoadedEncoder, store: Featu
         probe.candidate.judged,
         store=store,
         folder=probe.folder,
-        settings=view.config.probes,
+        settings=view.study.probe_settings,
     )
     own = tuple(note for note in found.notes if note not in probe.data.notes)
     return tuple(f"{probe.candidate.judged.name}: {note}" for note in own)

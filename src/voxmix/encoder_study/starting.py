@@ -132,6 +132,10 @@ def start_encoder_study(
         available = round(radiographs.count * (1 - data.validation_fraction))
     assert available is not None
     begun = _tasks(root, data, None if images is None else table, task_images=task_images)
+    if own.tasks is not None:
+        begun = dataclasses.replace(
+            begun, tasks={name: task for name, task in begun.tasks.items() if name in own.tasks}
+        )
     config = EncoderStudyConfig(
         name=root.resolve().name,
         data=data,

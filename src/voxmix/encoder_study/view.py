@@ -15,6 +15,7 @@ from voxmix.encoder_study.starts import read_facts, start_folders, starts_inputs
 from voxmix.encoder_study.steps import STEPS
 from voxmix.encoder_study.task_images import TaskImages, task_images
 from voxmix.errors import InputError
+from voxmix.probe_tasks import ProbeSettings
 from voxmix.runs.encoder_results import EncoderResult, read_encoder_run
 from voxmix.runs.results import is_finished
 from voxmix.study import files
@@ -146,6 +147,12 @@ class EncoderStudy(StudyFolder):
     def reference_folders(self) -> dict[str, Path]:
         """Name to the folder of each reference that the study file names."""
         return {name: (self.root / folder).resolve() for name, folder in self.config.references.items()}
+
+    @property
+    def probe_settings(self) -> ProbeSettings:
+        """How encoders are probed, with folders as they are seen from here."""
+        own = self.config.probes
+        return replace(own, reports=own.reports.below(self.root))
 
     @property
     def preparation_inputs(self) -> str:
