@@ -109,4 +109,5 @@ def _trained_once(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def trained(_trained_once: Path, tmp_path: Path) -> Path:
     """Return the folder of a study of dino and clip on three sizes, a copy of its own."""
     shutil.copytree(_trained_once, tmp_path / "study")
+    shutil.copy(_trained_once.parent / "harder.csv", tmp_path)
     return tmp_path / "study"

@@ -1,12 +1,13 @@
-"""What the verb scale does for an encoder study."""
+"""What the verbs scale and report do for an encoder study."""
 
 from typing import TYPE_CHECKING
 
-from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table
+from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from voxmix.encoder_study import EncoderView
+    from voxmix.report.encoder_content import EncoderReportContent
     from voxmix.scaling import Number, ScoreLaws
 
 
@@ -60,3 +61,30 @@ def _percent(number: "Number") -> str:
 
 def _samples(number: "Number") -> str:
     return f"{number.value:,.0f} ({number.low:,.0f} to {number.high:,.0f})" if number.known else "-"
+
+
+def report(view: "EncoderView", *, pictures: bool = True, as_json: bool = False) -> None:
+    """Write the report of a study."""
+    from voxmix.encoder_study import run_step
+
+    content = run_step("report", view, TERMINAL, pictures=pictures)
+    if content is None:
+        raise InputError(f"{view.root} has no tasks to judge encoders on; add tasks to {view.study.path}")
+    if as_json:
+        emit_json({"report": str(view.study.report_path), "answer": list(answer(content))})
+        return
+    show_answer(view, content)
+
+
+def show_answer(view: "EncoderView", content: "EncoderReportContent") -> None:
+    """Print the headline and where the report is."""
+    found = answer(content)
+    emit(f"\n{found[0]}" if found else f"\n{content.no_laws}")
+    for line in content.failed:
+        note(line)
+    emit(f"\nreport: {view.study.report_path}")
+
+
+def answer(content: "EncoderReportContent") -> tuple[str, ...]:
+    """Return the answer in sentences, the headline first; none without laws."""
+    return () if content.laws is None else content.laws.sentences()

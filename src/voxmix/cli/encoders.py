@@ -10,7 +10,7 @@ import typer
 
 from voxmix._io import as_argument, size_text
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
-from voxmix.cli.encoder_scores import show_laws
+from voxmix.cli.encoder_scores import answer, show_answer, show_laws
 from voxmix.cli.probing import probes_value, show_probes
 from voxmix.errors import InputError
 
@@ -189,6 +189,10 @@ _SHOWN = {
     ),
     "scale": _Shown(
         show=lambda view, found: show_laws(found), value=lambda view, found: {"laws": found.as_dict()}
+    ),
+    "report": _Shown(
+        show=show_answer,
+        value=lambda view, found: {"report": str(view.study.report_path), "answer": list(answer(found))},
     ),
     "probe": _Shown(
         show=lambda view, found: show_probes(found), value=lambda view, found: probes_value(found)

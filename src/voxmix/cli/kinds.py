@@ -57,6 +57,7 @@ STUDY_KINDS = Table(
                 "probe": "voxmix.cli.probing:probe_study",
                 "compare": "voxmix.cli.scores:compare_encoders",
                 "scale": "voxmix.cli.encoder_scores:scale",
+                "report": "voxmix.cli.encoder_scores:report",
             },
         ),
     },

@@ -66,6 +66,14 @@ def _scaled(view: EncoderView) -> Progress:
     return Progress(done=done, detail="fitted" if done else "not begun, or scores came since")
 
 
+def _reported(view: EncoderView) -> Progress:
+    if not view.config.tasks:
+        return Progress(done=True, detail="no tasks")
+    path, shown = view.study.report_path, (view.study.scores_path, view.study.table_path)
+    done = path.exists() and all(one.stat().st_mtime <= path.stat().st_mtime for one in shown if one.exists())
+    return Progress(done=done, detail=path.name if done else "to be written")
+
+
 _OWN = (
     Step(
         name="prepare",
@@ -104,6 +112,15 @@ _OWN = (
         inputs=_laws_inputs,
         progress=_scaled,
         missing="the laws of scores are not fitted to the study's present scores",
+    ),
+    Step(
+        name="report",
+        verb="report",
+        needs=("prepare",),
+        sentence="writes one page: the answer, curves of error against samples, and a table behind each",
+        work="voxmix.encoder_study.report_contents:make_encoder_report",
+        progress=_reported,
+        missing="the report is not written",
     ),
 )
 

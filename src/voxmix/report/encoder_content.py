@@ -62,7 +62,7 @@ class Example:
     case: str
     report: str = ""
     generated: Mapping[str, str] = field(default_factory=dict)
-    neighbors: tuple[tuple[str, Float[np.ndarray, "row column"]], ...] = ()
+    neighbors: tuple[tuple[str, Float[np.ndarray, "_ _"]], ...] = ()
     masks: Mapping[str, Bool[np.ndarray, "row column"]] = field(default_factory=dict)
     predicted: Mapping[str, Bool[np.ndarray, "row column"]] = field(default_factory=dict)
     encoder: str = ""
