@@ -84,7 +84,6 @@ _GROUPS = tuple(  # of entry points, which are no modules
         "engines",
         "table_formats",
         "encoder_steps",
-        "probe_heads",
         "encoder_presets",
         "study_kinds",
         "text_scores",

@@ -12,7 +12,7 @@ from voxmix.probes.done import is_done, probe_folder
 from voxmix.probes.encoder import LoadedEncoder
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.judge import judge
-from voxmix.scores import ScoreTable, compare, mean_score
+from voxmix.scores import ScoreTable, compare, main_score
 
 SETTINGS = ProbeSettings(penalties=(1e-3, 1e-1), neighbors=(1, 5), inner=0.25)
 LABELS = ProbeTask(kind="labels", labels=("bright", "coin"))
@@ -46,7 +46,7 @@ def test_a_class_that_pixels_show_is_found(
     ).result
     assert found.kind == "classification"
     assert found.classes == ("left", "right")
-    assert mean_score(found) > 0.95
+    assert main_score(found) > 0.95
 
 
 def test_every_image_goes_through_the_encoder_once_for_all_tasks_and_what_is_done_is_not_made_again(
