@@ -34,7 +34,7 @@ from voxmix.subsets import ALL
 
 OBJECTIVES = ("clip", "unicl", "dino", "mae")
 SAMPLES = (64, 128, 256, ALL)
-FLOPS = 660_000_000_000  # what 8,192 draws cost clip
+FLOPS = 660_000_000_000  # 16,261 draws of clip, 4,082 of dino, 39,565 of mae
 SEEDS, EXTREMES_AT, HELD_OUT = 3, 2.0, 0.3
 PLANES = ("Axial", "Coronal", "Sagittal")
 LEAST = 10
