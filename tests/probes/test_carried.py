@@ -1,6 +1,7 @@
 """Heads carried to another center: a shortcut that is reversed there is found, and nobody of there trains the head."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ def test_all_of_the_other_center_judge_and_none_of_it_trains(
         item.key for item in home.items if item.split == "train" and "bright" in item.labels
     }
     assert data.own
+
+
+def test_domains_speak_of_the_other_center_alone(make_pictures: Any, change_pictures: Any) -> None:
+    home = change_pictures(make_pictures(), domain=lambda item: "HOME")
+    away = away_of(change_pictures, make_pictures(seed=1))
+    data = probe_data(replace(CARRIED, domains=("B",)), "bright", Carried(home=home, away=away))
+    assert {case.domain for case in data.part("train")} == {"HOME"}
+    assert {case.domain for case in data.part("test")} == {"B"}
 
 
 def test_a_person_at_home_and_away_is_refused(make_pictures: Any, change_pictures: Any) -> None:

@@ -268,7 +268,12 @@ def _case(case: ProbeCase) -> str:
 def _of_domains(task: ProbeTask, name: str, items: Sequence[Item]) -> list[Item]:
     known = sorted({item.domain for item in items})
     _refuse_unknown(task.domains, known, name=name, what="domain")
-    return [item for item in items if not task.domains or item.domain in task.domains]
+    home = task.carried  # of a head that is carried, domains speak of the other center alone
+    return [
+        item
+        for item in items
+        if not task.domains or item.domain in task.domains or (home and item.split == "train")
+    ]
 
 
 def _refuse_unknown(asked: Iterable[str], known: Sequence[str], *, name: str, what: str) -> None:
