@@ -181,7 +181,12 @@ def shortcut(out, *, count, seed, seeds, compute, samples=(64, 256, ALL), object
         table,
         objectives=objectives,
         samples=samples,
-        design={"seeds": seeds, "extremes_at": None, "budget": round(compute * FLOPS), "budget_unit": "flops"},
+        design={
+            "seeds": seeds,
+            "extremes_at": None,
+            "budget": round(compute * FLOPS),
+            "budget_unit": "flops",
+        },
         tasks=tasks,
     )
     done(root)
