@@ -117,6 +117,8 @@ def test_a_person_who_is_learned_from_and_judged_on_is_refused(
     assert learned not in str(told.value)
     table = _table(tmp_path / "more", {**OTHERS, learned: "train"}, shown=1)
     _prepare(_with_tasks(view, there=replace(task, images=str(table))))
+    with pytest.raises(InputError, match="as a carried head is judged on all of it"):
+        _prepare(_with_tasks(view, there=replace(task, images=str(table), carried=True)))
 
 
 def test_an_image_that_is_learned_from_and_judged_on_is_refused(

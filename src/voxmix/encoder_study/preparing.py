@@ -148,15 +148,22 @@ def _check_persons(source: Source, own: Source, wanted: TaskImages) -> None:
     learned = [item for item in source.items if item.split == "train"]
     persons, keys = {item.person for item in learned}, {item.key for item in learned}
     both = [
-        item for item in own.items if item.split != "train" and (item.person in persons or item.key in keys)
+        item
+        for item in own.items
+        if (wanted.carried or item.split != "train") and (item.person in persons or item.key in keys)
     ]
     if both:
         count = len({item.person for item in both})
         raise InputError(
             f"tasks.{wanted.tasks[0]}: {count:,} person{'s' * (count > 1)} ({len(both):,} image{'s' * (len(both) > 1)}) of "
-            f"{Path(wanted.place).name} would be judged on, and encoders learn from the same; say train for them in a column "
-            "split of the table, or take them out of it"
+            f"{Path(wanted.place).name} would be judged on, and encoders learn from the same; {_REMEDIES[wanted.carried]}"
         )
+
+
+_REMEDIES = {
+    False: "say train for them in a column split of the table, or take them out of it",
+    True: "take them out of the table, as a carried head is judged on all of it",
+}
 
 
 def start_tokenizer(folders: Mapping[str, Path]) -> TextTokenizer | None:

@@ -24,6 +24,7 @@ class TaskImages:
         domains: that any of them uses; () for all.
         classes: columns whose cells name a class.
         texts: whether reports are needed.
+        carried: whether a task is judged on all of them, and its head is trained on the study's own.
     """
 
     place: str
@@ -31,6 +32,7 @@ class TaskImages:
     domains: tuple[str, ...]
     classes: tuple[str, ...]
     texts: bool
+    carried: bool = False
 
     @property
     def name(self) -> str:
@@ -64,6 +66,7 @@ def task_images(config: EncoderStudyConfig) -> tuple[TaskImages, ...]:
             else tuple(sorted({name for task in tasks.values() for name in task.domains})),
             classes=tuple(sorted({task.column for task in tasks.values() if task.column})),
             texts=any(task.kind in OF_REPORTS for task in tasks.values()),
+            carried=any(task.carried for task in tasks.values()),
         )
         for place, tasks in tables.items()
     )
