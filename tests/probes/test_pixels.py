@@ -6,7 +6,7 @@ from PIL import Image as Pillow
 
 from voxmix.encoders.contract import RESAMPLE, Contract
 from voxmix.errors import InputError
-from voxmix.probes.pixels import fitted, fitted_mask, frame_of
+from voxmix.probes.pixels import fitted, frame_of
 
 GRAY = Contract(image=12, shorter_side=16, channels=1, mean=(0.5,), std=(0.25,))
 
@@ -70,16 +70,6 @@ def test_an_encoder_of_crops_sees_the_middle_at_the_images_own_spacing() -> None
     assert not found[:, :, 11:].any()
     frame = frame_of(volume.shape, GRAY, native=True)
     assert (frame.resized, frame.corner) == ((14, 20, 9), (1, 4, -2))
-
-
-@pytest.mark.parametrize("shape", [(32, 48), (16, 16), (20, 61), (24, 30, 40)])
-def test_a_mask_lies_where_its_image_does(shape: tuple[int, ...]) -> None:
-    mask = np.zeros(shape, dtype=np.bool_)
-    mask[tuple(slice(edge // 4, 3 * edge // 4) for edge in shape)] = True
-    image, moved = fitted(mask.astype(np.float32), GRAY), fitted_mask(mask, GRAY)
-    assert moved.dtype == np.bool_
-    assert ((image > 0.5) == moved).mean() > 0.93
-    assert np.array_equal(moved[image > 0.99], np.ones((image > 0.99).sum(), dtype=np.bool_))
 
 
 def test_an_image_without_pixels_is_refused() -> None:
