@@ -91,7 +91,7 @@ class ReportSettings:
     """Rank of LoRA in a language model (Hu et al. 2022; needs peft); 0 leaves it frozen, so that only the adapter learns."""
     prefix: int = 8
     """Embeddings that stand for the image before the text."""
-    width: int = 128
+    width: int = 64
     """Width of the own decoder."""
     depth: int = 2
     """Layers of the own decoder."""
@@ -101,13 +101,13 @@ class ReportSettings:
     """Most tokens of a report, in training and written."""
     repeat: int = 12
     """No run of so many tokens is written twice in a report, so that none turns in circles; 0 allows all."""
-    epochs: int = 30
+    epochs: int = 40
     """Most times that each report is seen; the epoch is chosen on the inner split."""
-    patience: int = 5
+    patience: int = 6
     """Epochs without a better loss after which training ends."""
     batch: int = 16
     """Reports of a step."""
-    rate: float = 1e-3
+    rate: float = 3e-3
     """Learning rate at its highest."""
     scores: tuple[str, ...] = ()
     """Scores, the main one first; empty: label F1, BLEU-4, ROUGE-L, chrF, and METEOR where nltk is installed."""

@@ -1,5 +1,6 @@
 """Scores of generated reports, each by hand, and against a library where there is one."""
 
+import re
 import sys
 from importlib.util import find_spec
 from math import exp, log
@@ -256,3 +257,9 @@ def test_a_plug_in_that_fetches_is_stopped(tmp_path: Path, monkeypatch) -> None:
         )
     assert "NoNetworkError" in str(caught.value)
     assert socket.socket.connect is connect
+
+
+def test_the_page_runs_as_it_stands() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/concepts/report-generation.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(code, page.name, "exec"), {})

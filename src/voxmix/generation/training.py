@@ -19,6 +19,9 @@ from voxmix.generation.decoder import Decoder
 _DECAY = 0.05
 _CLIP = 1.0
 _LEFT_OUT = -100
+_REPLACED = 0.3
+"""Share of the words before that are another one while training (word dropout, Bowman et al. 2016): a decoder that may rely on
+them alone never looks at the image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,8 @@ def learn(
     Raises:
         VoxmixError: a loss that is not finite.
     """
-    whole = nn.ModuleDict({"adapter": adapter, "decoder": decoder.network})
+    said = _said(max(int(tokens.max()) for tokens in texts) + 1, decoder.width, seed)
+    whole = nn.ModuleDict({"adapter": adapter, "decoder": decoder.network, "said": said})
     weights = {name: one for name, one in whole.named_parameters() if one.requires_grad}
     optimizer = torch.optim.AdamW(
         [
@@ -83,7 +87,8 @@ def learn(
         for first in range(0, len(order), batch):
             few = order[first : first + batch]
             optimizer.zero_grad()
-            loss = _loss(adapter, decoder, features, texts, few, few)
+            draws = stream(seed, "words", epoch, first)
+            loss = _loss(adapter, decoder, features, texts, few, few, draws=draws, said=said)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(list(weights.values()), _CLIP)
             optimizer.step()
@@ -107,6 +112,13 @@ def learn(
     return Learned(epoch=int(np.argmin(losses)) + 1, losses=tuple(losses), without_images=blind)
 
 
+def _said(entries: int, width: int, seed: int) -> nn.Sequential:
+    """Return what reads words from the mean embedding of an image; it is not kept."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, entries))
+
+
 def _loss(
     adapter: Adapter,
     decoder: Decoder,
@@ -116,16 +128,34 @@ def _loss(
     words: np.ndarray,
     *,
     reduction: str = "mean",
+    draws: np.random.Generator | None = None,
+    said: nn.Sequential | None = None,
 ) -> Tensor:
-    """Return the cross-entropy of the tokens of some texts after the features of some images."""
+    """Return the cross-entropy of the tokens of some texts after the features of some images.
+
+    Args:
+        draws: While training: which of the words before are another one.
+        said: While training: reads from the embeddings of an image alone which words its report has, in any order (Zhao et
+            al. 2017); its cross-entropy is added.
+    """
     prefix = adapter(torch.from_numpy(features[images]).float())
     longest = max(len(texts[k]) for k in words)
     tokens = np.full((len(words), longest), _LEFT_OUT, dtype=np.int64)
     for row, k in enumerate(words):
         tokens[row, : len(texts[k])] = texts[k]
     truth = torch.from_numpy(tokens)
-    found = decoder.logits(prefix, truth.clamp(min=0))
-    return cross_entropy(found.flatten(0, 1), truth.flatten(), ignore_index=_LEFT_OUT, reduction=reduction)
+    before = np.maximum(tokens, 0)
+    if draws is not None:
+        others = draws.choice(tokens[tokens >= 0], size=tokens.shape)
+        before = np.where(draws.random(tokens.shape) < _REPLACED, others, before)
+    found = decoder.logits(prefix, torch.from_numpy(before))
+    loss = cross_entropy(found.flatten(0, 1), truth.flatten(), ignore_index=_LEFT_OUT, reduction=reduction)
+    if said is None:
+        return loss
+    there = torch.zeros(len(words), said[-1].out_features)
+    for row, k in enumerate(words):
+        there[row, torch.from_numpy(np.unique(texts[k]))] = 1
+    return loss + cross_entropy(said(prefix.mean(dim=1)), there / there.sum(dim=1, keepdim=True))
 
 
 def _mean_loss(
