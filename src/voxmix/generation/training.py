@@ -152,10 +152,11 @@ def _loss(
     loss = cross_entropy(found.flatten(0, 1), truth.flatten(), ignore_index=_LEFT_OUT, reduction=reduction)
     if said is None:
         return loss
-    there = torch.zeros(len(words), said[-1].out_features)
+    guess = said(prefix.mean(dim=1))
+    there = torch.zeros_like(guess)
     for row, k in enumerate(words):
         there[row, torch.from_numpy(np.unique(texts[k]))] = 1
-    return loss + cross_entropy(said(prefix.mean(dim=1)), there / there.sum(dim=1, keepdim=True))
+    return loss + cross_entropy(guess, there / there.sum(dim=1, keepdim=True))
 
 
 def _mean_loss(
