@@ -123,6 +123,7 @@ study-real: setup  ## The flagship study on seven real domains, resumable: hours
 
 coverage: setup  ## Coverage of intervals on 300 simulated worlds, and 100 of each kind that resembles measured ones: takes long
 	$(BIN)/python benchmarks/law_coverage.py --worlds 300 --hard 100
+	$(BIN)/python benchmarks/score_laws.py
 
 outliers: setup  ## How often right losses are called odd, and wrong ones found: minutes; TABLES names more tables
 	$(BIN)/python benchmarks/law_outliers.py --worlds 500 $(TABLES)

@@ -57,6 +57,7 @@ def test_scale_reads_a_table_and_writes_its_laws(tmp_path: Path) -> None:
         ("clip,scratch,findings,64,0,1,", "line 2: score should be a number, got ''"),
         ("clip,scratch,findings,,0,1,0.7", "line 2: samples is missing"),
         ("clip,scratch,findings,1.5,0,1,0.7", "line 2: samples should be a number of images"),
+        ("clip,scratch,findings,64,0,1,85", "line 2: score 85 is above 1; scores are shares of 1"),
         (",,findings,,0,1,0.7", "line 2: a row without an objective is a reference and needs a name"),
     ],
 )
@@ -65,3 +66,31 @@ def test_a_cell_that_cannot_be_used_is_named(tmp_path: Path, row: str, words: st
     path.write_text(f"{HEAD}\n{row}\n", encoding="utf-8")
     with pytest.raises(InputError, match=words):
         read_score_table(path)
+
+
+def test_predict_and_plan_take_laws_of_scores(tmp_path: Path) -> None:
+    table, out = _table(tmp_path / "t.csv", {"clip": 0.2, "dino": 0.05}, noise=0.01), tmp_path / "scores.json"
+    run = CliRunner().invoke
+    assert run(app, ["scale", str(table), "-o", str(out)]).exit_code == 0
+    done = run(
+        app, ["predict", str(out), "--samples", "500", "--samples", "9999", "--objective", "clip", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    inside, beyond = json.loads(done.stdout)["predicted"]
+    assert inside["low"] < 0.4 * (500 / 64) ** -0.2 < inside["high"]
+    assert "outside" in beyond["status"]
+    done = run(app, ["plan", str(out), "--error", "findings=0.3", "--objective", "clip", "--json"])
+    (needed,) = json.loads(done.stdout)["needed"]
+    assert needed["low"] < 64 * (0.4 / 0.3) ** (1 / 0.2) < needed["high"]
+    assert "outside" in run(app, ["predict", str(out), "--samples", "9999"]).output
+    for words, told in (
+        (["predict", str(out)], "--samples"),
+        (["predict", str(out), "--budget", "10"], "no meaning"),
+        (["predict", str(out), "--samples", "9", "--task", "no"], "no task"),
+        (["plan", str(out)], "--error"),
+        (["plan", str(out), "--loss", "a=1"], "no meaning"),
+        (["plan", str(out), "--error", "findings=7"], "between 0 and 1"),
+    ):
+        refused = run(app, words)
+        assert refused.exit_code == 2
+        assert told in refused.output

@@ -20,21 +20,44 @@ _SHOWN_POINTS = 12
 @takes_allocation_flags(but=("budget", "objective", "target_weights", "no_worse_than", "tolerance", "level"))
 def plan(
     law: LawArgument,
-    loss: Annotated[
-        list[str], typer.Option(help="TARGET=LOSS to reach (of a law of scores, the score); repeat.")
-    ],
     flags: AllocationFlags,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(help="TARGET=LOSS to reach (of a law of mixtures fitted to scores, the score); repeat."),
+    ] = None,
+    error: Annotated[
+        list[str] | None, typer.Option(help="Of laws of scores: TASK=ERROR (1 - score) to reach; repeat.")
+    ] = None,
+    objective: Annotated[str | None, typer.Option(help="Of laws of scores: only this objective.")] = None,
     law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the smallest budget, and its mixture, that is predicted to reach given losses.
 
-    Example:
+    Of laws of scores (voxmix scale): the samples that each objective needs for an error.
+
+    Examples:
 
       voxmix plan law.json --loss ABD-CT=0.05 --loss HN-PET=0.004
+
+      voxmix plan scores.json --error findings=0.2
     """
     from voxmix.allocation import plan as plan_budget
+    from voxmix.cli.score_questions import plan_samples, refuse, score_laws_at
 
+    laws = score_laws_at(law)
+    if laws is not None:
+        refuse({"loss": loss, "law": law_name, **flags.given}, needed="--error TASK=ERROR")
+        if not error:
+            raise InputError(f"{law} holds laws of scores; give --error, e.g. --error findings=0.2")
+        plan_samples(laws, pairs(error, option="--error"), objective=objective, as_json=as_json)
+        return
+    if error or objective:
+        raise InputError(
+            "--error and --objective are for laws of scores (voxmix scale); give --loss TARGET=LOSS"
+        )
+    if not loss:
+        raise InputError("--loss is missing: what to reach; e.g. --loss ABD-CT=0.05")
     fitted, asked = law_and_settings(law, law_name, flags.given)
     found = plan_budget(fitted, asked, loss=pairs(loss, option="--loss"))
     if as_json:

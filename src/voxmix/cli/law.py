@@ -276,20 +276,44 @@ def _fit_study(root: Path, *, as_json: bool) -> None:
 @verb
 def predict(
     law: LawArgument,
-    budget: Annotated[int, typer.Option(help="Volume draws.")],
-    weights: Annotated[list[str], typer.Option(help="DOMAIN=SHARE; repeat; shares sum to 1, others get 0.")],
+    budget: Annotated[int | None, typer.Option(help="Volume draws.")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="DOMAIN=SHARE; repeat; shares sum to 1, others get 0.")
+    ] = None,
+    samples: Annotated[
+        list[int] | None, typer.Option(help="Of laws of scores: images to learn from; repeat.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Of laws of scores: only this task.")] = None,
+    objective: Annotated[str | None, typer.Option(help="Of laws of scores: only this objective.")] = None,
     law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict the loss of a mixture on every target.
+    """Predict the loss of a mixture on every target; of laws of scores, the error with so many samples.
 
-    Example:
+    Examples:
 
       voxmix predict law.json --budget 16000 --weights ABD-CT=0.5 --weights HN-PET=0.5
+
+      voxmix predict scores.json --samples 2000 --task findings --objective clip
     """
+    from voxmix.cli.score_questions import predict_errors, refuse, score_laws_at
     from voxmix.design import check_budget
     from voxmix.mixture import Mixture
 
+    laws = score_laws_at(law)
+    if laws is not None:
+        refuse({"budget": budget, "weights": weights, "law": law_name}, needed="--samples")
+        if not samples:
+            raise InputError(f"{law} holds laws of scores; give --samples, e.g. --samples 2000")
+        predict_errors(laws, samples, task=task, objective=objective, as_json=as_json)
+        return
+    for name, value in (("samples", samples), ("task", task), ("objective", objective)):
+        if value:
+            raise InputError(f"--{name} is for laws of scores (voxmix scale); give --budget and --weights")
+    if budget is None or not weights:
+        raise InputError(
+            "--budget and --weights are missing; e.g. --budget 16000 --weights ABD-CT=0.5 --weights HN-PET=0.5"
+        )
     fitted = load_law(law, law_name)
     shares = pairs(weights, option="--weights")
     unknown = sorted(set(shares) - set(fitted.domains))

@@ -9,7 +9,7 @@ from voxmix.scaling.spread import Lines
 LEAST_SIZES = 4
 _SHARES = np.concatenate([[0.0], np.linspace(0.02, 0.98, 49), [0.99, 0.995, 0.999]])
 """Floors that are tried, as shares of the smallest error."""
-_EXPONENTS = np.geomspace(0.01, 3.0, 60)
+_EXPONENTS = np.geomspace(0.01, 3.0, 400)
 
 
 def floor(lines: Lines, level: float) -> Number | None:

@@ -256,7 +256,10 @@ def _beside(name: str, runs: list[Judged]) -> Beside:
 
 
 def _curve(task: str, objective: str, start: str, runs: list[Judged], notes: list[str]) -> Curve | None:
-    """Return the largest table of sizes by seeds without a hole; None with fewer than three sizes."""
+    """Return a table of sizes by seeds without a hole: two seeds before all, then as many sizes, then as many seeds as there are.
+
+    None with fewer than three sizes.
+    """
     by_place = {(run.samples, run.seed): run for run in runs}
     samples = sorted({n for n, _ in by_place if n > 0})
     name = series_name(objective, start)
@@ -273,13 +276,14 @@ def _curve(task: str, objective: str, start: str, runs: list[Judged], notes: lis
         who = [s for s in seeds if sum((n, s) in by_place for n in samples) >= least]
         sizes = [n for n in samples if all((n, s) in by_place for s in who)]
         if who and len(sizes) >= LEAST_SIZES:
-            tables.append((len(who) > 1, len(who) * len(sizes), sizes, who))
+            tables.append((len(who) > 1, len(sizes), len(who), sizes, who))
     if not tables:
         notes.append(
             f"{task}: no seed of {name} has {LEAST_SIZES} sizes; train the sizes that are missing with the same seed"
         )
         return None
-    _, cells, sizes, who = max(tables, key=lambda t: t[:2])
+    *_, sizes, who = max(tables, key=lambda t: t[:3])
+    cells = len(sizes) * len(who)
     if cells < len(by_place):
         notes.append(
             f"{task}: {len(by_place) - cells} of {len(by_place)} scores of {name} are left out, because other sizes lack "

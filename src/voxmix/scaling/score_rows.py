@@ -21,7 +21,7 @@ def read_score_table(path: Path) -> tuple[Scored, ...]:
     Tables that a study writes (``scores.csv``) are read too.
 
     Raises:
-        InputError: a column that is missing, or a cell that is no number; names the line.
+        InputError: a column that is missing, a cell that is no number, or a score above 1; names the line.
     """
     table = read_csv_rows(path, columns=NEEDED, give=GIVE)
     found = []
@@ -31,6 +31,10 @@ def read_score_table(path: Path) -> tuple[Scored, ...]:
         samples = _number(row, "samples", where, left_out=0.0)
         if samples < 0 or samples != int(samples):
             raise InputError(f"{where}: samples should be a number of images, got {row['samples']!r}")
+        if score > 1:
+            raise InputError(
+                f"{where}: score {score:g} is above 1; scores are shares of 1, so give 0.85 for 85%, and of an error 1 - error"
+            )
         objective, start = row["objective"].strip(), row.get("start", "").strip()
         name = row.get("name", "").strip() or " ".join(
             filter(None, (objective, start, f"{samples:.0f}" if objective else ""))
@@ -44,6 +48,8 @@ def read_score_table(path: Path) -> tuple[Scored, ...]:
         if control not in ("", "compute", "epochs"):
             raise InputError(f"{where}: control should be compute, epochs or nothing, got {control!r}")
         error = _number(row, "standard_error", where, left_out=math.nan)
+        if error < 0:
+            raise InputError(f"{where}: standard_error should be 0 or more, got {error:g}")
         found.append(
             Scored(
                 task=row["task"].strip() or "task",

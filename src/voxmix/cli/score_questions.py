@@ -1,0 +1,123 @@
+"""What predict and plan say of laws of scores."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxmix.cli.app import emit_json, emit_table
+from voxmix.errors import InputError
+from voxmix.study.files import ENCODERS, SCORES_FILE, is_study, kind_of, study_file
+
+if TYPE_CHECKING:
+    from voxmix.scaling import Number, ScoreLaws, Series
+
+
+def score_laws_at(path: Path) -> "ScoreLaws | None":
+    """Return the laws of scores of a file that scale wrote, or of a study of encoders; None where it is another law.
+
+    Raises:
+        InputError: a study of encoders whose laws are not fitted yet; a damaged file.
+    """
+    from voxmix._io import read_json
+    from voxmix.scaling import ScoreLaws
+    from voxmix.scaling.results import KIND
+
+    if is_study(path):
+        if kind_of(path) != ENCODERS:
+            return None
+        path = study_file(path).parent / SCORES_FILE
+        if not path.is_file():
+            raise InputError(f"{path.parent} has no laws of scores yet; next: voxmix scale {path.parent}")
+        return ScoreLaws.load(path)
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return None
+    value = read_json(path)
+    return ScoreLaws.load(path) if isinstance(value, dict) and value.get("kind") == KIND else None
+
+
+def refuse(given: dict[str, Any], *, needed: str) -> None:
+    """Refuse options that a law of scores has no use for.
+
+    Raises:
+        InputError: names the first, and what to give instead.
+    """
+    other = next((name for name, value in given.items() if value), None)
+    if other is not None:
+        raise InputError(f"--{other.replace('_', '-')} has no meaning for laws of scores; give {needed}")
+
+
+def predict_errors(
+    laws: "ScoreLaws",
+    samples: Sequence[int],
+    *,
+    task: str | None,
+    objective: str | None,
+    as_json: bool,
+) -> None:
+    """Print the error of each series with so many samples."""
+    from voxmix.scaling.ask import error_with, series_of
+
+    found = [
+        (s, n, error_with(s, n)) for s in series_of(laws, task=task, objective=objective) for n in samples
+    ]
+    if as_json:
+        emit_json(
+            {"level": laws.level, "predicted": [_value(s, number, samples=n) for s, n, number in found]}
+        )
+        return
+    rows = [[*_names(s), f"{n:,}", *_cells(number, _error)] for s, n, number in found]
+    emit_table(
+        "Predicted errors of frozen encoders",
+        ["task", "objective", "start", "samples", "error", f"{laws.level:.0%} interval", "note"],
+        rows,
+    )
+
+
+def plan_samples(
+    laws: "ScoreLaws", errors: dict[str, float], *, objective: str | None, as_json: bool
+) -> None:
+    """Print the samples that each series of a task needs for an error."""
+    from voxmix.scaling.ask import samples_for, series_of
+
+    found = [
+        (s, error, samples_for(s, error))
+        for task, error in errors.items()
+        for s in series_of(laws, task=task, objective=objective)
+    ]
+    if as_json:
+        emit_json({"level": laws.level, "needed": [_value(s, number, error=e) for s, e, number in found]})
+        return
+    rows = [[*_names(s), f"{error:g}", *_cells(number, _samples)] for s, error, number in found]
+    emit_table(
+        "Samples that an error needs",
+        ["task", "objective", "start", "error", "samples", f"{laws.level:.0%} interval", "note"],
+        rows,
+    )
+
+
+def _names(series: "Series") -> list[str]:
+    return [series.task, series.objective, series.start]
+
+
+def _value(series: "Series", number: "Number", **asked: float) -> dict[str, Any]:
+    from voxmix.scaling.parts import plain
+
+    return {"task": series.task, "objective": series.objective, "start": series.start, **asked} | plain(
+        number
+    )
+
+
+def _cells(number: "Number", text: Callable[[float], str]) -> list[str]:
+    value = text(number.value) if number.value == number.value else "–"
+    interval = f"{text(number.low)} to {text(number.high)}" if number.low == number.low else "–"
+    return [value, interval, number.status]
+
+
+def _error(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _samples(value: float) -> str:
+    if value == 0:
+        return "few"
+    return f"{float(f'{value:.3g}'):,.0f}" if value < float("inf") else "more"
