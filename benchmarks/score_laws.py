@@ -260,13 +260,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=60, help="of each kind")
     parser.add_argument("--draws", type=int, default=300, help="resamples of persons")
+    parser.add_argument("--only", choices=("coverage", "inverse"))
     given = parser.parse_args()
-    print(
-        f"Share of 90% intervals that hold the truth, with their number; {given.worlds} worlds of each kind"
-    )
-    coverage(given.worlds, given.draws)
-    print()
-    inverse(given.worlds, given.draws)
+    if given.only != "inverse":
+        print(
+            f"Share of 90% intervals that hold the truth, with their number; {given.worlds} worlds of each kind"
+        )
+        coverage(given.worlds, given.draws)
+    if given.only != "coverage":
+        inverse(given.worlds, given.draws)
 
 
 if __name__ == "__main__":
