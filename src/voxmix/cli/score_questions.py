@@ -102,9 +102,8 @@ def _names(series: "Series") -> list[str]:
 def _value(series: "Series", number: "Number", **asked: float) -> dict[str, Any]:
     from voxmix.scaling.parts import plain
 
-    return {"task": series.task, "objective": series.objective, "start": series.start, **asked} | plain(
-        number
-    )
+    told: dict[str, Any] = plain(number)
+    return {"task": series.task, "objective": series.objective, "start": series.start, **asked, **told}
 
 
 def _cells(number: "Number", text: Callable[[float], str]) -> list[str]:
