@@ -40,7 +40,8 @@ def show_laws(laws: "ScoreLaws") -> None:
         for one in laws.series
     ]
     headers = ["task", "objective", "start", "samples", "errors", "less error per doubling", "note"]
-    emit_table("Errors of frozen encoders against samples", headers, rows)
+    if rows:
+        emit_table("Errors of frozen encoders against samples", headers, rows)
     if laws.crossings:
         emit("")
         rows = [
