@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def study_run(study: StudyArgument, flags: ComputeFlags, as_json: JsonOption = False) -> None:
     """Run every step that is not finished, in order: prepare, run, fit, allocate, pretrain, report.
 
-    A study of encoders has prepare and run.
+    A study of encoders has prepare, run, probe, scale and report.
 
     Takes the flags of voxmix run.
 
