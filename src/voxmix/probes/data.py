@@ -130,14 +130,15 @@ class ProbeData:
         """Return the image of a case in [0, 1], float32."""
         return np.asarray(self.source.array(case.item), dtype=np.float32)
 
+    def masks(self, case: ProbeCase) -> dict[str, Bool[np.ndarray, "*edge"]]:
+        """Return where each of the names is, on the grid of the image; of those that are known."""
+        found = self.source.masks(case.item) if isinstance(self.source, Masked) else {}
+        return {name: np.asarray(found[name], dtype=np.bool_) for name in self.names if name in found}
+
     def mask(self, case: ProbeCase) -> Bool[np.ndarray, "mask *edge"] | None:
         """Return where each of the names is, on the grid of the image; None where one of them is not known."""
-        if not isinstance(self.source, Masked):
-            return None
-        found = self.source.masks(case.item)
-        if any(name not in found for name in self.names):
-            return None
-        return np.stack([np.asarray(found[name], dtype=np.bool_) for name in self.names])
+        found = self.masks(case)
+        return np.stack(list(found.values())) if len(found) == len(self.names) > 0 else None
 
     def tokens(self, case: ProbeCase) -> Int[np.ndarray, " token"]:
         """Return the tokens of the report of a case; none where it has none."""
@@ -197,7 +198,7 @@ def probe_data(task: ProbeTask, name: str, source: Source) -> ProbeData:
 _UNKNOWN = {
     "labels": "none of the task's labels is known for them",
     "classes": "their class is not known",
-    "masks": "not every mask is known for them",
+    "masks": "none of the task's masks is known for them",
     "retrieval": "they have no report",
     "reports": "they have no report",
 }
@@ -384,15 +385,32 @@ def _classes(task: ProbeTask, name: str, source: Source, items: Sequence[Item]) 
 
 
 def _masks(task: ProbeTask, name: str, source: Source, items: Sequence[Item]) -> _Read:
-    known = sorted({mask for item in items for mask in getattr(item, "masks", ())})
-    _refuse_unknown(task.masks, known, name=name, what="mask")
-    names = list(task.masks or known)
-    if not names or not isinstance(source, Masked):
+    of = {item.key: frozenset(getattr(item, "masks", ())) for item in items}
+    known = sorted({mask for own in of.values() for mask in own})
+    if not known or not isinstance(source, Masked):
         raise InputError(
             f"task {name}: the images have no masks; give a table with a column that ends in mask, and prepare again"
         )
-    cases = [_made(item) for item in items if set(names) <= set(getattr(item, "masks", ()))]
-    return cases, names, []
+    _refuse_unknown(task.masks, known, name=name, what="mask")
+    names, notes = [], []
+    for mask in task.masks or known:
+        short = [
+            _PART_WORDS[part]
+            for part in PARTS
+            if not any(mask in of[i.key] for i in items if _part(i) == part)
+        ]
+        if not short:
+            names.append(mask)
+            continue
+        why = f"mask {mask} is known for no image {' and none '.join(short)}"
+        if task.masks:
+            raise InputError(f"task {name}: {why}; give more masks, or take it out of the task")
+        notes.append(f"{name}: {why}; it is left out")
+    if not names:
+        raise InputError(
+            f"task {name}: no mask is known both in training and among persons held out; give more images with masks"
+        )
+    return [_made(item) for item in items if of[item.key] & set(names)], names, notes
 
 
 def _texts(task: ProbeTask, name: str, source: Source, items: Sequence[Item]) -> _Read:

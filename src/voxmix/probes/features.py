@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16, Float32
+from jaxtyping import Float, Float16, Float32, Int
 from torch import Tensor
 
 from voxmix._io import naming_full_disk
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import VoxmixError
-from voxmix.probes.data import ProbeData
+from voxmix.probes.data import ProbeCase, ProbeData
 from voxmix.probes.encoder import LoadedEncoder, check_fits
-from voxmix.probes.pixels import fitted
+from voxmix.probes.pixels import Frame, fitted, fitted_tiles, tiles_of
 from voxmix.probes.segments import Segments
 
 _BATCH_NUMBERS = 1_500_000
@@ -49,6 +49,26 @@ class FeatureSet:
     def pooled(self) -> Float32[np.ndarray, "case feature"]:
         """Class token beside mean of patches of the topmost layer: what linear heads and neighbors see."""
         return np.concatenate([self.cls[:, -1], self.mean[:, -1]], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TileMaps:
+    """Features as images, of the tiles that together show each case.
+
+    Attributes:
+        levels: of each tile, the finest first: one of a ViT, one per stage of a DaViT.
+        case: which case of the data each tile belongs to; in their order.
+        frames: of the tiles of each case.
+    """
+
+    levels: Sequence[Float16[np.ndarray, "tile _ ..."]]
+    case: Int[np.ndarray, " tile"]
+    frames: Sequence[Sequence[Frame]]
+
+    def tiles(self, case: int) -> Int[np.ndarray, " some"]:
+        """Return the tiles of a case."""
+        found: np.ndarray = np.flatnonzero(self.case == case)
+        return found
 
 
 class FeatureStore:
@@ -88,29 +108,47 @@ class FeatureStore:
         left = {key for each in stored for key in each.missing(keys)}
         if left:
             into = [each.own for each in stored]
-            self._compute(encoder, data, left, _layer_arrays(encoder, count, patches), into, progress)
+            arrays = _layer_arrays(encoder, count, patches)
+
+            def middle(case: ProbeCase) -> _View:
+                image = fitted(data.pixels(case), encoder.contract, native=encoder.native)
+                return [case.case], image[None]
+
+            self._compute(encoder, data, left, middle, arrays, into, progress)
         both, *tokens = [each.rows(keys) for each in stored]
         return FeatureSet(cls=both[:, 0], mean=both[:, 1], tokens=tokens[0] if tokens else None)
 
     def maps(
         self, encoder: LoadedEncoder, data: ProbeData, *, progress: ProgressCallback = silent
-    ) -> list[Float16[np.ndarray, "case width *cell"]]:
-        """Return features as images of every case, the finest first: one of a ViT, one per stage of a DaViT.
+    ) -> TileMaps:
+        """Return features as images of the tiles of every case: together they show the whole of it, not its middle alone.
 
         Raises:
             InputError, VoxmixError: as :meth:`features`.
         """
         check_fits(encoder, data)
-        root = self.folder / encoder.digest
-        keys = [case.case for case in data.cases]
+        contract, native = encoder.contract, encoder.native
+        frames = {case.case: tiles_of(_shape(data, case), contract, native=native) for case in data.cases}
+        keys = {name: _tile_keys(name, len(tiles)) for name, tiles in frames.items()}
         with torch.no_grad():
-            blank = torch.zeros(1, 1, *(encoder.contract.image,) * encoder.axes)
+            blank = torch.zeros(1, 1, *(contract.image,) * encoder.axes)
             count = len(encoder.backbone.map(blank))
+        root = self.folder / encoder.digest
         levels = [self._segments(root / f"map{level}-v{VERSION}") for level in range(count)]
-        left = {key for level in levels for key in level.missing(keys)}
-        if left:
-            self._compute(encoder, data, left, _map_arrays(encoder), levels, progress)
-        return [level.rows(keys) for level in levels]
+        every = [key for case in data.cases for key in keys[case.case]]
+        lacking = {key for level in levels for key in level.missing(every)}
+        if lacking:
+            left = {name for name, own in keys.items() if lacking & set(own)}
+
+            def tiles(case: ProbeCase) -> _View:
+                return keys[case.case], fitted_tiles(data.pixels(case), frames[case.case], contract)
+
+            self._compute(encoder, data, left, tiles, _map_arrays(encoder), levels, progress)
+        return TileMaps(
+            levels=[level.rows(every) for level in levels],
+            case=np.repeat(np.arange(len(data.cases)), [len(keys[case.case]) for case in data.cases]),
+            frames=[frames[case.case] for case in data.cases],
+        )
 
     def _layered(self, root: Path, kind: str, count: int, most: int) -> "_Layered":
         folders = {depth: root / f"{kind}-{depth}-v{VERSION}" for depth in range(count, most + 1)}
@@ -135,6 +173,7 @@ class FeatureStore:
         encoder: LoadedEncoder,
         data: ProbeData,
         left: set[str],
+        views: Callable[[ProbeCase], "_View"],
         arrays: Callable[[Tensor], list[np.ndarray]],
         into: Sequence[Segments],
         progress: ProgressCallback,
@@ -146,16 +185,15 @@ class FeatureStore:
             done = 0
             for chunk in _parts(cases, max(_KEPT_ROWS // batch, 1) * batch):
                 found: list[list[np.ndarray]] = []
+                keys: list[str] = []
                 for few in _parts(chunk, batch):
-                    images = [
-                        fitted(data.pixels(case), encoder.contract, native=encoder.native) for case in few
-                    ]
-                    pixels = torch.from_numpy(np.stack(images)).unsqueeze(1)
-                    found.append(arrays(pixels))
+                    seen = [views(case) for case in few]
+                    keys += [key for own, _ in seen for key in own]
+                    pixels = torch.from_numpy(np.concatenate([images for _, images in seen])).unsqueeze(1)
+                    found += [arrays(part) for part in pixels.split(batch)]
                     done += len(few)
                     self.computed += len(few)
                     progress(done, len(cases))
-                keys = [case.case for case in chunk]
                 for segments, parts in zip(into, zip(*found, strict=True), strict=True):
                     rows = np.concatenate(parts)
                     if not np.isfinite(rows).all():
@@ -191,6 +229,20 @@ class _Layered:
             axis = self.axis - 1
             found.append(np.take(row, range(row.shape[axis] - self.count, row.shape[axis]), axis=axis))
         return np.stack(found)
+
+
+_View = tuple[list[str], np.ndarray]
+"""What an encoder sees of a case: a key and an image for each row."""
+
+
+def _shape(data: ProbeData, case: ProbeCase) -> tuple[int, ...]:
+    """Return the shape of a case's image; by its item where that says it, else by reading it."""
+    known = getattr(case.item, "shape", None)
+    return tuple(known) if known is not None else data.pixels(case).shape
+
+
+def _tile_keys(case: str, count: int) -> list[str]:
+    return [case] if count == 1 else [f"{case}.{place}of{count}" for place in range(count)]
 
 
 def most_layers(encoder: LoadedEncoder, asked: int) -> int:

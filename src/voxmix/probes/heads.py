@@ -67,6 +67,8 @@ HEADS: Table[str] = Table(
     {
         "linear": "voxmix.probes.linear:linear_head",
         "knn": "voxmix.probes.knn:knn_head",
+        "attention": "voxmix.probes.attention:attention_head",
+        "masks": "voxmix.probes.mask_head:mask_head",
         "reports": "voxmix.probes.reports:reports_head",
     },
 )
