@@ -46,7 +46,8 @@ class AttentionHead(nn.Module):
         asked = self.weight[:, None] * self.gain * self.query
         constant = self.weight * (self.shift @ self.query)
         scores = (torch.einsum("nltc,lc->nlt", normed, asked) + constant[:, None]) / normed.shape[-1] ** 0.5
-        return scores.flatten(1).softmax(dim=1).view_as(scores)
+        share: Tensor = scores.flatten(1).softmax(dim=1).view_as(scores)
+        return share
 
     def _pooled(self, normed: Float[Tensor, "case layer token width"]) -> Float[Tensor, "case width"]:
         share = self.attention(normed)
@@ -155,7 +156,8 @@ class AttentionFit:
     @torch.no_grad()
     def probability(self, tokens: Tokens) -> Float[np.ndarray, "case output"]:
         """Return the probabilities of labels or classes of other cases."""
-        parts = torch.arange(len(tokens)).split(_BATCH)
+        places = torch.arange(len(tokens))
+        parts = [places[first : first + _BATCH] for first in range(0, len(tokens), _BATCH)]
         found = [
             probability_of(self.head(tokens.normed(part)).double(), exclusive=self.exclusive)
             for part in parts

@@ -190,7 +190,7 @@ class FeatureStore:
                     seen = [views(case) for case in few]
                     keys += [key for own, _ in seen for key in own]
                     pixels = torch.from_numpy(np.concatenate([images for _, images in seen])).unsqueeze(1)
-                    found += [arrays(part) for part in pixels.split(batch)]
+                    found += [arrays(pixels[first : first + batch]) for first in range(0, len(pixels), batch)]
                     done += len(few)
                     self.computed += len(few)
                     progress(done, len(cases))

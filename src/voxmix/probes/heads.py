@@ -69,6 +69,7 @@ HEADS: Table[str] = Table(
         "knn": "voxmix.probes.knn:knn_head",
         "attention": "voxmix.probes.attention:attention_head",
         "masks": "voxmix.probes.mask_head:mask_head",
+        "retrieval": "voxmix.probes.retrieval:retrieval_head",
         "reports": "voxmix.probes.reports:reports_head",
     },
 )

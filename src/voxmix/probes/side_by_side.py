@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,13 +116,13 @@ def _train(
     curve = np.full((epochs, len(rates)), np.nan)
     for epoch in range(epochs):
         stack.train()
-        for part in cases[torch.randperm(len(cases), generator=order)].split(batch):
+        for part in _parts(cases[torch.randperm(len(cases), generator=order)], batch):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done / steps))
             optimizer.zero_grad(set_to_none=True)
             losses, known = stack.losses(part)
             if known:
-                losses.sum().backward()
+                torch.autograd.backward(losses.sum())
                 optimizer.step()
             done += 1
         if held is not None:
@@ -134,7 +134,7 @@ def _train(
 def _held_out(stack: Stack, cases: Int[Tensor, " case"], batch: int) -> Float[np.ndarray, " head"]:
     stack.eval()
     total, weight = np.zeros(len(stack.heads)), 0.0
-    for part in cases.split(batch):
+    for part in _parts(cases, batch):
         losses, known = stack.errors(part)
         total += known * losses.double().cpu().numpy()
         weight += known
@@ -142,3 +142,8 @@ def _held_out(stack: Stack, cases: Int[Tensor, " case"], batch: int) -> Float[np
         np.where(np.isfinite(total), total, np.nan) / weight if weight else np.full(len(total), np.nan)
     )
     return found
+
+
+def _parts(cases: Int[Tensor, " case"], size: int) -> Iterator[Int[Tensor, " some"]]:
+    for first in range(0, len(cases), size):
+        yield cases[first : first + size]
