@@ -79,7 +79,7 @@ def test_predict_and_plan_take_laws_of_scores(tmp_path: Path) -> None:
     inside, beyond = json.loads(done.stdout)["predicted"]
     assert inside["low"] < 0.4 * (500 / 64) ** -0.2 < inside["high"]
     assert "outside" in beyond["status"]
-    done = run(app, ["plan", str(out), "--error", "findings=0.3", "--objective", "clip", "--json"])
+    done = run(app, ["plan", str(out), "--error", "findings=0.3", "--learned-by", "clip", "--json"])
     (needed,) = json.loads(done.stdout)["needed"]
     assert needed["low"] < 64 * (0.4 / 0.3) ** (1 / 0.2) < needed["high"]
     assert "outside" in run(app, ["predict", str(out), "--samples", "9999"]).output

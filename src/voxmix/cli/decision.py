@@ -28,7 +28,9 @@ def plan(
     error: Annotated[
         list[str] | None, typer.Option(help="Of laws of scores: TASK=ERROR (1 - score) to reach; repeat.")
     ] = None,
-    objective: Annotated[str | None, typer.Option(help="Of laws of scores: only this objective.")] = None,
+    learned_by: Annotated[
+        str | None, typer.Option(help="Of laws of scores: only encoders that learned by this objective.")
+    ] = None,
     law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,11 +52,11 @@ def plan(
         refuse({"loss": loss, "law": law_name, **flags.given}, needed="--error TASK=ERROR")
         if not error:
             raise InputError(f"{law} holds laws of scores; give --error, e.g. --error findings=0.2")
-        plan_samples(laws, pairs(error, option="--error"), objective=objective, as_json=as_json)
+        plan_samples(laws, pairs(error, option="--error"), objective=learned_by, as_json=as_json)
         return
-    if error or objective:
+    if error or learned_by:
         raise InputError(
-            "--error and --objective are for laws of scores (voxmix scale); give --loss TARGET=LOSS"
+            "--error and --learned-by are for laws of scores (voxmix scale); give --loss TARGET=LOSS"
         )
     if not loss:
         raise InputError("--loss is missing: what to reach; e.g. --loss ABD-CT=0.05")
