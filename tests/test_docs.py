@@ -160,9 +160,24 @@ def test_the_page_on_tables_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> 
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    judged = [
+        {key: row[key] for key in ("run", "seed", "budget")}
+        | {key: value for key, value in row.items() if key.startswith("weight:")}
+        | {"task": row["target"], "score": 1 - row["loss"]}
+        for row in swarm.to_rows()
+    ]
+    wide: dict[object, dict[str, object]] = {}
+    for row in judged:
+        own = wide.setdefault(row["run"], {k: v for k, v in row.items() if k not in ("task", "score")})
+        own[f"auc_{row['task']}"] = row["score"]
+    for name, found in (("downstream.csv", judged), ("by-task.csv", list(wide.values()))):
+        with (tmp_path / name).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(found[0]))
+            writer.writeheader()
+            writer.writerows(found)
     monkeypatch.chdir(tmp_path)
     lines = [line for line in shell_lines(page) if line.startswith("voxmix ") and "mystudy" not in line]
-    assert len(lines) >= 8
+    assert len(lines) >= 10
     for line in lines:
         found = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
         assert found.exit_code == 0, f"{line}: {found.output}"

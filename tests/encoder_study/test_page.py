@@ -18,7 +18,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_settings_that_it_shows_are_the_defaults() -> None:
-    design, starts = (yaml.safe_load(text) for text in blocks("yaml"))
+    shown = {key: text for text in blocks("yaml") for key in yaml.safe_load(text)}
+    design, starts = (yaml.safe_load(shown[key]) for key in ("design", "starts"))
     own = design["design"]
     assert EncoderDesign(**own | {"samples": tuple(own["samples"])}) == EncoderDesign()
     found = {name: StartSettings(**values) for name, values in starts["starts"].items()}

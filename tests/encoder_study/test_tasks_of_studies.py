@@ -11,7 +11,7 @@ import pytest
 
 from voxmix.encoder_study import EncoderView, MadeRadiographs, start_encoder_study
 from voxmix.encoder_study.config import OF_REPORTS, parse_config, render_config
-from voxmix.encoder_study.default_tasks import group_of, grouped, has_head
+from voxmix.encoder_study.default_tasks import group_of, grouped
 from voxmix.errors import InputError
 from voxmix.probe_tasks import ProbeTask
 from voxmix.settings import parse_yaml
@@ -31,7 +31,7 @@ def test_init_writes_a_task_for_every_kind_of_label_and_for_reports(
     begin: Callable[..., EncoderView],
 ) -> None:
     tasks = begin(objectives=("dino",), tasks=True).config.tasks
-    of_reports = {kind: ProbeTask(kind=kind) for kind in OF_REPORTS if has_head(kind)}
+    of_reports = {kind: ProbeTask(kind=kind) for kind in OF_REPORTS}
     assert "reports" in of_reports
     assert tasks == {"findings": ProbeTask(kind="labels", labels=("effusion",)), **of_reports}
 

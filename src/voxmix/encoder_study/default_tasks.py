@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from voxmix.encoder_study.config import OF_REPORTS
-from voxmix.probe_tasks import ProbeKind, ProbeTask
+from voxmix.probe_tasks import ProbeTask
 
 if TYPE_CHECKING:
     from voxmix.images.table import ImageTable
@@ -54,18 +53,6 @@ def _rules() -> Mapping[str, LabelRule]:
     return {rule.name: rule for rule in DEFAULT_RULES.labels}
 
 
-_HEADS = {
-    "masks": "voxmix.probes.mask_head",
-    "retrieval": "voxmix.probes.retrieval",
-    "reports": "voxmix.probes.reports",
-}
-
-
-def has_head(kind: ProbeKind) -> bool:
-    """Return whether this voxmix can judge a kind of task, without loading what does."""
-    return kind not in _HEADS or find_spec(_HEADS[kind]) is not None
-
-
 def grouped(labels: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return task to its labels, in the order findings, tubes, labels; a task without labels is left out."""
     found: dict[str, list[str]] = {FINDINGS: [], TUBES: [], OTHERS: []}
@@ -92,10 +79,10 @@ def tasks_of_table(
         f"{group}{behind}": ProbeTask(kind="labels", labels=names, images=images, outside=images is not None)
         for group, names in grouped(usable).items()
     }
-    if has_head("masks") and {r.split for r in table.records if r.masks} == {"train", "validation"}:
+    if {r.split for r in table.records if r.masks} == {"train", "validation"}:
         tasks[f"masks{behind}"] = ProbeTask(kind="masks", images=images, outside=images is not None)
     if table.reports:
-        for kind in filter(has_head, OF_REPORTS if images is None else OF_REPORTS[:1]):
+        for kind in OF_REPORTS if images is None else OF_REPORTS[:1]:
             tasks[f"{kind}{behind}"] = ProbeTask(kind=kind, images=images, outside=images is not None)
     notes: tuple[str, ...] = ()
     if poor:
@@ -131,9 +118,8 @@ def tasks_of_radiographs(*, left_out: Sequence[str] = (), table: str = "") -> De
 
     own = {FINDINGS: tuple(DRAWN), TUBES: tuple(LINES)}
     tasks = {name: ProbeTask(kind="labels", labels=labels) for name, labels in own.items()}
-    if has_head("masks"):
-        tasks |= {f"{name[:-1]}-masks": ProbeTask(kind="masks", masks=labels) for name, labels in own.items()}
-    tasks |= {kind: ProbeTask(kind=kind) for kind in OF_REPORTS if has_head(kind)}
+    tasks |= {f"{name[:-1]}-masks": ProbeTask(kind="masks", masks=labels) for name, labels in own.items()}
+    tasks |= {kind: ProbeTask(kind=kind) for kind in OF_REPORTS}
     if left_out:
         tasks |= {
             f"{name}-outside": ProbeTask(
