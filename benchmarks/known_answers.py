@@ -6,9 +6,9 @@ truths: clip, unicl, dino and mae at equal compute, three seeds. A wide drain is
 does: unicl must beat clip on it, beyond noise over seeds. A coin is in the labels, and nothing shows it: nobody may tell it. A
 texture is in neither labels nor reports: who sees it is what the table says.
 
-shortcut: in the first center a white stamp goes with effusion on 95 of 100 films. clip and unicl learn from that center alone, on
-three nested subsets, three seeds. Probes learn from other persons of the first center, and are judged on persons of the first,
-and of the second, where the stamp goes against effusion: more images there must make it worse (inverse scaling).
+shortcut: in the first center a white stamp goes with effusion on 95 of 100 films; labels name both. clip and unicl learn from that
+center alone, on three nested subsets, three seeds. Probes learn from other persons of the first center, and are judged on persons of
+the first, and of the second, where the stamp goes against effusion: more images there must make it worse (inverse scaling).
 
 Films for judging are of other seeds than those that the design was chosen on (``--films-seed 1``). Everything goes on where it
 was stopped; about 40 minutes of one core.
@@ -159,10 +159,12 @@ def shortcut(out, *, count, seed, seeds, compute, samples=(64, 256, ALL), object
     rows = drawn(out / "films", count, seed, SHORTCUT, workers)
     judged = judging(drawn(out / "judged", count, seed + 1000, SHORTCUT, workers))
     begin = ("image", "person", "domain", "report")
-    table = write(out / "learn.csv", [row for row in rows if row["domain"] == first], (*begin, "effusion"))
+    table = write(
+        out / "learn.csv", [row for row in rows if row["domain"] == first], (*begin, "effusion", "stamp")
+    )
     own = [row for row in judged if row["domain"] == first]
     other = [
-        row | {"split": "validation" if row["domain"] == second else "train"}
+        row | {"domain": "both", "split": "validation" if row["domain"] == second else "train"}
         for row in judged
         if row["domain"] == second or row["split"] == "train"
     ]

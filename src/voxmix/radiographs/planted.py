@@ -29,7 +29,7 @@ SENTENCES = {
 _DRAIN_RADIUS, _DRAIN_WATER = 8.0, 110.0  # mm; mm of water across the middle
 _WAVE_MM = (40.0, 54.0)
 _WAVE_GRAY = 24.0
-_STAMP_EDGE = 0.1  # of the film's shorter side
+_STAMP_EDGE = 0.16  # of the film's shorter side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
