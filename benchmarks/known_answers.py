@@ -6,9 +6,10 @@ truths: clip, unicl, dino and mae at equal compute, three seeds. A wide drain is
 does: unicl must beat clip on it, beyond noise over seeds. A coin is in the labels, and nothing shows it: nobody may tell it. A
 texture is in neither labels nor reports: who sees it is what the table says.
 
-shortcut: in the first center a white stamp goes with effusion on 95 of 100 films; labels name both. clip and unicl learn from that
-center alone, on three nested subsets, three seeds. Probes learn from other persons of the first center, and are judged on persons of
-the first, and of the second, where the stamp goes against effusion: more images there must make it worse (inverse scaling).
+shortcut: in the first center a white stamp goes with effusion on 95 of 100 films. unicl learns from that center alone, on three nested
+subsets, three seeds, from labels that name the stamp and nothing else: the more films, the better it sees the shortcut. Probes of effusion
+learn from other persons of the first center, and are judged on persons of the first, and of the second, where the stamp goes against
+effusion: more images there must make it worse (inverse scaling). With ``--effusion-named`` reports and labels name effusion, too.
 
 Films for judging are of other seeds than those that the design was chosen on (``--films-seed 1``). Everything goes on where it
 was stopped; about 40 minutes of one core.
@@ -152,16 +153,17 @@ def truth_lines(found):
             yield f"- {task}: {first} - {second} {mean:+.3f} ± {error:.3f}, above on {above} of {len(found[task, first])} seeds"
 
 
-def shortcut(out, *, count, seed, seeds, compute, samples=(64, 256, ALL), objectives=("clip", "unicl"), workers=1):  # fmt: skip
+def shortcut(
+    out, *, count, seed, seeds, compute, samples=(64, 256, ALL), objectives=("unicl",), workers=1, named=False
+):
     """Run the second study, and return its folder."""
     out.mkdir(parents=True, exist_ok=True)
     first, second = (center.name for center in CENTERS)
     rows = drawn(out / "films", count, seed, SHORTCUT, workers)
     judged = judging(drawn(out / "judged", count, seed + 1000, SHORTCUT, workers))
     begin = ("image", "person", "domain", "report")
-    table = write(
-        out / "learn.csv", [row for row in rows if row["domain"] == first], (*begin, "effusion", "stamp")
-    )
+    told = (*begin, "effusion", "stamp") if named else (*begin[:3], "stamp")
+    table = write(out / "learn.csv", [row for row in rows if row["domain"] == first], told)
     own = [row for row in judged if row["domain"] == first]
     other = [
         row | {"domain": "both", "split": "validation" if row["domain"] == second else "train"}
@@ -206,6 +208,7 @@ def main():
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--compute", type=float, default=1.25, help="budget, 1 is 16,261 draws of clip")
+    parser.add_argument("--effusion-named", action="store_true", help="reports and labels name effusion")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw films")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -213,7 +216,12 @@ def main():
     print(f"{machine()}\n")
     found = truths(arguments.out / "labels-alone", seed=arguments.films_seed, **own)
     print("\n".join(truth_lines(found)), flush=True)
-    root = shortcut(arguments.out / "two-centers", seed=arguments.films_seed + 1, **own)
+    root = shortcut(
+        arguments.out / "two-centers",
+        seed=arguments.films_seed + 1,
+        named=arguments.effusion_named,
+        **own,
+    )
     print("\n" + "\n".join(lines(laws_of(root))), flush=True)
 
 

@@ -86,10 +86,10 @@ def test_settings_that_change_what_is_prepared_ask_for_it_again(begin: Callable[
     with pytest.raises(StepPendingError, match="voxmix prepare"):
         run_step("run", view)
     run_step("prepare", view)
-    assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [True, False]
+    assert [step.done for step in study_state(EncoderView.open(view.root)).steps[:2]] == [True, False]
     path = view.study.path
     path.write_text(path.read_text(encoding="utf-8").replace("pixels: 20", "pixels: 24"), encoding="utf-8")
-    assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [False, False]
+    assert [step.done for step in study_state(EncoderView.open(view.root)).steps[:2]] == [False, False]
 
 
 def test_an_objective_that_reads_reports_is_added_and_finished_runs_of_others_are_kept(
@@ -106,7 +106,7 @@ def test_an_objective_that_reads_reports_is_added_and_finished_runs_of_others_ar
     before = weights(view)
     assert len(before) == 1
     view.study.path.write_text(text, encoding="utf-8")
-    assert [step.done for step in study_state(EncoderView.open(view.root)).steps] == [False, False]
+    assert [step.done for step in study_state(EncoderView.open(view.root)).steps[:2]] == [False, False]
     with pytest.raises(StepPendingError, match="not prepared with its present settings"):
         run_step("run", view.root)
     run_encoder_study(view.root)
