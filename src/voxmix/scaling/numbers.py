@@ -170,6 +170,11 @@ def ratio(lines: Lines, level: float) -> Number:
     bottom = elasticity(lines, np.array([0.0, 1.0]), level)
     if not bottom.known:
         return Number(value=first / second if second else NAN, status=ONE_SEED, remedy=TWO_SEEDS)
+    if bottom.high < 0 or first < 0:
+        return Number.unknown(
+            "one of the two gets worse with samples, so a ratio says nothing",
+            "compare the difference or the data equivalent",
+        )
     if bottom.low <= 0 <= bottom.high:
         return Number.unknown(
             "the second elasticity may be 0, so a ratio to it is not identified",

@@ -73,7 +73,7 @@ def score_law_sentences(
     ]
     told = ["; ".join(part for part in parts if part) + "."]
     told += [_capital(text) for task in inside + outside for text in _falls(task, series, crossings)]
-    told += [text for pair in pairs if (text := _pair(pair))]
+    told += [text for pair in pairs if (text := _pair(pair, series))]
     told += [text for limit in limits if (text := _limit(limit, series))]
     told += [text for one in series if (text := _floor(one, series))]
     return (_capital(told[0]), *told[1:])
@@ -163,7 +163,7 @@ def _falls(task: str, series: Sequence[Series], crossings: Sequence[Crossing]) -
     return told
 
 
-def _pair(pair: Pair) -> str:
+def _pair(pair: Pair, series: Sequence[Series]) -> str:
     gap = pair.difference
     if not gap.known:
         return ""
@@ -175,11 +175,17 @@ def _pair(pair: Pair) -> str:
         )
     if gap.value < 0:
         first, second = second, first
-    text = f"{_capital(pair.task)}: {first} gains more from samples than {second}"
+    better = next((s for s in series if (s.task, s.name) == (pair.task, first)), None)
+    sure = better is None or not better.elasticity.known or better.elasticity.low > 0
+    text = (
+        f"{_capital(pair.task)}: {first} gains more from samples than {second}"
+        if sure
+        else f"{_capital(pair.task)}: with samples the error of {first} falls more, or rises less, than that of {second}"
+    )
     if pair.ratio.known:
         rate = pair.ratio
         text += f": {pair.first} has {rate.value:.2g} ({rate.low:.2g} to {rate.high:.2g}) times the elasticity of {pair.second}"
-    if pair.same_law_fits:
+    if pair.same_law_fits and pair.ratio.known:
         text += "; one exponent with two floors fits as well, so this is no ratio of exponents"
     return text + "."
 
