@@ -6,10 +6,11 @@ truths: clip, unicl, dino and mae at equal compute, three seeds. A wide drain is
 does: unicl must beat clip on it, beyond noise over seeds. A coin is in the labels, and nothing shows it: nobody may tell it. A
 texture is in neither labels nor reports: who sees it is what the table says.
 
-shortcut: in the first center a white stamp goes with effusion on 95 of 100 films. unicl learns from that center alone, on three nested
-subsets, three seeds, from labels that name the stamp and nothing else: the more films, the better it sees the shortcut. Probes of effusion
-learn from other persons of the first center, and are judged on persons of the first, and of the second, where the stamp goes against
-effusion: more images there must make it worse (inverse scaling). With ``--effusion-named`` reports and labels name effusion, too.
+shortcut: in the first center a white stamp goes with nodules, which are hard to see, on 95 of 100 films. unicl learns from that center
+alone, on three nested subsets, three seeds, from labels that name the stamp and nothing else: the more films, the better it sees the
+shortcut. Probes of nodules learn from other persons of the first center, and are judged on persons of the first, of the second, where
+the stamp goes against nodules on films of another look, and of a center with the look of the first where it goes against them, too:
+there more images must make it worse (inverse scaling). With ``--finding-named`` reports and labels name the finding, too.
 
 Films for judging are of other seeds than those that the design was chosen on (``--films-seed 1``). Everything goes on where it
 was stopped; about 40 minutes of one core.
@@ -37,7 +38,9 @@ from voxmix.study.listener import Listener
 from voxmix.subsets import ALL
 
 TRUTHS = Planted(drain=0.3, texture=0.3, coin=0.5)
-SHORTCUT = Planted(shortcut="effusion", agreement=0.95)
+FINDING = "nodule"
+"""Hard to see at this size, so that the shortcut is what there is to see: an effusion is seen itself."""
+SHORTCUT = Planted(shortcut=FINDING, agreement=0.95)
 FLOPS = 660_000_000_000  # 16,261 draws of clip, 4,082 of dino, 39,565 of mae
 EDGE = 64
 
@@ -162,22 +165,27 @@ def shortcut(
     rows = drawn(out / "films", count, seed, SHORTCUT, workers)
     judged = judging(drawn(out / "judged", count, seed + 1000, SHORTCUT, workers))
     begin = ("image", "person", "domain", "report")
-    told = (*begin, "effusion", "stamp") if named else (*begin[:3], "stamp")
+    told = (*begin, FINDING, "stamp") if named else (*begin[:3], "stamp")
     table = write(out / "learn.csv", [row for row in rows if row["domain"] == first], told)
     own = [row for row in judged if row["domain"] == first]
-    other = [
-        row | {"domain": "both", "split": "validation" if row["domain"] == second else "train"}
-        for row in judged
-        if row["domain"] == second or row["split"] == "train"
-    ]
-    names = (*begin[:3], "split", "effusion", "stamp")
+    at_home = [row | {"domain": "both"} for row in own if row["split"] == "train"]
+    other = [row for row in judged if row["domain"] == second]
+    turned = replace(SHORTCUT, agreement=1 - SHORTCUT.agreement)
+    again = judging(drawn(out / "turned", count, seed + 2000, turned, workers))
+    alike = [row | {"person": f"turned-{row['person']}"} for row in again if row["domain"] == first]
+    names = (*begin[:3], "split", FINDING, "stamp")
     write(out / "first.csv", own, names)
-    write(out / "second.csv", other, names)
+    for name, rows in (("second", other), ("turned", alike)):
+        away = [row | {"domain": "both", "split": "validation"} for row in rows]
+        write(out / f"{name}.csv", [*at_home, *away], names)
     tasks = {
-        "effusion": ProbeTask(kind="labels", labels=("effusion",), images="../first.csv"),
+        FINDING: ProbeTask(kind="labels", labels=(FINDING,), images="../first.csv"),
         "stamp": ProbeTask(kind="labels", labels=("stamp",), images="../first.csv"),
-        "effusion-reversed": ProbeTask(
-            kind="labels", labels=("effusion",), images="../second.csv", outside=True
+        f"{FINDING}-second": ProbeTask(
+            kind="labels", labels=(FINDING,), images="../second.csv", outside=True
+        ),
+        f"{FINDING}-turned": ProbeTask(
+            kind="labels", labels=(FINDING,), images="../turned.csv", outside=True
         ),
     }
     root = begun(
@@ -208,7 +216,7 @@ def main():
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--compute", type=float, default=1.25, help="budget, 1 is 16,261 draws of clip")
-    parser.add_argument("--effusion-named", action="store_true", help="reports and labels name effusion")
+    parser.add_argument("--finding-named", action="store_true", help="reports and labels name the finding")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw films")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -219,7 +227,7 @@ def main():
     root = shortcut(
         arguments.out / "two-centers",
         seed=arguments.films_seed + 1,
-        named=arguments.effusion_named,
+        named=arguments.finding_named,
         **own,
     )
     print("\n" + "\n".join(lines(laws_of(root))), flush=True)

@@ -258,3 +258,20 @@ def test_messages_of_encoder_studies_use_the_words_of_the_notation() -> None:
     ]
     assert len(said) > 200
     assert [each for each in said if re.search(r"\b(picture|photo|patient|subject)s?\b", each[1])] == []
+
+
+def test_the_tutorial_on_radiographs_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> None:
+    """Its code, from made films to the laws of scores and the report."""
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/tutorials/radiographs.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(code, "radiographs.md", "exec"), names)
+    shown = capsys.readouterr().out
+    assert "128 images to learn from" in shown
+    assert "12 runs" in shown
+    assert "clip from scratch (" in shown
+    assert "mae from scratch (" in shown
+    for name in ("report.html", "scores.csv", "scores.json", "runs.csv"):
+        assert (tmp_path / "cxr" / name).is_file(), name

@@ -58,17 +58,17 @@ def test_nobody_tells_a_coin_and_no_report_names_the_drain(known: ModuleType, tm
 
 def test_probes_of_the_second_center_learn_in_the_first(known: ModuleType, tmp_path: Path) -> None:
     root = known.shortcut(
-        tmp_path, count=160, seed=1, seeds=1, compute=0.005, samples=(8, 16, "all"), objectives=("unicl",)
+        tmp_path, count=320, seed=1, seeds=1, compute=0.005, samples=(8, 16, "all"), objectives=("unicl",)
     )
-    told = rows(tmp_path / "second.csv")
+    told = rows(tmp_path / "turned.csv")
     assert {row["split"] for row in told} == {"train", "validation"}
     agree = {
-        side: [row["stamp"] == row["effusion"] for row in told if row["split"] == side]
+        side: [row["stamp"] == row[known.FINDING] for row in told if row["split"] == side]
         for side in ("train", "validation")
     }
     assert sum(agree["train"]) > 0.85 * len(agree["train"])
     assert sum(agree["validation"]) < 0.15 * len(agree["validation"])
     laws = ScoreLaws.load(root / "scores.json")
-    (reversed_,) = [one for one in laws.series if one.task == "effusion-reversed"]
+    (reversed_,) = [one for one in laws.series if one.task == f"{known.FINDING}-turned"]
     assert reversed_.outside
     assert len(reversed_.samples) == 3
