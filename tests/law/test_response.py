@@ -184,7 +184,7 @@ def test_the_commands_speak_of_scores(losses, tmp_path):
     assert said["mean"] == pytest.approx(np.mean(list(said["predicted"].values())))
     allocated = cli.invoke(app, ["allocate", file, "--budget", "5000"]).output
     assert "predicted mean auc 0.9" in allocated
-    assert "a loss is 1 - auc" in " ".join(allocated.split())
+    assert "an error is 1 - auc" in " ".join(allocated.split())
     reached = cli.invoke(app, ["plan", file, "--loss", "A=0.95"])
     assert "Values of auc" in reached.output
     assert "1 - auc" in cli.invoke(app, ["path", file, "--budget", "1000", "--budget", "2000"]).output

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from voxmix.response import Response
 
 _LOSS = re.compile(r"(?<![\w-])(L|l)oss(es)?(?![\w=-])")
+_A_LOSS = re.compile(r"(?<![\w-])([Aa]) loss(?![\w=-])")
 _DRAWS = re.compile(r"(?<![\w-])(?:(V|v)olume )?draw(s)?(?![\w=-])(?! of the bootstrap)")
 
 
@@ -29,6 +30,7 @@ class ResponseWords:
 
     def _said(self, text: str) -> str:
         if self.response.rises:
+            text = _A_LOSS.sub(lambda m: f"{m[1]}n error", text)
             text = _LOSS.sub(lambda m: ("E" if m[1] == "L" else "e") + "rror" + ("s" if m[2] else ""), text)
         if self.response.unit == "samples":
             text = re.sub(r"bootstrap draws", "bootstrap \0", text)
