@@ -8,7 +8,7 @@ from PIL import Image as Pillow
 
 from voxmix.encoder_study.config import ImageData
 from voxmix.errors import InputError
-from voxmix.images.class_values import class_label, classes_of
+from voxmix.images.class_values import class_columns, class_label, classes_of
 from voxmix.images.finding import find_images
 
 
@@ -39,8 +39,9 @@ def test_the_class_of_a_cell_is_one_and_the_others_zero(films: Path) -> None:
         {"edema": 0},
         {"edema": 0, "plane: axial": 1, "plane: Coronal": 0},
     ]
-    assert classes_of(found.label_names, "plane") == ("plane: Coronal", "plane: axial")
+    assert classes_of(found.label_names, "plane") == ("Coronal", "axial")
     assert classes_of(found.label_names, "region") == ()
+    assert class_columns(found.label_names) == ("plane",)
     said = "\n".join(found.notes)
     assert "classes of plane: 2, 2 rows unknown" in said
     assert "1 cells say none" in said

@@ -10,10 +10,10 @@ import pytest
 from voxmix.errors import InputError
 from voxmix.probe_tasks import JudgedEncoder, ProbeSettings, ProbeTask
 from voxmix.probes.carried import Carried
-from voxmix.probes.data import probe_data
 from voxmix.probes.encoder import LoadedEncoder
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.judge import judge
+from voxmix.probes.task_cases import probe_data
 from voxmix.scores import ScoreTable, compare
 
 SETTINGS = ProbeSettings(penalties=(1e-3, 1e-1), inner=0.25)

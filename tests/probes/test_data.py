@@ -9,8 +9,9 @@ import pytest
 
 from voxmix.errors import InputError
 from voxmix.probe_tasks import ProbeTask
-from voxmix.probes.data import check_apart, probe_data
+from voxmix.probes.data import check_apart
 from voxmix.probes.persons import inner_split
+from voxmix.probes.task_cases import probe_data
 
 LABELS = ProbeTask(kind="labels", labels=("bright", "coin"))
 SIDE = ProbeTask(kind="classes", column="side")
@@ -62,6 +63,7 @@ def test_the_digest_tells_images_truths_parts_and_persons_but_not_their_pseudony
         {"key": lambda item: item.key.replace("0011", "9999")},
         {"person": lambda item: "p6" if item.person == "p7" else item.person},
         {"domain": lambda item: "C" if item.person == "p7" else item.domain},
+        {"split": lambda item: "train" if item.person == "p3" else item.split},
     ]  # fmt: skip
     others = [of(change_pictures(source, **change)) for change in changes]
     assert len({plain, *others, of(source, replace(LABELS, outside=True))}) == len(changes) + 2

@@ -11,11 +11,12 @@ import pytest
 from voxmix.backbone_rows import VitSettings
 from voxmix.errors import InputError
 from voxmix.probe_tasks import JudgedEncoder, ProbeSettings, ProbeTask
-from voxmix.probes.data import ProbeData, probe_data
+from voxmix.probes.data import ProbeData
 from voxmix.probes.encoder import LoadedEncoder, untrained_encoder
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.judge import judge
 from voxmix.probes.mask_head import dice_of
+from voxmix.probes.task_cases import probe_data
 from voxmix.scores import ScoreTable, compare, mean_score
 from voxmix.scores.result import DownstreamResult, SegmentedCase
 
@@ -181,6 +182,15 @@ def test_a_mask_without_use_is_refused() -> None:
         InputError, match="the images have no masks; give a table with a column that ends in mask"
     ):
         probe_data(ProbeTask(kind="masks"), "discs", bare)
+
+
+def test_the_digest_of_a_task_of_masks_follows_the_masks_and_no_label_or_text() -> None:
+    def of(source: Drawings) -> str:
+        return probe_data(ProbeTask(kind="masks"), "discs", source).digest
+
+    source = discs(12)
+    assert of(replace(source, digest="other labels")) == of(source)
+    assert of(replace(source, mask_digest="other masks")) != of(source)
 
 
 def test_maps_are_computed_once(encoder: LoadedEncoder, tmp_path: Path) -> None:

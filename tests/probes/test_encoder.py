@@ -22,10 +22,11 @@ from voxmix.encoders.text import build_text_encoder
 from voxmix.errors import InputError
 from voxmix.images.recipe import ImageRecipe
 from voxmix.probe_tasks import JudgedEncoder, ProbeSettings, ProbeTask
-from voxmix.probes.data import ProbeData, probe_data
+from voxmix.probes.data import ProbeData
 from voxmix.probes.encoder import check_fits, load_encoder, scaled
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.judge import judge
+from voxmix.probes.task_cases import probe_data
 from voxmix.run_settings import ModelSettings, identity
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.recipe import Recipe

@@ -9,11 +9,12 @@ import torch
 
 from voxmix.errors import InputError, VoxmixError
 from voxmix.probe_tasks import ProbeTask
-from voxmix.probes.data import ProbeData, probe_data
+from voxmix.probes.data import ProbeData
 from voxmix.probes.encoder import LoadedEncoder
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.pixels import fitted
 from voxmix.probes.segments import Segments
+from voxmix.probes.task_cases import probe_data
 
 TASK = ProbeTask(kind="labels", labels=("coin",))
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from voxmix.probe_tasks import JudgedEncoder, ProbeSettings, ProbeTask
-from voxmix.probes.data import probe_data
 from voxmix.probes.done import is_done, probe_folder
 from voxmix.probes.encoder import LoadedEncoder
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.judge import judge
+from voxmix.probes.task_cases import probe_data
 from voxmix.scores import ScoreTable, compare, main_score
 
 SETTINGS = ProbeSettings(penalties=(1e-3, 1e-1), neighbors=(1, 5), inner=0.25)

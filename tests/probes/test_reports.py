@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from voxmix.probe_tasks import JudgedEncoder, ProbeSettings, ProbeTask, ReportSettings
-from voxmix.probes.data import probe_data
 from voxmix.probes.done import is_done
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.judge import judge
 from voxmix.probes.reports import COMMONEST, NEAREST
+from voxmix.probes.task_cases import probe_data
 from voxmix.scores.result import ValuedCase
 from voxmix.texts.generated import GENERATED_FILE, WARNING, read_generated
 from voxmix.texts.tokenizer import TextTokenizer, fit_tokenizer

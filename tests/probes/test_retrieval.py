@@ -12,11 +12,12 @@ import torch
 from voxmix.encoder_runs import TextSettings
 from voxmix.encoders.text import build_text_encoder
 from voxmix.probe_tasks import JudgedEncoder, ProbeSettings, ProbeTask
-from voxmix.probes.data import ProbeData, probe_data
+from voxmix.probes.data import ProbeData
 from voxmix.probes.encoder import LoadedEncoder, TextSide
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.judge import judge
 from voxmix.probes.retrieval import METRICS, Words, chance_scores, equal_texts, own_similarity, pair_scores
+from voxmix.probes.task_cases import probe_data
 from voxmix.scores.result import DownstreamResult, ValuedCase
 
 TEXTS = ("clear lungs", "an effusion", "clear lungs", "a tube", "edema")

@@ -61,11 +61,12 @@ def probe_folders(
             from among those that it would be judged on.
     """
     require("torch", extra="train")
-    from voxmix.probes.data import check_apart, probe_data
+    from voxmix.probes.data import check_apart
     from voxmix.probes.done import probe_folder
     from voxmix.probes.encoder import load_encoder
     from voxmix.probes.features import FeatureStore
     from voxmix.probes.judge import judge
+    from voxmix.probes.task_cases import probe_data
     from voxmix.scores import ScoreTable
 
     with hear.waiting("reading encoders"):

@@ -81,7 +81,7 @@ def study_tasks(view: EncoderView, names: Sequence[str] = ()) -> StudyTasks:
         StepPendingError: the images are not prepared.
     """
     from voxmix.probes.carried import Carried
-    from voxmix.probes.data import probe_data
+    from voxmix.probes.task_cases import probe_data
 
     tasks = view.config.tasks
     for name in names:

@@ -12,6 +12,7 @@ from voxmix.images.table_columns import OF_NAMES, plain_name
 
 _MOST = 100
 """Classes of one column: more are numbers, dates or sentences."""
+_BETWEEN = ": "
 _IDENTIFYING = ("image", "person", "report", "indication", "findings", "impression")
 """What a column can be beside classes; cells of these are files, persons or texts."""
 
@@ -22,16 +23,26 @@ def class_label(column: str, value: str) -> str:
     >>> class_label("plane", "axial")
     'plane: axial'
     """
-    return f"{column}: {value}"
+    return column + _BETWEEN + value
 
 
 def classes_of(label_names: Sequence[str], column: str) -> tuple[str, ...]:
-    """Return the labels that are classes of a column, in their order; none where it is no column of classes.
+    """Return the classes of a column by its labels, in their order; none where it is no column of classes.
 
     >>> classes_of(("effusion", "plane: axial", "plane: coronal"), "plane")
-    ('plane: axial', 'plane: coronal')
+    ('axial', 'coronal')
     """
-    return tuple(name for name in label_names if name.startswith(class_label(column, "")))
+    head = class_label(column, "")
+    return tuple(name.removeprefix(head) for name in label_names if name.startswith(head))
+
+
+def class_columns(label_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of classes that labels are from, sorted.
+
+    >>> class_columns(("effusion", "plane: axial", "plane: coronal"))
+    ('plane',)
+    """
+    return tuple(sorted({name.partition(_BETWEEN)[0] for name in label_names if _BETWEEN in name}))
 
 
 def check_classes(
