@@ -135,9 +135,12 @@ class ReportSettings:
 
     @property
     def digest(self) -> str:
-        """Digest of all that decides what is written; of a language model the content of its folder, wherever it lies."""
-        files = "own" if self.decoder == "own" else _folder_digest(Path(self.decoder))
-        own = {**asdict(self), "decoder": files, "weights": sorted(self.weights), "version": REPORTS_VERSION}
+        """Digest of all that decides what is written and scored; of folders their content, wherever they lie."""
+        files = (
+            "own" if self.decoder == "own" else _folder_digest(Path(self.decoder), "*.json", "*.safetensors")
+        )
+        weights = [[name, _folder_digest(Path(one), "**/*")] for name, one in sorted(self.weights.items())]
+        own = {**asdict(self), "decoder": files, "weights": weights, "version": REPORTS_VERSION}
         return digest(own)
 
     def below(self, root: Path) -> "ReportSettings":
@@ -148,11 +151,17 @@ class ReportSettings:
         )
 
 
-def _folder_digest(folder: Path) -> str:
-    """Return the digest of what a language model is read from; a folder that is not there has one too."""
-    files = sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]) if folder.is_dir() else []
+def _folder_digest(folder: Path, *patterns: str) -> str:
+    """Return the digest of the files of some names; a folder that is not there has one too."""
+    files = sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
     return digest(
-        [[file.name, _digest_of(file, file.stat().st_mtime_ns, file.stat().st_size)] for file in files]
+        [
+            [
+                file.relative_to(folder).as_posix(),
+                _digest_of(file, file.stat().st_mtime_ns, file.stat().st_size),
+            ]
+            for file in files
+        ]
     )
 
 

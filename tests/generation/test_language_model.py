@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_reports import changed_config, made
+from made_reports import changed_config, check_steps_are_the_whole, made
 
 from voxmix.errors import InputError, MissingDependencyError
 from voxmix.generation.language_model import LanguageModel
@@ -30,16 +30,7 @@ def copy(language_models, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_token_after_the_other_is_the_whole_at_once(name: str, language_models) -> None:
-    model = LanguageModel(language_models[name], positions=20)
-    prefix, tokens = torch.randn(2, 3, model.width), torch.randint(3, 100, (2, 6))
-    with torch.no_grad():
-        whole = model.logits(prefix, tokens)
-        likely, state = model.begin(prefix)
-        steps = [likely]
-        for place in range(5):
-            likely, state = model.step(tokens[:, place], state)
-            steps.append(likely)
-    torch.testing.assert_close(torch.stack(steps, dim=1), whole, atol=1e-5, rtol=1e-5)
+    check_steps_are_the_whole(LanguageModel(language_models[name], positions=20))
 
 
 def test_it_writes_as_transformers_does(language_models) -> None:
@@ -238,5 +229,19 @@ def test_settings_know_the_model_by_its_content(language_models, tmp_path: Path)
     changed_config(tmp_path / "elsewhere", n_head=1)
     assert moved.digest != one
     assert ReportSettings().below(tmp_path) == ReportSettings()
+
+
+def test_settings_know_the_weights_of_scores_by_their_content(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place / "inner").mkdir(parents=True)
+        (tmp_path / place / "inner/weights.th").write_bytes(b"one")
+    here, there = (ReportSettings(weights={"RadGraph F1": str(tmp_path / p)}) for p in ("here", "there"))
+    one = here.digest
+    assert one == there.digest != ReportSettings().digest
+    (tmp_path / "here/inner/weights.th").write_bytes(b"other")
+    assert here.digest != one == there.digest
+
+
+def test_lora_without_a_language_model_is_refused() -> None:
     with pytest.raises(InputError, match="lora adapts a language model"):
         ReportSettings(lora=4)

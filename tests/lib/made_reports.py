@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,21 @@ def made(count: int, *, seed: int, coin: bool = False) -> Made:
         for row in truth
     ]
     return Made(features.astype(np.float16), texts)
+
+
+def check_steps_are_the_whole(decoder: Any) -> None:
+    """Check that what a decoder finds likely one token after the other is what it finds likely in the whole at once."""
+    import torch
+
+    prefix, tokens = torch.randn(2, 4, decoder.width), torch.randint(3, 100, (2, 9))
+    with torch.no_grad():
+        whole = decoder.logits(prefix, tokens)
+        likely, state = decoder.begin(prefix)
+        steps = [likely]
+        for place in range(tokens.shape[1] - 1):
+            likely, state = decoder.step(tokens[:, place], state)
+            steps.append(likely)
+    torch.testing.assert_close(torch.stack(steps, dim=1), whole, atol=1e-5, rtol=1e-5)
 
 
 def changed_config(folder: Path, **changes: object) -> None:

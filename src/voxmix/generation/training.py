@@ -31,7 +31,8 @@ class Learned:
     Attributes:
         epoch: whose weights were kept, from 1.
         losses: of the persons that choose, after each epoch, in nats per token.
-        without_images: the same loss where every image is given another's features, of the weights that were kept.
+        without_images: the same loss where every image is given another's features, of the weights that were kept; NaN where
+            one image alone chooses.
     """
 
     epoch: int
@@ -107,8 +108,12 @@ def learn(
         for name, one in weights.items():
             one.copy_(kept[name])
     whole.eval()
-    others = np.roll(judges, len(judges) // 2)  # far enough to be of another person
-    blind = _mean_loss(whole, adapter, decoder, features, texts, others, judges, batch)
+    others = np.roll(judges, len(judges) // 2)  # of another person, unless one has half of the images
+    blind = (
+        _mean_loss(whole, adapter, decoder, features, texts, others, judges, batch)
+        if len(judges) > 1
+        else math.nan
+    )
     return Learned(epoch=int(np.argmin(losses)) + 1, losses=tuple(losses), without_images=blind)
 
 
