@@ -303,3 +303,10 @@ def test_intervals_of_slopes_hold_the_truth_about_as_often_as_they_say(seeds: in
         reach = half_width(lines.variances(np.zeros(1), np.ones(1)), 0.9)
         held.append(abs(lines.slope[0] + 0.1) <= reach)
     assert 0.83 <= np.mean(held) <= 0.97
+
+
+def test_a_task_on_which_all_score_alike_has_no_law() -> None:
+    alike = curve("a", 0.0, noise=0.0) + curve("b", 0.0, noise=0.0)
+    laws = fit_score_laws(alike)
+    assert laws.series == laws.pairs == laws.limits == ()
+    assert any("tells none of them apart" in note for note in laws.notes)

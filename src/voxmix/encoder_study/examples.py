@@ -74,7 +74,8 @@ def _shown(data: ProbeData) -> list[ProbeCase]:
 
 
 def _called(case: ProbeCase) -> str:
-    return ", ".join(name for name, value in case.labels.items() if value) or case.case[:6]
+    present = ", ".join(name for name, value in case.labels.items() if value)
+    return f"near: {present or ('no label' if case.labels else 'a training image')}"
 
 
 def _neighbors(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.9
 """Of the intervals."""
-_VERSION = 1
+_VERSION = 2
 """Raised whenever the same scores lead to other laws than before."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from voxmix.report.axes import end_labels, few_ticks, label_width, log_ticks, round_ticks, short_names
+from voxmix.report.axes import end_labels, few_ticks, label_width, round_ticks, short_names, thousands
 from voxmix.report.palette import Mark, domain_marks
 from voxmix.report.svg import GRID, INK, PAGE, SOFT, Drawing, canvas, finish, place
 from voxmix.report.table import percent_text
@@ -102,8 +102,8 @@ def draw_curve(data: CurveData, *, names: Sequence[str], number: int) -> Drawing
         low, high = _reach(data)
         axes.set_ylim(low, high)
         axes.set_xlim(samples[0] / 1.12, samples[-1] * 1.12)
-        log_ticks(axes.xaxis, samples, whole=True)
-        axes.set_yticks(ticks := round_ticks(low, high), [f"{tick:.3g}" for tick in ticks])
+        axes.set_xticks(ticks := _apart(samples), [thousands(size) for size in ticks])
+        axes.set_yticks(rounds := round_ticks(low, high), [f"{tick:.3g}" for tick in rounds])
         axes.minorticks_off()
         axes.grid()
         axes.set_xlabel("samples")
@@ -130,17 +130,15 @@ def draw_curve(data: CurveData, *, names: Sequence[str], number: int) -> Drawing
 
 def _draw_series(axes: Axes, one: Series, mark: Mark, *, aside: float) -> None:
     if one.line is not None:
-        inside = [place for place, n in enumerate(one.line.samples) if one.samples[0] <= n <= one.samples[-1]]
-        sizes = [one.line.samples[place] for place in inside]
-        axes.plot(sizes, [one.line.errors[place] for place in inside], color=mark.color, linewidth=1.4)
-        axes.fill_between(
-            sizes,
-            [one.line.low[place] for place in inside],
-            [one.line.high[place] for place in inside],
-            color=mark.color,
-            alpha=0.12,
-            linewidth=0,
+        first, last = one.samples[0], one.samples[-1]
+        sizes = np.array([first, *(n for n in one.line.samples if first < n < last), last], dtype=np.float64)
+        known = np.log(one.line.samples)
+        middle, least, most = (
+            np.exp(np.interp(np.log(sizes), known, np.log(values)))
+            for values in (one.line.errors, one.line.low, one.line.high)
         )
+        axes.plot(sizes, middle, color=mark.color, linewidth=1.4)
+        axes.fill_between(sizes, least, most, color=mark.color, alpha=0.12, linewidth=0)
     for n, error, low, high, seeds in zip(
         one.samples, one.errors, one.low, one.high, one.seed_errors, strict=True
     ):
@@ -149,6 +147,15 @@ def _draw_series(axes: Axes, one: Series, mark: Mark, *, aside: float) -> None:
         if np.isfinite([low, high]).all():
             axes.plot([at, at], [low, high], color=mark.color, linewidth=1.0, alpha=0.7)
         axes.plot([at], [error], mark.marker, color=mark.color, markersize=5.5, markeredgecolor="none")
+
+
+def _apart(samples: np.ndarray) -> list[float]:
+    """Return the sizes that are written below the axis: the measured ones, but for those too near the one before."""
+    kept = [float(samples[0])]
+    for size in samples[1:].tolist():
+        if np.log(size / kept[-1]) > 0.12 * np.log(samples[-1] / samples[0]):
+            kept.append(size)
+    return kept
 
 
 def _reach(data: CurveData) -> tuple[float, float]:

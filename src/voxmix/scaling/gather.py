@@ -90,6 +90,10 @@ class TaskScores:
     notes: tuple[str, ...]
 
 
+_SAME = 1e-9
+"""Scores that differ by less are equal but for rounding."""
+
+
 def gather(scores: Sequence[Scored], *, draws: int, rng: np.random.Generator) -> tuple[TaskScores, ...]:
     """Return the scores by task, with notes on what was set aside."""
     by_task: dict[str, list[Scored]] = defaultdict(list)
@@ -102,6 +106,12 @@ def _task(task: str, scores: list[Scored], *, draws: int, rng: np.random.Generat
     notes: list[str] = []
     kept = _usable(task, _one_metric(task, scores, notes), notes)
     kept = _one_test_set(task, kept, notes)
+    if len(kept) > 1 and np.ptp([one.score for one in kept]) < _SAME:
+        notes.append(
+            f"{task}: all {len(kept)} encoders score {kept[0].score:.3f}, so this task tells none of them apart and has no law; what "
+            "is judged is the head, or images are too few"
+        )
+        kept = []
     logs, moved, persons = _resampled(task, kept, draws, rng, notes)
     groups: dict[tuple[str, str], list[Judged]] = defaultdict(list)
     references: dict[str, list[Judged]] = defaultdict(list)
