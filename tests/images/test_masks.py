@@ -261,6 +261,7 @@ def test_damage_is_found_and_preparing_mends_it(films: Path, tmp_path: Path) -> 
     (item,) = (item for item in cache.items if item.mask_files[0].key == file.stem)
     with pytest.raises(VoxmixError, match="prepare again"):
         cache.masks(item)
+    assert verify_images(prepared(find_images(films), tmp_path / "cache").cache) == ()
     file.unlink()
     assert verify_images(cache) == ((name, "missing"),)
     assert verify_images(prepared(find_images(films), tmp_path / "cache").cache) == ()

@@ -162,7 +162,9 @@ def test_damaged_and_missing_files_are_named(films: Path, tmp_path: Path) -> Non
         cache.array(cache.items[1])
     with pytest.raises(VoxmixError, match="prepare again"):
         cache.array(cache.items[2])
-    assert prepared(find_images(films), tmp_path / "cache").made == 1
+    again = prepared(find_images(films), tmp_path / "cache")
+    assert again.made == 2  # the one that is gone, and the one that cannot be read
+    assert [Path(name).name for name, _ in verify_images(again.cache)] == [changed.name]
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"kind": "prepared images", "format": 1}', '{"kind": "x"}'])

@@ -14,6 +14,7 @@ the index as salted digests, as in a cache of volumes (:mod:`voxmix.volumes.prep
 into the texts again: what the rules of :mod:`voxmix.texts.privacy` miss is in them.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,11 @@ class CachedImage:
 def array_file(key: str) -> str:
     """Return the file of an array, relative to the cache: few enough lie in each folder."""
     return f"images/{key[:2]}/{key}.npy"
+
+
+def array_bytes(shape: Sequence[int], dtype: np.dtype) -> int:
+    """Return the size of the file of an array that is whole."""
+    return _NPY_HEADER + math.prod(shape) * dtype.itemsize
 
 
 def mask_file(key: str) -> str:
@@ -264,7 +270,7 @@ class ImageCache:
             data = (self.root / array_file(item.key)).read_bytes()
         except OSError:
             raise self._damaged(array_file(item.key)) from None
-        if len(data) != _NPY_HEADER + rows * columns * dtype.itemsize or not data.startswith(b"\x93NUMPY"):
+        if len(data) != array_bytes(item.shape, dtype) or not data.startswith(b"\x93NUMPY"):
             raise self._damaged(array_file(item.key))
         return np.frombuffer(data, dtype=dtype, offset=_NPY_HEADER).reshape(rows, columns)
 

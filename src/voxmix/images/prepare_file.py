@@ -7,7 +7,7 @@ import numpy as np
 
 from voxmix._io import atomic_path, file_digest, read_json, write_json
 from voxmix.errors import InputError
-from voxmix.images.cache import array_file
+from voxmix.images.cache import array_bytes, array_file
 from voxmix.images.image import Image
 from voxmix.images.reading import read_image
 from voxmix.images.recipe import ImageRecipe, prepare_pixels
@@ -44,7 +44,7 @@ def prepared_and_read(path: Path, *, recipe: ImageRecipe, root: Path) -> tuple[O
             content = file_digest(path) if path.is_file() else ""
         key = volume_key(content, recipe.digest)
         target = root / array_file(key)
-        known = _finished(target)
+        known = _finished(target, np.dtype(recipe.dtype))
         if known is not None and content:
             return replace(known, digest=content, key=key), None
         image = read_image(path, max_pixels=recipe.max_pixels)
@@ -74,7 +74,7 @@ def prepared_and_read(path: Path, *, recipe: ImageRecipe, root: Path) -> tuple[O
     return replace(made, digest=content, key=key, made=True), image
 
 
-def _finished(target: Path) -> Outcome | None:
+def _finished(target: Path, dtype: np.dtype) -> Outcome | None:
     """Return what is known of an array that is whole, None where there is none; digest and key are not in it."""
     try:
         value = read_json(target.with_suffix(".json"))
@@ -88,4 +88,5 @@ def _finished(target: Path) -> Outcome | None:
         )
     except (InputError, KeyError, TypeError, ValueError):
         return None
-    return known if target.exists() else None
+    whole = target.exists() and target.stat().st_size == array_bytes(known.shape, dtype)
+    return known if whole else None

@@ -102,10 +102,11 @@ def _write(
 
 
 def _finished(target: Path) -> tuple[tuple[str, ...], frozenset[str]] | None:
-    """Return the names of masks that are whole, and of those with a pixel inside; None where there are none."""
+    """Return the names of masks that are whole, and of those with a pixel inside; None where there are none, or other bytes."""
     try:
         value = read_json(target.with_suffix(".json"))
         known = tuple(str(name) for name in value["names"]), frozenset(str(name) for name in value["filled"])
+        whole = target.exists() and file_digest(target) == value["checksum"]
     except (InputError, KeyError, TypeError):
         return None
-    return known if target.exists() else None
+    return known if whole else None
