@@ -49,6 +49,21 @@ def test_a_class_that_pixels_show_is_found(
     assert main_score(found) > 0.95
 
 
+def test_a_linear_head_that_was_stopped_says_so(
+    encoder: LoadedEncoder,
+    judged: JudgedEncoder,
+    make_pictures: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = probe_data(SIDE, "side", make_pictures())
+    given: dict[str, Any] = {"store": FeatureStore(tmp_path / "f"), "settings": SETTINGS}
+    assert judge(data, encoder, judged, folder=tmp_path / "whole", **given).notes == ()
+    monkeypatch.setattr("voxmix.probes.logistic._MOST_STEPS", 1)
+    (note,) = judge(data, encoder, judged, folder=tmp_path / "cut", **given).notes
+    assert "did not reach its minimum" in note
+
+
 def test_every_image_goes_through_the_encoder_once_for_all_tasks_and_what_is_done_is_not_made_again(
     encoder: LoadedEncoder, judged: JudgedEncoder, make_pictures: Any, tmp_path: Path
 ) -> None:

@@ -91,6 +91,13 @@ def brier(probability: Float[np.ndarray, "case output"], truth: Float[np.ndarray
     return float(np.mean((probability[known] - truth[known]) ** 2)) if known.any() else float("nan")
 
 
+def unit_rows(values: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, "row feature"]:
+    """Return rows of length 1, double precision; of length 0 where one has no length."""
+    plain = np.asarray(values, dtype=np.float64)
+    found: np.ndarray = plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)
+    return found
+
+
 def known_truth(data: ProbeData) -> Float[np.ndarray, "case output"]:
     """Return, of training cases, 1 or 0 for each label (NaN: not known), or for each class."""
     return (

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from voxmix.probes.heads import HeadResult, Probing, brier, known_truth, scored
+from voxmix.probes.heads import HeadResult, Probing, brier, known_truth, scored, unit_rows
 from voxmix.probes.persons import best_of, inner_split
 
 _TEMPERATURE = 0.07
@@ -42,11 +42,11 @@ def neighbors(
     """
     found = np.full((len(asked), truth.shape[1]), 0.5)
     known = np.isfinite(truth)
-    base = _unit(train)
+    base = unit_rows(train)
     alike = known.all()
     for first in range(0, len(asked), _CHUNK):
         rows = slice(first, first + _CHUNK)
-        cosine = _unit(asked[rows]) @ base.T
+        cosine = unit_rows(asked[rows]) @ base.T
         whole = _votes(cosine, truth, count) if alike else None
         for label in range(truth.shape[1]):
             own = known[:, label]
@@ -65,9 +65,3 @@ def _votes(
     weight = np.exp((values - values.max(axis=1, keepdims=True)) / _TEMPERATURE)
     weight /= weight.sum(axis=1, keepdims=True)
     return np.asarray(np.einsum("cn,cno->co", weight, truth[near]))
-
-
-def _unit(values: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, "row feature"]:
-    plain = np.asarray(values, dtype=np.float64)
-    found: np.ndarray = plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)
-    return found

@@ -48,8 +48,15 @@ def fit_linear(
             best_of([-brier(_probability(data, fit, train[kept]), truth[kept]) for fit in fits])
         ]
     fit = _fit(data, train, truth, (penalty,), tolerance=SOLVED)[0]
+    notes = ()
+    if fit.gradient > _ROUGH:
+        notes = (
+            f"{data.name}: the linear head did not reach its minimum: its largest gradient is {fit.gradient:.1e}, expected below "
+            f"{_ROUGH:.0e}; leave the smallest penalties out",
+        )
     return replace(
         scored(data, _probability(data, fit, test)),
+        notes=notes,
         chosen={"penalty": penalty},
         figures={"gradient": fit.gradient, "features": float(train.shape[1])},
     )

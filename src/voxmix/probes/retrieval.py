@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from voxmix.probes.encoder import TextSide
-from voxmix.probes.heads import HeadResult, Probing
+from voxmix.probes.heads import HeadResult, Probing, unit_rows
 from voxmix.probes.persons import best_of, inner_split
 from voxmix.scores.result import ValuedCase
 from voxmix.texts.tokenizer import FILE as TOKENIZER_FILE
@@ -208,16 +208,11 @@ class Words:
             for word, count in Counter(_split(text)).items():
                 if word in self.place:
                     row[self.place[word]] = count * self.rarity[self.place[word]]
-        return _unit(rows)
+        return unit_rows(rows)
 
 
 def _split(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.lower())
-
-
-def _unit(rows: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, "row feature"]:
-    found: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return found
 
 
 def _by_words(
@@ -255,9 +250,9 @@ def _mapped(
     mean = wanted.mean(axis=0)
     turned = left.T @ (wanted - mean)
     asked = ((np.asarray(features[test], dtype=np.float64) - middle) / spread) @ right.T
-    answers = _unit(words.rows([texts[place] for place in test]) - mean)
+    answers = unit_rows(words.rows([texts[place] for place in test]) - mean)
     tables = []
     for penalty in penalties:
         shrunk = (singular / (singular**2 + penalty * len(order)))[:, None] * turned
-        tables.append(_unit(asked @ shrunk) @ answers.T)
+        tables.append(unit_rows(asked @ shrunk) @ answers.T)
     return tables
