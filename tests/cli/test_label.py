@@ -201,6 +201,7 @@ def test_what_cannot_be_labelled_is_one_sentence(films: Path, tmp_path: Path) ->
         ((films, "--endpoint", "http://localhost:1/v1", "--model", "m"), "say where with --answers"),
         ((films, "--check", bare), "no column that is called as a label"),
         ((films, "--check", both), "share no column that names every row once"),
+        ((films, "--words", out, "--key", "study"), "lacks the column 'study' of --key"),
     ):  # fmt: skip
         assert part in _fails(*arguments), arguments
     assert not out.exists()

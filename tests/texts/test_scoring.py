@@ -13,6 +13,7 @@ import pytest
 from voxmix.errors import InputError, MissingDependencyError
 from voxmix.texts.scoring import TEXT_SCORES, TextScore, score_texts
 from voxmix.texts.scoring.label_f1 import label_figures
+from voxmix.texts.scoring.offline import NoNetworkError, without_network
 from voxmix.texts.scoring.overlap import bleu, chrf, corpus_bleu, rouge_l, words
 from voxmix.texts.scoring.score import chosen_scores
 
@@ -257,6 +258,16 @@ def test_a_plug_in_that_fetches_is_stopped(tmp_path: Path, monkeypatch) -> None:
         )
     assert "NoNetworkError" in str(caught.value)
     assert socket.socket.connect is connect
+
+
+@pytest.mark.parametrize("host", ["example.com", "localhost.example.com", "127.example.com", "192.0.2.1"])
+def test_no_host_but_this_machine_is_looked_up(host: str) -> None:
+    import socket
+
+    with without_network():
+        assert socket.getaddrinfo("127.0.0.1", 1)
+        with pytest.raises(NoNetworkError):
+            socket.getaddrinfo(host, 443)
 
 
 def test_the_page_runs_as_it_stands() -> None:

@@ -130,6 +130,8 @@ def label(
     if output is None and check is None and words is None:
         note("nothing is written: give -o labelled.csv to keep the labels")
     table = read_reports(source, column=report)
+    if key is not None and key not in table.columns:
+        raise InputError(f"{source} lacks the column {key!r} of --key; it has {list(table.columns)}")
     for sentence in table.notes:
         note(sentence)
     summary: dict[str, Any] = _seen(table)

@@ -4,7 +4,6 @@ No message here holds a word of a request, of an answer or of the key.
 """
 
 import http.client
-import ipaddress
 import json
 import re
 import socket
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from voxmix.errors import InputError, VoxmixError
 from voxmix.run_settings import at_least
+from voxmix.texts.this_machine import is_this_machine
 
 _KEPT = "what was answered is kept: give the same command again to go on"
 _MOST_BYTES = 1 << 22
@@ -109,13 +109,7 @@ class Endpoint:
     @property
     def is_local(self) -> bool:
         """Whether it is this machine, so that no text leaves it."""
-        host = urlsplit(self.url).hostname or ""
-        if host == "localhost" or host.endswith(".localhost"):
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return is_this_machine(urlsplit(self.url).hostname or "")
 
     @property
     def in_the_clear(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_OWN = ("127.", "localhost", "::1")
+from voxmix.texts.this_machine import is_this_machine
 
 
 class NoNetworkError(OSError):
@@ -21,7 +21,7 @@ def without_network() -> Iterator[None]:
     connect, look_up = socket.socket.connect, socket.getaddrinfo
 
     def own(host: Any) -> bool:
-        return isinstance(host, str) and host.startswith(_OWN)
+        return isinstance(host, str) and is_this_machine(host)
 
     def guarded_connect(self: socket.socket, address: Any) -> None:
         if isinstance(address, tuple) and not own(address[0]):
