@@ -48,7 +48,7 @@ def fit_linear(
             best_of([-brier(_probability(data, fit, train[kept]), truth[kept]) for fit in fits])
         ]
     fit = _fit(data, train, truth, (penalty,), tolerance=SOLVED)[0]
-    notes = ()
+    notes: tuple[str, ...] = ()
     if fit.gradient > _ROUGH:
         notes = (
             f"{data.name}: the linear head did not reach its minimum: its largest gradient is {fit.gradient:.1e}, expected below "
