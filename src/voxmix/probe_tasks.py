@@ -9,6 +9,10 @@ from voxmix._io import digest, file_digest
 from voxmix.errors import InputError
 from voxmix.run_settings import LATER, at_least, identity
 
+SCRATCH = "scratch"
+"""The start that begins from no weights."""
+UNTRAINED = "untrained"
+"""The reference of runs from scratch: their networks before they learn."""
 ProbeKind = Literal["labels", "classes", "masks", "retrieval", "reports"]
 PROBE_KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
 """labels: each present or not. classes: one of several. masks: which pixels. retrieval: the report of an image, and the image

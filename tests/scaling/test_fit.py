@@ -1,6 +1,7 @@
 """Laws of scores on simulated tables: the truth comes back, what cannot be told says so, what cannot be used is counted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from voxmix.errors import InputError
 from voxmix.probe_tasks import JudgedEncoder
 from voxmix.scaling import Scored, ScoreLaws, Series, fit_score_laws
 from voxmix.scaling.ask import error_with, samples_for, series_of
+from voxmix.scaling.gather import gather
+from voxmix.scaling.limits import limits
 from voxmix.scaling.spread import fit_lines, half_width, share_below
 from voxmix.scores.metric import Weighted, mean_of
 
@@ -193,6 +196,73 @@ def test_twice_the_compute_says_what_limits(slope: float, gains: tuple[float, fl
         scored("a", n, s, 0.4, compute=2.0) for n in (64, 4096) for s in (0, 1)
     ]
     assert fit_score_laws(noisy).limits[0].limit == "unclear"
+
+
+def told_limit(data: float, compute: float, *, seeds: int, sizes: Sequence[int], world: int) -> str:
+    """Return what a simulated series is said to be limited by; a doubling takes so much of its log error away."""
+    rng = np.random.default_rng([17, world])
+    run, seed, subset = rng.uniform(0.01, 0.05), rng.uniform(0, 0.04), rng.uniform(0, 0.04)
+    of_seed, of_size = seed * rng.normal(size=seeds), subset * rng.normal(size=len(sizes))
+    scores = [
+        scored(
+            "a",
+            n,
+            s,
+            0.4
+            * 2 ** (-data * np.log2(n / sizes[0]) - compute * np.log2(times))
+            * float(np.exp(of_size[k] + of_seed[s] + run * rng.normal())),
+            compute=times,
+        )
+        for k, n in enumerate(sizes)
+        for s in range(seeds)
+        for times in ((1.0, 2.0) if n in (sizes[0], sizes[-1]) else (1.0,))
+    ]
+    (task,) = gather(scores, draws=50, rng=rng)
+    (found,) = limits(task, 0.9)
+    return found.limit
+
+
+@pytest.mark.parametrize("sizes", [SIZES, (64, 130, 258, 621)])
+@pytest.mark.parametrize(
+    ("data", "compute", "false"),
+    [
+        (0.15, 0.0, ("compute", "both", "neither")),
+        (0.0, 0.15, ("data", "both", "neither")),
+        (0.15, 0.15, ("data", "compute", "neither")),
+        (0.0, 0.0, ("data", "compute", "both")),
+    ],
+)
+def test_what_limits_is_seldom_said_falsely(
+    data: float, compute: float, false: tuple[str, ...], sizes: Sequence[int]
+) -> None:
+    told = [told_limit(data, compute, seeds=3, sizes=sizes, world=world) for world in range(80)]
+    # Each of two intervals of 90% errs to one side in 5% of worlds: 8 of 80, and chance.
+    assert sum(one in false for one in told) <= 13
+    if data or compute:
+        true = "both" if data and compute else "data" if data else "compute"
+        assert told.count(true) >= 48
+
+
+def test_a_series_is_set_against_what_it_began_from_and_no_other() -> None:
+    runs = curve("a", 0.1, first=0.2, outside=True)
+    runs = [replace(run, judged=replace(run.judged, start="scratch")) for run in runs]
+    others = [
+        scored("", 0, 0, error, start=name, outside=True)
+        for name, error in (("weights of others", 0.1), ("untrained", 0.3))
+    ]
+    laws = fit_score_laws([*runs, *others])
+    truth = 0.2 * 64**-0.1 - 0.3
+    assert only(laws).forgetting.low < truth < only(laws).forgetting.high
+    text = "\n".join(laws.sentences())
+    assert "a is better than untrained" in text
+    assert "forgot" not in text
+    assert "gained" not in text
+    assert "weights of others" not in text
+    # Of several references that it did not begin from none is chosen.
+    renamed = [*others[:1], scored("", 0, 0, 0.3, start="another", outside=True)]
+    forgetting = only(fit_score_laws([*runs, *renamed])).forgetting
+    assert not forgetting.known
+    assert "was not judged" in forgetting.status
 
 
 def test_persons_are_resampled_with_all_of_their_cases() -> None:

@@ -102,6 +102,48 @@ def test_the_headline_answers_which_objective_and_how_many_samples(laws: ScoreLa
     assert "CLIP forgot" in text
 
 
+def test_the_headline_speaks_of_what_runs_from_scratch_began_from(laws: ScoreLaws) -> None:
+    one = replace(series("tubes", "unicl"), start="scratch")
+    sure = Number(value=math.nan, low=0.0, high=0.0)
+    crossings = tuple(
+        Crossing(
+            task="tubes", objective="unicl", start="scratch", reference=name, samples=number, reach=reach
+        )  # type: ignore[arg-type]
+        for name, number, reach in (
+            ("chest films", Number(value=210.0, low=150.0, high=330.0), "within"),
+            ("untrained", sure, "below"),
+        )
+    )
+    told = replace(laws, series=(one,), crossings=crossings, pairs=(), limits=())
+    assert (
+        told.sentences()[0]
+        == "For tubes, UniCL with labels beats untrained with the smallest size already, 64."
+    )
+    # What may take more than the smallest size is not said to take no more.
+    wide = replace(crossings[1], samples=replace(sure, high=90.0))
+    unsure = replace(told, crossings=(crossings[0], wide))
+    assert unsure.sentences()[0] == "For tubes, UniCL with labels beats untrained with at most 90 samples."
+    late = replace(
+        crossings[1], samples=Number(value=math.nan, low=300.0, high=math.inf), reach="not reached"
+    )
+    assert (
+        "has not beaten untrained at 1,024, though it may from 300 on"
+        in replace(told, crossings=(late,)).sentences()[0]
+    )
+    other = replace(crossings[1], reference="weights of others")
+    assert "of the error away" in replace(told, crossings=(crossings[0], other)).sentences()[0]
+
+
+def test_errors_that_rise_are_added_and_many_intervals_are_said_to_be_uncorrected(laws: ScoreLaws) -> None:
+    worse = replace(series("findings", "dino"), per_doubling=Number(value=-0.29, low=-0.49, high=-0.13))
+    both = replace(laws, series=(series("findings", "clip"), worse), crossings=(), pairs=(), limits=())
+    assert both.sentences() == (
+        "For findings each doubling of samples takes 9% (6 to 12%) of the error away with CLIP, and adds 29% (13 to 49%) to the "
+        "error with DINO.",
+    )
+    assert "about 0.7 of these 6 slopes and 1 differences" in laws.sentences()[-1]
+
+
 def test_laws_are_kept_with_what_is_missing_and_unbounded(laws: ScoreLaws, tmp_path: Path) -> None:
     laws.save(tmp_path / "scores.json")
     again = ScoreLaws.load(tmp_path / "scores.json")

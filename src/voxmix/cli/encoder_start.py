@@ -126,7 +126,7 @@ def start_folders_of(given: Sequence[str] | None) -> dict[str, Path | None] | No
     Raises:
         InputError: a text without a name or a folder, or a name twice.
     """
-    from voxmix.encoder_study.config import SCRATCH
+    from voxmix.probe_tasks import SCRATCH
 
     named = [text for text in given or () if text != SCRATCH]
     found = _folders_of(named, flag="--start", kept=SCRATCH)

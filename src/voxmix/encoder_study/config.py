@@ -14,7 +14,7 @@ from voxmix.encoder_runs import TextSettings, ViewSettings, WatchSettings
 from voxmix.errors import InputError
 from voxmix.images.recipe import ImageRecipe
 from voxmix.objective_rows import OBJECTIVES, ObjectiveSettings
-from voxmix.probe_tasks import ProbeKind, ProbeSettings, ProbeTask
+from voxmix.probe_tasks import SCRATCH, UNTRAINED, ProbeKind, ProbeSettings, ProbeTask
 from voxmix.radiographs.planted import Planted
 from voxmix.run_settings import LATER, TrainingSettings, at_least, identity
 from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
@@ -23,10 +23,6 @@ from voxmix.subsets import ALL, check_samples
 from voxmix.texts.report_text import TextRecipe
 
 FORMAT = 1
-SCRATCH = "scratch"
-"""The start that begins from no weights."""
-UNTRAINED = "untrained"
-"""The reference of runs from scratch: their networks before they learn."""
 OF_REPORTS: tuple[ProbeKind, ...] = ("retrieval", "reports")
 """Kinds of tasks that need the images' reports."""
 _FORBID: dict[str, str] = {"extra": "forbid"}

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from voxmix.backbone_rows import BackboneSettings, VitSettings
 from voxmix.domain import as_domain_name
 from voxmix.encoder_study.config import (
-    SCRATCH,
     EncoderDesign,
     EncoderStudyConfig,
     ImageData,
@@ -30,6 +29,7 @@ from voxmix.images.finding import find_images
 from voxmix.images.recipe import ImageRecipe
 from voxmix.images.sources import open_source
 from voxmix.objective_rows import OBJECTIVES
+from voxmix.probe_tasks import SCRATCH
 from voxmix.radiographs.detector import CENTERS
 from voxmix.study.files import RADIOGRAPHS_FOLDER, RADIOGRAPHS_TABLE
 from voxmix.subsets import ALL, check_samples

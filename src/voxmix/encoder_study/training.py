@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from voxmix._io import naming_full_disk, write_text
 from voxmix._optional import require
-from voxmix.encoder_study.config import SCRATCH
 from voxmix.encoder_study.specs import PlannedRun, training_pool
 from voxmix.encoder_study.view import EncoderView
 from voxmix.errors import InputError
 from voxmix.objective_rows import OBJECTIVES
+from voxmix.probe_tasks import SCRATCH
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.making import at_once, finish_specs, tell_failures, threads_of_each
 from voxmix.subsets import write_keys

@@ -23,7 +23,7 @@ from voxmix.scaling.numbers import (
     share_worse,
     size_reach,
 )
-from voxmix.scaling.parts import Crossing, Line, Number, Pair, Reference, Series
+from voxmix.scaling.parts import Crossing, Line, Number, Pair, Reference, Series, own_reference
 from voxmix.scaling.results import Scored, ScoreLaws
 from voxmix.scaling.spread import half_width
 
@@ -96,11 +96,14 @@ def _series(task: TaskScores, curve: Curve, level: float) -> Series:
     reach = size_reach(lines, level)
     means = lines.means[0]
     worse = share_worse(lines)
-    beside = _own_reference(curve, task.beside)
+    name = own_reference(curve.start, [one.name for one in task.beside])
+    beside = next((one for one in task.beside if one.name == name), None)
     if not task.outside:
         lost = Number.unknown("only asked out of domain")
     elif beside is None:
-        lost = Number.unknown("no reference to set it against", "judge the open weights on this task too")
+        lost = Number.unknown(
+            "what it began from was not judged", "judge what it began from on this task too, as a reference"
+        )
     else:
         lost = forgetting(lines, beside, level)
     known = np.isfinite(reach)
@@ -142,12 +145,6 @@ def _line(curve: Curve, level: float) -> Line | None:
         low=_floats(np.exp(values - reach)),
         high=_floats(np.exp(np.minimum(values + reach, 0.0))),
     )
-
-
-def _own_reference(curve: Curve, beside: tuple[Beside, ...]) -> Beside | None:
-    """Return the reference that a series began from, or the only one."""
-    own = next((one for one in beside if one.name == curve.start), None)
-    return own or (beside[0] if len(beside) == 1 else None)
 
 
 def _reference(task: TaskScores, beside: Beside, level: float) -> Reference:

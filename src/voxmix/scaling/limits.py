@@ -6,11 +6,9 @@ import numpy as np
 
 from voxmix.scaling.gather import Curve, Judged, TaskScores
 from voxmix.scaling.numbers import ONE_SEED, TWO_SEEDS, lines_of
-from voxmix.scaling.parts import Limit, LimitKind, Number
+from voxmix.scaling.parts import NEGLIGIBLE, Limit, LimitKind, Number
 from voxmix.scaling.spread import Lines, half_width
 
-NEGLIGIBLE = 0.02
-"""A share of the error that a doubling takes away and that nobody would pay for."""
 _NONE = Number.unknown(
     "no run at more compute at this size", "train the smallest and the largest size at twice the compute"
 )
@@ -47,8 +45,10 @@ def _limit(scores: TaskScores, curve: Curve, runs: tuple[Judged, ...], level: fl
 class _Gain:
     """Fall of log error by a doubling of compute at one size: value, draws of its variance, what persons do to it."""
 
-    def __init__(self, value: float, variances: np.ndarray, moved: np.ndarray, level: float) -> None:
-        self.value, self.variances, self.moved = value, variances, moved
+    def __init__(
+        self, value: float, variances: np.ndarray, moved: np.ndarray, scale: float, level: float
+    ) -> None:
+        self.value, self.variances, self.moved, self.scale = value, variances, moved, scale
         self.reach = half_width(variances + np.var(moved), level)
 
 
@@ -69,7 +69,7 @@ def _gain(lines: Lines, curve: Curve, runs: tuple[Judged, ...], samples: int, le
     moved = curve.moved[:, row, columns].mean(axis=1) - np.mean([run.moved for run in pairs.values()], axis=0)
     # Two runs of one seed and size: their noise is that of runs, twice.
     noise = 2 * lines.unknown(np.ones(1)).runs * lines.repeats / len(pairs)
-    return _Gain(scale * value, scale**2 * noise, scale * moved, level)
+    return _Gain(scale * value, scale**2 * noise, scale * moved, scale, level)
 
 
 def _share(gain: _Gain | None) -> Number:
@@ -90,7 +90,11 @@ def _kind(lines: Lines, compute: _Gain | None, level: float) -> LimitKind:
     reach = half_width(variances, level)
     moved = -ln2 * lines.persons[:, 1] - compute.moved
     of_slope = variances - np.var(ln2 * lines.persons[:, 1])
-    between = half_width(np.sort(of_slope) + np.sort(compute.variances) + np.var(moved), level)
+    # Both use the runs of the largest size: where these are bad by chance, compute seems to help and samples to hurt.
+    shared = 2 * ln2 * compute.scale * (lines.logs[-1] - lines.center) / lines.sxx * lines.unknown(one).runs
+    between = half_width(
+        np.sort(of_slope) + np.sort(compute.variances) + np.sort(shared) + np.var(moved), level
+    )
     by_data, by_compute = data - reach > 0, compute.value - compute.reach > 0
     if by_data and by_compute:
         return "both"

@@ -1,9 +1,11 @@
 """What a law of scores says: numbers with intervals, or the reason why they cannot be told and what would help."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
+
+from voxmix.probe_tasks import SCRATCH, UNTRAINED
 
 Reach = Literal["within", "below", "not reached", "unclear"]
 """Where a curve first beats a reference: among the measured sizes, at or below the smallest already, not up to the largest, or
@@ -12,6 +14,8 @@ REACHES: tuple[Reach, ...] = get_args(Reach)
 LimitKind = Literal["data", "compute", "both", "neither", "unclear"]
 """What holds an objective back: the samples, the compute, both, neither, or it cannot be told."""
 NAN, INF = math.nan, math.inf
+NEGLIGIBLE = 0.02
+"""A share of the error that a doubling takes away and that nobody would pay for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,8 +76,8 @@ class Series:
         per_doubling: share of the error that a doubling of the samples takes away; below 0 where it adds.
         floor: error that no number of samples takes away; None where the sizes are too few to ask.
         inverse: whether the error rises with samples in at least 95% of draws.
-        forgetting: error minus that of the reference it began from (or the only one), at the largest size; of tasks
-            outside, else unknown.
+        forgetting: error minus that of its own reference (:func:`own_reference`), at the largest size; of tasks outside,
+            else unknown.
         line: None where no line is fitted.
     """
 
@@ -169,6 +173,18 @@ def series_name(objective: str, start: str) -> str:
     ('clip from scratch', 'clip')
     """
     return f"{objective} from {start}" if start else objective
+
+
+def own_reference(start: str, references: Sequence[str]) -> str | None:
+    """Return what a series is set against first: what it began from (untrained networks, from scratch), or the only one there is.
+
+    None where several references have nothing to do with it: to choose one of them would be to choose the answer.
+
+    >>> own_reference("scratch", ("weights of others", "untrained")), own_reference("scratch", ("a", "b"))
+    ('untrained', None)
+    """
+    began = UNTRAINED if start in ("", SCRATCH) else start
+    return began if began in references else references[0] if len(references) == 1 else None
 
 
 def plain(value: Any) -> Any:

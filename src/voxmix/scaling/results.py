@@ -76,7 +76,11 @@ class ScoreLaws:
     def sentences(self) -> tuple[str, ...]:
         """Return the answer in plain sentences; the first is the headline."""
         return score_law_sentences(
-            self.series, crossings=self.crossings, pairs=self.pairs, limits=self.limits
+            self.series,
+            crossings=self.crossings,
+            pairs=self.pairs,
+            limits=self.limits,
+            level=self.level,
         )
 
     def as_dict(self) -> dict[str, Any]:

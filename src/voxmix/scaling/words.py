@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from voxmix.scaling.parts import INF, Crossing, Limit, Number, Pair, Series, series_name
+from voxmix.scaling.parts import (
+    INF,
+    NEGLIGIBLE,
+    Crossing,
+    Limit,
+    Number,
+    Pair,
+    Series,
+    own_reference,
+    series_name,
+)
 
 _DISPLAY = {
     "clip": "CLIP",
@@ -12,11 +22,13 @@ _DISPLAY = {
     "mae": "MAE",
 }
 _LIMITS = {
-    "data": "limited by the number of samples, not by compute",
-    "compute": "limited by compute, not by the number of samples",
+    "data": "limited by the number of samples more than by compute",
+    "compute": "limited by compute more than by the number of samples",
     "both": "limited by both, samples and compute",
-    "neither": "limited by neither: more of each would take little of the error away",
+    "neither": f"limited by neither: twice of either takes less than {NEGLIGIBLE:.0%} of the error away",
 }
+_MANY = 4
+"""Numbers from which on it is said that their intervals are not corrected for how many they are."""
 
 
 def display(objective: str) -> str:
@@ -62,8 +74,9 @@ def score_law_sentences(
     crossings: Sequence[Crossing] = (),
     pairs: Sequence[Pair] = (),
     limits: Sequence[Limit] = (),
+    level: float = 0.9,
 ) -> tuple[str, ...]:
-    """Return the answer in plain sentences; the first is the headline."""
+    """Return the answer in plain sentences; the first is the headline, the last says how many intervals there are."""
     if not series:
         return ("No objective was judged at three sizes, so no law of scores can be told.",)
     inside = list(dict.fromkeys(s.task for s in series if not s.outside))
@@ -76,7 +89,20 @@ def score_law_sentences(
     told += [text for pair in pairs if (text := _pair(pair, series))]
     told += [text for limit in limits if (text := _limit(limit, series))]
     told += [text for one in series if (text := _floor(one, series))]
+    told += [text] if (text := not_corrected(series, pairs, level)) else []
     return (_capital(told[0]), *told[1:])
+
+
+def not_corrected(series: Sequence[Series], pairs: Sequence[Pair], level: float) -> str:
+    """Return how many intervals there are and how many would leave 0 out by chance; "" of a few."""
+    slopes = sum(one.elasticity.known for one in series)
+    gaps = sum(pair.difference.known for pair in pairs)
+    if slopes + gaps < _MANY:
+        return ""
+    return (
+        f"Intervals are not corrected for their number: were nothing there, about {(slopes + gaps) * (1 - level):.2g} of these "
+        f"{slopes} slopes and {gaps} differences would leave 0 out of their {level:.0%} interval by chance."
+    )
 
 
 def _named(one: Series | Crossing | Limit, series: Sequence[Series]) -> str:
@@ -97,18 +123,20 @@ def _inside(task: str, series: Sequence[Series], crossings: Sequence[Crossing]) 
 
 
 def _main_crossing(one: Series, crossings: Sequence[Crossing]) -> Crossing | None:
-    """Return the crossing with the reference that a series began from, or else the first."""
+    """Return the crossing with a series' own reference; None where it has none."""
     own = [c for c in crossings if (c.task, c.objective, c.start) == (one.task, one.objective, one.start)]
-    return next((c for c in own if c.reference == one.start), own[0] if own else None)
+    name = own_reference(one.start, [c.reference for c in own])
+    return next((c for c in own if c.reference == name), None)
 
 
 def _crossing(crossing: Crossing, one: Series, series: Sequence[Series]) -> str:
     name, number = _named(crossing, series), crossing.samples
     if crossing.reach == "below":
-        bound = f" (at most {count(number.high)})" if number.high > one.samples[0] else ""
-        return f"{name} beats {crossing.reference} with the smallest size already, {one.samples[0]:,}{bound}"
+        if number.high > one.samples[0]:
+            return f"{name} beats {crossing.reference} with at most {count(number.high)} samples"
+        return f"{name} beats {crossing.reference} with the smallest size already, {one.samples[0]:,}"
     if crossing.reach == "not reached":
-        bound = f" (or not before {count(number.low)})" if 0 < number.low < INF else ""
+        bound = f", though it may from {count(number.low)} on" if 0 < number.low < INF else ""
         return f"{name} has not beaten {crossing.reference} at {one.samples[-1]:,}{bound}"
     if crossing.reach == "unclear":
         return f"whether and where {name} beats {crossing.reference} cannot be told"
@@ -119,26 +147,36 @@ def _doublings(own: Sequence[Series], series: Sequence[Series]) -> str:
     known = [s for s in own if s.per_doubling.value == s.per_doubling.value]
     if not known:
         return "no slope can be told"
-    return "each doubling of samples takes " + " and ".join(
-        f"{shares(s.per_doubling)}{' of the error away' * (not n)} with {_named(s, series)}"
-        for n, s in enumerate(known)
-    )
+    takes = [(s, s.per_doubling) for s in known if not s.per_doubling.high < 0]
+    adds = [(s, _negative(s.per_doubling)) for s in known if s.per_doubling.high < 0]
+    parts = [
+        f"{verb} "
+        + " and ".join(
+            f"{shares(share)}{of_what * (not n)} with {_named(s, series)}"
+            for n, (s, share) in enumerate(some)
+        )
+        for verb, of_what, some in (("takes", " of the error away", takes), ("adds", " to the error", adds))
+        if some
+    ]
+    return f"each doubling of samples {', and '.join(parts)}"
+
+
+def _negative(number: Number) -> Number:
+    return Number(value=-number.value, low=-number.high, high=-number.low)
 
 
 def _outside(task: str, series: Sequence[Series]) -> str:
     own = [s for s in series if s.task == task]
-    worse = [_named(s, series) for s in own if s.inverse]
-    if worse:
-        who = ("both" if len(own) == 2 else "all") if 1 < len(worse) == len(own) else " and ".join(worse)
-        return (
-            f"out of domain, on {task}, {who} {'get' if len(worse) > 1 else 'gets'} worse with more samples"
-        )
-    better = [_named(s, series) for s in own if s.elasticity.known and s.elasticity.low > 0]
-    if better:
-        return (
-            f"out of domain, on {task}, {' and '.join(better)} {'get' if len(better) > 1 else 'gets'} better"
-        )
-    return f"out of domain, on {task}, no trend with samples can be told"
+    worse = [s for s in own if s.inverse]
+    better = [s for s in own if not s.inverse and s.elasticity.known and s.elasticity.low > 0]
+    told = []
+    for some, how in ((worse, "worse"), (better, "better")):
+        if some:
+            who = " and ".join(_named(s, series) for s in some)
+            if 1 < len(some) == len(own):
+                who = "both" if len(own) == 2 else "all"
+            told.append(f"{who} {'get' if len(some) > 1 else 'gets'} {how} with more samples")
+    return f"out of domain, on {task}, {' and '.join(told) or 'no trend with samples can be told'}"
 
 
 def _falls(task: str, series: Sequence[Series], crossings: Sequence[Crossing]) -> list[str]:
@@ -149,16 +187,22 @@ def _falls(task: str, series: Sequence[Series], crossings: Sequence[Crossing]) -
     for one in own:
         lost = one.forgetting
         if one.outside and lost.known:
-            how = (
-                "forgot"
-                if lost.low > 0
-                else "gained"
-                if lost.high < 0
-                else "neither surely forgot nor gained"
+            main = _main_crossing(one, crossings)
+            other = one.start if main is None else main.reference
+            # Only what began from a reference can have forgotten it.
+            verdicts = (
+                ("forgot", "gained", "neither surely forgot nor gained")
+                if other == one.start
+                else (
+                    f"is worse than {other}",
+                    f"is better than {other}",
+                    f"is not surely apart from {other}",
+                )
             )
+            how = verdicts[0 if lost.low > 0 else 1 if lost.high < 0 else 2]
             told.append(
                 f"{task}: {_named(one, series)} {how}: at {one.samples[-1]:,} samples its error is {lost.value:+.3f} "
-                f"({lost.low:+.3f} to {lost.high:+.3f}) against the reference's."
+                f"({lost.low:+.3f} to {lost.high:+.3f}) against that of {other}."
             )
     return told
 
