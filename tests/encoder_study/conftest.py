@@ -19,14 +19,15 @@ from voxmix.study.listener import Listener
 WORDS = ("effusion", "nodule", "clear lungs", "edema", "line in place")
 
 
-@pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of 30 films of 15 persons in two centers, with reports and one label; every sixth has no report."""
+def _draw(root: Path, count: int, *, hard: bool = False) -> Path:
+    """A table of so many films, two of a person, in two centers, with reports and a label; every sixth has no report.
+
+    A hard one has the label nodule, too, which no encoder can read from a film.
+    """
     image = pytest.importorskip("PIL.Image")
-    root = tmp_path_factory.mktemp("films")
     rng = np.random.default_rng(0)
     rows = []
-    for number in range(30):
+    for number in range(count):
         pixels = rng.integers(0, 120, (24, 20 + number % 3), dtype=np.uint8)
         pixels[4 + number % 5 : 9 + number % 5, 5:10] = 250
         image.fromarray(pixels).save(root / f"{number}.png")
@@ -39,14 +40,21 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if number % 6 == 5
                 else f"Findings: {WORDS[number % 5]}, stable. Case {number % 7}.",
                 "effusion": str(int(number % 5 == 0)),
+                **({"nodule": str(number % 2)} if hard else {}),
             }
         )
     table = root / "films.csv"
-    with table.open("w", newline="") as stream:
+    with table.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     return table
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 30 films of 15 persons in two centers, with reports and one label."""
+    return _draw(tmp_path_factory.mktemp("films"), 30)
 
 
 def _tiny(root: Path, films: Path, *, tasks: bool = False, **options: Any) -> EncoderView:
@@ -81,20 +89,13 @@ def begin(films: Path, tmp_path: Path) -> Callable[..., EncoderView]:
 
 
 @pytest.fixture(scope="session")
-def _trained_once(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of dino and clip whose runs are finished: three sizes, one seed."""
     pytest.importorskip("torch")
     pytest.importorskip("tokenizers")
     root = tmp_path_factory.mktemp("trained") / "study"
-    rows = list(csv.DictReader(films.read_text(encoding="utf-8").splitlines()))
-    table = (
-        root.parent / "harder.csv"
-    )  # a label that no encoder can read from a film, so that errors are never 0
-    with table.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, [*rows[0], "nodule"])
-        writer.writeheader()
-        for number, row in enumerate(rows):
-            writer.writerow(row | {"image": str(films.parent / row["image"]), "nodule": str(number % 2)})
+    # So many that two encoders hardly ever put those of test in the same order, on any processor.
+    table = _draw(root.parent, 96, hard=True)
     design = {"seeds": 1, "extremes_at": None, "budget": 12}
     view = _tiny(root, table, objectives=("dino", "clip"), samples=(4, 8, "all"), design=design)
     quiet = Listener(tell=lambda line: None)
@@ -109,5 +110,6 @@ def _trained_once(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def trained(_trained_once: Path, tmp_path: Path) -> Path:
     """Return the folder of a study of dino and clip on three sizes, a copy of its own."""
     shutil.copytree(_trained_once, tmp_path / "study")
-    shutil.copy(_trained_once.parent / "harder.csv", tmp_path)
+    for file in (*_trained_once.parent.glob("*.png"), _trained_once.parent / "films.csv"):
+        shutil.copy(file, tmp_path)
     return tmp_path / "study"
