@@ -1,7 +1,5 @@
 """How many threads a process gets."""
 
-from importlib import import_module
-
 import pytest
 
 from voxmix.compute import ComputeSettings
@@ -37,13 +35,3 @@ def test_cores_are_shared_out_and_what_was_asked_is_not_exceeded(
 def test_no_threads_are_refused():
     with pytest.raises(InputError, match="threads must be at least 1, got 0; leave it out"):
         ComputeSettings(threads=0)
-
-
-@pytest.mark.parametrize(("limit", "most"), [("max 100000", None), ("50000 100000", 1), ("", None)])
-def test_a_container_s_share_of_the_processors_counts(limit, most, tmp_path, monkeypatch):
-    provenance = import_module("voxmix.runs.provenance")
-    monkeypatch.setattr(provenance, "_GROUP_LIMIT", tmp_path / "missing")
-    everything = provenance.cores()
-    (tmp_path / "cpu.max").write_text(limit, encoding="utf-8")
-    monkeypatch.setattr(provenance, "_GROUP_LIMIT", tmp_path / "cpu.max")
-    assert provenance.cores() == (most or everything)

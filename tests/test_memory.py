@@ -6,14 +6,11 @@ import pytest
 from voxmix import _memory
 
 
-@pytest.mark.parametrize(("limit", "expected"), [("1048576\n", 1 << 20), ("max\n", None), (None, None)])
-def test_a_containers_limit_counts(tmp_path, monkeypatch, limit, expected):
-    path = tmp_path / "memory.max"
-    if limit is not None:
-        path.write_text(limit, encoding="utf-8")
-    monkeypatch.setattr(_memory, "_GROUP_LIMIT", tmp_path / "none")
+@pytest.mark.parametrize(("limit", "expected"), [(1 << 20, 1 << 20), (1 << 60, None), (None, None)])
+def test_a_limit_below_what_the_machine_has_counts(monkeypatch, limit, expected):
+    monkeypatch.setattr(_memory, "memory_limit", lambda: None)
     whole = _memory.installed_bytes()
-    monkeypatch.setattr(_memory, "_GROUP_LIMIT", path)
+    monkeypatch.setattr(_memory, "memory_limit", lambda: limit)
     assert whole is not None
     assert whole > 1 << 28
     assert _memory.installed_bytes() == (expected or whole)

@@ -1,24 +1,25 @@
 """How much memory this process may use, and how much it has used."""
 
-import contextlib
 import os
 import sys
 from pathlib import Path
 
+from voxmix._limits import memory_limit
+
 _KILO = 1024
-# Of a container or a cluster's job; the page cache counts there too.
-_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def installed_bytes() -> int | None:
-    """Return the memory of the machine, or of the container if that is less; None where the system does not tell."""
+    """Return the memory of the machine, or of the container or job if that is less; None where the system does not tell.
+
+    The page cache counts in a container or job too.
+    """
     try:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):  # Windows
         return None
-    with contextlib.suppress(OSError, ValueError):  # no such limit, or "max"
-        installed = min(installed, int(_GROUP_LIMIT.read_text(encoding="ascii")))
-    return installed
+    limit = memory_limit()
+    return installed if limit is None else min(installed, limit)
 
 
 def process_peak_bytes() -> int:
