@@ -67,11 +67,11 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 
 def _share(folder: Path) -> float | None:
     """Return the cores that a control group grants; None where it sets no limit."""
-    with suppress(OSError, ValueError):  # no such file, or "max"
-        quota, period = (int(word) for word in (folder / "cpu.max").read_text(encoding="ascii").split())
-        return quota / period if period > 0 else None
-    quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-    return quota / period if quota and period else None
+    with suppress(OSError, ValueError, ZeroDivisionError):  # no such file, or "max"
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        return int(quota) / int(period)
+    old = [_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
+    return None if old[0] is None or old[1] is None else old[0] / old[1]
 
 
 def _number(path: Path) -> int | None:
