@@ -78,6 +78,7 @@ def test_images_that_a_run_learned_from_are_not_what_it_is_judged_on(
         (("--encoder", ".", "--images", "x.csv", "--task", "a", "--task", "b"), "there is one --task"),
         (("--encoder", ".", "--images", "x.csv", "--task", "lables"), "kind"),
         (("--encoder", ".", "--images", "x.csv", "--task", "classes"), "needs column"),
+        (("--encoder", ".", "--images", "x.csv", "--device", "gpu"), "device"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments: tuple[str, ...], words: str) -> None:

@@ -198,3 +198,38 @@ def test_scores_of_another_test_set_are_not_compared(trained: Path) -> None:
     fewer = replace(first, cases=first.cases[:-1])
     with pytest.raises(InputError, match="is scored on another test set than"):
         ScoreTable(results=(fewer, *others))
+
+
+def test_encoders_compute_where_compute_says_and_features_are_not_of_the_device(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from voxmix.probes import features
+
+    chosen: list[str] = []
+
+    def device_of(name: str) -> torch.device:
+        chosen.append(name)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(features, "device_of", device_of)
+    _set(trained, tasks=LABELS)
+    _probe(trained)
+    assert chosen == ["cpu"]  # the study's own
+    done = voxmix("probe", trained, "--device", "cuda", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["made"] == 0
+    assert set(chosen) == {"cpu", "cuda"}
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda"])
+def test_a_device_that_cannot_be_is_one_sentence(
+    device: str, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    _set(trained, tasks=LABELS)
+    done = voxmix("probe", trained, "--device", device)
+    assert done.exit_code == 2
+    assert "device" in done.output
+    assert "Traceback" not in done.output

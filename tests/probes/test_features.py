@@ -10,6 +10,7 @@ import torch
 from voxmix.errors import InputError, VoxmixError
 from voxmix.probe_tasks import ProbeTask
 from voxmix.probes.data import ProbeData
+from voxmix.probes.device import device_of
 from voxmix.probes.encoder import LoadedEncoder
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.pixels import fitted
@@ -135,3 +136,74 @@ def test_rows_come_back_in_any_order_and_each_key_once(tmp_path: Path) -> None:
     again = Segments(tmp_path)
     assert again.missing(["d", "a", "d", "c"]) == ["d"]
     assert again.rows(["c", "a", "a"]).tolist() == [[9, 9], [0, 1], [0, 1]]
+
+
+def test_features_that_are_many_are_written_in_parts(
+    data: ProbeData, encoder: LoadedEncoder, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = FeatureStore(store_folder.with_name("whole")).features(encoder, data, layers=2, patches=True)
+    monkeypatch.setattr("voxmix.probes.features._BATCH_NUMBERS", 3 * 16 * 16)
+    monkeypatch.setattr("voxmix.probes.features._HELD_BYTES", 1)
+    found = FeatureStore(store_folder).features(encoder, data, layers=2, patches=True)
+    assert len(list(store_folder.rglob("*.npy"))) == 2 * -(-len(data.cases) // 3)
+    assert found.tokens is not None
+    assert whole.tokens is not None
+    assert np.allclose(found.tokens, whole.tokens, atol=2e-3)
+    assert np.allclose(found.pooled, whole.pooled, atol=1e-5)
+
+
+class _Reached(Exception):
+    """Where images and weights were when the encoder was called."""
+
+
+def test_encoders_compute_on_the_device_that_was_chosen(
+    data: ProbeData, encoder: LoadedEncoder, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(backbone: Any, pixels: torch.Tensor, **_: Any) -> None:
+        precise = torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
+        raise _Reached(pixels.device.type, next(backbone.parameters()).device.type, precise)
+
+    store = FeatureStore(store_folder)
+    assert store.device == torch.device("cpu")
+    store.device = torch.device("meta")  # a device that every machine has
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    for name, asked in {"layers": store.features, "map": store.maps}.items():
+        whole = getattr(type(encoder.backbone), name)
+        monkeypatch.setattr(
+            type(encoder.backbone),
+            name,
+            lambda own, pixels, whole=whole, **options: (
+                whole(own, pixels, **options) if pixels.device.type == "cpu" else seen(own, pixels)
+            ),
+        )
+        with pytest.raises(_Reached) as reached:
+            asked(encoder, data)
+        assert reached.value.args == ("meta", "meta", True)
+    assert next(encoder.backbone.parameters()).device == torch.device("cpu")
+    assert before == (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+
+
+@pytest.mark.parametrize(("cuda", "mps", "chosen"), [(1, 1, "cuda"), (0, 1, "mps"), (0, 0, "cpu")])
+def test_auto_is_a_gpu_where_there_is_one(
+    cuda: int, mps: int, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: bool(cuda))
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: bool(mps))
+    assert device_of("auto") == torch.device(chosen)
+    assert device_of("cpu") == torch.device("cpu")
+    if cuda:
+        assert device_of("cuda", index=1) == torch.device("cuda", 1)
+    else:
+        with pytest.raises(InputError, match="cannot compute on device cuda: this machine has none"):
+            device_of("cuda")
+    with pytest.raises(InputError, match="the devices are auto, cpu, cuda, mps"):
+        device_of("xpu")
+
+
+@pytest.mark.gpu
+def test_features_of_a_gpu_are_those_of_a_cpu(
+    data: ProbeData, encoder: LoadedEncoder, store_folder: Path
+) -> None:
+    expected = FeatureStore(store_folder).features(encoder, data, layers=2)
+    found = FeatureStore(store_folder.with_name("gpu"), device="cuda").features(encoder, data, layers=2)
+    assert np.allclose(found.pooled, expected.pooled, atol=1e-4)

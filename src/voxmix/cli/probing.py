@@ -10,7 +10,10 @@ import typer
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption
 from voxmix.cli.kinds import do
+from voxmix.cli.training import ComputeFlags
+from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError
+from voxmix.settings import checked
 
 if TYPE_CHECKING:
     from voxmix.encoder_study import EncoderView
@@ -75,12 +78,19 @@ def probe(
             rich_help_panel=_OF_FOLDERS,
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where encoders compute: auto, cpu, cuda or mps; the study's compute.device if left out."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge frozen encoders: what a simple head reads from their features, on persons held out.
 
     With a study: every finished run, what it began from, and its references, on every task of study.yaml. What was
-    judged before is not judged again; features are computed once. Exit code 1 if any probe fails; the others are kept.
+    judged before is not judged again; features are computed once, and are the same on any device within rounding.
+    Exit code 1 if any probe fails; the others are kept.
 
     With --encoder: any encoder folders on any images, without a study; two or more are compared.
 
@@ -88,7 +98,7 @@ def probe(
 
       voxmix probe cxr
 
-      voxmix probe cxr --task tubes
+      voxmix probe cxr --task tubes --device cuda
 
       voxmix probe --encoder rad-dino --encoder mine=cxr/runs/ID --images films.csv --task labels
 
@@ -103,7 +113,7 @@ def probe(
             raise InputError(
                 f"--{given[0]} is for probing without a study; write tasks and references into the study's study.yaml"
             )
-        do("probe", study, task=task, as_json=as_json)
+        do("probe", study, flags=ComputeFlags(device=device), task=task, as_json=as_json)
         return
     if not encoder or images is None:
         raise InputError("give a study, or --encoder FOLDER with --images TABLE; see voxmix probe --help")
@@ -118,6 +128,7 @@ def probe(
         masks=mask or (),
         head=head or "linear",
         out=out or Path("voxmix-probes"),
+        compute=checked(ComputeSettings, {"device": device or "auto"}, where="the command line"),
         as_json=as_json,
     )
 
@@ -175,6 +186,7 @@ def _probe_folders(
     images: Path,
     *,
     out: Path,
+    compute: ComputeSettings,
     as_json: bool,
     kind: str,
     labels: Sequence[str],
@@ -187,7 +199,6 @@ def _probe_folders(
     from voxmix.encoder_study.folder_probes import probe_folders
     from voxmix.probe_tasks import ProbeTask
     from voxmix.scores import compare
-    from voxmix.settings import checked
 
     asked = {"kind": kind, "labels": list(labels), "column": column, "masks": list(masks), "head": head}
     found = probe_folders(
@@ -195,6 +206,7 @@ def _probe_folders(
         images,
         checked(ProbeTask, asked, where="the command line"),
         out=out,
+        device=compute.device,
         hear=TERMINAL,
     )
     comparison = compare(found.table)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from voxmix._io import digest, file_digest, naming_full_disk
 from voxmix._optional import require
+from voxmix.compute import Device
 from voxmix.encoder_study.config import OF_REPORTS, ImageData
 from voxmix.encoder_study.preparing import preparation_lines, read_table
 from voxmix.errors import InputError
@@ -45,6 +46,7 @@ def probe_folders(
     *,
     out: Path,
     settings: ProbeSettings = _DEFAULT,
+    device: Device = "auto",
     hear: Listener = QUIET,
 ) -> ProbedFolders:
     """Judge the encoders of local folders on a task, and keep prepared images, features and scores in ``out``.
@@ -55,6 +57,7 @@ def probe_folders(
     Args:
         encoders: name to folder: a finished run, an exported encoder or open weights.
         images: a folder or a table of images, or a folder of prepared images or volumes.
+        device: where encoders compute.
 
     Raises:
         InputError: a folder or images that cannot be used, a task that cannot be judged, or images that an encoder learned
@@ -79,7 +82,8 @@ def probe_folders(
                 check_apart(data, keys)
             except InputError as error:
                 raise InputError(f"encoder {name}: {error}") from None
-    store, results, made, notes = FeatureStore(out / files.FEATURES_FOLDER), [], 0, [*data.notes]
+    store = FeatureStore(out / files.FEATURES_FOLDER, device=device)
+    results, made, notes = [], 0, [*data.notes]
     with hear.bar("judging encoders", unit="encoders") as progress, naming_full_disk(out):
         for place, (name, encoder) in enumerate(loaded.items()):
             progress(place, len(loaded))

@@ -133,7 +133,7 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
         tasks: names of tasks; left out: all.
 
     Raises:
-        InputError: a name that no task has, or no task that can be judged.
+        InputError: a name that no task has, no task that can be judged, or no such device here.
     """
     if not view.config.tasks:
         return ProbedStudy(results=())
@@ -149,7 +149,7 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
         raise InputError(
             f"no task can be judged; the first one: {found.set_aside[0][1]}. Mend tasks in {view.study.path}"
         )
-    store, failed, made = FeatureStore(view.study.features_dir), [], 0
+    store, failed, made = FeatureStore(view.study.features_dir, device=view.config.compute.device), [], 0
     notes = [note for data in found.data for note in data.notes]
     by_key: dict[str, list[Probe]] = {}
     for probe in probes:

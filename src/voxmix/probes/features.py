@@ -11,8 +11,11 @@ from torch import Tensor
 
 from voxmix._io import naming_full_disk
 from voxmix._progress import ProgressCallback, silent
+from voxmix.compute import Device
+from voxmix.encoders.backbone import Backbone
 from voxmix.errors import VoxmixError
 from voxmix.probes.data import ProbeCase, ProbeData
+from voxmix.probes.device import device_of, on_device
 from voxmix.probes.encoder import LoadedEncoder, check_fits
 from voxmix.probes.pixels import Frame, fitted, fitted_tiles, tiles_of
 from voxmix.probes.segments import Segments
@@ -21,6 +24,8 @@ _BATCH_NUMBERS = 1_500_000
 """Pixels of a batch: about 30 images of 224 px, one volume of 96 voxels' edge."""
 _KEPT_ROWS = 4096
 """Images after which rows are written: what is lost when a process dies."""
+_HELD_BYTES = 256 * 2**20
+"""Features after which rows are written, if that is earlier: tokens of all patches are megabytes an image."""
 _MOST_LAYERS = 64
 VERSION = 1
 """Raised whenever the same encoder and images give other features than before."""
@@ -76,11 +81,18 @@ class FeatureStore:
 
     Attributes:
         folder: of all.
+        device: where encoders compute. Features are float32 on any, and belong to the encoder: no digest holds the device.
         computed: images that were sent through an encoder by this store.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, device: Device = "cpu") -> None:
+        """Open the store; nothing is read yet.
+
+        Raises:
+            InputError: no such device here.
+        """
         self.folder = folder
+        self.device = device_of(device)
         self.computed = 0
         self._open: dict[Path, Segments] = {}
 
@@ -108,7 +120,7 @@ class FeatureStore:
         left = {key for each in stored for key in each.missing(keys)}
         if left:
             into = [each.own for each in stored]
-            arrays = _layer_arrays(encoder, count, patches)
+            arrays = _layer_arrays(count, patches)
 
             def middle(case: ProbeCase) -> _View:
                 image = fitted(data.pixels(case), encoder.contract, native=encoder.native)
@@ -143,7 +155,7 @@ class FeatureStore:
             def tiles(case: ProbeCase) -> _View:
                 return keys[case.case], fitted_tiles(data.pixels(case), frames[case.case], contract)
 
-            self._compute(encoder, data, left, tiles, _map_arrays(encoder), levels, progress)
+            self._compute(encoder, data, left, tiles, _map_arrays, levels, progress)
         return TileMaps(
             levels=[level.rows(every) for level in levels],
             case=np.repeat(np.arange(len(data.cases)), [len(keys[case.case]) for case in data.cases]),
@@ -174,34 +186,48 @@ class FeatureStore:
         data: ProbeData,
         left: set[str],
         views: Callable[[ProbeCase], "_View"],
-        arrays: Callable[[Tensor], list[np.ndarray]],
+        arrays: "_Arrays",
         into: Sequence[Segments],
         progress: ProgressCallback,
     ) -> None:
         cases = list({case.case: case for case in data.cases if case.case in left}.values())
         size = encoder.contract.image**encoder.axes
         batch = max(1, min(256, _BATCH_NUMBERS // size))
-        with naming_full_disk(self.folder):
-            done = 0
-            for chunk in _parts(cases, max(_KEPT_ROWS // batch, 1) * batch):
-                found: list[list[np.ndarray]] = []
-                keys: list[str] = []
-                for few in _parts(chunk, batch):
-                    seen = [views(case) for case in few]
-                    keys += [key for own, _ in seen for key in own]
-                    pixels = torch.from_numpy(np.concatenate([images for _, images in seen])).unsqueeze(1)
-                    found += [arrays(pixels[first : first + batch]) for first in range(0, len(pixels), batch)]
-                    done += len(few)
-                    self.computed += len(few)
-                    progress(done, len(cases))
-                for segments, parts in zip(into, zip(*found, strict=True), strict=True):
-                    rows = np.concatenate(parts)
-                    if not np.isfinite(rows).all():
-                        raise VoxmixError(
-                            f"features of task {data.name} are not finite; the encoder's weights are damaged or its training "
-                            "diverged: leave it out, or train it again"
-                        )
-                    segments.add(keys, rows)
+        with naming_full_disk(self.folder), on_device(encoder.backbone, self.device) as backbone:
+            done, held = 0, 0
+            keys: list[str] = []
+            found: list[list[np.ndarray]] = []
+            for few in _parts(cases, batch):
+                seen = [views(case) for case in few]
+                keys += [key for own, _ in seen for key in own]
+                pixels = torch.from_numpy(np.concatenate([images for _, images in seen])).unsqueeze(1)
+                new = [arrays(backbone, part.to(self.device)) for part in torch.split(pixels, batch)]
+                found += new
+                held += sum(array.nbytes for each in new for array in each)
+                done += len(few)
+                self.computed += len(few)
+                progress(done, len(cases))
+                if done == len(cases) or len(keys) >= _KEPT_ROWS or held >= _HELD_BYTES:
+                    _write(into, keys, found, task=data.name)
+                    keys, found, held = [], [], 0
+
+
+def _write(
+    into: Sequence[Segments], keys: Sequence[str], found: Sequence[list[np.ndarray]], *, task: str
+) -> None:
+    """Write the rows of some keys.
+
+    Raises:
+        VoxmixError: a number is not finite.
+    """
+    for segments, parts in zip(into, zip(*found, strict=True), strict=True):
+        rows = np.concatenate(parts)
+        if not np.isfinite(rows).all():
+            raise VoxmixError(
+                f"features of task {task} are not finite; the encoder's weights are damaged or its training diverged: leave it "
+                "out, or train it again"
+            )
+        segments.add(keys, rows)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -234,6 +260,9 @@ class _Layered:
 _View = tuple[list[str], np.ndarray]
 """What an encoder sees of a case: a key and an image for each row."""
 
+_Arrays = Callable[[Backbone, Tensor], list[np.ndarray]]
+"""From a frozen encoder and a batch of images to the rows of each kind, on the CPU."""
+
 
 def _shape(data: ProbeData, case: ProbeCase) -> tuple[int, ...]:
     """Return the shape of a case's image; by its item where that says it, else by reading it."""
@@ -257,23 +286,20 @@ def _parts(cases: Sequence, size: int) -> Iterator[Sequence]:  # type: ignore[ty
         yield cases[first : first + size]
 
 
-def _layer_arrays(encoder: LoadedEncoder, layers: int, patches: bool) -> Callable[[Tensor], list[np.ndarray]]:
-    def arrays(pixels: Float[Tensor, "batch 1 *edge"]) -> list[np.ndarray]:
+def _layer_arrays(layers: int, patches: bool) -> _Arrays:
+    def arrays(backbone: Backbone, pixels: Float[Tensor, "batch 1 *edge"]) -> list[np.ndarray]:
         with torch.no_grad():
-            found = encoder.backbone.layers(pixels, last=layers)
+            found = backbone.layers(pixels, last=layers)
             cls = torch.stack([each.cls for each in found], dim=1)
             mean = torch.stack([each.patches.mean(dim=1) for each in found], dim=1)
-            pooled = torch.stack([cls, mean], dim=1).float().numpy()
+            pooled = torch.stack([cls, mean], dim=1).float().cpu().numpy()
             if not patches:
                 return [pooled]
-            return [pooled, torch.stack([each.patches for each in found], dim=1).half().numpy()]
+            return [pooled, torch.stack([each.patches for each in found], dim=1).half().cpu().numpy()]
 
     return arrays
 
 
-def _map_arrays(encoder: LoadedEncoder) -> Callable[[Tensor], list[np.ndarray]]:
-    def arrays(pixels: Float[Tensor, "batch 1 *edge"]) -> list[np.ndarray]:
-        with torch.no_grad():
-            return [level.half().numpy() for level in encoder.backbone.map(pixels)]
-
-    return arrays
+def _map_arrays(backbone: Backbone, pixels: Float[Tensor, "batch 1 *edge"]) -> list[np.ndarray]:
+    with torch.no_grad():
+        return [level.half().cpu().numpy() for level in backbone.map(pixels)]
