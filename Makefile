@@ -148,7 +148,7 @@ downstream-real: setup  ## Four clinical tasks on real volumes: VOLUMES=folder, 
 
 IMAGES ?= ../shared/data/radiographs
 OUT ?= encoder-studies
-encoders-known: setup  ## Known answers that studies of encoders must find, on made radiographs: 40 minutes; OUT names a folder
+encoders-known: setup  ## Known answers that studies of encoders must find, on made radiographs: an hour; OUT names a folder
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/known_answers.py --out "$(OUT)/known"
 
 encoders-real: setup  ## Which objective and how many images, on real ones: IMAGES=folder, OUT=folder, resumable, hours

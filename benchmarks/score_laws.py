@@ -9,7 +9,7 @@ where that lies within the measured sizes.
 """
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -37,6 +37,8 @@ class Kind:
     subset: tuple[float, float] = (0.0, 0.04)
     exponents: tuple[tuple[float, float], tuple[float, float]] = ((0.06, 0.2), (0.02, 0.1))
     outside: bool = False
+    compute: float | None = None
+    """How much of the log error twice the compute takes away, at any size; None: the extremes are not repeated."""
 
 
 KINDS = (
@@ -150,18 +152,24 @@ def world(kind: Kind, rng: np.random.Generator) -> World:
         own = trait()
         subsets = np.sqrt(0.5) * shared_subset + np.sqrt(0.5) * rng.normal(size=(size, 1))
         seeds = np.sqrt(0.5) * shared_seed + np.sqrt(0.5) * rng.normal(size=(1, count))
-        errors = (
-            curve.log_error(logs)[:, None]
-            + subset * subsets
-            + seed * seeds
-            + run * rng.normal(size=(size, count))
-        )
+        runs = run * rng.normal(size=(size, count))
+        smooth = curve.log_error(logs)[:, None] + subset * subsets + seed * seeds
         for k, samples in enumerate(kind.sizes):
             for s in range(count):
                 judged = JudgedEncoder(
                     name=f"{name} {samples}", encoder=f"{name}{k}{s}", objective=name, samples=samples, seed=s
                 )
-                found.append(scored(judged, float(errors[k, s]), own))
+                found.append(scored(judged, float(smooth[k, s] + runs[k, s]), own))
+                if kind.compute is not None and samples in (kind.sizes[0], kind.sizes[-1]):
+                    error = smooth[k, s] - kind.compute + run * rng.normal()
+                    more = replace(
+                        judged,
+                        name=f"{name} {samples} twice",
+                        encoder=f"{name}{k}{s}t",
+                        compute=2.0,
+                        control="compute",
+                    )
+                    found.append(scored(more, float(error), own))
     # Between the errors of the first objective's curve, or a little beyond.
     ends = curves[0].log_error(logs[[0, -1]])
     reference = float(ends[0] + rng.uniform(-0.1, 1.1) * (ends[1] - ends[0]))
@@ -194,6 +202,22 @@ def crossing_of(curve: Curve, log_error: float, logs: np.ndarray) -> float:
     return np.inf if not below.size else 0.0 if below[0] == 0 else float(np.exp(fine[below[0]]))
 
 
+LIMITS = {
+    (limit, seeds): Kind(
+        name=f"{limit}, {seeds} seeds",
+        sizes=FOUR,
+        seeds=seeds,
+        exponents=((by_data, by_data),) * 2,
+        compute=by_compute * np.log(2),
+    )
+    for seeds in (2, 3)
+    for limit, by_data, by_compute in (
+        ("data", 0.2, 0.0),
+        ("compute", 0.0, 0.2),
+        ("both", 0.2, 0.2),
+        ("neither", 0.0, 0.0),
+    )
+}
 NAMES = ("elasticity", "difference", "ratio", "data equivalent", "crossing")
 
 
@@ -256,19 +280,37 @@ def inverse(worlds: int, draws: int) -> list[str]:
     return lines
 
 
+def limits(worlds: int, draws: int) -> list[str]:
+    """Return how often each limit is said where a law or the compute takes 13% of the error away by a doubling, or does not."""
+    said = ("data", "compute", "both", "neither", "unclear")
+    lines = ["| truth | said: " + " | ".join(said) + " |", "|---|" + "---:|" * len(said)]
+    print("\n".join(["", *lines]))
+    for n, kind in enumerate(LIMITS.values()):
+        told: list[str] = []
+        for w in range(worlds):
+            made = world(kind, np.random.default_rng([200 + n, w]))
+            told += [one.limit for one in fit_score_laws(made.scores, draws=draws, seed=w).limits]
+        shares = [f"{told.count(name) / len(told):.0%}" for name in said]
+        lines.append(f"| {kind.name} | {' | '.join(shares)} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=60, help="of each kind")
     parser.add_argument("--draws", type=int, default=300, help="resamples of persons")
-    parser.add_argument("--only", choices=("coverage", "inverse"))
+    parser.add_argument("--only", choices=("coverage", "inverse", "limits"))
     given = parser.parse_args()
-    if given.only != "inverse":
+    if given.only in (None, "coverage"):
         print(
             f"Share of 90% intervals that hold the truth, with their number; {given.worlds} worlds of each kind"
         )
         coverage(given.worlds, given.draws)
-    if given.only != "coverage":
+    if given.only in (None, "inverse"):
         inverse(given.worlds, given.draws)
+    if given.only in (None, "limits"):
+        limits(given.worlds, given.draws)
 
 
 if __name__ == "__main__":
