@@ -25,7 +25,7 @@ from voxmix.runs import RunResult, read_run
 from voxmix.study import Study
 from voxmix.study.preparing import make_phantoms, prepare_study
 from voxmix.study.starting import start_study
-from voxmix.study.training import evaluation_set
+from voxmix.study.training import keep_evaluation_set
 
 DOMAINS = ["ABD-CT", "BRAIN-T1"]
 
@@ -68,7 +68,7 @@ def main() -> None:
         ).study
         make_phantoms(study)
         cache = prepare_study(study).cache
-        evaluation_set(study, cache)
+        keep_evaluation_set(study, cache)
         small = study.config.model
         large = replace(small, width=192, depth=6, heads=6)
         print(

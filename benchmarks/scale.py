@@ -131,9 +131,7 @@ def make_study(root: Path, *, domains: int, volumes: int, bootstrap: int) -> Stu
 def write_run(study: Study, spec, losses: dict[str, float], counts: dict[str, int]) -> None:
     """Write what a finished run leaves, but for its weights and pictures."""
     folder = study.runs_dir / spec.run_id
-    draws = {
-        name: round(spec.budget * share) for name, share in spec.mixture.as_dict().items() if share > 0
-    }
+    draws = {name: int(spec.budget * share) for name, share in spec.mixture.as_dict().items() if share > 0}
     draws[next(iter(draws))] += spec.budget - sum(draws.values())
     each = {"loss_se": 0.001, "adapter": "own", "crops": 64, "volumes": 16, "mean_loss": 0.9, "own": None}
     result = {
@@ -283,7 +281,13 @@ def plot(points: dict[str, list[tuple[int, dict[str, float]]]], path: str) -> No
             axes = grid[row][column]
             for verb in verbs:
                 if points.get(verb):
-                    axes.loglog([n for n, _ in points[verb]], [t[key] for _, t in points[verb]], "o-", label=verb, markersize=4)
+                    axes.loglog(
+                        [n for n, _ in points[verb]],
+                        [t[key] for _, t in points[verb]],
+                        "o-",
+                        label=verb,
+                        markersize=4,
+                    )
             axes.set_xlabel(label)
             axes.set_ylabel(unit)
             axes.grid(alpha=0.3)
@@ -309,7 +313,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         root = options.folder or Path(made)
         print("| size | verb | cpu s | wall s | MB | file |\n|---|---|---|---|---|---|", flush=True)
-        for what, sizes, verbs in (("domains", options.domains, STUDY_VERBS), ("volumes", options.volumes, CACHE_VERBS)):
+        for what, sizes, verbs in (
+            ("domains", options.domains, STUDY_VERBS),
+            ("volumes", options.volumes, CACHE_VERBS),
+        ):
             for size in sizes:
                 folder = root / f"{what}-{size}"
                 if not folder.exists() and what == "domains":

@@ -25,7 +25,7 @@ from voxmix.runs import RunResult, read_run
 from voxmix.study import Study
 from voxmix.study.preparing import make_phantoms, prepare_study
 from voxmix.study.starting import start_study
-from voxmix.study.training import evaluation_set
+from voxmix.study.training import keep_evaluation_set
 from voxmix.volumes import PreparedCache
 
 PURE = ("ABD-CT", "BRAIN-T2")
@@ -38,7 +38,7 @@ def study_of(folder: Path) -> tuple[Study, PreparedCache]:
         study = start_study(folder, data=None, phantoms=True).study
     make_phantoms(study)
     cache = prepare_study(study).cache
-    evaluation_set(study, cache)
+    keep_evaluation_set(study, cache)
     return study, cache
 
 

@@ -159,3 +159,31 @@ def test_a_study_file_with_unusable_training_is_refused_by_its_place(study):
     assert "training: cooldown must lie between 0 and 1, got 1.5" in said
     assert "design.budget_unit" in said
     assert "compute.tracker: unknown key; did you mean 'trackers'?" in said
+
+
+def test_no_volume_is_read_to_learn_that_the_held_out_crops_are_stored(study, cache, monkeypatch):
+    from voxmix.volumes.preparing.cache import PreparedCache
+
+    read = []
+    array = PreparedCache.array
+    monkeypatch.setattr(
+        PreparedCache, "array", lambda self, volume: read.append(volume.key) or array(self, volume)
+    )
+    training.keep_evaluation_set(study, cache)
+    path, crops = study.evaluation_path, study.config.evaluation.crops_per_domain
+    stored, made = path.read_bytes(), len(read)
+    assert made == crops * len(cache.domains)
+    training.keep_evaluation_set(study, cache)
+    assert len(read) == made
+    assert path.read_bytes() == stored
+    path.write_bytes(stored[:-100])  # a part of it is no set: it is made again, the same
+    training.keep_evaluation_set(study, cache)
+    assert len(read) == 2 * made
+    assert path.read_bytes() == stored
+    fewer = replace(cache, volumes=cache.volumes[1:])
+    other = replace(study, config=replace(study.config, evaluation=replace(study.config.evaluation, seed=1)))
+    for changed, volumes in ((study, fewer), (other, cache)):
+        before = len(read)
+        training.keep_evaluation_set(changed, volumes)
+        assert len(read) == before + made
+        assert path.read_bytes() != stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from voxmix._io import naming_full_disk
 from voxmix._optional import require
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
+from voxmix.errors import InputError
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.making import FailedRun, at_once, finish_specs, tell_failures, threads_of_each
@@ -18,7 +20,6 @@ from voxmix.study.view import StudyView
 if TYPE_CHECKING:
     from voxmix.engines.base import Engine
     from voxmix.measurement import MeasurementTable
-    from voxmix.objectives.mae import EvaluationSet
     from voxmix.runs import RunResult
     from voxmix.volumes import PreparedCache
 
@@ -121,17 +122,22 @@ def check_fitness(view: StudyView) -> None:
         refuse_hopeless(view.fitness)
 
 
-def evaluation_set(study: Study, cache: PreparedCache) -> EvaluationSet:
-    """Return the study's fixed crops and masks; made and stored once for these volumes and settings."""
+def keep_evaluation_set(study: Study, cache: PreparedCache) -> None:
+    """Make and store the study's fixed crops and masks, unless those of these volumes and settings are stored.
+
+    Which they are says the file's header: no volume is read to find out.
+    """
     require("torch", extra="train")
     from voxmix.objectives.mae import EvaluationSet
+    from voxmix.objectives.mae.held_out_crops import made_from, stored_made_from
 
-    config = study.config
-    made = EvaluationSet.build(cache, model=config.model, evaluation=config.evaluation)
-    if not study.evaluation_path.exists() or EvaluationSet.load(study.evaluation_path).digest != made.digest:
-        with naming_full_disk(study.root):
-            made.save(study.evaluation_path)
-    return made
+    model, evaluation, path = study.config.model, study.config.evaluation, study.evaluation_path
+    with suppress(InputError):  # absent or damaged: it is made again
+        if stored_made_from(path) == made_from(cache, model=model, evaluation=evaluation):
+            return
+    made = EvaluationSet.build(cache, model=model, evaluation=evaluation)
+    with naming_full_disk(study.root):
+        made.save(path)
 
 
 def train_pending(
@@ -152,7 +158,7 @@ def train_pending(
     study = view.study
     if study.pending(tuple(specs)):
         check_fitness(view)
-        evaluation_set(study, view.cache)
+        keep_evaluation_set(study, view.cache)
     from voxmix.engines.work import PretrainingWork
 
     compute, together = study.config.compute, runs_at_once(study, specs)

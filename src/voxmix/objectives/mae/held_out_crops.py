@@ -1,8 +1,11 @@
 """The fixed crops and fixed masks on which every run of a study is measured."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -96,15 +99,6 @@ class EvaluationSet:
         order, padded = np.argsort(u, axis=1, kind="stable"), any(v.box for v in cache.volumes)
         if padded:
             order = settled_masks(order, visible_count(model), np.stack(spans), model.grid)
-        made_from = {
-            "format": _FORMAT,
-            "cache": cache.digest,
-            "crop": model.crop,
-            "patch": model.patch,
-            "mask_ratio": model.mask_ratio,
-            "crops_per_domain": evaluation.crops_per_domain,
-            "seed": evaluation.seed,
-        }
         return cls(
             domains=tuple(cache.domains),
             crops=torch.from_numpy(np.stack(crops)),
@@ -113,7 +107,7 @@ class EvaluationSet:
             volume=torch.tensor(volume),
             order=torch.from_numpy(order),
             visible=visible_count(model),
-            made_from=canonical_json(made_from),
+            made_from=made_from(cache, model=model, evaluation=evaluation),
             span=torch.from_numpy(np.stack(spans)) if padded else None,
         )
 
@@ -145,20 +139,58 @@ class EvaluationSet:
         Raises:
             InputError: no such file, or another kind of file.
         """
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, safetensors.SafetensorError) as error:
-            raise InputError(f"{path} is not an evaluation set ({error}); build it again") from None
-        if header.get("kind") != "evaluation set":
-            raise InputError(f"{path} holds no evaluation set; give the file that EvaluationSet.save wrote")
+        with _opened(path) as (file, header):
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return cls(
             domains=tuple(json.loads(header["domains"])),
             visible=int(header["visible"]),
             made_from=header["made_from"],
             **tensors,
         )
+
+
+def made_from(cache: PreparedCache, *, model: ModelSettings, evaluation: EvaluationSettings) -> str:
+    """Return what the set of a prepared cache depends on, as :attr:`EvaluationSet.made_from` says it: no volume is read."""
+    return canonical_json(
+        {
+            "format": _FORMAT,
+            "cache": cache.digest,
+            "crop": model.crop,
+            "patch": model.patch,
+            "mask_ratio": model.mask_ratio,
+            "crops_per_domain": evaluation.crops_per_domain,
+            "seed": evaluation.seed,
+        }
+    )
+
+
+def stored_made_from(path: Path) -> str:
+    """Return what a stored set depends on; only the file's header is read.
+
+    Raises:
+        InputError: no such file, a part of one, or another kind of file.
+    """
+    with _opened(path) as (_, header):
+        return str(header.get("made_from", ""))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a stored set and its header.
+
+    Raises:
+        InputError: no such file, or another kind of file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("kind") != "evaluation set":
+                raise InputError(
+                    f"{path} holds no evaluation set; give the file that EvaluationSet.save wrote"
+                )
+            yield file, header
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path} is not an evaluation set ({error}); build it again") from None
 
 
 def _in_one_order(stored: bytes) -> bytes:
