@@ -240,6 +240,19 @@ def test_a_model_behind_an_endpoint(films: Path, monkeypatch: pytest.MonkeyPatch
     assert "secret" not in kept
 
 
+def test_what_is_refused_is_refused_before_a_model_is_asked_or_a_table_written(films: Path) -> None:
+    out = films.with_name("o.csv")
+    known = films.with_name("known.csv")
+    _write(known, ["image", "report", "effusion"], [("a.png", "Effusion.", "1")])
+    with stub_endpoint(lambda *_: chat('{"effusion": "absent"}')) as stub:
+        asks = ("--labels", "effusion", "--endpoint", stub.url, "--model", "m")
+        assert "twice; give --prefix" in _fails(known, "-o", out, *asks)
+        assert "no such file" in _fails(films, "-o", out, "--check", films.with_name("none.csv"), *asks)
+        assert "no column that is called as a label" in _fails(films, "-o", out, "--check", films, *asks)
+        assert not stub.bodies
+    assert not out.exists()
+
+
 def test_it_is_said_that_texts_leave_the_machine(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Endpoint, "is_local", False)
     with stub_endpoint(lambda *_: chat('{"effusion": "absent"}')) as stub:

@@ -118,7 +118,7 @@ def label(
 
       voxmix label reports/ -o labels.csv --endpoint http://localhost:8000/v1 --model qwen3
     """
-    from voxmix.images.report_rows import read_reports, write_rows
+    from voxmix.images.report_rows import check_columns, read_reports, write_rows
     from voxmix.texts.labels.rule_files import write_rules as save_rules
 
     if uncertain not in _DOUBT:
@@ -132,6 +132,14 @@ def label(
     table = read_reports(source, column=report)
     if key is not None and key not in table.columns:
         raise InputError(f"{source} lacks the column {key!r} of --key; it has {list(table.columns)}")
+    columns = (*table.columns, *(prefix + name for name in names))
+    if output is not None:  # before anything is asked of a model
+        check_columns(columns)
+    gold = None
+    if check is not None:
+        from voxmix.images.gold_labels import check_gold, read_gold
+
+        gold = read_gold(table, names, check, key=key)
     for sentence in table.notes:
         note(sentence)
     summary: dict[str, Any] = _seen(table)
@@ -159,12 +167,11 @@ def label(
     for sentence in found.notes:
         note(sentence)
     if output is not None:
-        cells = [dict(row.cells) for row in table.rows]
-        for row, more_cells in zip(cells, found.cells(_DOUBT[uncertain], prefix), strict=True):
-            row |= {
-                name: cell for name, cell in more_cells.items() if name not in row
-            }  # one that is there is refused below
-        write_rows(output, (*table.columns, *(prefix + name for name in found.names)), cells)
+        cells = [
+            {**row.cells, **more}
+            for row, more in zip(table.rows, found.cells(_DOUBT[uncertain], prefix), strict=True)
+        ]
+        write_rows(output, columns, cells)
         _note_place(source, output, table)
     if words is not None:
         from voxmix.images.label_rows import word_rows
@@ -175,10 +182,8 @@ def label(
     if write_rules is not None:
         save_rules(used, write_rules)
     judged = None
-    if check is not None:
-        from voxmix.images.gold_labels import check_gold
-
-        judged = check_gold(table, found, check, key=key, at_least=at_least)
+    if gold is not None:
+        judged = check_gold(gold, found, at_least=at_least)
         for sentence in judged.notes:
             note(sentence)
     written = [str(path) for path in (output, words, write_rules) if path is not None]

@@ -1,8 +1,8 @@
 """Labels that were found against a table of labels that people gave, row by row of the same name."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from voxmix._csv import read_csv_rows
@@ -18,6 +18,16 @@ _SHOWN = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GoldLabels:
+    """Known labels of rows that are to be labelled: by the number of the row, what each cell says; and what cannot be compared."""
+
+    key: str
+    names: tuple[str, ...]
+    cells: Mapping[int, Mapping[str, int | str | None]] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GoldCheck:
     """How well labels were found, and what was not compared, in sentences."""
 
@@ -26,18 +36,15 @@ class GoldCheck:
     notes: tuple[str, ...] = ()
 
 
-def check_gold(
-    table: ReportRows, labels: LabeledRows, gold: Path, *, key: str | None = None, at_least: int = 10
-) -> GoldCheck:
-    """Return how well labels were found that the table ``gold`` knows.
+def read_gold(table: ReportRows, names: Sequence[str], gold: Path, *, key: str | None = None) -> GoldLabels:
+    """Return what the table ``gold`` knows of the rows of ``table``; nothing needs to be labelled yet.
 
     Args:
-        table: The rows that were labelled.
-        labels: Their labels; in doubt counts as not there.
+        table: The rows that are labelled.
+        names: The labels that are looked for.
         gold: A table with a column ``key``, and a column for each known label.
         key: The column that says which rows are the same; found if left out: the image, the text file, or the first column
             of both whose cells all differ.
-        at_least: A label that is there in fewer reports is left out of the mean.
 
     Raises:
         InputError: no such file, no common key, a key twice, no row or no label in both.
@@ -57,34 +64,46 @@ def check_gold(
         raise InputError(
             f"no row of {gold} has the {key} of a row that was labelled; name the column with --key"
         )
-    names = [name for name in labels.names if name in found.rows[0]]
-    if not names:
+    known = tuple(name for name in names if name in found.rows[0])
+    if not known:
         raise InputError(
             f"{gold} has no column that is called as a label: its columns are {list(found.rows[0])}, the labels "
-            f"{', '.join(labels.names)}"
+            f"{', '.join(names)}"
         )
-    read = {row[key]: {name: read_label(row[name]) for name in names} for row in found.rows}
+    read = {row[key]: {name: read_label(row[name]) for name in known} for row in found.rows}
     place = {row.cells[key]: number for number, row in enumerate(table.rows)}
-    check = check_labels(
-        [{name: labels.rows[place[row]].values.get(name) for name in names} for row in both],
-        [{name: v if isinstance(v := read[row][name], int) else None for name in names} for row in both],
-        min_support=at_least,
-    )
     notes = [f"{len(both)} rows are compared by {key}"]
     missing, extra = [theirs[n] for n in theirs if n not in ours], [ours[n] for n in ours if n not in theirs]
     if missing:
         notes.append(f"{len(missing)} rows of {gold.name} were not labelled: {_few(missing)}")
     if extra:
         notes.append(f"{len(extra)} labelled rows are not in {gold.name}: {_few(extra)}")
-    lacking = [name for name in labels.names if name not in names]
+    lacking = [name for name in names if name not in known]
     if lacking:
         notes.append(f"{gold.name} does not know the labels {', '.join(lacking)}")
-    odd = Counter(name for row in both for name in names if read[row][name] == "other")
+    odd = Counter(name for row in both for name in known if read[row][name] == "other")
     notes += [f"{gold.name}: {count} cells of {name} say neither yes nor no" for name, count in odd.items()]
-    doubt = sum(read[row][name] == "uncertain" for row in both for name in names)
+    doubt = sum(read[row][name] == "uncertain" for row in both for name in known)
     if doubt:
         notes.append(f"{gold.name}: {doubt} cells are uncertain and not judged")
-    return GoldCheck(check=check, key=key, notes=tuple(notes))
+    cells = {place[row]: read[row] for row in both}
+    return GoldLabels(key=key, names=known, cells=cells, notes=tuple(notes))
+
+
+def check_gold(gold: GoldLabels, labels: LabeledRows, *, at_least: int = 10) -> GoldCheck:
+    """Return how well labels were found that are known; in doubt counts as not there.
+
+    Args:
+        gold: What is known of the rows that were labelled.
+        labels: The labels of all these rows.
+        at_least: A label that is there in fewer reports is left out of the mean.
+    """
+    check = check_labels(
+        [{name: labels.rows[number].values.get(name) for name in gold.names} for number in gold.cells],
+        [{name: v if isinstance(v := cells[name], int) else None for name in gold.names} for cells in gold.cells.values()],
+        min_support=at_least,
+    )  # fmt: skip
+    return GoldCheck(check=check, key=gold.key, notes=gold.notes)
 
 
 def _key(table: ReportRows, names: Sequence[str], cells: Sequence[Sequence[str]], gold: Path) -> str:

@@ -158,17 +158,26 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
-    """Write a table, apart by tabs where the file's name ends in .tsv, else by commas.
+def check_columns(columns: Sequence[str]) -> None:
+    """Refuse a table to be written that would have two columns of one name.
 
     Raises:
-        InputError: two columns of one name.
+        InputError: there are such columns.
     """
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise InputError(
             f"the new table would have the columns {twice} twice; give --prefix, e.g. --prefix report_"
         )
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+    """Write a table, apart by tabs where the file's name ends in .tsv, else by commas.
+
+    Raises:
+        InputError: two columns of one name.
+    """
+    check_columns(columns)
     text = io.StringIO()
     writer = csv.DictWriter(
         text, columns, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", lineterminator="\n", extrasaction="ignore"
