@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from voxmix._io import as_argument, size_text
+from voxmix._io import size_text
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
 from voxmix.cli.encoder_scores import answer, show_answer, show_laws
 from voxmix.cli.probing import probes_value, show_probes
+from voxmix.cli.steps import say_next, show_steps
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -138,8 +139,7 @@ def status(view: "EncoderView", *, as_json: bool = False) -> None:
         if state.problems:
             raise typer.Exit(InputError.exit_code)
         return
-    rows = [[step.name, "done" if step.done else "to do", step.detail] for step in state.steps]
-    emit_table("Study of encoders", ["step", "state", "detail"], rows)
+    show_steps("Study of encoders", state.steps)
     if state.subsets:
         emit("")
         headers = ["samples", "images", "persons", "epochs", "repeats", "domains"]
@@ -150,11 +150,7 @@ def status(view: "EncoderView", *, as_json: bool = False) -> None:
         note(line)
     if state.problems:
         raise InputError(f"{view.root} cannot go on:\n" + "\n".join(f"  - {line}" for line in state.problems))
-    emit(
-        f"\nnext: {following.command}  (or every remaining step: voxmix study run {as_argument(view.root)})"
-        if following
-        else "\nall done"
-    )
+    say_next(following, view.root)
 
 
 def study_run(view: "EncoderView", *, as_json: bool = False) -> None:

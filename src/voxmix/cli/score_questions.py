@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voxmix._io import as_argument
 from voxmix.cli.app import emit_json, emit_table
 from voxmix.errors import InputError
 from voxmix.study.files import ENCODERS, SCORES_FILE, is_study, kind_of, study_file
@@ -27,7 +28,9 @@ def score_laws_at(path: Path) -> "ScoreLaws | None":
             return None
         path = study_file(path).parent / SCORES_FILE
         if not path.is_file():
-            raise InputError(f"{path.parent} has no laws of scores yet; next: voxmix scale {path.parent}")
+            raise InputError(
+                f"{path.parent} has no laws of scores yet; next: voxmix scale {as_argument(path.parent)}"
+            )
         return ScoreLaws.load(path)
     if path.suffix.lower() != ".json" or not path.is_file():
         return None

@@ -9,6 +9,7 @@ from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument
 from voxmix.cli.checks import fitness_value, say_fitness, show_regime
 from voxmix.cli.kinds import do
+from voxmix.cli.steps import say_next, show_steps
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,8 +88,7 @@ def show_status(view: "StudyView", *, as_json: bool = False) -> None:
         if problems:
             raise typer.Exit(InputError.exit_code)
         return
-    rows = [[step.name, "done" if step.done else "to do", step.detail] for step in steps]
-    emit_table("Study", ["step", "state", "detail"], rows)
+    show_steps("Study", steps)
     emit("")
     show_regime(regime, table=False)
     say_fitness(view.fitness)
@@ -96,11 +96,7 @@ def show_status(view: "StudyView", *, as_json: bool = False) -> None:
         note(line)
     if problems:
         raise InputError("study.yaml cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
-    emit(
-        f"\nnext: {following.command}  (or every remaining step: voxmix study run {as_argument(view.root)})"
-        if following
-        else "\nall done"
-    )
+    say_next(following, view.root)
     if view.refine_words:
         emit(f"refine: {view.refine_words}")
     if finished or unfinished:

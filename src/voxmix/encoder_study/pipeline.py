@@ -30,9 +30,7 @@ def run_step(
     name: str, study: EncoderStudy | EncoderView | Path | str, hear: Listener = QUIET, **options: Any
 ) -> Any:
     """Do what is not done of one step of an encoder study, under its lock, and return what came of it."""
-    view = open_encoder_study(study)
-    with view.lock():
-        return view.steps[name].run(view, hear, **options)
+    return open_encoder_study(study).do(name, hear, **options)
 
 
 def run_encoder_study(

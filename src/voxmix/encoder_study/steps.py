@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from voxmix.study.step import Progress, Step, Steps, loaded
+from voxmix.study.step import Progress, Step, Steps, counted, loaded, not_done, prepared_from, written
 
 if TYPE_CHECKING:
     from voxmix.encoder_study.view import EncoderView
-
-
-def _preparation_inputs(view: EncoderView) -> str:
-    return view.study.preparation_inputs
 
 
 def _prepared(view: EncoderView) -> Progress:
@@ -27,12 +24,11 @@ def _prepared(view: EncoderView) -> Progress:
 
 
 def _trained(view: EncoderView) -> Progress:
-    left, all_of_them = len(view.pending), len(view.planned)
-    return Progress(done=not left, detail=f"{all_of_them - left} of {all_of_them} runs")
+    return counted(len(view.pending), len(view.planned), "runs")
 
 
 def _runs_missing(view: EncoderView) -> str:
-    return f"{len(view.pending)} of {len(view.planned)} runs are not done"
+    return not_done(len(view.pending), len(view.planned), "runs")
 
 
 def _probed(view: EncoderView) -> Progress:
@@ -41,15 +37,20 @@ def _probed(view: EncoderView) -> Progress:
     aside, probes = view.tasks.set_aside, view.probes
     if len(aside) == len(view.config.tasks):
         return Progress(done=False, detail=f"no task can be judged: {aside[0][1]}")
-    done = sum(probe.done for probe in probes)
-    detail = f"{done} of {len(probes)} probes"
-    if aside:
-        detail += f", {len(aside)} of {len(view.config.tasks)} tasks cannot be judged"
-    return Progress(done=done == len(probes), detail=detail)
+    found = counted(_probes_left(view), len(probes), "probes")
+    if not aside:
+        return found
+    return replace(
+        found, detail=f"{found.detail}, {len(aside)} of {len(view.config.tasks)} tasks cannot be judged"
+    )
+
+
+def _probes_left(view: EncoderView) -> int:
+    return sum(not probe.done for probe in view.probes)
 
 
 def _probes_missing(view: EncoderView) -> str:
-    return f"{sum(not probe.done for probe in view.probes)} of {len(view.probes)} probes are not done"
+    return not_done(_probes_left(view), len(view.probes), "probes")
 
 
 def _laws_inputs(view: EncoderView) -> str:
@@ -69,9 +70,7 @@ def _scaled(view: EncoderView) -> Progress:
 def _reported(view: EncoderView) -> Progress:
     if not view.config.tasks:
         return Progress(done=True, detail="no tasks")
-    path, shown = view.study.report_path, (view.study.scores_path, view.study.table_path)
-    done = path.exists() and all(one.stat().st_mtime <= path.stat().st_mtime for one in shown if one.exists())
-    return Progress(done=done, detail=path.name if done else "to be written")
+    return written(view.study.report_path, (view.study.scores_path, view.study.table_path))
 
 
 _OWN = (
@@ -81,7 +80,7 @@ _OWN = (
         sentence="turns images into arrays and reports into tokens, without what names a person; sets aside and counts what it "
         "cannot read",
         work="voxmix.encoder_study.preparing:prepare_study",
-        inputs=_preparation_inputs,
+        inputs=prepared_from,
         progress=_prepared,
         missing="the study's images are not prepared with its present settings and table",
     ),

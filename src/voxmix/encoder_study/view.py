@@ -118,11 +118,6 @@ class EncoderStudy(StudyFolder):
         return self.root / files.SCORES_TABLE
 
     @property
-    def report_path(self) -> Path:
-        """The report."""
-        return self.root / files.REPORT_FILE
-
-    @property
     def has_index(self) -> bool:
         """Whether there is an index of prepared images or volumes."""
         return (self.prepared_dir / "index.json").exists()

@@ -93,11 +93,6 @@ class Study(StudyFolder):
         """The rounds of refine."""
         return self.root / files.REFINE_FILE
 
-    @property
-    def report_path(self) -> Path:
-        """The report."""
-        return self.root / files.REPORT_FILE
-
     def law_path(self, law: str) -> Path:
         """Where a fitted law is kept."""
         return self.root / files.LAWS_FOLDER / f"{law}.json"

@@ -94,9 +94,7 @@ def run_steps(view: StepView, hear: Listener = QUIET) -> Iterator[tuple[str, Any
 
 def run_step(name: str, study: Study | StudyView | Path | str, hear: Listener = QUIET, **options: Any) -> Any:
     """Do what is not done of one step of a study, under its lock, and return what came of it."""
-    view = open_study(study)
-    with view.lock():
-        return view.steps[name].run(view, hear, **options)
+    return open_study(study).do(name, hear, **options)
 
 
 def open_study(study: Study | StudyView | Path | str) -> StudyView:

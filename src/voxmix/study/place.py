@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from voxmix.study import files, marks
-from voxmix.study.step import Steps
+from voxmix.study.step import Steps, StepView
+
+if TYPE_CHECKING:
+    from voxmix.study.listener import Listener
 
 
 class StudyFolder:
@@ -35,6 +38,11 @@ class StudyFolder:
     def runs_dir(self) -> Path:
         """One folder per run, named by the digest of its spec."""
         return self.root / files.RUNS_FOLDER
+
+    @property
+    def report_path(self) -> Path:
+        """The report."""
+        return self.root / files.REPORT_FILE
 
     def is_made(self, step: str, inputs: str) -> bool:
         """Return whether a step was finished from these inputs (their digest)."""
@@ -95,6 +103,14 @@ class Moment(Generic[S]):
         """The steps of studies of this kind."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """Check the study's settings, see :class:`voxmix.study.step.StepView`."""
+        raise NotImplementedError
+
+    def after(self, name: str) -> StepView:
+        """Return a view of the study after a step."""
+        raise NotImplementedError
+
     def lock(self) -> AbstractContextManager[None]:
         """Hold the study: no other process may work on it meanwhile.
 
@@ -102,6 +118,16 @@ class Moment(Generic[S]):
             StudyBusyError: one does.
         """
         return self.study.lock()
+
+    def do(self, name: str, hear: Listener, **options: Any) -> Any:
+        """Do what is not done of one step, under the study's lock, and return what came of it; ``options`` are the step's own.
+
+        Raises:
+            StepPendingError: a step that it needs is not done; names the command.
+            StudyBusyError: another process works on the study.
+        """
+        with self.lock():
+            return self.steps[name].run(self, hear, **options)
 
     def inputs(self, name: str) -> str:
         """Return the digest of what a step's files are made from, as it was when first asked for."""

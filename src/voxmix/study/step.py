@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -138,6 +138,28 @@ class Steps(Table[Step]):
     def of_a_run(self) -> tuple[Step, ...]:
         """Return the steps that ``voxmix study run`` does, in order."""
         return tuple(row for row in self.in_order() if not row.on_request)
+
+
+def prepared_from(view: Any) -> str:
+    """Return the digest of what decides which images or volumes a study prepares, and how."""
+    inputs: str = view.study.preparation_inputs
+    return inputs
+
+
+def counted(left: int, total: int, what: str) -> Progress:
+    """Return how far a step is that makes ``total`` things, of which ``left`` are not made yet."""
+    return Progress(done=not left, detail=f"{total - left} of {total} {what}")
+
+
+def not_done(left: int, total: int, what: str) -> str:
+    """Return what is said where a step needs all of ``total`` things and ``left`` are not made yet."""
+    return f"{left} of {total} {what} are not done"
+
+
+def written(page: Path, shown: Iterable[Path]) -> Progress:
+    """Return how far a page is that shows files: done when none of those that exist is newer than it."""
+    done = page.exists() and all(one.stat().st_mtime <= page.stat().st_mtime for one in shown if one.exists())
+    return Progress(done=done, detail=page.name if done else "to be written")
 
 
 def steps_table(steps: Sequence[Step], *, study: str = "mystudy") -> list[str]:

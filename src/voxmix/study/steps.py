@@ -13,14 +13,10 @@ from voxmix._io import digest
 from voxmix.design import KINDS
 from voxmix.run_settings import identity
 from voxmix.runs.files import RESULT_FILE
-from voxmix.study.step import Progress, Step, Steps
+from voxmix.study.step import Progress, Step, Steps, counted, not_done, prepared_from, written
 
 if TYPE_CHECKING:
     from voxmix.study.view import StudyView
-
-
-def _preparation_inputs(view: StudyView) -> str:
-    return view.study.preparation_inputs
 
 
 def _fit_inputs(view: StudyView) -> str:
@@ -57,8 +53,7 @@ def _made(name: str, todo: str) -> Callable[[StudyView], Progress]:
 
 def _runs(view: StudyView, specs: Sequence[Any], what: str) -> Progress:
     unique = tuple({spec.run_id: spec for spec in specs}.values())
-    left = len(view.study.pending(unique))
-    return Progress(done=not left, detail=f"{len(unique) - left} of {len(unique)} {what}")
+    return counted(len(view.study.pending(unique)), len(unique), what)
 
 
 def _proxies(view: StudyView) -> Progress:
@@ -80,7 +75,7 @@ def _mixtures(view: StudyView) -> Progress:
 
 def _runs_missing(view: StudyView) -> str:
     why = f" ({'; '.join(view.run_remarks)})" if view.run_remarks else ""
-    return f"{len(view.study.pending(view.proxies))} of {len(view.proxies)} proxy runs are not done{why}"
+    return not_done(len(view.study.pending(view.proxies)), len(view.proxies), "proxy runs") + why
 
 
 def _refined(view: StudyView) -> Progress:
@@ -104,10 +99,7 @@ def _reported(view: StudyView) -> Progress:
         *study.downstream_dir.glob(f"*/*/*/{RESULT_FILE}"),
         *study.allocations_dir.glob("*.json"),
     )
-    done = study.report_path.exists() and all(
-        path.stat().st_mtime <= study.report_path.stat().st_mtime for path in shown
-    )
-    return Progress(done=done, detail=study.report_path.name if done else "to be written")
+    return written(study.report_path, shown)
 
 
 _OWN = (
@@ -117,7 +109,7 @@ _OWN = (
         sentence="turns files into arrays: RAS axes, cubic voxels, intensities in [0, 1]; sets aside and counts what it "
         "cannot read",
         work="voxmix.study.preparing:prepare_volumes",
-        inputs=_preparation_inputs,
+        inputs=prepared_from,
         progress=_prepared,
         missing="the study's volumes are not prepared with its present settings",
     ),
