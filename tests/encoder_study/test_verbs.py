@@ -183,6 +183,7 @@ def test_a_damaged_array_is_found_removed_and_made_again(begin: Callable[..., En
     assert not array.exists()
     assert voxmix("prepare", view.root).exit_code == 0
     assert voxmix("cache", "verify", view.root).exit_code == 0
-    refused = voxmix("cache", "prune", view.root)
+    assert json.loads(voxmix("cache", "prune", view.root, "--json").stdout)["files"] == 0
+    refused = voxmix("cache", "list", view.root)
     assert refused.exit_code == 2
     assert "holds prepared images" in refused.output

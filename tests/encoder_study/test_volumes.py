@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
+from voxmix.cli import app
 from voxmix.encoder_study import EncoderStudy, EncoderView, run_encoder_study, start_encoder_study
 from voxmix.errors import InputError
 from voxmix.volumes import PreparedCache, Recipe
@@ -97,3 +99,28 @@ def test_images_serve_no_backbone_of_three_axes(prepared: Path, tmp_path: Path) 
 def test_a_folder_without_prepared_volumes_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no prepared images or volumes"):
         start_encoder_study(tmp_path / "s", volumes=tmp_path, objectives=("dino",))
+
+
+def test_the_cache_of_a_study_of_volumes_is_that_of_the_volumes(prepared: Path, tmp_path: Path) -> None:
+    """Verbs of a cache find it where it is, and it has no other: the study's own cache is empty."""
+    start_encoder_study(tmp_path / "s", volumes=prepared, objectives=("dino",))
+    done = CliRunner().invoke(app, ["cache", "prune", str(tmp_path / "s"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["files"] == 0
+    (prepared / "volumes" / "former.npy").write_bytes(b"x" * 5)
+    done = CliRunner().invoke(app, ["cache", "prune", str(tmp_path / "s"), "--json"])
+    assert json.loads(done.stdout) == {"files": 1, "bytes": 5, "removed": True}
+    assert len(list((prepared / "volumes").iterdir())) == 12
+
+
+def test_what_only_volumes_have_is_refused_in_an_audit_of_a_study_of_encoders(
+    prepared: Path, tmp_path: Path
+) -> None:
+    start_encoder_study(tmp_path / "s", volumes=prepared, objectives=("dino",))
+    for more, words in {
+        ("--layout", "folder"): "--layout has no meaning for a study of encoders; leave it out",
+        (): "is a study of prepared volumes; audit the volumes that they were made from",
+    }.items():
+        done = CliRunner().invoke(app, ["audit", str(tmp_path / "s"), *more])
+        assert done.exit_code == 2, done.output
+        assert words in " ".join(done.output.split())

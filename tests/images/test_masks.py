@@ -16,7 +16,7 @@ from voxmix.images.masks import fitted, mask_columns, mask_name, read_masks
 from voxmix.images.prepare import ImagePreparation, prepare_images
 from voxmix.images.recipe import ImageRecipe
 from voxmix.images.table import ImageTable
-from voxmix.images.verify import verify_images
+from voxmix.images.upkeep import prune_images, verify_images
 from voxmix.radiographs import make_radiographs
 from voxmix.volumes.volume import UnreadableVolumeError
 
@@ -262,6 +262,7 @@ def test_damage_is_found_and_preparing_mends_it(films: Path, tmp_path: Path) -> 
     with pytest.raises(VoxmixError, match="prepare again"):
         cache.masks(item)
     assert verify_images(prepared(find_images(films), tmp_path / "cache").cache) == ()
+    assert prune_images(cache).files == ()
     file.unlink()
     assert verify_images(cache) == ((name, "missing"),)
     assert verify_images(prepared(find_images(films), tmp_path / "cache").cache) == ()

@@ -23,7 +23,7 @@ from voxmix.images.prepare import ImagePreparation, prepare_images
 from voxmix.images.reading import read_image
 from voxmix.images.recipe import ImageRecipe, as_unit, prepare_pixels
 from voxmix.images.table import ImageTable
-from voxmix.images.verify import verify_images
+from voxmix.images.upkeep import prune_images, verify_images
 from voxmix.texts.report_text import TextRecipe
 from voxmix.volumes.preparing.private_lists import Names, read_map
 
@@ -450,3 +450,29 @@ def test_names_of_header_and_table_are_taken_out_of_the_report(
     assert len(own) == 1  # of person a, the same text for both images
     assert sum("wandersleb" not in text for text in texts.values()) == 1
     assert not any("8813" in text for text in texts.values())
+
+
+def test_prune_removes_other_recipes_and_former_texts_and_nothing_else(films: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    first = prepared(find_images(films), folder, texts=True).cache
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    assert prune_images(first).files == ()
+    table = find_images(films)
+    fewer = replace(table, records=tuple(replace(record, report="") for record in table.records[1:]))
+    other = ImageRecipe(pixels=16)
+    now = prepare_images(fewer, folder, other, texts=TextRecipe(), vocabulary=300).cache
+    assert now.texts != first.texts
+    planned = prune_images(now, dry_run=True)
+    names = {str(path.relative_to(folder)) for path in before}
+    arrays = {name for item in first.items for name in (item.file, item.file.replace(".npy", ".json"))}
+    assert arrays <= set(planned.files) <= names
+    assert f"texts/{first.texts}.tokens.npy" in planned.files
+    assert f"texts/tokenizer-{first.tokenizer}.json" not in planned.files
+    assert planned.bytes == sum((folder / name).stat().st_size for name in planned.files)
+    assert all((folder / name).exists() for name in planned.files)
+    assert prune_images(now) == planned
+    assert not any((folder / name).exists() for name in planned.files)
+    again = ImageCache.open(folder)
+    assert verify_images(again) == ()
+    assert prune_images(again).files == ()
+    assert [again.array(item).shape for item in again.items] == [item.shape for item in now.items]

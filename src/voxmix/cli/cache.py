@@ -1,4 +1,4 @@
-"""The verbs of a cache of prepared volumes: list, verify, prune, restore."""
+"""The verbs of what prepare made: verify and prune of volumes and images; list and restore of volumes."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,6 +10,7 @@ from voxmix._io import size_text
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption
+from voxmix.cli.kinds import prepared_folder
 from voxmix.errors import InputError
 from voxmix.study.files import CACHE_FOLDER, is_study, study_file
 
@@ -21,18 +22,24 @@ CacheArgument = Annotated[
 ]
 
 
+def prepared_volumes(study: Path) -> Path:
+    """Return where the volumes of a study of mixtures lie prepared; its settings are not read."""
+    return study_file(study).parent / CACHE_FOLDER
+
+
 def _folder(root: Path) -> Path:
-    return study_file(root).parent / CACHE_FOLDER if is_study(root) else root
+    return prepared_folder(root) if is_study(root) else root
 
 
 def _open(root: Path) -> "PreparedCache":
-    from voxmix.images.sources import of_images
+    from voxmix.images.upkeep import upkeep_of
     from voxmix.volumes import PreparedCache
 
     folder = _folder(root)
-    if of_images(folder):
+    what = upkeep_of(folder).what
+    if what != "volumes":
         raise InputError(
-            f"{root} holds prepared images, and this verb is for volumes; images have: voxmix cache verify"
+            f"{root} holds prepared {what}, and this verb is for volumes; {what} have: voxmix cache verify, cache prune"
         )
     return PreparedCache.open(folder)
 
@@ -111,26 +118,20 @@ def cache_verify(
 
       voxmix cache verify mystudy --remove
     """
-    from voxmix.images.cache import ImageCache
-    from voxmix.images.sources import of_images, open_source
-    from voxmix.images.verify import verify_images
-    from voxmix.volumes.preparing.cache_upkeep import remove_files, verify
+    from voxmix.images.upkeep import upkeep_of
+    from voxmix.volumes.preparing.cache_upkeep import remove_files
 
     folder = _folder(cache)
-    images = open_source(folder) if of_images(folder) else None
-    what = "volumes" if images is None else "images"
+    upkeep = upkeep_of(folder)
+    opened, what = upkeep.open(folder), upkeep.what
     with progress_bar("verifying", unit=what) as progress:
-        if isinstance(images, ImageCache):
-            count, wrong = len(images.items), verify_images(images, progress=progress)
-        else:
-            opened = _open(cache)
-            count, wrong = len(opened.volumes), verify(opened, progress=progress)
+        wrong = upkeep.verify(opened, progress=progress)
     if remove:
         remove_files(folder, [file for file, _ in wrong])
     if as_json:
         emit_json(
             {
-                what: count,
+                what: upkeep.count(opened),
                 "damaged": [{"file": file, "reason": reason} for file, reason in wrong],
                 "removed": remove,
             }
@@ -139,7 +140,7 @@ def cache_verify(
         emit_table("Damaged", ["file", "what"], [list(item) for item in wrong])
         emit("\nremoved: prepare again" if remove else "\ngive --remove, then prepare again")
     else:
-        emit(f"{count} {what}, none damaged")
+        emit(f"{upkeep.count(opened)} {what}, none damaged")
     if wrong and not remove:
         raise typer.Exit(1)
 
@@ -150,15 +151,17 @@ def cache_prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove arrays that the cache no longer names: of other recipes, of files that left the manifest.
+    """Remove files that the cache no longer names: of other recipes, of files that left the manifest, of former texts.
 
     Example:
 
       voxmix cache prune mystudy --dry-run
     """
-    from voxmix.volumes.preparing.cache_upkeep import prune
+    from voxmix.images.upkeep import upkeep_of
 
-    done = prune(_open(cache), dry_run=dry_run)
+    folder = _folder(cache)
+    upkeep = upkeep_of(folder)
+    done = upkeep.prune(upkeep.open(folder), dry_run=dry_run)
     if as_json:
         emit_json({"files": len(done.files), "bytes": done.bytes, "removed": not dry_run})
         return

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from voxmix._io import size_text
+from voxmix._io import as_argument, size_text
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
 from voxmix.cli.encoder_scores import answer, show_answer, show_laws
 from voxmix.cli.probing import probes_value, show_probes
 from voxmix.cli.steps import say_next, show_steps
 from voxmix.errors import InputError
+from voxmix.runs.files import CARD_FILE
 
 if TYPE_CHECKING:
     from voxmix.encoder_study import EncoderView
@@ -30,6 +31,26 @@ def open_encoders(root: Path, *, check: bool = True) -> "EncoderView":
     if check:
         view.check()
     return view
+
+
+def prepared_images(root: Path) -> Path:
+    """Return where its images lie prepared, or the volumes that it learns from."""
+    from voxmix.encoder_study import EncoderStudy
+
+    return EncoderStudy.open(root).prepared_dir
+
+
+def export(view: "EncoderView", *, mixture_for: str | None = None) -> None:
+    """Refuse, since which of its runs is wanted is not known: each has an encoder."""
+    finished = sorted(path.parent for path in view.study.runs_dir.glob(f"*/{CARD_FILE}"))
+    example = (
+        f"e.g. voxmix export {as_argument(finished[0])} ({view.study.table_path.name} there names them all)"
+        if finished
+        else f"none is finished yet: voxmix status {as_argument(view.root)}"
+    )
+    raise InputError(
+        f"{view.root} is a study of encoders, of which each run has an encoder; give the folder of a run, {example}"
+    )
 
 
 def prepare(view: "EncoderView", *, as_json: bool = False) -> None:

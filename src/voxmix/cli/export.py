@@ -1,13 +1,19 @@
 """The verb that hands results to other tools: encoders as a hub folder, mixtures for data loaders."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption
+from voxmix.cli.kinds import do
 from voxmix.errors import InputError
+from voxmix.study.files import is_study
+
+if TYPE_CHECKING:
+    from voxmix.export.feeds import Loader
+    from voxmix.study import StudyView
 
 
 @verb
@@ -61,6 +67,39 @@ def export(
 
       voxmix export mystudy --mixture-for webdataset --strategy uniform
     """
+    options: dict[str, Any] = {
+        "output": output,
+        "names": names,
+        "monai": monai,
+        "license": license,
+        "mixture_for": mixture_for,
+        "strategy": strategy,
+        "seed": seed,
+        "as_json": as_json,
+    }
+    if is_study(path):
+        do("export", path, check=False, **options)
+    else:
+        _export(path, **options)
+
+
+def export_mixtures(view: "StudyView", **options: Any) -> None:
+    """Write the encoder or the mixture of a study of mixtures."""
+    _export(view.root, **options)
+
+
+def _export(
+    path: Path,
+    *,
+    output: Path | None = None,
+    names: str | None = None,
+    monai: str | None = None,
+    license: str | None = None,
+    mixture_for: "Loader | None" = None,
+    strategy: str | None = None,
+    seed: int | None = None,
+    as_json: bool = False,
+) -> None:
     from voxmix.study import export_encoder_of, export_mixture_of
 
     if mixture_for is not None:

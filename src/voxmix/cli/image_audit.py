@@ -8,31 +8,47 @@ import typer
 
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json
-from voxmix.cli.encoders import open_encoders
 from voxmix.errors import InputError
-from voxmix.study.files import is_study
 
 if TYPE_CHECKING:
+    from voxmix.encoder_study import EncoderView
+    from voxmix.encoder_study.config import ImageData
     from voxmix.images.audit import ImageAudit
 
 _FEW = 5
 
 
-def audit(source: Path, *, sheets: Path | None, workers: int | None, as_json: bool) -> None:
-    """Print what is odd about the images of a folder, a table or an encoder study; exit code 1 when there is a leak."""
+def audit_source(source: Path, *, sheets: Path | None, workers: int | None, as_json: bool) -> None:
+    """Print what is odd about the images of a folder or a table; exit code 1 when there is a leak."""
     from voxmix.encoder_study.config import ImageData
+
+    _audit(source, ImageData(path=str(source)), sheets=sheets, workers=workers, as_json=as_json)
+
+
+def audit_encoders(
+    view: "EncoderView",
+    *,
+    images: bool = False,
+    sheets: Path | None = None,
+    workers: int | None = None,
+    as_json: bool = False,
+) -> None:
+    """Print what is odd about the images of an encoder study, which ``images`` says again; exit code 1 when there is a leak."""
+    study = view.study
+    if study.config.data.volumes is not None:
+        raise InputError(
+            f"{study.root} is a study of prepared volumes; audit the volumes that they were made from"
+        )
+    _audit(study.source, study.config.data, sheets=sheets, workers=workers, as_json=as_json)
+
+
+def _audit(
+    place: Path, data: "ImageData", *, sheets: Path | None, workers: int | None, as_json: bool
+) -> None:
     from voxmix.encoder_study.preparing import read_table
     from voxmix.images.audit import audit_images, write_image_sheets
     from voxmix.runs import cores
 
-    place, data = source, ImageData(path=str(source))
-    if is_study(source):
-        study = open_encoders(source).study
-        place, data = study.source, study.config.data
-        if data.volumes is not None:
-            raise InputError(
-                f"{source} is a study of prepared volumes; audit the volumes that they were made from"
-            )
     read = read_table(place, data)
     table, seen = read.split(seed=data.split_seed, fraction=data.validation_fraction), read.summary()
     with progress_bar("auditing", unit="images") as progress:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from voxmix._table import Table
 from voxmix.cli.arguments import check_is_study
 from voxmix.errors import InputError
 from voxmix.study.files import ENCODERS, MIXTURES, kind_of
+from voxmix.study.step import loaded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,11 +21,13 @@ class StudyKind:
     Attributes:
         about: what it is of, in the plural.
         open: "module:function"; called with a path and ``check``, it gives a view of the study.
+        prepared: "module:function"; called with a path, it gives the folder where what the study learns from lies prepared.
         verbs: verb to "module:function", called with the view and the verb's options.
     """
 
     about: str
     open: str
+    prepared: str
     verbs: Mapping[str, str]
 
 
@@ -35,6 +37,7 @@ STUDY_KINDS = Table(
         MIXTURES: StudyKind(
             about="mixtures",
             open="voxmix.cli.arguments:open_study",
+            prepared="voxmix.cli.cache:prepared_volumes",
             verbs={
                 "prepare": "voxmix.cli.preparation:prepare_mixtures",
                 "run": "voxmix.cli.training:run_proxies",
@@ -43,11 +46,14 @@ STUDY_KINDS = Table(
                 "estimate": "voxmix.cli.estimate:estimate_mixtures",
                 "report": "voxmix.cli.study:report_mixtures",
                 "compare": "voxmix.cli.scores:compare_mixtures",
+                "audit": "voxmix.cli.volumes:audit_mixtures",
+                "export": "voxmix.cli.export:export_mixtures",
             },
         ),
         ENCODERS: StudyKind(
             about="encoders",
             open="voxmix.cli.encoders:open_encoders",
+            prepared="voxmix.cli.encoders:prepared_images",
             verbs={
                 "prepare": "voxmix.cli.encoders:prepare",
                 "run": "voxmix.cli.encoders:run",
@@ -58,11 +64,39 @@ STUDY_KINDS = Table(
                 "compare": "voxmix.cli.scores:compare_encoders",
                 "scale": "voxmix.cli.encoder_scores:scale",
                 "report": "voxmix.cli.encoder_scores:report",
+                "audit": "voxmix.cli.image_audit:audit_encoders",
+                "export": "voxmix.cli.encoders:export",
             },
         ),
     },
 )
 """Packages add rows by entry points of the group ``voxmix.study_kinds``."""
+
+
+def kind_row(study: Path) -> StudyKind:
+    """Return the kind of a study.
+
+    Raises:
+        InputError: no study, or one of a kind that is not known.
+    """
+    check_is_study(study)
+    name = kind_of(study)
+    if name not in STUDY_KINDS:
+        raise InputError(
+            f"{study} is a study of kind {name!r}, and this voxmix knows {', '.join(STUDY_KINDS.names())}; fix kind in its "
+            "study.yaml"
+        )
+    return STUDY_KINDS[name]
+
+
+def prepared_folder(study: Path) -> Path:
+    """Return the folder where what a study learns from lies prepared, or will.
+
+    Raises:
+        InputError: as :func:`kind_row`, or its study file cannot be used.
+    """
+    found: Path = loaded(kind_row(study).prepared)(study)
+    return found
 
 
 def do(verb: str, study: Path, *, flags: Any = None, check: bool = True, **options: Any) -> None:
@@ -76,31 +110,21 @@ def do(verb: str, study: Path, *, flags: Any = None, check: bool = True, **optio
     Raises:
         InputError: no study, one of a kind that is not known, or an option that its kind does not have.
     """
-    check_is_study(study)
-    name = kind_of(study)
-    if name not in STUDY_KINDS:
-        raise InputError(
-            f"{study} is a study of kind {name!r}, and this voxmix knows {', '.join(STUDY_KINDS.names())}; fix kind in its "
-            "study.yaml"
-        )
-    kind = STUDY_KINDS[name]
+    kind = kind_row(study)
     if verb not in kind.verbs:
         raise InputError(
             f"a study of {kind.about} has no voxmix {verb}; see voxmix status {as_argument(study)}"
         )
-    work = _load(kind.verbs[verb])
-    known = signature(work).parameters
+    work = loaded(kind.verbs[verb])
+    parameters = signature(work).parameters
+    every = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    known = options.keys() if every else parameters.keys()
     for option, value in options.items():
         if option not in known and value is not None and value is not False:
             raise InputError(
                 f"--{option.replace('_', '-')} has no meaning for a study of {kind.about}; leave it out"
             )
-    view = _load(kind.open)(study, check=check)
+    view = loaded(kind.open)(study, check=check)
     if flags is not None:
         view = flags.applied_to(view)
     work(view, **{option: value for option, value in options.items() if option in known})
-
-
-def _load(place: str) -> Any:
-    module, _, function = place.partition(":")
-    return getattr(import_module(module), function)

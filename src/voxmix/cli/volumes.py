@@ -9,13 +9,15 @@ import typer
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, open_study
+from voxmix.cli.arguments import JsonOption
 from voxmix.cli.checks import FITNESS_HEADERS, fitness_cells, fitness_value, say_set_aside
+from voxmix.cli.kinds import do
 from voxmix.datasets import LAYOUTS
 from voxmix.errors import InputError
-from voxmix.study.files import ENCODERS, is_study, kind_of
+from voxmix.study.files import is_study
 
 if TYPE_CHECKING:
+    from voxmix.study import StudyView
     from voxmix.volumes import Manifest, Recipe
     from voxmix.volumes.auditing.audit import Audit
 
@@ -230,37 +232,100 @@ def audit(
 
       voxmix audit films.csv --images --sheets look/
     """
-    if images or (is_study(source) and kind_of(source) == ENCODERS):
+    if is_study(source):
+        do(
+            "audit",
+            source,
+            images=images,
+            against=against,
+            recipe=recipe,
+            sheets=sheets,
+            layout=layout,
+            subject_pattern=subject_pattern,
+            workers=workers,
+            as_json=as_json,
+        )
+    elif images:
         if any(given is not None for given in (against, recipe, layout, subject_pattern)):
             raise InputError(
                 "--against, --recipe, --layout and --subject-pattern are for volumes, not for images; leave them out"
             )
-        from voxmix.cli.image_audit import audit as audit_of_images
+        from voxmix.cli.image_audit import audit_source
 
-        audit_of_images(source, sheets=sheets, workers=workers, as_json=as_json)
-        return
+        audit_source(source, sheets=sheets, workers=workers, as_json=as_json)
+    else:
+        from voxmix.datasets.sources import read_source
+        from voxmix.settings import checked
+        from voxmix.study.presets import preset
+        from voxmix.volumes import Recipe
+
+        found = _joined(read_source(source, layout=layout)[0], subject_pattern)
+        start = preset("small")
+        own = checked(Recipe, start.recipe, where="the preset")
+        _audit(
+            found,
+            own,
+            start.model.crop,
+            against=against,
+            recipe=recipe,
+            sheets=sheets,
+            subject_pattern=subject_pattern,
+            workers=workers,
+            as_json=as_json,
+        )
+
+
+def audit_mixtures(
+    view: "StudyView",
+    *,
+    against: Sequence[Path] | None = None,
+    recipe: Path | None = None,
+    sheets: Path | None = None,
+    layout: str | None = None,
+    subject_pattern: str | None = None,
+    workers: int | None = None,
+    as_json: bool = False,
+) -> None:
+    """Print what is odd about the volumes of a study of mixtures; exit code 1 when there is a leak."""
+    from voxmix.study.preparing import read_manifest, study_recipe
+
+    study = view.study
+    if subject_pattern is not None:
+        raise InputError(f"{study.root} is a study: set data.subject_pattern in its study.yaml")
+    found = read_manifest(study.source, study.config.data)
+    _audit(
+        found,
+        study_recipe(study),
+        study.config.model.crop,
+        against=against,
+        recipe=recipe,
+        sheets=sheets,
+        workers=workers,
+        as_json=as_json,
+    )
+
+
+def _audit(
+    found: "Manifest",
+    own: "Recipe",
+    crop: int,
+    *,
+    against: Sequence[Path] | None,
+    recipe: Path | None,
+    sheets: Path | None,
+    subject_pattern: str | None = None,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Look at volumes and print what is odd; ``own`` and ``crop`` judge them, unless a file of a recipe is given."""
     from voxmix.datasets.sources import read_source
     from voxmix.datasets.to_cache import read_recipe
     from voxmix.runs import cores
-    from voxmix.settings import checked
-    from voxmix.study.presets import preset
-    from voxmix.volumes import Recipe
     from voxmix.volumes.auditing.audit import audit as look
     from voxmix.volumes.auditing.contact_sheets import write_sheets
     from voxmix.volumes.persons.proposals import remarks
 
-    if is_study(source):
-        from voxmix.study.preparing import read_manifest, study_recipe
-
-        study = open_study(source).study
-        if subject_pattern is not None:
-            raise InputError(f"{source} is a study: set data.subject_pattern in its study.yaml")
-        found = read_manifest(study.source, study.config.data)
-        chosen, crop = study_recipe(study), study.config.model.crop
-    else:
-        found = _joined(read_source(source, layout=layout)[0], subject_pattern)
-        start = preset("small")
-        chosen, crop = checked(Recipe, start.recipe, where="the preset"), start.model.crop
+    chosen = own
     if recipe is not None:
         chosen = read_recipe(recipe)
         crop = min(chosen.min_shape)

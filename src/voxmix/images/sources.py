@@ -13,18 +13,16 @@ from voxmix.volumes.preparing.cache import KIND as VOLUMES
 from voxmix.volumes.preparing.source import SliceSettings, SliceSource, VolumeSource
 
 
-def of_images(root: Path) -> bool:
-    """Return whether a folder holds prepared images.
+def kind_of_folder(root: Path) -> object:
+    """Return what the index of a folder says that it holds, prepared images or volumes; None without an index.
 
     Raises:
         InputError: its index is damaged.
     """
-    return (root / INDEX).exists() and _kind(root / INDEX) == IMAGES
-
-
-def _kind(index: Path) -> object:
+    if not (root / INDEX).exists():
+        return None
     with with_remedy(REMEDY):
-        return read_mapping(index).get("kind")
+        return read_mapping(root / INDEX).get("kind")
 
 
 def open_source(root: Path, *, axes: Literal[2, 3] = 2, slices: SliceSettings | None = None) -> Source:
@@ -41,7 +39,7 @@ def open_source(root: Path, *, axes: Literal[2, 3] = 2, slices: SliceSettings | 
     path = root / INDEX
     if not path.exists():
         raise InputError(f"no prepared images or volumes in {root}; run prepare first")
-    kind = _kind(path)
+    kind = kind_of_folder(root)
     if kind == IMAGES:
         if axes == 3:
             raise InputError(

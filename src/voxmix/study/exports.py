@@ -6,21 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxmix._io import as_argument, read_mapping
+from voxmix._io import read_mapping
 from voxmix._optional import require
 from voxmix.errors import InputError, StepPendingError
 from voxmix.mixture import Mixture
 from voxmix.runs import is_finished
 from voxmix.runs.files import CARD_FILE
-from voxmix.study.files import (
-    ENCODER_RUNS_FILE,
-    ENCODERS,
-    EXPORT_FOLDER,
-    RUNS_FOLDER,
-    STUDY_FILE,
-    kind_of,
-    study_file,
-)
+from voxmix.study.files import EXPORT_FOLDER, STUDY_FILE, is_study
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.report_contents import answer_content
@@ -142,9 +134,7 @@ def export_mixture_of(
 
 def _study_of(path: Path) -> Study | None:
     """Return the study that a path is, or that holds the run it is; None of a run or an export outside a study."""
-    if path.name == STUDY_FILE or (path / STUDY_FILE).is_file():
-        if kind_of(path) == ENCODERS:
-            raise _many_runs(path)
+    if is_study(path):
         return Study.open(path)
     if is_run(path):
         root = path.resolve().parent.parent
@@ -162,20 +152,6 @@ def is_run(path: Path) -> bool:
 def is_encoder_run(path: Path) -> bool:
     """Return whether a path is the folder of a finished run of a study of encoders, or an export of one."""
     return is_run(path) and "objective" in read_mapping(path / CARD_FILE)
-
-
-def _many_runs(study: Path) -> InputError:
-    """Return what is said of a study of encoders: which of its runs is wanted is not known."""
-    root = study_file(study).parent
-    first = next(iter(sorted(path.parent for path in (root / RUNS_FOLDER).glob(f"*/{CARD_FILE}"))), None)
-    example = (
-        f"e.g. voxmix export {as_argument(first)} ({ENCODER_RUNS_FILE} there names them all)"
-        if first
-        else f"none is finished yet: voxmix status {as_argument(root)}"
-    )
-    return InputError(
-        f"{root} is a study of encoders, of which each run has an encoder; give the folder of a run, {example}"
-    )
 
 
 def _refuse(value: object, why: str) -> None:

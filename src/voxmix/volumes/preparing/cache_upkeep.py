@@ -1,7 +1,7 @@
 """Upkeep of a cache: what it holds, whether it is whole, what is no longer needed, what it will need."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,26 +92,36 @@ def prune(cache: PreparedCache, *, dry_run: bool = False) -> Pruned:
 
     With ``dry_run`` nothing is removed.
     """
-    needed = {file for volume in cache.volumes for file in _files(volume)}
-    unneeded = [
+    found = (
         path
         for folder in ("volumes", "labels")
         for path in sorted((cache.root / folder).glob("[!.]*"))
-        if path.suffix in (".json", *SUFFIXES.values()) and f"{folder}/{path.name}" not in needed
-    ]
+        if path.suffix in (".json", *SUFFIXES.values())
+    )
+    needed = {file for volume in cache.volumes for file in _files(volume)}
+    return prune_files(cache.root, found, needed=needed, dry_run=dry_run)
+
+
+def prune_files(root: Path, found: Iterable[Path], *, needed: Collection[str], dry_run: bool) -> Pruned:
+    """Remove the files among ``found`` that are not ``needed`` (relative to ``root``); with ``dry_run`` nothing is removed."""
+    unneeded = [path for path in found if path.relative_to(root).as_posix() not in needed]
     size = sum(path.stat().st_size for path in unneeded)
     if not dry_run:
         # Side files first: an array without one is unfinished, never wrong.
         for path in sorted(unneeded, key=lambda path: path.suffix != ".json"):
             path.unlink(missing_ok=True)
-    return Pruned(files=tuple(str(path.relative_to(cache.root)) for path in unneeded), bytes=size)
+    return Pruned(files=tuple(path.relative_to(root).as_posix() for path in unneeded), bytes=size)
 
 
 def _files(volume: PreparedVolume) -> Iterator[str]:
     for array in (volume.file, volume.label):
         if array is not None:
-            yield array
-            yield str(Path(array).with_suffix(".json"))
+            yield from with_side_file(array)
+
+
+def with_side_file(array: str) -> tuple[str, str]:
+    """Return an array of a cache, relative to it, and the file beside it that says what it is."""
+    return array, Path(array).with_suffix(".json").as_posix()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
