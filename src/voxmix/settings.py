@@ -164,6 +164,8 @@ def _explain(kind: type, problem: Any) -> str:
     if problem["type"] in ("missing", "missing_argument"):
         return f"{place}: missing; add it (voxmix init writes a complete file)"
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "tuple_type":
+        message = "should be a list, such as [1, 2]"
     given = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
     return f"{place}: {message}{given}"
 

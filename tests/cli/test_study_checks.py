@@ -315,6 +315,7 @@ def test_yaml_that_hides_mistakes_is_refused(text: str, says: str) -> None:
         ("allocation", {"max_weight": {"ABD-CT": float("inf")}}, "inf is not a finite number"),
         ("model", {"depth": True}, "model.depth: should be a number, got true"),
         ("design", {"budgets": [True, 800]}, "design.budgets: should be a number, got true"),
+        ("design", {"budgets": 800}, r"design.budgets: should be a list, such as \[1, 2\], got 800"),
     ],
 )
 def test_values_that_are_no_numbers_are_named(study: Path, section: str, values: dict, says: str) -> None:

@@ -175,6 +175,17 @@ def test_an_encoder_that_learned_from_images_of_another_preprocessing_is_said(
     assert "images were prepared otherwise than those that the encoder learned from: low" in told[0]
 
 
+def test_what_holds_of_several_encoders_is_said_once(trained: Path) -> None:
+    _set(trained, tasks={"retrieval": ProbeTask(kind="retrieval")})
+    probed = _probe(trained)
+    assert not probed.failed
+    own = [note.split(": ", 1)[1] for note in probed.notes if note.startswith(("dino", "clip", "untrained"))]
+    shared = [note for note in probed.notes if "the words of reports" in note]
+    assert len(shared) == 1, probed.notes  # dino on three sizes, and the untrained network, have no text side
+    assert shared[0].startswith("4 encoders (e.g. dino ")
+    assert len(own) == len(set(own))
+
+
 def test_a_label_of_one_class_among_persons_held_out_is_one_sentence(trained: Path) -> None:
     view = EncoderView.open(trained)
     index = view.study.prepared_dir / "index.json"

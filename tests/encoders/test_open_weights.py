@@ -267,6 +267,9 @@ def test_what_is_no_checkpoint_is_refused(dinov2: Path, tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(InputError, match=r"no config\.json in .*copy the whole folder"):
         load_start(empty)
+    (tmp_path / "study" / "runs").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"give a run of this study, .*runs.ID"):
+        load_start(tmp_path / "study")
     with pytest.raises(InputError, match="is a file; give the folder"):
         load_start(dinov2 / "config.json")
     shutil.copy(dinov2 / "config.json", empty)

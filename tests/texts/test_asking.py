@@ -125,7 +125,10 @@ FAULTS: list[tuple[Told, str]] = [
     ((429, {}), r"asks to wait \(HTTP 429\), 3 times"),
     ((500, b"<html>"), r"failed \(HTTP 500\), 3 times"),
     ((307, b""), r"sends on to another address \(HTTP 307\)"),
-    ((200, b"<html>Small effusion.</html>"), "does not answer as chat completions do"),
+    (
+        (200, b"<html>Small effusion.</html>"),
+        r"as chat completions do \(see that --endpoint is right\), 3 times;",
+    ),
     ((200, {"choices": []}), "does not answer as chat completions do"),
 ]
 

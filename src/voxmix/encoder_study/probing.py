@@ -150,7 +150,7 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
             f"no task can be judged; the first one: {found.set_aside[0][1]}. Mend tasks in {view.study.path}"
         )
     store, failed, made = FeatureStore(view.study.features_dir, device=view.config.compute.device), [], 0
-    notes = [note for data in found.data for note in data.notes]
+    notes = [("", note) for data in found.data for note in data.notes]
     by_key: dict[str, list[Probe]] = {}
     for probe in probes:
         by_key.setdefault(probe.candidate.key, []).append(probe)
@@ -176,16 +176,16 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
         made=made,
         failed=tuple(failed),
         set_aside=found.set_aside,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=_note_lines(notes),
     )
 
 
 def _judge_all(
-    view: EncoderView, left: Sequence[Probe], store: FeatureStore, notes: list[str]
+    view: EncoderView, left: Sequence[Probe], store: FeatureStore, notes: list[tuple[str, str]]
 ) -> Iterator[tuple[Probe, str]]:
     """Judge one encoder on the tasks that are left; yield each with why it failed, "" where it did not.
 
-    What to know of the probes is added to ``notes``.
+    What to know of the probes is added to ``notes``, each with the encoder's name.
     """
     if not left:
         return
@@ -197,14 +197,15 @@ def _judge_all(
     candidate = keep_digest(view.study, left[0].candidate, encoder.digest)
     for probe in left:
         try:
-            notes.extend(_judge(view, replace(probe, candidate=candidate), encoder, store))
+            told = _judge(view, replace(probe, candidate=candidate), encoder, store)
+            notes.extend((candidate.judged.name, note) for note in told)
             yield probe, ""
         except _FAILURES as error:
             yield probe, _words(error)
 
 
 def _judge(view: EncoderView, probe: Probe, encoder: LoadedEncoder, store: FeatureStore) -> tuple[str, ...]:
-    """Judge one encoder on one task and return what to know of it, with what is said of this encoder named."""
+    """Judge one encoder on one task and return what to know of it beyond what is known of the task."""
     from voxmix.probes.judge import judge
 
     found = judge(
@@ -215,8 +216,20 @@ def _judge(view: EncoderView, probe: Probe, encoder: LoadedEncoder, store: Featu
         folder=probe.folder,
         settings=view.study.probe_settings,
     )
-    own = tuple(note for note in found.notes if note not in probe.data.notes)
-    return tuple(f"{probe.candidate.judged.name}: {note}" for note in own)
+    return tuple(note for note in found.notes if note not in probe.data.notes)
+
+
+def _note_lines(notes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return each note once: as it is where it is of a task, else with the encoder's name, or of how many encoders it is."""
+    whose: dict[str, dict[str, None]] = {}
+    for name, note in notes:
+        whose.setdefault(note, {})[name] = None
+    lines = []
+    for note, found in whose.items():
+        names = list(found)
+        who = names[0] if len(names) == 1 else f"{len(names)} encoders (e.g. {names[0]})"
+        lines.append(f"{who}: {note}" if names[0] else note)
+    return tuple(lines)
 
 
 def _words(error: BaseException) -> str:

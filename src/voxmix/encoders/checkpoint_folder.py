@@ -32,10 +32,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"no such folder: {folder}; give the folder of a checkpoint, downloaded before")
     file = config_file(folder)
     if not file.is_file():
-        raise InputError(
-            f"no {CONFIG_FILE} in {folder}, which says what network the weights are of; copy the whole folder of the "
-            "checkpoint"
+        runs = folder / "runs"
+        do = (
+            f"give a run of this study, {runs}/ID"
+            if runs.is_dir()
+            else "copy the whole folder of the checkpoint"
         )
+        raise InputError(f"no {CONFIG_FILE} in {folder}, which says what network the weights are of; {do}")
     return read_unicl_config(folder) if file.name == UNICL_FILE else read_mapping(file)
 
 

@@ -278,7 +278,7 @@ def read_config(path: Path) -> StudyConfig:
     if values.get("kind", MIXTURES) != MIXTURES:
         raise InputError(
             f"{path} is the file of a study of kind {values['kind']!r}, and this is for studies of mixtures; encoder studies "
-            "(kind: encoders) have: voxmix prepare, run, probe, scale, report, compare, status, estimate, study run, audit, cache verify, cache prune, and export of a run"
+            "(kind: encoders) have: voxmix prepare, run, probe, scale, report, compare, predict, plan, status, estimate, study run, audit, cache verify, cache prune, and export of a run"
         )
     if "objectives" in values and "allocation" not in values:
         raise InputError(

@@ -205,7 +205,7 @@ class Endpoint:
             if content is not None and not isinstance(content, str):
                 raise TypeError
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-            raise _Fleeting("does not answer as chat completions do: see that --endpoint is right") from None
+            raise _Fleeting("does not answer as chat completions do (see that --endpoint is right)") from None
         return Reply(
             content=content or "",
             refused=bool(message.get("refusal")) or finish == "content_filter",
