@@ -26,7 +26,7 @@ import torch
 from score_tables import laws_of, lines, machine
 
 from voxmix.encoder_study import EncoderView, run_encoder_study, run_step, start_encoder_study
-from voxmix.encoder_study.config import read_config, write_config
+from voxmix.encoder_study.config_file import read_config, write_config
 from voxmix.images.finding import find_images
 from voxmix.probe_tasks import ProbeTask
 from voxmix.study.listener import Listener

@@ -27,7 +27,7 @@ import torch
 from score_tables import laws_of, lines, machine
 
 from voxmix.encoder_study import run_step, start_encoder_study
-from voxmix.encoder_study.config import read_config, write_config
+from voxmix.encoder_study.config_file import read_config, write_config
 from voxmix.probe_tasks import ProbeTask
 from voxmix.radiographs import make_radiographs
 from voxmix.radiographs.detector import CENTERS

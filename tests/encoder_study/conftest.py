@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from voxmix.encoder_study import EncoderView, run_step, start_encoder_study
-from voxmix.encoder_study.config import write_config
+from voxmix.encoder_study.config_file import write_config
 from voxmix.errors import VoxmixWarning
 from voxmix.study.listener import Listener
 

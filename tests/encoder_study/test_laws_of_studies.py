@@ -14,7 +14,7 @@ pytest.importorskip("tokenizers")
 
 from voxmix.cli import app
 from voxmix.encoder_study import EncoderView, run_step
-from voxmix.encoder_study.config import write_config
+from voxmix.encoder_study.config_file import write_config
 from voxmix.errors import StepPendingError
 from voxmix.probe_tasks import ProbeTask
 from voxmix.scaling import ScoreLaws

@@ -16,7 +16,7 @@ pytest.importorskip("tokenizers")
 from voxmix.cli import app
 from voxmix.encoder_study import EncoderView, run_step
 from voxmix.encoder_study.candidates import candidates
-from voxmix.encoder_study.config import write_config
+from voxmix.encoder_study.config_file import write_config
 from voxmix.encoder_study.probing import ProbedStudy, score_table
 from voxmix.errors import InputError
 from voxmix.probe_tasks import ProbeTask

@@ -13,7 +13,7 @@ pytest.importorskip("tokenizers")
 
 from voxmix.cli import app
 from voxmix.encoder_study import EncoderView
-from voxmix.encoder_study.config import write_config
+from voxmix.encoder_study.config_file import write_config
 from voxmix.encoder_study.report_contents import encoder_content
 from voxmix.probe_tasks import ProbeTask
 

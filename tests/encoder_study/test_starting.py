@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from voxmix.encoder_study import EncoderStudy, EncoderView, start_encoder_study
-from voxmix.encoder_study.config import parse_config, render_config
+from voxmix.encoder_study.config_file import parse_config, render_config
 from voxmix.errors import InputError
 from voxmix.settings import parse_yaml
 from voxmix.study import Study

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
 from voxmix.encoder_study import EncoderView, MadeRadiographs, run_step, start_encoder_study
-from voxmix.encoder_study.config import write_config
+from voxmix.encoder_study.config_file import write_config
 from voxmix.errors import InputError
 from voxmix.images.cache import ImageCache
 from voxmix.probe_tasks import ProbeTask

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from voxmix.encoder_study import EncoderView, MadeRadiographs, start_encoder_study
-from voxmix.encoder_study.config import OF_REPORTS, parse_config, render_config
+from voxmix.encoder_study.config import OF_REPORTS
+from voxmix.encoder_study.config_file import parse_config, render_config
 from voxmix.encoder_study.default_tasks import group_of, grouped
 from voxmix.errors import InputError
 from voxmix.probe_tasks import ProbeTask

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image as Pillow
 
 from voxmix.errors import InputError, VoxmixError
-from voxmix.images.cache import CachedImage, ImageCache, MaskFile
+from voxmix.images.cache import ImageCache
+from voxmix.images.cached_image import CachedImage, MaskFile
 from voxmix.images.finding import find_images
 from voxmix.images.masks import fitted, mask_columns, mask_name, read_masks
 from voxmix.images.prepare import ImagePreparation, prepare_images

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from voxmix.encoder_study.config import EncoderStudyConfig as EncoderStudyConfig
     from voxmix.encoder_study.config import MadeRadiographs as MadeRadiographs
+    from voxmix.encoder_study.folder import EncoderStudy as EncoderStudy
     from voxmix.encoder_study.folder_probes import ProbedFolders as ProbedFolders
     from voxmix.encoder_study.folder_probes import probe_folders as probe_folders
     from voxmix.encoder_study.laws import fit_study_laws as fit_study_laws
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from voxmix.encoder_study.steps import STEPS as STEPS
     from voxmix.encoder_study.training import TrainedRun as TrainedRun
     from voxmix.encoder_study.training import trained_runs as trained_runs
-    from voxmix.encoder_study.view import EncoderStudy as EncoderStudy
     from voxmix.encoder_study.view import EncoderView as EncoderView
 
 _NAMES = {
     "config": ("EncoderStudyConfig", "MadeRadiographs"),
+    "folder": ("EncoderStudy",),
     "folder_probes": ("ProbedFolders", "probe_folders"),
     "laws": ("fit_study_laws",),
     "pipeline": ("open_encoder_study", "run_encoder_study", "run_step"),
@@ -36,7 +37,7 @@ _NAMES = {
     "status": ("study_state",),
     "steps": ("STEPS",),
     "training": ("TrainedRun", "trained_runs"),
-    "view": ("EncoderStudy", "EncoderView"),
+    "view": ("EncoderView",),
 }
 _PUBLIC = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voxmix._io import digest, naming_damage, read_mapping, with_remedy, write_json
+from voxmix.encoder_study.folder import EncoderStudy
 from voxmix.encoder_study.specs import EQUAL_EPOCHS, EXTREMES, PlannedRun
 from voxmix.encoder_study.starts import folder_stamp
-from voxmix.encoder_study.view import EncoderStudy, EncoderView
+from voxmix.encoder_study.view import EncoderView
 from voxmix.probe_tasks import SCRATCH, UNTRAINED, JudgedEncoder
 from voxmix.runs.results import is_finished
 

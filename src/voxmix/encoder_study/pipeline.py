@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxmix.encoder_study.view import EncoderStudy, EncoderView
+from voxmix.encoder_study.folder import EncoderStudy
+from voxmix.encoder_study.view import EncoderView
 from voxmix.study.listener import QUIET, Listener, StepProgress, Tell
 from voxmix.study.pipeline import run_steps
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from voxmix._io import naming_full_disk
 from voxmix._optional import require
 from voxmix.encoder_study.config import ImageData
+from voxmix.encoder_study.folder import EncoderStudy
 from voxmix.encoder_study.starts import look_at_start, start_folders, write_facts
 from voxmix.encoder_study.task_images import TaskImages, task_images
-from voxmix.encoder_study.view import EncoderStudy, EncoderView
+from voxmix.encoder_study.view import EncoderView
 from voxmix.errors import InputError
 from voxmix.runs import cores
 from voxmix.study.listener import QUIET, Listener

@@ -19,11 +19,11 @@ from voxmix.encoder_study.config import (
     StartSettings,
 )
 from voxmix.encoder_study.default_tasks import DefaultTasks, tasks_of_radiographs, tasks_of_table
+from voxmix.encoder_study.folder import EncoderStudy, prepared_folder
 from voxmix.encoder_study.preparing import read_table
 from voxmix.encoder_study.presets import MARGIN, PRESETS
 from voxmix.encoder_study.specs import StartFacts
 from voxmix.encoder_study.starts import look_at_start
-from voxmix.encoder_study.view import EncoderStudy, prepared_folder
 from voxmix.errors import InputError
 from voxmix.images.finding import find_images
 from voxmix.images.recipe import ImageRecipe

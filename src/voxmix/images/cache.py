@@ -14,9 +14,8 @@ the index as salted digests, as in a cache of volumes (:mod:`voxmix.volumes.prep
 into the texts again: what the rules of :mod:`voxmix.texts.privacy` miss is in them.
 """
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +27,19 @@ from jaxtyping import Bool, Float16, Int, UInt
 from voxmix._io import canonical_json, digest, naming_damage, read_versioned, with_remedy, write_text
 from voxmix.encoder_runs import Item
 from voxmix.errors import InputError, VoxmixError
+from voxmix.images.cached_image import (
+    NPY_HEADER,
+    CachedImage,
+    array_bytes,
+    array_file,
+    columns_of,
+    items_of,
+    label_string,
+    mask_file,
+    token_files,
+    tokenizer_file,
+    views_of,
+)
 from voxmix.images.recipe import ImageRecipe, as_unit
 from voxmix.texts.report_text import TextRecipe
 from voxmix.texts.tokenizer import TextTokenizer, read_tokenizer
@@ -38,71 +50,6 @@ KIND = "prepared images"
 FORMAT = 1
 REMEDY = "delete it and prepare again: finished images are kept"
 """What to do with an index that is damaged."""
-_NPY_HEADER = 128
-"""Bytes before the values of an array of two axes, as NumPy writes it."""
-
-_UNKNOWN = "?"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MaskFile:
-    """Masks that one file gave, in the order in which they are stored; ``key`` is a digest of the file and of the image's key."""
-
-    key: str
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CachedImage:
-    """One prepared image: an :class:`~voxmix.encoder_runs.Item`.
-
-    ``shape`` is (rows, columns), ``person`` a salted digest, ``text`` and ``label_text`` the numbers of its report's text and
-    of the text of its labels, -1 for none; ``pixel_mm`` the edge of a prepared pixel, None where the file does not say.
-    ``mask_files`` are its stored masks; ``empty_masks`` are known to be empty, since the label of their name says no.
-    """
-
-    key: str
-    domain: str
-    person: str
-    split: Split
-    shape: tuple[int, ...]
-    labels: Mapping[str, int] = field(default_factory=dict)
-    text: int = -1
-    label_text: int = -1
-    view: str = ""
-    pixel_mm: float | None = None
-    mask_files: tuple[MaskFile, ...] = ()
-    empty_masks: tuple[str, ...] = ()
-
-    @property
-    def masks(self) -> tuple[str, ...]:
-        """Names of the masks that are known, sorted."""
-        return tuple(sorted({*self.empty_masks, *(name for file in self.mask_files for name in file.names)}))
-
-    @property
-    def has_text(self) -> bool:
-        """Whether it has a report of at least one word."""
-        return self.text >= 0
-
-    @property
-    def file(self) -> str:
-        """Its array, relative to the cache."""
-        return array_file(self.key)
-
-
-def array_file(key: str) -> str:
-    """Return the file of an array, relative to the cache: few enough lie in each folder."""
-    return f"images/{key[:2]}/{key}.npy"
-
-
-def array_bytes(shape: Sequence[int], dtype: np.dtype) -> int:
-    """Return the size of the file of an array that is whole."""
-    return _NPY_HEADER + math.prod(shape) * dtype.itemsize
-
-
-def mask_file(key: str) -> str:
-    """Return the file of masks, relative to the cache."""
-    return f"masks/{key[:2]}/{key}.npy"
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: what is computed is kept
@@ -145,7 +92,7 @@ class ImageCache:
             texts = value["text_recipe"]
             cache = cls(
                 root=root,
-                items=tuple(_items_of(value)),
+                items=tuple(items_of(value)),
                 recipe=ImageRecipe.from_dict(value["recipe"]),
                 text_recipe=None if texts is None else TextRecipe.from_dict(texts),
                 label_names=tuple(value["label_names"]),
@@ -164,10 +111,7 @@ class ImageCache:
         write_text(self.root / INDEX, canonical_json(self.as_dict()) + "\n")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the index as JSON-like data, a column for each field: millions of images fit."""
-        views = sorted({item.view for item in self.items})
-        place = {view: number for number, view in enumerate(views)}
-        domains = {domain: number for number, domain in enumerate(self.domains)}
+        """Return the index as JSON-like data."""
         return {
             "kind": KIND,
             "format": FORMAT,
@@ -179,35 +123,11 @@ class ImageCache:
             "tokenizer": self.tokenizer,
             "fitted": self.fitted,
             "replaced": dict(self.replaced),
-            "domains": list(domains),
-            "views": views,
-            "images": {
-                "key": [item.key for item in self.items],
-                "domain": [domains[item.domain] for item in self.items],
-                "person": [item.person for item in self.items],
-                "split": [item.split for item in self.items],
-                "shape": [list(item.shape) for item in self.items],
-                "labels": [self._label_string(item) for item in self.items],
-                "text": [item.text for item in self.items],
-                "label_text": [item.label_text for item in self.items],
-                "view": [place[item.view] for item in self.items],
-                "pixel_mm": [item.pixel_mm for item in self.items],
-                **self._mask_columns(),
-            },
+            "domains": list(self.domains),
+            "views": views_of(self.items),
+            "images": columns_of(self.items, self.label_names),
             "set_aside": [dict(item) for item in self.set_aside],
         }
-
-    def _mask_columns(self) -> dict[str, list[Any]]:
-        """Return the columns of masks; none without masks, so that an index of before is the same."""
-        if not self.mask_names:
-            return {}
-        return {
-            "masks": [[[file.key, list(file.names)] for file in item.mask_files] for item in self.items],
-            "empty_masks": [list(item.empty_masks) for item in self.items],
-        }
-
-    def _label_string(self, item: CachedImage) -> str:
-        return "".join(str(item.labels.get(name, _UNKNOWN)) for name in self.label_names)
 
     @cached_property
     def digest(self) -> str:
@@ -217,7 +137,8 @@ class ImageCache:
         them, and :attr:`mask_digest` is theirs.
         """
         images = sorted(
-            [item.domain, item.key, item.split, self._label_string(item), item.text] for item in self.items
+            [item.domain, item.key, item.split, label_string(item, self.label_names), item.text]
+            for item in self.items
         )
         return digest({"images": images, "labels": list(self.label_names), "texts": self.texts})
 
@@ -272,7 +193,7 @@ class ImageCache:
             raise self._damaged(array_file(item.key)) from None
         if len(data) != array_bytes(item.shape, dtype) or not data.startswith(b"\x93NUMPY"):
             raise self._damaged(array_file(item.key))
-        return np.frombuffer(data, dtype=dtype, offset=_NPY_HEADER).reshape(rows, columns)
+        return np.frombuffer(data, dtype=dtype, offset=NPY_HEADER).reshape(rows, columns)
 
     def masks(self, item: Item) -> dict[str, Bool[np.ndarray, "row column"]]:
         """Return the masks of an item that are known, by name, on the grid of :meth:`array`; True inside.
@@ -369,59 +290,6 @@ class ImageCache:
 _UNIT_OF_BYTE = as_unit(np.arange(256, dtype=np.uint8).reshape(1, 256))[0]
 
 
-def tokenizer_file(tokenizer: str) -> str:
-    """Return the file of a tokenizer, relative to the cache."""
-    return f"texts/tokenizer-{tokenizer}.json"
-
-
-def token_files(texts: str) -> tuple[str, str]:
-    """Return the files of the tokens and of where texts begin, relative to the cache."""
-    return f"texts/{texts}.tokens.npy", f"texts/{texts}.starts.npy"
-
-
 def tokens_digest(tokens: Sequence[Int[np.ndarray, " _"]], tokenizer: str) -> str:
     """Return the digest of all tokens and of the tokenizer that made them."""
     return digest([tokenizer, [one.tolist() for one in tokens]])
-
-
-def _items_of(value: Mapping[str, Any]) -> Iterator[CachedImage]:
-    columns, names = value["images"], value["label_names"]
-    none: list[list[Any]] = [[]] * len(columns["key"])
-    masks, empty = columns.get("masks", none), columns.get("empty_masks", none)
-    for key, domain, person, split, shape, labels, text, label_text, view, pixel_mm, files, no in zip(
-        *(
-            columns[name]
-            for name in (
-                "key",
-                "domain",
-                "person",
-                "split",
-                "shape",
-                "labels",
-                "text",
-                "label_text",
-                "view",
-                "pixel_mm",
-            )
-        ),
-        masks,
-        empty,
-        strict=True,
-    ):
-        if not (isinstance(key, str) and isinstance(person, str) and len(labels) == len(names)):
-            raise TypeError("an image whose key and person are no texts, or whose labels do not fit")
-        rows, width = shape
-        yield CachedImage(
-            key=key,
-            domain=value["domains"][domain],
-            person=person,
-            split=split,
-            shape=(int(rows), int(width)),
-            labels={name: int(c) for name, c in zip(names, labels, strict=True) if c != _UNKNOWN},
-            text=int(text),
-            label_text=int(label_text),
-            view=value["views"][view],
-            pixel_mm=pixel_mm,
-            mask_files=tuple(MaskFile(key=str(own), names=tuple(known)) for own, known in files),
-            empty_masks=tuple(no),
-        )

@@ -13,11 +13,8 @@ from voxmix._io import (
 from voxmix._parallel import KILLED, alone, work_through
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError
-from voxmix.images.cache import (
-    INDEX,
-    CachedImage,
-    ImageCache,
-)
+from voxmix.images.cache import INDEX, ImageCache
+from voxmix.images.cached_image import CachedImage
 from voxmix.images.prepare_file import Outcome
 from voxmix.images.prepare_masks import ImageFiles, MaskOutcome, prepare_image_with_masks
 from voxmix.images.prepare_texts import known_tokenizer, with_texts

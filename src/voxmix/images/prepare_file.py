@@ -7,7 +7,7 @@ import numpy as np
 
 from voxmix._io import atomic_path, file_digest, read_json, write_json
 from voxmix.errors import InputError
-from voxmix.images.cache import array_bytes, array_file
+from voxmix.images.cached_image import array_bytes, array_file
 from voxmix.images.image import Image
 from voxmix.images.reading import read_image
 from voxmix.images.recipe import ImageRecipe, prepare_pixels

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from voxmix._io import atomic_path, digest, file_digest, read_json, write_json
 from voxmix.errors import InputError
-from voxmix.images.cache import MaskFile, mask_file
+from voxmix.images.cached_image import MaskFile, mask_file
 from voxmix.images.image import Image
 from voxmix.images.masks import ASIDE, fitted, read_masks
 from voxmix.images.pictures import TURNED

@@ -12,7 +12,8 @@ from jaxtyping import Int
 from voxmix._io import atomic_path
 from voxmix._parallel import work_through
 from voxmix.errors import InputError
-from voxmix.images.cache import INDEX, ImageCache, token_files, tokenizer_file, tokens_digest
+from voxmix.images.cache import INDEX, ImageCache, tokens_digest
+from voxmix.images.cached_image import token_files, tokenizer_file
 from voxmix.images.table import ImageRecord
 from voxmix.texts.report_text import ReportText, TextCounts, TextRecipe, count_texts, report_text
 from voxmix.texts.tokenizer import TextTokenizer, fit_tokenizer

@@ -11,7 +11,8 @@ import numpy as np
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import VoxmixError
 from voxmix.images.cache import KIND as IMAGES
-from voxmix.images.cache import CachedImage, ImageCache, mask_file, token_files, tokenizer_file, tokens_digest
+from voxmix.images.cache import ImageCache, tokens_digest
+from voxmix.images.cached_image import CachedImage, mask_file, token_files, tokenizer_file
 from voxmix.images.sources import kind_of_folder
 from voxmix.volumes.preparing.cache import KIND as VOLUMES
 from voxmix.volumes.preparing.cache import PreparedCache
