@@ -16,16 +16,15 @@ References are networks before they learn, and a dino run on the images of the o
 """
 
 import argparse
-import csv
-import hashlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from made_once import begun, half, read, write
 from score_tables import laws_of, lines, machine
 
-from voxmix.encoder_study import EncoderView, run_encoder_study, run_step, start_encoder_study
+from voxmix.encoder_study import EncoderView, run_encoder_study, run_step
 from voxmix.encoder_study.config_file import read_config, write_config
 from voxmix.images.finding import find_images
 from voxmix.probe_tasks import ProbeTask
@@ -40,30 +39,6 @@ PLANES = ("Axial", "Coronal", "Sagittal")
 LEAST = 10
 """Images that a label needs of either kind, in either part of a task, to be judged: chosen by counts, never by scores."""
 REFERENCE_SEED = 0
-
-
-def read(path):
-    with path.open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def write(path, names, rows):
-    """Write a table, unless it is there as it should be: an unchanged file keeps what was prepared of it."""
-    with path.with_suffix(".new").open("w", newline="", encoding="utf-8") as stream:
-        out = csv.writer(stream)
-        out.writerow(names)
-        out.writerows(rows)
-    new = path.with_suffix(".new")
-    if path.exists() and path.read_bytes() == new.read_bytes():
-        new.unlink()
-    else:
-        new.replace(path)
-    return path
-
-
-def half(person):
-    """Return the side of a person in tables that have a split of their own: half of the persons each."""
-    return "validation" if hashlib.sha256(person.encode()).digest()[0] % 2 else "train"
 
 
 def slice_cells(row):
@@ -164,33 +139,24 @@ def enough(table, names, *, domains=None):
     return tuple(kept)
 
 
-def begun(root, table, *, exclude, tasks):
-    """Write the study file, unless it is there, and set its tasks."""
-    if not (root / "study.yaml").exists():
-        start_encoder_study(
-            root,
-            images=table,
-            objectives=OBJECTIVES,
-            samples=SAMPLES,
-            exclude=exclude,
-            design={
-                "seeds": SEEDS,
-                "extremes_at": EXTREMES_AT,
-                "budget": FLOPS,
-                "budget_unit": "flops",
-                "only_with_reports": True,
-            },
-        )
-    config = read_config(root / "study.yaml")
-    config = replace(
-        config,
-        data=replace(config.data, validation_fraction=HELD_OUT),
-        compute=replace(config.compute, trackers=()),
-        workers=config.workers or 1,
+def study(root, table, *, exclude, tasks):
+    """Return the folder of a study of all objectives, begun now or before."""
+    return begun(
+        root,
+        held_out=HELD_OUT,
         tasks=tasks,
+        images=table,
+        objectives=OBJECTIVES,
+        samples=SAMPLES,
+        exclude=exclude,
+        design={
+            "seeds": SEEDS,
+            "extremes_at": EXTREMES_AT,
+            "budget": FLOPS,
+            "budget_unit": "flops",
+            "only_with_reports": True,
+        },
     )
-    write_config(config, root / "study.yaml")
-    return root
 
 
 def slices(folder, out, *, reports):
@@ -212,7 +178,7 @@ def slices(folder, out, *, reports):
         "captions-MR": ProbeTask(kind="retrieval", images=f"../{mr.name}", outside=True),
         "modality": ProbeTask(kind="labels", labels=("CT",), images=f"../{modality.name}", outside=True),
     }
-    return begun(out / "slices", every, exclude=("MR",), tasks=tasks)
+    return study(out / "slices", every, exclude=("MR",), tasks=tasks)
 
 
 def films(folder, out):
@@ -224,7 +190,7 @@ def films(folder, out):
         "intubated": ProbeTask(kind="labels", labels=("intubated",), images=f"../{covid.name}", outside=True),
         "lungs": ProbeTask(kind="masks", images=f"../{covid.name}", outside=True),
     }
-    return begun(out / "films", every, exclude=(), tasks=tasks)
+    return study(out / "films", every, exclude=(), tasks=tasks)
 
 
 def refer(root, name, other):

@@ -17,17 +17,15 @@ was stopped; about an hour of one core.
 """
 
 import argparse
-import csv
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from made_once import begun, half, read, write
 from score_tables import laws_of, lines, machine
 
-from voxmix.encoder_study import run_step, start_encoder_study
-from voxmix.encoder_study.config_file import read_config, write_config
+from voxmix.encoder_study import run_step
 from voxmix.probe_tasks import ProbeTask
 from voxmix.radiographs import make_radiographs
 from voxmix.radiographs.detector import CENTERS
@@ -45,47 +43,16 @@ FLOPS = 660_000_000_000  # 16,261 draws of clip, 4,082 of dino, 39,565 of mae
 EDGE = 64
 
 
-def half(person):
-    """Return whether a person judges, or trains the probe."""
-    return "validation" if hashlib.sha256(person.encode()).digest()[0] % 2 else "train"
-
-
 def drawn(folder, count, seed, planted, workers):
     """Return the rows of made radiographs, their images named from the folder above."""
     table = make_radiographs(folder, count=count, seed=seed, edge=EDGE, planted=planted, workers=workers)
-    with table.open(encoding="utf-8") as stream:
-        return [row | {"image": f"{folder.name}/{row['image']}"} for row in csv.DictReader(stream)]
-
-
-def write(path, rows, names):
-    """Write some columns of rows, unless the file is so already; return its path."""
-    new = path.with_suffix(".new")
-    with new.open("w", newline="", encoding="utf-8") as stream:
-        out = csv.DictWriter(stream, names, extrasaction="ignore", lineterminator="\n")
-        out.writeheader()
-        out.writerows(rows)
-    if path.exists() and path.read_bytes() == new.read_bytes():
-        new.unlink()
-    else:
-        new.replace(path)
-    return path
+    return [row | {"image": f"{folder.name}/{row['image']}"} for row in read(table)]
 
 
 def judging(rows):
     """Return rows of fresh persons, half of whom train probes."""
     named = [row | {"person": f"judge-{row['person']}"} for row in rows]
     return [row | {"split": half(row["person"])} for row in named]
-
-
-def begun(root, table, *, objectives, samples, design, tasks):
-    """Return the folder of a study, begun now or before."""
-    if not (root / "study.yaml").exists():
-        start_encoder_study(root, images=table, objectives=objectives, samples=samples, design=design)
-    config = read_config(root / "study.yaml")
-    config = replace(config, compute=replace(config.compute, trackers=()), workers=1, tasks=tasks)
-    config = replace(config, data=replace(config.data, validation_fraction=0.1))
-    write_config(config, root / "study.yaml")
-    return root
 
 
 def done(root):
@@ -102,8 +69,8 @@ def truths(out, *, count, seed, seeds, compute, workers=1):
     learned = drawn(out / "films", count, seed, TRUTHS, workers)
     judged = judging(drawn(out / "judged", count, seed + 1000, TRUTHS, workers))
     begin = ("image", "person", "domain", "report")
-    table = write(out / "learn.csv", learned, (*begin, "wide_drain", "coin"))
-    write(out / "judge.csv", judged, (*begin[:3], "split", *LABELS, *TRUTHS.labels))
+    table = write(out / "learn.csv", (*begin, "wide_drain", "coin"), learned)
+    write(out / "judge.csv", (*begin[:3], "split", *LABELS, *TRUTHS.labels), judged)
     groups = {name.replace("_", "-"): (name,) for name in TRUTHS.labels} | {"findings": LABELS[:7]}
     tasks = {
         name: ProbeTask(kind="labels", labels=labels, images="../judge.csv")
@@ -111,7 +78,8 @@ def truths(out, *, count, seed, seeds, compute, workers=1):
     }
     root = begun(
         out / "truths",
-        table,
+        held_out=0.1,
+        images=table,
         objectives=("clip", "unicl", "dino", "mae"),
         samples=(ALL,),
         design={
@@ -175,7 +143,7 @@ def shortcut(
     judged = judging(drawn(out / "judged", count, seed + 1000, SHORTCUT, workers))
     begin = ("image", "person", "domain", "report")
     told = (*begin, FINDING, "stamp") if named else (*begin[:3], "stamp")
-    table = write(out / "learn.csv", [row for row in rows if row["domain"] == first], told)
+    table = write(out / "learn.csv", told, [row for row in rows if row["domain"] == first])
     own = [row for row in judged if row["domain"] == first]
     at_home = [row | {"domain": "both"} for row in own if row["split"] == "train"]
     other = [row for row in judged if row["domain"] == second]
@@ -183,10 +151,10 @@ def shortcut(
     again = judging(drawn(out / "turned", count, seed + 2000, turned, workers))
     alike = [row | {"person": f"turned-{row['person']}"} for row in again if row["domain"] == first]
     names = (*begin[:3], "split", FINDING, "stamp")
-    write(out / "first.csv", own, names)
+    write(out / "first.csv", names, own)
     for name, rows in (("second", other), ("turned", alike)):
         away = [row | {"domain": "both", "split": "validation"} for row in rows]
-        write(out / f"{name}.csv", [*at_home, *away], names)
+        write(out / f"{name}.csv", names, [*at_home, *away])
     tasks = {
         FINDING: ProbeTask(kind="labels", labels=(FINDING,), images="../first.csv"),
         "stamp": ProbeTask(kind="labels", labels=("stamp",), images="../first.csv"),
@@ -199,7 +167,8 @@ def shortcut(
     }
     root = begun(
         out / "shortcut",
-        table,
+        held_out=0.1,
+        images=table,
         objectives=objectives,
         samples=samples,
         design={
