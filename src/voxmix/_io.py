@@ -9,7 +9,7 @@ import shlex
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,14 @@ def size_text(count: int) -> str:
         ((count / s, u) for s, u in ((1e9, "GB"), (1e6, "MB")) if count >= s), (count / 1e3, "kB")
     )
     return f"{size:.1f} {unit}"
+
+
+def mean_text(values: Sequence[float]) -> str:
+    """Return a mean with half the range behind it, as people read it; "-" for none."""
+    if not values:
+        return "-"
+    mean, half = sum(values) / len(values), (max(values) - min(values)) / 2
+    return f"{mean:.3f} \u00b1 {half:.3f}" if len(values) > 1 else f"{mean:.3f}"
 
 
 def file_digest(path: Path) -> str:

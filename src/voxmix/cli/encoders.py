@@ -87,7 +87,7 @@ def show_preparation(preparation: "PreparedStudy") -> None:
             ]
         )
     headers = ["domain", "training", "validation", "persons", "with report", "with labels", "set aside"]
-    emit_table("Prepared images", headers, rows)
+    emit_table("Prepared volumes" if preparation.images is None else "Prepared images", headers, rows)
 
 
 def _preparation_value(preparation: "PreparedStudy") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from voxmix.study.making import at_once, threads_of_each
 if TYPE_CHECKING:
     from voxmix.cost.encoder import EncoderCost
     from voxmix.encoder_runs import EncoderSpec
-    from voxmix.probes.data import ProbeData
+    from voxmix.probe_tasks import ProbeTask
+    from voxmix.probes.encoder import LoadedEncoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,10 @@ class ProbesCost:
 
 _FORWARD = 1 / 3
 """Share of a training step that goes forward: what features cost of a draw."""
+_POOLED_BYTES, _TOKEN_BYTES = 4, 2
+"""Of a number of a pooled feature (float32) and of a token's (float16), as they are kept."""
+_STATES, _STATE_WEIGHTS = 2, 3
+"""States kept of a run under way, and what each holds: the weights and AdamW's two moments of them."""
 
 
 def estimate_probes(view: EncoderView, runs: EncoderStudyCost | None) -> ProbesCost | None:
@@ -83,11 +89,15 @@ def estimate_probes(view: EncoderView, runs: EncoderStudyCost | None) -> ProbesC
     """
     if not view.config.tasks:
         return None
+    require("torch", extra="train")
+    from voxmix.probes.encoder import untrained_encoder
+
     tasks, done = view.tasks.data, view.probes
     coming = len(view.pending)
     left = sum(not probe.done for probe in done) + coming * len(tasks)
     if not left:
         return None
+    network = untrained_encoder(view.config.backbone)
     encoders = len({probe.candidate.key for probe in done if not probe.done}) + coming
     cases = {case.case for data in tasks for case in data.cases}
     rates = [one.each.seconds_per_draw for one in runs.work] if runs is not None else []
@@ -102,23 +112,29 @@ def estimate_probes(view: EncoderView, runs: EncoderStudyCost | None) -> ProbesC
         encoders=encoders,
         images=len(cases),
         seconds=None if each is None else encoders * len(cases) * each,
-        disk_bytes=encoders * sum(_feature_bytes(view, data) for data in tasks),
+        disk_bytes=encoders
+        * sum(
+            feature_bytes(network, data.task, cases=len(data.cases), layers=view.config.probes.layers)
+            for data in tasks
+        ),
     )
 
 
-def _feature_bytes(view: EncoderView, data: ProbeData) -> int:
-    """Return the bytes of the features that a task keeps of one encoder: of tokens too, where its head reads them."""
-    from voxmix.backbone_rows import VitSettings
+def feature_bytes(encoder: LoadedEncoder, task: ProbeTask, *, cases: int, layers: int) -> int:
+    """Return the bytes of the features that a task keeps of one encoder: of tokens too, where its head reads them.
 
-    settings, task = view.config.backbone, data.task
-    width = settings.width if isinstance(settings, VitSettings) else 0
-    pooled: int = len(data.cases) * 2 * width * 4
-    if not isinstance(settings, VitSettings) or (task.kind != "masks" and task.head != "attention"):
+    Args:
+        layers: last layers that an attention head reads.
+    """
+    from voxmix.probes.features import most_layers
+
+    pooled = cases * 2 * encoder.width * _POOLED_BYTES
+    if task.kind != "masks" and task.head != "attention":
         return pooled
-    tokens = (settings.image // settings.patch) ** settings.axes
-    layers = 1 if task.kind == "masks" else min(view.config.probes.layers, settings.depth)
-    found: int = pooled + len(data.cases) * layers * tokens * width * 2
-    return found
+    settings = encoder.backbone.settings
+    tokens = math.prod(encoder.backbone.cells((settings.image,) * settings.axes))
+    read = 1 if task.kind == "masks" else most_layers(encoder, layers)
+    return pooled + cases * read * tokens * encoder.width * _TOKEN_BYTES
 
 
 def estimate_cost(
@@ -144,7 +160,7 @@ def estimate_cost(
     compute = view.config.compute
     together = at_once(compute, workers=view.config.workers, most=len(view.planned)) if tflops is None else 1
     threads = threads_of_each(compute, together=together)
-    shape = max((item.shape for item in view.source.items), key=lambda edges: edges)
+    shape = max((item.shape for item in view.source.items), key=math.prod)
     groups: dict[tuple[str, str], list[EncoderSpec]] = {}
     for run in pending:
         groups.setdefault((run.spec.objective, run.start), []).append(run.spec)
@@ -177,7 +193,7 @@ def estimate_cost(
         at_once=together,
         seconds=sum(known) / together if len(known) == len(work) else None,
         disk_bytes=sum(one.runs * one.each.weights_bytes for one in work)
-        + 2 * together * 3 * max(one.each.weights_bytes for one in work),
+        + _STATES * together * _STATE_WEIGHTS * max(one.each.weights_bytes for one in work),
     )
 
 

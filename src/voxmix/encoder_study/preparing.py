@@ -197,7 +197,9 @@ def read_table(path: Path, data: ImageData) -> ImageTable:
         raise InputError(f"data names the domains {unknown}; these images have {list(found.domains)}")
     kept = [name for name in data.domains or found.domains if name not in data.exclude]
     if not kept:
-        raise InputError("data.exclude leaves no domain out of data.domains; keep at least one")
+        raise InputError(
+            "data.exclude leaves out every domain that data.domains names, or that there is; keep at least one"
+        )
     return found.select(tuple(kept))
 
 

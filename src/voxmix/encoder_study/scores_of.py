@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from voxmix._io import mean_text
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,14 +86,9 @@ def scores_wide(results: Sequence[DownstreamResult]) -> tuple[list[str], list[li
         if row["score"] is not None:
             cell.append(row["score"])
     headers = ["encoder", *(f"{task}, {metric}" for task, metric in tasks.items())]
-    return headers, [[name, *(_cell(cells.get(task, [])) for task in tasks)] for name, cells in found.items()]
-
-
-def _cell(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    mean, half = sum(values) / len(values), (max(values) - min(values)) / 2
-    return f"{mean:.3f} \u00b1 {half:.3f}" if len(values) > 1 else f"{mean:.3f}"
+    return headers, [
+        [name, *(mean_text(cells.get(task, [])) for task in tasks)] for name, cells in found.items()
+    ]
 
 
 def chosen_for_comparison(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voxmix._io import naming_full_disk, write_text
+from voxmix._io import mean_text, naming_full_disk, write_text
 from voxmix._optional import require
 from voxmix.encoder_study.specs import PlannedRun, training_pool
 from voxmix.encoder_study.view import EncoderView
@@ -213,8 +213,8 @@ def summary_table(runs: Sequence[TrainedRun]) -> tuple[list[str], list[list[str]
                 f"{some[0].planned.subset.persons:,}",
                 f"{found[0].epochs:.3g}" if found else "-",
                 f"{len(found)} of {len(some)}",
-                _range_text(losses),
-                _range_text([r.final["loss"] for r in found]),
+                mean_text(losses),
+                mean_text([r.final["loss"] for r in found]),
                 f"{sum(r.seconds for r in found) / len(found):.0f}" if found else "-",
                 str(sum(bool(r.alarms) for r in found)),
             ]
@@ -245,11 +245,3 @@ def alarm_lines(runs: Sequence[TrainedRun]) -> Iterator[str]:
         if alarmed:
             first = f"run {alarmed[0].spec.run_id}: {alarmed[0].alarms[0]}"
             yield f"{objective}: {len(alarmed)} of {len(own)} runs have an alarm (runs.csv names each), e.g. {first}"
-
-
-def _range_text(values: Sequence[float]) -> str:
-    """Return a mean with half the range over seeds behind it; "-" for none."""
-    if not values:
-        return "-"
-    mean, half = sum(values) / len(values), (max(values) - min(values)) / 2
-    return f"{mean:.3f} \u00b1 {half:.3f}" if len(values) > 1 else f"{mean:.3f}"
