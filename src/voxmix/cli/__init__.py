@@ -14,6 +14,7 @@ from voxmix.cli import (
     export,
     label,
     law,
+    predicting,
     preparation,
     probing,
     refining,
@@ -40,7 +41,7 @@ app = typer.Typer(
 study_app = typer.Typer(help="All steps of a study in one go.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
 
-cache_app = typer.Typer(help="Prepared volumes: list, verify, prune, restore.", no_args_is_help=True)
+cache_app = typer.Typer(help="What prepare made: list, verify, prune, restore.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
 
 _VERBS = (
@@ -64,7 +65,7 @@ _VERBS = (
     study.report,
     study.status,
     export.export,
-    law.predict,
+    predicting.predict,
     decision.plan,
     decision.path,
     decision.structure,
