@@ -14,6 +14,8 @@ from voxmix.scores.result import read_result
 
 PROBE_VERSION = 1
 """Raised whenever the same encoder, task and settings lead to other scores than before."""
+_OF_KINDS = {"retrieval": 2}
+"""The same for one kind of task alone, so that no other is judged again."""
 _DEFAULT = ProbeSettings()
 
 
@@ -35,7 +37,7 @@ def made_from(data: ProbeData, judged: JudgedEncoder, settings: ProbeSettings) -
         "settings": settings.digest_of(data.task.kind),
         "encoder": judged.encoder,
         "judged": digest(asdict(judged)),
-        "version": str(PROBE_VERSION),
+        "version": ".".join(str(n) for n in (PROBE_VERSION, _OF_KINDS.get(data.task.kind)) if n),
     }
 
 

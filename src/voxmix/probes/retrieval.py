@@ -27,9 +27,9 @@ _BATCH = 64
 def retrieval_head(probing: Probing) -> HeadResult:
     """Return, for each pair held out, how well its report is found by its image and the reverse.
 
-    An encoder with a text side of the same tokenizer is asked by its own projections. Of every other, a ridge map from
-    features to the words of a report (TF-IDF), fitted on training persons, stands for it. The two ways are not the same
-    measure; the notes say which was taken, and for an encoder with a text side the figures hold the map's scores too.
+    One measure for every encoder, so that those with and without a text side can be set against each other: a ridge map from
+    features to the words of a report (TF-IDF), fitted on training persons. What an encoder's own text side finds, where it has
+    one of the same tokenizer, stands beside it among the figures, as ``recall@5 by own text`` and so on.
 
     Raises:
         InputError: one training person alone.
@@ -51,19 +51,20 @@ def retrieval_head(probing: Probing) -> HeadResult:
     if side is not None and _tokenizer(side) == data.source.tokenizer:
         tokens = [data.tokens(data.cases[place]) for place in test]
         own = own_similarity(side, features.cls[test, -1], tokens)
-    scores = pair_scores(mapped if own is None else own, judged)
+    scores = pair_scores(mapped, judged)
     chance = chance_scores(judged)
     figures = {f"chance {name}": float(np.mean(chance[name])) for name in METRICS} | {
         "pairs": float(len(test))
     }
     if own is not None:
-        by_map = pair_scores(mapped, judged)
-        figures |= {f"{name} by words": float(np.mean(by_map[name])) for name in METRICS}
+        by_own = pair_scores(own, judged)
+        figures |= {f"{name} by own text": float(np.mean(by_own[name])) for name in METRICS}
     for direction in ("image to text", "text to image"):
         figures |= {f"{direction} {name}": float(np.mean(scores[f"{direction} {name}"])) for name in METRICS}
-    how = "by its own text side" if own is not None else "by a ridge map to the words of reports"
-    notes = [f"{data.name}: pairs are found {how}"]
-    if side is not None and own is None:
+    notes = [f"{data.name}: pairs are found by a ridge map to the words of reports, for every encoder alike"]
+    if own is not None:
+        notes.append(f"{data.name}: what the encoder's own text side finds is among the figures")
+    elif side is not None:
         notes.append(
             f"{data.name}: the encoder's text side has another tokenizer or none that is known, and cannot read these reports"
         )
