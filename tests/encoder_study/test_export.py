@@ -5,22 +5,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from verbs import voxmix
 
 pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
-from voxmix.cli import app
 from voxmix.encoder_study import EncoderView, run_encoder_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::voxmix.errors.VoxmixWarning")
-
-
-def voxmix(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_runs_become_folders_that_a_study_begins_from(begin: Callable[..., EncoderView]) -> None:

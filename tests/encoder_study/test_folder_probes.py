@@ -2,19 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from verbs import voxmix
 
 pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
-
-from voxmix.cli import app
-
-
-def voxmix(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def _runs(study: Path) -> list[Path]:

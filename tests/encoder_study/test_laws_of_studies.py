@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from verbs import voxmix
 
 pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
-from voxmix.cli import app
 from voxmix.encoder_study import EncoderView, run_step
 from voxmix.encoder_study.config_file import write_config
 from voxmix.errors import StepPendingError
@@ -21,10 +20,6 @@ from voxmix.scaling import ScoreLaws
 from voxmix.study.listener import Listener
 
 LABELS = {"findings": ProbeTask(kind="labels", labels=("nodule",))}
-
-
-def voxmix(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def _step(name: str, root: Path, said: list[str] | None = None, **options: Any) -> Any:

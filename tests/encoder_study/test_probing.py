@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from verbs import voxmix
 
 pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
-from voxmix.cli import app
 from voxmix.encoder_study import EncoderView, run_step
 from voxmix.encoder_study.candidates import candidates
 from voxmix.encoder_study.config_file import write_config
@@ -22,10 +21,6 @@ from voxmix.errors import InputError
 from voxmix.probe_tasks import ProbeTask
 from voxmix.scores import ScoreTable
 from voxmix.study.listener import Listener
-
-
-def voxmix(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def _probe(root: Path, said: list[str] | None = None, **options: Any) -> ProbedStudy:

@@ -6,22 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from verbs import voxmix
 
 pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
-from voxmix.cli import app
 from voxmix.encoder_study import EncoderView
 from voxmix.encoder_study.config_file import write_config
 from voxmix.encoder_study.report_contents import encoder_content
 from voxmix.probe_tasks import ProbeTask
 
 LABELS = {"findings": ProbeTask(kind="labels", labels=("nodule",))}
-
-
-def voxmix(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def _set(root: Path, **changes: Any) -> None:

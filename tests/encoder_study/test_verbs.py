@@ -4,10 +4,10 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+from verbs import voxmix
 
 pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
@@ -16,10 +16,6 @@ from voxmix.cli import app
 from voxmix.cli.encoder_start import begin_demo
 from voxmix.encoder_study import EncoderView
 from voxmix.errors import InputError
-
-
-def voxmix(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_init_says_what_it_found_and_writes_every_setting(films: Path, tmp_path: Path) -> None:
