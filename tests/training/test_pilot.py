@@ -2,23 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
+from verbs import voxmix
 
-from voxmix.cli import app
 from voxmix.study import Study, StudyView
 from voxmix.study.pilot import pilot_specs
 
 pytest.importorskip("nibabel", reason="phantoms need the extra 'imaging'")
 
 DOMAINS = ("ABD-CT", "HN-PET")
-
-
-def voxmix(*arguments: str) -> Any:
-    return CliRunner().invoke(app, list(arguments))
 
 
 @pytest.fixture(scope="module")

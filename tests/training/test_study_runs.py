@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from typer.testing import CliRunner
+from verbs import voxmix
 
 from voxmix import _io
-from voxmix.cli import app, whole
+from voxmix.cli import whole
 from voxmix.design import StudyDesign
 from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView, preparing, training
 from voxmix.study.making import FailedRun
@@ -34,10 +34,6 @@ def study(cache, model_settings, training_settings, evaluation_settings, tmp_pat
     _io.write_json(made.cache_dir / "index.json", cache.as_dict())
     made.mark_made("prepare", made.preparation_inputs)
     return made
-
-
-def voxmix(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 @pytest.mark.slow
