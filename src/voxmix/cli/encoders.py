@@ -243,9 +243,10 @@ def estimate(
 def _show_probes_cost(probes: "ProbesCost") -> None:
     from voxmix.cli.estimate import time_text
 
+    slow = f" ({probes.decoders:,} train a decoder of reports: up to minutes each)" if probes.decoders else ""
     emit(
         f"probes: {probes.probes:,} left, {probes.images:,} images through each of {probes.encoders:,} encoders: about "
-        f"{time_text(probes.seconds)}, and seconds for each head; {size_text(probes.disk_bytes)} of features are kept"
+        f"{time_text(probes.seconds)}, and seconds for each head{slow}; {size_text(probes.disk_bytes)} of features are kept"
     )
 
 

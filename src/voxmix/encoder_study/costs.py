@@ -57,13 +57,15 @@ class ProbesCost:
 
     Attributes:
         probes: how many.
+        decoders: how many of them train a decoder of reports, which takes longest.
         encoders: whose features are needed for them.
         images: sent through each.
-        seconds: of that, roughly; heads add seconds each. None where nothing says how fast encoders are.
+        seconds: of that, roughly; heads add seconds each, decoders up to minutes. None where nothing says how fast encoders are.
         disk_bytes: features that are kept.
     """
 
     probes: int
+    decoders: int
     encoders: int
     images: int
     seconds: float | None
@@ -94,7 +96,9 @@ def estimate_probes(view: EncoderView, runs: EncoderStudyCost | None) -> ProbesC
 
     tasks, done = view.tasks.data, view.probes
     coming = len(view.pending)
-    left = sum(not probe.done for probe in done) + coming * len(tasks)
+    left = [probe.data.task.kind for probe in done if not probe.done] + coming * [
+        data.task.kind for data in tasks
+    ]
     if not left:
         return None
     network = untrained_encoder(view.config.backbone)
@@ -108,7 +112,8 @@ def estimate_probes(view: EncoderView, runs: EncoderStudyCost | None) -> ProbesC
     ]
     each = _FORWARD * sum(known) / len(known) if known else None
     return ProbesCost(
-        probes=left,
+        probes=len(left),
+        decoders=left.count("reports"),
         encoders=encoders,
         images=len(cases),
         seconds=None if each is None else encoders * len(cases) * each,
