@@ -198,7 +198,7 @@ def test_a_label_of_one_class_among_persons_held_out_is_one_sentence(trained: Pa
     index.write_text(json.dumps(value), encoding="utf-8")
     _set(trained, tasks=LABELS)
     with pytest.raises(
-        InputError, match=r"label nodule needs images with it and without it in both parts, found among"
+        InputError, match=r"label nodule needs images with it and without it in both parts; there is none"
     ):
         _probe(trained)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from verbs import voxmix
 
@@ -15,6 +16,7 @@ from voxmix.encoder_study import EncoderView
 from voxmix.encoder_study.config_file import write_config
 from voxmix.encoder_study.report_contents import encoder_content
 from voxmix.probe_tasks import ProbeTask
+from voxmix.probes.predicted_masks import PREDICTED_FILE, read_predicted, shown_cases
 
 LABELS = {"findings": ProbeTask(kind="labels", labels=("nodule",))}
 
@@ -66,6 +68,52 @@ def test_the_content_holds_what_was_run_and_judged(trained: Path) -> None:
     assert {one.case for one in content.examples} <= held_out
     assert all(len(one.neighbors) == 3 for one in content.examples)
     assert encoder_content(view, pictures=False).examples == ()
+
+
+def test_masks_are_shown_as_the_heads_of_chosen_encoders_found_them(trained: Path, films: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    lines = ["image,person,split,square mask"]
+    for number in range(24):
+        pixels = np.full((24, 24), 40, dtype=np.uint8)
+        square = np.zeros_like(pixels)
+        square[4 + number % 9 : 14 + number % 9, 6:16] = 255
+        image.fromarray(np.maximum(pixels, square)).save(trained.parent / f"square{number}.png")
+        image.fromarray(square).save(trained.parent / f"mask{number}.png")
+        lines.append(
+            f"square{number}.png,q{number},{'validation' if number % 3 else 'train'},mask{number}.png"
+        )
+    (trained.parent / "squares.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    masks = ProbeTask(kind="masks", images="../squares.csv", outside=True)
+    _set(
+        trained,
+        tasks={**LABELS, "squares": masks},
+        probes=replace(EncoderView.open(trained).config.probes, epochs=2),
+    )
+    assert voxmix("prepare", trained).exit_code == 0
+    assert voxmix("probe", trained).exit_code == 0
+    view = EncoderView.open(trained)
+    data = next(one for one in view.tasks.data if one.name == "squares")
+    examples = [one for one in encoder_content(view).examples if one.task == "squares"]
+    assert [one.case for one in examples] == [case.case for case in shown_cases(data)]
+    sizes = sorted({run.spec.samples for run in view.planned})
+    names = ["untrained", *(f"{o} scratch {n}" for o in ("dino", "clip") for n in (sizes[0], sizes[-1]))]
+    for one in examples:
+        assert list(one.predicted) == names  # the middle size is not shown
+        assert one.note == ""
+        assert np.array_equal(
+            one.masks["square"], data.masks(next(c for c in data.cases if c.case == one.case))["square"]
+        )
+    folder = next(p.folder for p in view.probes if p.data is data and p.candidate.judged.name == names[1])
+    kept = read_predicted(folder / PREDICTED_FILE)
+    for one in examples:
+        assert np.array_equal(one.predicted[names[1]]["square"], kept[one.case]["square"])
+    labels = [one for one in encoder_content(view).examples if one.task == "findings"]
+    assert all(not one.predicted and not one.masks for one in labels)
+    (folder / PREDICTED_FILE).unlink()
+    told = [one.note for one in encoder_content(EncoderView.open(trained)).examples if one.note]
+    assert told == [
+        f"No found masks are kept of {names[1]}: remove the folder probes/squares and judge again."
+    ]
 
 
 def test_report_writes_the_page_and_says_where(trained: Path) -> None:

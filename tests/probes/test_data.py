@@ -76,12 +76,12 @@ def test_the_digest_tells_images_truths_parts_and_persons_but_not_their_pseudony
         (
             LABELS,
             {"labels": lambda item: {**item.labels, "coin": 0} if item.split == "validation" else item.labels},
-            r"persons held out \[0\]",
+            "there is none with it among persons held out",
         ),
         (ProbeTask(kind="labels", labels=("brihgt",)), {}, "did you mean 'bright'"),
         (ProbeTask(kind="labels"), {"labels": lambda item: {"coin": 1}}, "no label is known to be present and absent"),
         (replace(LABELS, domains=("C",)), {}, "no image has the domain 'C'"),
-        (LABELS, {"split": lambda item: "train"}, "persons held out none"),
+        (LABELS, {"split": lambda item: "train"}, "none with it and none without it among persons held out"),
         (LABELS, {"person": lambda item: "one"}, "1 persons are among those that train"),
         (
             LABELS,

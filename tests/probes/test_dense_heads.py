@@ -16,6 +16,7 @@ from voxmix.probes.encoder import LoadedEncoder, untrained_encoder
 from voxmix.probes.features import FeatureStore
 from voxmix.probes.judge import judge
 from voxmix.probes.mask_head import dice_of
+from voxmix.probes.predicted_masks import PREDICTED_FILE, read_predicted, shown_cases, write_predicted
 from voxmix.probes.task_cases import probe_data
 from voxmix.scores import ScoreTable, compare, mean_score
 from voxmix.scores.result import DownstreamResult, SegmentedCase
@@ -149,6 +150,37 @@ def test_discs_are_found_on_the_images_own_grid(tmp_path: Path) -> None:
     value = (tmp_path / "probe/result.json").read_text(encoding="utf-8")
     assert "no training image has a pixel in mask nothing" in value
     assert "no image of persons held out has a pixel in mask nothing" in value
+    kept = read_predicted(tmp_path / "probe" / PREDICTED_FILE)
+    shown = shown_cases(data)
+    assert list(kept) == [case.case for case in data.part("test") if case in shown]
+    assert not {case.case for case in shown} & unknown  # those with most masks are shown
+    scored = {case.case: case.dice for case in cases}
+    for case in shown:  # what is kept is what was scored, on the image's own grid
+        again = dice_of(kept[case.case], data.masks(case))
+        assert again["disc"] == pytest.approx(scored[case.case]["disc"], abs=1e-9)
+        assert kept[case.case]["disc"].shape == data.pixels(case).shape
+    assert b"p0" not in (tmp_path / "probe" / PREDICTED_FILE).read_bytes()
+
+
+def test_kept_masks_are_read_again_and_damage_is_named(tmp_path: Path) -> None:
+    path = tmp_path / PREDICTED_FILE
+    assert read_predicted(path) == {}
+    rng = np.random.default_rng(0)
+    masks = {
+        case: {name: rng.random(shape) > 0.5 for name in ("lung", "a/tube")}
+        for case, shape in (("x", (5, 7)), ("y", (3, 3)))
+    }
+    write_predicted(path, masks)
+    read = read_predicted(path)
+    assert list(read) == ["x", "y"]
+    assert all(
+        np.array_equal(read[case][name], mask) for case, own in masks.items() for name, mask in own.items()
+    )
+    whole = path.read_bytes()
+    for damaged in (whole[:200], b"not an archive"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="damaged"):
+            read_predicted(path)
 
 
 def test_dice_by_hand() -> None:

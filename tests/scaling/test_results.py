@@ -8,6 +8,7 @@ import pytest
 
 from voxmix.errors import InputError
 from voxmix.scaling import Crossing, Limit, Line, Number, Pair, Reference, ScoreLaws, Series
+from voxmix.scaling.words import samples_text
 
 FALL = Number(value=0.09, low=0.06, high=0.12)
 
@@ -117,17 +118,20 @@ def test_the_headline_speaks_of_what_runs_from_scratch_began_from(laws: ScoreLaw
     told = replace(laws, series=(one,), crossings=crossings, pairs=(), limits=())
     assert (
         told.sentences()[0]
-        == "For tubes, UniCL with labels beats untrained with the smallest size already, 64."
+        == "For tubes, UniCL with labels beats an untrained network with the smallest size already (64 samples)."
     )
     # What may take more than the smallest size is not said to take no more.
     wide = replace(crossings[1], samples=replace(sure, high=90.0))
     unsure = replace(told, crossings=(crossings[0], wide))
-    assert unsure.sentences()[0] == "For tubes, UniCL with labels beats untrained with at most 90 samples."
+    assert (
+        unsure.sentences()[0]
+        == "For tubes, UniCL with labels beats an untrained network with at most 90 samples."
+    )
     late = replace(
         crossings[1], samples=Number(value=math.nan, low=300.0, high=math.inf), reach="not reached"
     )
     assert (
-        "has not beaten untrained at 1,024, though it may from 300 on"
+        "has not beaten an untrained network at 1,024 (though it may from 300 on)"
         in replace(told, crossings=(late,)).sentences()[0]
     )
     other = replace(crossings[1], reference="weights of others")
@@ -141,7 +145,96 @@ def test_errors_that_rise_are_added_and_many_intervals_are_said_to_be_uncorrecte
         "For findings each doubling of samples takes 9% (6 to 12%) of the error away with CLIP, and adds 29% (13 to 49%) to the "
         "error with DINO.",
     )
-    assert "about 0.7 of these 6 slopes and 1 differences" in laws.sentences()[-1]
+    assert laws.sentences()[-1] == (
+        "Intervals are not corrected for their number: if more samples changed nothing, about 0.7 of these 7 intervals of 90% "
+        "(6 slopes and 1 difference) would leave 0 out by chance."
+    )
+
+
+def test_a_change_that_may_be_chance_is_said_to_be(laws: ScoreLaws) -> None:
+    def told(**doublings: Number) -> str:
+        own = tuple(replace(series("findings", o), per_doubling=n) for o, n in doublings.items())
+        return replace(laws, series=own, crossings=(), pairs=(), limits=()).sentences()[0]
+
+    assert told(
+        mae=Number(value=-0.008, low=-0.023, high=0.007), dino=Number(value=0.03, low=0.0, high=0.06)
+    ) == (
+        "For findings each doubling of samples takes 3% (0 to 6%) of the error away with DINO, and changes the error by +0.8% (-0.7 "
+        "to +2.3%) with MAE, which may be chance."
+    )
+    alone = Number(value=0.04, status="one seed", remedy="a second seed")
+    assert told(mae=alone, dino=Number.unknown("two sizes")) == (
+        "For findings each doubling of samples takes 4% of the error away with MAE (of one seed, so without an interval); no slope "
+        "can be told with DINO."
+    )
+    assert told(clip=Number.unknown("a"), dino=Number.unknown("b")) == "For findings no slope can be told."
+
+
+def test_those_of_one_verdict_and_tasks_of_one_answer_are_told_together(laws: ScoreLaws) -> None:
+    names = ("clip", "mae", "dino", "unicl")
+    reaches = ("unclear", "below", "unclear", "not reached")
+    numbers = (
+        Number.unknown("wide"),
+        Number(value=0, low=0, high=64),
+        Number.unknown("wide"),
+        Number(value=math.inf),
+    )
+    tasks = ("tubes", "findings")
+    told = replace(
+        laws,
+        series=tuple(series(task, name) for task in tasks for name in names),
+        crossings=tuple(
+            replace(crossing(name, number, reach), task=task)  # type: ignore[arg-type]
+            for task in tasks
+            for name, number, reach in zip(names, numbers, reaches, strict=True)
+        ),
+        pairs=(),
+    )
+    assert told.sentences()[0] == (
+        "For tubes and findings, whether CLIP or DINO beats open cannot be told, MAE beats open with the smallest size already (64 "
+        "samples), and UniCL with labels has not beaten open at 1,024."
+    )
+    both = replace(
+        told, crossings=tuple(replace(c, reach="below", samples=numbers[1]) for c in told.crossings[:2])
+    )
+    assert "tubes, CLIP and MAE beat open with the smallest size already (64 samples)" in both.sentences()[0]
+    late = replace(
+        told, crossings=tuple(replace(c, reach="not reached", samples=numbers[3]) for c in told.crossings[:2])
+    )
+    assert "For tubes, CLIP and MAE have not beaten open at 1,024" in late.sentences()[0]
+
+
+def test_pairs_of_which_nothing_can_be_told_are_told_in_one_sentence(laws: ScoreLaws) -> None:
+    names = ("clip", "dino", "mae")
+    unsure, sure = Number(value=0.01, low=-0.04, high=0.06), Number(value=0.09, low=0.02, high=0.16)
+
+    def told(*gaps: Number) -> tuple[str, ...]:
+        couples = ((names[0], names[1]), (names[0], names[2]), (names[1], names[2]))
+        pairs = tuple(
+            Pair(
+                task="tubes",
+                first=f"{first} from open",
+                second=f"{second} from open",
+                difference=gap,
+                ratio=Number.unknown("wide"),
+                same_law_fits=False,
+                data_equivalent=(),
+            )
+            for (first, second), gap in zip(couples, gaps, strict=False)
+        )
+        own = tuple(series("tubes", name) for name in names)
+        return replace(laws, series=own, pairs=pairs, limits=(), crossings=()).sentences()[1:-1]
+
+    assert told(unsure, unsure, unsure) == (
+        "Tubes: of no two of CLIP, DINO and MAE can it be told which gains more from samples.",
+    )
+    assert told(sure, unsure, unsure) == (
+        "Tubes: CLIP gains more from samples than DINO.",
+        "Tubes: it cannot be told which gains more from samples: CLIP or MAE, DINO or MAE.",
+    )
+    assert told(unsure) == (
+        "Tubes: whether CLIP or DINO gains more from samples cannot be told (difference of elasticities 0.01, -0.04 to 0.06).",
+    )
 
 
 def test_laws_are_kept_with_what_is_missing_and_unbounded(laws: ScoreLaws, tmp_path: Path) -> None:
@@ -171,3 +264,18 @@ def test_no_series_and_unclear_numbers_have_sentences_too(laws: ScoreLaws) -> No
     assert "three sizes" in ScoreLaws(series=()).sentences()[0]
     unsure = replace(laws, crossings=(crossing("unicl", Number.unknown("wide"), "unclear"),))
     assert "cannot be told" in unsure.sentences()[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (Number(value=213.4, low=150, high=333), "213 (150 to 333)"),
+        (Number(value=math.inf, low=900, high=math.inf), "beyond the largest size (900 or more)"),
+        (Number(value=0, low=0, high=90), "below the smallest size (below the smallest size to 90)"),
+        (Number(value=152_345, low=140_000, high=166_000), "152,000 (140,000 to 166,000)"),
+        (Number(value=213.4), "213"),
+        (Number.unknown("few"), "–"),
+    ],
+)
+def test_numbers_of_samples_are_not_followed_beyond_the_measured(number: Number, text: str) -> None:
+    assert samples_text(number) == text

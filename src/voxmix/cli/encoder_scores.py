@@ -27,6 +27,9 @@ def scale(view: "EncoderView", *, level: float | None = None, as_json: bool = Fa
 
 def show_laws(laws: "ScoreLaws") -> None:
     """Print the slopes, the crossings and the answer."""
+    from voxmix.scaling.parts import series_name
+    from voxmix.scaling.words import REACHED, samples_text
+
     rows = [
         [
             one.task,
@@ -45,7 +48,13 @@ def show_laws(laws: "ScoreLaws") -> None:
     if laws.crossings:
         emit("")
         rows = [
-            [one.task, f"{one.objective} from {one.start}", one.reference, _samples(one.samples), one.reach]
+            [
+                one.task,
+                series_name(one.objective, one.start),
+                one.reference,
+                samples_text(one.samples) if one.reach in ("within", "unclear") else "–",
+                REACHED[one.reach],
+            ]
             for one in laws.crossings
         ]
         emit_table(
@@ -58,10 +67,6 @@ def show_laws(laws: "ScoreLaws") -> None:
 
 def _percent(number: "Number") -> str:
     return f"{number.value:.1%} ({number.low:.1%} to {number.high:.1%})" if number.known else "cannot be told"
-
-
-def _samples(number: "Number") -> str:
-    return f"{number.value:,.0f} ({number.low:,.0f} to {number.high:,.0f})" if number.known else "-"
 
 
 def report(view: "EncoderView", *, pictures: bool = True, as_json: bool = False) -> None:

@@ -69,7 +69,7 @@ def encoder_content(view: EncoderView, *, pictures: bool = True) -> EncoderRepor
         parts["laws"] = fit_study_laws(view)
         parts["failed"] = (
             *(reason for _, reason in table.set_aside),
-            *(f"not judged: {one}" for one in table.unfinished),
+            *_not_judged(table.unfinished),
         )
         if pictures:
             parts["examples"] = study_examples(view)
@@ -97,6 +97,14 @@ def encoder_content(view: EncoderView, *, pictures: bool = True) -> EncoderRepor
         },
         **parts,
     )
+
+
+def _not_judged(unfinished: tuple[str, ...]) -> Iterator[str]:
+    """Yield in one sentence how many probes of each task are not done, each named "task: encoder, seed"."""
+    by_task = Counter(one.partition(": ")[0] for one in unfinished)
+    if by_task:
+        told = ", ".join(f"{count} of {task}" for task, count in by_task.items())
+        yield f"not judged yet: {told} (e.g. {unfinished[0]}); voxmix probe judges them"
 
 
 def _sentence(task: ProbeTask) -> str:

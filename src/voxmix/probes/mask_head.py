@@ -10,6 +10,7 @@ from voxmix.probes.features import TileMaps
 from voxmix.probes.heads import HeadResult, Probing
 from voxmix.probes.persons import inner_split
 from voxmix.probes.pixels import fitted_mask, put_back
+from voxmix.probes.predicted_masks import PREDICTED_FILE, shown_cases, write_predicted
 from voxmix.probes.pyramid import PackedMasks, PyramidFit, fit_pyramid
 from voxmix.scores.result import SegmentedCase
 
@@ -19,7 +20,8 @@ def mask_head(probing: Probing) -> HeadResult:
 
     Tiles together show all of an image, so that nothing lies outside of what is judged. A mask that is not known for an image
     teaches nothing and is not scored there; one that is empty in both prediction and truth has no score, and one that is
-    predicted where there is none scores 0.
+    predicted where there is none scores 0. What is predicted for the few images of :func:`shown_cases` lies beside the result,
+    for the report.
 
     Raises:
         InputError: one training person alone.
@@ -27,12 +29,16 @@ def mask_head(probing: Probing) -> HeadResult:
     data = probing.data
     maps = probing.store.maps(probing.encoder, data, progress=probing.progress)
     fit, notes = _fit(probing, maps)
+    shown = {case.case for case in shown_cases(data)} if data.axes == 2 else set()
+    kept: dict[str, dict[str, Bool[np.ndarray, "row column"]]] = {}
     cases = []
     for place in data.places("test").tolist():
         case = data.cases[place]
         known = data.masks(case)
         whole = put_back(fit.logits(maps.levels, maps.tiles(place)), maps.frames[place])
         predicted = dict(zip(data.names, whole > 0, strict=True))
+        if case.case in shown:
+            kept[case.case] = predicted
         cases.append(
             SegmentedCase(
                 case=case.case,
@@ -42,6 +48,8 @@ def mask_head(probing: Probing) -> HeadResult:
                 surface_distance_mm={},
             )
         )
+    if kept:
+        write_predicted(probing.folder / PREDICTED_FILE, kept)
     unscored = [name for name in data.names if all(case.dice[name] is None for case in cases)]
     if unscored:
         notes.append(

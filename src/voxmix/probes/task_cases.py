@@ -107,12 +107,14 @@ def _labels(task: ProbeTask, name: str, source: Source, items: Sequence[Item]) -
 
     def fault(label: str) -> str:
         short = [
-            f"{_PART_WORDS[part]} {sorted(values[label, part]) or 'none'}"
+            f"none {' and none '.join(without)} {_PART_WORDS[part]}"
             for part in PARTS
-            if len(values[label, part]) < 2
+            if (without := [_WITH[value] for value in (1, 0) if value not in values[label, part]])
         ]
         return (
-            f"needs images with it and without it in both parts, found {' and '.join(short)}" if short else ""
+            f"needs images with it and without it in both parts; there is {', and '.join(short)}"
+            if short
+            else ""
         )
 
     known = [label for label in source.label_names if any((label, part) in values for part in PARTS)]
@@ -131,6 +133,7 @@ def _labels(task: ProbeTask, name: str, source: Source, items: Sequence[Item]) -
     return cases, names, notes
 
 
+_WITH = {1: "with it", 0: "without it"}
 _PART_WORDS: dict[ProbePart, str] = {"train": "in training", "test": "among persons held out"}
 
 

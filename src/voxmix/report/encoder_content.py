@@ -53,8 +53,10 @@ class Example:
         report: its own report, without names, dates and numbers; "" where it has none.
         generated: encoder to the report that was generated from its features; no such text was written by a person.
         neighbors: images that an encoder finds nearest, with what to call each.
-        masks, predicted: name of a mask to its pixels, as known and as found by ``encoder``.
-        encoder: of ``neighbors`` and ``predicted``.
+        masks: name of a mask to its pixels, as known.
+        predicted: encoder to the same, as a head on its features found them.
+        encoder: of ``neighbors``.
+        note: what is missing, in a sentence.
     """
 
     task: str
@@ -64,8 +66,9 @@ class Example:
     generated: Mapping[str, str] = field(default_factory=dict)
     neighbors: tuple[tuple[str, Float[np.ndarray, "_ _"]], ...] = ()
     masks: Mapping[str, Bool[np.ndarray, "row column"]] = field(default_factory=dict)
-    predicted: Mapping[str, Bool[np.ndarray, "row column"]] = field(default_factory=dict)
+    predicted: Mapping[str, Mapping[str, Bool[np.ndarray, "row column"]]] = field(default_factory=dict)
     encoder: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

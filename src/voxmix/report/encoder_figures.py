@@ -15,6 +15,8 @@ from voxmix.scaling.results import Scored
 
 _PANEL = (330.0, 236.0)
 _ROW = 17.0
+_ROWS = 20
+"""Of one drawing of many tasks."""
 
 
 def series_marks(names: Sequence[str]) -> dict[str, Mark]:
@@ -174,19 +176,33 @@ class ForestData:
 
     Attributes:
         rows: (task, name of series, number).
+        reach: ends of all intervals, also those of other parts; holds 0.
     """
 
     rows: tuple[tuple[str, str, Number], ...]
+    reach: tuple[float, float]
 
 
-def doublings_data(laws: ScoreLaws) -> ForestData | None:
-    """Return what a doubling of the samples takes away, where it can be told; None where it can be nowhere."""
-    rows = tuple((one.task, one.name, one.per_doubling) for one in laws.series if one.per_doubling.known)
-    return ForestData(rows=rows) if rows else None
+def doublings_data(laws: ScoreLaws) -> tuple[ForestData, ...]:
+    """Return what a doubling of the samples takes away, where it can be told: in parts of whole tasks that fit on a page each,
+    with the same reach; none where it can be told nowhere."""
+    parts: list[list[tuple[str, str, Number]]] = []
+    tasks: dict[str, list[tuple[str, str, Number]]] = {}
+    for one in laws.series:
+        if one.per_doubling.known:
+            tasks.setdefault(one.task, []).append((one.task, one.name, one.per_doubling))
+    for rows in tasks.values():
+        if not parts or len(parts[-1]) + len(rows) > _ROWS:
+            parts.append([])
+        parts[-1] += rows
+    ends = [end for rows in parts for *_, number in rows for end in (number.low, number.high)]
+    reach = (min([0.0, *ends]), max([0.0, *ends]))
+    return tuple(ForestData(rows=tuple(rows), reach=reach) for rows in parts)
 
 
-def draw_doublings(data: ForestData, *, names: Sequence[str], level: float) -> Drawing:
+def draw_doublings(data: ForestData, *, names: Sequence[str], level: float, number: int = 0) -> Drawing:
     """Return the share of the error that a doubling takes away: filled where its interval does not hold 0."""
+    called = f"doublings-{number}" if number else "doublings"
     marks = series_marks(names)
     tasks = short_names(tuple(dict.fromkeys(task for task, *_ in data.rows)), width=28)
     by_task = dict(zip(dict.fromkeys(task for task, *_ in data.rows), tasks, strict=True))
@@ -203,7 +219,7 @@ def draw_doublings(data: ForestData, *, names: Sequence[str], level: float) -> D
         rows.append(at)
         at += 1.0
     height = at * _ROW + 46
-    with canvas("doublings", width=440.0, height=height) as (figure, axes):
+    with canvas(called, width=440.0, height=height) as (figure, axes):
         place(
             figure,
             axes,
@@ -213,12 +229,12 @@ def draw_doublings(data: ForestData, *, names: Sequence[str], level: float) -> D
             bottom=36,
         )
         axes.axvline(0, color=SOFT, linewidth=0.9)
-        for y, (_, name, number) in zip(rows, data.rows, strict=True):
+        for y, (_, name, share) in zip(rows, data.rows, strict=True):
             mark = marks[name]
-            sure = number.low > 0 or number.high < 0
-            axes.plot([100 * number.low, 100 * number.high], [y, y], color=mark.color, linewidth=1.4)
+            sure = share.low > 0 or share.high < 0
+            axes.plot([100 * share.low, 100 * share.high], [y, y], color=mark.color, linewidth=1.4)
             axes.plot(
-                [100 * number.value],
+                [100 * share.value],
                 [y],
                 mark.marker,
                 color=mark.color,
@@ -230,6 +246,8 @@ def draw_doublings(data: ForestData, *, names: Sequence[str], level: float) -> D
         for label, y in zip(axes.get_yticklabels(), places, strict=True):
             label.set_fontweight("bold" if y in [head for head, _ in heads] else "normal")
         axes.set_ylim(at - 0.5, -0.7)
+        wide = max(data.reach[1] - data.reach[0], 1e-3)
+        axes.set_xlim(100 * (data.reach[0] - 0.04 * wide), 100 * (data.reach[1] + 0.04 * wide))
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(few_ticks())
@@ -237,8 +255,8 @@ def draw_doublings(data: ForestData, *, names: Sequence[str], level: float) -> D
         axes.grid(axis="x")
         return finish(
             figure,
-            name="doublings",
+            name=called,
             title="What a doubling of the samples takes away, by task and objective",
             description=f"Lines are {level:.0%} intervals; below 0 more samples make it worse. "
-            + "; ".join(f"{task}, {name} {percent_text(number.value)}" for task, name, number in data.rows),
+            + "; ".join(f"{task}, {name} {percent_text(share.value)}" for task, name, share in data.rows),
         )

@@ -62,7 +62,7 @@ def _wide(comparison: Comparison, metrics: Iterable[Metric], *, name: str, title
                 row.append(best_text(comparison, task) if metric.main else None)
             for init in comparison.table.inits:
                 item = comparison.estimate(task, metric, init)
-                row += [None, None, None] if item is None else [item.value, item.low, item.high]
+                row += ends_of(item)
             rows.append(tuple(row))
     return Table(name=name, title=title, columns=columns, rows=tuple(rows), note=note)
 
@@ -199,7 +199,7 @@ def classes_table(comparison: Comparison, task: str) -> Table | None:
         row: list[Cell] = [label]
         for init in inits:
             found = by_key.get((label, init))
-            row += [None, None, None] if found is None else [found.value, found.low, found.high]
+            row += ends_of(found)
         rows.append(tuple(row))
     return Table(name=f"classes-{task}", title=f"Dice per class: {task}", columns=columns, rows=tuple(rows))
 

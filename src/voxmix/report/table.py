@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from voxmix.errors import InputError
 
@@ -132,6 +132,22 @@ def range_of(name: str, kind: Kind) -> tuple[Column, ...]:
 def value_of(name: str, kind: Kind) -> tuple[Column, ...]:
     """Return the three columns of a value and its range."""
     return (Column(name=name, kind=kind, end="value"), *range_of(name, kind))
+
+
+class Ranged(Protocol):
+    """A value with the ends of its interval."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+def ends_of(found: Ranged | None) -> tuple[float | None, float | None, float | None]:
+    """Return the three cells of :func:`value_of`; empty ones where nothing was found."""
+    return (None, None, None) if found is None else (found.value, found.low, found.high)
 
 
 def relative(value: float, reference: float) -> float | None:

@@ -11,6 +11,7 @@ from voxmix.scaling.spread import Lines, fit_lines, half_width, share_below
 
 ONE_SEED = "one seed: what another seed would give is not known"
 TWO_SEEDS = "train every size with a second seed"
+MORE = "more seeds, more test persons or sizes further apart"
 _GRID = 17
 """Numbers of samples, evenly in the log, between which a line and its reach are taken as straight."""
 Gap = Callable[[float], tuple[float, float]]
@@ -126,7 +127,7 @@ def samples_number(ends: tuple[float, float, float], *, what: str) -> tuple[Numb
                 low=0.0,
                 high=INF,
                 status=f"{what} may lie anywhere, below the smallest size, between the sizes or beyond the largest",
-                remedy="more seeds, more test persons or sizes further apart",
+                remedy=MORE,
             ),
             "unclear",
         )
@@ -173,12 +174,12 @@ def ratio(lines: Lines, level: float) -> Number:
     if bottom.high < 0 or first < 0:
         return Number.unknown(
             "one of the two gets worse with samples, so a ratio says nothing",
-            "compare the difference or the data equivalent",
+            "look at the difference or the data equivalent instead",
         )
     if bottom.low <= 0 <= bottom.high:
         return Number.unknown(
             "the second elasticity may be 0, so a ratio to it is not identified",
-            "compare the difference or the data equivalent; more seeds, test persons or sizes further apart",
+            MORE,
         )
     found = first / second
 
@@ -190,7 +191,7 @@ def ratio(lines: Lines, level: float) -> Number:
     if not all(np.isfinite(ends)):
         return Number.unknown(
             "the interval of the ratio has no end, so it is not identified",
-            "compare the difference or the data equivalent; more seeds, test persons or sizes further apart",
+            MORE,
         )
     return Number(value=found, low=ends[0], high=ends[1])
 
