@@ -28,13 +28,26 @@ def test_labels_that_the_rules_of_reports_know_are_findings_and_tubes() -> None:
     assert group_of("no such thing") == "labels"
 
 
-def test_init_writes_a_task_for_every_kind_of_label_and_for_reports(
-    begin: Callable[..., EncoderView],
+def test_init_writes_a_task_for_every_kind_of_label_and_says_how_to_judge_the_writing_of_reports(
+    begin: Callable[..., EncoderView], films: Path, tmp_path: Path
 ) -> None:
     tasks = begin(objectives=("dino",), tasks=True).config.tasks
-    of_reports = {kind: ProbeTask(kind=kind) for kind in OF_REPORTS}
-    assert "reports" in of_reports
-    assert tasks == {"findings": ProbeTask(kind="labels", labels=("effusion",)), **of_reports}
+    own = {
+        "findings": ProbeTask(kind="labels", labels=("effusion",)),
+        "retrieval": ProbeTask(kind="retrieval"),
+    }
+    assert tasks == own
+    begun = start_encoder_study(tmp_path / "a", images=films)
+    text = begun.study.path.read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if "reports: {kind: reports}" in line]
+    assert line.startswith("#")
+    assert "a minute for each encoder" in line
+    # What the comment says works as it stands.
+    asked = text.replace("\ntasks:\n", "\ntasks:\n  reports: {kind: reports}\n")
+    config = parse_config(parse_yaml(asked, where="text"), where="text")
+    assert config.tasks == {"reports": ProbeTask(kind="reports"), **own}
+    made = start_encoder_study(tmp_path / "b", radiographs=MadeRadiographs(count=40, edge=32))
+    assert set(OF_REPORTS) <= made.study.config.tasks.keys()  # which show what there is
 
 
 def test_a_label_that_one_side_of_the_split_lacks_is_in_no_task(films: Path, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FINDINGS, TUBES, OTHERS = "findings", "tubes", "labels"
 _GROUPS = {"finding": FINDINGS, "tube": TUBES}
+WRITING = "writing reports is judged too with `reports: {kind: reports}` in tasks, at about a minute for each encoder"
+"""What is said of reports where a study does not begin with that task."""
 _LEAST_OF_A_CLASS = 2
 """Images with and without a label, on either side of the split, from which on a probe of it can be trained and judged."""
 
@@ -67,8 +69,10 @@ def tasks_of_table(
     images: str | None = None,
     behind: str = "",
 ) -> DefaultTasks:
-    """Return the tasks that a table allows whose persons are placed: findings, tubes, labels, masks, retrieval
-    and reports.
+    """Return the tasks that a table allows whose persons are placed: findings, tubes, labels, masks and retrieval.
+
+    Writing reports is left to the user, with a note on how: a decoder is trained for each encoder, which takes a minute where all
+    other heads together take seconds, so that it would double the time of a study that asks another question.
 
     Args:
         images: the table, relative to the study's folder, where it is not the study's own; its tasks are then out of domain.
@@ -81,12 +85,12 @@ def tasks_of_table(
     }
     if {r.split for r in table.records if r.masks} == {"train", "validation"}:
         tasks[f"masks{behind}"] = ProbeTask(kind="masks", images=images, outside=images is not None)
-    if table.reports:
-        for kind in OF_REPORTS if images is None else OF_REPORTS[:1]:
-            tasks[f"{kind}{behind}"] = ProbeTask(kind=kind, images=images, outside=images is not None)
     notes: tuple[str, ...] = ()
+    if table.reports:
+        tasks[f"retrieval{behind}"] = ProbeTask(kind="retrieval", images=images, outside=images is not None)
+        notes += (WRITING,) if images is None else ()
     if poor:
-        notes = (
+        notes += (
             f"in no task, as one side of the split has fewer than {_LEAST_OF_A_CLASS} images with or without it: {', '.join(poor)}",
         )
     return DefaultTasks(tasks=tasks, notes=notes)

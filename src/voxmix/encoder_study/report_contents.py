@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from voxmix.report.encoder_content import EncoderReportContent, RunSummary
 
 _CONTROLS = {"more compute": "compute", "equal epochs": "epochs"}
+_LARGE = 10**8
+"""Numbers from which on zeros cannot be counted at a glance."""
 _KINDS = {
     "labels": "which labels are present",
     "classes": "which class it is",
@@ -78,7 +80,7 @@ def encoder_content(view: EncoderView, *, pictures: bool = True) -> EncoderRepor
     return EncoderReportContent(
         study=config.name,
         made=made["time"],
-        compute=f"{design.budget:,} {design.budget_unit}",
+        compute=f"{format(design.budget, ',' if design.budget < _LARGE else '.3g')} {design.budget_unit}",
         domains=dict(sorted(Counter(item.domain for item in items if item.split == "train").items())),
         tasks={name: _sentence(task) for name, task in config.tasks.items()},
         subsets=tuple(

@@ -123,7 +123,7 @@ def crossings_table(laws: ScoreLaws) -> Table | None:
 
 
 def _reach_remark(one: Crossing) -> str:
-    status = one.samples.status.rstrip(".")
+    status = "" if one.reach in ("below", "not reached") else one.samples.status.rstrip(".")
     return REACHED[one.reach] + (f": {status}" if status else "")
 
 
@@ -149,7 +149,8 @@ def pairs_table(laws: ScoreLaws) -> Table | None:
 
 
 def _pair_remark(one: Pair) -> str | None:
-    fits = "one exponent with two floors fits as well: no ratio of exponents" if one.same_law_fits else ""
+    same = one.same_law_fits and one.ratio.known
+    fits = "one exponent with two floors fits as well: no ratio of exponents" if same else ""
     return _remark(one.ratio.status, fits)
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from voxmix.errors import InputError
 
@@ -134,6 +134,7 @@ def value_of(name: str, kind: Kind) -> tuple[Column, ...]:
     return (Column(name=name, kind=kind, end="value"), *range_of(name, kind))
 
 
+@runtime_checkable
 class Ranged(Protocol):
     """A value with the ends of its interval."""
 
