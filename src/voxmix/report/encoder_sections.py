@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -43,11 +44,11 @@ def _there(*found: Table | None) -> tuple[Table, ...]:
     return tuple(table for table in found if table is not None)
 
 
-def _opened(first: Table | None, *others: Table | None) -> dict[str, tuple[Table, ...]]:
-    """Return the tables of a block: the first is open, unless it is long; the others are folded."""
+def _block(first: Table | None, *others: Table | None, **about: Any) -> Block:
+    """Return a block with its tables: the first is open, unless it is long; the others are folded."""
     if first is not None and len(first.rows) <= _OPEN_ROWS:
-        return {"shown": (first,), "tables": _there(*others)}
-    return {"shown": (), "tables": _there(first, *others)}
+        return Block(shown=(first,), tables=_there(*others), **about)
+    return Block(tables=_there(first, *others), **about)
 
 
 def answer_section(content: EncoderReportContent) -> Section:
@@ -143,7 +144,10 @@ def curves_section(content: EncoderReportContent) -> Section:
         name=name,
         title=title,
         blocks=(
-            Block(
+            _block(
+                tables.series_table(laws),
+                tables.errors_table(laws),
+                tables.references_table(laws),
                 drawings=tuple(
                     draw_curve(data, names=names, number=number) for number, data in enumerate(found)
                 ),
@@ -151,9 +155,6 @@ def curves_section(content: EncoderReportContent) -> Section:
                 caption=f"Both axes are logarithmic.{equal} Small marks: seeds. Large marks: their mean with its {laws.level:.0%} interval. "
                 "Lines: the law over the measured sizes.",
                 bullets=tuple(f"{task}: {text}" for task, text in content.tasks.items()),
-                **_opened(
-                    tables.series_table(laws), tables.errors_table(laws), tables.references_table(laws)
-                ),
             ),
         ),
     )
@@ -167,9 +168,9 @@ def compared_section(content: EncoderReportContent) -> Section:
     crossings, pairs = tables.crossings_table(laws), tables.pairs_table(laws)
     blocks = []
     if crossings is not None:
-        blocks.append(Block(heading=crossings.title, **_opened(crossings)))
+        blocks.append(_block(crossings, heading=crossings.title))
     if pairs is not None:
-        blocks.append(Block(heading=pairs.title, **_opened(pairs, tables.equivalents_table(laws))))
+        blocks.append(_block(pairs, tables.equivalents_table(laws), heading=pairs.title))
     missing = "" if blocks else "No reference was judged, and there is one objective alone."
     return Section(name=name, title=title, blocks=tuple(blocks), missing=missing)
 

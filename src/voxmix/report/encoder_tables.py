@@ -3,9 +3,10 @@
 from voxmix.report.encoder_content import EncoderReportContent
 from voxmix.report.table import MISSING, Column, Table, percent_text
 from voxmix.report.table_fields import Field, plain, ranged, table_of
-from voxmix.scaling import Crossing, Limit, Number, Pair, ScoreLaws, Series
+from voxmix.scaling import Crossing, Number, Pair, ScoreLaws, Series
 from voxmix.scaling.parts import series_name
 from voxmix.scaling.words import REACHED, samples_text
+from voxmix.scores import Estimate
 
 CONTROLS = {"": "equal compute", "compute": "more compute", "epochs": "equal epochs"}
 
@@ -108,7 +109,7 @@ def crossings_table(laws: ScoreLaws) -> Table | None:
     return table_of(
         laws.crossings,
         plain("task", "text", lambda one: one.task),
-        plain("encoders", "text", _series),
+        plain("encoders", "text", lambda one: series_name(one.objective, one.start)),
         plain("beat", "text", lambda one: one.reference),
         plain(
             "samples",
@@ -125,10 +126,6 @@ def crossings_table(laws: ScoreLaws) -> Table | None:
 def _reach_remark(one: Crossing) -> str:
     status = "" if one.reach in ("below", "not reached") else one.samples.status.rstrip(".")
     return REACHED[one.reach] + (f": {status}" if status else "")
-
-
-def _series(one: Crossing | Limit) -> str:
-    return series_name(one.objective, one.start)
 
 
 def pairs_table(laws: ScoreLaws) -> Table | None:
@@ -174,7 +171,7 @@ def limits_table(laws: ScoreLaws) -> Table | None:
     return table_of(
         laws.limits,
         plain("task", "text", lambda one: one.task),
-        plain("encoders", "text", _series),
+        plain("encoders", "text", lambda one: series_name(one.objective, one.start)),
         plain("limited by", "text", lambda one: one.limit),
         ranged("more compute takes away, smallest size", "percent", lambda one: one.gain_small),
         ranged("the same, largest size", "percent", lambda one: one.gain_large),
@@ -215,7 +212,7 @@ def judged_table(content: EncoderReportContent) -> Table | None:
         plain("task", "text", lambda one: one.task),
         plain("metric", "text", lambda one: one.metric.name),
         plain("encoder", "text", lambda one: one.init),
-        ranged("score", "number", lambda one: one),
+        ranged("score", "number", _itself),
         plain("seeds", "count", lambda one: len(one.seeds)),
         plain("cases", "count", lambda one: one.cases),
         plain("persons", "count", lambda one: one.subjects),
@@ -223,6 +220,10 @@ def judged_table(content: EncoderReportContent) -> Table | None:
         title="Scores of every encoder",
         note=f"Intervals of {content.comparison.level:.0%} over persons.",
     )
+
+
+def _itself(one: Estimate) -> Estimate:
+    return one
 
 
 def subsets_table(content: EncoderReportContent) -> Table | None:

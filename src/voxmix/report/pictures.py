@@ -51,7 +51,7 @@ def outlines_uri(
     for mask, color in found:
         shown[_outline(mask, factor)] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     row, column = np.indices(shown.shape[:2])
-    dashes: np.ndarray = (row + column) // _DASH % 2 * _GRAYS
+    dashes = np.asarray((row + column) // _DASH % 2 * _GRAYS)
     for mask in known:
         line = _outline(mask, factor)
         shown[line] = dashes[line, None]

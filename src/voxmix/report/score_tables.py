@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from voxmix.report.table import Cell, Kind, Table, columns_of, range_of, value_of
+from voxmix.report.table import Cell, Kind, Table, columns_of, ends_of, range_of, value_of
 from voxmix.scores import Comparison, Difference, Estimate, Metric, ProxyAgreement
 
 
