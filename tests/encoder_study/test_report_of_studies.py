@@ -14,6 +14,7 @@ pytest.importorskip("tokenizers")
 
 from voxmix.encoder_study import EncoderView
 from voxmix.encoder_study.config_file import write_config
+from voxmix.encoder_study.examples import study_examples
 from voxmix.encoder_study.report_contents import encoder_content
 from voxmix.probe_tasks import ProbeTask
 from voxmix.probes.predicted_masks import PREDICTED_FILE, read_predicted, shown_cases
@@ -87,13 +88,13 @@ def test_masks_are_shown_as_the_heads_of_chosen_encoders_found_them(trained: Pat
     _set(
         trained,
         tasks={**LABELS, "squares": masks},
-        probes=replace(EncoderView.open(trained).config.probes, epochs=2),
+        probes=replace(EncoderView.open(trained).config.probes, epochs=12, rates=(0.01,)),
     )
     assert voxmix("prepare", trained).exit_code == 0
     assert voxmix("probe", trained).exit_code == 0
     view = EncoderView.open(trained)
     data = next(one for one in view.tasks.data if one.name == "squares")
-    examples = [one for one in encoder_content(view).examples if one.task == "squares"]
+    examples = [one for one in study_examples(view) if one.task == "squares"]
     assert [one.case for one in examples] == [case.case for case in shown_cases(data)]
     sizes = sorted({run.spec.samples for run in view.planned})
     names = ["untrained", *(f"{o} scratch {n}" for o in ("dino", "clip") for n in (sizes[0], sizes[-1]))]
@@ -107,10 +108,10 @@ def test_masks_are_shown_as_the_heads_of_chosen_encoders_found_them(trained: Pat
     kept = read_predicted(folder / PREDICTED_FILE)
     for one in examples:
         assert np.array_equal(one.predicted[names[1]]["square"], kept[one.case]["square"])
-    labels = [one for one in encoder_content(view).examples if one.task == "findings"]
+    labels = [one for one in study_examples(view) if one.task == "findings"]
     assert all(not one.predicted and not one.masks for one in labels)
     (folder / PREDICTED_FILE).unlink()
-    told = [one.note for one in encoder_content(EncoderView.open(trained)).examples if one.note]
+    told = [one.note for one in study_examples(EncoderView.open(trained)) if one.note]
     assert told == [
         f"No found masks are kept of {names[1]}: remove the folder probes/squares and judge again."
     ]
