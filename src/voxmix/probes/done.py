@@ -14,7 +14,7 @@ from voxmix.scores.result import read_result
 
 PROBE_VERSION = 1
 """Raised whenever the same encoder, task and settings lead to other scores than before."""
-_OF_KINDS = {"retrieval": 2}
+_OF_KINDS = {"retrieval": 3}
 """The same for one kind of task alone, so that no other is judged again."""
 _DEFAULT = ProbeSettings()
 

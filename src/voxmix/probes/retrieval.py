@@ -101,17 +101,22 @@ def pair_scores(
 ) -> dict[str, Float[np.ndarray, " pair"]]:
     """Return scores of each pair by name: of both directions, and their mean under the names of :data:`METRICS`.
 
-    Every pair of an equal text is right. The rank of the best right one is one more than the number of wrong ones above it,
-    plus half of those that tie with it.
+    An image is asked for its report among the different reports: equal ones are one answer, for whatever an encoder thinks of it,
+    it thinks of all of them. A report is asked for its image among all images, and every image of an equal report is right. The
+    rank of the best right answer is one more than the number of wrong ones above it, plus half of those that tie with it.
 
     Args:
-        similarity: of the image of each pair to the text of each.
+        similarity: of the image of each pair to the text of each; equal texts have equal columns.
         texts: of the pairs.
     """
     right = equal_texts(texts)
+    different = [texts.index(text) for text in dict.fromkeys(texts)]
     found: dict[str, np.ndarray] = {}
-    for direction, table in (("image to text", similarity), ("text to image", similarity.T)):
-        rank = _ranks(table, right)
+    for direction, table, true in (
+        ("image to text", similarity[:, different], right[:, different]),
+        ("text to image", similarity.T, right),
+    ):
+        rank = _ranks(table, true)
         for name, depth in _DEPTHS.items():
             found[f"{direction} {name}"] = (rank <= depth).astype(np.float64)
         found[f"{direction} reciprocal rank"] = 1 / rank
@@ -138,24 +143,31 @@ def _ranks(
 
 
 def chance_scores(texts: Sequence[str]) -> dict[str, Float[np.ndarray, " pair"]]:
-    """Return what each pair scores on average where answers come in random order: exact, by how many of them are right.
+    """Return what each pair scores on average where answers come in random order, mean of both directions: exact.
 
-    With r right ones of n, none is among the first k with probability C(n-r, k) / C(n, k); and the first right one stands at
-    place k with probability C(n-k, r-1) / C(n, r).
+    Texts are asked for as :func:`pair_scores` does: one right answer among the different texts, or r right ones among n images.
     """
-    count, of = len(texts), Counter(texts)
-    by_right: dict[int, dict[str, float]] = {}
-    for right in set(of.values()):
-        places = range(1, count - right + 2)
-        by_right[right] = {
-            name: 1 - math.comb(count - right, min(depth, count)) / math.comb(count, min(depth, count))
-            for name, depth in _DEPTHS.items()
-        } | {
-            "reciprocal rank": sum(
-                math.comb(count - k, right - 1) / k / math.comb(count, right) for k in places
-            )
-        }
-    return {name: np.array([by_right[of[text]][name] for text in texts]) for name in METRICS}
+    of = Counter(texts)
+    to_text = _chance(len(of), 1)
+    to_image = {right: _chance(len(texts), right) for right in set(of.values())}
+    return {
+        name: np.array([(to_text[name] + to_image[of[text]][name]) / 2 for text in texts]) for name in METRICS
+    }
+
+
+def _chance(count: int, right: int) -> dict[str, float]:
+    """Return what random order scores by name, with so many answers, of which so many are right.
+
+    None of r right ones of n is among the first k with probability C(n-r, k) / C(n, k); the first right one stands at place k with
+    probability C(n-k, r-1) / C(n, r).
+    """
+    places = range(1, count - right + 2)
+    return {
+        name: 1 - math.comb(count - right, min(depth, count)) / math.comb(count, min(depth, count))
+        for name, depth in _DEPTHS.items()
+    } | {
+        "reciprocal rank": sum(math.comb(count - k, right - 1) / k / math.comb(count, right) for k in places)
+    }
 
 
 @torch.no_grad()
