@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from voxmix.cli.score_questions import _cells, _samples
 from voxmix.errors import InputError
 from voxmix.scaling import Crossing, Limit, Line, Number, Pair, Reference, ScoreLaws, Series
 from voxmix.scaling.words import samples_text
@@ -279,3 +280,17 @@ def test_no_series_and_unclear_numbers_have_sentences_too(laws: ScoreLaws) -> No
 )
 def test_numbers_of_samples_are_not_followed_beyond_the_measured(number: Number, text: str) -> None:
     assert samples_text(number) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (math.inf, math.inf, "more"),
+        (0.0, 0.0, "few"),
+        (341.0, math.inf, "341 to more"),
+        (math.nan, math.nan, "–"),
+    ],
+)
+def test_an_interval_that_lies_beyond_all_sizes_is_said_once(low: float, high: float, said: str) -> None:
+    cells = _cells(Number(value=math.nan, low=low, high=high, status="not within ten times"), _samples)
+    assert cells == ["–", said, "not within ten times"]

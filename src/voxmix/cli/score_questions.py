@@ -111,7 +111,8 @@ def _value(series: "Series", number: "Number", **asked: float) -> dict[str, Any]
 
 def _cells(number: "Number", text: Callable[[float], str]) -> list[str]:
     value = text(number.value) if number.value == number.value else "–"
-    interval = f"{text(number.low)} to {text(number.high)}" if number.low == number.low else "–"
+    ends = [number.low] if number.low == number.high else [number.low, number.high]  # both beyond: said once
+    interval = " to ".join(map(text, ends)) if number.low == number.low else "–"
     return [value, interval, number.status]
 
 
