@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from voxmix.errors import InputError, did_you_mean
+from voxmix.scaling.numbers import first_crossing
 from voxmix.scaling.parts import INF, Line, Number, Series
 from voxmix.scaling.results import ScoreLaws
 
@@ -101,12 +102,5 @@ def _at(line: Line, values: Sequence[float], samples: float) -> float:
 
 
 def _first(line: Line, values: Sequence[float], error: float) -> float:
-    logs, gaps = np.log(line.samples), np.log(values) - np.log(error)
-    below = np.flatnonzero(gaps <= 0)
-    if not below.size:
-        return INF
-    n = int(below[0])
-    if n == 0:
-        return 0.0
-    share = gaps[n - 1] / (gaps[n - 1] - gaps[n])
-    return float(np.exp(logs[n - 1] + share * (logs[n] - logs[n - 1])))
+    """Return the samples at which a line first comes down to an error: 0 below where it begins, infinity where never."""
+    return float(np.exp(first_crossing(np.log(line.samples), np.log(values) - np.log(error))))

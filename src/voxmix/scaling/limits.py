@@ -24,7 +24,7 @@ def limits(scores: TaskScores, level: float) -> tuple[Limit, ...]:
     found = []
     for curve in scores.curves:
         runs = scores.more.get((curve.objective, curve.start), ())
-        if runs and len(curve.seeds) > 0:
+        if runs:
             found.append(_limit(scores, curve, runs, level))
     return tuple(found)
 

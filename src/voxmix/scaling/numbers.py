@@ -103,10 +103,18 @@ def first_below(gap: Gap, smallest: float, largest: float) -> tuple[float, float
     grid = np.linspace(smallest, largest, _GRID)
     found = np.array([gap(float(x)) for x in grid])
     value, reach = found[:, 0], found[:, 1]
-    return (_first(grid, value), _first(grid, value - reach), _first(grid, value + reach))
+    return (
+        first_crossing(grid, value),
+        first_crossing(grid, value - reach),
+        first_crossing(grid, value + reach),
+    )
 
 
-def _first(grid: np.ndarray, values: np.ndarray) -> float:
+def first_crossing(grid: Float[np.ndarray, " point"], values: Float[np.ndarray, " point"]) -> float:
+    """Return where values first fall to 0, straight between the points of a rising grid.
+
+    Minus infinity where the first value is not above 0, infinity where none falls to it.
+    """
     below = np.flatnonzero(values <= 0)
     if not below.size:
         return INF
