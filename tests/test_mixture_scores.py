@@ -204,6 +204,20 @@ def test_words_of_a_score() -> None:
     assert said("Losses of bone loss fall: the irreducible loss, plan --loss X") == "Errors of bone loss fall: the irreducible error, plan --loss X"  # fmt: skip
     assert said("4,000 volume draws, 1 draw, 5% of the bootstrap draws") == "4,000 samples, 1 sample, 5% of the bootstrap draws"  # fmt: skip
     assert ResponseWords(response=Response())("loss of 3 draws") == "loss of 3 draws"
+    kept = {
+        "run": "a loss 1",
+        "predicted_loss": 0.5,
+        "targets": [{"target": "low loss", "sentence": "1 loss fell"}],
+    }
+    assert said.in_json(kept) == kept | {"targets": [{"target": "low loss", "sentence": "1 error fell"}]}
+
+
+def _texts(value: Any) -> list[str]:
+    """Return every text of JSON-like data, but for keys."""
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in parts for text in _texts(part)]
 
 
 def _run(*arguments: Any) -> Result:
@@ -230,6 +244,17 @@ def test_the_verbs_say_error_and_samples(tmp_path: Path, loss_law: FittedLaw) ->
     value = json.loads(_run("allocate", law, "--budget", LOOK_AHEAD, "--beside", proxy, "--json").stdout)
     assert value["response"]["unit"] == "samples"
     assert set(value["beside"]["apart"]) == set(DOMAINS)
+    assert value["error"] == "1 - auc"
+    assert value["predicted_error"] == value["predicted_loss"] == pytest.approx({t: 1 - v for t, v in value["predicted"].items()})  # fmt: skip
+    assert "error" not in value["beside"]["allocation"]
+    again = json.loads(_run("fit", table, "--score", "auc_*", "--bootstrap", 4, "--json").stdout)
+    assert again["error"] == "1 - auc"
+    sentences = [text for text in _texts(again) if " " in text]
+    assert any("the law is of the error 1 - auc" in text for text in sentences)
+    assert any("the error of every target" in text for text in sentences)
+    assert not [
+        text for text in sentences if "loss" in text or " draws" in text.replace("bootstrap draws", "")
+    ]
     capped = json.loads(_run("allocate", law, "--budget", LOOK_AHEAD, "--volumes", "HAND=2000", "--volumes", "SKULL=20000", "--volumes", "CHEST=20000", "--json").stdout)  # fmt: skip
     assert capped["weights"]["HAND"] <= 0.1 + 1e-6
     for arguments, part in (

@@ -94,11 +94,23 @@ class Response:
         return ""
 
     def predicted(self, targets: Sequence[str], losses: Float[np.ndarray, " target"]) -> dict[str, Any]:
-        """Return what JSON says beside losses: the response, and its predicted values by target; nothing for a loss."""
+        """Return what JSON says beside losses: the response, its predicted values by target, and their errors where it rises.
+
+        Nothing for a loss.
+        """
         if self == LOSS:
             return {}
-        values = self.from_loss(losses).tolist()
-        return {"response": self.to_dict(), "predicted": dict(zip(targets, values, strict=True))}
+        values, errors = self.from_loss(losses).tolist(), losses.tolist()
+        return {
+            "response": self.to_dict(),
+            "predicted": dict(zip(targets, values, strict=True)),
+            **self.named_error(),
+            **({"predicted_error": dict(zip(targets, errors, strict=True))} if self.rises else {}),
+        }
+
+    def named_error(self) -> dict[str, str]:
+        """Return what JSON calls the loss of a score: the error that every number under a key with loss is; nothing else."""
+        return {"error": self.as_loss} if self.rises else {}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the response as JSON-like data; a best only where it counts, a unit where it is not draws."""

@@ -45,6 +45,7 @@ class AllocationPath:
             "axis": self.axis,
             "values": self.values.tolist(),
             "weights": {d: self.weights[:, i].tolist() for i, d in enumerate(self.domains)},
+            **self.response.named_error(),
             "predicted_loss": {t: self.predicted_loss[:, j].tolist() for j, t in enumerate(self.targets)},
             **self._predicted(),
             "objective": self.objective.tolist(),

@@ -76,7 +76,12 @@ def allocate(
     if output is not None:
         found.save(output)
     if as_json:
-        emit_json(found.to_dict() | ({} if other is None else {"beside": other.as_dict()}))
+        value = _words_of(found).in_json(found.to_dict())
+        if other is not None:  # its own words: it may be of losses
+            theirs = other.as_dict()
+            allocation = _words_of(other.other).in_json(theirs["allocation"])
+            value["beside"] = theirs | {"allocation": allocation}
+        emit_json(value)
         return
     _show_allocation(found)
     if other is not None:
@@ -171,11 +176,15 @@ def _allocate_as_asked(path: Path, given: dict[str, Any], *, output: Path | None
     )
 
 
+def _words_of(found: "Allocation") -> ResponseWords:
+    return ResponseWords(response=found.response, names=(*found.domains, *found.targets))
+
+
 def _show_allocation(found: Any) -> None:
     from voxmix.report.by_objective import change_sentence, objective_sentence
     from voxmix.report.words import interval_sentence
 
-    said = ResponseWords(response=found.response, names=(*found.domains, *found.targets))
+    said = _words_of(found)
     rows = []
     for i, name in enumerate(found.domains):
         sure = (

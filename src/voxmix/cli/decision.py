@@ -62,8 +62,9 @@ def plan(
         raise InputError("--loss is missing: what to reach; e.g. --loss ABD-CT=0.05")
     fitted, asked = law_and_settings(law, law_name, flags.given)
     found = plan_budget(fitted, asked, loss=pairs(loss, option="--loss"))
+    said = ResponseWords(response=found.response, names=(*found.mixture.domains, *found.targets))
     if as_json:
-        emit_json(found.to_dict())
+        emit_json(said.in_json(found.to_dict()))
         return
     rows = [[name, f"{weight:.1%}"] for name, weight in found.mixture.as_dict().items()]
     emit_table(f"Smallest budget: {found.budget:,.0f} {found.response.unit}", ["domain", "share"], rows)
@@ -82,7 +83,6 @@ def plan(
         else f"would need {found.uniform_budget:,.0f} {found.response.unit}"
     )
     emit(f"\nthe uniform mixture {even}")
-    said = ResponseWords(response=found.response, names=(*found.mixture.domains, *found.targets))
     for remark in found.notes:
         emit(f"- {said(remark)}")
 

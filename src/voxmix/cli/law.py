@@ -171,10 +171,11 @@ def fit(
     if output is not None:
         fitted.save(output)
     regime = regime_check(table, keep_outliers=keep_outliers)
-    if as_json:
-        emit_json(fitted.to_dict() | {"regime": regime.to_dict()})
-        return
     said = ResponseWords(response=fitted.response, names=(*fitted.domains, *fitted.targets))
+    if as_json:
+        value = fitted.to_dict() | fitted.response.named_error() | {"regime": regime.to_dict()}
+        emit_json(said.in_json(value))
+        return
     show_regime(regime, said=said)
     _show_law(fitted, said)
     emit(f"\nwrote {output}" if output else "\nnot written: give -o law.json to keep it")

@@ -9,6 +9,7 @@ import typer
 
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, open_study
+from voxmix.cli.response_words import ResponseWords
 from voxmix.errors import InputError
 from voxmix.study.files import is_study
 
@@ -105,7 +106,8 @@ def table(
         row = replace(row, leave_out=(*row.leave_out, *(leave_out or ())))
         found = read_wide_records(losses, mixtures, row, only=_choices(only))
         made = MeasurementTable.from_wide(found, **measured)
-    odd = _odd(made)
+    said = ResponseWords(response=made.response, names=(*made.domains, *dict.fromkeys(made.target)))
+    odd = said.in_json(_odd(made))
     for sentence in (*found.notes, *odd["odd"]):
         note(sentence)
     if output is not None:
@@ -114,6 +116,8 @@ def table(
     value = {
         "runs": len(set(made.run)),
         "losses": len(made),
+        **({"scores": len(made), "response": made.response.to_dict()} if made.response.rises else {}),
+        **made.response.named_error(),
         "domains": list(made.domains),
         "targets": targets,
         "budgets": sorted({float(b) for b in made.budget}),
