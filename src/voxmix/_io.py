@@ -95,7 +95,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The bytes are on disk before the rename, so a reader never meets half a file, whatever happens.
     A disk that is full leaves the old file as it was.
+
+    Raises:
+        InputError: there is a folder of this name.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)

@@ -57,6 +57,9 @@ def test_scale_reads_a_table_and_writes_its_laws(tmp_path: Path) -> None:
         ("clip,scratch,findings,64,0,1,", "line 2: score should be a number, got ''"),
         ("clip,scratch,findings,,0,1,0.7", "line 2: samples is missing"),
         ("clip,scratch,findings,1.5,0,1,0.7", "line 2: samples should be a number of images"),
+        ("clip,scratch,findings,64,0.5,1,0.7", "line 2: seed should be a whole number, got '0.5'"),
+        ("clip,scratch,findings,64,0,0,0.7", "line 2: compute should be above 0"),
+        ("clip,scratch,findings,64,0,-1,0.7", "line 2: compute should be above 0"),
         ("clip,scratch,findings,64,0,1,85", "line 2: score 85 is above 1; scores are shares of 1"),
         (",,findings,,0,1,0.7", "line 2: a row without an objective is a reference and needs a name"),
     ],
@@ -65,6 +68,16 @@ def test_a_cell_that_cannot_be_used_is_named(tmp_path: Path, row: str, words: st
     path = tmp_path / "t.csv"
     path.write_text(f"{HEAD}\n{row}\n", encoding="utf-8")
     with pytest.raises(InputError, match=words):
+        read_score_table(path)
+
+
+def test_rows_with_and_without_a_task_are_refused_together(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"{HEAD}\nclip,scratch,findings,64,0,1,0.7\nclip,scratch,,64,0,1,0.7\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 3: some rows name their task and some do not"):
+        read_score_table(path)
+    path.write_text(f"{HEAD},outside\nclip,scratch,findings,64,0,1,0.7,maybe\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 2: outside should be yes or no"):
         read_score_table(path)
 
 
@@ -87,6 +100,9 @@ def test_predict_and_plan_take_laws_of_scores(tmp_path: Path) -> None:
         (["predict", str(out)], "--samples"),
         (["predict", str(out), "--budget", "10"], "no meaning"),
         (["predict", str(out), "--samples", "9", "--task", "no"], "no task"),
+        (["predict", str(out), "--samples", "0"], "must be above 0"),
+        (["predict", str(out), "--samples", "1" + 20 * "0"], "must be above 0 and below 1e+15"),
+        (["scale", str(table), "-o", str(tmp_path)], "is a folder; give the name of a file"),
         (["plan", str(out)], "--error"),
         (["plan", str(out), "--loss", "a=1"], "no meaning"),
         (["plan", str(out), "--error", "findings=7"], "between 0 and 1"),

@@ -11,6 +11,8 @@ from voxmix.scaling.results import ScoreLaws
 
 OUTSIDE = "outside of the measured sizes: the line goes on as if nothing changed, and a floor would"
 MEASURE_IT = "train a size there"
+_MOST = 1e15
+"""Samples that nobody has."""
 
 
 def series_of(
@@ -43,8 +45,8 @@ def error_with(series: Series, samples: float) -> Number:
     Raises:
         InputError: no number of samples.
     """
-    if not samples > 0 or not np.isfinite(samples):
-        raise InputError(f"samples must be above 0, got {samples:g}")
+    if not 0 < samples < _MOST:
+        raise InputError(f"samples must be above 0 and below {_MOST:.0e}, got {samples}")
     line = series.line
     if line is None:
         return Number.unknown(series.elasticity.status or "no line is fitted", series.elasticity.remedy)

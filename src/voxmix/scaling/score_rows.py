@@ -10,6 +10,7 @@ from voxmix.scaling.results import Scored
 
 NEEDED = ("task", "objective", "samples", "score")
 """Columns that a table of scores has at least."""
+_YES, _NO = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no")
 GIVE = "a CSV table with the columns task, objective, start, samples, seed, compute, score"
 
 
@@ -21,7 +22,7 @@ def read_score_table(path: Path) -> tuple[Scored, ...]:
     Tables that a study writes (``scores.csv``) are read too.
 
     Raises:
-        InputError: a column that is missing, a cell that is no number, or a score above 1; names the line.
+        InputError: a column that is missing, a cell that is none of what it can be, or a score above 1; names the line.
     """
     table = read_csv_rows(path, columns=NEEDED, give=GIVE)
     found = []
@@ -44,6 +45,17 @@ def read_score_table(path: Path) -> tuple[Scored, ...]:
         if objective and not samples:
             raise InputError(f"{where}: samples is missing: how many images the encoder learned from")
         compute = _number(row, "compute", where, left_out=1.0)
+        if not compute > 0:
+            raise InputError(
+                f"{where}: compute should be above 0 (1 is equal compute, 2 is twice as much), got {compute:g}"
+            )
+        seed = _number(row, "seed", where, left_out=0.0)
+        if seed != int(seed):
+            raise InputError(f"{where}: seed should be a whole number, got {row['seed']!r}")
+        if bool(row["task"].strip()) != bool(table.rows[0]["task"].strip()):
+            raise InputError(
+                f"{where}: some rows name their task and some do not; name it in every row, or in none if there is one task"
+            )
         control = row.get("control", "").strip() or ("compute" if compute != 1.0 else "")
         if control not in ("", "compute", "epochs"):
             raise InputError(f"{where}: control should be compute, epochs or nothing, got {control!r}")
@@ -54,7 +66,7 @@ def read_score_table(path: Path) -> tuple[Scored, ...]:
             Scored(
                 task=row["task"].strip() or "task",
                 metric=row.get("metric", "").strip() or "score",
-                outside=row.get("outside", "").strip().lower() in ("1", "true", "yes"),
+                outside=_yes(row, "outside", where),
                 judged=JudgedEncoder(
                     name=name,
                     encoder=row.get("encoder", "").strip() or name,
@@ -63,7 +75,7 @@ def read_score_table(path: Path) -> tuple[Scored, ...]:
                     samples=int(samples),
                     compute=compute,
                     control=control,  # type: ignore[arg-type]
-                    seed=int(_number(row, "seed", where, left_out=0.0)),
+                    seed=int(seed),
                 ),
                 cases=(),
                 subjects=(),
@@ -73,6 +85,13 @@ def read_score_table(path: Path) -> tuple[Scored, ...]:
             )
         )
     return tuple(found)
+
+
+def _yes(row: dict[str, str], column: str, where: str) -> bool:
+    text = row.get(column, "").strip().lower()
+    if text not in _YES and text not in _NO:
+        raise InputError(f"{where}: {column} should be yes or no (or 1 or 0), got {text!r}")
+    return text in _YES
 
 
 def _number(row: dict[str, str], column: str, where: str, *, left_out: float | None = None) -> float:
