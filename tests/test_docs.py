@@ -90,6 +90,7 @@ _GROUPS = tuple(  # of entry points, which are no modules
         "encoder_presets",
         "study_kinds",
         "text_scores",
+        "probe_heads",
     )
 )
 

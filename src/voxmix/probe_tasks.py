@@ -1,12 +1,14 @@
 """What frozen encoders are judged on: tasks, and how they are probed; readable without torch."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from voxmix._io import digest, file_digest
-from voxmix.errors import InputError
+from voxmix._table import Table
+from voxmix.errors import InputError, did_you_mean
 from voxmix.run_settings import LATER, at_least, identity
 
 SCRATCH = "scratch"
@@ -17,9 +19,26 @@ ProbeKind = Literal["labels", "classes", "masks", "retrieval", "reports"]
 PROBE_KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
 """labels: each present or not. classes: one of several. masks: which pixels. retrieval: the report of an image, and the image
 of a report. reports: write the report."""
-ProbeHead = Literal["linear", "attention", "knn"]
-"""How labels and classes are read from features: a linear map of class token and mean of patches; one learned query over the
-tokens of several layers; the nearest neighbors."""
+HEADS: Table[str | Callable[[Any], Any]] = Table(
+    "probe_heads",
+    {
+        "linear": "voxmix.probes.linear:linear_head",
+        "knn": "voxmix.probes.knn:knn_head",
+        "attention": "voxmix.probes.attention:attention_head",
+        "masks": "voxmix.probes.mask_head:mask_head",
+        "retrieval": "voxmix.probes.retrieval:retrieval_head",
+        "reports": "voxmix.probes.reports:reports_head",
+    },
+)
+"""Head to a function, or to "module:function" that is imported when it is used; it takes a
+:class:`voxmix.probes.heads.Probing` and returns a :class:`voxmix.probes.heads.HeadResult`. Tasks of kinds labels and classes name
+their head; those of another kind have the one of their kind."""
+_OF_KINDS = ("masks", "retrieval", "reports")
+
+
+def named_heads() -> tuple[str, ...]:
+    """Return the heads that a task of kind labels or classes may name: voxmix's own, and those of other packages."""
+    return tuple(name for name in HEADS.names() if name not in _OF_KINDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +59,9 @@ class ProbeTask:
     """Of kind classes: the column whose cells name the class; also one of data.classes, or of the task's own images."""
     masks: tuple[str, ...] = ()
     """Of kind masks: which masks; empty: every mask that images have."""
-    head: ProbeHead = "linear"
-    """Of kinds labels and classes: linear, attention or knn."""
+    head: str = "linear"
+    """Of kinds labels and classes: linear (a linear map of class token and mean of patches), attention (one learned query over
+    the tokens of several layers), knn (the nearest neighbors), or a head of another package."""
     images: str | None = None
     """Another folder or table of images, relative to the study's folder; null: the study's own. The probe is trained on its
     training persons and judged on the persons held out; none of them may be among those that encoders learned from."""
@@ -56,6 +76,9 @@ class ProbeTask:
     def __post_init__(self) -> None:
         for name in ("labels", "masks", "domains"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.head not in named_heads():
+            hint = did_you_mean(self.head, named_heads(), what="the heads are ")
+            raise InputError(f"unknown head {self.head!r}; {hint}; one of another package must be installed")
         if self.carried and (self.images is None or self.kind not in ("labels", "classes")):
             raise InputError(
                 f"a task with carried: true is of kind labels or classes and has images of its own; got kind {self.kind}, images "

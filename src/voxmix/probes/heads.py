@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix._progress import ProgressCallback, silent
-from voxmix._table import Table
 from voxmix.probe_tasks import ProbeSettings, ProbeTask
 from voxmix.probes.data import ProbeCase, ProbeData
 from voxmix.probes.encoder import LoadedEncoder
@@ -62,23 +61,8 @@ class HeadResult:
     notes: tuple[str, ...] = ()
 
 
-HEADS: Table[str] = Table(
-    "probe_heads",
-    {
-        "linear": "voxmix.probes.linear:linear_head",
-        "knn": "voxmix.probes.knn:knn_head",
-        "attention": "voxmix.probes.attention:attention_head",
-        "masks": "voxmix.probes.mask_head:mask_head",
-        "retrieval": "voxmix.probes.retrieval:retrieval_head",
-        "reports": "voxmix.probes.reports:reports_head",
-    },
-)
-"""Head to "module:function"; the function takes a :class:`Probing` and returns a :class:`HeadResult`. Tasks of kinds labels and
-classes name their head, others have the one of their kind."""
-
-
 def head_of(task: ProbeTask) -> str:
-    """Return which row of :data:`HEADS` a task is judged by."""
+    """Return which row of :data:`voxmix.probe_tasks.HEADS` a task is judged by."""
     return task.head if task.kind in ("labels", "classes") else task.kind
 
 

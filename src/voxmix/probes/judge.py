@@ -9,13 +9,13 @@ from typing import Any
 
 from voxmix._io import digest, naming_full_disk, read_json, write_json
 from voxmix._progress import ProgressCallback, silent
-from voxmix.errors import InputError
-from voxmix.probe_tasks import JudgedEncoder, ProbeSettings
+from voxmix.errors import InputError, VoxmixError
+from voxmix.probe_tasks import HEADS, JudgedEncoder, ProbeSettings
 from voxmix.probes.data import ProbeData
 from voxmix.probes.done import is_done, made_from
 from voxmix.probes.encoder import LoadedEncoder, check_fits
 from voxmix.probes.features import FeatureStore
-from voxmix.probes.heads import HEADS, HeadResult, Probing, head_of
+from voxmix.probes.heads import HeadResult, Probing, head_of
 from voxmix.runs.files import FINETUNING_FORMAT, RESULT_FILE
 from voxmix.scores.result import (
     SCORES,
@@ -77,7 +77,7 @@ def judge(
         probing = Probing(
             data=data, encoder=encoder, store=store, settings=settings, folder=folder, progress=progress
         )
-        found = _head(head_of(data.task))(probing)
+        found = _read_by(head_of(data.task), probing)
         origin = made_from(data, judged, settings)
         value = _as_dict(found, data, judged, origin, seconds=time.monotonic() - started, notes=notes)
         with naming_full_disk(folder):
@@ -92,14 +92,43 @@ def judge(
     )
 
 
-def _head(name: str) -> Any:
-    module, _, function = HEADS[name].partition(":")
+def _read_by(name: str, probing: Probing) -> HeadResult:
+    """Return what a head scored.
+
+    Raises:
+        InputError: the head cannot be imported.
+        VoxmixError: one of another package failed, or has not scored the cases that judge.
+    """
     try:
-        return getattr(import_module(module), function)
+        row = HEADS[name]
+        head = row if callable(row) else _imported(row)
     except (ImportError, AttributeError) as error:
         raise InputError(
-            f"the head {name!r} should be {module}:{function}, which cannot be imported: {error}; install it, or mend its row"
+            f"the head {name!r} cannot be imported: {error}; install its package, or mend its entry point"
         ) from None
+    if isinstance(row, str) and row.startswith("voxmix."):
+        found: HeadResult = head(probing)
+        return found
+    try:
+        found = head(probing)
+    except VoxmixError:
+        raise
+    except Exception as error:  # code of others: whatever it raises, the other probes go on
+        raise VoxmixError(
+            f"the head {name!r} of another package failed ({type(error).__name__}: {str(error)[:200]}); tell its makers"
+        ) from error
+    wanted = [case.case for case in probing.data.part("test")]
+    if not isinstance(found, HeadResult) or [case.case for case in found.cases] != wanted:
+        raise VoxmixError(
+            f"the head {name!r} of another package should return a HeadResult with one case for each of the {len(wanted)} images "
+            "that judge, in their order (voxmix.probes.heads.scored does); tell its makers"
+        )
+    return found
+
+
+def _imported(place: str) -> Any:
+    module, _, function = place.partition(":")
+    return getattr(import_module(module), function)
 
 
 def _as_dict(
