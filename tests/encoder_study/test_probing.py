@@ -220,7 +220,7 @@ def test_encoders_compute_where_compute_says_and_features_are_not_of_the_device(
 
     chosen: list[str] = []
 
-    def device_of(name: str) -> torch.device:
+    def device_of(name: str, *, index: int | None = None) -> torch.device:
         chosen.append(name)
         return torch.device("cpu")
 
@@ -228,10 +228,13 @@ def test_encoders_compute_where_compute_says_and_features_are_not_of_the_device(
     _set(trained, tasks=LABELS)
     _probe(trained)
     assert chosen == ["cpu"]  # the study's own
+    features_there = sorted((trained / "features").rglob("*.npy"))
+    _set(trained, tasks=TWO)
     done = voxmix("probe", trained, "--device", "cuda", "--json")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["made"] == 0
-    assert set(chosen) == {"cpu", "cuda"}
+    assert json.loads(done.stdout)["made"] == 7
+    assert chosen == ["cpu", "cuda"]
+    assert sorted((trained / "features").rglob("*.npy")) == features_there
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda"])
@@ -244,3 +247,69 @@ def test_a_device_that_cannot_be_is_one_sentence(
     assert done.exit_code == 2
     assert "device" in done.output
     assert "Traceback" not in done.output
+
+
+TWO = {**LABELS, "near": ProbeTask(kind="labels", head="knn")}
+
+
+def _scores(root: Path) -> dict[str, Any]:
+    """Return what every probe has written, but for its time."""
+    return {
+        path.parent.relative_to(root).as_posix(): json.loads(path.read_text(encoding="utf-8"))
+        | {"seconds": 0}
+        for path in (root / "probes").rglob("result.json")
+    }
+
+
+@pytest.fixture
+def in_two_processes(trained: Path) -> Path:
+    """A copy of the study with two tasks, whose encoders are judged in two processes; one encoder is damaged."""
+    root = trained.with_name("two")
+    shutil.copytree(trained, root)
+    compute = EncoderView.open(root).config.compute
+    _set(trained, tasks=TWO, compute=replace(compute, threads=1))
+    _set(root, tasks=TWO, compute=replace(compute, threads=1), workers=2)
+    for study in (trained, root):
+        folder = sorted((study / "runs").iterdir())[0]
+        next(folder.glob("*.safetensors")).write_bytes(b"damaged")
+    return root
+
+
+def test_several_processes_write_the_scores_of_one(trained: Path, in_two_processes: Path) -> None:
+    said: tuple[list[str], list[str]] = ([], [])
+    steps: list[tuple[str, int, int]] = []
+    alone = _probe(trained, said[0])
+    hear = Listener.calling(lambda *step: steps.append(step), said[1].append)
+    together: ProbedStudy = run_step("probe", in_two_processes, hear)
+    assert _scores(in_two_processes) == _scores(trained)
+    plain = [
+        replace(one, reason=one.reason.replace(str(in_two_processes), str(trained)))
+        for one in together.failed
+    ]
+    assert replace(together, failed=tuple(plain), results=()) == replace(alone, results=())
+    assert together.made == 12
+    assert len(together.failed) == 2  # one encoder, two tasks
+    assert [line.replace(str(in_two_processes), str(trained)) for line in said[1]] == said[0]
+    counts = [done for label, done, total in steps if total == 14]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (0, 14)
+    features = [path.parent.name for path in (in_two_processes / "features").rglob("*.npy")]
+    assert len(features) == 6  # of each encoder once, whatever the number of tasks
+    known = json.loads((in_two_processes / "encoders.json").read_text(encoding="utf-8"))
+    assert len(known) == 6
+    assert run_step("probe", in_two_processes, Listener(tell=said[1].append)).made == 0
+
+
+def test_what_was_judged_before_ctrl_c_stays_judged(in_two_processes: Path) -> None:
+    def stop(label: str, done: int, total: int) -> None:
+        if done >= 2 and total == 14:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_step("probe", in_two_processes, Listener.calling(stop, lambda line: None))
+    before = _scores(in_two_processes)
+    assert len(before) >= 1
+    again = _probe(in_two_processes)
+    assert again.made <= 12 - len(before)
+    assert _scores(in_two_processes).items() >= before.items()
+    assert len(_scores(in_two_processes)) == 12

@@ -66,7 +66,7 @@ def probe(
     head: Annotated[
         str | None,
         typer.Option(
-            help="linear, attention or knn, for labels and classes; linear if left out.",
+            help="linear, attention, knn or a head of another package, for labels and classes; linear if left out.",
             rich_help_panel=_OF_FOLDERS,
         ),
     ] = None,
@@ -82,6 +82,13 @@ def probe(
         str | None,
         typer.Option(
             help="Where encoders compute: auto, cpu, cuda or mps; the study's compute.device if left out."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of a study: encoders judged at the same time; the study's workers if left out: every GPU or core.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -113,8 +120,12 @@ def probe(
             raise InputError(
                 f"--{given[0]} is for probing without a study; write tasks and references into the study's study.yaml"
             )
-        do("probe", study, flags=ComputeFlags(device=device), task=task, as_json=as_json)
+        do("probe", study, flags=ComputeFlags(device=device, workers=workers), task=task, as_json=as_json)
         return
+    if workers is not None:
+        raise InputError(
+            "--workers is for a study; without one, encoders are judged one after another: leave it out"
+        )
     if not encoder or images is None:
         raise InputError("give a study, or --encoder FOLDER with --images TABLE; see voxmix probe --help")
     if task is not None and len(task) > 1:

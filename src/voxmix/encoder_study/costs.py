@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voxmix._optional import require
+from voxmix.encoder_study.judging import processes_of
 from voxmix.encoder_study.view import EncoderView
 from voxmix.errors import InputError
 from voxmix.study.listener import QUIET, Listener
@@ -116,7 +117,7 @@ def estimate_probes(view: EncoderView, runs: EncoderStudyCost | None) -> ProbesC
         decoders=left.count("reports"),
         encoders=encoders,
         images=len(cases),
-        seconds=None if each is None else encoders * len(cases) * each,
+        seconds=None if each is None else encoders * len(cases) * each / min(processes_of(view), encoders),
         disk_bytes=encoders
         * sum(
             feature_bytes(network, data.task, cases=len(data.cases), layers=view.config.probes.layers)

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voxmix._io import naming_full_disk
 from voxmix._optional import require
-from voxmix.encoder_study.candidates import Candidate, candidates, keep_digest, load
+from voxmix.encoder_study.candidates import Candidate, candidates
+from voxmix.encoder_study.judging import Outcome, judge_all
+from voxmix.encoder_study.task_data import StudyTasks, study_tasks
 from voxmix.encoder_study.view import EncoderView
-from voxmix.errors import InputError, StepPendingError, VoxmixError, did_you_mean
+from voxmix.errors import InputError
 from voxmix.study.listener import QUIET, Listener
 
 if TYPE_CHECKING:
     from voxmix.probes.data import ProbeData
-    from voxmix.probes.encoder import LoadedEncoder
-    from voxmix.probes.features import FeatureStore
     from voxmix.scores import ScoreTable
     from voxmix.scores.result import DownstreamResult
-
-_FAILURES = (VoxmixError, RuntimeError, ArithmeticError, ValueError, MemoryError)
-"""What one probe may fail by without stopping the others; torch and LAPACK raise their own kinds of the middle three."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,14 +32,6 @@ class FailedProbe:
     encoder: str
     seed: int
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StudyTasks:
-    """The cases of every task that can be judged, and why others cannot, by task."""
-
-    data: tuple[ProbeData, ...]
-    set_aside: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,35 +63,6 @@ class Probe:
     done: bool
 
 
-def study_tasks(view: EncoderView, names: Sequence[str] = ()) -> StudyTasks:
-    """Return the cases of the study's tasks, of the named ones alone if any are.
-
-    Raises:
-        InputError: a name that no task has.
-        StepPendingError: the images are not prepared.
-    """
-    from voxmix.probes.carried import Carried
-    from voxmix.probes.task_cases import probe_data
-
-    tasks = view.config.tasks
-    for name in names:
-        if name not in tasks:
-            raise InputError(f"there is no task {name!r}; {did_you_mean(name, list(tasks), what='tasks: ')}")
-    found: list[ProbeData] = []
-    aside: list[tuple[str, str]] = []
-    for name in names or tasks:
-        try:
-            source = view.task_sources[name]
-            if tasks[name].carried:
-                source = Carried(home=view.source, away=source)
-            found.append(probe_data(tasks[name], name, source))
-        except StepPendingError:
-            raise
-        except InputError as error:
-            aside.append((name, str(error)))
-    return StudyTasks(data=tuple(found), set_aside=tuple(aside))
-
-
 def planned_probes(
     view: EncoderView, tasks: StudyTasks, found: Sequence[Candidate] | None = None
 ) -> tuple[Probe, ...]:
@@ -127,7 +88,8 @@ def _probe(view: EncoderView, data: ProbeData, candidate: Candidate) -> Probe:
 def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence[str] = ()) -> ProbedStudy:
     """Judge every finished run and every reference on every task, where that is not done, and return all scores.
 
-    A task that cannot be judged, and a probe that fails, is told and counted, and the others go on.
+    Several encoders are judged at a time, as many as runs are trained (``workers``, :mod:`voxmix.encoder_study.judging`). A task
+    that cannot be judged, and a probe that fails, is told and counted, and the others go on.
 
     Args:
         tasks: names of tasks; left out: all.
@@ -138,8 +100,6 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
     if not view.config.tasks:
         return ProbedStudy(results=())
     require("torch", extra="train")
-    from voxmix.probes.features import FeatureStore
-
     with hear.waiting("reading tasks"):
         found = study_tasks(view, tasks)
         probes = planned_probes(view, found)
@@ -149,74 +109,43 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
         raise InputError(
             f"no task can be judged; the first one: {found.set_aside[0][1]}. Mend tasks in {view.study.path}"
         )
-    store, failed, made = FeatureStore(view.study.features_dir, device=view.config.compute.device), [], 0
-    notes = [("", note) for data in found.data for note in data.notes]
-    by_key: dict[str, list[Probe]] = {}
-    for probe in probes:
-        by_key.setdefault(probe.candidate.key, []).append(probe)
+    left = [probe for probe in probes if not probe.done]
+    outcomes: list[Outcome] = []
     with hear.bar("judging encoders", unit="probes") as progress, naming_full_disk(view.root):
-        done = sum(probe.done for probe in probes)
-        progress(done, len(probes))
-        for own in by_key.values():
-            for probe, reason in _judge_all(view, [one for one in own if not one.done], store, notes):
-                done += 1
-                made += not reason
-                if reason:
-                    judged = probe.candidate.judged
-                    failed.append(
-                        FailedProbe(
-                            task=probe.data.name, encoder=judged.name, seed=judged.seed, reason=reason
-                        )
-                    )
-                progress(done, len(probes))
+        progress(len(probes) - len(left), len(probes))
+        with closing(
+            judge_all(view, found.data, [(probe.candidate, probe.data.name) for probe in left])
+        ) as judging:
+            for outcome in judging:
+                outcomes.append(outcome)
+                progress(len(probes) - len(left) + len(outcomes), len(probes))
+    judged = {outcome.place: outcome for outcome in outcomes}
+    by_place = [judged[place] for place in range(len(left))]
+    failed = [
+        FailedProbe(
+            task=probe.data.name,
+            encoder=probe.candidate.judged.name,
+            seed=probe.candidate.judged.seed,
+            reason=outcome.reason,
+        )
+        for probe, outcome in zip(left, by_place, strict=True)
+        if outcome.reason
+    ]
+    notes = [("", note) for data in found.data for note in data.notes]
+    notes += [
+        (probe.candidate.judged.name, note)
+        for probe, outcome in zip(left, by_place, strict=True)
+        for note in outcome.notes
+    ]
     for line in _failure_lines(failed, of=len(probes)):
         hear.tell(line)
     return ProbedStudy(
         results=results(view, planned_probes(view, found)),
-        made=made,
+        made=sum(outcome.made for outcome in by_place),
         failed=tuple(failed),
         set_aside=found.set_aside,
         notes=_note_lines(notes),
     )
-
-
-def _judge_all(
-    view: EncoderView, left: Sequence[Probe], store: FeatureStore, notes: list[tuple[str, str]]
-) -> Iterator[tuple[Probe, str]]:
-    """Judge one encoder on the tasks that are left; yield each with why it failed, "" where it did not.
-
-    What to know of the probes is added to ``notes``, each with the encoder's name.
-    """
-    if not left:
-        return
-    try:
-        encoder = load(left[0].candidate, view)
-    except _FAILURES as error:
-        yield from ((probe, _words(error)) for probe in left)
-        return
-    candidate = keep_digest(view.study, left[0].candidate, encoder.digest)
-    for probe in left:
-        try:
-            told = _judge(view, replace(probe, candidate=candidate), encoder, store)
-            notes.extend((candidate.judged.name, note) for note in told)
-            yield probe, ""
-        except _FAILURES as error:
-            yield probe, _words(error)
-
-
-def _judge(view: EncoderView, probe: Probe, encoder: LoadedEncoder, store: FeatureStore) -> tuple[str, ...]:
-    """Judge one encoder on one task and return what to know of it beyond what is known of the task."""
-    from voxmix.probes.judge import judge
-
-    found = judge(
-        probe.data,
-        encoder,
-        probe.candidate.judged,
-        store=store,
-        folder=probe.folder,
-        settings=view.study.probe_settings,
-    )
-    return tuple(note for note in found.notes if note not in probe.data.notes)
 
 
 def _note_lines(notes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
@@ -230,11 +159,6 @@ def _note_lines(notes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
         who = names[0] if len(names) == 1 else f"{len(names)} encoders (e.g. {names[0]})"
         lines.append(f"{who}: {note}" if names[0] else note)
     return tuple(lines)
-
-
-def _words(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, VoxmixError) else f"{type(error).__name__}: {text[:200]}"
 
 
 def _failure_lines(failed: Sequence[FailedProbe], *, of: int) -> Iterator[str]:

@@ -22,7 +22,8 @@ from voxmix.study.step import Steps, loaded
 
 if TYPE_CHECKING:
     from voxmix.encoder_runs import Source
-    from voxmix.encoder_study.probing import Probe, StudyTasks
+    from voxmix.encoder_study.probing import Probe
+    from voxmix.encoder_study.task_data import StudyTasks
     from voxmix.subsets import Subset
 
 
@@ -140,7 +141,7 @@ class EncoderView(Moment[EncoderStudy]):
     @cached_property
     def tasks(self) -> StudyTasks:
         """The cases of every task, and which tasks cannot be judged."""
-        found: StudyTasks = loaded("voxmix.encoder_study.probing:study_tasks")(self)
+        found: StudyTasks = loaded("voxmix.encoder_study.task_data:study_tasks")(self)
         return found
 
     @cached_property

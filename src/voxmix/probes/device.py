@@ -1,4 +1,4 @@
-"""Where frozen encoders compute: the device that a setting means here, and an encoder on it."""
+"""Where and with how many threads frozen encoders compute: the device that a setting means here, an encoder on it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,3 +50,14 @@ def on_device(backbone: Backbone, device: torch.device) -> Iterator[Backbone]:
             yield deepcopy(backbone).to(device)
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def threads_here(count: int) -> Iterator[None]:
+    """Let torch compute with so many CPU threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -85,14 +85,17 @@ class FeatureStore:
         computed: images that were sent through an encoder by this store.
     """
 
-    def __init__(self, folder: Path, *, device: Device = "cpu") -> None:
+    def __init__(self, folder: Path, *, device: Device = "cpu", index: int | None = None) -> None:
         """Open the store; nothing is read yet.
+
+        Args:
+            index: of the GPU, where there are several.
 
         Raises:
             InputError: no such device here.
         """
         self.folder = folder
-        self.device = device_of(device)
+        self.device = device_of(device, index=index)
         self.computed = 0
         self._open: dict[Path, Segments] = {}
 
