@@ -302,13 +302,13 @@ def test_several_processes_write_the_scores_of_one(trained: Path, in_two_process
 
 def test_what_was_judged_before_ctrl_c_stays_judged(in_two_processes: Path) -> None:
     def stop(label: str, done: int, total: int) -> None:
-        if done >= 2 and total == 14:
+        if done >= 4 and total == 14:  # two of them may be those of the damaged one
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_step("probe", in_two_processes, Listener.calling(stop, lambda line: None))
     before = _scores(in_two_processes)
-    assert len(before) >= 1
+    assert len(before) >= 2
     again = _probe(in_two_processes)
     assert again.made <= 12 - len(before)
     assert _scores(in_two_processes).items() >= before.items()
