@@ -1,5 +1,8 @@
 """Tables are read whatever their dialect, and refused by row and column."""
 
+import csv
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -194,3 +197,63 @@ def test_a_column_of_losses_per_target_is_named_with_the_line_that_mends_it(tmp_
     lines = ["run,seed,budget,source,CT,MR", "a,0,500,CT,0.1,0.2", "b,0,500,MR,0.1,0.2"]
     with pytest.raises(InputError, match="turn it into such a table with voxmix table"):
         MeasurementTable.read(written(tmp_path, lines))
+
+
+def several_runs(domains: int = 5) -> MeasurementTable:
+    """Return a table whose rows share mixtures, with errors and volumes here and there."""
+    names = tuple(f"D{k}" for k in range(domains))
+    rows = [
+        {
+            "run": f"r{run}",
+            "seed": run % 3,
+            "budget": 100 * (run + 1),
+            "target": target,
+            "loss": 1 / (3 + run + k),
+            "loss_se": None if k == 1 else 0.01,
+            **{f"weight:{name}": float(name == names[run % domains]) for name in names},
+            **{f"volumes:{name}": None if name == "D2" else 10 + run for name in names},
+        }
+        for run in range(2 * domains)
+        for k, target in enumerate(names)
+    ]
+    return MeasurementTable.from_rows(rows)
+
+
+def test_weights_that_rows_share_are_read_once_and_every_row_is_as_it_was(tmp_path, monkeypatch):
+    from voxmix import records
+
+    table, read, path = several_runs(), [], tmp_path / "t.csv"
+    weights_of = records._weights_of
+    monkeypatch.setattr(records, "_weights_of", lambda *given: read.append(given[2]) or weights_of(*given))
+    table.to_csv(path)
+    again = MeasurementTable.read_csv(path)
+    assert (again.run, again.target, again.digest) == (table.run, table.target, table.digest)
+    for name in ("weights", "budget", "seed", "loss", "loss_se", "volumes"):
+        assert np.array_equal(getattr(again, name), getattr(table, name), equal_nan=True), name
+    assert len(read) == len(set(table.run))  # 10 runs of 5 rows
+    with path.open(encoding="utf-8", newline="") as stream:
+        written = list(csv.DictReader(stream))
+    as_text = [{name: "" if v is None else str(v) for name, v in row.items()} for row in table.to_rows()]
+    assert written == as_text
+
+
+def test_the_first_row_that_cannot_be_is_named_whatever_is_wrong_with_it():
+    table = several_runs()
+    arrays = {name: np.array(getattr(table, name)) for name in ("weights", "budget", "seed")}
+    target = list(table.target)
+    target[12] = target[11]
+    arrays["seed"][17] = 9
+    with pytest.raises(InputError, match="row 13, columns run and target: run 'r2' has two losses"):
+        replace(table, target=tuple(target), **arrays)
+    arrays["budget"][7] = 1.0
+    with pytest.raises(InputError, match="row 8, column budget: run 'r1' has another budget in row 6"):
+        replace(table, target=tuple(target), **arrays)
+
+
+def test_rounded_weights_are_told_of_every_row_that_has_them():
+    rows = [
+        {"run": "r", "seed": 0, "budget": 100, "target": t, "loss": 0.1, "weight:A": 0.333, "weight:B": 0.666}
+        for t in "AB"
+    ]
+    with pytest.warns(VoxmixWarning, match="the weights of 2 of 2 rows do not sum to 1"):
+        MeasurementTable.from_rows(rows)

@@ -157,7 +157,7 @@ def _cells(text: str, separator: str, *, first: int) -> Iterator[tuple[int, tupl
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
     )
-    before = 0
+    before, words = 0, dict[str, str]()  # a word that stands in many cells is kept once
     for cells in reader:
         line, before = first + before, reader.line_num
-        yield line, tuple(cell.strip() for cell in cells)
+        yield line, tuple([words.setdefault(word, word) for word in map(str.strip, cells)])

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from voxmix.errors import InputError
 
@@ -12,6 +13,7 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp")
 _MAX_NAME = 64
 
 
+@lru_cache(maxsize=4096)  # a study of 60 domains asks 50,000 times for the same names
 def check_domain_name(name: str) -> str:
     """Return ``name`` in its one spelling (composed letters) if it can name a domain, a folder and a column.
 

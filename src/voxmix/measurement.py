@@ -3,7 +3,7 @@
 import csv
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,23 +123,36 @@ class MeasurementTable:
             )
 
     def _check_runs(self) -> None:
+        """Refuse the first row that repeats another, or has another mixture, budget or seed than its run had before."""
         first: dict[str, int] = {}
+        begins = np.array([first.setdefault(run, row) for row, run in enumerate(self.run)], dtype=np.int64)
         seen: dict[tuple[str, str], int] = {}
-        for row, key in enumerate(zip(self.run, self.target, strict=True)):
-            if key in seen:
-                raise InputError(
-                    f"row {row + 1}, columns run and target: run {key[0]!r} has two losses for {key[1]!r} "
-                    f"(rows {seen[key] + 1} and {row + 1}: {self.loss[seen[key]]:g} and {self.loss[row]:g}); "
-                    "keep one, or give the second run a name of its own"
-                )
-            seen[key] = row
-            start = first.setdefault(key[0], row)
-            for column in ("budget", "seed", "weights"):
-                if not np.array_equal(getattr(self, column)[start], getattr(self, column)[row]):
-                    raise InputError(
-                        f"row {row + 1}, column {column}: run {key[0]!r} has another {column} in row "
-                        f"{start + 1}; a run has one mixture, budget and seed, so give different runs different names"
-                    )
+        twice = next(
+            (
+                (row, before)
+                for row, key in enumerate(zip(self.run, self.target, strict=True))
+                if (before := seen.setdefault(key, row)) != row
+            ),
+            None,
+        )
+        differs = {
+            name: values[begins] != values for name, values in (("budget", self.budget), ("seed", self.seed))
+        } | {"weights": (self.weights[begins] != self.weights).any(axis=1)}
+        other = np.flatnonzero(np.any(list(differs.values()), axis=0))
+        if twice is not None and not (len(other) and other[0] < twice[0]):
+            row, before = twice
+            raise InputError(
+                f"row {row + 1}, columns run and target: run {self.run[row]!r} has two losses for {self.target[row]!r} "
+                f"(rows {before + 1} and {row + 1}: {self.loss[before]:g} and {self.loss[row]:g}); "
+                "keep one, or give the second run a name of its own"
+            )
+        if len(other):
+            row = int(other[0])
+            column = next(name for name, wrong in differs.items() if wrong[row])
+            raise InputError(
+                f"row {row + 1}, column {column}: run {self.run[row]!r} has another {column} in row "
+                f"{begins[row] + 1}; a run has one mixture, budget and seed, so give different runs different names"
+            )
 
     def __len__(self) -> int:
         return len(self.run)
@@ -278,7 +291,7 @@ class MeasurementTable:
             InputError: names the row (1 is the first) and the column.
         """
         what = Response(name=response, direction=direction, best=best)
-        return cls(**columns_of([dict(row) for row in rows], domains, what))
+        return cls(**columns_of([row if isinstance(row, dict) else dict(row) for row in rows], domains, what))
 
     @classmethod
     def read_csv(cls, path: str | Path, **options: Any) -> "MeasurementTable":
@@ -348,51 +361,61 @@ class MeasurementTable:
         Where budgets count samples, columns ``samples:<domain>`` stand for weights and budget, as
         :func:`voxmix.mixture_scores.read_scores` reads them.
         """
-        sources = self.source
+        names = self._columns()
+        return [dict(zip(names, cells, strict=True)) for cells in self._cells()]
+
+    def _columns(self) -> list[str]:
+        """Return the names of the columns of :meth:`to_rows`."""
+        value, samples = self.response.name, self.response.unit == "samples"
+        return [
+            *(("run", "seed") if samples else ("run", "seed", "budget", "source")),
+            "target",
+            value,
+            *([] if np.isnan(self.loss_se).all() else [f"{value}_se"]),
+            *(f"{SAMPLES if samples else WEIGHT}{domain}" for domain in self.domains),
+            *([] if np.isnan(self.volumes).all() else [f"{VOLUMES}{domain}" for domain in self.domains]),
+        ]
+
+    def _cells(self) -> Iterator[list[Any]]:
+        """Yield the values of the columns of each row; those that rows of a run share are made once."""
+        sources, values = self.source.tolist(), self.response.from_loss(self.loss).tolist()
+        samples = self.response.unit == "samples"
         with_se, with_volumes = not np.isnan(self.loss_se).all(), not np.isnan(self.volumes).all()
-        rows = []
+        errors = [None if np.isnan(error) else error for error in self.loss_se.tolist()]
+        last, shared, volumes = -1, [], []
         for i in range(len(self)):
-            row: dict[str, Any] = {
-                "run": self.run[i],
-                "seed": int(self.seed[i]),
-                "budget": _plain(self.budget[i]),
-                "source": self.domains[sources[i]] if sources[i] >= 0 else None,
-                "target": self.target[i],
-                self.response.name: float(self.response.from_loss(self.loss)[i]),
-            }
-            if with_se:
-                row[f"{self.response.name}_se"] = (
-                    None if np.isnan(self.loss_se[i]) else float(self.loss_se[i])
-                )
-            if self.response.unit == "samples":
-                counts = self.weights[i] * self.budget[i]
-                row |= {
-                    f"{SAMPLES}{d}": _plain(round(n, 6))
-                    for d, n in zip(self.domains, counts.tolist(), strict=True)
-                }
-                row = {name: value for name, value in row.items() if name not in ("budget", "source")}
-            else:
-                row |= {f"{WEIGHT}{d}": float(w) for d, w in zip(self.domains, self.weights[i], strict=True)}
-            if with_volumes:
-                row |= {
-                    f"{VOLUMES}{d}": None if np.isnan(v) else _plain(v)
-                    for d, v in zip(self.domains, self.volumes[i], strict=True)
-                }
-            rows.append(row)
-        return rows
+            alike = last >= 0 and self.run[i] == self.run[last]  # and so of one mixture and budget
+            if not alike:
+                counts = self.weights[i] * self.budget[i] if samples else self.weights[i]
+                shared = [_plain(round(n, 6)) if samples else n for n in counts.tolist()]
+            if with_volumes and not (
+                alike and np.array_equal(self.volumes[i], self.volumes[last], equal_nan=True)
+            ):
+                volumes = [None if np.isnan(v) else _plain(v) for v in self.volumes[i].tolist()]
+            last = i
+            source = self.domains[sources[i]] if sources[i] >= 0 else None
+            yield [
+                self.run[i],
+                int(self.seed[i]),
+                *([] if samples else [_plain(self.budget[i]), source]),
+                self.target[i],
+                values[i],
+                *([errors[i]] if with_se else []),
+                *shared,
+                *volumes,
+            ]
 
     def to_csv(self, path: str | Path) -> None:
         """Write the tidy CSV (UTF-8, commas) that :meth:`read_csv` reads back to the same table, given its response."""
-        rows = self.to_rows()
         required = [self.response.name if name == "loss" else name for name in REQUIRED]
-        names = list(rows[0]) if rows else [*required, *(f"{WEIGHT}{d}" for d in self.domains)]
+        names = self._columns() if len(self) else [*required, *(f"{WEIGHT}{d}" for d in self.domains)]
         with (
             atomic_path(Path(path)) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as stream,
         ):
-            writer = csv.DictWriter(stream, fieldnames=names, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(names)
+            writer.writerows(self._cells())
 
 
 _ARRAYS = ("weights", "budget", "seed", "loss", "loss_se", "volumes")

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,19 @@ def read_csv_records(path: Path) -> list[dict[str, Any]]:
     for note in table.notes:
         warnings.warn(note, VoxmixWarning, stacklevel=2)
     records: list[dict[str, Any]] = []
+    pointed = [] if table.separator == ";" else [name for name in head if name.casefold() == "budget"]
     for number, (_, cells) in enumerate(table.rows, start=1):
         if any(cells[len(head) :]):
             raise InputError(
                 f"row {number} of {path} has more cells than the header has columns; fix that line"
             )
-        record = zip(head, cells, strict=False)
-        records.append({name: number_text(name, cell, table.separator, number) for name, cell in record})
+        record = dict(zip(head, cells, strict=False))
+        for name in (
+            pointed or record
+        ):  # where points are decimal, budgets alone may have separators of thousands
+            if name in record:
+                record[name] = number_text(name, record[name], table.separator, number)
+        records.append(record)
     return records
 
 
@@ -149,7 +156,7 @@ def columns_of(
     records = [record for _, record in numbered]
     if not records:
         raise InputError("the table has no rows; give at least the pure runs of every domain")
-    columns = list(dict.fromkeys(name for record in records for name in record))
+    columns = list(dict.fromkeys(name for names in dict.fromkeys(map(tuple, records)) for name in names))
     missing = [name for name in required if name not in columns]
     if missing:
         raise InputError(
@@ -162,11 +169,15 @@ def columns_of(
     place = {name: i for i, name in enumerate(names)}
     kept: dict[tuple[str, str], tuple[Any, ...]] = {}
     scaled: list[int] = []
+    spelled: set[str] = set()
+    mixtures = _Shared(place, weighted)
     for row, record in numbered:
         run, target = _text(record, "run", row), _text(record, "target", row)
-        for message in misspelled_targets([target], names).values():
-            raise InputError(f"row {row}, column target: {message}")
-        value = _values_of(record, place, weighted, row, scaled, response)
+        if target not in spelled:
+            for message in misspelled_targets([target], names).values():
+                raise InputError(f"row {row}, column target: {message}")
+            spelled.add(target)
+        value = _values_of(record, mixtures, row, scaled, response)
         before = kept.setdefault((run, target), value)
         if before[:4] != value[:4]:
             raise InputError(
@@ -233,12 +244,19 @@ def _domains(
     return names
 
 
-def _named(record: Mapping[str, Any], response: str) -> dict[str, Any]:
+def _named(record: Mapping[str, Any], response: str) -> Mapping[str, Any]:
     """Return a record with the names of the format where only capitals or blanks differ, as in ``Loss``."""
+    names = _names_of(tuple(record), response)
+    return record if names is None else dict(zip(names, record.values(), strict=True))
+
+
+@lru_cache(maxsize=64)
+def _names_of(columns: tuple[str, ...], response: str) -> tuple[str, ...] | None:
+    """Return the names of the format for those of a record; None where they are these."""
     plain = {name: name for name in (*REQUIRED, "source", "loss_se")}
     plain |= {response.casefold(): response, f"{response}_se".casefold(): f"{response}_se"}
-    found = {}
-    for name, value in record.items():
+    found: list[str] = []
+    for name in columns:
         text = str(name).strip()
         small = text.casefold()
         prefix = next((word for word in (WEIGHT, VOLUMES) if small.startswith(word)), None)
@@ -248,8 +266,8 @@ def _named(record: Mapping[str, Any], response: str) -> dict[str, Any]:
             text = prefix + text[len(prefix) :].strip()
         if text in found and text != name:
             raise InputError(f"columns that differ in capitals only: {name!r} and {text!r}; keep one")
-        found[text] = value
-    return found
+        found.append(text)
+    return None if tuple(found) == columns else tuple(found)
 
 
 def _wide(records: Sequence[Mapping[str, Any]], columns: Sequence[str], missing: Sequence[str]) -> str:
@@ -285,29 +303,53 @@ def _check_values(numbered: Sequence[tuple[int, Mapping[str, Any]]], response: R
         )
 
 
+class _Shared:
+    """Weights and volumes of records: what many rows have in the same words, as those of one run do, is read once."""
+
+    def __init__(self, place: Mapping[str, int], weighted: list[str]) -> None:
+        self.place, self.weighted = place, weighted
+        self._asked = ["source", *(WEIGHT + name for name in weighted), *(VOLUMES + name for name in place)]
+        self._known: dict[tuple[Any, ...], tuple[tuple[float, ...], tuple[float, ...], bool]] = {}
+
+    def of(
+        self, record: Mapping[str, Any], row: int, scaled: list[int]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return weights and volumes; a row whose weights were rounded is added to ``scaled``."""
+        words = tuple(map(record.get, self._asked))
+        try:
+            found = self._known.get(words)
+        except TypeError:  # a value that is no text and no number
+            found = None
+        if found is None:
+            rounded: list[int] = []
+            weights = tuple(_weights_of(record, self.place, self.weighted, row, rounded))
+            volumes = tuple(
+                np.nan if _empty(record.get(VOLUMES + name)) else _number(record, VOLUMES + name, row)
+                for name in self.place
+            )
+            found = self._known[words] = (weights, volumes, bool(rounded))
+        weights, volumes, was_rounded = found
+        if was_rounded:
+            scaled.append(row)
+        return weights, volumes
+
+
 def _values_of(
-    record: Mapping[str, Any],
-    place: Mapping[str, int],
-    weighted: list[str],
-    row: int,
-    scaled: list[int],
-    response: Response,
+    record: Mapping[str, Any], shared: _Shared, row: int, scaled: list[int], response: Response
 ) -> tuple[Any, ...]:
     """Return weights, budget, seed, loss, its standard error and volumes of one record."""
     error = f"{response.name}_se"
     loss, budget = response.to_loss(_number(record, response.name, row)), _number(record, "budget", row)
     if not (np.isfinite(budget) and budget >= 1):
         raise InputError(f"row {row}, column budget: got {budget}, expected at least 1 volume draw")
+    weights, volumes = shared.of(record, row, scaled)
     return (
-        tuple(_weights_of(record, place, weighted, row, scaled)),
+        weights,
         budget,
         _whole(record, "seed", row),
         loss,
         np.nan if _empty(record.get(error)) else _number(record, error, row),
-        tuple(
-            np.nan if _empty(record.get(VOLUMES + name)) else _number(record, VOLUMES + name, row)
-            for name in place
-        ),
+        volumes,
     )
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from dense_derivatives import jacobian
 from known_laws import known_law
 from typer.testing import CliRunner
 
@@ -156,7 +157,7 @@ def test_derivatives_by_the_numbers_agree_with_differences(table, fall):
     free = Freedom(curve=True, transfer=True, budget_term=False, rho="shared", rows=rows)
     problem = Problem(cells, np.nan_to_num(cells.loss)[None], law, free, "mse", 2.0, 1.0)
     theta, rho = problem.theta, problem.rho
-    columns, by_rho = problem.jacobian(theta, rho, problem.losses(theta, rho))
+    columns, by_rho = jacobian(problem, theta, rho, problem.losses(theta, rho))
     for k in range(theta.shape[-1]):
         move = np.zeros_like(theta)
         move[..., k] = 1e-6

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from dense_derivatives import jacobian
 
 from voxmix import MeasurementTable, fit
 from voxmix.errors import InputError
@@ -80,7 +81,7 @@ def test_a_weight_counts_like_that_share_of_runs():
     size = np.abs(there.loss / loss - 1)
     huber = np.where(size <= 0.02, size**2, 0.04 * size - 0.0004)
     assert problem.cost(value)[0] == pytest.approx((weight * huber).sum(axis=1)[0])
-    columns, _ = problem.jacobian(problem.theta, problem.rho, there)
+    columns, _ = jacobian(problem, problem.theta, problem.rho, there)
     value, slope = problem.rooted(value, slope)
     pull = np.einsum("dkj,dkjn->djn", value * slope, columns)
     for number in range(columns.shape[-1]):
@@ -110,7 +111,7 @@ def test_a_target_that_no_mixture_holds_keeps_them():
     _, table = spoiled(mixtures=without_third)
     options = {"law": "transfer", "method": "joint", "loss": "log"}
     left, whole = (fit(table, **options, foreign_weight=weight) for weight in (0.0, 1.0))
-    assert np.array_equal(left.transfer[:, 2], whole.transfer[:, 2])
+    assert left.transfer[:, 2] == pytest.approx(whole.transfer[:, 2], rel=1e-5)  # as far as a search goes
     assert not np.allclose(left.transfer[:, :2], whole.transfer[:, :2], rtol=0.05)
 
 

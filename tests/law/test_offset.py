@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dense_derivatives import jacobian
 from known_laws import known_law
 from typer.testing import CliRunner
 
@@ -174,7 +175,7 @@ def test_derivatives_by_the_numbers_agree_with_differences(rho, kappa):
     problem = Problem(cells, np.nan_to_num(cells.loss)[None], law, free, "mse", 2.0, 1.0)
     theta, rhos = problem.theta, problem.rho
     assert problem.law(law, theta, rhos).formula_numbers["kappa"][0] == pytest.approx(kappa, rel=1e-9)
-    columns, _ = problem.jacobian(theta, rhos, problem.losses(theta, rhos))
+    columns, _ = jacobian(problem, theta, rhos, problem.losses(theta, rhos))
     for k in range(theta.shape[-1]):
         move = np.zeros_like(theta)
         move[..., k] = 1e-6

@@ -44,7 +44,7 @@ def starts_of(cells: Cells, loss: np.ndarray, options: FitOptions) -> Iterator[L
     elif form.in_two_stages:
         yield _staged_start(cells, loss, options)
     else:
-        yield from _formula_starts(cells, _staged_start(cells, loss, _by_squares(options)), form)
+        yield from _formula_starts(cells, _staged_start(cells, loss, by_squares(options)), form)
         if cells.mixed.any() and form.transfers and measured_alone(cells).any():
             yield from _formula_starts(cells, _mixture_start(cells, loss, options), form)
 
@@ -72,7 +72,8 @@ def _joined(
     return others.changed(values | {"rho": np.broadcast_to(staged.rho[:, :1], others.rho.shape)})
 
 
-def _by_squares(options: FitOptions) -> FitOptions:
+def by_squares(options: FitOptions) -> FitOptions:
+    """Return the options of the same fit by least squares."""
     return replace(options, loss="mse")
 
 
@@ -175,7 +176,7 @@ def _budget_starts(cells: Cells, loss: np.ndarray, options: FitOptions) -> Itera
             f"the {options.law} law needs runs of mixtures: pure runs alone do not show what a share of the budget "
             "is worth; add a run of the uniform mixture at two budgets, or fit another law"
         )
-    alone, squares = measured_alone(cells), _by_squares(options)
+    alone, squares = measured_alone(cells), by_squares(options)
     pure, own = cells.only_targets(alone), loss[:, :, alone]
     plain = first_stages(pure, own, squares) if alone.any() else None
     mixed = None if alone.all() else _mixture_start(cells, loss, squares)

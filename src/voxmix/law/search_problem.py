@@ -1,5 +1,10 @@
-"""A law's numbers as coordinates of a search: their bounds, which may move, the losses there and their derivatives."""
+"""A law's numbers as coordinates of a search: their bounds, which may move, the losses there and their derivatives.
 
+A pure run is told one transfer of each target alone, so only cells of mixtures have an axis of sources: with many
+domains nearly all of a table would be zeros.
+"""
+
+import copy
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -77,17 +82,21 @@ class Columns:
 class Losses:
     """Predicted losses at a point, and what their derivatives are made of.
 
-    ``loss = size E + reducible + term``; ``far`` is ``ln n`` less the center; ``powers`` over ``total`` is each
-    source's part of the CES sum, ``log_given`` the logarithm of what it gives.
+    ``loss = size E + reducible + term``; ``far`` is ``ln n`` less the center. Of the cells of mixtures alone, ``powers``
+    over ``total`` is each source's part of the CES sum, ``log_given`` the logarithm of what it gives.
     """
 
     loss: Float[np.ndarray, "draw cell target"]
     reducible: Float[np.ndarray, "draw cell target"]
     term: Float[np.ndarray, "draw cell target"]
     far: Float[np.ndarray, "draw cell target"]
-    powers: Float[np.ndarray, "draw cell target source"]
-    total: Float[np.ndarray, "draw cell target"]
-    log_given: Float[np.ndarray, "draw cell target source"]
+    powers: Float[np.ndarray, "draw mixed target source"]
+    total: Float[np.ndarray, "draw mixed target"]
+    log_given: Float[np.ndarray, "draw mixed target source"]
+
+    def only(self, draws: Int[np.ndarray, " draw"]) -> "Losses":
+        """Return those of fewer draws."""
+        return Losses(**{item.name: getattr(self, item.name)[draws] for item in fields(self)})
 
     def replaced(self, other: "Losses", where: Bool[np.ndarray, "draw target"]) -> "Losses":
         """Return the other's numbers for some targets, and these for the rest."""
@@ -100,6 +109,27 @@ class Losses:
             mine, new = getattr(self, item.name), getattr(other, item.name)
             values[item.name] = np.where(np.expand_dims(where, (1, *range(3, mine.ndim))), new, mine)
         return Losses(**values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Slopes:
+    """Derivatives of the losses at a point.
+
+    Attributes:
+        head: by the numbers before the transfers.
+        pull: by ``ln n``: of a pure run the derivative by its source's transfer.
+        share: what each transfer moves ``ln n`` of a mixture.
+        border: by the number outside the blocks.
+    """
+
+    head: Float[np.ndarray, "draw cell target number"]
+    pull: Float[np.ndarray, "draw cell target"]
+    share: Float[np.ndarray, "draw mixed target source"]
+    border: Float[np.ndarray, "draw cell target"]
+
+    def only(self, draws: Int[np.ndarray, " draw"]) -> "Slopes":
+        """Return those of fewer draws."""
+        return Slopes(**{item.name: getattr(self, item.name)[draws] for item in fields(self)})
 
 
 class Problem:
@@ -124,10 +154,19 @@ class Problem:
         weights = self.counts / np.maximum(self.counts.sum(axis=-2, keepdims=True), 1)
         self.size = np.sqrt(np.sum(weights * self.loss**2, axis=1, keepdims=True))
         self.size = np.maximum(self.size, 1e-300)
+        self.mixed, alone = np.flatnonzero(cells.source < 0), np.flatnonzero(cells.source >= 0)
+        self.alone = alone[np.argsort(cells.source[alone], kind="stable")]
+        """Cells of pure runs, by source."""
+        self.source_of = cells.source[self.alone]
         drawn = worth(cells.weights * cells.budget[:, None], law.unique, law.repeats[:, None, :])
         drawn = drawn / (cells.budget[:, None] if law.by_share else 1.0)
         with np.errstate(divide="ignore"):
-            self.log_drawn = np.log(np.broadcast_to(drawn, (loss.shape[0], *drawn.shape[-2:])))
+            log_drawn = np.log(drawn)
+        log_drawn = np.broadcast_to(log_drawn, (loss.shape[0], *log_drawn.shape[-2:]))
+        self.log_alone, self.log_mixed = (
+            log_drawn[:, self.alone, self.source_of],
+            log_drawn[:, self.mixed],
+        )
         self.center = 0.0 if law.by_share else float(np.mean(np.log(cells.budget)))
         self.log_budget = np.log(cells.budget) - np.mean(np.log(cells.budget))
         self.middle = float(np.mean(np.log(cells.budget)))
@@ -208,14 +247,17 @@ class Problem:
     def losses(self, theta: np.ndarray, rho: np.ndarray) -> Losses:
         """Return the losses at a point."""
         at, number = self.at, theta[:, None]
-        log_given = self.log_drawn[:, :, None, :] + number[..., at.transfer]
+        log_given = self.log_mixed[:, :, None, :] + number[..., at.transfer]
         scaled = rho[:, None, :, None] * log_given
         top = scaled.max(axis=-1, keepdims=True)
         top = np.where(np.isfinite(top), top, 0.0)
         powers = np.exp(scaled - top)
         total = powers.sum(axis=-1)
+        log_n = np.empty((len(theta), *self.loss.shape[1:]))
         with np.errstate(divide="ignore"):
-            log_n = (np.log(total) + top[..., 0]) / rho[:, None, :]
+            log_n[:, self.mixed] = (np.log(total) + top[..., 0]) / rho[:, None, :]
+        own = theta[..., at.transfer][..., self.source_of].transpose(0, 2, 1)
+        log_n[:, self.alone] = self.log_alone[..., None] + own
         far = log_n - self.center
         exponent = np.exp(number[..., at.exponent])
         fallen = self.fall.log_ratio(far, self.center, exponent, self._formula_numbers(theta))
@@ -262,36 +304,56 @@ class Problem:
             root = root * np.sqrt(np.minimum(1.0, HUBER / np.maximum(np.abs(value), 1e-300)))
         return value * root, slope * root
 
-    def jacobian(self, theta: np.ndarray, rho: np.ndarray, at_point: Losses) -> tuple[np.ndarray, np.ndarray]:
-        """Return derivatives of the losses by theta (draw, target, cell, number) and by the border's number.
-
-        ``at_point`` is :meth:`losses` there.
-        """
-        at, reducible, term = self.at, at_point.reducible, at_point.term
+    def slopes(self, theta: np.ndarray, rho: np.ndarray, at_point: Losses) -> Slopes:
+        """Return derivatives of the losses; ``at_point`` is :meth:`losses` there."""
+        at, reducible, term, mixed = self.at, at_point.reducible, at_point.term, self.mixed
         share = at_point.powers / np.maximum(at_point.total, 1e-300)[..., None]
         numbers = self._formula_numbers(theta)
         pull, by_exponent, by_own = self.fall.log_slopes(
             reducible, at_point.far, self.center, np.exp(theta[:, None, :, at.exponent]), numbers
         )
-        columns = np.empty((*reducible.shape, theta.shape[-1]))
-        columns[..., at.irreducible_loss] = self.size
-        columns[..., at.amplitude] = reducible
-        columns[..., at.exponent] = by_exponent
-        columns[..., at.budget_amplitude] = term
-        columns[..., at.budget_exponent] = (
+        head = np.empty((*reducible.shape, at.transfer.start))
+        head[..., at.irreducible_loss] = self.size
+        head[..., at.amplitude] = reducible
+        head[..., at.exponent] = by_exponent
+        head[..., at.budget_amplitude] = term
+        head[..., at.budget_exponent] = (
             -np.exp(theta[:, None, :, at.budget_exponent]) * self.log_budget[:, None] * term
         )
         for k, number in enumerate(self.fall.numbers):
             rise = number.slope(numbers[number.name], self.scales[k])
-            columns[..., at.own.start + k] = by_own[number.name] * rise
-        columns[..., at.transfer] = pull[..., None] * share
-        columns *= self.moves
-        if self.free.one_exponent:
-            return columns, by_exponent
-        finite = np.where(np.isfinite(at_point.far), at_point.far, 0.0)
-        log_given = np.where(share > 0, at_point.log_given, 0.0)
-        by_rho = pull * (np.sum(share * log_given, axis=-1) - (finite + self.center)) / rho[:, None, :]
-        return columns, by_rho
+            head[..., at.own.start + k] = by_own[number.name] * rise
+        head *= self.moves[:, : at.transfer.start]
+        border = by_exponent
+        if not self.free.one_exponent:  # one source's part does not depend on rho
+            far = at_point.far[:, mixed]
+            log_given = np.where(share > 0, at_point.log_given, 0.0)
+            reached = np.where(np.isfinite(far), far, 0.0) + self.center
+            border = np.zeros_like(reducible)
+            border[:, mixed] = (
+                pull[:, mixed] * (np.sum(share * log_given, axis=-1) - reached) / rho[:, None, :]
+            )
+        return Slopes(head=head, pull=pull, share=share * self.moves[:, at.transfer], border=border)
+
+    def of_sources(
+        self, values: Float[np.ndarray, "draw alone *rest"]
+    ) -> Float[np.ndarray, "draw source *rest"]:
+        """Return sums over the pure runs of each source; ``values`` are in the order of :attr:`alone`."""
+        found = np.zeros((len(values), len(self.cells.domains), *values.shape[2:]))
+        if len(self.alone):
+            sources, starts = np.unique(self.source_of, return_index=True)
+            found[:, sources] = np.add.reduceat(values, starts, axis=1)
+        return found
+
+    def only(self, draws: Int[np.ndarray, " draw"]) -> "Problem":
+        """Return the problem of fewer draws."""
+        fewer = copy.copy(self)
+        for name in ("loss", "size", "log_alone", "log_mixed", "low", "high"):
+            setattr(fewer, name, getattr(self, name)[draws])
+        for name in ("counts", "weight"):
+            array = getattr(self, name)
+            setattr(fewer, name, array[draws] if array.ndim == 3 else array)
+        return fewer
 
     def border(self, theta: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the number outside the blocks (draw, target), and its bounds."""

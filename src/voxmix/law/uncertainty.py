@@ -28,7 +28,8 @@ from voxmix.law.noise import Noise
 from voxmix.law.twostage import FitOptions
 
 _WEBB = np.array([-np.sqrt(1.5), -1.0, -np.sqrt(0.5), np.sqrt(0.5), 1.0, np.sqrt(1.5)])
-_BATCH = 500
+_BATCH, _BYTES = 500, 300_000_000
+"""Most draws that are fitted together, and about the memory that they may take."""
 _EXTREME = 0.005  # shares of draws below the estimate are kept this far from 0 and 1
 
 Solver = Callable[
@@ -60,13 +61,24 @@ def resample(
         if cells.effects.seeds:
             errors = cells.effects.draw_errors(rng, draws)
             level = np.exp(cells.measured.error_of_means(shape[1:], cells.effects, errors))
-        parts = []
-        for start in range(0, draws, _BATCH):
-            loss = np.maximum(fitted + flips[start : start + _BATCH] * noise.spread, 0.01 * fitted)
-            loss = loss * (level[start : start + _BATCH] if len(level) > 1 else level)
+        parts, batch = [], max(1, min(_BATCH, _BYTES // bytes_of_a_draw(cells)))
+        for start in range(0, draws, batch):
+            loss = np.maximum(fitted + flips[start : start + batch] * noise.spread, 0.01 * fitted)
+            loss = loss * (level[start : start + batch] if len(level) > 1 else level)
             parts.append(solver(cells, loss, options)[0])
-            progress(min(start + _BATCH, draws), draws)
+            progress(min(start + batch, draws), draws)
     return concatenate(parts)
+
+
+def bytes_of_a_draw(cells: Cells) -> int:
+    """Return about what one draw takes in memory while it is fitted.
+
+    Counted are the numbers that a step of a joint fit holds at a time: 60 per cell and target, 10 per source of a mixture
+    and target, and two squares of a target's numbers.
+    """
+    sources = len(cells.domains)
+    each = 60 * len(cells.budget) + 10 * sources * int(cells.mixed.sum()) + 2 * sources**2
+    return 8 * len(cells.targets) * each
 
 
 def percentiles(draws: Float[np.ndarray, "draw *shape"], level: float) -> Float[np.ndarray, "*shape 2"]:

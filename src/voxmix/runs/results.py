@@ -96,27 +96,34 @@ def measurements(
     results: Iterable[RunResult], domains: tuple[str, ...], targets: tuple[str, ...] | None = None
 ) -> MeasurementTable:
     """Return one row per run and target, in the order of ``results`` and ``targets`` (the domains if left out)."""
-    rows = [
-        (result, target, loss)
-        for result in results
+    found = list(results)
+    measured = [
+        (place, target, figures)
+        for place, result in enumerate(found)
         for target in (domains if targets is None else targets)
-        if (loss := result.losses.get(target, {}).get("loss")) is not None
+        if (figures := result.losses.get(target, {})).get("loss") is not None
     ]
-    mixtures = [[result.spec.mixture.as_dict().get(name, 0.0) for name in domains] for result, _, _ in rows]
-    volumes = [[result.volumes.get(name, np.nan) for name in domains] for result, _, _ in rows]
-    shape = (len(rows), len(domains))
+    run = np.array([place for place, _, _ in measured], dtype=np.int64)
+    mixtures = [result.spec.mixture.as_dict() for result in found]
+
+    def of_runs(values: list[dict[str, float]], missing: float) -> np.ndarray:
+        """Return (row, source) of what each run says of each domain."""
+        table = np.array(
+            [[value.get(name, missing) for name in domains] for value in values], dtype=np.float64
+        )
+        return table.reshape(len(found), len(domains))[run]
+
+    ids = [result.run_id for result in found]
     return MeasurementTable(
         domains=domains,
-        run=tuple(result.run_id for result, _, _ in rows),
-        target=tuple(target for _, target, _ in rows),
-        weights=np.array(mixtures, dtype=np.float64).reshape(shape),
-        budget=np.array([result.budget for result, _, _ in rows], dtype=np.float64),
-        seed=np.array([result.spec.seed for result, _, _ in rows], dtype=np.int64),
-        loss=np.array([loss for _, _, loss in rows], dtype=np.float64),
-        loss_se=np.array(
-            [_number(result.losses[target]["loss_se"]) for result, target, _ in rows], dtype=np.float64
-        ),
-        volumes=np.array(volumes, dtype=np.float64).reshape(shape),
+        run=tuple(ids[place] for place, _, _ in measured),
+        target=tuple(target for _, target, _ in measured),
+        weights=of_runs(mixtures, 0.0),
+        budget=np.array([result.budget for result in found], dtype=np.float64)[run],
+        seed=np.array([result.spec.seed for result in found], dtype=np.int64)[run],
+        loss=np.array([figures["loss"] for _, _, figures in measured], dtype=np.float64),
+        loss_se=np.array([_number(figures["loss_se"]) for _, _, figures in measured], dtype=np.float64),
+        volumes=of_runs([result.volumes for result in found], np.nan),
     )
 
 
