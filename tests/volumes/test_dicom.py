@@ -1,9 +1,11 @@
 """DICOM series keep HU, SUV and place; what is broken in them is said; no identifier leaves them."""
 
 import os
+import platform
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +29,7 @@ from voxmix.volumes import Manifest, Recipe, VolumeRecord
 from voxmix.volumes.auditing.fields import see_fields
 from voxmix.volumes.manifest_files import read_csv, write_csv
 from voxmix.volumes.preparing.prepare import prepare
+from voxmix.volumes.reading import scratch
 from voxmix.volumes.reading.dicom.series import list_series, series_name
 from voxmix.volumes.reading.multi_volume_files import take_apart
 from voxmix.volumes.reading.read import read_volume
@@ -241,18 +244,38 @@ def test_a_zip_of_a_series_is_that_series(tmp_path: Path, voxels: np.ndarray) ->
 def test_files_of_a_zip_outlive_no_process(
     tmp_path: Path, voxels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed while it reads, a process leaves patients' files: the next one removes them, and none of a living one."""
+    """Killed while it reads, a process leaves patients' files: the next one removes them, and none of a living one.
+
+    The folder may be shared: of another machine or container only what is too old to be in use is removed.
+    """
     place_ = tmp_path / "tmp"
     place_.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place_))
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    for owner in (gone.pid, os.getppid()):
-        (place_ / f"voxmix-zip-{owner}-x").mkdir()
-        (place_ / f"voxmix-zip-{owner}-x" / "0").write_bytes(b"patient")
+    here, dead, alive, old = scratch._place(), gone.pid, os.getppid(), time.time() - 3 * 24 * 3600
+    kept = [f"{here}-{alive}-x", f"0123abcd-{dead}-x", f"{dead}-x"]
+    removed = [f"{here}-{dead}-x", f"0123abcd-{dead}-old", f"0123abcd-{alive}-old", f"{dead}-old"]
+    for name in kept + removed:
+        folder = place_ / f"voxmix-zip-{name}"
+        folder.mkdir()
+        (folder / "0").write_bytes(b"patient")
+        if name.endswith("old"):
+            os.utime(folder, (old, old))
     write_series(tmp_path / "s", voxels)
     read_volume(zip_folder(tmp_path / "s", tmp_path / "s.zip"))
-    assert [p.name for p in place_.iterdir()] == [f"voxmix-zip-{os.getppid()}-x"]
+    assert {p.name for p in place_.iterdir()} == {f"voxmix-zip-{name}" for name in kept}
+
+
+def test_a_folder_for_a_zip_names_no_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(platform, "node", lambda: "ward-7-scanner")
+    scratch._place.cache_clear()
+    with scratch.temporary_folder() as folder:
+        assert folder.name.startswith(f"voxmix-zip-{scratch._place()}-{os.getpid()}-")
+        assert "ward-7" not in folder.name
+    assert not folder.exists()
+    scratch._place.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["../{}", "a/../../{}", "/tmp/{}", "..\\{}", "C:/{}"])

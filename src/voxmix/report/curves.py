@@ -1,5 +1,6 @@
 """What the figures of the scaling curves show, as arrays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from voxmix.report.findings import on_targets, predict
 
 _GRID = 60
 _EQUAL = 1e-6
+MOST_SERIES = 16
+"""Most lines of a panel: of more none can be told from the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,6 +45,22 @@ class CurvePanel:
     checks: tuple[tuple[str, float, float], ...]
     irreducible_loss: float
 
+    @property
+    def drawn(self) -> tuple[CurveSeries, ...]:
+        """The series that are drawn: all; of many the target's own, mixtures, and those that end lowest, in their order."""
+        if len(self.series) <= MOST_SERIES:
+            return self.series
+
+        def rank(series: CurveSeries) -> tuple[bool, bool, float]:
+            return (
+                series.source != self.target,
+                series.source is not None or series.hub is not None,
+                float(series.loss[-1]),
+            )
+
+        kept = {id(series) for series in sorted(self.series, key=rank)[:MOST_SERIES]}
+        return tuple(series for series in self.series if id(series) in kept)
+
 
 def curve_panels(content: ReportContent, *, law: str | None) -> tuple[CurvePanel, ...]:
     """Return one panel per target that was measured; curves are NaN without a law."""
@@ -53,14 +72,26 @@ def curve_panels(content: ReportContent, *, law: str | None) -> tuple[CurvePanel
     grid = np.geomspace(low, max(high, low * 1.5), _GRID)
     mixtures = _mixtures(table)
     curves = [_curve(content, law=law, mixture=mixture, grid=grid) for mixture in mixtures]
+    rows = _rows_of_series(table, mixtures)
+    fits = [
+        {float(n): _fit(content, law=law, mixture=mixture, budget=float(n)) for n in np.unique(table.budget)}
+        for mixture in mixtures
+    ]
     asymptote = np.full(len(content.target_names), np.nan)
     if law is not None:
         asymptote = on_targets(content, law=law, values=content.laws[law].irreducible_loss)
     panels = []
     for j, target in enumerate(content.target_names):
         series = [
-            _series(content, table, law=law, mixture=m, target=target, curve=c[:, j])
-            for m, c in zip(mixtures, curves, strict=True)
+            _series(
+                table,
+                rows.get((m, target), []),
+                mixture=mixture,
+                fits=fits[m],
+                place=j,
+                curve=curves[m][:, j],
+            )
+            for m, mixture in enumerate(mixtures)
         ]
         kept = tuple(item for item in series if len(item.budgets))
         if kept:
@@ -94,26 +125,40 @@ def _curve(
     return np.where(np.isfinite(values), values, np.nan)
 
 
+def _rows_of_series(table: MeasurementTable, mixtures: list[Mixture]) -> dict[tuple[int, str], list[int]]:
+    """Return the rows of each mixture, by its number, on each target; mixtures that are nearly equal share theirs."""
+    place = {tuple(mixture.weights.tolist()): m for m, mixture in enumerate(mixtures)}
+    weights = np.array([mixture.weights for mixture in mixtures])
+    alike = [np.flatnonzero(np.abs(weights - own).max(axis=1) < _EQUAL) for own in weights]
+    found: dict[tuple[int, str], list[int]] = {}
+    for row, (own, target) in enumerate(zip(table.weights.tolist(), table.target, strict=True)):
+        for m in alike[place[tuple(own)]]:
+            found.setdefault((int(m), target), []).append(row)
+    return found
+
+
+def _fit(
+    content: ReportContent, *, law: str | None, mixture: Mixture, budget: float
+) -> Float[np.ndarray, " target"]:
+    if law is None:
+        return np.full(len(content.target_names), np.nan)
+    values = predict(content, law=law, mixture=mixture, budget=budget)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
 def _series(
-    content: ReportContent,
     table: MeasurementTable,
+    rows: list[int],
     *,
-    law: str | None,
     mixture: Mixture,
-    target: str,
+    fits: Mapping[float, Float[np.ndarray, " target"]],
+    place: int,
     curve: Float[np.ndarray, " grid"],
 ) -> CurveSeries:
-    here = np.array([name == target for name in table.target], dtype=bool)
-    here &= np.abs(table.weights - mixture.weights).max(axis=1) < _EQUAL
-    budgets = np.unique(table.budget[here])
-    loss = np.array([table.loss[here & (table.budget == n)].mean() for n in budgets], dtype=np.float64)
-    fitted = np.full(len(budgets), np.nan)
-    if law is not None:
-        place = content.target_names.index(target)
-        fitted = np.array(
-            [predict(content, law=law, mixture=mixture, budget=float(n))[place] for n in budgets],
-            dtype=np.float64,
-        )
+    """Return the series of some rows; ``fits`` holds by budget what the law says of every target."""
+    budget, losses = table.budget[rows], table.loss[rows]
+    budgets = np.unique(budget)
+    loss = np.array([losses[budget == n].mean() for n in budgets], dtype=np.float64)
     return CurveSeries(
         label=mixture.label,
         source=mixture.source,
@@ -121,7 +166,7 @@ def _series(
         mixture=mixture,
         budgets=budgets,
         loss=loss,
-        fitted=np.where(np.isfinite(fitted), fitted, np.nan),
+        fitted=np.array([fits[float(n)][place] for n in budgets], dtype=np.float64),
         curve=curve,
     )
 

@@ -17,6 +17,8 @@ from voxmix.report.sections import all_sections
 from voxmix.report.svg import Drawing
 from voxmix.report.table import Table, to_csv
 
+_MOST_ROWS = 500
+"""Most rows of a table that the page shows; its CSV holds all."""
 _SCALE = 1.4
 _SMALLEST = 0.86
 
@@ -75,6 +77,7 @@ def _render(title: str, meta: Sequence[str], sections: Sequence[Section]) -> str
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["most_rows"] = _MOST_ROWS
     environment.filters["svg"] = _inline
     environment.filters["csv_link"] = _csv_link
     style = Markup(environment.loader.get_source(environment, "style.css")[0])  # type: ignore[union-attr]

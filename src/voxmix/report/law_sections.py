@@ -3,7 +3,7 @@
 from voxmix.law.status_lines import doubts_of
 from voxmix.report import law_tables, words
 from voxmix.report.content import ReportContent
-from voxmix.report.curves import curve_panels
+from voxmix.report.curves import MOST_SERIES, curve_panels
 from voxmix.report.drawing import draw_effective, draw_transfer
 from voxmix.report.figures import effective_data, transfer_data
 from voxmix.report.layout import Block, Section, Swatch, domain_legend
@@ -47,13 +47,20 @@ def curves_section(content: ReportContent) -> Section:
     )
     hubs = " Thin: mixtures with most of one domain." if any(series.hub for series in every) else ""
     trained = " Hollow marks: the strategies when they were trained." if content.checks else ""
+    many = max(len(panel.series) for panel in panels)
+    few = (
+        f" Of {many} mixtures each panel shows {MOST_SERIES}: the target's own runs, mixtures of several domains, and "
+        "those that end lowest; the table has all."
+        if many > MOST_SERIES
+        else ""
+    )
     blocks = [
         Block(
             drawings=tuple(
                 draw_curves(p, number=i, domains=content.domain_names) for i, p in enumerate(panels)
             ),
             legend=tuple(legend),
-            caption=f"Dots: measured, means over seeds; the target's own runs are thick.{hubs} {how}{trained}",
+            caption=f"Dots: measured, means over seeds; the target's own runs are thick.{hubs} {how}{trained}{few}",
             tables=(law_tables.curve_table(panels),),
         )
     ]

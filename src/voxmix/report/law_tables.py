@@ -170,14 +170,14 @@ def pair_table(content: ReportContent, *, law: str) -> Table:
     """Return every transfer with its interval, state and R2."""
     fitted = content.laws[law]
     bounds = (fitted.intervals(content.level) or {}).get("transfer")
-    states = transfer_data(content, law=law).status
+    states, names = transfer_data(content, law=law).status, content.target_names
     rows: list[tuple[Cell, ...]] = []
     for i, source in enumerate(fitted.domains):
         for j, target in enumerate(fitted.targets):
             if source == target:
                 continue
             low, high = bounds[i, j].tolist() if bounds is not None else (None, None)
-            state = states[i][content.target_names.index(target)] or None
+            state = states[i][names.index(target)] or None
             rows.append(
                 (source, target, float(fitted.transfer[i, j]), low, high, state, float(fitted.r2_pair[i, j]))
             )
@@ -239,11 +239,12 @@ def loss_table(content: ReportContent) -> Table | None:
         return None
     largest = float(table.budget[table.source >= 0].max())
     values = np.full((len(table.domains), len(table.targets)), np.nan)
-    for i in range(len(table.domains)):
-        for j in range(len(table.targets)):
-            here = (table.source == i) & (table.target_index == j) & (table.budget == largest)
-            if here.any():
-                values[i, j] = table.loss[here].mean()
+    source, target = table.source, table.target_index
+    rows: dict[tuple[int, int], list[int]] = {}
+    for row in np.flatnonzero((source >= 0) & (table.budget == largest)):
+        rows.setdefault((int(source[row]), int(target[row])), []).append(int(row))
+    for pair, own in rows.items():
+        values[pair] = table.loss[own].mean()
     return Table(
         name="losses-pure",
         title=f"Loss [source, target] after {largest:,.0f} draws of one source",

@@ -93,11 +93,11 @@ def draw_regime(targets: Sequence[TargetRegime], *, domains: tuple[str, ...]) ->
 def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> Drawing:
     """Return one target's losses over budgets: a line per source, dashed beyond the fitted budgets."""
     name, marks = f"curves-{number}", domain_marks(domains)
-    labels = _labels(panel)
+    drawn, labels = panel.drawn, _labels(panel)
     width, height = _PANEL[0], max(_PANEL[1], _ROOM + _LABEL * len(labels))
     with canvas(name, width=width, height=height) as (figure, axes):
         place(figure, axes, left=40, right=label_width(labels) * 0.85 + 16, top=22, bottom=35)
-        for series in panel.series:
+        for series in drawn:
             _draw_series(axes, panel, series, own=series.source == panel.target, mark=_mark(series, marks))
         trained = strategy_marks(tuple(dict.fromkeys(strategy for strategy, _, _ in panel.checks)))
         for strategy, budget, loss in panel.checks:
@@ -112,9 +112,7 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
-        spread = np.concatenate(
-            [_visible(s) for s in panel.series] + [np.array([c[2] for c in panel.checks])]
-        )
+        spread = np.concatenate([_visible(s) for s in drawn] + [np.array([c[2] for c in panel.checks])])
         axes.set_ylim(float(spread.min()) / 1.06, float(spread.max()) * 1.06)
         axes.set_xlim(panel.grid[0] / 1.08, panel.grid[-1] * 1.25)
         log_ticks(axes.yaxis, axes.get_ylim(), whole=False)
@@ -123,15 +121,15 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
         axes.set_xlabel("budget, volume draws")
         title = short_names([panel.target], width=30)[0]
         axes.set_title(f"loss on {title}", fontsize=9.5, fontweight="bold", loc="left")
-        ends = [_end(series) for series in panel.series]
-        colors = [_mark(series, marks).color for series in panel.series]
+        ends = [_end(series) for series in drawn]
+        colors = [_mark(series, marks).color for series in drawn]
         end_labels(axes, ends, labels, colors, height=height - _ROOM)
         return finish(
             figure,
             name=name,
             title=f"Scaling of the loss on {panel.target}",
-            description=f"Loss over budget on log axes after training on each of {len(panel.series)} "
-            "mixtures; dots are measured, lines are the law, dashed beyond the fitted budgets.",
+            description=f"Loss over budget on log axes after training on each of {len(drawn)} "
+            f"mixtures{_of_many(panel)}; dots are measured, lines are the law, dashed beyond the fitted budgets.",
         )
 
 
@@ -167,13 +165,18 @@ def _mark(series: CurveSeries, marks: dict[str, Mark]) -> Mark:
 def _labels(panel: CurvePanel) -> list[str]:
     wanted = [
         series.label if series.hub is None else f"{series.hub} {100 * series.mixture[series.hub]:.3g}%"
-        for series in panel.series
+        for series in panel.drawn
     ]
     names = short_names(wanted, width=13)
     return [
         f"{name} (own)" if series.source == panel.target else name
-        for name, series in zip(names, panel.series, strict=True)
+        for name, series in zip(names, panel.drawn, strict=True)
     ]
+
+
+def _of_many(panel: CurvePanel) -> str:
+    """Return of how many mixtures those that are drawn are, "" if all are."""
+    return f" of {len(panel.series)}" if len(panel.series) > len(panel.drawn) else ""
 
 
 def _visible(series: CurveSeries) -> Float[np.ndarray, " n"]:

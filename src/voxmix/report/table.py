@@ -99,9 +99,9 @@ class Table:
             for row in self.rows
         ]
 
-    def text_rows(self) -> tuple[tuple[str, ...], ...]:
-        """The rows as people read them: rounded, with units, a dash where nothing is known."""
-        return tuple(self._text_row(row) for row in self.rows)
+    def text_rows(self, most: int | None = None) -> tuple[tuple[str, ...], ...]:
+        """The rows, or the first of them, as people read them: rounded, with units, a dash where nothing is known."""
+        return tuple(self._text_row(row) for row in self.rows[:most])
 
     def _text_row(self, row: tuple[Cell, ...]) -> tuple[str, ...]:
         texts: list[str] = []

@@ -1,0 +1,86 @@
+"""Reports of many domains: what is drawn and shown is limited, what can be downloaded is whole."""
+
+import csv
+import io
+from dataclasses import replace
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from voxmix.report import ReportContent, document, render_report
+from voxmix.report.curves import MOST_SERIES, curve_panels
+from voxmix.report.law_sections import curves_section
+from voxmix.report.law_tables import curve_table, loss_table
+from voxmix.report.table import Column, Table
+
+NAMES = tuple(f"D{k:02d}" for k in range(18))
+
+
+@pytest.fixture(scope="module")
+def many(make_world) -> ReportContent:
+    world = make_world(NAMES)
+    return ReportContent(
+        study="many", made="today", budget=16000, domains=world.summaries(), measurements=world.table()
+    )
+
+
+def test_series_hold_the_means_of_their_own_rows(many):
+    """Against the plain definition, row by row."""
+    table = many.measurements
+    twice = replace(
+        table.select(table.budget == 1000), run=tuple(f"{run} again" for run in table.run if "-1000" in run)
+    )
+    table = table.concatenate([table, replace(twice, seed=twice.seed + 1, loss=1.1 * twice.loss)])
+    panels = curve_panels(replace(many, measurements=table), law=None)
+    assert [panel.target for panel in panels] == list(NAMES)
+    for panel in panels[::5]:
+        assert len(panel.series) == len(NAMES) + 1
+        for series in panel.series:
+            here = [
+                row
+                for row in range(len(table))
+                if table.target[row] == panel.target
+                and np.allclose(table.weights[row], series.mixture.weights)
+            ]
+            for budget, loss in zip(series.budgets, series.loss, strict=True):
+                own = [table.loss[row] for row in here if table.budget[row] == budget]
+                assert len(own) == (2 if budget == 1000 else 1)
+                assert loss == pytest.approx(np.mean(own), rel=1e-12)
+
+
+def test_a_panel_draws_its_own_runs_mixtures_and_what_ends_lowest_and_its_table_has_all(many):
+    panels = curve_panels(many, law=None)
+    for panel in panels:
+        drawn = panel.drawn
+        assert len(drawn) == MOST_SERIES < len(panel.series)
+        names = [series.source for series in drawn]
+        assert panel.target in names
+        assert None in names
+        left = [series for series in panel.series if series not in drawn]
+        shown = [series for series in drawn if series.source not in (None, panel.target)]
+        assert max(series.loss[-1] for series in shown) <= min(series.loss[-1] for series in left)
+    assert len(curve_table(panels).rows) == len(NAMES) * (len(NAMES) + 1) * 4
+    block = curves_section(many).blocks[0]
+    assert f"Of {len(NAMES) + 1} mixtures each panel shows {MOST_SERIES}" in block.caption
+
+
+def test_losses_of_pure_runs_are_means_at_the_largest_budget(many):
+    table = many.measurements
+    rows = loss_table(many).rows
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row[1:]):
+            here = (table.source == i) & (table.target_index == j) & (table.budget == 8000)
+            assert value == pytest.approx(table.loss[here].mean(), rel=1e-12)
+
+
+def test_a_long_table_shows_its_first_rows_and_its_csv_has_all(many):
+    page = render_report(many)
+    rows = len(NAMES) * (len(NAMES) + 1) * 4
+    assert rows > document._MOST_ROWS
+    assert f"These are the first {document._MOST_ROWS} of {rows:,} rows; the CSV has all." in page
+    link = page.split('download="losses-fits.csv" href="data:text/csv;charset=utf-8,')[1].split('"')[0]
+    assert len(list(csv.reader(io.StringIO(unquote(link))))) == rows + 1
+    short = Table(name="t", title="t", columns=(Column(name="a"),), rows=tuple((str(k),) for k in range(9)))
+    assert short.text_rows(3) == (("0",), ("1",), ("2",))
+    assert len(short.text_rows()) == 9
