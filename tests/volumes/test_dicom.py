@@ -5,7 +5,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -253,7 +252,12 @@ def test_files_of_a_zip_outlive_no_process(
     monkeypatch.setattr(tempfile, "tempdir", str(place_))
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    here, dead, alive, old = scratch._place(), gone.pid, os.getppid(), time.time() - 3 * 24 * 3600
+    here, dead, alive, old = (
+        scratch._place(),
+        gone.pid,
+        os.getppid(),
+        datetime.now().timestamp() - 3 * 24 * 3600,
+    )
     kept = [f"{here}-{alive}-x", f"0123abcd-{dead}-x", f"{dead}-x"]
     removed = [f"{here}-{dead}-x", f"0123abcd-{dead}-old", f"0123abcd-{alive}-old", f"{dead}-old"]
     for name in kept + removed:
