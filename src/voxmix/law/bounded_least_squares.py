@@ -91,8 +91,8 @@ def refine(
             np.where(pick[:, None], new_slope, slope),
             np.where(pick, new_cost, cost),
         )
-        done = rest.all(axis=1)
-        if done.sum() >= _LEAVE * len(done):  # they wait for nobody
+        done = np.asarray(rest.all(axis=1))
+        if done.sum() >= _LEAVE * len(going):  # they wait for nobody
             ended.put(going, theta, rho, cost, rest)
             left = np.flatnonzero(~done)
             going, problem, there, slopes = (

@@ -1,6 +1,6 @@
 """Finished runs: read from their folders without torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def measurements(
     run = np.array([place for place, _, _ in measured], dtype=np.int64)
     mixtures = [result.spec.mixture.as_dict() for result in found]
 
-    def of_runs(values: list[dict[str, float]], missing: float) -> np.ndarray:
+    def of_runs(values: Sequence[Mapping[str, float]], missing: float) -> np.ndarray:
         """Return (row, source) of what each run says of each domain."""
         table = np.array(
             [[value.get(name, missing) for name in domains] for value in values], dtype=np.float64
