@@ -105,12 +105,17 @@ def test_with_lora_it_says_what_is_in_the_features(language_models) -> None:
     pytest.importorskip("peft")
     train, test = made(120, seed=1), made(40, seed=2)
     settings = ReportSettings(
-        decoder=str(language_models["gpt2"]), lora=4, prefix=4, tokens=40, epochs=40, patience=40, rate=2e-2
+        decoder=str(language_models["gpt2"]), lora=16, prefix=4, tokens=40, epochs=25, patience=25, rate=2e-2
     )
     found = write_reports(
         train.features, train.texts, np.arange(120) % 5 == 0, test.features, tokenizer=None, settings=settings
     )
-    assert score_texts(found.texts, test.texts, names=["label F1"]).mean("label F1") > 0.75
+    others = [np.roll(found.texts, places).tolist() for places in (1, 5, 9, 13, 17)]  # texts of other images
+    own, *chance = (
+        score_texts(texts, test.texts, names=["label F1"]).mean("label F1")
+        for texts in (found.texts, *others)
+    )
+    assert own > np.mean(chance) + 0.1
     assert found.learned.without_images > min(found.learned.losses) + 0.05
 
 
