@@ -201,7 +201,7 @@ def doublings_data(laws: ScoreLaws) -> tuple[ForestData, ...]:
 
 
 def draw_doublings(data: ForestData, *, names: Sequence[str], level: float, number: int = 0) -> Drawing:
-    """Return the share of the error that a doubling takes away: filled where its interval does not hold 0."""
+    """Return what a doubling does to the error, as the table beside it: left of 0 it falls; filled where its interval does not hold 0."""
     called = f"doublings-{number}" if number else "doublings"
     marks = series_marks(names)
     tasks = short_names(tuple(dict.fromkeys(task for task, *_ in data.rows)), width=28)
@@ -232,9 +232,9 @@ def draw_doublings(data: ForestData, *, names: Sequence[str], level: float, numb
         for y, (_, name, share) in zip(rows, data.rows, strict=True):
             mark = marks[name]
             sure = share.low > 0 or share.high < 0
-            axes.plot([100 * share.low, 100 * share.high], [y, y], color=mark.color, linewidth=1.4)
+            axes.plot([-100 * share.high, -100 * share.low], [y, y], color=mark.color, linewidth=1.4)
             axes.plot(
-                [100 * share.value],
+                [-100 * share.value],
                 [y],
                 mark.marker,
                 color=mark.color,
@@ -247,16 +247,18 @@ def draw_doublings(data: ForestData, *, names: Sequence[str], level: float, numb
             label.set_fontweight("bold" if y in [head for head, _ in heads] else "normal")
         axes.set_ylim(at - 0.5, -0.7)
         wide = max(data.reach[1] - data.reach[0], 1e-3)
-        axes.set_xlim(100 * (data.reach[0] - 0.04 * wide), 100 * (data.reach[1] + 0.04 * wide))
+        axes.set_xlim(-100 * (data.reach[1] + 0.04 * wide), -100 * (data.reach[0] - 0.04 * wide))
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(few_ticks())
-        axes.set_xlabel("% of the error that a doubling of samples takes away")
+        axes.set_xlabel("change of the error by a doubling of samples, %")
         axes.grid(axis="x")
         return finish(
             figure,
             name=called,
-            title="What a doubling of the samples takes away, by task and objective",
-            description=f"Lines are {level:.0%} intervals; below 0 more samples make it worse. "
-            + "; ".join(f"{task}, {name} {percent_text(share.value)}" for task, name, share in data.rows),
+            title="What a doubling of the samples does to the error, by task and objective",
+            description=f"Lines are {level:.0%} intervals; above 0 more samples make it worse. "
+            + "; ".join(
+                f"{task}, {name} {percent_text(-share.value, signed=True)}" for task, name, share in data.rows
+            ),
         )

@@ -71,8 +71,8 @@ def answer_section(content: EncoderReportContent) -> Section:
                 for number, part in enumerate(data)
             ),
             legend=_legend(names),
-            caption="Share of the error that a doubling of the samples takes away. Filled: the interval does not hold 0; hollow: it "
-            "does. Left of 0 more samples make it worse."
+            caption="Change of the error by a doubling of the samples: left of 0 it falls. Filled: the interval does not hold 0; hollow: "
+            "it does."
             if data
             else "",
             shown=(tables.grid_table(laws),),
