@@ -453,6 +453,7 @@ def test_names_of_header_and_table_are_taken_out_of_the_report(
 
 
 def test_prune_removes_other_recipes_and_former_texts_and_nothing_else(films: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
     folder = tmp_path / "cache"
     first = prepared(find_images(films), folder, texts=True).cache
     before = {path for path in folder.rglob("*") if path.is_file()}

@@ -119,15 +119,19 @@ def ask_reports(
 def _answers(
     texts: Sequence[str], question: Question, endpoint: Endpoint, parallel: int
 ) -> Iterable[tuple[str, Asked]]:
-    """Yield what comes of each text as it comes. Threads end with the process, so that an interrupt waits for none."""
+    """Yield what comes of each text as it comes. Threads end with the process, so that an interrupt waits for none.
+
+    At most ``parallel`` requests are under way or have answers that nobody has looked at: a model that is given up after ten
+    answers is not asked for more meanwhile.
+    """
     todo: queue.SimpleQueue[str] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[str, Asked | Exception]] = queue.SimpleQueue()
-    stop = threading.Event()
+    stop, room = threading.Event(), threading.Semaphore(parallel)
     for text in texts:
         todo.put(text)
 
     def work() -> None:
-        while not stop.is_set():
+        while room.acquire() and not stop.is_set():
             try:
                 text = todo.get_nowait()
             except queue.Empty:
@@ -146,8 +150,10 @@ def _answers(
             if isinstance(what, Exception):
                 raise what
             yield text, what
+            room.release()
     finally:
         stop.set()
+        room.release(parallel)
 
 
 def _ask(text: str, question: Question, endpoint: Endpoint, stop: threading.Event) -> Asked:
