@@ -275,13 +275,29 @@ def in_two_processes(trained: Path) -> Path:
     return root
 
 
+def _assert_near(found: Any, known: Any) -> None:
+    if isinstance(known, dict):
+        assert found.keys() == known.keys()
+        for name in known:
+            _assert_near(found[name], known[name])
+    elif isinstance(known, list):
+        assert len(found) == len(known)
+        for one, other in zip(found, known, strict=True):
+            _assert_near(one, other)
+    elif isinstance(known, float):
+        assert found == pytest.approx(known, rel=1e-3, abs=1e-6)
+    else:
+        assert found == known
+
+
 def test_several_processes_write_the_scores_of_one(trained: Path, in_two_processes: Path) -> None:
     said: tuple[list[str], list[str]] = ([], [])
     steps: list[tuple[str, int, int]] = []
     alone = _probe(trained, said[0])
     hear = Listener.calling(lambda *step: steps.append(step), said[1].append)
     together: ProbedStudy = run_step("probe", in_two_processes, hear)
-    assert _scores(in_two_processes) == _scores(trained)
+    # Equal but for rounding: this process may have computed otherwise before, with other threads or kernels.
+    _assert_near(_scores(in_two_processes), _scores(trained))
     plain = [
         replace(one, reason=one.reason.replace(str(in_two_processes), str(trained)))
         for one in together.failed

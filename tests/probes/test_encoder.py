@@ -231,7 +231,7 @@ def test_the_page_on_probes_runs_as_it_stands(
     prepare_images(find_images(tmp_path / "films"), tmp_path / "cache", ImageRecipe(pixels=20))
     run_of(tmp_path / "encoder")
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    block, *_ = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     exec(block, {})
     assert "AUROC 1.000" in capsys.readouterr().out
     assert (tmp_path / "probes" / "findings" / "mine" / "seed-0" / "result.json").is_file()
