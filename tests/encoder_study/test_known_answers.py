@@ -12,7 +12,6 @@ pytest.importorskip("torch")
 pytest.importorskip("PIL.Image")
 pytest.importorskip("tokenizers")
 
-from voxmix.scaling import ScoreLaws
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 pytestmark = [
@@ -73,7 +72,7 @@ def test_probes_of_the_second_center_learn_in_the_first(known: ModuleType, tmp_p
     }
     assert sum(agree["train"]) > 0.85 * len(agree["train"])
     assert sum(agree["validation"]) < 0.15 * len(agree["validation"])
-    laws = ScoreLaws.load(root / "scores.json")
+    laws = known.laws_of(root)
     (reversed_,) = [one for one in laws.series if one.task == f"{known.FINDING}-turned"]
     assert reversed_.outside
     assert len(reversed_.samples) == 3
