@@ -36,18 +36,23 @@ def device_of(name: str, *, index: int | None = None) -> torch.device:
 
 @contextmanager
 def on_device(backbone: Backbone, device: torch.device) -> Iterator[Backbone]:
-    """Yield a frozen backbone on a device, where it multiplies in whole float32: features are the same within rounding.
+    """Yield a frozen backbone on a device, where it multiplies as :func:`whole_products` says; the backbone itself stays."""
+    with whole_products():
+        yield backbone if device.type == "cpu" else deepcopy(backbone).to(device)
 
-    The backbone itself stays where it is. A GPU would round inputs to 10 bits (TF32) where it is let.
+
+@contextmanager
+def whole_products() -> Iterator[None]:
+    """Multiply in whole float32 within the block, whatever this process computed before: equal within rounding on any device.
+
+    A GPU would round inputs to 10 bits (TF32) where it is let. On a CPU a run that was trained in this process leaves other
+    kernels behind (:func:`voxmix.training.devices.use_fast_products`), and scores would differ from those of a process of its own.
     """
-    if device.type == "cpu":
-        yield backbone
-        return
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
         with torch.backends.cudnn.flags(allow_tf32=False):
-            yield deepcopy(backbone).to(device)
+            yield
     finally:
         torch.set_float32_matmul_precision(before)
 

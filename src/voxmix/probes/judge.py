@@ -12,6 +12,7 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixError
 from voxmix.probe_tasks import HEADS, JudgedEncoder, ProbeSettings
 from voxmix.probes.data import ProbeData
+from voxmix.probes.device import whole_products
 from voxmix.probes.done import is_done, made_from
 from voxmix.probes.encoder import LoadedEncoder, check_fits
 from voxmix.probes.features import FeatureStore
@@ -77,7 +78,8 @@ def judge(
         probing = Probing(
             data=data, encoder=encoder, store=store, settings=settings, folder=folder, progress=progress
         )
-        found = _read_by(head_of(data.task), probing)
+        with whole_products():
+            found = _read_by(head_of(data.task), probing)
         origin = made_from(data, judged, settings)
         value = _as_dict(found, data, judged, origin, seconds=time.monotonic() - started, notes=notes)
         with naming_full_disk(folder):
