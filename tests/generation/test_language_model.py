@@ -103,19 +103,20 @@ def _write(settings: ReportSettings):
 
 def test_with_lora_it_says_what_is_in_the_features(language_models) -> None:
     pytest.importorskip("peft")
-    train, test = made(120, seed=1), made(40, seed=2)
+    train, test = made(240, seed=1), made(40, seed=2)
     settings = ReportSettings(
-        decoder=str(language_models["gpt2"]), lora=16, prefix=4, tokens=40, epochs=25, patience=25, rate=2e-2
+        decoder=str(language_models["gpt2"]), lora=16, prefix=4, tokens=40, epochs=25, patience=25, rate=1e-2
     )
     found = write_reports(
-        train.features, train.texts, np.arange(120) % 5 == 0, test.features, tokenizer=None, settings=settings
+        train.features, train.texts, np.arange(240) % 5 == 0, test.features, tokenizer=None, settings=settings
     )
     others = [np.roll(found.texts, places).tolist() for places in (1, 5, 9, 13, 17)]  # texts of other images
     own, *chance = (
         score_texts(texts, test.texts, names=["label F1"]).mean("label F1")
         for texts in (found.texts, *others)
     )
-    assert own > np.mean(chance) + 0.1
+    assert own > 0.75
+    assert own > np.mean(chance) + 0.25
     assert found.learned.without_images > min(found.learned.losses) + 0.05
 
 

@@ -98,7 +98,7 @@ def test_seeds_and_costs_are_listed(comparison) -> None:
 def test_sentences_say_who_is_best_and_who_cannot_be_told_apart(comparison) -> None:
     text = " ".join(words.score_sentences(comparison))
     assert "organs: transfer-aware is best" in text
-    assert "sex: the 2 initializations are tied, no difference is significant" in text
+    assert "sex: all 2 are tied, no difference is significant" in text
     assert "transfer-aware better on 1 and worse on 0 of 2 tasks" in text
     assert "single better on 0 and worse on 0 of 1 tasks" in text
     (control,) = words.control_sentences(comparison)

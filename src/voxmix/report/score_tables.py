@@ -82,7 +82,7 @@ def differences_table(comparison: Comparison) -> Table:
         comparison.differences,
         comparison,
         name="differences",
-        title="Differences between initializations",
+        title="Differences, pair by pair",
         note=f"In points of the score. Interval and p hold for other cases and other seeds, one comparison at a time; "
         f"corrected is p corrected for all {_tested(comparison.differences)} comparisons of the table (Holm).",
     )

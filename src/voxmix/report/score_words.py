@@ -40,7 +40,7 @@ def _task_sentence(comparison: Comparison, task: str) -> str:
     if not others:
         few = " Two seeds show little; run a third." if max(len(e.seeds) for e in main) == 2 else ""
         return (
-            f"{task}: the {len(main)} initializations are tied, no difference is significant (highest: "
+            f"{task}: all {len(main)} are tied, no difference is significant (highest: "
             f"{tied[0]}, {name}).{few}"
         )
     if len(tied) == 1:
