@@ -9,7 +9,7 @@ import pytest
 from voxmix.cli.score_questions import _cells, _samples
 from voxmix.errors import InputError
 from voxmix.scaling import Crossing, Limit, Line, Number, Pair, Reference, ScoreLaws, Series
-from voxmix.scaling.words import samples_text
+from voxmix.scaling.words import reached_text, samples_text
 
 FALL = Number(value=0.09, low=0.06, high=0.12)
 
@@ -128,6 +128,8 @@ def test_the_headline_speaks_of_what_runs_from_scratch_began_from(laws: ScoreLaw
         unsure.sentences()[0]
         == "For tubes, UniCL with labels beats an untrained network with at most 90 samples."
     )
+    assert reached_text(wide) == "with at most 90 samples"  # in tables, as in sentences
+    assert reached_text(crossings[1]) == "with the smallest size already"
     late = replace(
         crossings[1], samples=Number(value=math.nan, low=300.0, high=math.inf), reach="not reached"
     )

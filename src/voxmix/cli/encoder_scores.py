@@ -28,7 +28,7 @@ def scale(view: "EncoderView", *, level: float | None = None, as_json: bool = Fa
 def show_laws(laws: "ScoreLaws") -> None:
     """Print the slopes, the crossings and the answer."""
     from voxmix.scaling.parts import series_name
-    from voxmix.scaling.words import REACHED, samples_text
+    from voxmix.scaling.words import reached_text, samples_text
 
     rows = [
         [
@@ -53,7 +53,7 @@ def show_laws(laws: "ScoreLaws") -> None:
                 series_name(one.objective, one.start),
                 one.reference,
                 samples_text(one.samples) if one.reach in ("within", "unclear") else "–",
-                REACHED[one.reach],
+                reached_text(one),
             ]
             for one in laws.crossings
         ]

@@ -5,7 +5,7 @@ from voxmix.report.table import MISSING, Column, Table, percent_text
 from voxmix.report.table_fields import Field, plain, ranged, table_of
 from voxmix.scaling import Crossing, Number, Pair, ScoreLaws, Series
 from voxmix.scaling.parts import series_name
-from voxmix.scaling.words import REACHED, samples_text
+from voxmix.scaling.words import reached_text, samples_text
 from voxmix.scores import Estimate
 
 CONTROLS = {"": "equal compute", "compute": "more compute", "epochs": "equal epochs"}
@@ -125,7 +125,7 @@ def crossings_table(laws: ScoreLaws) -> Table | None:
 
 def _reach_remark(one: Crossing) -> str:
     status = "" if one.reach in ("below", "not reached") else one.samples.status.rstrip(".")
-    return REACHED[one.reach] + (f": {status}" if status else "")
+    return reached_text(one) + (f": {status}" if status else "")
 
 
 def pairs_table(laws: ScoreLaws) -> Table | None:

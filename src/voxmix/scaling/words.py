@@ -31,7 +31,7 @@ _LIMITS = {
     "both": "limited by both, samples and compute",
     "neither": f"limited by neither: doubling either takes less than {NEGLIGIBLE:.0%} of the error away",
 }
-REACHED: Mapping[Reach, str] = {
+_REACHED: Mapping[Reach, str] = {
     "within": "among the measured sizes",
     "below": "with the smallest size already",
     "not reached": "not up to the largest size",
@@ -70,6 +70,13 @@ def shares(number: Number) -> str:
     if not number.known:
         return percent(number.value) if number.value == number.value else "an unknown share"
     return f"{percent(number.value)} ({percent(number.low).removesuffix('%')} to {percent(number.high)})"
+
+
+def reached_text(crossing: Crossing) -> str:
+    """Return where a reference is beaten, in words; "at most 69 samples" where that may be more than the smallest size."""
+    if crossing.reach == "below" and crossing.samples.high > 0:
+        return f"with at most {count(crossing.samples.high)} samples"
+    return _REACHED[crossing.reach]
 
 
 def samples_text(number: Number) -> str:
