@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+from voxmix._amounts import Amount
 from voxmix._io import digest
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture, check_domains
@@ -177,7 +178,7 @@ class StudyDesign:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    budgets: tuple[int, ...] = (500, 1000, 2000, 4000)
+    budgets: tuple[Amount, ...] = (500, 1000, 2000, 4000)
     """Budgets of the proxy runs, rising, in budget_unit."""
     seeds: int = 1
     """Seeds of each pure run (one domain alone); 0 for none, where there are vertex runs."""

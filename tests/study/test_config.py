@@ -112,6 +112,23 @@ def test_a_key_that_was_renamed_is_read_by_its_old_name(config: StudyConfig) -> 
         parse_config(both, where="x")
 
 
+def test_budgets_may_be_written_as_amounts(config: StudyConfig, tmp_path: Path) -> None:
+    text = render_config(config)
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        text.replace("budgets: [500, 1000, 2000, 4000]", 'budgets: [500, 1k, 2e3, "4,000"]').replace(
+            "budget: 100\n", "budget: 1e2\n"
+        ),
+        encoding="utf-8",
+    )
+    assert read_config(path) == config
+    path.write_text(text.replace("budget: 100\n", "budget: 8q\n"), encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"allocation.budget: '8q' is no amount; give a number such as 16000"
+    ):
+        read_config(path)
+
+
 def test_yaml_cannot_run_code(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("name: !!python/object/apply:os.getcwd []\n", encoding="utf-8")
     with pytest.raises(InputError, match="not YAML"):

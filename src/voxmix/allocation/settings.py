@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from voxmix._amounts import AnyAmount
 from voxmix.errors import InputError, did_you_mean
 from voxmix.mixture import Mixture
 from voxmix.run_settings import LATER
@@ -21,7 +22,7 @@ class AllocationSettings:
         InputError: a value that no law and no domain could make right.
     """
 
-    budget: float | None = None
+    budget: AnyAmount | None = None
     """Volume draws to allocate; with costs it is money, in units of a draw of cost 1."""
     min_weight: float = 0.05
     """Least share of any domain."""

@@ -8,7 +8,7 @@ import typer
 from voxmix._progress import waiting
 from voxmix.cli.allocation_flags import AllocationFlags, takes_allocation_flags
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, load_law, open_study
+from voxmix.cli.arguments import JsonOption, load_law, open_study, or_here
 from voxmix.cli.checks import say_fitness
 from voxmix.cli.response_words import ResponseWords
 from voxmix.cli.study import show
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 @verb
 @takes_allocation_flags()
 def allocate(
-    path: Annotated[
-        Path, typer.Argument(metavar="STUDY|LAW", help="A study, or a law that fit wrote (JSON).")
-    ],
+    path: Annotated[Path, or_here("STUDY|LAW", "A study, or a law that fit wrote (JSON).")],
     flags: AllocationFlags,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write the allocation.")

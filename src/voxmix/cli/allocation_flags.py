@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxmix.cli.app import note
-from voxmix.cli.arguments import PairOption, load_law, open_study, pairs, takes_flags
+from voxmix.cli.arguments import PairOption, draws, load_law, open_study, pairs, takes_flags
 from voxmix.study.files import is_study, study_file
 
 if TYPE_CHECKING:
@@ -22,7 +22,13 @@ class AllocationFlags:
     """Settings of an allocation, as far as the command line says; None where it does not."""
 
     budget: Annotated[
-        float | None, typer.Option("--budget", help="Volume draws to allocate; with --cost, money.")
+        float | None,
+        typer.Option(
+            "--budget",
+            parser=draws,
+            metavar="DRAWS",
+            help="Volume draws to allocate, as 100000, 100k or 1e5; with --cost, money.",
+        ),
     ] = None
     min_weight: Annotated[
         float | None, typer.Option("--min-weight", help="Least share of any domain; default 0.05.")

@@ -2,14 +2,16 @@
 flags that several verbs share."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from voxmix._amounts import amount, whole_amount
 from voxmix._io import as_argument
 from voxmix.cli.app import note
 from voxmix.errors import InputError
@@ -19,17 +21,70 @@ if TYPE_CHECKING:
     from voxmix.law import FittedLaw
     from voxmix.study import StudyView
 
-StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
+
+def study_around() -> Path | None:
+    """Return the study whose folder one is in, or below: what a verb is for where no study is named; None elsewhere."""
+    here = Path.cwd()
+    found = next((folder for folder in (here, *here.parents) if (folder / STUDY_FILE).is_file()), None)
+    return None if found is None else Path(os.path.relpath(found, here))
+
+
+def study_here() -> Path:
+    """Return the study that :func:`study_around` finds.
+
+    Raises:
+        typer.BadParameter: there is none.
+    """
+    found = study_around()
+    if found is None:
+        raise typer.BadParameter(
+            f"it may be left out in a study's folder alone, and no {STUDY_FILE} lies in {Path.cwd()} or above; name it, or "
+            "make a study with: voxmix init STUDY --data DIR"
+        )
+    return found
+
+
+def or_here(metavar: str, help: str) -> Any:
+    """Return an argument that is a study, or what else the verb takes; left out: the study whose folder one is in."""
+    return typer.Argument(
+        metavar=metavar,
+        help=f"{help} Left out: the study whose folder you are in.",
+        default_factory=study_here,
+        show_default=False,
+    )
+
+
+StudyArgument = Annotated[Path, or_here("STUDY", "The study's folder.")]
+NewStudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 LawArgument = Annotated[
     Path,
-    typer.Argument(metavar="LAW|STUDY", help="A law that fit wrote (JSON), or a study with fitted laws."),
+    or_here("LAW|STUDY", "A law that fit wrote (JSON), or a study with fitted laws."),
 ]
 LawName = Annotated[
     str | None,
     typer.Option("--law", help="Which law of a study; the law of its report if left out."),
 ]
 PairOption = list[str] | None
+Number = TypeVar("Number", int, float)
+
+
+def whole_draws(text: str) -> int:
+    """Return what a flag says as a whole number of draws or images: 16000, 16k or 1e5."""
+    return _as_flag(whole_amount, text)
+
+
+def draws(text: str) -> float:
+    """Return what a flag says as a number of draws, or of what they cost."""
+    return _as_flag(amount, text)
+
+
+def _as_flag(read: Callable[[str], Number], text: str) -> Number:
+    try:
+        return read(str(text))
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+
 
 _OTHER_KINDS = {
     "law": "a fitted law: ask it with predict, plan, path, structure, suggest, or allocate --budget",
@@ -148,15 +203,22 @@ def pairs(given: Sequence[str] | None, *, option: str) -> dict[str, float]:
         if not separator or not name:
             raise InputError(f"{option} {text!r} should be DOMAIN=NUMBER, e.g. {option} ABD-CT=0.4")
         try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
+            number = amount(value)
+        except InputError:
+            number = _number(value)
         if not math.isfinite(number):
             raise InputError(f"{option} {text!r}: {value!r} is not a number; give a finite one")
         if name in found:
             raise InputError(f"{option} names {name} twice; give every domain once")
         found[name] = number
     return found
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def takes_flags(

@@ -9,7 +9,7 @@ import typer
 from voxmix._io import size_text
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption
+from voxmix.cli.arguments import JsonOption, or_here
 from voxmix.cli.kinds import prepared_folder
 from voxmix.errors import InputError
 from voxmix.study.files import CACHE_FOLDER, is_study, study_file
@@ -17,9 +17,7 @@ from voxmix.study.files import CACHE_FOLDER, is_study, study_file
 if TYPE_CHECKING:
     from voxmix.volumes import PreparedCache
 
-CacheArgument = Annotated[
-    Path, typer.Argument(metavar="CACHE", help="A cache's folder, or the study that has one.")
-]
+CacheArgument = Annotated[Path, or_here("CACHE", "A cache's folder, or the study that has one.")]
 
 
 def prepared_volumes(study: Path) -> Path:
@@ -170,7 +168,9 @@ def cache_prune(
 
 @verb
 def cache_restore(
-    cache: CacheArgument,
+    cache: Annotated[
+        Path, typer.Argument(metavar="CACHE", help="A cache's folder, or the study that has one.")
+    ],
     prediction: Annotated[
         Path, typer.Argument(metavar="PREDICTION", help="An .npy array on the grid of a prepared volume.")
     ],

@@ -6,7 +6,7 @@ import typer
 
 from voxmix.cli.allocation_flags import AllocationFlags, law_and_settings, takes_allocation_flags
 from voxmix.cli.app import emit, emit_json, emit_table, verb
-from voxmix.cli.arguments import JsonOption, LawArgument, LawName, PairOption, load_law, pairs
+from voxmix.cli.arguments import JsonOption, LawArgument, LawName, PairOption, draws, load_law, pairs
 from voxmix.cli.response_words import ResponseWords
 from voxmix.errors import InputError
 
@@ -92,7 +92,10 @@ def plan(
 def path(
     law: LawArgument,
     flags: AllocationFlags,
-    budget: Annotated[list[float] | None, typer.Option(help="Budgets along the path; repeat.")] = None,
+    budget: Annotated[
+        list[float] | None,
+        typer.Option(parser=draws, metavar="DRAWS", help="Budgets along the path, as 100k or 1e5; repeat."),
+    ] = None,
     min_weight: Annotated[
         list[float] | None, typer.Option(help="Values of min_weight along the path, at one --budget; repeat.")
     ] = None,
@@ -160,7 +163,12 @@ def _axis_text(value: float) -> str:
 def structure(
     law: LawArgument,
     budget: Annotated[
-        float | None, typer.Option(help="Volume draws; the largest fitted if not given.")
+        float | None,
+        typer.Option(
+            parser=draws,
+            metavar="DRAWS",
+            help="Volume draws, as 100k or 1e5; the largest fitted if not given.",
+        ),
     ] = None,
     weights: Annotated[
         PairOption, typer.Option(help="DOMAIN=SHARE of a mixture; uniform if not given.")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from voxmix._amounts import whole_amount
 from voxmix._io import as_argument
 from voxmix.cli.app import emit, emit_json
 from voxmix.errors import InputError
@@ -111,12 +112,14 @@ def sample_sizes(text: str | None) -> tuple[int | str, ...]:
 
     found: list[int | str] = []
     for part in (text or "").replace(" ", "").split(","):
-        if part and part != ALL and not part.isdecimal():
+        if not part:
+            continue
+        try:
+            found.append(part if part == ALL else whole_amount(part))
+        except InputError as error:
             raise InputError(
-                f"--samples {text!r}: {part!r} is no number of images; e.g. --samples 64,256,1024,all"
-            )
-        if part:
-            found.append(part if part == ALL else int(part))
+                f"--samples {text!r}: {part!r} is no number of images; e.g. --samples 64,256,1k,all"
+            ) from error
     return tuple(found)
 
 

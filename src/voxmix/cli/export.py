@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
-from voxmix.cli.arguments import JsonOption
+from voxmix.cli.arguments import JsonOption, or_here
 from voxmix.cli.kinds import do
 from voxmix.errors import InputError
 from voxmix.study.files import is_study
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @verb
 def export(
-    path: Annotated[
-        Path, typer.Argument(metavar="RUN|STUDY", help="A study, the folder of a run, or an earlier export.")
-    ],
+    path: Annotated[Path, or_here("RUN|STUDY", "A study, the folder of a run, or an earlier export.")],
     output: Annotated[
         Path | None,
         typer.Option(

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxmix._amounts import amount
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, check_kind, open_study
+from voxmix.cli.arguments import JsonOption, check_kind, open_study, or_here
 from voxmix.cli.checks import say_fitness, show_regime
 from voxmix.cli.response_words import ResponseWords
 from voxmix.cli.study import show
@@ -61,9 +62,7 @@ def _yaml(value: Any) -> str:
 
 @verb
 def fit(
-    path: Annotated[
-        Path, typer.Argument(metavar="STUDY|TABLE", help="A study, or a CSV or parquet table of losses.")
-    ],
+    path: Annotated[Path, or_here("STUDY|TABLE", "A study, or a CSV or parquet table of losses.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write the law of a table.")
     ] = None,
@@ -202,8 +201,8 @@ def _has_pure_runs(table: "MeasurementTable") -> bool:
 
 def _number_or_word(text: str | None) -> float | str | None:
     try:
-        return None if text is None else float(text)
-    except ValueError:
+        return None if text is None else amount(text)
+    except InputError:
         return text
 
 

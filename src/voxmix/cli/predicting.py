@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from voxmix.cli.app import emit, emit_json, emit_table, verb
-from voxmix.cli.arguments import JsonOption, LawArgument, LawName, load_law, pairs
+from voxmix.cli.arguments import JsonOption, LawArgument, LawName, load_law, pairs, whole_draws
 from voxmix.cli.response_words import ResponseWords
 from voxmix.errors import InputError
 
@@ -13,12 +13,18 @@ from voxmix.errors import InputError
 @verb
 def predict(
     law: LawArgument,
-    budget: Annotated[int | None, typer.Option(help="Volume draws.")] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(parser=whole_draws, metavar="DRAWS", help="Volume draws, as 16000, 16k or 1.6e4."),
+    ] = None,
     weights: Annotated[
         list[str] | None, typer.Option(help="DOMAIN=SHARE; repeat; shares sum to 1, others get 0.")
     ] = None,
     samples: Annotated[
-        list[int] | None, typer.Option(help="Of laws of scores: images to learn from; repeat.")
+        list[int] | None,
+        typer.Option(
+            parser=whole_draws, metavar="IMAGES", help="Of laws of scores: images to learn from; repeat."
+        ),
     ] = None,
     task: Annotated[str | None, typer.Option(help="Of laws of scores: only this task.")] = None,
     objective: Annotated[str | None, typer.Option(help="Of laws of scores: only this objective.")] = None,

@@ -8,7 +8,7 @@ import typer
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar
 from voxmix.cli.app import TERMINAL, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption
+from voxmix.cli.arguments import JsonOption, or_here
 from voxmix.cli.checks import FITNESS_HEADERS, counts_of, fitness_cells, fitness_value
 from voxmix.cli.kinds import do
 from voxmix.cli.volumes import SubjectPatternOption
@@ -45,7 +45,7 @@ def show_preparation(preparation: "Preparation") -> None:
 def prepare(
     source: Annotated[
         Path,
-        typer.Argument(metavar="SOURCE", help="A study; or a manifest or a folder of volumes, with --out."),
+        or_here("SOURCE", "A study; or a manifest or a folder of volumes, with --out."),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Without a study: the folder for the prepared volumes.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption
+from voxmix.cli.arguments import JsonOption, study_around
 from voxmix.cli.kinds import do
 from voxmix.cli.training import ComputeFlags
 from voxmix.compute import ComputeSettings
@@ -25,7 +25,10 @@ _OF_FOLDERS = "Without a study"
 @verb
 def probe(
     study: Annotated[
-        Path | None, typer.Argument(metavar="[STUDY]", help="The study's folder; none with --encoder.")
+        Path | None,
+        typer.Argument(
+            metavar="STUDY", help="The study's folder; left out: the one you are in; none with --encoder."
+        ),
     ] = None,
     task: Annotated[
         list[str] | None,
@@ -114,6 +117,8 @@ def probe(
     of_folders = {
         "images": images, "label": label, "column": column, "mask": mask, "head": head, "out": out,
     }  # fmt: skip
+    if study is None and not encoder and images is None:
+        study = study_around()
     if study is not None:
         given = [name for name, value in {"encoder": encoder, **of_folders}.items() if value]
         if given:
@@ -122,7 +127,7 @@ def probe(
             )
         do("probe", study, flags=ComputeFlags(device=device, workers=workers), task=task, as_json=as_json)
         return
-    if workers is not None:
+    if workers is not None and encoder:
         raise InputError(
             "--workers is for a study; without one, encoders are judged one after another: leave it out"
         )

@@ -5,17 +5,25 @@ from typing import Annotated
 import typer
 
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument, open_study
+from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, whole_draws
 
 
 @verb
 def refine(
     study: StudyArgument,
     budget: Annotated[
-        int | None, typer.Option(help="Draws of every run; the largest proxy budget if left out.")
+        int | None,
+        typer.Option(
+            parser=whole_draws,
+            metavar="DRAWS",
+            help="Draws of every run, as 4000 or 4k; the largest proxy budget if left out.",
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Most rounds, those of former calls included.")] = 5,
-    draws: Annotated[int | None, typer.Option(help="Most draws of all rounds together.")] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(parser=whole_draws, metavar="DRAWS", help="Most draws of all rounds together."),
+    ] = None,
     tolerance: Annotated[
         float, typer.Option(help="Largest change of a share that counts as no move.")
     ] = 0.05,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from voxmix.cli.app import emit, emit_json, note, verb
-from voxmix.cli.arguments import JsonOption
+from voxmix.cli.arguments import JsonOption, or_here
 from voxmix.cli.encoder_scores import show_laws
 from voxmix.cli.kinds import do
 from voxmix.errors import InputError
@@ -15,9 +15,7 @@ from voxmix.study.files import is_study
 
 @verb
 def scale(
-    path: Annotated[
-        Path, typer.Argument(metavar="STUDY|TABLE", help="A study of encoders, or a CSV table of scores.")
-    ],
+    path: Annotated[Path, or_here("STUDY|TABLE", "A study of encoders, or a CSV table of scores.")],
     level: Annotated[float | None, typer.Option(help="Level of the intervals; 0.9 if left out.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Of a table: write the laws to this JSON file.")

@@ -8,7 +8,7 @@ import typer
 from voxmix._io import as_argument
 from voxmix._progress import waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument
+from voxmix.cli.arguments import JsonOption, StudyArgument, whole_draws
 from voxmix.cli.kinds import do
 from voxmix.errors import InputError, StepPendingError
 
@@ -32,7 +32,11 @@ def compare(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(help="Study of encoders: those that learned from so many images; the most if left out."),
+        typer.Option(
+            parser=whole_draws,
+            metavar="IMAGES",
+            help="Study of encoders: those that learned from so many images; the most if left out.",
+        ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--every", help="Study of encoders: every encoder with every other.")

@@ -9,7 +9,7 @@ import typer
 
 from voxmix._io import as_argument
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument
+from voxmix.cli.arguments import JsonOption, NewStudyArgument
 from voxmix.cli.checks import say_set_aside
 from voxmix.errors import InputError
 
@@ -24,7 +24,7 @@ _OF_MIXTURES, _OF_ENCODERS = "Study of mixtures", "Study of encoders"
 
 @verb
 def init(
-    study: StudyArgument,
+    study: NewStudyArgument,
     data: Annotated[
         Path | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxmix._amounts import amount
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, open_study
 from voxmix.cli.response_words import ResponseWords
@@ -172,8 +173,8 @@ def _few(values: Any) -> str:
 
 def _number_or_column(text: str | None) -> float | str | None:
     try:
-        return None if text is None else float(text)
-    except ValueError:
+        return None if text is None else amount(text)
+    except InputError:
         return text
 
 

@@ -7,7 +7,7 @@ import typer
 
 from voxmix._progress import waiting
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, takes_flags
+from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, takes_flags, whole_draws
 from voxmix.cli.checks import show_regime
 from voxmix.cli.kinds import do
 from voxmix.cli.study import show
@@ -89,7 +89,12 @@ def run(
         ),
     ] = False,
     up_to: Annotated[
-        int | None, typer.Option(help="With --pilot: the largest budget; the design's if left out.")
+        int | None,
+        typer.Option(
+            parser=whole_draws,
+            metavar="DRAWS",
+            help="With --pilot: the largest budget, as 4000 or 4k; the design's if left out.",
+        ),
     ] = None,
     minutes: Annotated[
         float | None,

@@ -9,7 +9,7 @@ import typer
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption
+from voxmix.cli.arguments import JsonOption, or_here
 from voxmix.cli.checks import FITNESS_HEADERS, fitness_cells, fitness_value, say_set_aside
 from voxmix.cli.kinds import do
 from voxmix.datasets import LAYOUTS
@@ -193,9 +193,8 @@ def _show_manifest(found: "Manifest") -> None:
 def audit(
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A manifest, a folder of volumes, a study; with --images a folder or table of images.",
+        or_here(
+            "SOURCE", "A manifest, a folder of volumes, a study; with --images a folder or table of images."
         ),
     ],
     images: Annotated[

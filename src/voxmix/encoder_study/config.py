@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from voxmix._amounts import Amount, Written
 from voxmix.backbone_rows import BackboneSettings
 from voxmix.compute import ComputeSettings
 from voxmix.design import BudgetUnit, check_budget
@@ -31,7 +32,7 @@ class MadeRadiographs:
 
     __pydantic_config__: ClassVar[Any] = _FORBID
 
-    count: int = 1200
+    count: Amount = 1200
     """Films to draw."""
     seed: int = 0
     """Decides what they look like."""
@@ -111,9 +112,9 @@ class EncoderDesign:
 
     __pydantic_config__: ClassVar[Any] = _FORBID
 
-    samples: tuple[int | str, ...] = (64, 256, 1024, ALL)
+    samples: tuple[Annotated[int | str, Written(but=(ALL,))], ...] = (64, 256, 1024, ALL)
     """Images of each subset, rising; "all" may be the last. Whole persons: a subset may be a little larger."""
-    budget: int = 8192
+    budget: Amount = 8192
     """What each run computes, in budget_unit."""
     budget_unit: BudgetUnit = "draws"
     """draws, flops or seconds of each run."""

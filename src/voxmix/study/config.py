@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from voxmix._amounts import Amount
 from voxmix._io import write_text
 from voxmix.allocation.settings import AllocationSettings
 from voxmix.allocation.strategies import baselines, check_strategies, new_study_strategies
@@ -159,7 +160,7 @@ class StudyAllocation(AllocationSettings):
 
     __pydantic_config__: ClassVar[Any] = _FORBID
 
-    budget: int
+    budget: Amount
     """Volume draws to allocate, and to train the strategies at."""
     no_worse_than: str | None = field(default=None, metadata=LATER)
     """uniform or data-proportional: no target may be predicted worse than under it."""
