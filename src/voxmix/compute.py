@@ -1,12 +1,111 @@
 """How a run is computed, as opposed to what it computes: nothing here enters a run's id."""
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from voxmix.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+_SET_BY_US = {
+    "array", "chdir", "error", "export", "job-name", "no-requeue", "nodes", "ntasks", "open-mode", "output", "parsable",
+    "requeue", "signal", "test-only", "wait", "wrap",
+}  # fmt: skip
+_NAMED = {
+    "cpus-per-task": "cpus", "mem": "memory_gb", "gpus-per-node": "gpus", "time": "minutes", "partition": "partition",
+    "account": "account", "qos": "qos",
+}  # fmt: skip
+_OPTION = re.compile(r"[a-z][a-z0-9-]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterSettings:
+    """What each job asks a scheduler for. A job starts workers, which take what is left of a study until nothing is.
+
+    Attributes:
+        jobs: jobs at most; no more are submitted than there is work for.
+        at_once: jobs that the scheduler may run at the same time; null: as many as it has room for.
+        workers_per_job: processes of a job that each make a run at a time; several small ones share its GPU or its cores.
+        cpus: cores of each job, shared by its workers.
+        memory_gb: memory of each job, in GB of 1024^3 bytes; null: what the partition gives.
+        gpus: GPUs of each job, given to its workers in turn.
+        minutes: time limit of a job. One that reaches it writes its states and is queued again.
+        save_seconds: how long before its limit a job is told to write its states.
+        requeues: how often a job is queued again.
+        partition: where jobs are queued; null: the cluster's default.
+        account: who is charged; null: the user's default.
+        qos: quality of service; null: the user's default.
+        python: Python of the nodes, which has voxmix; null: the one that runs this command.
+        setup: lines of shell that a job runs first, such as `module load cuda`.
+        extra: other options of the scheduler by their long names, such as `constraint: a100`; true for one without a value.
+        wait: whether a command waits for its jobs; false: it ends once they are submitted.
+        dry_run: print what would be submitted, and submit nothing.
+
+    Raises:
+        InputError: a number below its least value, a text with a line break, or an option that has a name of its own here.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    jobs: int = 1
+    at_once: int | None = None
+    workers_per_job: int = 1
+    cpus: int = 1
+    memory_gb: float | None = None
+    gpus: int = 0
+    minutes: int = 60
+    save_seconds: int = 120
+    requeues: int = 50
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    python: str | None = None
+    setup: tuple[str, ...] = ()
+    extra: dict[str, bool | int | float | str] = field(default_factory=dict)
+    wait: bool = True
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        least = {
+            "jobs": 1, "at_once": 1, "workers_per_job": 1, "cpus": 1, "gpus": 0, "minutes": 1, "save_seconds": 10,
+            "requeues": 0,
+        }  # fmt: skip
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise InputError(f"{name} must be at least {low}, got {value}")
+        if self.memory_gb is not None and not self.memory_gb > 0:
+            raise InputError(
+                f"memory_gb must be above 0, got {self.memory_gb}; leave it out for what the partition gives"
+            )
+        if self.save_seconds >= 60 * self.minutes:
+            raise InputError(
+                f"save_seconds must be less than the time limit, got {self.save_seconds} s of {self.minutes} min; states take "
+                "seconds to write: give jobs more minutes, or less time to save"
+            )
+        for name in ("partition", "account", "qos", "python"):
+            _check_line(name, getattr(self, name))
+        for line in self.setup:
+            _check_line("setup", line)
+        for option, value in self.extra.items():
+            if not _OPTION.fullmatch(option):
+                raise InputError(
+                    f"extra names options of the scheduler by their long names without dashes before them, such as "
+                    f"constraint, got {option!r}"
+                )
+            if option in _SET_BY_US or option in _NAMED:
+                instead = f"give {_NAMED[option]}" if option in _NAMED else "voxmix sets it itself"
+                raise InputError(f"extra must not hold {option}: {instead}; take it out")
+            _check_line(f"extra.{option}", value)
+
+
+def _check_line(name: str, value: object) -> None:
+    if isinstance(value, str) and not (value.strip() and value.isprintable()):
+        raise InputError(
+            f"{name} must be one line of text, got {value!r}; leave it out, or give every line its own entry"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +123,12 @@ class ComputeSettings:
         loaders: threads that read crops ahead; 0 reads in the training thread. One pays where files are on a slow or
             distant disk.
         threads: CPU threads of each process. None: the cores, divided among the processes that run at once, at most
-            ``OMP_NUM_THREADS`` where that is set.
+            ``OMP_NUM_THREADS`` where that is set; in jobs of a cluster those of a job, divided among its workers.
         checkpoint_seconds: time between states written to disk.
         pictures: keep a picture of every domain's reconstruction in the run's folder; it shows slices of volumes.
         trackers: where losses are logged: ``tensorboard``, ``mlflow``, ``wandb``, or a plug-in.
+        engine: where runs are made: ``local``, in processes of this machine, ``slurm``, in jobs of a cluster, or a plug-in.
+        cluster: what each of these jobs asks for. None: one core for an hour.
 
     Raises:
         InputError: a number below its least value.
@@ -46,6 +147,8 @@ class ComputeSettings:
     checkpoint_seconds: float = 60.0
     pictures: bool = True
     trackers: tuple[str, ...] = ("tensorboard",)
+    engine: str = "local"
+    cluster: ClusterSettings | None = None
 
     def __post_init__(self) -> None:
         least = {"devices": 1, "nodes": 1, "loaders": 0, "checkpoint_seconds": 0}
@@ -69,6 +172,9 @@ class ComputeSettings:
         """
         if self.threads is not None:
             return self.threads
+        if self.engine != "local":
+            job = self.cluster or ClusterSettings()
+            return max(1, job.cpus // job.workers_per_job)
         return max(1, min(cores // processes, _asked_threads() or cores))
 
     @property

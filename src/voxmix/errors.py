@@ -28,6 +28,10 @@ class MissingDependencyError(VoxmixError, ImportError):
     """An optional library is needed and not installed."""
 
 
+class HandedOver(Exception):
+    """What was asked for goes on elsewhere, such as in jobs of a cluster, or was only to be shown; the message is the result."""
+
+
 class VoxmixWarning(UserWarning):
     """A result that can be used, with a reason to doubt it."""
 

@@ -11,7 +11,7 @@ import typer
 from voxmix._io import json_text, printable
 from voxmix._progress import progress_bar
 from voxmix.cli.columns import laid_out
-from voxmix.errors import VoxmixError, VoxmixWarning
+from voxmix.errors import HandedOver, VoxmixError, VoxmixWarning
 from voxmix.study.listener import Listener
 
 P = ParamSpec("P")
@@ -33,6 +33,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             except VoxmixError as error:
                 typer.secho(printable(f"error: {error}"), err=True, fg=typer.colors.RED)
                 raise typer.Exit(error.exit_code) from None
+            except HandedOver as told:
+                emit(str(told))
             except KeyboardInterrupt:
                 typer.secho(
                     "stopped; give the same command again to continue", err=True, fg=typer.colors.YELLOW

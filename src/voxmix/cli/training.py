@@ -59,6 +59,25 @@ class ComputeFlags:
         int | None,
         typer.Option("--workers", min=1, help="Runs at the same time; every GPU or core if left out."),
     ] = None
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine", help="Where runs are made: local (this machine) or slurm (jobs of a cluster)."
+        ),
+    ] = None
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="With --engine slurm: how many jobs are submitted.")
+    ] = None
+    partition: Annotated[
+        str | None, typer.Option("--partition", help="With --engine slurm: where jobs are queued.")
+    ] = None
+    submit_only: Annotated[
+        bool | None,
+        typer.Option("--submit-only", help="With --engine slurm: submit jobs and do not wait for them."),
+    ] = None
+    dry_run: Annotated[
+        bool | None, typer.Option("--dry-run", help="With --engine slurm: print what sbatch would be given.")
+    ] = None
 
     def applied_to(self, view: "StudyView") -> "StudyView":
         """Return the study with these settings; its file is left as it is.
@@ -70,7 +89,12 @@ class ComputeFlags:
 
         given = {name: value for name, value in asdict(self).items() if value is not None}
         workers = given.pop("workers", None)
-        return with_compute(view, given, workers=workers, where="the command line")
+        jobs = {name: given.pop(name) for name in ("jobs", "partition") if name in given}
+        if given.pop("submit_only", False):
+            jobs["wait"] = False
+        if given.pop("dry_run", False):
+            jobs["dry_run"] = True
+        return with_compute(view, given, workers=workers, cluster=jobs, where="the command line")
 
 
 takes_compute_flags = takes_flags(ComputeFlags)

@@ -16,6 +16,7 @@ from voxmix.engines.job import refuse_running
 from voxmix.engines.job_file import Chain, Job, chains_of, write_job
 from voxmix.engines.local import local
 from voxmix.engines.progress import clear, read_failure, read_notes, read_progress, state_of
+from voxmix.engines.slurm import slurm
 from voxmix.errors import VoxmixError, VoxmixWarning
 from voxmix.runs import is_finished
 
@@ -37,7 +38,7 @@ class Engine(Protocol):
     def __call__(self, chains: Sequence[Chain], *, workers: int) -> Generator[None, None, None]: ...
 
 
-ENGINES: Table[Engine] = Table("engines", {"local": local})
+ENGINES: Table[Engine] = Table("engines", {"local": local, "slurm": slurm})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,6 +19,8 @@ from voxmix.runs.files import JOB_FILE, JOB_FORMAT
 from voxmix.settings import checked
 
 _KIND = "job"
+_OF_ENGINES = ("engine", "cluster")
+"""Settings of who starts processes: a process does not need them, and an account is nobody's business."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +62,7 @@ def _plain(value: Any, folder: Path) -> Any:
     if isinstance(value, Path):
         return Path(os.path.relpath(value.resolve(), folder.resolve())).as_posix()
     if isinstance(value, ComputeSettings):
-        return asdict(value)
+        return {name: item for name, item in asdict(value).items() if name not in _OF_ENGINES}
     return value.as_dict() if hasattr(value, "as_dict") else value
 
 

@@ -106,7 +106,7 @@ def finetune_pending(
     surface: bool = False,
     predictions: bool = False,
     pictures: bool = True,
-    engine: Engine | str = "local",
+    engine: Engine | str | None = None,
     progress: ProgressCallback = silent,
 ) -> tuple[FailedFinetuning, ...]:
     """Finetune every run that has no result, several at a time; return those that failed.

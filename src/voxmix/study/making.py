@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import ComputeSettings
-from voxmix.errors import VoxmixError
+from voxmix.errors import InputError, VoxmixError
 from voxmix.runs import cores, is_finished
 from voxmix.settings import checked
 from voxmix.study.listener import Listener
@@ -44,18 +44,33 @@ class FailedRun:
     reason: str
 
 
-def with_compute(view: C, given: Mapping[str, Any], *, workers: int | None = None, where: str) -> C:
+def with_compute(
+    view: C,
+    given: Mapping[str, Any],
+    *,
+    workers: int | None = None,
+    cluster: Mapping[str, Any] | None = None,
+    where: str,
+) -> C:
     """Return the study with other settings of how runs are computed; its file is left as it is.
 
-    ``where`` says in errors where they were given.
+    ``cluster`` is what jobs of a cluster ask for otherwise; ``where`` says in errors where all this was given.
 
     Raises:
-        InputError: a value that cannot be used.
+        InputError: a value that cannot be used, or one for jobs where runs are made on this machine.
     """
     config = view.config
+    values = asdict(config.compute) | dict(given)
+    if cluster:
+        if values["engine"] == "local":
+            raise InputError(
+                "--jobs, --partition, --submit-only and --dry-run are for jobs of a cluster, and runs are made on this machine; "
+                "add --engine slurm, or set compute.engine"
+            )
+        values["cluster"] = (values["cluster"] or {}) | dict(cluster)
     compute = config.compute
-    if given:
-        compute = checked(ComputeSettings, asdict(compute) | dict(given), where=where)
+    if given or cluster:
+        compute = checked(ComputeSettings, values, where=where)
     found: C = view.configured(replace(config, compute=compute, workers=workers or config.workers))
     return found
 
@@ -82,7 +97,7 @@ def threads_of_each(compute: ComputeSettings, *, together: int) -> int:
 def finish_jobs(
     jobs: Sequence[Job],
     *,
-    engine: Engine | str = "local",
+    engine: Engine | str | None = None,
     together: int,
     progress: ProgressCallback = silent,
 ) -> tuple[FailedJob, ...]:
@@ -90,7 +105,7 @@ def finish_jobs(
 
     ``progress`` counts what the jobs' budgets count, finished ones included. A job that fails does not stop the others;
     what was interrupted goes on from its last state next time. ``engine`` is where they are executed
-    (:mod:`voxmix.engines.base`).
+    (:mod:`voxmix.engines.base`); None: as ``compute.engine`` says.
     """
     from voxmix.engines.base import run_jobs
 
@@ -102,7 +117,7 @@ def finish_jobs(
         return ()
     failed = run_jobs(
         pending,
-        engine=engine,
+        engine=pending[0].work.compute.engine if engine is None else engine,
         workers=together,
         progress=lambda done, _: progress(finished + done, total),
     )
@@ -115,7 +130,7 @@ def finish_specs(
     *,
     work_of: Callable[[Any], Work],
     folder_of: Callable[[Any], Path],
-    engine: Engine | str = "local",
+    engine: Engine | str | None = None,
     together: int,
     progress: ProgressCallback = silent,
 ) -> tuple[FailedRun, ...]:

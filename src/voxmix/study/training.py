@@ -144,14 +144,14 @@ def train_pending(
     study: Study | StudyView,
     specs: Sequence[RunSpec],
     *,
-    engine: Engine | str = "local",
+    engine: Engine | str | None = None,
     progress: ProgressCallback = silent,
 ) -> tuple[FailedRun, ...]:
     """Train every spec that has no finished run, several at a time; return those that failed.
 
     ``progress`` counts volume draws over all ``specs``, finished ones included. A run that fails does
     not stop the others. Interrupted runs go on from their last checkpoint next time. ``engine`` is where the runs are
-    executed (:mod:`voxmix.engines.base`).
+    executed (:mod:`voxmix.engines.base`); None: as ``compute.engine`` says.
     """
     require("torch", extra="train")
     view = StudyView.of(study)

@@ -1,0 +1,197 @@
+"""The engine of a cluster with Slurm: an array of jobs, each of which starts workers that take what is left of the runs.
+
+A plain script of ``sbatch``, and no library that hands Python objects over: nothing has to be unpickled on a node, a person
+can read, change and submit the script, and the workers of a job are the same processes that any other scheduler would start.
+The jobs outlive the command that submitted them. A second command finds them by their numbers and watches them.
+"""
+
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from voxmix.compute import ClusterSettings, ComputeSettings
+from voxmix.engines.job_file import Chain
+from voxmix.engines.progress import read_failure
+from voxmix.engines.slurm_commands import QueuedJob, queued, submit, take_back
+from voxmix.engines.slurm_script import array_script
+from voxmix.engines.submitted import forget, keep, kept, last_words, logs_of, place_of
+from voxmix.errors import HandedOver, InputError, VoxmixError, VoxmixWarning
+from voxmix.runs import is_finished
+
+LOOK_SECONDS = 15.0
+"""Time between two questions to Slurm: its controller answers those of everybody."""
+_FIRST_LOOKS = (1.0, 2.0, 4.0, 8.0)
+_YIELD_SECONDS = 0.5
+_GONE_LOOKS = 2
+"""So many answers in a row without a job say that none lives: one that is queued again may be missing for a moment."""
+
+
+def slurm(chains: Sequence[Chain], *, workers: int) -> Generator[None, None, None]:
+    """Submit jobs that make the runs of ``chains``, unless such jobs live already, and watch them until none does.
+
+    What is asked for stands in ``compute.cluster`` of the works; ``workers`` counts processes of this machine and says nothing
+    here.
+
+    Raises:
+        InputError: no Slurm here, or it refuses what is asked for.
+        HandedOver: the command shall not wait for its jobs, or only shows what it would submit.
+        VoxmixError: the jobs have ended and runs are not finished; says what their logs say.
+    """
+    compute: ComputeSettings = chains[0][0].work.compute
+    settings = compute.cluster or ClusterSettings()
+    if compute.processes > 1:
+        raise InputError(
+            f"compute.devices is {compute.devices} and compute.nodes {compute.nodes}: jobs of engine slurm make each run by one "
+            "process; start a run that several share with srun (docs/how-to/cluster.md)"
+        )
+    root = Path(os.path.abspath(os.path.commonpath([chain[0].folder.parent for chain in chains])))
+    place = place_of(root)
+    arrays = [] if settings.dry_run else _living(place)
+    if not arrays:
+        arrays = [_submitted(chains, compute, settings, root=root, place=place)]
+    if not settings.wait:
+        raise HandedOver(_told(arrays, place))
+    yield from _Watch(arrays=arrays, chains=chains, place=place).until_over()
+
+
+slurm.outlives = True  # type: ignore[attr-defined]  # what it started goes on when the command ends
+
+
+def _living(place: Path) -> list[str]:
+    """Return the arrays of earlier commands of which jobs live; the others are forgotten."""
+    known = kept(place)
+    alive = {job.id.partition("_")[0] for job in queued(tuple(known))}
+    for array in known.keys() - alive:
+        forget(place, array)
+    found = sorted(known.keys() & alive)
+    if found:
+        warnings.warn(
+            f"jobs of an earlier command go on ({', '.join(found)}), so no more are submitted; to submit others, cancel them "
+            f"first: scancel {' '.join(found)}",
+            VoxmixWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+def _submitted(
+    chains: Sequence[Chain], compute: ComputeSettings, settings: ClusterSettings, *, root: Path, place: Path
+) -> str:
+    """Submit an array for the chains and return its number."""
+    jobs = min(settings.jobs, math.ceil(len(chains) / settings.workers_per_job))
+    folders = [os.path.relpath(job.folder, root) for chain in chains for job in chain]
+    text = array_script(
+        settings,
+        ["-m", "voxmix.engines.pull", "--lease", f"{compute.lease_seconds:g}", *folders],
+        jobs=jobs,
+        root=root,
+        logs=place,
+        python=settings.python or sys.executable,
+    )
+    if settings.dry_run:
+        raise HandedOver(text)
+    place.mkdir(parents=True, exist_ok=True)
+    array = submit(text)
+    keep(place, array, jobs=jobs)
+    return array
+
+
+def _told(arrays: Sequence[str], place: Path) -> str:
+    numbers = " ".join(arrays)
+    return (
+        f"submitted: {numbers}. squeue -j {','.join(arrays)} shows the jobs, scancel {numbers} cancels them (states are kept), "
+        f"their logs: {place}. The same command without --submit-only waits for them"
+    )
+
+
+@dataclass(kw_only=True, slots=True)
+class _Watch:
+    """What is known of jobs while they live.
+
+    Attributes:
+        arrays: their numbers.
+        chains: the runs that they make.
+        place: the folder of their logs.
+    """
+
+    arrays: Sequence[str]
+    chains: Sequence[Chain]
+    place: Path
+    _said: set[str] = field(default_factory=set)
+    _jobs: tuple[QueuedJob, ...] = ()
+
+    def until_over(self) -> Generator[None, None, None]:
+        """Yield until every run is finished or has failed, or no job lives.
+
+        Raises:
+            VoxmixError: no job lives and runs are not finished.
+        """
+        try:
+            yield from self._watched()
+        except (GeneratorExit, KeyboardInterrupt):
+            waiting = sum(job.waits for job in self._jobs)
+            self._say(
+                f"the jobs go on without this command ({len(self._jobs) - waiting} running, {waiting} waiting); the same command "
+                f"watches them again, scancel {' '.join(self.arrays)} cancels them (states are kept)"
+            )
+            raise
+        if not self._is_settled():
+            raise VoxmixError(self._why())
+        take_back(self.arrays)
+        for array in self.arrays:
+            forget(self.place, array)
+
+    def _watched(self) -> Generator[None, None, None]:
+        gone, looks = 0, 0
+        while gone < _GONE_LOOKS and not self._is_settled():
+            with suppress(VoxmixError):  # a controller that is started again answers later
+                self._jobs = queued(self.arrays)
+                gone = 0 if self._jobs else gone + 1
+                self._tell_reasons()
+            seconds = _FIRST_LOOKS[looks] if looks < len(_FIRST_LOOKS) else LOOK_SECONDS
+            looks += 1
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                yield
+                time.sleep(_YIELD_SECONDS)
+        yield
+
+    def _is_settled(self) -> bool:
+        return all(
+            is_finished(job.folder) or read_failure(job.folder) is not None
+            for chain in self.chains
+            for job in chain
+        )
+
+    def _tell_reasons(self) -> None:
+        """Say once why jobs wait, where something can be done about it."""
+        for job in self._jobs:
+            if job.waits and job.advice:
+                self._say(f"job {job.id} waits: {job.reason}; {job.advice}")
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            warnings.warn(text, VoxmixWarning, stacklevel=2)
+
+    def _why(self) -> str:
+        jobs = [job for chain in self.chains for job in chain]
+        left = sum(not is_finished(job.folder) for job in jobs)
+        head = (
+            f"the jobs of {', '.join(self.arrays)} have ended and {left} of {len(jobs)} runs are not finished"
+        )
+        logs = logs_of(self.place, self.arrays)
+        if not logs:
+            return (
+                f"{head}; they have not even begun a log in {self.place}: it lies on a disk that nodes do not see, or they were "
+                "cancelled before they started. Put the study on a disk that all nodes share"
+            )
+        words = last_words(logs)
+        said = f"; their logs say: {' / '.join(words)}" if words else ""
+        return f"{head}{said}. The logs: {self.place}. What is done is kept; the same command submits jobs for the rest"
