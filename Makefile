@@ -6,7 +6,7 @@ STUDY ?= demo-study
 override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
+.PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-cluster test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference constraints clean
 .DEFAULT_GOAL := help
 
@@ -48,6 +48,9 @@ test-slow: setup  ## Tests that take longer: the compiler, sharded networks
 test-gpu: setup  ## What only a CUDA device can show: never run by the makers of voxmix
 	$(BIN)/python -m pytest -m gpu
 
+test-cluster: setup  ## Runs made by a real Slurm of two nodes that is started here (Debian: slurm-wlm, munge), and faults: half an hour
+	$(BIN)/python -m pytest -m cluster tests/cluster
+
 test-srun: setup  ## All tests where Slurm's srun is installed, as on a cluster
 	@mkdir -p $(VENV)/srun && printf '#!/bin/sh\nexit 1\n' > $(VENV)/srun/srun && chmod +x $(VENV)/srun/srun
 	PATH="$(CURDIR)/$(VENV)/srun:$$PATH" $(BIN)/python -m pytest $(PARALLEL)
@@ -59,7 +62,7 @@ test-light: setup  ## The light core in an environment of its own, without torch
 	$(PYTHON) -m venv --clear $(VENV)-light
 	$(VENV)-light/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable . $(TESTING)
-	$(VENV)-light/bin/python -m pytest $(PARALLEL) -m 'not shared and not slow and not gpu' \
+	$(VENV)-light/bin/python -m pytest $(PARALLEL) -m 'not shared and not slow and not gpu and not cluster' \
 		--ignore tests/law --ignore tests/allocation
 
 # TESTS names a part. Old libraries may warn that what they use of newer ones is to go: no fault of voxmix.

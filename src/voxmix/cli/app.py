@@ -35,6 +35,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                 raise typer.Exit(error.exit_code) from None
             except HandedOver as told:
                 emit(str(told))
+                raise typer.Exit from None
             except KeyboardInterrupt:
                 typer.secho(
                     "stopped; give the same command again to continue", err=True, fg=typer.colors.YELLOW

@@ -1,7 +1,7 @@
 """The verbs that train, run and pretrain, and what they share: flags for how runs are computed."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -89,11 +89,11 @@ class ComputeFlags:
 
         given = {name: value for name, value in asdict(self).items() if value is not None}
         workers = given.pop("workers", None)
-        jobs = {name: given.pop(name) for name in ("jobs", "partition") if name in given}
+        jobs: dict[str, Any] = {
+            name: given.pop(name) for name in ("jobs", "partition", "dry_run") if name in given
+        }
         if given.pop("submit_only", False):
             jobs["wait"] = False
-        if given.pop("dry_run", False):
-            jobs["dry_run"] = True
         return with_compute(view, given, workers=workers, cluster=jobs, where="the command line")
 
 

@@ -29,7 +29,7 @@ class Engine(Protocol):
 
     It starts ``chains`` of jobs that were written into their folders, at most ``workers`` chains at the same time where
     that is its own to decide; yields now and then, at least every few seconds, while any may still be worked on; and
-    returns when none is. Being closed before, it ends what it started. The jobs of a chain follow each other, whether
+    returns when none is. Being closed before, it ends what it started, unless it has an attribute ``outlives`` that is true. The jobs of a chain follow each other, whether
     or not one of them fails. A process of the engine's calls :func:`voxmix.engines.job.run_job`, or
     ``python -m voxmix.engines.job``, which leave progress, warnings and failures in the folder of each job; for a
     process that was killed, the engine may say why by :func:`voxmix.engines.progress.write_failure`.
@@ -81,8 +81,9 @@ def run_jobs(
         for item in taken:
             item.look(over=True)
     finally:
-        for item in taken:
-            clear(item.job.folder)
+        if not getattr(chosen, "outlives", False):  # else its processes go on, and need what lies there
+            for item in taken:
+                clear(item.job.folder)
     return tuple(FailedJob(job=item.job, reason=item.reason) for item in watched if item.reason is not None)
 
 

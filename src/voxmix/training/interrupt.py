@@ -12,7 +12,8 @@ def interrupts_deferred() -> Iterator[Callable[[], bool]]:
     """Hold back Ctrl-C and SIGTERM inside the block; the function given says whether one has come.
 
     At the end of the block a signal that came is obeyed: KeyboardInterrupt for Ctrl-C, exit code 143 for
-    SIGTERM, as schedulers expect. A second one is obeyed at once. Outside the main thread, where Python
+    SIGTERM, as schedulers expect. A second Ctrl-C is obeyed at once; a second SIGTERM says nothing new, since schedulers
+    send it to a process and to its parent, which hands it on. Outside the main thread, where Python
     delivers no signals, nothing is held back.
     """
     received: list[int] = []
@@ -22,7 +23,7 @@ def interrupts_deferred() -> Iterator[Callable[[], bool]]:
 
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        if len(received) > 1:
+        if received.count(signal.SIGINT) > 1:
             _obey(number)
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
