@@ -192,7 +192,12 @@ def _show_allocation(found: Any) -> None:
         rows.append([name, f"{found.mixture.weights[i]:.1%}", sure, f"{low:.1%} to {high:.1%}"])
     emit_table(
         f"Mixture for {found.budget:,.0f} {found.response.unit} under the law {found.law}",
-        ["domain", "share", f"{found.level:.0%} interval", f"near-optimal ({found.tolerance:.1%})"],
+        [
+            "domain",
+            "share",
+            f"{found.level:.0%} interval",
+            f"near-optimal (within {100 * found.tolerance:g}%)",
+        ],
         rows,
     )
     if found.intervals is not None:

@@ -131,7 +131,7 @@ def path(
     step = max(1, -(-len(found.values) // _SHOWN_POINTS))
     rows = [
         [
-            f"{found.values[k]:,.4g}",
+            _axis_text(float(found.values[k])),
             *(f"{weight:.1%}" for weight in found.weights[k]),
             f"{found.objective[k]:.4g}",
         ]

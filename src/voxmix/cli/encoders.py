@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from voxmix._io import as_argument, size_text
+from voxmix._progress import time_text
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
 from voxmix.cli.encoder_scores import answer, show_answer, show_laws
 from voxmix.cli.probing import probes_value, show_probes
@@ -241,8 +242,6 @@ def estimate(
 
 
 def _show_probes_cost(probes: "ProbesCost") -> None:
-    from voxmix.cli.estimate import time_text
-
     slow = f" ({probes.decoders:,} train a decoder of reports: up to minutes each)" if probes.decoders else ""
     emit(
         f"probes: {probes.probes:,} left, {probes.images:,} images through each of {probes.encoders:,} encoders: about "
@@ -251,7 +250,7 @@ def _show_probes_cost(probes: "ProbesCost") -> None:
 
 
 def _show_cost(cost: "EncoderStudyCost", *, tflops: float | None) -> None:
-    from voxmix.cli.estimate import operations, time_text
+    from voxmix.cli.estimate import operations
 
     rows = [
         [

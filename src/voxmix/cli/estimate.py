@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxmix._io import size_text
+from voxmix._progress import time_text
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument
 from voxmix.cli.kinds import do
@@ -137,14 +138,3 @@ def operations(count: float) -> str:
         if count >= size:
             return f"{count / size:,.3g} {unit}"
     return f"{count / 1e9:,.3g} GFLOP"
-
-
-def time_text(seconds: float | None) -> str:
-    """Return a duration as people say it."""
-    if seconds is None:
-        return "not known"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:,.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:,.1f} days"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voxmix._progress import waiting
+from voxmix._progress import time_text, waiting
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, takes_flags, whole_draws
 from voxmix.cli.checks import show_regime
@@ -236,8 +236,6 @@ def _pilot(
 
 
 def _cost_text(cost: "CostEstimate | None") -> str:
-    from voxmix.cli.estimate import time_text
-
     if cost is None:
         return "nothing"
     runs, draws = sum(item.runs for item in cost.work), sum(item.draws for item in cost.work)
