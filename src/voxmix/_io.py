@@ -219,8 +219,10 @@ def with_remedy(remedy: str) -> Iterator[None]:
         raise InputError(f"{error}, or {remedy}") from None
 
 
-def read_versioned(path: Path, *, kind: str, version: int) -> dict[str, Any]:
+def read_versioned(path: Path, *, kind: str, version: int, former: Sequence[int] = ()) -> dict[str, Any]:
     """Return the JSON object of a file that voxmix wrote, after checking its ``kind`` and ``format``.
+
+    ``former`` are earlier format versions that are read too.
 
     Raises:
         InputError: another kind of file, or one written in another format version.
@@ -229,7 +231,7 @@ def read_versioned(path: Path, *, kind: str, version: int) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("kind") != kind:
         found = value.get("kind") if isinstance(value, dict) else type(value).__name__
         raise InputError(f"{path} should hold a voxmix {kind}, found {found!r}; give another file")
-    if value.get("format") != version:
+    if value.get("format") not in (version, *former):
         raise InputError(
             f"{path} has format version {value.get('format')!r}, this voxmix reads {version}; "
             f"make it again with this version of voxmix"

@@ -5,9 +5,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import VoxmixError
 
 _WATCH_SECONDS = 0.5
+_AHEAD = 4
+"""Pieces of work that wait for each process: enough to keep it busy, few of many in memory."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -91,10 +94,12 @@ def work_through(
     chunk: int = 1,
     progress: ProgressCallback = silent,
     after_a_death: Callable[[Item], Result] | None = None,
+    hear: Callable[[int, Result], None] | None = None,
 ) -> list[Result]:
     """Return the result of every item, in order: made by ``workers`` processes as they come free, or here by one.
 
-    ``chunk`` items travel to a process together. ``after_a_death`` makes what is left, one by one, once a process was
+    ``chunk`` items travel to a process together, and few wait there at a time. ``hear`` is told of every result, with the
+    place of its item, as it comes. ``after_a_death`` makes what is left, one by one, once a process was
     killed; without it that is an error.
 
     Raises:
@@ -105,6 +110,9 @@ def work_through(
 
     def take(start: int, made: Sequence[Result]) -> None:
         results.update(enumerate(made, start=start))
+        for place, result in enumerate(made, start=start):
+            if hear is not None:
+                hear(place, result)
         progress(len(results), total)
 
     progress(0, total)
@@ -115,9 +123,15 @@ def work_through(
     else:
         try:
             with worker_pool(min(workers, len(starts))) as pool:
-                futures = {pool.submit(_each, work, items[s : s + chunk]): s for s in starts}
-                for future in as_completed(futures):
-                    take(futures[future], future.result())
+                waiting: dict[Future[list[Result]], int] = {}
+                left = iter(starts)
+                while True:
+                    for start in islice(left, _AHEAD * workers - len(waiting)):
+                        waiting[pool.submit(_each, work, items[start : start + chunk])] = start
+                    if not waiting:
+                        break
+                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                        take(waiting.pop(future), future.result())
         except WorkerKilledError:
             if after_a_death is None:
                 raise

@@ -1,10 +1,11 @@
 """The prepared volumes on disk: one float16 array per volume, one index, shared by all processes.
 
-    <root>/index.json          what belongs to the cache, its recipe, what was set aside; written last
-    <root>/volumes/<key>.npy   float16 (x, y, z) in [0, 1]; key = digest of the file's bytes and the recipe
-                               (<key>.b2nd when compressed by blosc2)
-    <root>/volumes/<key>.json  its geometry; an array without this file is not finished
-    <root>/labels/<key>.npy    label map on the same grid
+    <root>/index.json            what belongs to the cache, its recipe, what was set aside; written last
+    <root>/index-<digest>.npz    the volumes that it names, in columns (:mod:`voxmix.volumes.preparing.index_file`)
+    <root>/volumes/<key>.npy     float16 (x, y, z) in [0, 1]; key = digest of the file's bytes and the recipe
+                                 (<key>.b2nd when compressed by blosc2)
+    <root>/volumes/<key>.json    its geometry; an array without this file is not finished
+    <root>/labels/<key>.npy      label map on the same grid
 
 Nothing in it holds a path or a header's text. Subjects stand in the index only as salted digests; the salt and the
 map lie elsewhere (:mod:`voxmix.volumes.preparing.private_lists`). Where no map can be kept, the salt is ``<root>/salt``: who has
@@ -12,7 +13,7 @@ it and a list of names can find out which names are in the cache, so leave it ou
 """
 
 import json
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,79 +21,42 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, UInt
 
-from voxmix._io import canonical_json, digest, naming_damage, read_versioned
+from voxmix._io import canonical_json, digest, naming_damage
 from voxmix.errors import InputError, VoxmixError
-from voxmix.volumes.auditing.fill import Fill
 from voxmix.volumes.auditing.fitness import Fitness, judge_fills
-from voxmix.volumes.grids.geometry import Box, Geometry, Shape
+from voxmix.volumes.grids.geometry import Geometry, Shape
 from voxmix.volumes.manifest import Split
+from voxmix.volumes.preparing import index_file
+from voxmix.volumes.preparing.index_file import INDEX as INDEX
+from voxmix.volumes.preparing.index_file import KIND as KIND
+from voxmix.volumes.preparing.prepared_volume import PreparedVolume as PreparedVolume
 from voxmix.volumes.preparing.storage import StoredArray, open_array, read_array
+from voxmix.volumes.preparing.volume_columns import VolumeColumns
 from voxmix.volumes.recipe import Recipe
-
-INDEX = "index.json"
-KIND = "prepared volumes"
-FORMAT = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreparedVolume:
-    """One prepared volume: ``shape`` in voxels, ``subject`` a salted digest, files relative to the cache.
-
-    ``category`` is the subject's class for classification, "" where none is known; ``fill`` what its voxels consist
-    of, None in caches of an earlier voxmix until they are prepared again; ``box`` (first voxel, size) what of
-    the array comes from the file, the rest being padding: None where nothing is padded.
-    """
-
-    key: str
-    domain: str
-    subject: str
-    split: Split
-    shape: Shape
-    spacing_mm: float
-    file: str
-    label: str | None = None
-    category: str = ""
-    fill: Fill | None = None
-    box: Box | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the volume as JSON-like data; :meth:`from_dict` is its inverse."""
-        fill = None if self.fill is None else self.fill.as_dict()
-        box = None if self.box is None else [list(part) for part in self.box]
-        return {
-            **{name: getattr(self, name) for name in self.__slots__},
-            "shape": list(self.shape),
-            "fill": fill,
-            "box": box,
-        }
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "PreparedVolume":
-        """Return the volume written by :meth:`as_dict`."""
-        texts = ("key", "domain", "subject", "split", "file", "category")
-        if not all(isinstance(value.get(name, ""), str) for name in texts):
-            raise TypeError(f"a volume whose {', '.join(texts)} are not all texts")
-        box = value.get("box")
-        x, y, z = (int(edge) for edge in value["shape"])
-        plain = {
-            "shape": (x, y, z),
-            "fill": Fill.from_dict(value.get("fill")),
-            "box": None if box is None else (tuple(box[0]), tuple(box[1])),
-        }
-        return cls(**{**value, **plain})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedCache:
     """The volumes of one study, prepared: a root folder and what its index says.
 
-    Every process reads the same files, and none holds more than it reads.
+    Every process reads the same files, and none holds more than it reads. ``volumes`` is a sequence that makes its volumes
+    when they are asked for.
     """
 
     root: Path
-    volumes: tuple[PreparedVolume, ...]
+    volumes: Sequence[PreparedVolume]
     recipe: Recipe
     set_aside: tuple[dict[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.volumes, VolumeColumns):
+            object.__setattr__(self, "volumes", VolumeColumns(self.volumes))
+
+    @property
+    def columns(self) -> VolumeColumns:
+        """The volumes, for what is asked of many of them at once."""
+        assert isinstance(self.volumes, VolumeColumns)
+        return self.volumes
 
     def __repr__(self) -> str:
         """Say what is in it: the volumes themselves would fill pages."""
@@ -108,22 +72,27 @@ class PreparedCache:
         """
         if not (root / INDEX).exists():
             raise InputError(f"no prepared volumes in {root}; run prepare first")
-        value = read_versioned(root / INDEX, kind=KIND, version=FORMAT)
-        with naming_damage(root / INDEX, remedy="prepare again: finished volumes are kept"):
+        value, volumes = index_file.read_index(root)
+        with naming_damage(root / INDEX, remedy=index_file.REMEDY):
             cache = cls(
                 root=root,
-                volumes=tuple(PreparedVolume.from_dict(item) for item in value["volumes"]),
+                volumes=volumes,
                 recipe=Recipe.from_dict(value["recipe"]),
                 set_aside=tuple(_aside_of(item) for item in value["set_aside"]),
             )
-            boxed = all("box" in item for item in value["volumes"])
-        return cache if boxed else replace(cache, volumes=tuple(cache._with_box(v) for v in cache.volumes))
+            boxed = value["format"] != index_file.FORMER or all("box" in item for item in value["volumes"])
+        return cache if boxed else replace(cache, volumes=tuple(cache._with_box(v) for v in volumes))
+
+    def write_index(self) -> None:
+        """Write the index, last of all: by one process, while any number read the former one."""
+        about = {"recipe": self.recipe.as_dict(), "set_aside": list(self.set_aside)}
+        index_file.write_index(self.root, self.columns, about)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the index as JSON-like data."""
+        """Return the cache as JSON-like data: the one file that the index of an earlier voxmix is, which is read as before."""
         return {
             "kind": KIND,
-            "format": FORMAT,
+            "format": index_file.FORMER,
             "digest": self.digest,
             "recipe": self.recipe.as_dict(),
             "volumes": [volume.as_dict() for volume in self.volumes],
@@ -133,7 +102,7 @@ class PreparedCache:
     @property
     def domains(self) -> tuple[str, ...]:
         """Names of the domains, sorted."""
-        return tuple(sorted({volume.domain for volume in self.volumes}))
+        return tuple(sorted(self.columns.sides))
 
     @property
     def digest(self) -> str:
@@ -144,16 +113,18 @@ class PreparedCache:
         says which of its voxels exist: losses count those alone, which an earlier voxmix did not, so that runs of
         both are never taken for the same.
         """
-        return digest(sorted([v.domain, v.key, v.split, *([v.box] if v.box else [])] for v in self.volumes))
+        return self.columns.digest
 
     def counts(self, split: Split | None = None) -> dict[str, int]:
         """Return domain to number of volumes, of one side or (None) of all."""
-        chosen = Counter(v.domain for v in self.volumes if split is None or v.split == split)
-        return {domain: chosen[domain] for domain in self.domains}
+        sides = self.columns.sides
+        return {
+            name: sum(sides[name].values()) if split is None else sides[name][split] for name in self.domains
+        }
 
     def fitness(self, *, crop: int | None = None) -> tuple[Fitness, ...]:
         """Return how fit every domain is for training: see :func:`voxmix.volumes.auditing.fitness.judge_fills`."""
-        return judge_fills([(v.domain, v.fill) for v in self.volumes], recipe=self.recipe, crop=crop)
+        return judge_fills(self.columns.fills(), recipe=self.recipe, crop=crop)
 
     def select(self, domain: str, split: Split) -> tuple[PreparedVolume, ...]:
         """Return the volumes of one domain on one side, ordered by key: the order of every machine.
@@ -163,7 +134,7 @@ class PreparedCache:
         """
         if domain not in self.domains:
             raise InputError(f"no domain {domain!r} in the cache; it has {list(self.domains)}")
-        return tuple(v for v in self.volumes if v.domain == domain and v.split == split)
+        return self.columns.take(self.columns.rows(domain, split))
 
     def array(self, volume: PreparedVolume) -> Float16[np.ndarray, "x y z"]:
         """Return the voxels in [0, 1], read-only: a memory map, or decompressed where stored by blosc2.

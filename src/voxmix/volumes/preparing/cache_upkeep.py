@@ -1,7 +1,9 @@
 """Upkeep of a cache: what it holds, whether it is whole, what is no longer needed, what it will need."""
 
+import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from voxmix.errors import InputError
 from voxmix.volumes.grids.geometry import resampled_shape
 from voxmix.volumes.manifest import Manifest, VolumeRecord
 from voxmix.volumes.preparing.cache import INDEX, PreparedCache, PreparedVolume
+from voxmix.volumes.preparing.index_file import former_columns
+from voxmix.volumes.preparing.outcomes import Row
 from voxmix.volumes.preparing.storage import SUFFIXES, stored_digest
 from voxmix.volumes.reading.headers import claimed_grid
 from voxmix.volumes.recipe import Recipe
@@ -39,19 +43,22 @@ class Pruned:
 
 
 def usage(cache: PreparedCache) -> tuple[Usage, ...]:
-    """Return what every domain of the cache takes on disk."""
+    """Return what every domain of the cache takes on disk.
 
-    def size(domain: str) -> int:
-        return sum(
-            (cache.root / file).stat().st_size
-            for volume in cache.volumes
-            if volume.domain == domain
-            for file in _files(volume)
-            if (cache.root / file).exists()
-        )
+    As written down when its files were made; the files of caches of an earlier voxmix are looked at one by one.
+    """
+    columns, counts = cache.columns, cache.counts()
+    sizes = columns.columns["bytes"].copy()
+    unknown = np.flatnonzero(sizes < 0)
+    sizes[unknown] = [_size(cache.root, volume) for volume in columns.take(unknown)]
+    return tuple(
+        Usage(domain=name, volumes=counts[name], bytes=int(sizes[columns.rows(name)].sum()))
+        for name in cache.domains
+    )
 
-    counts = cache.counts()
-    return tuple(Usage(domain=d, volumes=counts[d], bytes=size(d)) for d in cache.domains)
+
+def _size(root: Path, volume: PreparedVolume) -> int:
+    return sum((root / file).stat().st_size for file in _files(volume) if (root / file).exists())
 
 
 def verify(cache: PreparedCache, *, progress: ProgressCallback = silent) -> tuple[tuple[str, str], ...]:
@@ -61,9 +68,11 @@ def verify(cache: PreparedCache, *, progress: ProgressCallback = silent) -> tupl
     """
     wrong: list[tuple[str, str]] = []
     progress(0, len(cache.volumes))
-    for done, volume in enumerate(cache.volumes, start=1):
-        arrays = [array for array in (volume.file, volume.label) if array is not None]
-        wrong.extend((array, reason) for array in arrays if (reason := file_problem(cache.root, array)))
+    pairs = zip(cache.columns.texts("file"), cache.columns.texts("label"), strict=True)
+    for done, pair in enumerate(pairs, start=1):
+        wrong.extend(
+            (array, reason) for array in pair if array and (reason := file_problem(cache.root, array))
+        )
         progress(done, len(cache.volumes))
     return tuple(wrong)
 
@@ -88,18 +97,26 @@ def remove_files(root: Path, files: Iterable[str]) -> None:
 
 
 def prune(cache: PreparedCache, *, dry_run: bool = False) -> Pruned:
-    """Remove what the index does not name: volumes of other recipes, of files that left the manifest.
+    """Remove what the index does not name: volumes of other recipes, of files that left the manifest, a former index.
 
     With ``dry_run`` nothing is removed.
     """
     found = (
-        path
+        Path(entry.path)
         for folder in ("volumes", "labels")
-        for path in sorted((cache.root / folder).glob("[!.]*"))
-        if path.suffix in (".json", *SUFFIXES.values())
+        for entry in _entries(cache.root / folder)
+        if entry.name[0] != "." and entry.name.endswith((".json", *SUFFIXES.values()))
     )
-    needed = {file for volume in cache.volumes for file in _files(volume)}
-    return prune_files(cache.root, found, needed=needed, dry_run=dry_run)
+    arrays = (array for name in ("file", "label") for array in cache.columns.texts(name) if array)
+    needed = {file for array in arrays for file in with_side_file(array)}
+    return prune_files(cache.root, (*found, *former_columns(cache.root)), needed=needed, dry_run=dry_run)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def prune_files(root: Path, found: Iterable[Path], *, needed: Collection[str], dry_run: bool) -> Pruned:
@@ -121,7 +138,7 @@ def _files(volume: PreparedVolume) -> Iterator[str]:
 
 def with_side_file(array: str) -> tuple[str, str]:
     """Return an array of a cache, relative to it, and the file beside it that says what it is."""
-    return array, Path(array).with_suffix(".json").as_posix()
+    return array, f"{array.rpartition('.')[0]}.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,14 +149,39 @@ class Space:
     free: int
 
 
-def space_needed(manifest: Manifest, *, recipe: Recipe, root: Path) -> Space:
-    """Return about what preparing into ``root`` will still take, at most, and what is free on its disk."""
-    there = sum(path.stat().st_size for folder in ("volumes", "labels") for path in (root / folder).glob("*"))
-    if (root / INDEX).exists():
-        cache = PreparedCache.open(root)
-        if cache.recipe.digest != recipe.digest:  # Arrays of another recipe take no part in this one.
-            there -= sum(item.bytes for item in usage(cache))
-    needed = estimate_bytes(manifest, recipe=recipe) - there
+def space_needed(
+    manifest: Manifest, *, recipe: Recipe, root: Path, rows: Sequence[Row | None] | None = None
+) -> Space:
+    """Return about what preparing into ``root`` will still take, at most, and what is free on its disk.
+
+    ``rows`` is what is known of the records (:mod:`voxmix.volumes.preparing.outcomes`): of those nothing is made.
+    """
+    known = [row.outcome for row in rows or () if row is not None]
+    records = [
+        record
+        for record, row in zip(manifest.records, rows or [None] * len(manifest.records), strict=True)
+        if row is None
+    ]
+    needed = 0
+    if records:
+        named = {
+            file
+            for outcome in known
+            for array in (outcome.file, outcome.label)
+            if array
+            for file in with_side_file(array)
+        }
+        there = sum(
+            path.stat().st_size
+            for folder in ("volumes", "labels")
+            for path in (root / folder).glob("*")
+            if f"{folder}/{path.name}" not in named
+        )
+        if (root / INDEX).exists():
+            cache = PreparedCache.open(root)
+            if cache.recipe.digest != recipe.digest:  # Arrays of another recipe take no part in this one.
+                there -= sum(item.bytes for item in usage(cache))
+        needed = _estimate(records, recipe=recipe) - there
     return Space(needed=max(0, needed), free=shutil.disk_usage(_existing(root)).free)
 
 
@@ -154,14 +196,20 @@ def estimate_bytes(manifest: Manifest, *, recipe: Recipe) -> int:
     From the headers of up to ten files per domain, before the foreground is cut out; DICOM folders and files
     whose header cannot be read count like the mean of the others.
     """
+    return _estimate(manifest.records, recipe=recipe)
+
+
+def _estimate(records: Sequence[VolumeRecord], *, recipe: Recipe) -> int:
+    by_domain: dict[str, list[VolumeRecord]] = defaultdict(list)
+    for record in records:
+        by_domain[record.domain].append(record)
     total = 0.0
-    for domain in manifest.domains:
-        records = [record for record in manifest.records if record.domain == domain]
-        chosen = records[:: max(1, len(records) // _SAMPLE)][:_SAMPLE]
+    for mine in by_domain.values():
+        chosen = mine[:: max(1, len(mine) // _SAMPLE)][:_SAMPLE]
         sizes = [size for record in chosen if (size := _prepared_voxels(record, recipe)) is not None]
         mean = float(np.mean(sizes)) if sizes else float(np.prod(recipe.min_shape))
-        labels = sum(record.label is not None for record in records)
-        total += mean * (len(records) * _BYTES_PER_VOXEL + labels)
+        labels = sum(record.label is not None for record in mine)
+        total += mean * (len(mine) * _BYTES_PER_VOXEL + labels)
     return int(total)
 
 

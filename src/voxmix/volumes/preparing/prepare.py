@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from voxmix._io import naming_full_disk, remove_leftovers, write_json
+from voxmix._io import naming_full_disk, remove_leftovers
 from voxmix._parallel import KILLED, alone, work_through
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixWarning
@@ -14,11 +14,13 @@ from voxmix.volumes.auditing.audit import Finding, judge_prepared
 from voxmix.volumes.auditing.file_survey import Survey
 from voxmix.volumes.manifest import SPLITS, Manifest, SetAside, VolumeRecord
 from voxmix.volumes.persons.proposals import remarks
-from voxmix.volumes.preparing.cache import INDEX, PreparedCache, PreparedVolume, subject_digest
+from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume, subject_digest
 from voxmix.volumes.preparing.cache_upkeep import Space, space_needed
-from voxmix.volumes.preparing.prepare_record import Outcome, prepare_record
+from voxmix.volumes.preparing.keeping import Keeper
+from voxmix.volumes.preparing.prepare_record import Outcome
 from voxmix.volumes.preparing.private_lists import Names, claim_salt, keep_names, write_set_aside
 from voxmix.volumes.preparing.storage import check_codec
+from voxmix.volumes.preparing.units import Plan, make_folders, plan
 from voxmix.volumes.recipe import Recipe
 
 
@@ -50,6 +52,7 @@ def prepare(
     salt: str | None = None,
     workers: int = 1,
     codec: str = "npy",
+    again: bool = True,
     progress: ProgressCallback = silent,
     tell: Callable[[Space], None] | None = None,
 ) -> Preparation:
@@ -70,6 +73,10 @@ def prepare(
     ``codec`` is how arrays are stored: ``npy``, or ``blosc2`` at half the size. The voxels are the same bits; what is
     finished in the other form is packed or unpacked, not made again (the old files stay until pruned).
 
+    With ``names``, what came of every file is remembered (:mod:`voxmix.volumes.preparing.outcomes`): one whose size and time of
+    change are the same is not read again. What could not be used is tried again, unless ``again`` is False: then what other
+    machines have prepared (:mod:`voxmix.volumes.preparing.units`) is put together as it is, and only the rest is made here.
+
     Raises:
         InputError: the manifest is not split; a domain keeps no volume on one side; an unknown codec.
         VoxmixError: the disk is full or cannot be written.
@@ -79,25 +86,24 @@ def prepare(
     if names is not None:
         names.check_apart(root)
     recipe = recipe.resolved(manifest.domains)
-    make = partial(prepare_record, recipe=recipe, root=root, codec=check_codec(codec))
     with naming_full_disk(root):
-        for folder in ("volumes", "labels"):
-            (root / folder).mkdir(parents=True, exist_ok=True)
+        make_folders(root)
         remove_leftovers((root, root / "volumes", root / "labels"))
-        space = space_needed(manifest, recipe=recipe, root=root)
+        found = plan(
+            manifest,
+            recipe=recipe,
+            root=root,
+            codec=check_codec(codec),
+            source=source,
+            names=names,
+            again=again,
+        )
+        space = space_needed(manifest, recipe=recipe, root=root, rows=found.rows)
         if tell is not None:
             tell(space)
         _warn_of_space(space, root)
         secret = salt or claim_salt(root, names, source)
-        outcomes = work_through(
-            make,
-            manifest.records,
-            workers=workers,
-            progress=progress,
-            after_a_death=partial(
-                alone, make, killed=Outcome(reason=KILLED)
-            ),  # The file that killed it is then known.
-        )
+        outcomes = _outcomes(found, names=names, workers=workers, again=again, progress=progress)
         volumes, set_aside, shown = _collect(manifest, outcomes, salt=secret, recipe=recipe)
         if names is not None:
             write_set_aside(set_aside, names, source)
@@ -110,7 +116,7 @@ def prepare(
         )
         if salt is None:
             keep_names(root, names, source, salt=secret, shown=shown)
-        write_json(root / INDEX, cache.as_dict())
+        cache.write_index()
     done = [outcome for outcome in outcomes if outcome.key]
     return Preparation(
         cache=cache,
@@ -124,6 +130,32 @@ def prepare(
             _surveys(manifest.records, outcomes, {record for _, record in shown}, recipe)
         ),
     )
+
+
+def _outcomes(
+    found: Plan, *, names: Names | None, workers: int, again: bool, progress: ProgressCallback
+) -> list[Outcome]:
+    """Return what came of every record: what is known already, and what is made now and written down as it comes."""
+    records, left = found.manifest.records, found.left
+    keeper = Keeper(found, names)
+    before, total = len(records) - len(left), len(records)
+    try:
+        made = work_through(
+            found.make,
+            [records[place] for place in left],
+            workers=workers,
+            progress=lambda done, _: progress(before + done, total),
+            after_a_death=partial(
+                alone, found.make, killed=Outcome(reason=KILLED)
+            ),  # The file that killed it is then known.
+            hear=lambda place, outcome: keeper.take(left[place], outcome),
+        )
+    finally:
+        keeper.write()
+    if again:
+        keeper.tidy()
+    now = iter(made)
+    return [next(now) if row is None else row.outcome for row in found.rows]
 
 
 def _surveys(

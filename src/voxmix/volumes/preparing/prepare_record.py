@@ -30,7 +30,8 @@ LABELS_VERSION = 2
 class Outcome:
     """What came of one record: where its arrays lie, or the reason why it has none.
 
-    ``checksum`` is that of its array: two files with the same voxels have the same, however they are stored.
+    ``checksum`` is that of its array: two files with the same voxels have the same, however they are stored. ``bytes`` is
+    what its files take, those of its label map too.
     """
 
     digest: str = ""
@@ -45,6 +46,7 @@ class Outcome:
     fill: Fill | None = None
     checksum: str = ""
     box: Box | None = None
+    bytes: int | None = None
 
 
 def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: Codec) -> Outcome:
@@ -90,7 +92,13 @@ def prepare_record(record: VolumeRecord, *, recipe: Recipe, root: Path, codec: C
         fill=fill,
         checksum=checksum,
         box=geometry.box,
+        bytes=sum(map(_size, (target, *([root / label] if label else [])))),
     )
+
+
+def _size(array: Path) -> int:
+    """Return the bytes of an array and of the file beside it."""
+    return array.stat().st_size + array.with_suffix(".json").stat().st_size
 
 
 def _known_fill(path: Path, stored: dict[str, Any], geometry: Geometry) -> Fill | None:
