@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voxmix.volumes import PreparedCache
+
 nib = pytest.importorskip("nibabel", reason="reading volumes needs the extra 'imaging'")
 
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
@@ -88,8 +90,7 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
     assert held["recipe"]["intensity"]["KNEE-MR"] == {"kind": "percentile", "low": 1.0, "high": 99.0}
     assert "percentile 1 to 99" in voxmix("cache", "list", "cache", cwd=tmp_path).stdout
 
-    index = json.loads((tmp_path / "cache" / "index.json").read_text(encoding="utf-8"))
-    volume = next(v for v in index["volumes"] if v["label"])
+    volume = next(v.as_dict() for v in PreparedCache.open(tmp_path / "cache").volumes if v.label)
     source = names["volumes"][volume["key"]]
     back = voxmix(
         "cache", "restore", "cache", f"cache/{volume['label']}", "--image", source, "--domain", "KNEE-MR",

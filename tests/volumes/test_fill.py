@@ -224,7 +224,7 @@ def test_preparing_measures_and_a_cache_of_an_earlier_voxmix_is_measured_from_it
         value = json.loads(side.read_text(encoding="utf-8"))
         del value["fill"]
         side.write_text(json.dumps(value), encoding="utf-8")
-    index = json.loads((root / "index.json").read_text(encoding="utf-8"))
+    index = first.as_dict()
     for volume in index["volumes"]:
         del volume["fill"]
     (root / "index.json").write_text(json.dumps(index), encoding="utf-8")

@@ -55,10 +55,10 @@ def cache_list(cache: CacheArgument, as_json: JsonOption = False) -> None:
 
     opened = _open(cache)
     train, held_out = opened.counts("train"), opened.counts("validation")
-    labels = Counter(volume.domain for volume in opened.volumes if volume.label)
+    labels = opened.columns.labels()
     taken = {item.domain: item.bytes for item in usage(opened)}
     rules = {name: opened.recipe.rule(name) for name in opened.domains}
-    codecs = sorted({codec_of(Path(volume.file)) for volume in opened.volumes})
+    codecs = sorted({codec_of(Path(file)) for file in opened.columns.texts("file")})
     aside = Counter((item["domain"], item["reason"]) for item in opened.set_aside)
     if as_json:
         emit_json(

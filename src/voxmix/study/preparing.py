@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from voxmix.volumes import Manifest, Preparation, Recipe
     from voxmix.volumes.preparing.cache_upkeep import Space
     from voxmix.volumes.preparing.private_lists import Names
+    from voxmix.volumes.preparing.units import Unit
 
 
-def prepare_volumes(study: Study | StudyView, hear: Listener = QUIET) -> Preparation:
-    """Make the phantoms of a study that has them, prepare its volumes, and tell what was odd."""
+def prepare_volumes(study: Study | StudyView, hear: Listener = QUIET, *, again: bool = True) -> Preparation:
+    """Make the phantoms of a study that has them, prepare its volumes, and tell what was odd.
+
+    ``again`` is that of :func:`voxmix.volumes.preparing.prepare.prepare`.
+    """
     from voxmix.volumes.preparing.sentences import preparation_lines, space_line
 
     study = StudyView.of(study).study
@@ -34,7 +38,7 @@ def prepare_volumes(study: Study | StudyView, hear: Listener = QUIET) -> Prepara
             make_phantoms(study, progress=progress)
     with hear.bar("preparing", unit="volumes") as progress:
         preparation = prepare_study(
-            study, progress=progress, tell=lambda space: hear.inform(space_line(space))
+            study, again=again, progress=progress, tell=lambda space: hear.inform(space_line(space))
         )
     for line in preparation_lines(preparation, crop=study.config.model.crop):
         hear.tell(line)
@@ -101,30 +105,89 @@ def study_recipe(study: Study) -> Recipe:
 def prepare_study(
     study: Study,
     *,
+    again: bool = True,
     progress: ProgressCallback = silent,
     tell: Callable[[Space], None] | None = None,
 ) -> Preparation:
     """Prepare every volume of the study that is not in the cache yet; ``tell`` hears what the disk needs first."""
-    require("nibabel", extra="imaging")
     from voxmix.volumes.preparing.prepare import prepare
 
-    source = study.source
-    if not source.exists():
-        raise InputError(f"the study's volumes are not at {source}; fix data.path in {study.path}")
-    recipe = study_recipe(study)
+    manifest, recipe = _asked(study)
     preparation = prepare(
-        read_manifest(source, study.config.data, rules=recipe.intensity),
+        manifest,
         recipe=recipe,
         root=study.cache_dir,
-        source=source,
+        source=study.source,
         names=names_of(study),
         workers=workers_of(study),
         codec=study.config.data.codec,
+        again=again,
         progress=progress,
         tell=tell,
     )
     study.mark_made("prepare", study.preparation_inputs)
     return preparation
+
+
+def _asked(study: Study) -> tuple[Manifest, Recipe]:
+    """Return the volumes of a study and what is to be done to them."""
+    require("nibabel", extra="imaging")
+    source = study.source
+    if not source.exists():
+        raise InputError(f"the study's volumes are not at {source}; fix data.path in {study.path}")
+    recipe = study_recipe(study)
+    return read_manifest(source, study.config.data, rules=recipe.intensity), recipe
+
+
+class PreparationPass:
+    """The volumes of a study as units of work, as they are left now: any process that sees its folder may make one.
+
+    Processes share no file that two of them write. One joins what they made, once every unit is done.
+    """
+
+    def __init__(self, study: Study) -> None:
+        """Look at what is left; no source is read.
+
+        Raises:
+            InputError: the volumes are not there, or cannot be used.
+        """
+        from voxmix.volumes.preparing.storage import check_codec
+        from voxmix.volumes.preparing.units import plan, units_of
+
+        manifest, recipe = _asked(study)
+        self._study, self._names = study, names_of(study)
+        self._names.check_apart(study.cache_dir)
+        self._plan = plan(
+            manifest,
+            recipe=recipe.resolved(manifest.domains),
+            root=study.cache_dir,
+            codec=check_codec(study.config.data.codec),
+            source=study.source,
+            names=self._names,
+            again=False,
+        )
+        self.units: tuple[Unit, ...] = units_of(self._plan)
+
+    def is_done(self, unit: Unit) -> bool:
+        """Return whether some process has made a unit meanwhile."""
+        from voxmix.volumes.preparing.units import is_done
+
+        return is_done(self._plan, unit)
+
+    def make(self, unit: Unit, *, careful: bool = False, stop: Callable[[], bool] | None = None) -> bool:
+        """Make a unit in this process, see :func:`voxmix.volumes.preparing.units.make_unit`."""
+        from voxmix.volumes.preparing.units import make_unit
+
+        return make_unit(self._plan, unit, names=self._names, careful=careful, stop=stop)
+
+    def join(self, hear: Listener = QUIET) -> Preparation:
+        """Put together what all processes have made: by the one that holds the study. What is missing is made here."""
+        return prepare_volumes(self._study, hear, again=False)
+
+
+def preparation_pass(study: Study) -> PreparationPass:
+    """Return the volumes of a study as units of work."""
+    return PreparationPass(study)
 
 
 def names_of(study: Study) -> Names:

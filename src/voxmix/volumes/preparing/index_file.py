@@ -60,16 +60,18 @@ def write_index(root: Path, volumes: VolumeColumns, about: Mapping[str, Any]) ->
         temporary.write_bytes(data)
     named = {"file": path.name, "checksum": checksum, "count": len(volumes), **volumes.head()}
     write_json(root / INDEX, {"kind": KIND, "format": FORMAT, **about, "volumes": named})
-    for other in root.glob(_COLUMNS):
-        if other != path and time.time() - other.stat().st_mtime > _STALE_SECONDS:
-            other.unlink(missing_ok=True)
+    for other in former_columns(root):
+        other.unlink(missing_ok=True)
 
 
 def former_columns(root: Path) -> tuple[Path, ...]:
-    """Return the files of columns that the index of a cache does not name."""
+    """Return the files of columns that the index of a cache does not name, and nobody can still want."""
     value = read_versioned(root / INDEX, kind=KIND, version=FORMAT, former=(FORMER,))
     named = value["volumes"]["file"] if value["format"] == FORMAT else ""
-    return tuple(path for path in sorted(root.glob(_COLUMNS)) if path.name != named)
+    long_ago = time.time() - _STALE_SECONDS
+    return tuple(
+        path for path in sorted(root.glob(_COLUMNS)) if path.name != named and path.stat().st_mtime < long_ago
+    )
 
 
 def _read_columns(path: Path, checksum: str, length: int) -> Mapping[str, np.ndarray]:

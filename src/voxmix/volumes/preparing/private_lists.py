@@ -139,7 +139,7 @@ def salt_of(cache: PreparedCache, names: Names | None, source: Path | None = Non
     A map counts when it knows every subject of the cache: its own, or that which an earlier version left beside
     ``source``, the folder or table that the cache was made from. Else the secret may still lie in the cache.
     """
-    people = {volume.subject for volume in cache.volumes}
+    people = set(cache.columns.texts("subject"))
     for found in (None if names is None else read_map(names.map_path), _earlier_map(source)):
         if found is not None and people <= found.subjects.keys():
             return found.salt

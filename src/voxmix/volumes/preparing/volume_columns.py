@@ -1,6 +1,7 @@
 """The volumes of a cache as columns: 100,000 of them are opened, counted and chosen from without one object each."""
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -135,7 +136,7 @@ class VolumeColumns(Sequence[PreparedVolume]):
         assert self._volumes is not None
         found = self._volumes
         place = {name: {known: k for k, known in enumerate(self.names[name])} for name in _NAMED}
-        numbers = {
+        numbers: dict[str, np.ndarray] = {
             "split": np.array([_SIDES.index(v.split) for v in found], dtype=np.int8),
             "shape": np.array([v.shape for v in found], dtype=np.int32).reshape(-1, 3),
             "spacing_mm": np.array([v.spacing_mm for v in found], dtype=np.float64),
@@ -194,6 +195,11 @@ class VolumeColumns(Sequence[PreparedVolume]):
         if split is not None:
             mine &= self.columns["split"] == _SIDES.index(split)
         return np.flatnonzero(mine)
+
+    def labels(self) -> Counter[str]:
+        """Return domain to number of volumes with a label map."""
+        labeled = np.flatnonzero(self.columns["label"] != b"")
+        return Counter(self.names["domain"][code] for code in self.columns["domain"][labeled].tolist())
 
     def texts(self, name: str) -> list[str]:
         """Return a column of texts."""
