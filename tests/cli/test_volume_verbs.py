@@ -54,7 +54,7 @@ def test_from_a_folder_to_arrays_and_back(pool: Path, tmp_path: Path) -> None:
     (pool / "KNEE-MR" / "Doe8" / "broken.nii.gz").write_bytes(b"no")
     made = voxmix("manifest", "pool", "-o", "pool.csv", "--rename", "HEAD-T1=BRAIN-T1", cwd=tmp_path)
     assert "layout folder (detected)" in made.stderr
-    assert "voxmix audit pool.csv" in made.stdout
+    assert "voxmix audit pool.csv" in made.stderr
     header, first = (tmp_path / "pool.csv").read_text(encoding="utf-8").splitlines()[:2]
     assert header == "path,domain,subject,split,label"
     assert first.startswith("pool/HEAD-T1/Doe0/t1.nii.gz,BRAIN-T1,Doe0,")

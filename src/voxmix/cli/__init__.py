@@ -27,6 +27,8 @@ from voxmix.cli import (
     volumes,
     whole,
 )
+from voxmix.cli.app import say_next_by
+from voxmix.cli.following import following
 from voxmix.cli.plain_terminals import spell_for_plain_terminals
 
 app = typer.Typer(
@@ -73,6 +75,7 @@ _VERBS = (
 )
 for function in _VERBS:
     app.command()(function)
+say_next_by(following)
 study_app.command("run")(whole.study_run)
 cache_app.command("list")(cache.cache_list)
 cache_app.command("verify")(cache.cache_verify)

@@ -5,7 +5,7 @@ import shutil
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import typer
@@ -25,7 +25,7 @@ FILE_WIDTH = 160
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn the errors of a verb into one message on stderr and an exit code (2 usage, 1 failure)."""
+    """Turn the errors of a verb into one message on stderr and an exit code (2 usage, 1 failure), and say what comes next."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -33,24 +33,50 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             warnings.simplefilter("always", VoxmixWarning)
             warnings.showwarning = _show_warning
             try:
-                return function(*args, **kwargs)
+                found = function(*args, **kwargs)
             except VoxmixError as error:
-                typer.secho(
-                    _wrapped(printable(f"error: {error}"), is_terminal=sys.stderr.isatty()),
-                    err=True,
-                    fg=typer.colors.RED,
-                )
+                _say(f"error: {error}", typer.colors.RED)
+                if "voxmix " not in str(error):
+                    _say_next(function.__name__, kwargs, failed=str(error))
                 raise typer.Exit(error.exit_code) from None
+            except typer.Exit as stop:  # it did what was asked, and found what must not be
+                if stop.exit_code == VoxmixError.exit_code:
+                    _say_next(function.__name__, kwargs)
+                raise
             except HandedOver as told:
                 emit(str(told))
                 raise typer.Exit from None
             except KeyboardInterrupt:
-                typer.secho(
-                    "stopped; give the same command again to continue", err=True, fg=typer.colors.YELLOW
-                )
+                _say("stopped; give the same command again to continue", typer.colors.YELLOW)
                 raise typer.Exit(INTERRUPTED) from None
+            _say_next(function.__name__, kwargs)
+            return found
 
     return run
+
+
+Next = Callable[[str, Mapping[str, Any], str], str | None]
+"""Called with a verb, what it was given and why it failed ("" where it did not); returns the command that comes next, if any."""
+
+_NEXT: list[Next] = []
+
+
+def say_next_by(following: Next) -> None:
+    """Let every verb say the command that comes next."""
+    _NEXT[:] = [following]
+
+
+def _say_next(verb: str, given: Mapping[str, Any], *, failed: str = "") -> None:
+    for following in _NEXT if failed or not given.get("as_json") else ():
+        command = following(verb, given, failed)
+        if command is not None:
+            sys.stdout.flush()
+            _say(f"next: {command}", None)
+
+
+def _say(text: str, color: str | None) -> None:
+    """Say something on stderr."""
+    typer.secho(_wrapped(printable(text), is_terminal=sys.stderr.isatty()), err=True, fg=color)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
@@ -60,11 +86,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any, 
 
 def note(message: str) -> None:
     """Say something on stderr that is not the result."""
-    typer.secho(
-        _wrapped(printable(f"note: {message}"), is_terminal=sys.stderr.isatty()),
-        err=True,
-        fg=typer.colors.YELLOW,
-    )
+    _say(f"note: {message}", typer.colors.YELLOW)
 
 
 TERMINAL = Listener(bar=progress_bar, tell=note, inform=note)

@@ -81,7 +81,7 @@ def begin(
     if config.tasks:
         told = ", ".join(f"{name} ({task.kind})" for name, task in config.tasks.items())
         emit(f"judged on {told}")
-    emit(f"\nWrote {begun.study.path}: read it, then: voxmix study run {as_argument(study)}")
+    emit(f"\nWrote {begun.study.path}: read it")
 
 
 def begin_demo(root: Path) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voxmix._io import as_argument
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, NewStudyArgument
 from voxmix.cli.checks import say_set_aside
@@ -213,7 +212,7 @@ def init(
         emit_json({"study": str(study), "volumes": counts, **_fields_value(begun)})
         return
     _show_fields(begun, counts)
-    emit(f"\nWrote {started.path}: read it, then: voxmix study run {as_argument(study)}")
+    emit(f"\nWrote {started.path}: read it")
 
 
 def _show_fields(begun: "StartedStudy", counts: "Mapping[str, int]") -> None:

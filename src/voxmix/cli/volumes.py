@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voxmix._io import as_argument
 from voxmix._progress import progress_bar
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, or_here
@@ -116,7 +115,7 @@ def manifest(
         return
     _show_manifest(found)
     if out is not None:
-        emit(f"\nWrote {out}. Next: voxmix audit {as_argument(out)}")
+        emit(f"\nWrote {out}")
     else:
         emit("\nNothing was written: give --out manifest.csv")
 

@@ -1,0 +1,175 @@
+"""Which command comes next after each verb: what is said at its end, and after an error that names none."""
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from voxmix._io import as_argument
+from voxmix.errors import VoxmixError
+from voxmix.study.files import ENCODERS, is_study, kind_of
+
+Given = Mapping[str, Any]
+"""What a verb was given, by the names of its arguments and options."""
+
+_PLACES = ("study", "path", "law", "source", "losses", "cache")
+"""Arguments that may be a study."""
+
+
+def following(verb: str, given: Given, failed: str = "") -> str | None:
+    """Return the command that comes next after a verb that is done; None where the verb says it itself.
+
+    After one that ``failed``, for a reason that names no command, it is the one that helps: what the verb takes where an
+    option is the matter, else the state of the study.
+    """
+    if not failed:
+        after = AFTER.get(verb)
+        return None if after is None else after(given)
+    study = _study_in(given)
+    if study is None or verb == "status" or re.search(r"(?<!\w)--\w", failed):
+        return f"voxmix {verb.replace('_', ' ')} --help"
+    return f"voxmix status {as_argument(study)}"
+
+
+def _study_in(given: Given) -> Path | None:
+    found = [given.get(name) for name in _PLACES]
+    return next((path for path in found if isinstance(path, Path) and is_study(path)), None)
+
+
+def _of_study(given: Given) -> str | None:
+    """Return the command of a study's next step; when all are done, the one that uses what was found."""
+    study = _study_in(given)
+    if study is None:
+        return None
+    from voxmix.cli.kinds import kind_row
+    from voxmix.study import next_step, study_status
+    from voxmix.study.step import loaded
+
+    name = as_argument(study)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            step = next_step(study_status(loaded(kind_row(study).open)(study, check=False)))
+    except VoxmixError:
+        return f"voxmix status {name}"
+    if step is not None:
+        return step.command
+    return f"voxmix compare {name}" if kind_of(study) == ENCODERS else f"voxmix export {name}"
+
+
+def _or_of_study(otherwise: Callable[[Given], str]) -> Callable[[Given], str | None]:
+    """Return what gives the next step where a study was given, and else another command."""
+    return lambda given: otherwise(given) if _study_in(given) is None else _of_study(given)
+
+
+def _word(given: Given, *names: str, otherwise: str = "") -> str:
+    """Return the first of some arguments that was given, as it is typed."""
+    found = next((given[name] for name in names if given.get(name) is not None), otherwise)
+    return as_argument(found) if isinstance(found, Path) else str(found)
+
+
+def _starts_from(given: Given) -> str:
+    flag = "--images" if given.get("images") else "--data"
+    return f"voxmix init STUDY {flag} {_word(given, 'source')}"
+
+
+def _after_listing(given: Given) -> str:
+    if given.get("out") is None:
+        sources = " ".join(as_argument(path) for path in given["sources"])
+        return f"voxmix manifest {sources} -o manifest.csv"
+    return f"voxmix audit {_word(given, 'out')}"
+
+
+def _after_labels(given: Given) -> str:
+    if given.get("output") is None:
+        return f"voxmix label {_word(given, 'source')} -o labelled.csv"
+    return f"voxmix init STUDY --images {_word(given, 'output')}"
+
+
+def _after_table(given: Given) -> str:
+    if given.get("output") is None:
+        return f"voxmix table {_word(given, 'losses')} -o runs.csv"
+    score = " --score score" if _study_in(given) is not None else ""
+    return f"voxmix fit {_word(given, 'output')} -o law.json{score}"
+
+
+def _after_fit(given: Given) -> str:
+    if given.get("output") is None:
+        return f"voxmix fit {_word(given, 'path')} -o law.json"
+    return f"voxmix allocate {_word(given, 'output')} --budget N"
+
+
+def _after_score_laws(given: Given) -> str:
+    if given.get("output") is None:
+        return f"voxmix scale {_word(given, 'path')} -o laws.json"
+    return f"voxmix plan {_word(given, 'output')} --error TASK=ERROR"
+
+
+def _after_prediction(given: Given) -> str:
+    law = _word(given, "law")
+    return (
+        f"voxmix plan {law} --error TASK=ERROR"
+        if given.get("samples")
+        else f"voxmix allocate {law} --budget N"
+    )
+
+
+def _after_plan(given: Given) -> str:
+    law = _word(given, "law")
+    return f"voxmix predict {law} --samples N" if given.get("error") else f"voxmix path {law}"
+
+
+def _after_suggestions(given: Given) -> str:
+    study = _study_in(given)
+    return "voxmix fit TABLE -o law.json" if study is None else f"voxmix refine {as_argument(study)}"
+
+
+def _after_verifying(given: Given) -> str:
+    cache = _word(given, "cache")
+    if given.get("remove"):
+        return (
+            f"voxmix prepare {cache}"
+            if _study_in(given) is not None
+            else "voxmix prepare SOURCE --out " + cache
+        )
+    return f"voxmix cache prune {cache} --dry-run"
+
+
+AFTER: dict[str, Callable[[Given], str | None]] = {
+    "manifest": _after_listing,
+    "audit": _or_of_study(_starts_from),
+    "label": _after_labels,
+    "init": lambda given: f"voxmix study run {_word(given, 'study')}",
+    "demo": lambda given: (
+        "voxmix init STUDY " + ("--images TABLE" if given.get("radiographs") else "--data DIR")
+    ),
+    "prepare": _or_of_study(lambda given: f"voxmix init STUDY --volumes {_word(given, 'out')}"),
+    "estimate": _of_study,
+    "run": _of_study,
+    "study_run": _of_study,
+    "table": _after_table,
+    "fit": _or_of_study(_after_fit),
+    "allocate": _or_of_study(lambda given: f"voxmix path {_word(given, 'path')}"),
+    "refine": _of_study,
+    "pretrain": _of_study,
+    "finetune": lambda given: f"voxmix compare {_word(given, 'study')}",
+    "probe": _or_of_study(
+        lambda given: f"voxmix init STUDY --images {_word(given, 'images', otherwise='TABLE')}"
+    ),
+    "scale": _or_of_study(_after_score_laws),
+    "compare": lambda given: f"voxmix report {_word(given, 'study')}",
+    "report": _of_study,
+    "predict": _after_prediction,
+    "plan": _after_plan,
+    "path": lambda given: f"voxmix structure {_word(given, 'law')}",
+    "structure": lambda given: f"voxmix suggest {_word(given, 'law')}",
+    "suggest": _after_suggestions,
+    "cache_list": lambda given: f"voxmix cache verify {_word(given, 'cache')}",
+    "cache_verify": _after_verifying,
+    "cache_prune": lambda given: (
+        f"voxmix cache {'prune' if given.get('dry_run') else 'list'} {_word(given, 'cache')}"
+    ),
+    "cache_restore": lambda given: f"voxmix cache list {_word(given, 'cache')}",
+}
+"""Verb to the command after it. status says its own, and export which page to read."""

@@ -1,0 +1,87 @@
+"""Every verb that is done and every error names the command that comes next, and that command exists."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from voxmix.cli import app
+from voxmix.cli.following import AFTER, following
+
+TOLD_BY_ITSELF = {"status", "export"}
+LAW = "LAW"
+
+
+def verbs() -> dict[str, Any]:
+    """Return the functions behind all verbs, by the name of the function."""
+    found: dict[str, Any] = {}
+
+    def collect(group: Any, before: tuple[str, ...] = ()) -> None:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                collect(command, (*before, name))
+            else:
+                found["_".join((*before, name))] = command
+
+    collect(typer.main.get_command(app))
+    return found
+
+
+def voxmix(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def is_verb(command: str) -> bool:
+    words = shlex.split(command)
+    assert words[0] == "voxmix"
+    return words[1] in verbs() or "_".join(words[1:3]) in verbs()
+
+
+def test_every_verb_has_a_command_after_it() -> None:
+    known = set(AFTER) | TOLD_BY_ITSELF
+    assert set(AFTER) <= set(verbs())
+    assert set(verbs()) - known <= {"work", "doctor", "schema"}
+
+
+@pytest.mark.parametrize("verb", sorted(AFTER))
+@pytest.mark.parametrize("written", [None, Path("new.json")])
+def test_the_command_exists(verb: str, written: Path | None) -> None:
+    given = {name: Path("some where") for name in ("study", "path", "law", "source", "losses", "cache")}
+    command = following(verb, {**given, "sources": [Path("a b")], "out": written, "output": written})
+    assert command is None or is_verb(command)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (("fit", "STUDY"), "voxmix export STUDY"),
+        (("path", "LAW"), "voxmix structure LAW"),
+        (("allocate", "LAW", "--budget", "4k"), "voxmix path LAW"),
+        (("compare", "STUDY"), "voxmix report STUDY"),
+        (("cache", "list", "STUDY"), "voxmix cache verify STUDY"),
+        (("plan", "STUDY"), "voxmix plan --help"),
+        (("fit", "nothing.csv"), "voxmix fit --help"),
+    ],
+)
+def test_it_is_the_last_line(finished_study: Path, arguments: tuple[str, ...], command: str) -> None:
+    def named(text: str) -> str:
+        return text.replace("STUDY", str(finished_study)).replace(
+            "LAW", str(finished_study / "laws/transfer.json")
+        )
+
+    _, _, told = voxmix(*map(named, arguments))
+    assert told.splitlines()[-1] == f"next: {named(command)}"
+
+
+def test_a_step_that_is_out_of_date_comes_next(finished_study: Path) -> None:
+    (finished_study / "report.html").unlink()
+    assert voxmix("fit", finished_study)[2].splitlines()[-1] == f"next: voxmix report {finished_study}"
+
+
+def test_json_says_nothing_more(finished_study: Path) -> None:
+    assert "next:" not in voxmix("structure", finished_study, "--json")[2]
