@@ -9,6 +9,7 @@ from voxmix.cli import (
     allocation,
     cache,
     decision,
+    doctor,
     downstream,
     estimate,
     export,
@@ -72,6 +73,7 @@ _VERBS = (
     decision.path,
     decision.structure,
     decision.suggest,
+    doctor.doctor,
 )
 for function in _VERBS:
     app.command()(function)

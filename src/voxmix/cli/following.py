@@ -13,7 +13,7 @@ from voxmix.study.files import ENCODERS, is_study, kind_of
 Given = Mapping[str, Any]
 """What a verb was given, by the names of its arguments and options."""
 
-_PLACES = ("study", "path", "law", "source", "losses", "cache")
+_PLACES = ("study", "path", "law", "source", "losses", "cache", "folder")
 """Arguments that may be a study."""
 
 
@@ -165,6 +165,9 @@ AFTER: dict[str, Callable[[Given], str | None]] = {
     "path": lambda given: f"voxmix structure {_word(given, 'law')}",
     "structure": lambda given: f"voxmix suggest {_word(given, 'law')}",
     "suggest": _after_suggestions,
+    "doctor": lambda given: (
+        "voxmix demo" if _study_in(given) is None else f"voxmix estimate {_word(given, 'folder')}"
+    ),
     "cache_list": lambda given: f"voxmix cache verify {_word(given, 'cache')}",
     "cache_verify": _after_verifying,
     "cache_prune": lambda given: (

@@ -210,3 +210,20 @@ def _shard(model: nn.Module, mesh: Any, *, blocks: Callable[[nn.Module], Iterabl
         fully_shard(block, mesh=mesh["data_parallel"])
     fully_shard(model, mesh=mesh["data_parallel"])
     return model
+
+
+def found_devices() -> list[dict[str, Any]]:
+    """Return the devices of this machine: kind, name, memory_bytes and bfloat16 of each, GPUs before the CPU."""
+    found: list[dict[str, Any]] = []
+    for index in range(torch.cuda.device_count()):
+        own = torch.cuda.get_device_properties(index)
+        found.append(
+            {"kind": "cuda", "name": own.name, "memory_bytes": own.total_memory, "bfloat16": own.major >= 8}
+        )
+    if torch.backends.mps.is_available():
+        found.append({"kind": "mps", "name": "Apple GPU", "memory_bytes": None, "bfloat16": True})
+    capability = torch.backends.cpu.get_cpu_capability()
+    return [
+        *found,
+        {"kind": "cpu", "name": f"CPU with {capability}", "memory_bytes": None, "bfloat16": False},
+    ]
