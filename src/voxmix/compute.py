@@ -125,6 +125,7 @@ class ComputeSettings:
         threads: CPU threads of each process. None: the cores, divided among the processes that run at once, at most
             ``OMP_NUM_THREADS`` where that is set; in jobs of a cluster those of a job, divided among its workers.
         checkpoint_seconds: time between states written to disk.
+        lease_seconds: a process that shows no sign of life for so long is taken for dead, and others go on with its run.
         pictures: keep a picture of every domain's reconstruction in the run's folder; it shows slices of volumes.
         trackers: where losses are logged: ``tensorboard``, ``mlflow``, ``wandb``, or a plug-in.
         engine: where runs are made: ``local``, in processes of this machine, ``slurm``, in jobs of a cluster, or a plug-in.
@@ -145,6 +146,7 @@ class ComputeSettings:
     loaders: int = 0
     threads: int | None = None
     checkpoint_seconds: float = 60.0
+    lease_seconds: float = 120.0
     pictures: bool = True
     trackers: tuple[str, ...] = ("tensorboard",)
     engine: str = "local"
@@ -155,6 +157,8 @@ class ComputeSettings:
         for name, low in least.items():
             if not getattr(self, name) >= low:
                 raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if not self.lease_seconds > 0:
+            raise InputError(f"lease_seconds must be above 0, got {self.lease_seconds}")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise InputError(
                 f"micro_batch must be at least 1 draw, got {self.micro_batch}; leave it out for whole batches"

@@ -22,6 +22,7 @@ from voxmix.engines.job_file import Job, read_job, write_job
 from voxmix.engines.work import FinetuningWork
 from voxmix.errors import InputError
 from voxmix.run_settings import ModelSettings
+from voxmix.runs.unfinished import desk_of
 from voxmix.volumes.intensity import IntensityRule
 
 
@@ -37,7 +38,7 @@ def test_a_folder_alone_gives_the_same_scores(
     folder = tmp_path / "downstream/boxes/scratch/seed-3"
     job = job_of(spec, folder, cases.cache.root, predictions=True)
     write_job(job)
-    assert str(tmp_path) not in (folder / "job.json").read_text(encoding="utf-8")
+    assert str(tmp_path) not in (desk_of(folder) / "job.json").read_text(encoding="utf-8")
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(voxmix.__file__).parents[1]),
@@ -78,7 +79,7 @@ def test_a_protocol_of_another_version_is_refused(
 ) -> None:
     protocol = Protocol(task=cases.task, model=model_settings, cases="0")
     write_job(job_of(FinetuneSpec(protocol=protocol, init="scratch", seed=1), tmp_path, tmp_path))
-    path = tmp_path / "job.json"
+    path = desk_of(tmp_path) / "job.json"
     value = json.loads(path.read_text(encoding="utf-8"))
     value["spec"]["protocol"]["version"] = 99
     path.write_text(json.dumps(value), encoding="utf-8")

@@ -12,8 +12,10 @@ from typing import ClassVar
 import pytest
 
 from voxmix import _io, _table
+from voxmix._claims import Claims
 from voxmix.compute import ComputeSettings
 from voxmix.design import StudyDesign
+from voxmix.engines.attempts import Attempt
 from voxmix.engines.base import ENGINES, Engine, run_jobs
 from voxmix.engines.job import run_job
 from voxmix.engines.job_file import Job, read_job, write_job
@@ -21,6 +23,7 @@ from voxmix.engines.progress import heartbeat, write_failure
 from voxmix.engines.work import WORKS, Opened
 from voxmix.errors import InputError
 from voxmix.objectives.mae import train
+from voxmix.runs.unfinished import claims_beside
 from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView
 from voxmix.study.training import train_pending
 
@@ -142,7 +145,7 @@ def test_a_job_that_an_engine_loses_is_named(job_of, spec, stored):
 
     def loses(chains, *, workers):
         _, second, third = sorted((job for chain in chains for job in chain), key=lambda job: job.work.size)
-        with heartbeat(second.folder, total=16) as told:
+        with heartbeat(Attempt.begin(second.folder).progress_path, total=16) as told:
             told(1, 2)
             write_failure(second.folder, "the queue's time limit ended it")
             yield
@@ -177,20 +180,20 @@ def test_a_stopped_engine_is_closed_and_its_files_go(job_of, spec, stored):
     assert not job.folder.exists()
 
 
-def test_a_job_that_another_process_has_is_left_alone(job_of, spec, stored, tmp_path, same_run, monkeypatch):
+def test_a_run_that_another_process_has_is_waited_for(job_of, spec, stored, tmp_path, same_run):
     cache, evaluation = stored
     mine, theirs = (job_of(replace(spec, cache=cache.digest, budget=n)) for n in (8, 16))
-    write_job(theirs)
-    before = (theirs.folder / "job.json").read_bytes()
-    monkeypatch.setattr("voxmix.engines.base.ORPHAN_SECONDS", 0.3)
-    with heartbeat(theirs.folder, total=16):
-        failed = run_jobs([theirs, mine], engine=one_after_another)
-        assert (theirs.folder / "progress.json").exists()
-    assert [item.job for item in failed] == [theirs]
-    assert "another process is working on" in failed[0].reason
-    assert (theirs.folder / "job.json").read_bytes() == before
-    train(mine.work.spec, cache=cache, evaluation=evaluation, folder=tmp_path / mine.folder.name, threads=1)
-    assert same_run(mine.folder, tmp_path / mine.folder.name)
+    claim = Claims(claims_beside(theirs.folder), lease_seconds=5).take(theirs.work.chain)
+    elsewhere = threading.Timer(1.0, claim.release)
+    elsewhere.start()
+    began = time.monotonic()
+    assert run_jobs([theirs, mine], engine=one_after_another) == ()
+    assert time.monotonic() - began > 0.9
+    for job in (mine, theirs):
+        alone = tmp_path / job.folder.name
+        train(job.work.spec, cache=cache, evaluation=evaluation, folder=alone, threads=1)
+        assert same_run(job.folder, alone)
+    assert not (tmp_path / "runs" / ".work").exists()
 
 
 def test_a_folder_that_cannot_be_written_to_fails_alone(job_of, spec, stored, tmp_path):
@@ -200,25 +203,3 @@ def test_a_folder_that_cannot_be_written_to_fails_alone(job_of, spec, stored, tm
     failed = run_jobs([bad, good], engine=one_after_another)
     assert [item.job for item in failed] == [bad]
     assert "cannot write below" in failed[0].reason
-
-
-def test_a_process_that_is_about_to_end_is_waited_for(job_of, spec, stored):
-    """As those of a command that was killed and is given again at once."""
-    cache, _ = stored
-    job = job_of(replace(spec, cache=cache.digest, budget=8))
-    write_job(job)
-    leaving = threading.Event()
-
-    def work_on() -> None:
-        with heartbeat(job.folder, total=8):
-            leaving.wait(1.0)
-
-    other = threading.Thread(target=work_on)
-    other.start()
-    deadline = time.monotonic() + 10
-    while not (job.folder / "progress.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert run_jobs([job], engine=one_after_another) == ()
-    other.join()
-    assert (job.folder / "result.json").is_file()

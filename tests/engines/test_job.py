@@ -13,21 +13,24 @@ from pathlib import Path
 import pytest
 
 import voxmix
+from voxmix._machine import this_machine
 from voxmix.engines import progress
-from voxmix.engines.job import main, run_job
+from voxmix.engines.attempts import Attempt
+from voxmix.engines.job import main
 from voxmix.engines.job_file import read_job, write_job
 from voxmix.engines.progress import (
     heartbeat,
     read_failure,
     read_progress,
     state_of,
-    this_machine,
     write_failure,
 )
+from voxmix.engines.pull import pull
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import train
 from voxmix.runs import is_finished, read_run
+from voxmix.runs.unfinished import attempts_at, desk_of
 
 JOB_FILES = {"job.json", "progress.json", "failed.json", "notes.json"}
 
@@ -100,7 +103,7 @@ def test_a_folder_alone_gives_the_same_bits_on_its_trunk_too(stored, spec, job_o
 def test_a_job_holds_no_place_and_moves_with_its_study(job_of, spec, tmp_path):
     job = job_of(spec, trunk=tmp_path / "trunks" / spec.trunk_id)
     write_job(job)
-    text = (job.folder / "job.json").read_text(encoding="utf-8")
+    text = (desk_of(job.folder) / "job.json").read_text(encoding="utf-8")
     assert str(tmp_path) not in text
     assert json.loads(text)["evaluation"] == "../../evaluation.safetensors"
     moved = tmp_path.with_name("moved")
@@ -139,7 +142,7 @@ DAMAGES = [
 def test_a_job_that_cannot_be_is_refused_in_words(job_of, spec, change, words, capsys):
     job = job_of(spec)
     write_job(job)
-    path = job.folder / "job.json"
+    path = desk_of(job.folder) / "job.json"
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
     with pytest.raises(InputError) as refused:
         read_job(job.folder)
@@ -153,11 +156,11 @@ def test_a_job_that_cannot_be_is_refused_in_words(job_of, spec, change, words, c
 
 def test_a_folder_without_a_job_and_a_cut_file_are_refused(job_of, spec, tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
-    assert f"no job.json in {tmp_path}" in capsys.readouterr().err
-    assert not (tmp_path / "failed.json").exists()
+    assert f"no job.json for {tmp_path}" in capsys.readouterr().err
+    assert not (desk_of(tmp_path) / "failed.json").exists()
     job = job_of(spec)
     write_job(job)
-    path = job.folder / "job.json"
+    path = desk_of(job.folder) / "job.json"
     path.write_bytes(path.read_bytes()[:100])
     assert main([str(job.folder)]) == 1
     assert "is not JSON" in capsys.readouterr().err
@@ -175,7 +178,7 @@ def test_what_fails_says_so_in_its_folder_and_stops_no_other(job_of, spec, capsy
     assert "mixture names ['US']" in said
     assert "mixture names ['US']" in (read_failure(bad.folder) or "")
     assert [state_of(job.folder) for job in (bad, good)] == ["failed", "finished"]
-    assert not (bad.folder / "progress.json").exists()
+    assert not attempts_at(bad.folder)
 
 
 @pytest.mark.parametrize(("number", "ended"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
@@ -187,11 +190,9 @@ def test_a_stopped_job_is_known_and_goes_on_to_the_same_bits(
     job = job_of(long, checkpoint_seconds=0.05)
     write_job(job)
     process = started(job.folder)
-    until(forever(lambda: (job.folder / "state.previous.pt").exists()))
+    until(forever(lambda: any((path / "state.previous.pt").exists() for path in attempts_at(job.folder))))
     assert state_of(job.folder) == "running"
-    with pytest.raises(InputError, match="another process is working on"):
-        run_job(job.folder)
-    assert not (job.folder / "failed.json").exists(), "that is the other process's job"
+    assert pull([[job.folder]], stopped=lambda: True).left == (job.folder,), "that is the other process's job"
     process.send_signal(number)
     process.communicate()
     assert process.returncode == ended
@@ -224,15 +225,17 @@ def test_processes_that_share_a_job_are_given_its_folder(stored, spec, job_of):
 
 def test_a_heartbeat_goes_stale(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "BEAT_SECONDS", 0.01)
-    with heartbeat(tmp_path, total=50) as told:
-        first = read_progress(tmp_path)
+    run = tmp_path / "runs" / "one"
+    path = Attempt.begin(run).progress_path
+    with heartbeat(path, total=50) as told:
+        first = read_progress(run)
         told(5, 10)
-        until(forever(lambda: read_progress(tmp_path).done == 25))
-        later = read_progress(tmp_path)
+        until(forever(lambda: read_progress(run).done == 25))
+        later = read_progress(run)
         assert later.time > first.time
         assert (later.total, later.process, later.machine) == (50, os.getpid(), this_machine())
-        text = (tmp_path / "progress.json").read_text(encoding="utf-8")
-    assert not list(tmp_path.iterdir())
+        text = path.read_text(encoding="utf-8")
+    assert not path.exists()
     for machine, process, seconds, state in [
         (this_machine(), os.getpid(), 5, "running"),
         (this_machine(), os.getpid(), 121, "lost"),
@@ -241,15 +244,15 @@ def test_a_heartbeat_goes_stale(tmp_path, monkeypatch):
         ("elsewhere", 2**22 + 1, 121, "lost"),
     ]:
         value = {**json.loads(text), "machine": machine, "process": process}
-        (tmp_path / "progress.json").write_text(json.dumps(value), encoding="utf-8")
-        assert state_of(tmp_path, now=value["time"] + seconds) == state, (machine, process, seconds)
+        path.write_text(json.dumps(value), encoding="utf-8")
+        assert state_of(run, now=value["time"] + seconds) == state, (machine, process, seconds)
     for damaged in ("", "{", "[]", '{"done": 1}', '{"done": "x"}'):
-        (tmp_path / "progress.json").write_text(damaged, encoding="utf-8")
-        assert read_progress(tmp_path) is None
-        assert state_of(tmp_path) == "waiting"
-    (tmp_path / "progress.json").unlink()
-    write_failure(tmp_path, "no such device")
-    assert (state_of(tmp_path), read_failure(tmp_path)) == ("failed", "no such device")
+        path.write_text(damaged, encoding="utf-8")
+        assert read_progress(run) is None
+        assert state_of(run) == "waiting"
+    path.unlink()
+    write_failure(run, "no such device")
+    assert (state_of(run), read_failure(run)) == ("failed", "no such device")
 
 
 def test_a_heartbeat_is_written_about_once_a_second_and_never_stops_the_work(tmp_path, monkeypatch):
@@ -264,7 +267,7 @@ def test_a_heartbeat_is_written_about_once_a_second_and_never_stops_the_work(tmp
 
     monkeypatch.setattr(progress, "_replace", counted)
     monkeypatch.setattr(progress, "BEAT_SECONDS", 0.1)
-    with heartbeat(tmp_path, total=10_000) as told:
+    with heartbeat(tmp_path / "progress.json", total=10_000) as told:
         began = time.monotonic()
         while time.monotonic() - began < 0.45:
             told(1, 10)

@@ -16,6 +16,7 @@ from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import train
 from voxmix.runs import read_run
+from voxmix.runs.unfinished import attempts_at, desk_of
 from voxmix.training.checkpoint import save_state
 
 JOB_FILES = {"job.json", "progress.json", "failed.json", "notes.json"}
@@ -104,7 +105,7 @@ def test_a_killed_command_goes_on_and_a_stopped_one_tidies_up(
     command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "job")]
     parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not (job.folder / "state.previous.pt").exists():
+    while not any((path / "state.previous.pt").exists() for path in attempts_at(job.folder)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     parent.send_signal(number)
@@ -113,8 +114,8 @@ def test_a_killed_command_goes_on_and_a_stopped_one_tidies_up(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert not (job.folder / "result.json").exists()
-    left = {path.name for path in job.folder.iterdir()} & JOB_FILES
-    assert left == ({"job.json", "progress.json"} if number == signal.SIGKILL else set())
+    left = {path.name for path in desk_of(job.folder).iterdir()}
+    assert left == ({"job.json", "attempts"} if number == signal.SIGKILL else {"attempts"})
     assert run_jobs([job]) == ()
     train(long, cache=cache, evaluation=evaluation, folder=tmp_path / "alone" / long.run_id, threads=1)
     assert same_run(job.folder, tmp_path / "alone" / long.run_id)

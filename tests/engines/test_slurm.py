@@ -20,6 +20,7 @@ from voxmix.engines.slurm_commands import QueuedJob, clean_environment
 from voxmix.engines.slurm_script import array_script
 from voxmix.engines.submitted import kept, place_of
 from voxmix.errors import HandedOver, InputError, VoxmixError, VoxmixWarning
+from voxmix.runs.unfinished import desk_of
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_jobs_are_submitted_watched_and_forgotten(slurm_here, jobs_of, tmp_path)
         if look == 1:
             assert kept(place) == {"101": 1}
             for job in jobs:
-                assert "cluster" not in (job.folder / "job.json").read_text(encoding="utf-8")
+                assert "cluster" not in (desk_of(job.folder) / "job.json").read_text(encoding="utf-8")
                 assert run_job(job.folder)
 
     assert running(jobs, do) == ()

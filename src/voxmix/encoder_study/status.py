@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from voxmix.encoder_study.view import EncoderView
 from voxmix.errors import InputError, StepPendingError
 from voxmix.runs.files import SPEC_FILE
+from voxmix.runs.unfinished import begun_specs
 from voxmix.study.status import StepState, study_status
 
 if TYPE_CHECKING:
@@ -119,16 +120,13 @@ def _subset(view: EncoderView, subset: Subset) -> SubsetState:
 
 
 def _counts(view: EncoderView) -> tuple[RunCounts, ...]:
-    found = []
+    found, unfinished = [], dict(begun_specs(view.study.runs_dir))
     for objective in view.config.objectives:
         for start in view.config.starts:
             runs = [run for run in view.planned if (run.spec.objective, run.start) == (objective, start)]
             results = [view.result(run) for run in runs]
             finished = [result for result in results if result is not None]
-            begun = sum(
-                result is None and (view.study.run_dir(run.spec) / SPEC_FILE).exists()
-                for run, result in zip(runs, results, strict=True)
-            )
+            begun = sum(view.study.run_dir(run.spec) in unfinished for run in runs)
             found.append(
                 RunCounts(
                     objective=objective,
@@ -144,4 +142,6 @@ def _counts(view: EncoderView) -> tuple[RunCounts, ...]:
 
 def _left_behind(view: EncoderView) -> int:
     own = {run.spec.run_id for run in view.planned}
-    return sum(path.parent.name not in own for path in view.study.runs_dir.glob(f"*/{SPEC_FILE}"))
+    runs = view.study.runs_dir
+    known = {path.parent for path in runs.glob(f"*/{SPEC_FILE}")} | dict(begun_specs(runs)).keys()
+    return sum(run.name not in own for run in known)

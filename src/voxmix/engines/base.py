@@ -3,7 +3,6 @@
 A new engine is a function and a row: in :data:`ENGINES`, or as an entry point of the group ``voxmix.engines``.
 """
 
-import time
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -12,27 +11,25 @@ from typing import Protocol, runtime_checkable
 
 from voxmix._progress import ProgressCallback, silent
 from voxmix._table import Table
-from voxmix.engines.job import refuse_running
 from voxmix.engines.job_file import Chain, Job, chains_of, write_job
 from voxmix.engines.local import local
-from voxmix.engines.progress import clear, read_failure, read_notes, read_progress, state_of
+from voxmix.engines.progress import clear, forgive, read_failure, read_notes, read_progress
 from voxmix.engines.slurm import slurm
 from voxmix.errors import VoxmixError, VoxmixWarning
 from voxmix.runs import is_finished
-
-ORPHAN_SECONDS = 5.0
 
 
 @runtime_checkable
 class Engine(Protocol):
     """Runs jobs somewhere: a generator, so that one function says how they are started, watched and stopped.
 
-    It starts ``chains`` of jobs that were written into their folders, at most ``workers`` chains at the same time where
+    It starts processes for ``chains`` of jobs that lie on the desks of their runs, at most ``workers`` at the same time where
     that is its own to decide; yields now and then, at least every few seconds, while any may still be worked on; and
-    returns when none is. Being closed before, it ends what it started, unless it has an attribute ``outlives`` that is true. The jobs of a chain follow each other, whether
-    or not one of them fails. A process of the engine's calls :func:`voxmix.engines.job.run_job`, or
-    ``python -m voxmix.engines.job``, which leave progress, warnings and failures in the folder of each job; for a
-    process that was killed, the engine may say why by :func:`voxmix.engines.progress.write_failure`.
+    returns when none is. Being closed before, it ends what it started, unless it has an attribute ``outlives`` that is
+    true. Its processes call :func:`voxmix.engines.pull.pull` with the folders of the chains and take what no other has; or,
+    one for each job, :func:`voxmix.engines.job.run_job`, or ``python -m voxmix.engines.job``. They leave progress, warnings
+    and failures on the desk of each run; for a process that was killed, the engine may say why by
+    :func:`voxmix.engines.progress.write_failure`.
     """
 
     def __call__(self, chains: Sequence[Chain], *, workers: int) -> Generator[None, None, None]: ...
@@ -58,15 +55,15 @@ def run_jobs(
 ) -> tuple[FailedJob, ...]:
     """Run every job by an engine; return those that failed, in the order of ``jobs``. One that fails stops no other.
 
-    Jobs of one trunk follow each other, the shortest first. ``progress`` counts what the jobs' budgets count. When
-    this returns, or is stopped, nothing of the engine is left in the folders; what is begun can be gone on with.
+    Jobs of one trunk follow each other, the shortest first. ``progress`` counts what the jobs' budgets count. What other
+    processes work on, also of other machines, is theirs, and waited for. What is begun can be gone on with; why a run
+    failed stays on its desk until it is tried again, which this does.
 
     Raises:
         InputError: an unknown engine, or jobs that it cannot run.
         VoxmixError: the engine was stopped from outside, such as a worker process that was killed.
     """
     chosen = ENGINES[engine] if isinstance(engine, str) else engine
-    _wait_for_orphans(jobs)
     watched = [_Watched(job) for job in jobs]
     taken = [item for item in watched if item.take_on()]
     total = sum(job.work.size for job in jobs)
@@ -85,13 +82,6 @@ def run_jobs(
             for item in taken:
                 clear(item.job.folder)
     return tuple(FailedJob(job=item.job, reason=item.reason) for item in watched if item.reason is not None)
-
-
-def _wait_for_orphans(jobs: Sequence[Job]) -> None:
-    """Wait a little where processes work on the jobs: those of a command that was just killed end within a second."""
-    deadline = time.monotonic() + ORPHAN_SECONDS
-    while any(state_of(job.folder) == "running" for job in jobs) and time.monotonic() < deadline:
-        time.sleep(0.1)
 
 
 def _look_along(chain: "Sequence[_Watched]") -> None:
@@ -114,8 +104,7 @@ class _Watched:
     def take_on(self) -> bool:
         """Write the job for the engine; return whether that was possible."""
         try:
-            refuse_running(self.job.folder)
-            clear(self.job.folder)
+            forgive(self.job.folder)
             write_job(self.job)
         except VoxmixError as error:
             self.is_settled, self.reason = True, str(error)

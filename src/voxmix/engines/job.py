@@ -1,94 +1,85 @@
 """One job, run by this process: ``python -m voxmix.engines.job FOLDER [FOLDER ...]``.
 
-The folder is all that the process needs. It goes on with a run that was stopped, leaves its progress, its warnings and the
-reason of a failure in the folder, and ends with exit code 0, or 1 if a job failed. Under ``torchrun`` or ``srun`` every
-process of a run that several share calls it with the same folder.
+The folder of the run is all that the process needs. It goes on with a run that was stopped, waits while another process
+works on it, leaves its progress, its warnings and the reason of a failure on the run's desk, and ends with exit code 0, or 1
+if a job failed. Under ``torchrun`` or ``srun`` every process of a run that several share calls it with the same folder.
 """
 
 import os
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from voxmix._io import printable
-from voxmix._progress import ProgressCallback, silent
-from voxmix.engines.job_file import read_job
-from voxmix.engines.progress import heartbeat, read_failure, read_notes, state_of, write_failure, write_notes
+from voxmix._io import digest, printable
+from voxmix.engines.attempts import joined
+from voxmix.engines.job_file import Job, read_job
+from voxmix.engines.one_run import work_in
+from voxmix.engines.progress import read_failure, read_notes, write_failure
+from voxmix.engines.pull import pull_jobs
 from voxmix.engines.work import Opened
-from voxmix.errors import InputError, VoxmixError, VoxmixWarning
-from voxmix.runs.files import FAILURE_FILE, JOB_FILE, PROGRESS_FILE
+from voxmix.errors import InputError, VoxmixError
+from voxmix.runs import is_finished
+from voxmix.runs.files import FAILURE_FILE, JOB_FILE
+from voxmix.runs.unfinished import desk_of
+
+_JOIN_SECONDS = 600.0
+_LAUNCH = (
+    "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT",
+    "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT", "LSB_JOBID", "PBS_JOBID",
+)  # fmt: skip
 
 
 def run_job(
     folder: Path, *, opened: Opened | None = None, rank: int | None = None, device_index: int | None = None
 ) -> bool:
-    """Run the job in a folder, or go on with it; return whether it has a result now.
+    """Run the job of a run's folder, or go on with it; return whether it has a result now.
 
-    ``opened`` keeps what jobs of this process share. ``rank`` counts the processes that share a run, from 0 (None: as the
-    environment says); the first one leaves progress and warnings.
+    While another process works on it, this one waits. ``opened`` keeps what jobs of this process share. ``rank`` counts the
+    processes that share a run, from 0 (None: as the environment says); the first one leaves progress and warnings.
 
     Raises:
-        InputError: no job there, or one that another process is working on.
+        InputError: no job there.
         VoxmixError: it failed and the folder does not take the reason.
     """
+    if is_finished(folder):
+        return True
     try:
         job = read_job(folder)
     except InputError as error:
-        if (folder / JOB_FILE).is_file():
+        if (desk_of(folder) / JOB_FILE).is_file():
             write_failure(folder, str(error))
             return False
         raise
+    shared = job.work.compute.processes > 1
     if rank is None:
-        rank = _rank_of_environment() if job.work.compute.processes > 1 else 0
-    if rank == 0:
-        refuse_running(folder)
-        (folder / FAILURE_FILE).unlink(missing_ok=True)
-    shown: AbstractContextManager[ProgressCallback] = (
-        heartbeat(folder, total=job.work.size) if rank == 0 else nullcontext(silent)
-    )
-    notes: list[str] = []
-    with shown as progress:
-        try:
-            with _noting(notes):
-                job.work.run(folder, opened=opened or Opened(), device_index=device_index, progress=progress)
-            reason = None
-        except VoxmixError as error:
-            reason = str(error)
-        if rank == 0:
-            write_notes(folder, notes)
-        if reason is not None:
-            write_failure(folder, reason)
-    if rank == 0 and reason is None:
-        (folder / JOB_FILE).unlink(missing_ok=True)
+        rank = _rank_of_environment() if shared else 0
+    if rank:
+        return _follow(job, opened or Opened())
+    (desk_of(folder) / FAILURE_FILE).unlink(missing_ok=True)
+    found = pull_jobs([[job]], opened=opened, device_index=device_index, launch=_launch() if shared else "")
+    return not found.failed
+
+
+def _follow(job: Job, opened: Opened) -> bool:
+    """Share the attempt that the first process of this launch has begun; return whether the work is done."""
+    deadline = time.monotonic() + _JOIN_SECONDS
+    while (folder := joined(job.folder, launch=_launch())) is None:
+        if is_finished(job.folder):
+            return True
+        if time.monotonic() > deadline:
+            raise VoxmixError(
+                f"the first of the processes that share {job.folder} has not begun after {_JOIN_SECONDS:.0f} s; look at "
+                "its log"
+            )
+        time.sleep(0.1)
+    reason, _ = work_in(job, folder, progress_path=None, opened=opened)
     return reason is None
 
 
-def refuse_running(folder: Path) -> None:
-    """Refuse a job that another process is working on: two would spoil each other's states.
-
-    Raises:
-        InputError: there is one.
-    """
-    if state_of(folder) == "running":
-        raise InputError(
-            f"another process is working on {folder}; wait for it or stop it, then give the same command again. If there is "
-            f"none (a machine was switched off), delete {PROGRESS_FILE} there"
-        )
-
-
-@contextmanager
-def _noting(notes: list[str]) -> Iterator[None]:
-    """Collect our own warnings instead of showing them in the middle of a progress bar."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", VoxmixWarning)
-        try:
-            yield
-        finally:
-            notes += [
-                str(warning.message) for warning in caught if issubclass(warning.category, VoxmixWarning)
-            ]
+def _launch() -> str:
+    """Return what the processes that were started together have in common, and no others."""
+    return digest([os.environ.get(name, "") for name in _LAUNCH])
 
 
 def _rank_of_environment() -> int:

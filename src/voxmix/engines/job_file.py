@@ -1,4 +1,4 @@
-"""A job: the folder of a run, and in its ``job.json`` all that a fresh process needs to make the run.
+"""A job: the folder of a run, and on its desk, in ``job.json``, all that a fresh process needs to make the run.
 
 Paths stand there relative to the folder, so that a study may lie elsewhere on another machine. Nothing names a person:
 volumes and cases are known by digests.
@@ -13,9 +13,11 @@ from typing import Any, get_args, get_type_hints
 
 from voxmix._io import naming_damage, naming_full_disk, read_versioned, write_json
 from voxmix.compute import ComputeSettings
+from voxmix.engines.attempts import check_place
 from voxmix.engines.work import WORKS, Work
 from voxmix.errors import InputError
 from voxmix.runs.files import JOB_FILE, JOB_FORMAT
+from voxmix.runs.unfinished import desk_of
 from voxmix.settings import checked
 
 _KIND = "job"
@@ -45,16 +47,17 @@ def chains_of(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def write_job(job: Job) -> None:
-    """Write a job into its folder.
+    """Write a job onto the desk of its run.
 
     Raises:
         VoxmixError: the folder cannot be written to.
     """
     work: Any = job.work
     with naming_full_disk(job.folder):
+        check_place(job.folder)
         values = {item.name: _plain(getattr(work, item.name), job.folder) for item in fields(work)}
         head = {"kind": _KIND, "format": JOB_FORMAT, "work": work.kind, "run_id": work.spec.run_id}
-        write_json(job.folder / JOB_FILE, {**head, **values})
+        write_json(desk_of(job.folder) / JOB_FILE, {**head, **values})
 
 
 def _plain(value: Any, folder: Path) -> Any:
@@ -67,14 +70,14 @@ def _plain(value: Any, folder: Path) -> Any:
 
 
 def read_job(folder: Path) -> Job:
-    """Return the job in a folder, every part of it checked.
+    """Return the job of the run in a folder, every part of it checked.
 
     Raises:
         InputError: no job there, one of another version, damaged, or with a spec other than the one it was written for.
     """
-    path = folder / JOB_FILE
+    path = desk_of(folder) / JOB_FILE
     if not path.is_file():
-        raise InputError(f"no {JOB_FILE} in {folder}; give the folder of a run that an engine has taken on")
+        raise InputError(f"no {JOB_FILE} for {folder}; give the folder of a run that an engine has taken on")
     value = read_versioned(path, kind=_KIND, version=JOB_FORMAT)
     kind, run_id = (value.pop(name, None) for name in ("work", "run_id"))
     if not isinstance(kind, str) or kind not in WORKS:

@@ -2,19 +2,23 @@
 
 import os
 import socket
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from voxmix._parallel import worker_pool
-from voxmix.engines.job import run_job
+from voxmix._parallel import WorkerKilledError, worker_pool
 from voxmix.engines.job_file import Chain, Job
+from voxmix.engines.one_run import ClaimLost, Ended, Lost, work_in
+from voxmix.engines.pull import is_settled, pull_jobs
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError
+from voxmix.runs.unfinished import attempts_at
 
 _POLL_SECONDS = 0.2
 
@@ -22,11 +26,12 @@ _POLL_SECONDS = 0.2
 def local(chains: Sequence[Chain], *, workers: int) -> Generator[None, None, None]:
     """Run chains of jobs, ``workers`` at a time; processes go on from job to job, since loading torch takes seconds.
 
-    A run that several devices share has the machine for itself, with a process for each device.
+    A run that several devices share has the machine for itself, with a process for each device. What other processes, also
+    of other machines, work on is left to them.
 
     Raises:
         InputError: several machines are asked for, which must be started from outside.
-        VoxmixError: a worker process was killed.
+        VoxmixError: worker processes are killed before they begin.
     """
     for job in (job for chain in chains for job in chain):
         if job.work.compute.nodes > 1:
@@ -36,59 +41,114 @@ def local(chains: Sequence[Chain], *, workers: int) -> Generator[None, None, Non
             )
     alone = [chain for chain in chains if chain[0].work.compute.processes == 1]
     if alone:
-        yield from _side_by_side(alone, workers)
-    for job in (job for chain in chains for job in chain if job.work.compute.processes > 1):
-        yield from _together(job)
+        yield from _side_by_side(alone, min(workers, len(alone)))
+    several = [chain for chain in chains if chain[0].work.compute.processes > 1]
+    if several:
+        yield from _one_by_one(several)
 
 
 def _side_by_side(chains: Sequence[Chain], workers: int) -> Generator[None, None, None]:
-    numbers = get_context("spawn").Value("i", 0)
-    with worker_pool(workers, initializer=_start_worker, arguments=(numbers,)) as pool:
-        waiting: set[Future[None]] = {
-            pool.submit(_run_chain, [job.folder for job in chain]) for chain in chains
-        }
-        while waiting:
-            done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
+    """Let processes pull; where one of them is killed others take its place, as long as attempts are begun."""
+    while True:
+        before = _begun(chains)
+        numbers = get_context("spawn").Value("i", 0)
+        try:
+            with worker_pool(workers, initializer=_start_worker, arguments=(numbers,)) as pool:
+                waiting: set[Future[None]] = {pool.submit(_pull, chains) for _ in range(workers)}
+                while waiting:
+                    done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+                    yield
+            return
+        except WorkerKilledError:
+            if _begun(chains) == before:
+                raise
             yield
 
 
-def _together(job: Job) -> Generator[None, None, None]:
-    """Run one job by several processes; when one of them fails the others, who wait for it, are ended."""
+def _begun(chains: Sequence[Chain]) -> set[str]:
+    """Return what changes whenever an attempt is begun or a run is settled."""
+    jobs = [job for chain in chains for job in chain]
+    attempts = {path.name for job in jobs for path in attempts_at(job.folder)}
+    return attempts | {f"{job.folder} is settled" for job in jobs if is_settled(job)}
+
+
+def _one_by_one(chains: Sequence[Chain]) -> Generator[None, None, None]:
+    """Make runs that several processes share, one run at a time, in a thread that is stopped when this one is closed."""
+    over = threading.Event()
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            pull_jobs(chains, shared=partial(start_together, stopped=over.is_set), stopped=over.is_set)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_POLL_SECONDS)
+            yield
+    finally:
+        over.set()
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+def start_together(
+    job: Job, folder: Path, progress_path: Path, lost: Lost, *, stopped: Callable[[], bool] = lambda: False
+) -> Ended:
+    """Let processes of this machine share a run, each with a device; when one fails the others, who wait for it, are ended.
+
+    Raises:
+        ClaimLost: another process has taken the run over.
+        WorkerKilledError: one of the processes was killed.
+    """
     devices, port = job.work.compute.devices, _free_port()
     try:
         with worker_pool(devices) as pool:
-            waiting = {pool.submit(_run_rank, job.folder, rank, devices, port) for rank in range(devices)}
+            ranks = [
+                pool.submit(_be_rank, job, folder, None if rank else progress_path, rank, devices, port)
+                for rank in range(devices)
+            ]
+            waiting = set(ranks)
             while waiting:
                 done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                if not all(future.result() for future in done):
-                    raise _ProcessFailed
-                yield
-    except _ProcessFailed:
-        yield
+                for future in done:
+                    if future.result()[0] is not None:
+                        raise _ProcessFailed(*future.result())
+                if lost():
+                    raise ClaimLost
+                if stopped():
+                    raise KeyboardInterrupt
+            return ranks[0].result()
+    except _ProcessFailed as failed:
+        reason, notes = failed.args
+        return reason, notes
 
 
 class _ProcessFailed(Exception):
-    """One of the processes that share a run has failed; why stands in the run's folder."""
+    """One of the processes that share a run has failed."""
 
 
 _worker: dict[str, Any] = {}
 
 
 def _start_worker(numbers: Any) -> None:  # a Synchronized[int], which takes no [] at run time
-    """Count the processes, so that each has its GPU, and keep what the jobs of each have opened."""
+    """Count the processes, so that each has its GPU."""
     with numbers.get_lock():
         number, numbers.value = numbers.value, numbers.value + 1
     _worker.update(number=number, opened=Opened())
 
 
-def _run_chain(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        run_job(folder, opened=_worker["opened"], device_index=_device_of(_worker["number"]), rank=0)
+def _pull(chains: Sequence[Chain]) -> None:
+    pull_jobs(chains, opened=_worker["opened"], device_index=_device_of(_worker["number"]))
 
 
-def _run_rank(folder: Path, rank: int, devices: int, port: int) -> bool:
+def _be_rank(job: Job, folder: Path, progress_path: Path | None, rank: int, devices: int, port: int) -> Ended:
     """Be one of the processes that share a run: lightning-fabric reads these variables, as of torchrun."""
     os.environ.update(
         MASTER_ADDR="127.0.0.1",
@@ -98,7 +158,7 @@ def _run_rank(folder: Path, rank: int, devices: int, port: int) -> bool:
         LOCAL_RANK=str(rank),
         NODE_RANK="0",
     )
-    return run_job(folder, rank=rank)
+    return work_in(job, folder, progress_path=progress_path)
 
 
 def _device_of(number: int) -> int | None:

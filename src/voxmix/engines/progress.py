@@ -1,25 +1,26 @@
-"""How a job fares, as files in its folder: progress with a heartbeat, warnings, and why it failed.
+"""How a job fares, as files on the desk of its run: progress with a heartbeat, warnings, and why it failed.
 
-Files are all that a watcher on another machine can see. ``progress.json`` is there while a process works on the job and is
-renewed every second; a process that was killed leaves it behind, and it grows stale.
+Files are all that a watcher on another machine can see. The progress of an attempt is renewed every second while a process
+works on it; a process that was killed leaves it behind, and it grows stale.
 """
 
 import os
-import platform
 import threading
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from voxmix._io import digest, json_text, naming_damage, naming_full_disk, read_mapping, write_json
+from voxmix._io import json_text, naming_damage, naming_full_disk, read_mapping, write_json
+from voxmix._machine import is_running, this_machine
 from voxmix._progress import ProgressCallback
+from voxmix.engines.attempts import progress_of, remove_empty
 from voxmix.errors import InputError
-from voxmix.runs.files import FAILURE_FILE, JOB_FILE, NOTES_FILE, PROGRESS_FILE
+from voxmix.runs.files import FAILURE_FILE, JOB_FILE, NOTES_FILE
 from voxmix.runs.results import is_finished
+from voxmix.runs.unfinished import attempts_at, desk_of
 
 BEAT_SECONDS = 1.0
 STALE_SECONDS = 120.0
@@ -48,13 +49,13 @@ class Progress:
         """Return whether the process goes on, as far as can be known: of this machine surely, of others by its beat."""
         if now - self.time > STALE_SECONDS:
             return False
-        return self.machine != this_machine() or _runs(self.process)
+        return self.machine != this_machine() or is_running(self.process)
 
 
 def read_progress(folder: Path) -> Progress | None:
     """Return the last heartbeat of a job; None where no process works on it, or none that can be understood."""
-    path = folder / PROGRESS_FILE
-    if not path.is_file():
+    last = attempts_at(folder)[-1:]
+    if not last or not (path := progress_of(last[0])).is_file():
         return None
     with suppress(InputError), naming_damage(path, remedy="delete it"):
         value = read_mapping(path)
@@ -75,35 +76,14 @@ def state_of(folder: Path, *, now: float | None = None) -> State:
         return "running"
     if is_finished(folder):
         return "finished"
-    if (folder / FAILURE_FILE).is_file():
+    if (desk_of(folder) / FAILURE_FILE).is_file():
         return "failed"
     return "waiting" if found is None else "lost"
 
 
-def this_machine() -> str:
-    """Return a digest that this start of this machine (or container) has and no other; it is no name."""
-    parts = []
-    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
-        with suppress(OSError):
-            parts.append(
-                os.readlink(path) if os.path.islink(path) else Path(path).read_text(encoding="ascii")
-            )
-    return digest(parts or [platform.node(), uuid.getnode()])
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's
-        return True
-    return True
-
-
 @contextmanager
-def heartbeat(folder: Path, *, total: int) -> Iterator[ProgressCallback]:
-    """Yield a callback that is told (done, total) of any unit; the folder shows it, with the time, every second.
+def heartbeat(path: Path, *, total: int) -> Iterator[ProgressCallback]:
+    """Yield a callback that is told (done, total) of any unit; the file shows it, with the time, every second.
 
     At the end, whatever the end is, the file goes: nobody works on the job any more. A disk that cannot take the file does
     not stop the work.
@@ -124,7 +104,7 @@ def heartbeat(folder: Path, *, total: int) -> Iterator[ProgressCallback]:
             "machine": machine,
         }
         with suppress(OSError):
-            _replace(folder / PROGRESS_FILE, json_text(value))
+            _replace(path, json_text(value))
 
     def beat_on() -> None:
         while not over.wait(BEAT_SECONDS):
@@ -138,30 +118,29 @@ def heartbeat(folder: Path, *, total: int) -> Iterator[ProgressCallback]:
     finally:
         over.set()
         thread.join()
-        (folder / PROGRESS_FILE).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _replace(path: Path, text: str) -> None:
     """Write a file at once as readers see it, without waiting for the disk: a lost heartbeat costs nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 
 def write_failure(folder: Path, reason: str) -> None:
-    """Leave in a job's folder why it failed.
+    """Leave on the desk of a run why it failed.
 
     Raises:
         VoxmixError: the folder cannot be written to.
     """
     with naming_full_disk(folder):
-        write_json(folder / FAILURE_FILE, {"reason": reason})
+        write_json(desk_of(folder) / FAILURE_FILE, {"reason": reason})
 
 
 def read_failure(folder: Path) -> str | None:
-    """Return why a job failed; None where it did not say so."""
-    path = folder / FAILURE_FILE
+    """Return why a run failed; None where it did not say so."""
+    path = desk_of(folder) / FAILURE_FILE
     if not path.is_file():
         return None
     try:
@@ -170,24 +149,30 @@ def read_failure(folder: Path) -> str | None:
         return f"it failed and {path} cannot be read; give the same command again"
 
 
-def write_notes(folder: Path, notes: list[str]) -> None:
-    """Leave in a job's folder what it warned of."""
+def write_notes(folder: Path, notes: Sequence[str]) -> None:
+    """Leave on the desk of a run what it warned of."""
     if notes:
         with naming_full_disk(folder):
-            write_json(folder / NOTES_FILE, {"notes": notes})
+            write_json(desk_of(folder) / NOTES_FILE, {"notes": list(notes)})
 
 
 def read_notes(folder: Path) -> tuple[str, ...]:
-    """Return what a job warned of."""
+    """Return what a run warned of."""
     with suppress(InputError, KeyError, TypeError):
-        return tuple(str(note) for note in read_mapping(folder / NOTES_FILE)["notes"])
+        return tuple(str(note) for note in read_mapping(desk_of(folder) / NOTES_FILE)["notes"])
     return ()
 
 
-def clear(folder: Path) -> None:
-    """Remove what engines left in the folder of a run, and a folder that held nothing else."""
-    for name in (JOB_FILE, PROGRESS_FILE, f".{PROGRESS_FILE}.tmp", FAILURE_FILE, NOTES_FILE):
+def forgive(folder: Path) -> None:
+    """Let a run that failed be tried again."""
+    for name in (FAILURE_FILE, NOTES_FILE):
         with suppress(OSError):
-            (folder / name).unlink()
-    with suppress(OSError):  # not empty: the run has begun
-        folder.rmdir()
+            (desk_of(folder) / name).unlink()
+
+
+def clear(folder: Path) -> None:
+    """Remove from the desk of a run what engines left for each other, but for why it failed, and a desk that is empty."""
+    for name in (JOB_FILE, NOTES_FILE):
+        with suppress(OSError):
+            (desk_of(folder) / name).unlink()
+    remove_empty(folder)

@@ -88,7 +88,7 @@ def _submitted(
     folders = [os.path.relpath(job.folder, root) for chain in chains for job in chain]
     text = array_script(
         settings,
-        ["-m", "voxmix.engines.pull", "--lease", f"{getattr(compute, 'lease_seconds', 120.0):g}", *folders],
+        ["-m", "voxmix.engines.pull", "--lease", f"{compute.lease_seconds:g}", *folders],
         jobs=jobs,
         root=root,
         logs=place,

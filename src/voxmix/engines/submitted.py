@@ -9,8 +9,8 @@ from pathlib import Path
 
 from voxmix._io import naming_full_disk, read_mapping, write_json
 from voxmix.errors import InputError
+from voxmix.runs.unfinished import WORK_FOLDER
 
-WORK_FOLDER = ".work"
 CLUSTER_FOLDER = "cluster"
 _TAIL_BYTES = 20_000
 _TELLING = ("error:", "Error:", "ModuleNotFoundError", "MemoryError", "slurmstepd", "srun:")

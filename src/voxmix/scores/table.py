@@ -8,6 +8,7 @@ from pathlib import Path
 from voxmix.allocation.strategies import listed_place
 from voxmix.errors import InputError
 from voxmix.runs.files import RESULT_FILE
+from voxmix.runs.unfinished import finetuning_runs
 from voxmix.scores.result import DownstreamResult, read_result
 
 
@@ -58,8 +59,8 @@ class ScoreTable:
         if unknown:
             raise InputError(f"no finetuning run of {unknown} in {folder}; there are {sorted(there)}")
         results, unfinished, set_aside = [], [], []
-        for run in sorted(folder.glob("*/*/seed-*")):
-            if not run.is_dir() or run.relative_to(folder).parts[0] not in wanted:
+        for run in finetuning_runs(folder):
+            if run.relative_to(folder).parts[0] not in wanted:
                 continue
             name = run.relative_to(folder).as_posix()
             if not (run / RESULT_FILE).is_file():

@@ -12,6 +12,7 @@ from voxmix.design import RunSpec
 from voxmix.errors import InputError
 from voxmix.runs.files import SPEC_FILE
 from voxmix.runs.results import RunResult, is_finished, read_run
+from voxmix.runs.unfinished import begun_specs
 from voxmix.study import files
 from voxmix.study.config import StudyConfig, read_config, write_config
 from voxmix.study.files import STUDY_FILE
@@ -126,21 +127,19 @@ class Study(StudyFolder):
         )
 
     def left_behind(self) -> tuple[Path, ...]:
-        """Return folders of runs that were begun, not finished, and have settings which the study no longer has."""
+        """Return the runs that were begun, not finished, and have settings which the study no longer has."""
         config, found = self.config, []
-        for path in sorted(self.runs_dir.glob(f"*/{SPEC_FILE}")):
-            if is_finished(path.parent):
-                continue
+        for run, path in begun_specs(self.runs_dir):
             try:
                 with naming_damage(path, remedy="delete its folder"):
                     spec = RunSpec.from_dict(read_json(path))
             except InputError:
-                found.append(path.parent)
+                found.append(run)
                 continue
             wanted = (config.model.effective, config.training, config.evaluation)
-            former = path.parent.name == spec.former_id != spec.run_id  # where no run is continued any more
+            former = run.name == spec.former_id != spec.run_id  # where no run is continued any more
             if former or (spec.model.effective, spec.training, spec.evaluation) != wanted:
-                found.append(path.parent)
+                found.append(run)
         return tuple(found)
 
     def of_other_volumes(self, cache: str) -> int:

@@ -1,14 +1,17 @@
 """What a study's folder remembers of itself, whatever kind of study it is: which steps are made, and who works on it."""
 
-import json
-import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from voxmix._claims import Claim, Claims, Holder
 from voxmix._io import naming_full_disk, read_mapping, with_remedy, write_json
 from voxmix.errors import InputError, StudyBusyError
-from voxmix.study.files import STEPS_FILE
+from voxmix.study.files import CLAIMS_FOLDER, STEPS_FILE
+
+_STUDY = "study"
+_POLL_SECONDS = 0.2
 
 
 def mark(root: Path, step: str, inputs: str) -> None:
@@ -35,33 +38,42 @@ def made(root: Path) -> dict[str, str]:
 
 @contextmanager
 def held(root: Path) -> Iterator[None]:
-    """Hold a study's folder for this process; the lock goes with the process, even when it is killed.
+    """Hold a study's folder for this process, against all others on any machine.
+
+    The claim of a process of this machine goes with the process, even when it is killed. That of another machine is taken
+    over once it has not been renewed for its lease, which may take as long to find out.
 
     Raises:
         StudyBusyError: another process holds it; names the process.
     """
-    from filelock import FileLock, Timeout
-
-    holder = root / ".lock-holder.json"
-    lock = FileLock(root / ".lock")
+    claims = Claims(root / CLAIMS_FOLDER)
     with naming_full_disk(root):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StudyBusyError(
-                f"another voxmix process ({_holder(holder)}) is working on {root}; "
-                "wait for it or stop it, then give the same command again"
-            ) from None
-        holder.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
-    try:
+        claim = claims.take(_STUDY)
+        while claim is None:
+            holder = claims.holder(_STUDY)
+            if holder is not None and not _is_silent(claims, holder):
+                raise StudyBusyError(
+                    f"another voxmix process ({holder.words}) is working on {root}; "
+                    "wait for it or stop it, then give the same command again"
+                )
+            time.sleep(_POLL_SECONDS)
+            claim = claims.take(_STUDY)
+    with claim:
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
 
 
-def _holder(path: Path) -> str:
-    try:
-        return f"pid {json.loads(path.read_text(encoding='utf-8'))['pid']}"
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return "pid unknown"
+def holder_of(root: Path) -> Holder | None:
+    """Return which process holds a study; None where none does."""
+    return Claims(root / CLAIMS_FOLDER).holder(_STUDY)
+
+
+def try_hold(root: Path, *, claims: Claims | None = None) -> Claim | None:
+    """Return the claim of a study; None while another process has it, which asked again with the same ``claims`` may be over."""
+    claims = claims or Claims(root / CLAIMS_FOLDER)
+    with naming_full_disk(root):
+        return claims.take(_STUDY)
+
+
+def _is_silent(claims: Claims, holder: Holder) -> bool:
+    """Return whether a holder may be gone: by its own clock it has not renewed for half a lease. Watching tells."""
+    return abs(claims.wall() - holder.renewed) > holder.lease / 2

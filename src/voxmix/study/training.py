@@ -12,6 +12,7 @@ from voxmix._optional import require
 from voxmix._progress import ProgressCallback, silent
 from voxmix.design import RunSpec
 from voxmix.errors import InputError
+from voxmix.runs.unfinished import WORK_FOLDER
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.making import FailedRun, at_once, finish_specs, tell_failures, threads_of_each
@@ -74,7 +75,7 @@ def train_runs(view: StudyView, specs: tuple[RunSpec, ...], label: str, hear: Li
         hear.tell(
             f"{len(left)} run(s) were begun with settings that {study.path} no longer has "
             f"({', '.join(path.name for path in left[:3])}{', ...' if len(left) > 3 else ''}); they are kept: "
-            "restore the settings to continue them, or delete their folders"
+            f"restore the settings to continue them, or delete their folders (there, or in {WORK_FOLDER} beside)"
         )
     if not pending:
         return

@@ -10,6 +10,7 @@ from voxmix.errors import InputError, StepPendingError
 from voxmix.mixture import Mixture
 from voxmix.runs import is_finished
 from voxmix.runs.files import CARD_FILE
+from voxmix.runs.unfinished import finetuning_runs
 from voxmix.study.folder import Study
 from voxmix.study.measured import MeasuredStudy
 from voxmix.study.plan import check_specs
@@ -266,6 +267,6 @@ class StudyView(MeasuredStudy):
     @property
     def finetuning_counts(self) -> tuple[int, int]:
         """How many finetuning runs are finished and how many are not."""
-        runs = [path for path in self.study.downstream_dir.glob("*/*/seed-*") if path.is_dir()]
+        runs = finetuning_runs(self.study.downstream_dir)
         finished = sum(is_finished(path) for path in runs)
         return finished, len(runs) - finished

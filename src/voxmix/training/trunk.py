@@ -45,6 +45,8 @@ def take_trunk(folder: Path, *, trunk_id: str, most: int, how: dict[str, Any]) -
         return None
     if state is None or state["trunk_id"] != trunk_id or state["steps"] > most:
         return None
+    if trunk_steps(folder) < state["steps"]:  # two processes have left it at once
+        return None
     if state["how"] != how:
         differing = {name: (state["how"].get(name), value) for name, value in how.items()}
         listed = ", ".join(f"{name} {a} then, {b} now" for name, (a, b) in differing.items() if a != b)
@@ -65,9 +67,15 @@ def leave_trunk(
     The metrics of the trunk are written first, so that they are never behind its state.
     """
     known = folder / METRICS_FILE
-    if known.exists() and len(known.read_bytes().splitlines()) > state["steps"]:
+    if trunk_steps(folder) > state["steps"]:
         return
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(known) as temporary:
         shutil.copyfile(metrics, temporary)
     save_state(folder, {"trunk_id": trunk_id, "how": how, **state})
+
+
+def trunk_steps(folder: Path) -> int:
+    """Return of how many steps a trunk, or a run, has metrics."""
+    path = folder / METRICS_FILE
+    return len(path.read_bytes().splitlines()) if path.exists() else 0
