@@ -27,6 +27,7 @@ from voxmix.cli import (
     training,
     volumes,
     whole,
+    working,
 )
 from voxmix.cli.app import say_next_by
 from voxmix.cli.following import following
@@ -56,6 +57,7 @@ _VERBS = (
     preparation.prepare,
     estimate.estimate,
     training.run,
+    working.work,
     table.table,
     law.fit,
     allocation.allocate,

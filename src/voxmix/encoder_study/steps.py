@@ -90,6 +90,7 @@ _OWN = (
         needs=("prepare",),
         sentence="trains every objective from every start on every nested subset, at equal compute",
         work="voxmix.encoder_study.training:train_encoders",
+        runs="voxmix.encoder_study.training:encoder_runs",
         progress=_trained,
         missing=_runs_missing,
     ),

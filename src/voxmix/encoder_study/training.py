@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,12 @@ from voxmix.objective_rows import OBJECTIVES
 from voxmix.probe_tasks import SCRATCH
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.making import at_once, finish_specs, tell_failures, threads_of_each
+from voxmix.study.step import StepRuns
 from voxmix.subsets import write_keys
 
 if TYPE_CHECKING:
     from voxmix.encoder_runs import EncoderSpec
+    from voxmix.engines.work import EncoderWork
     from voxmix.runs.encoder_results import EncoderResult
 
 
@@ -53,10 +55,25 @@ def train_encoders(view: EncoderView, hear: Listener = QUIET) -> tuple[TrainedRu
 
 
 def _train(view: EncoderView, hear: Listener) -> None:
+    together = at_once(view.config.compute, workers=view.config.workers, most=len(view.planned))
+    work = _works(view, together=together)
+    pending = len(view.pending)
+    with hear.bar("training encoders", unit=view.config.design.budget_unit) as progress:
+        failed = finish_specs(
+            [run.spec for run in view.planned],
+            work_of=work,
+            folder_of=view.study.run_dir,
+            together=together,
+            progress=progress,
+        )
+    tell_failures(failed, of=pending, words=words_of, hear=hear)
+
+
+def _works(view: EncoderView, *, together: int) -> Callable[[EncoderSpec], EncoderWork]:
+    """Return how the run of a spec is made, where so many go on at the same time."""
     from voxmix.engines.work import EncoderWork
 
     study, compute = view.study, view.config.compute
-    together = at_once(compute, workers=view.config.workers, most=len(view.planned))
     threads = threads_of_each(compute, together=together)
     starts = {run.spec.run_id: run.start for run in view.planned}
 
@@ -72,16 +89,20 @@ def _train(view: EncoderView, hear: Listener) -> None:
             watch_times=view.config.watch.times,
         )
 
-    pending = len(view.pending)
-    with hear.bar("training encoders", unit=view.config.design.budget_unit) as progress:
-        failed = finish_specs(
-            [run.spec for run in view.planned],
-            work_of=work,
-            folder_of=study.run_dir,
-            together=together,
-            progress=progress,
-        )
-    tell_failures(failed, of=pending, words=words_of, hear=hear)
+    return work
+
+
+def encoder_runs(view: EncoderView, hear: Listener = QUIET, *, together: int = 1) -> StepRuns:
+    """Return the runs of the design, for workers of which so many go on at the same time on this machine."""
+    from voxmix.engines.job_file import Job
+
+    require("torch", extra="train")
+    if view.pending:
+        check_texts(view)
+        write_subsets(view)
+    work = _works(view, together=together)
+    jobs = [Job(folder=view.study.run_dir(run.spec), work=work(run.spec)) for run in view.planned]
+    return StepRuns(jobs=jobs, words=words_of, table=lambda now: write_runs(now, trained_runs(now)))
 
 
 def words_of(spec: Any) -> str:

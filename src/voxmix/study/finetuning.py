@@ -13,11 +13,15 @@ from voxmix.engines.job_file import Job
 from voxmix.engines.work import FinetuningWork
 from voxmix.errors import InputError
 from voxmix.runs import is_finished
-from voxmix.runs.files import RESULT_FILE
+from voxmix.runs.files import JOB_FILE, RESULT_FILE
+from voxmix.runs.unfinished import WORK_FOLDER, run_of
 from voxmix.scores.result import Control, read_result
 from voxmix.study.folder import Study
+from voxmix.study.listener import QUIET, Listener
 from voxmix.study.making import at_once, finish_jobs, threads_of_each
+from voxmix.study.step import StepRuns
 from voxmix.study.task_cases import task_dir
+from voxmix.study.view import StudyView
 from voxmix.volumes.recipe import Recipe
 
 
@@ -138,3 +142,16 @@ def finetune_pending(
     failed = finish_jobs(jobs, engine=engine, together=together, progress=progress)
     planned = {run.folder: run for run in runs}
     return tuple(FailedFinetuning(run=planned[item.job.folder], reason=item.reason) for item in failed)
+
+
+def asked_runs(view: StudyView, hear: Listener = QUIET, *, together: int = 1) -> StepRuns:
+    """Return the finetuning runs that voxmix finetune has asked for and that are not finished: each left its job behind."""
+    from voxmix.engines.job_file import read_job
+
+    desks = sorted(view.study.downstream_dir.glob(f"*/*/{WORK_FOLDER}/*/{JOB_FILE}"))
+    runs = [run_of(path.parent) for path in desks]
+    return StepRuns(jobs=[read_job(run) for run in runs if not is_finished(run)], words=_words)
+
+
+def _words(spec: FinetuneSpec) -> str:
+    return f"{spec.protocol.task.name} from {spec.init}, seed {spec.seed}"

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from voxmix._claims import Claim, Claims, Holder
+from voxmix._claims import Claims, Holder
 from voxmix._io import naming_full_disk, read_mapping, with_remedy, write_json
 from voxmix.errors import InputError, StudyBusyError
 from voxmix.study.files import CLAIMS_FOLDER, STEPS_FILE
 
-_STUDY = "study"
+STUDY_CLAIM = "study"
 _POLL_SECONDS = 0.2
 
 
@@ -48,30 +48,34 @@ def held(root: Path) -> Iterator[None]:
     """
     claims = Claims(root / CLAIMS_FOLDER)
     with naming_full_disk(root):
-        claim = claims.take(_STUDY)
+        claim = claims.take(STUDY_CLAIM)
         while claim is None:
-            holder = claims.holder(_STUDY)
+            holder = claims.holder(STUDY_CLAIM)
             if holder is not None and not _is_silent(claims, holder):
                 raise StudyBusyError(
                     f"another voxmix process ({holder.words}) is working on {root}; "
                     "wait for it or stop it, then give the same command again"
                 )
             time.sleep(_POLL_SECONDS)
-            claim = claims.take(_STUDY)
+            claim = claims.take(STUDY_CLAIM)
     with claim:
         yield
 
 
 def holder_of(root: Path) -> Holder | None:
     """Return which process holds a study; None where none does."""
-    return Claims(root / CLAIMS_FOLDER).holder(_STUDY)
+    return Claims(root / CLAIMS_FOLDER).holder(STUDY_CLAIM)
 
 
-def try_hold(root: Path, *, claims: Claims | None = None) -> Claim | None:
-    """Return the claim of a study; None while another process has it, which asked again with the same ``claims`` may be over."""
-    claims = claims or Claims(root / CLAIMS_FOLDER)
+@contextmanager
+def waited_for(root: Path, name: str) -> Iterator[None]:
+    """Hold a claim of a study's folder for this process, as soon as no other holds it."""
+    claims = Claims(root / CLAIMS_FOLDER)
     with naming_full_disk(root):
-        return claims.take(_STUDY)
+        while (claim := claims.take(name)) is None:
+            time.sleep(_POLL_SECONDS)
+    with claim:
+        yield
 
 
 def _is_silent(claims: Claims, holder: Holder) -> bool:

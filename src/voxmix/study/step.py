@@ -14,6 +14,7 @@ from voxmix._table import Table
 from voxmix.errors import StepPendingError
 
 if TYPE_CHECKING:
+    from voxmix.engines.job_file import Job
     from voxmix.study.listener import Listener
 
 
@@ -62,6 +63,21 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StepRuns:
+    """The runs that a step is made of, as far as they are known now.
+
+    Attributes:
+        jobs: all of them, finished ones too.
+        words: what the spec of one is, in words.
+        table: writes the table of finished runs, given a view; None where there is none.
+    """
+
+    jobs: Sequence[Job]
+    words: Callable[[Any], str]
+    table: Callable[[Any], object] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One step of a study.
 
@@ -78,6 +94,8 @@ class Step:
         on_request: whether it is done only when asked for, and not by ``voxmix study run``.
         options: what its command needs beside the study.
         verb: the command that does it; a row of elsewhere has none of its own.
+        runs: "package.module:function" of a step that is made of runs: given a view and a listener, it returns the
+            :class:`StepRuns`, which any number of workers share; a step without is done by one worker.
     """
 
     name: str
@@ -91,6 +109,7 @@ class Step:
     on_request: bool = False
     options: str = ""
     verb: str = "study run"
+    runs: str = ""
 
     def call(self, study: Path | str) -> str:
         """Return the command line that does the step."""

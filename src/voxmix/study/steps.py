@@ -120,6 +120,7 @@ _OWN = (
         sentence=f"trains proxies at every budget of the design: {', '.join(kind.words for kind in KINDS)}; measures each "
         "on every domain",
         work="voxmix.study.training:train_proxies",
+        runs="voxmix.study.training:proxy_runs",
         progress=_proxies,
         missing=_runs_missing,
     ),
@@ -162,6 +163,7 @@ _OWN = (
         needs=("allocate",),
         sentence="trains the strategies' mixtures at that budget and compares measured with predicted losses",
         work="voxmix.study.training:train_mixtures",
+        runs="voxmix.study.training:mixture_runs",
         progress=_mixtures,
         todo="after allocate",
         missing="the mixture runs are not done",
@@ -173,6 +175,7 @@ _OWN = (
         sentence="finetunes the encoders of the mixtures, and a network from scratch, on a clinical task under one "
         "protocol",
         work="voxmix.study.clinical_tasks:finetune_task",
+        runs="voxmix.study.finetuning:asked_runs",
         progress=_finetuned,
         missing="no finetuning run is finished",
         on_request=True,

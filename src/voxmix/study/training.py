@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from voxmix._io import naming_full_disk
@@ -16,10 +16,13 @@ from voxmix.runs.unfinished import WORK_FOLDER
 from voxmix.study.folder import Study
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.making import FailedRun, at_once, finish_specs, tell_failures, threads_of_each
+from voxmix.study.marks import waited_for
+from voxmix.study.step import StepRuns
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
     from voxmix.engines.base import Engine
+    from voxmix.engines.work import PretrainingWork
     from voxmix.measurement import MeasurementTable
     from voxmix.runs import RunResult
     from voxmix.volumes import PreparedCache
@@ -133,12 +136,21 @@ def keep_evaluation_set(study: Study, cache: PreparedCache) -> None:
     from voxmix.objectives.mae.held_out_crops import made_from, stored_made_from
 
     model, evaluation, path = study.config.model, study.config.evaluation, study.evaluation_path
-    with suppress(InputError):  # absent or damaged: it is made again
-        if stored_made_from(path) == made_from(cache, model=model, evaluation=evaluation):
+    wanted = made_from(cache, model=model, evaluation=evaluation)
+
+    def is_stored() -> bool:
+        with suppress(InputError):  # absent or damaged: it is made again
+            return stored_made_from(path) == wanted
+        return False
+
+    if is_stored():
+        return
+    with waited_for(study.root, "evaluation"):  # of several workers one makes it
+        if is_stored():
             return
-    made = EvaluationSet.build(cache, model=model, evaluation=evaluation)
-    with naming_full_disk(study.root):
-        made.save(path)
+        made = EvaluationSet.build(cache, model=model, evaluation=evaluation)
+        with naming_full_disk(study.root):
+            made.save(path)
 
 
 def train_pending(
@@ -160,25 +172,52 @@ def train_pending(
     if study.pending(tuple(specs)):
         check_fitness(view)
         keep_evaluation_set(study, view.cache)
-    from voxmix.engines.work import PretrainingWork
-
-    compute, together = study.config.compute, runs_at_once(study, specs)
-
-    def work_of(spec: RunSpec) -> PretrainingWork:
-        return PretrainingWork(
-            spec=spec,
-            cache=study.cache_dir,
-            evaluation=study.evaluation_path,
-            trunk=study.trunk_dir(spec),
-            compute=compute,
-            threads=threads_of_each(compute, together=together),
-        )
-
+    together = runs_at_once(study, specs)
     return finish_specs(
         specs,
-        work_of=work_of,
+        work_of=lambda spec: work_of(study, spec, together=together),
         folder_of=study.run_dir,
         engine=engine,
         together=together,
         progress=progress,
     )
+
+
+def work_of(study: Study, spec: RunSpec, *, together: int) -> PretrainingWork:
+    """Return how the run of a spec is made, where so many go on at the same time."""
+    from voxmix.engines.work import PretrainingWork
+
+    compute = study.config.compute
+    return PretrainingWork(
+        spec=spec,
+        cache=study.cache_dir,
+        evaluation=study.evaluation_path,
+        trunk=study.trunk_dir(spec),
+        compute=compute,
+        threads=threads_of_each(compute, together=together),
+    )
+
+
+def proxy_runs(view: StudyView, hear: Listener = QUIET, *, together: int = 1) -> StepRuns:
+    """Return the proxy runs of a study, for workers of which so many go on at the same time on this machine."""
+    found = _step_runs(view, view.proxies, together=together)
+    return replace(found, table=lambda now: now.table.to_csv(now.study.measurements_path))
+
+
+def mixture_runs(view: StudyView, hear: Listener = QUIET, *, together: int = 1) -> StepRuns:
+    """Return the runs of every strategy's mixture, for workers."""
+    for name in view.strategies_pending:
+        hear.tell(view.pending_words(name))
+    return _step_runs(view, view.checks, together=together)
+
+
+def _step_runs(view: StudyView, specs: Sequence[RunSpec], *, together: int) -> StepRuns:
+    from voxmix.engines.job_file import Job
+
+    study = view.study
+    if study.pending(tuple(specs)):
+        check_fitness(view)
+        keep_evaluation_set(study, view.cache)
+    unique = {spec.run_id: spec for spec in specs}.values()
+    jobs = [Job(folder=study.run_dir(spec), work=work_of(study, spec, together=together)) for spec in unique]
+    return StepRuns(jobs=jobs, words=_words)

@@ -1,0 +1,126 @@
+"""Workers on a study: runs as they come free, whole steps by one, exit codes; two give what one command gives."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from verbs import voxmix
+
+import voxmix as package
+from voxmix import _io
+from voxmix._claims import Claims
+from voxmix.compute import ComputeSettings
+from voxmix.design import StudyDesign
+from voxmix.runs.unfinished import claims_beside, desk_of
+from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView
+from voxmix.study.training import train_pending
+from voxmix.study.working import work_on
+
+
+@pytest.fixture
+def study(cache, model_settings, training_settings, evaluation_settings, tmp_path):
+    config = StudyConfig(
+        name="small",
+        data=DataSettings(path="volumes"),
+        allocation=StudyAllocation(budget=200),
+        model=model_settings,
+        training=replace(training_settings, schedule="trunk"),
+        evaluation=evaluation_settings,
+        design=StudyDesign(budgets=(60, 100), anchor_seeds=0),
+        compute=ComputeSettings(threads=1, trackers=(), device="cpu", pictures=False),
+        workers=1,
+    )
+    made = Study.create(tmp_path / "study", config)
+    shutil.copytree(cache.root, made.cache_dir)
+    _io.write_json(made.cache_dir / "index.json", cache.as_dict())
+    made.mark_made("prepare", made.preparation_inputs)
+    return made
+
+
+def worker(study: Study, *flags: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
+    command = [sys.executable, "-m", "voxmix", "work", str(study.root), "--json", *flags]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_two_workers_make_each_run_once_and_to_the_same_bits(study, tmp_path, same_run):
+    workers = [worker(study, "--step", "run") for _ in range(2)]
+    outputs = [process.communicate(timeout=250) for process in workers]
+    assert [process.returncode for process in workers] == [0, 0], outputs
+    specs = StudyView(study).proxies
+    made = [json.loads(out)["made"] for out, _ in outputs]
+    assert sorted(sum(made, [])) == sorted({spec.run_id for spec in specs})
+    assert study.measurements_path.exists()
+    assert not (study.runs_dir / ".work").exists()
+    assert not (study.root / ".claims").exists()
+    other = replace(study, root=tmp_path / "other")
+    shutil.copytree(study.cache_dir, other.cache_dir)
+    other.mark_made("prepare", other.preparation_inputs)
+    assert train_pending(other, specs) == ()
+    for spec in specs:
+        assert same_run(study.run_dir(spec), other.run_dir(spec))
+
+
+def test_a_worker_makes_what_is_left_and_writes_the_table_once(study, monkeypatch):
+    done = voxmix("work", study.root, "--step", "run", "--until", "0", "--json")
+    assert done.exit_code == 75
+    assert json.loads(done.stdout) == {"made": [], "steps": [], "failed": {}, "left": "run", "exit_code": 75}
+    done = voxmix("work", study.root, "--step", "run", "--json")
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(done.stdout)["made"]) == 4
+    written = study.measurements_path.stat().st_mtime_ns
+    done = voxmix("work", study.root, "--step", "run")
+    assert "nothing is left; 0 runs made here" in done.stdout
+    assert study.measurements_path.stat().st_mtime_ns == written
+
+
+def test_a_failed_run_is_named_and_the_others_are_made(study):
+    view = StudyView(study)
+    bad = view.proxies[0]
+    _io.write_json(study.run_dir(bad) / "spec.json", {"of": "another run"})
+    (study.run_dir(bad) / "state.pt").write_bytes(b"no state")
+    done = voxmix("work", study.root, "--step", "run", "--json")
+    value = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert list(value["failed"]) == [bad.run_id]
+    assert len(value["made"]) == 3
+    assert value["left"] == "run"
+    again = voxmix("work", study.root, "--step", "run", "--json")
+    assert json.loads(again.stdout)["made"] == [], "it is left alone"
+    shutil.rmtree(desk_of(study.run_dir(bad)) / "attempts")
+    tried = voxmix("run", study.root)
+    assert tried.exit_code == 0, tried.output
+    assert voxmix("work", study.root, "--step", "run").exit_code == 0
+
+
+def test_what_is_done_by_one_command_alone_is_no_workers(study):
+    done = voxmix("work", study.root, "--step", "refine")
+    assert done.exit_code == 2
+    assert "is done by one command alone" in " ".join(done.output.split())
+    assert voxmix("work", study.root, "--step", "fti").exit_code == 2
+    assert voxmix("work", study.root, "--step", "finetune", "--json").exit_code == 0, "nothing was asked for"
+
+
+def test_the_study_is_not_held_while_runs_are_waited_for(study):
+    """Another worker has the one trunk that is left; a command that holds the study goes on meanwhile."""
+    specs = StudyView(study).proxies
+    claims = Claims(claims_beside(study.run_dir(specs[0])))
+    held = [claims.take(spec.trunk_id) for spec in specs]
+    looks = []
+
+    def stopped():
+        with study.lock():
+            looks.append(True)
+        return len(looks) > 8
+
+    worked = work_on(lambda: StudyView(Study.open(study.root)), step="run", stopped=stopped)
+    assert (worked.made, worked.left, worked.exit_code) == ([], "run", 75)
+    for claim in filter(None, held):
+        claim.release()
