@@ -56,7 +56,7 @@ def test_two_workers_make_each_run_once_and_to_the_same_bits(study, tmp_path, sa
     assert [process.returncode for process in workers] == [0, 0], outputs
     specs = StudyView(study).proxies
     made = [json.loads(out)["made"] for out, _ in outputs]
-    assert sorted(sum(made, [])) == sorted({spec.run_id for spec in specs})
+    assert sorted([*made[0], *made[1]]) == sorted({spec.run_id for spec in specs})
     assert study.measurements_path.exists()
     assert not (study.runs_dir / ".work").exists()
     assert not (study.root / ".claims").exists()
@@ -87,8 +87,8 @@ def test_a_failed_run_is_named_and_the_others_are_made(study):
     _io.write_json(study.run_dir(bad) / "spec.json", {"of": "another run"})
     (study.run_dir(bad) / "state.pt").write_bytes(b"no state")
     done = voxmix("work", study.root, "--step", "run", "--json")
+    assert done.exit_code == 1, done.output
     value = json.loads(done.stdout)
-    assert done.exit_code == 1
     assert list(value["failed"]) == [bad.run_id]
     assert len(value["made"]) == 3
     assert value["left"] == "run"

@@ -102,7 +102,12 @@ def encoder_runs(view: EncoderView, hear: Listener = QUIET, *, together: int = 1
         write_subsets(view)
     work = _works(view, together=together)
     jobs = [Job(folder=view.study.run_dir(run.spec), work=work(run.spec)) for run in view.planned]
-    return StepRuns(jobs=jobs, words=words_of, table=lambda now: write_runs(now, trained_runs(now)))
+    return StepRuns(
+        jobs=jobs,
+        words=words_of,
+        table=lambda now: write_runs(now, trained_runs(now)),
+        table_of_part=True,
+    )
 
 
 def words_of(spec: Any) -> str:

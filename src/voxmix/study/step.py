@@ -69,12 +69,14 @@ class StepRuns:
     Attributes:
         jobs: all of them, finished ones too.
         words: what the spec of one is, in words.
-        table: writes the table of finished runs, given a view; None where there is none.
+        table: writes the table of runs, given a view; None where there is none.
+        table_of_part: whether it is written also while some of them are not finished.
     """
 
     jobs: Sequence[Job]
     words: Callable[[Any], str]
     table: Callable[[Any], object] | None = None
+    table_of_part: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -142,9 +142,10 @@ class _Worker:
             self.hear.inform(f"{row.name}: {len(left)} of {len(found.jobs)} runs are not finished")
             self._pull(found)
         finished = [job for job in found.jobs if is_finished(job.folder)]
-        if found.table is not None and not self._writes_table(row, found, finished):
-            return False
-        return len(finished) == len(found.jobs)
+        whole = len(finished) == len(found.jobs)
+        if found.table is not None and (whole or found.table_of_part):
+            return self._writes_table(row, found, finished) and whole
+        return whole
 
     def _pull(self, found: StepRuns) -> None:
         from voxmix.engines.job_file import chains_of
