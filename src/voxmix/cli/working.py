@@ -76,7 +76,7 @@ def work_on(
 
     def reopened() -> "StepView":
         view: StepView = loaded(kind.open)(study, check=False)
-        return view if flags is None else flags.applied_to(view)  # type: ignore[arg-type, return-value]
+        return view if flags is None else flags.applied_to(view)  # type: ignore[arg-type]
 
     loaded(kind.open)(study, check=True)  # says what cannot work, and what has no effect
     deadline = None if minutes is None else time.monotonic() + 60 * minutes

@@ -53,6 +53,12 @@ class StepView(Protocol):
     def mark_made(self, name: str) -> None:
         """Remember that a step's files are made from its inputs as they are now."""
 
+    def made(self) -> dict[str, str]:
+        """Return the steps that were finished, each with the digest of what it was made from."""
+
+    def mark(self, name: str, inputs: str) -> None:
+        """Remember a digest of what is made."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
