@@ -281,3 +281,23 @@ def test_the_tutorial_on_radiographs_runs_as_it_stands(tmp_path, monkeypatch, ca
     assert "mae from scratch (" in shown
     for name in ("report.html", "scores.csv", "scores.json", "runs.csv"):
         assert (tmp_path / "cxr" / name).is_file(), name
+
+
+def test_the_page_on_notebooks_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> None:
+    """Its code, and its table of plots names every one."""
+    import matplotlib.pyplot as plt
+
+    from voxmix import plots
+
+    monkeypatch.chdir(tmp_path)
+    plt.switch_backend("Agg")
+    page = (ROOT / "docs/how-to/notebooks.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    try:
+        for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            exec(compile(code, "notebooks.md", "exec"), names)
+    finally:
+        plt.close("all")
+    assert capsys.readouterr().out.startswith("['ABD-CT', 'BRAIN-MR', 'HN-PET']")
+    assert (tmp_path / "answer.svg").is_file()
+    assert set(re.findall(r"^\| `(\w+)\(", page, re.MULTILINE)) == set(plots.__all__)

@@ -92,7 +92,10 @@ def test_names_loaded_when_first_used_are_those_that_type_checkers_see(folder: P
         for alias in node.names
     }
     submodules = {
-        name: package for name in seen if (folder / f"{name}.py").is_file() and name not in module._PUBLIC
+        name: package
+        for name in seen
+        if name not in module._PUBLIC
+        and any((folder / own).is_file() for own in (f"{name}.py", f"{name}/__init__.py"))
     }
     listed = {
         name: home if home.startswith("voxmix.") else f"{package}.{home}"

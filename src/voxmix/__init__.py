@@ -7,8 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from voxmix import plots as plots
     from voxmix.allocation import Allocation as Allocation
     from voxmix.allocation import allocate as allocate
+    from voxmix.allocation.path import path as path
+    from voxmix.allocation.plan import plan as plan
+    from voxmix.allocation.structure import structure as structure
+    from voxmix.allocation.suggest import suggest as suggest
     from voxmix.design import RunSpec as RunSpec
     from voxmix.design import StudyDesign as StudyDesign
     from voxmix.domain import PAPER_DOMAINS as PAPER_DOMAINS
@@ -34,6 +39,10 @@ _PUBLIC = {
     "fit": "voxmix.law.fit",
     "FittedLaw": "voxmix.law",
     "allocate": "voxmix.allocation",
+    "path": "voxmix.allocation.path",
+    "plan": "voxmix.allocation.plan",
+    "structure": "voxmix.allocation.structure",
+    "suggest": "voxmix.allocation.suggest",
     "Allocation": "voxmix.allocation",
     "Study": "voxmix.study",
     "run_study": "voxmix.study",
@@ -41,11 +50,13 @@ _PUBLIC = {
     "compare": "voxmix.scores.compare",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = ["__version__", "plots", *_PUBLIC]
 
 if not TYPE_CHECKING:  # a type checker then names a misspelled name
 
     def __getattr__(name: str) -> Any:
+        if name == "plots":
+            return import_module("voxmix.plots")
         if name not in _PUBLIC:
             raise AttributeError(f"module 'voxmix' has no attribute {name!r}")
         return getattr(import_module(_PUBLIC[name]), name)

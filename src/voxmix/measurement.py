@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from voxmix import _frames, _html
 from voxmix._io import atomic_path, digest
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.mixture import check_domains
@@ -27,6 +28,8 @@ from voxmix.records import (
 )
 from voxmix.response import LOSS, Response
 from voxmix.wide import WIDE_FORMATS, WideFormat, WideRecords, read_wide_records
+
+_SHOWN = 20  # rows in a notebook
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -164,16 +167,28 @@ class MeasurementTable:
         )
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        names = [self.domains[i] if i >= 0 else "mixture" for i in self.source]
-        head = "".join(f"<th>{name}</th>" for name in ("run", "source", "budget", "seed", "target", "loss"))
-        rows = "".join(
-            f"<tr><td>{escape(self.run[i][:8])}</td><td>{escape(names[i])}</td><td>{self.budget[i]:.0f}</td>"
-            f"<td>{self.seed[i]}</td><td>{escape(self.target[i])}</td><td>{self.loss[i]:.5f}</td></tr>"
-            for i in range(min(len(self), 20))
+        shown = range(min(len(self), _SHOWN))
+        names = [self.domains[i] if i >= 0 else "mixture" for i in self.source[: len(shown)]]
+        values = self.response.from_loss(self.loss)
+        rows = [
+            (
+                self.run[i][:8],
+                names[i],
+                f"{self.budget[i]:,.0f}",
+                f"{self.seed[i]}",
+                self.target[i],
+                f"{values[i]:.5f}",
+            )
+            for i in shown
+        ]
+        head = ("run", "source", "budget", "seed", "target", self.response.name)
+        left = len(self) - len(shown)
+        more = (
+            _html.paragraph(f"and {left} more rows: to_rows(), to_frame() or to_csv() give all")
+            if left
+            else ""
         )
-        return f"<p>{escape(repr(self))}</p><table><tr>{head}</tr>{rows}</table>"
+        return _html.paragraph(repr(self)) + _html.table(head, rows) + more
 
     @property
     def source(self) -> Int[np.ndarray, " row"]:
@@ -292,6 +307,24 @@ class MeasurementTable:
         """
         what = Response(name=response, direction=direction, best=best)
         return cls(**columns_of([row if isinstance(row, dict) else dict(row) for row in rows], domains, what))
+
+    @classmethod
+    def from_frame(cls, frame: Any, **options: Any) -> "MeasurementTable":
+        """Return the table of a DataFrame of pandas, Polars or PyArrow, rows and options as in :meth:`from_rows`.
+
+        None of these libraries is needed: the frame is read by what it can do (:func:`voxmix._frames.rows_of`).
+        """
+        return cls.from_rows(_frames.rows_of(frame), **options)
+
+    def to_frame(self, *, library: str | None = None) -> Any:
+        """Return the rows of :meth:`to_rows` as a DataFrame of ``library``: "pandas", "polars" or "pyarrow".
+
+        Without one, of the first of these that is installed. :meth:`from_frame` reads it back.
+
+        Raises:
+            MissingDependencyError: none is installed; :meth:`to_rows` needs none.
+        """
+        return _frames.frame_of(self.to_rows(), library=library)
 
     @classmethod
     def read_csv(cls, path: str | Path, **options: Any) -> "MeasurementTable":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from voxmix import _html
 from voxmix.domain import check_domain_name
 from voxmix.errors import InputError
 
@@ -77,10 +78,7 @@ class Mixture:
         return f"Mixture({shares})"
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        rows = "".join(f"<tr><td>{escape(n)}</td><td>{w:.1%}</td></tr>" for n, w in self.as_dict().items())
-        return f"<table><tr><th>domain</th><th>weight</th></tr>{rows}</table>"
+        return _html.table(("domain", "weight"), ((n, f"{w:.1%}") for n, w in self.as_dict().items()))
 
     def as_dict(self) -> dict[str, float]:
         """Return domain to weight."""

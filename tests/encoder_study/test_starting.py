@@ -102,3 +102,13 @@ def test_a_mistake_in_the_study_file_is_named(
     study.path.write_text(text.replace(before, after, 1), encoding="utf-8")
     with pytest.raises(InputError, match=words):
         EncoderStudy.open(study.root)
+
+
+def test_a_notebook_shows_a_study_in_short(begin: Callable[..., EncoderView], tmp_path: Path) -> None:
+    """Its repr is a line, without the path of this machine."""
+    study = begin().study
+    shown, page = repr(study), study._repr_html_()
+    assert shown.startswith("EncoderStudy('")
+    assert len(shown) < 120
+    assert str(tmp_path) not in shown + page
+    assert all(f"{name}" in page for name in study.config.objectives)

@@ -91,3 +91,15 @@ def test_gradient_is_the_slope_of_the_prediction(law):
 def test_notebook_display_escapes_names(law):
     assert "Schädel-MRT" in law._repr_html_()
     assert "diversity" in repr(law)
+
+
+def test_a_notebook_shows_transfer_source_by_target_as_the_report_does(law):
+    import re
+
+    page = law._repr_html_()
+    head, body = re.search(r"Transfer: .*?<thead>(.*?)</thead><tbody>(.*?)</tbody>", page, re.DOTALL).groups()
+    assert re.findall(r">([^<]+)</th>", head) == ["source", *(f"to {name}" for name in law.targets)]
+    rows = re.findall(r"<tr>(.*?)</tr>", body)
+    assert [re.search(r">([^<]+)</th>", row)[1] for row in rows] == list(law.domains)
+    assert re.findall(r"<td>([^<]*)</td>", rows[0])[2] == f"{law.transfer[0, 2]:.3g}"
+    assert f"{law.transfer[0, 2]:.3g}" != f"{law.transfer[2, 0]:.3g}"

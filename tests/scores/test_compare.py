@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
+from voxmix import plots
 from voxmix.scores import ACCURACY, AUC, BALANCED, DICE, SURFACE, compare
 from voxmix.scores.metric import weighted
 
@@ -211,5 +213,10 @@ def test_a_notebook_shows_a_small_table(make_segmentation, table_of) -> None:
     found = compare(table, resamples=50)
     assert repr(table) == "ScoreTable(6 runs; tasks ['organs']; initializations ['scratch', 'single'])"
     assert repr(found) == "Comparison(best, or tied with it: organs: single)"
-    assert "<td>organs</td><td>Dice</td>" in found._repr_html_()
+    assert '<th scope="row">organs</th><td>Dice</td>' in found._repr_html_()
+    assert '<th scope="row">organs</th><td>scratch</td><td>1</td>' in table._repr_html_()
+    assert [row["init"] for row in found.to_rows()][:1] == ["scratch"]
+    assert len(table.to_rows()) == len(table.results)
+    assert plots.scores(found, ax=(ax := Figure().add_subplot())) is ax
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["single", "scratch"]
     assert "nan" not in compare(table_of(make_segmentation("scratch", cases=2)), resamples=10)._repr_html_()

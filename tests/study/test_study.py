@@ -233,3 +233,15 @@ def test_finished_runs_of_other_volumes_are_counted(study: Study) -> None:
     assert (study.of_other_volumes("new"), study.of_other_volumes("old")) == (2, 1)
     (study.run_dir(old[0]) / "spec.json").write_text("{", encoding="utf-8")
     assert study.of_other_volumes("new") == 1
+
+
+def test_a_notebook_shows_a_study_in_short(finished_study: Path, tmp_path: Path) -> None:
+    """Its repr is a line, without the path of this machine."""
+    study = Study.open(finished_study)
+    shown = repr(study)
+    assert shown.startswith("Study('study', ")
+    assert len(shown) < 120
+    page = study._repr_html_()
+    assert str(tmp_path) not in shown + page
+    assert '<th scope="row">report</th>' in page
+    assert len(page) < 2000

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from voxmix import __version__, _io
+from voxmix import __version__, _frames, _html, _io
 from voxmix.allocation.objective import OBJECTIVE_WORDS
 from voxmix.errors import InputError
 from voxmix.mixture import Mixture
@@ -139,20 +139,48 @@ class Allocation:
         )
 
     def _repr_html_(self) -> str:
-        from html import escape
+        def ends(pair: tuple[float | None, float | None]) -> str:
+            return "" if pair[0] is None else f"{pair[0]:.1%} to {pair[1]:.1%}"
 
-        rows = ""
-        for i, name in enumerate(self.domains):
-            low, high = self.near_optimal[i]
-            sure = (
-                "" if self.intervals is None else f"{self.intervals[i, 0]:.1%} to {self.intervals[i, 1]:.1%}"
-            )
-            rows += (
-                f"<tr><th>{escape(name)}</th><td>{self.mixture.weights[i]:.1%}</td><td>{sure}</td>"
-                f"<td>{low:.1%} to {high:.1%}</td></tr>"
-            )
-        head = f"<th>domain</th><th>weight</th><th>{self.level:.0%} interval</th><th>near-optimal</th>"
-        return f"<p>{escape(repr(self))}</p><table><tr>{head}</tr>{rows}</table>"
+        shares = _html.table(
+            ("domain", "share", f"{self.level:.0%} interval", "near-optimal"),
+            (
+                (
+                    row["domain"],
+                    f"{row['share']:.1%}",
+                    ends((row["low"], row["high"])),
+                    ends((row["near_low"], row["near_high"])),
+                )
+                for row in self.to_rows()
+            ),
+        )
+        predicted = _html.table(
+            ("target", f"predicted {self.response.label}"),
+            ((name, f"{value:.4g}") for name, value in zip(self.targets, self.predicted, strict=True)),
+        )
+        return _html.paragraph(repr(self)) + shares + predicted + _html.items(self.notes)
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one record per domain: its share, draws, the ends of the interval (None without) and of the near-optimal range."""
+        ends = [(None, None)] * len(self.domains) if self.intervals is None else self.intervals.tolist()
+        near, price = self.near_optimal.tolist(), self.shadow_price.tolist()
+        return [
+            {
+                "domain": name,
+                "share": share,
+                "draws": share * self.draws,
+                "low": ends[i][0],
+                "high": ends[i][1],
+                "near_low": near[i][0],
+                "near_high": near[i][1],
+                "shadow_price": price[i],
+            }
+            for i, (name, share) in enumerate(self.mixture.as_dict().items())
+        ]
+
+    def to_frame(self, *, library: str | None = None) -> Any:
+        """Return :meth:`to_rows` as a DataFrame of pandas, Polars or PyArrow: the first that is installed, without ``library``."""
+        return _frames.frame_of(self.to_rows(), library=library, index="domain")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the allocation as JSON-like data; :meth:`from_dict` is its inverse."""

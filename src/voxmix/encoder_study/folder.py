@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from voxmix.encoder_runs import EncoderSpec
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class EncoderStudy(StudyFolder):
     """A folder and its settings.
 
@@ -56,6 +56,30 @@ class EncoderStudy(StudyFolder):
         """
         path = files.study_file(root)
         return cls(root=path.parent, config=read_config(path))
+
+    @property
+    def in_short(self) -> str:
+        """The study in a few words: its objectives and subsets."""
+        return f"{' and '.join(self.config.objectives)}, subsets of {self._sizes} images"
+
+    @property
+    def in_lines(self) -> tuple[tuple[str, str], ...]:
+        """What the study is: objectives, starts, subsets, budget."""
+        config = self.config
+        return (
+            ("name", config.name),
+            ("objectives", ", ".join(config.objectives)),
+            ("starts", ", ".join(config.starts)),
+            ("subsets", f"{self._sizes} images"),
+            ("budget of a run", f"{config.design.budget:,} {config.design.budget_unit}"),
+            ("scores", "made" if self.scores_path.is_file() else "not made"),
+        )
+
+    @property
+    def _sizes(self) -> str:
+        return ", ".join(
+            f"{size:,}" if isinstance(size, int) else str(size) for size in self.config.design.samples
+        )
 
     @property
     def prepared_dir(self) -> Path:

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool
 
+from voxmix._frames import Frame
 from voxmix._progress import ProgressCallback, silent
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law.cells import Cells, gather
@@ -35,7 +36,7 @@ _NAMED = 3  # targets that a sentence names
 
 
 def fit(
-    table: MeasurementTable,
+    table: MeasurementTable | Frame,
     *,
     law: str = PAPER,
     method: str = "two-stage",
@@ -57,7 +58,8 @@ def fit(
     """Return the law that fits a table of losses, with R2, residuals and a status per parameter.
 
     Args:
-        table: pure runs at three budgets or more per domain; runs of mixtures where variety should count.
+        table: pure runs at three budgets or more per domain; runs of mixtures where variety should count. A DataFrame
+            with the columns of :meth:`voxmix.MeasurementTable.from_rows` will do.
         law: a name of the family (:func:`voxmix.law.law_forms`), the paper's "transfer" by default; "auto" takes the law, method and loss that predict held-out budgets and mixtures best, and says why
             in ``notes``.
         method: "two-stage" as the paper does (a third stage for rho), or "joint" over all runs at once. Laws whose
@@ -88,6 +90,8 @@ def fit(
     Raises:
         InputError: an unknown option, or a table from which no curve can be fitted.
     """
+    if not isinstance(table, MeasurementTable):
+        table = MeasurementTable.from_frame(table)
     options = _checked(law, method, loss, max_exponent, max_transfer, rho, bootstrap, foreign_weight)
     if direction is not None:
         table = table.scored(direction, best=best)

@@ -2,16 +2,15 @@
 
 import warnings
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from voxmix import __version__, _io
+from voxmix import __version__, _frames, _html, _io
 from voxmix.errors import InputError, VoxmixWarning
-from voxmix.law import forms, law_json
+from voxmix.law import forms, law_json, law_rows
 from voxmix.law.family import LawForm, known_laws, law_form
 from voxmix.law.forms import LawParameters
 from voxmix.law.holdout import Holdout
@@ -230,22 +229,66 @@ class FittedLaw:
         )
 
     def _repr_html_(self) -> str:
-        head = "<th>target</th><th>E</th><th>A</th><th>beta</th><th>rho</th><th>R2</th>"
-        head += "".join(f"<th>from {escape(name)}</th>" for name in self.domains)
-        rows = ""
-        for j, name in enumerate(self.targets):
-            cells = [
-                self.irreducible_loss[j],
-                self.amplitude[j],
-                self.exponent[j],
-                self.rho[j],
-                self.r2_target[j],
-            ]
-            cells += list(self.transfer[:, j])
-            rows += f"<tr><th>{escape(name)}</th>" + "".join(f"<td>{v:.3g}</td>" for v in cells) + "</tr>"
+        own = _html.table(
+            ("target", "E", "A", "beta", "rho", "R2"),
+            (
+                (name, *(f"{value:.3g}" for value in values))
+                for name, *values in zip(
+                    self.targets,
+                    self.irreducible_loss,
+                    self.amplitude,
+                    self.exponent,
+                    self.rho,
+                    self.r2_target,
+                    strict=True,
+                )
+            ),
+            caption="Each target's own curve",
+        )
+        transfer = _html.table(
+            ("source", *(f"to {name}" for name in self.targets)),
+            (
+                (name, *("" if np.isnan(worth) else f"{worth:.3g}" for worth in row))
+                for name, row in zip(self.domains, self.transfer, strict=True)
+            ),
+            caption="Transfer: what a draw of the source (row) is worth for the target (column), in draws of the target",
+        )
         lines = few_lines(self.notes, self.status, where="the attribute status lists every one")
-        doubts = "".join(f"<li>{escape(line)}</li>" for line in lines)
-        return f"<p>{escape(repr(self))}</p><table><tr>{head}</tr>{rows}</table><ul>{doubts}</ul>"
+        return (
+            _html.paragraph(repr(self)) + own + (transfer if self.form.transfers else "") + _html.items(lines)
+        )
+
+    def to_rows(self, what: str = "parameters", *, level: float = 0.9) -> list[dict[str, Any]]:
+        """Return the law's numbers as records, for tables of others.
+
+        Args:
+            what: "parameters", one row per target, with the ends of the intervals at ``level`` where there are bootstrap
+                draws; "transfer", one row per source and one column per target; or "pairs", one row per source and target,
+                with interval and status.
+            level: of the intervals.
+
+        Raises:
+            InputError: another word for what.
+        """
+        if what == "parameters":
+            return law_rows.parameter_rows(self, level)
+        if what == "transfer":
+            names = {name: self.transfer[:, j].tolist() for j, name in enumerate(self.targets)}
+            return [
+                {"source": name, **{target: values[i] for target, values in names.items()}}
+                for i, name in enumerate(self.domains)
+            ]
+        if what == "pairs":
+            return law_rows.pair_rows(self, level)
+        raise InputError(f"what is {what!r}, expected 'parameters', 'transfer' or 'pairs'")
+
+    def to_frame(self, what: str = "parameters", *, level: float = 0.9, library: str | None = None) -> Any:
+        """Return :meth:`to_rows` as a DataFrame of pandas, Polars or PyArrow: the first that is installed, without ``library``.
+
+        Of pandas, ``to_frame("transfer")`` has the sources as its index and the targets as its columns.
+        """
+        index = {"parameters": "target", "transfer": "source"}.get(what, "")
+        return _frames.frame_of(self.to_rows(what, level=level), library=library, index=index)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the law as JSON-like data; :meth:`from_dict` is its inverse."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from voxmix import _frames, _html
 from voxmix.errors import InputError
 from voxmix.scores.estimate import Estimate, estimate, membership, shared_cases
 from voxmix.scores.metric import Metric, case_values, is_case_mean, metrics_of, weighted
@@ -65,18 +66,35 @@ class Comparison:
         return f"Comparison(best, or tied with it: {best or 'no scores'})"
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        head = "".join(
-            f"<th>{escape(name)}</th>" for name in ("task", "metric", *self.table.inits, "best or tied")
-        )
         rows = []
         for task in self.table.tasks:
             metric = self.metrics(task)[0]
             found = [self.estimate(task, metric, init) for init in self.table.inits]
-            row = (task, metric.name, *(_short(item) for item in found), " or ".join(self.best(task)))
-            rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
-        return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+            rows.append((task, metric.name, *(_short(item) for item in found), " or ".join(self.best(task))))
+        head = ("task", "metric", *self.table.inits, "best or tied")
+        return _html.table(head, rows) + _html.items(self.notes)
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one record per task, metric, initialization and control: value, interval, seeds, cases, subjects."""
+        return [
+            {
+                "task": item.task,
+                "metric": item.metric.name,
+                "init": item.init,
+                "control": item.control,
+                "value": item.value,
+                "low": item.low,
+                "high": item.high,
+                "seeds": len(item.seeds),
+                "cases": item.cases,
+                "subjects": item.subjects,
+            }
+            for item in self.estimates
+        ]
+
+    def to_frame(self, *, library: str | None = None) -> Any:
+        """Return :meth:`to_rows` as a DataFrame of pandas, Polars or PyArrow: the first that is installed, without ``library``."""
+        return _frames.frame_of(self.to_rows(), library=library)
 
     def estimate(self, task: str, metric: Metric, init: str, control: str | None = None) -> Estimate | None:
         """Return the score of an initialization, or None when it has none."""

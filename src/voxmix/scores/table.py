@@ -4,12 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
+from voxmix import _frames, _html
 from voxmix.allocation.strategies import listed_place
 from voxmix.errors import InputError
 from voxmix.runs.files import RESULT_FILE
 from voxmix.runs.unfinished import finetuning_runs
+from voxmix.scores.metric import main_score
 from voxmix.scores.result import DownstreamResult, read_result
+
+_SHOWN = 20  # rows in a notebook
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -43,6 +48,35 @@ class ScoreTable:
             f"ScoreTable({len(self.results)} runs{left}{aside}; tasks {list(self.tasks)}; "
             f"initializations {list(self.inits)})"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (run.task, run.name, f"{run.seed}", "–" if (score := main_score(run)) is None else f"{score:.4f}")
+            for run in self.results[:_SHOWN]
+        ]
+        left = len(self.results) - len(rows)
+        more = (f"and {left} more runs: to_frame() gives all",) if left else ()
+        missing = tuple(f"missing: {name}" for name in self.missing())
+        table = _html.table(("task", "initialization", "seed", "main score"), rows)
+        return _html.paragraph(repr(self)) + table + _html.items((*more, *missing[:_SHOWN]))
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one record per run: task, initialization, control, seed, its main score (None where nothing was scored)."""
+        return [
+            {
+                "task": run.task,
+                "init": run.init,
+                "control": run.control,
+                "seed": run.seed,
+                "score": main_score(run),
+                "cases": len(run.cases),
+            }
+            for run in self.results
+        ]
+
+    def to_frame(self, *, library: str | None = None) -> Any:
+        """Return :meth:`to_rows` as a DataFrame of pandas, Polars or PyArrow: the first that is installed, without ``library``."""
+        return _frames.frame_of(self.to_rows(), library=library)
 
     @classmethod
     def read(cls, folder: Path, *, tasks: Iterable[str] | None = None) -> "ScoreTable":

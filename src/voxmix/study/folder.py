@@ -19,7 +19,7 @@ from voxmix.study.files import STUDY_FILE
 from voxmix.study.place import StudyFolder
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Study(StudyFolder):
     """A folder and its settings.
 
@@ -52,6 +52,38 @@ class Study(StudyFolder):
         """
         root = root.parent if root.name == STUDY_FILE else root
         return cls(root=root, config=read_config(root / STUDY_FILE))
+
+    @property
+    def in_short(self) -> str:
+        """The study in a few words: how many budgets, and for which budget a mixture is sought."""
+        budgets = self.config.design.budgets
+        return (
+            f"{len(budgets)} budgets from {min(budgets):,} to {max(budgets):,}, the answer for "
+            f"{self.config.allocation.budget:,} {self.config.design.budget_unit}"
+        )
+
+    @property
+    def in_lines(self) -> tuple[tuple[str, str], ...]:
+        """What the study is: its data, design and strategies."""
+        design, data = self.config.design, self.config.data
+        own = (
+            f"volumes of {data.path}"
+            if data.phantoms is None
+            else f"phantoms of {', '.join(data.phantoms.counts)}"
+        )
+        return (
+            ("name", self.config.name),
+            ("data", own + (f"; only {', '.join(data.domains)}" if data.domains else "")),
+            ("budgets", ", ".join(f"{budget:,}" for budget in design.budgets)),
+            ("budget of the answer", f"{self.config.allocation.budget:,} {design.budget_unit}"),
+            ("strategies", ", ".join(self.config.allocation.strategies)),
+            ("measurements", "made" if self.measurements_path.is_file() else "not made"),
+            (
+                "laws",
+                ", ".join(sorted(path.stem for path in (self.root / files.LAWS_FOLDER).glob("*.json")))
+                or "none yet",
+            ),
+        )
 
     @property
     def phantoms_dir(self) -> Path:

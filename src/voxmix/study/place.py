@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from voxmix import _html
+from voxmix.runs.files import RESULT_FILE
 from voxmix.study import files, marks
 from voxmix.study.step import Steps, StepView
 
@@ -18,6 +20,29 @@ class StudyFolder:
 
     __slots__ = ()
     root: Path
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.root.resolve().name!r}, {self.in_short})"
+
+    def _repr_html_(self) -> str:
+        finished = len(list(self.runs_dir.glob(f"*/{RESULT_FILE}"))) if self.runs_dir.is_dir() else 0
+        lines = (
+            *self.in_lines,
+            ("finished runs", f"{finished}"),
+            ("report", "made" if self.report_path.is_file() else "not made"),
+        )
+        where = "every setting is in study.yaml; voxmix.study.study_status(study) says what is done and what comes next"
+        return _html.paragraph(repr(self)) + _html.table(("", ""), lines) + _html.paragraph(where)
+
+    @property
+    def in_short(self) -> str:
+        """The study in a few words, for its repr."""
+        return "a study"
+
+    @property
+    def in_lines(self) -> tuple[tuple[str, str], ...]:
+        """What the study is, as pairs of a name and a value, for notebooks."""
+        return ()
 
     @property
     def path(self) -> Path:
