@@ -13,30 +13,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
+from voxmix.settings_schema import first_paragraph, meanings
+
 REFERENCE = Path(__file__).resolve().parent / "reference"
-
-
-def meanings(kind: type) -> dict[str, str]:
-    """Return field to its text: the one below it in the class's source, else that of the docstring's list."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = meanings(kind.__base__) if is_dataclass(kind.__base__) else {}
-    for line, below in zip(body.body, body.body[1:], strict=False):
-        if (
-            isinstance(line, ast.AnnAssign)
-            and isinstance(line.target, ast.Name)
-            and isinstance(below, ast.Expr)
-            and isinstance(below.value, ast.Constant)
-            and isinstance(below.value.value, str)
-        ):
-            found[line.target.id] = " ".join(below.value.value.split())
-    listed = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2].split("\n\n")[0]
-    for entry in re.split(r"\n(?=    \w)", listed.rstrip()):
-        name, _, text = entry.partition(": ")
-        if text:
-            plain = " ".join(text.split()).replace("``", "`").replace("None", "null")
-            found.setdefault(name.strip(), plain[0].upper() + plain[1:])
-    return found
 
 
 def study_file() -> str:
@@ -96,12 +75,8 @@ def _section(kind: type, path: str, *, but: tuple[str, ...] = ()) -> list[str]:
             continue
         rows.append(f"| `{item.name}` | {_default(item)} | {_cell(texts.get(item.name, ''))} |")
     title = path.rstrip(".")
-    head = [f"## `{title}`" if title else "## Top level", "", f"{_first_sentence(kind)}", ""]
+    head = [f"## `{title}`" if title else "## Top level", "", f"{first_paragraph(kind)}", ""]
     return ["", *head, "| key | default | meaning |", "|---|---|---|", *rows, *below]
-
-
-def _first_sentence(kind: type) -> str:
-    return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
 
 
 def _default(item: Any) -> str:

@@ -75,9 +75,10 @@ class Written:
         return core_schema.no_info_before_validator_function(self.read, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
-        written = {"type": "string", "pattern": PATTERN}
         inner = handler(schema)
-        return {"anyOf": [*inner.get("anyOf", [inner]), written]}
+        kinds = [one for one in inner.get("anyOf", [inner]) if one != {"type": "string"}]
+        words = [{"enum": list(self.but)}] if self.but else []
+        return {"anyOf": [*kinds, *words, {"type": "string", "pattern": PATTERN}]}
 
 
 Amount = Annotated[int, Written()]

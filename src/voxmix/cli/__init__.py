@@ -11,6 +11,7 @@ from voxmix.cli import (
     decision,
     doctor,
     downstream,
+    editors,
     estimate,
     export,
     label,
@@ -76,6 +77,7 @@ _VERBS = (
     decision.structure,
     decision.suggest,
     doctor.doctor,
+    editors.schema,
 )
 for function in _VERBS:
     app.command()(function)

@@ -168,6 +168,7 @@ AFTER: dict[str, Callable[[Given], str | None]] = {
     "doctor": lambda given: (
         "voxmix demo" if _study_in(given) is None else f"voxmix estimate {_word(given, 'folder')}"
     ),
+    "schema": lambda given: f"voxmix status {_word(given, 'study', otherwise='STUDY')}",
     "cache_list": lambda given: f"voxmix cache verify {_word(given, 'cache')}",
     "cache_verify": _after_verifying,
     "cache_prune": lambda given: (

@@ -22,6 +22,7 @@ class StudyKind:
         about: what it is of, in the plural.
         open: "module:function"; called with a path and ``check``, it gives a view of the study.
         prepared: "module:function"; called with a path, it gives the folder where what the study learns from lies prepared.
+        schema: "module:function" that gives the JSON schema of its study file; "" for none.
         verbs: verb to "module:function", called with the view and the verb's options.
     """
 
@@ -29,6 +30,7 @@ class StudyKind:
     open: str
     prepared: str
     verbs: Mapping[str, str]
+    schema: str = ""
 
 
 STUDY_KINDS = Table(
@@ -36,6 +38,7 @@ STUDY_KINDS = Table(
     {
         MIXTURES: StudyKind(
             about="mixtures",
+            schema="voxmix.study.schema:study_schema",
             open="voxmix.cli.arguments:open_study",
             prepared="voxmix.cli.cache:prepared_volumes",
             verbs={
@@ -52,6 +55,7 @@ STUDY_KINDS = Table(
         ),
         ENCODERS: StudyKind(
             about="encoders",
+            schema="voxmix.encoder_study.schema:study_schema",
             open="voxmix.cli.encoders:open_encoders",
             prepared="voxmix.cli.encoders:prepared_images",
             verbs={

@@ -12,10 +12,11 @@ from voxmix.errors import InputError
 from voxmix.objective_rows import OBJECTIVES
 from voxmix.run_settings import identity
 from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
+from voxmix.settings_schema import MODELINE
 from voxmix.study.files import ENCODERS, MIXTURES
 
 _COMMENTS = {
-    "name": "A voxmix study of encoders. Edit, then run `voxmix study run` on this folder: it makes again what changed.",
+    "name": f"{MODELINE}\nA voxmix study of encoders. Edit, then run `voxmix study run` on this folder: it makes again what changed.",
     "data": "`path` is a folder or a table of images (docs/how-to/encoder-study.md); whole persons are held out, by `split_seed`.",
     "recipe": "From files to arrays: shorter side in pixels, aspect kept, a window by percentiles.",
     "texts": "What is kept of a report; names, dates and numbers of persons are replaced before anything is stored.",

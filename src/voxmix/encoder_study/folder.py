@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from voxmix._io import digest, naming_full_disk
 from voxmix.encoder_study.config import EncoderStudyConfig
 from voxmix.encoder_study.config_file import read_config, write_config
+from voxmix.encoder_study.schema import study_schema
 from voxmix.encoder_study.starts import start_folders, starts_inputs
 from voxmix.encoder_study.task_images import TaskImages, task_images
 from voxmix.probe_tasks import ProbeSettings
+from voxmix.settings_schema import SCHEMA_FILE, write_schema
 from voxmix.study import files
 from voxmix.study.place import StudyFolder
 
@@ -45,6 +47,7 @@ class EncoderStudy(StudyFolder):
         path = files.new_study_file(root)
         with naming_full_disk(root):
             write_config(config, path, notes)
+            write_schema(study_schema(), root / SCHEMA_FILE)
         return cls(root=root, config=config)
 
     @classmethod

@@ -16,6 +16,7 @@ from voxmix.law.twostage import FOREIGN_WEIGHT
 from voxmix.mixture import Mixture
 from voxmix.run_settings import LATER, EvaluationSettings, ModelSettings, TrainingSettings, identity
 from voxmix.settings import checked, parse_yaml, read_settings, render_yaml
+from voxmix.settings_schema import MODELINE
 from voxmix.study.files import ENCODERS, MIXTURES
 
 STUDY_FORMAT = 1
@@ -220,7 +221,7 @@ class StudyConfig:
 
 
 _COMMENTS = {
-    "name": "A voxmix study. Edit, then run `voxmix study run` on this folder: it makes again what changed.",
+    "name": f"{MODELINE}\nA voxmix study. Edit, then run `voxmix study run` on this folder: it makes again what changed.",
     "data": "`path` is a folder per domain or a CSV manifest; whole subjects are held out, by `split_seed`.",
     "recipe": "From files to arrays: RAS, isotropic spacing in mm, intensities to [0, 1], one rule per domain.",
     "model": "The masked autoencoder; crop and patch are edges in voxels.",

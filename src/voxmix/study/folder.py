@@ -13,10 +13,12 @@ from voxmix.errors import InputError
 from voxmix.runs.files import SPEC_FILE
 from voxmix.runs.results import RunResult, is_finished, read_run
 from voxmix.runs.unfinished import begun_specs
+from voxmix.settings_schema import SCHEMA_FILE, write_schema
 from voxmix.study import files
 from voxmix.study.config import StudyConfig, read_config, write_config
 from voxmix.study.files import STUDY_FILE
 from voxmix.study.place import StudyFolder
+from voxmix.study.schema import study_schema
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -41,6 +43,7 @@ class Study(StudyFolder):
         path = files.new_study_file(root)
         with naming_full_disk(root):
             write_config(config, path, notes)
+            write_schema(study_schema(), root / SCHEMA_FILE)
         return cls(root=root, config=config)
 
     @classmethod
