@@ -6,7 +6,7 @@ STUDY ?= demo-study
 override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-cluster test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
+.PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-cluster faults test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
 	bench-trunk bench-devices downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference constraints clean
 .DEFAULT_GOAL := help
 
@@ -49,7 +49,11 @@ test-gpu: setup  ## What only a CUDA device can show: never run by the makers of
 	$(BIN)/python -m pytest -m gpu
 
 test-cluster: setup  ## Runs made by a real Slurm of two nodes that is started here (Debian: slurm-wlm, munge), and faults: half an hour
-	$(BIN)/python -m pytest -m cluster tests/cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
+
+FAULTS ?= 50
+faults: setup  ## FAULTS random faults while a real Slurm makes runs, compared bit for bit with one process: half an hour
+	OMP_NUM_THREADS=1 $(BIN)/python tests/cluster/slurm_faults.py --faults $(FAULTS)
 
 test-srun: setup  ## All tests where Slurm's srun is installed, as on a cluster
 	@mkdir -p $(VENV)/srun && printf '#!/bin/sh\nexit 1\n' > $(VENV)/srun/srun && chmod +x $(VENV)/srun/srun

@@ -1,7 +1,8 @@
 """A real Slurm of two nodes on this machine, everything below one folder: ``python small_slurm.py start|stop DIR [PORT]``.
 
 It needs Debian's slurm-wlm and munge, and writes nothing outside the folder; its daemons belong to whoever starts it. After
-``start``, ``export SLURM_CONF=DIR/slurm.conf`` shows it to Slurm's commands. Ports PORT to PORT + 2 of this machine are taken.
+``start``, ``export SLURM_CONF=DIR/slurm.conf`` shows it to Slurm's commands. Ports PORT to PORT + 2 of this machine are taken, or
+the first three that are free.
 """
 
 import getpass
@@ -59,6 +60,16 @@ def missing() -> list[str]:
     """Return the programs that a Slurm needs and this machine has not."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     return [name for name in DAEMONS if shutil.which(name, path=path) is None]
+
+
+def free_ports() -> int:
+    """Return the first of three ports in a row that nobody listens on."""
+    for first in range(PORT, 40_000, 10):
+        with suppress(OSError), socket.socket() as one, socket.socket() as two, socket.socket() as three:
+            for number, listening in enumerate((one, two, three)):
+                listening.bind(("", first + number))
+            return first
+    raise RuntimeError("no three ports in a row are free")
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,13 @@ class SmallSlurm:
 
     def stop(self) -> None:
         """End its jobs and daemons and remove its folder."""
+        if (self.root / "slurmctld.pid").exists():
+            self._end_jobs()
+        for name in ("n1", "n2", "slurmctld", "munged"):
+            self._end(name)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _end_jobs(self) -> None:
         with suppress(subprocess.SubprocessError):
             self.call("scancel", "--user", getpass.getuser(), check=False)
             self._until(
@@ -127,9 +145,6 @@ class SmallSlurm:
                 seconds=40,
                 hard=False,
             )
-        for name in ("n1", "n2", "slurmctld", "munged"):
-            self._end(name)
-        shutil.rmtree(self.root, ignore_errors=True)
 
     def _end(self, name: str) -> None:
         with suppress(OSError, ValueError):
@@ -165,5 +180,7 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     if lacking := missing():
         sys.exit(f"this machine has no {', '.join(lacking)}; on Debian: apt-get install slurm-wlm munge")
-    made = SmallSlurm(Path(sys.argv[2]).absolute(), port=int(sys.argv[3]) if len(sys.argv) > 3 else PORT)
+    made = SmallSlurm(
+        Path(sys.argv[2]).absolute(), port=int(sys.argv[3]) if len(sys.argv) > 3 else free_ports()
+    )
     made.start() if sys.argv[1] == "start" else made.stop()

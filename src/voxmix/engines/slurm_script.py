@@ -11,6 +11,7 @@ Value = bool | int | float | str
 
 _BODY = """\
 # Made by voxmix. It can be submitted by hand, too: sbatch FILE
+echo "job ${{SLURM_ARRAY_JOB_ID:-}}_${{SLURM_ARRAY_TASK_ID:-}} begins, start $((${{SLURM_RESTART_COUNT:-0}} + 1))"
 {setup}
 cd {root} || {{ echo "error: this node does not see {root_words}; put the study on a disk that all nodes share"; exit 66; }}
 python={python}
