@@ -68,7 +68,16 @@ def _count_calls_anew() -> None:
 
 # In an environment without an extra, the folders that test it are left out, and the header says so.
 _NEEDS = {
-    "torch": ("cluster", "training", "objectives", "downstream", "engines", "encoders", "probes", "generation"),
+    "torch": (
+        "cluster",
+        "training",
+        "objectives",
+        "downstream",
+        "engines",
+        "encoders",
+        "probes",
+        "generation",
+    ),
     "nibabel": ("volumes", "datasets", "cases"),
 }
 _MISSING = [library for library in _NEEDS if find_spec(library) is None]
