@@ -131,4 +131,6 @@ def do(verb: str, study: Path, *, flags: Any = None, check: bool = True, **optio
     view = loaded(kind.open)(study, check=check)
     if flags is not None:
         view = flags.applied_to(view)
+        if verb == "study run":
+            flags.hand_over(view)
     work(view, **{option: value for option, value in options.items() if option in known})

@@ -11,7 +11,7 @@ from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, takes_fl
 from voxmix.cli.checks import show_regime
 from voxmix.cli.kinds import do
 from voxmix.cli.study import show
-from voxmix.errors import InputError
+from voxmix.errors import HandedOver, InputError
 
 if TYPE_CHECKING:
     from voxmix.cost.estimate import CostEstimate
@@ -96,6 +96,43 @@ class ComputeFlags:
             jobs["wait"] = False
         return with_compute(view, given, workers=workers, cluster=jobs, where="the command line")
 
+    def hand_over(self, view: "StudyView") -> None:
+        """Leave every step of a study to workers in jobs of a cluster, where the command shall not wait for them.
+
+        Raises:
+            HandedOver: that was done.
+            InputError: no Slurm here, or it refuses what is asked for.
+        """
+        from voxmix.compute import ClusterSettings
+
+        compute = view.config.compute
+        settings = compute.cluster or ClusterSettings()
+        if compute.engine != "slurm" or (settings.wait and not settings.dry_run):
+            return
+        from voxmix.engines.slurm_submit import submit_jobs, told
+        from voxmix.engines.submitted import place_of
+
+        root, runs = view.root.absolute(), view.study.runs_dir.absolute()
+        command = ["-m", "voxmix", "work", str(root), *self._arguments()]
+        raise HandedOver(told(submit_jobs(settings, command, runs=runs, root=root), place_of(runs)))
+
+    def _arguments(self) -> list[str]:
+        """Return the flags that a worker is given."""
+        given = []
+        for name, value in asdict(self).items():
+            flag = f"--{name.replace('_', '-')}"
+            if name in _OF_THE_COMMAND or value is None:
+                continue
+            if isinstance(value, bool):
+                given.append(flag if value else f"--no-{name}")
+            elif isinstance(value, list):
+                given += [part for one in value for part in ("--tracker", one)]
+            else:
+                given += [flag, str(value)]
+        return given
+
+
+_OF_THE_COMMAND = ("engine", "jobs", "partition", "submit_only", "dry_run", "workers")
 
 takes_compute_flags = takes_flags(ComputeFlags)
 """Gives a verb every flag of :class:`ComputeFlags`, as one argument ``flags``."""

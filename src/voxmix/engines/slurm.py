@@ -5,9 +5,7 @@ can read, change and submit the script, and the workers of a job are the same pr
 The jobs outlive the command that submitted them. A second command finds them by their numbers and watches them.
 """
 
-import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Generator, Sequence
@@ -18,9 +16,9 @@ from pathlib import Path
 from voxmix.compute import ClusterSettings, ComputeSettings
 from voxmix.engines.job_file import Chain
 from voxmix.engines.progress import read_failure
-from voxmix.engines.slurm_commands import QueuedJob, queued, submit, take_back
-from voxmix.engines.slurm_script import array_script
-from voxmix.engines.submitted import forget, keep, kept, last_words, logs_of, place_of
+from voxmix.engines.slurm_commands import QueuedJob, queued, take_back
+from voxmix.engines.slurm_submit import submit_jobs, told
+from voxmix.engines.submitted import forget, last_words, logs_of, place_of
 from voxmix.errors import HandedOver, InputError, VoxmixError, VoxmixWarning
 from voxmix.runs import is_finished
 
@@ -51,63 +49,16 @@ def slurm(chains: Sequence[Chain], *, workers: int) -> Generator[None, None, Non
             "process; start a run that several share with srun (docs/how-to/cluster.md)"
         )
     root = Path(os.path.abspath(os.path.commonpath([chain[0].folder.parent for chain in chains])))
+    folders = [os.path.relpath(job.folder, root) for chain in chains for job in chain]
+    command = ["-m", "voxmix.engines.pull", "--lease", f"{compute.lease_seconds:g}", *folders]
+    arrays = submit_jobs(settings, command, runs=root, root=root, most=len(chains))
     place = place_of(root)
-    arrays = [] if settings.dry_run else _living(place)
-    if not arrays:
-        arrays = [_submitted(chains, compute, settings, root=root, place=place)]
     if not settings.wait:
-        raise HandedOver(_told(arrays, place))
+        raise HandedOver(told(arrays, place))
     yield from _Watch(arrays=arrays, chains=chains, place=place).until_over()
 
 
 slurm.outlives = True  # type: ignore[attr-defined]  # what it started goes on when the command ends
-
-
-def _living(place: Path) -> list[str]:
-    """Return the arrays of earlier commands of which jobs live; the others are forgotten."""
-    known = kept(place)
-    alive = {job.id.partition("_")[0] for job in queued(tuple(known))}
-    for array in known.keys() - alive:
-        forget(place, array)
-    found = sorted(known.keys() & alive)
-    if found:
-        warnings.warn(
-            f"jobs of an earlier command go on ({', '.join(found)}), so no more are submitted; to submit others, cancel them "
-            f"first: scancel {' '.join(found)}",
-            VoxmixWarning,
-            stacklevel=2,
-        )
-    return found
-
-
-def _submitted(
-    chains: Sequence[Chain], compute: ComputeSettings, settings: ClusterSettings, *, root: Path, place: Path
-) -> str:
-    """Submit an array for the chains and return its number."""
-    jobs = min(settings.jobs, math.ceil(len(chains) / settings.workers_per_job))
-    folders = [os.path.relpath(job.folder, root) for chain in chains for job in chain]
-    text = array_script(
-        settings,
-        ["-m", "voxmix.engines.pull", "--lease", f"{compute.lease_seconds:g}", *folders],
-        jobs=jobs,
-        root=root,
-        logs=place,
-        python=settings.python or sys.executable,
-    )
-    if settings.dry_run:
-        raise HandedOver(text)
-    place.mkdir(parents=True, exist_ok=True)
-    array = submit(text)
-    keep(place, array, jobs=jobs)
-    return array
-
-
-def _told(arrays: Sequence[str], place: Path) -> str:
-    numbers = " ".join(arrays)
-    return (
-        f"submitted: {numbers}. squeue -j {','.join(arrays)} shows the jobs, scancel {numbers} cancels them (states are kept), "
-        f"their logs: {place}. The same command without --submit-only waits for them"
-    )
 
 
 @dataclass(kw_only=True, slots=True)
