@@ -9,15 +9,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from voxmix._progress import ProgressCallback, silent
+from voxmix._stopping import WRITING, follow_parent, signals_raise, working
 from voxmix.errors import VoxmixError
 
 _WATCH_SECONDS = 0.5
 _AHEAD = 4
 """Pieces of work that wait for each process: enough to keep it busy, few of many in memory."""
+_END_SECONDS = 60.0
+"""What a worker that is told to end may take for it: its step, and its state on disk."""
+_HURRY_SECONDS = 10.0
+"""The same after a second signal."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,22 +36,68 @@ class WorkerKilledError(VoxmixError):
 def _live_with_parent(
     parent: int, initializer: Callable[..., None] | None, arguments: tuple[Any, ...]
 ) -> None:
-    """Start in a worker: leave Ctrl-C to the parent, and end when the parent is gone (even by kill -9).
+    """Start in a worker: leave signals to the parent, and end when the parent is gone (even by kill -9).
 
-    The parent gives its number: one that died while the worker started is gone from the first look on.
+    The parent gives its number: one that died while the worker started is gone from the first look on. A worker ends as
+    its parent would end it: what it holds is kept, if it does not take too long.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while _is_parent(parent):
             time.sleep(_WATCH_SECONDS)
-        os._exit(1)
+        deadline = time.monotonic() + _END_SECONDS
+        while time.monotonic() < deadline:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(_WATCH_SECONDS)
+        with WRITING:
+            os._exit(1)
 
     if not _is_parent(parent):
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
     if initializer is not None:
         initializer(*arguments)
+    follow_parent()
+
+
+def _call(work: Callable[..., Result], arguments: tuple[Any, ...], named: dict[str, Any]) -> Result:
+    with working():
+        return work(*arguments, **named)
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """Processes that end when they are told to."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """Let a process do ``fn(*args, **kwargs)``."""
+        return super().submit(_call, fn, args, kwargs)
+
+    @property
+    def workers(self) -> list[BaseProcess]:
+        """Processes that have been started."""
+        return list((self._processes or {}).values())
+
+    def kill(self) -> None:
+        """Kill every process: none holds anything that could be kept."""
+        for worker in self.workers:
+            worker.kill()
+
+
+def _end(workers: list[BaseProcess]) -> None:
+    """Tell workers to end and wait until they have; kill those that take too long."""
+    deadline = time.monotonic() + _END_SECONDS
+    left = {worker.sentinel: worker for worker in workers}
+    while left and time.monotonic() < deadline:
+        for worker in left.values():
+            worker.terminate()
+        try:
+            for gone in connection.wait(list(left), timeout=_WATCH_SECONDS):
+                del left[gone]  # type: ignore[arg-type]
+        except (KeyboardInterrupt, SystemExit):
+            deadline = min(deadline, time.monotonic() + _HURRY_SECONDS)
+    for worker in left.values():
+        worker.kill()
 
 
 def _is_parent(pid: int) -> bool:
@@ -57,33 +109,35 @@ def _is_parent(pid: int) -> bool:
 @contextmanager
 def worker_pool(
     workers: int, *, initializer: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
-) -> Iterator[ProcessPoolExecutor]:
+) -> Iterator[WorkerPool]:
     """Yield a pool of spawned processes; whatever ends the block early also ends their work.
+
+    A signal to this process is one to all of them: they keep what they hold, and this one waits for them, a minute at most.
 
     ``initializer(*arguments)`` runs once in each process.
 
     Raises:
         WorkerKilledError: a process was killed from outside.
     """
-    pool = ProcessPoolExecutor(
-        max_workers=workers,
-        mp_context=get_context("spawn"),
-        initializer=_live_with_parent,
-        initargs=(os.getpid(), initializer, arguments),
-    )
-    try:
-        yield pool
-    except BaseException as error:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        if isinstance(error, BrokenProcessPool):
-            raise WorkerKilledError(
-                "a worker process was killed, probably for lack of memory; use fewer workers and give the "
-                "same command again: what is finished is kept"
-            ) from error
-        raise
-    pool.shutdown(wait=True)
+    with signals_raise():
+        pool = WorkerPool(
+            max_workers=workers,
+            mp_context=get_context("spawn"),
+            initializer=_live_with_parent,
+            initargs=(os.getpid(), initializer, arguments),
+        )
+        try:
+            yield pool
+        except BaseException as error:
+            _end(pool.workers)
+            pool.shutdown(wait=True, cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise WorkerKilledError(
+                    "a worker process was killed, probably for lack of memory; use fewer workers and give the "
+                    "same command again: what is finished is kept"
+                ) from error
+            raise
+        pool.shutdown(wait=True)
 
 
 def work_through(

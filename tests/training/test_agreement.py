@@ -35,26 +35,27 @@ def run_together(monkeypatch, *, seconds, stop_at, told, saves_at=None, processe
         here.now = 0.0
 
         def all_reduce(own, reduce_op):
-            assert reduce_op == "mean"
+            assert reduce_op == "max"
             given[rank] = own
             barrier.wait(timeout=20)
-            mean = torch.stack([given[r] for r in range(processes)]).mean(dim=0)
+            largest = torch.stack([given[r] for r in range(processes)]).amax(dim=0)
             barrier.wait(timeout=20)
             if rank == 0:
-                answers.append(mean.tolist())
-            return mean
+                answers.append(largest.tolist())
+            return largest
 
         agree = Agreement(FakeFabric(processes=processes, rank=rank, all_reduce=all_reduce))
         saved = []
         for step in range(1, 400):
             here.now += seconds * (2 if rank == processes - 1 else 1)
-            stopping, due = agree(
-                rank == told and step >= stop_at,
+            reason, due = agree(
+                15 if rank == told and step >= stop_at else 0,
                 saves_at is not None and rank == 0 and step >= saves_at and not saved,
             )
             if due:
                 saved.append(step)
-            if stopping:
+            if reason:
+                assert reason == 15
                 break
         found[rank] = (step, saved)
 
@@ -68,7 +69,7 @@ def run_together(monkeypatch, *, seconds, stop_at, told, saves_at=None, processe
 
 
 @pytest.mark.parametrize("told", [0, 2])
-@pytest.mark.parametrize(("seconds", "every"), [(0.01, 20), (0.2, 3), (3.0, 1)])
+@pytest.mark.parametrize(("seconds", "every"), [(0.01, 20), (0.2, 2), (3.0, 1)])
 def test_all_stop_after_the_same_step_within_a_second(monkeypatch, seconds, every, told):
     (first, *others), asked = run_together(monkeypatch, seconds=seconds, stop_at=101, told=told, saves_at=53)
     assert all(other == first for other in others)
@@ -81,5 +82,5 @@ def test_all_stop_after_the_same_step_within_a_second(monkeypatch, seconds, ever
 
 def test_one_process_asks_nobody():
     agree = Agreement(FakeFabric(processes=1))
-    assert agree(True, False) == (True, False)
-    assert agree(False, True) == (False, True)
+    assert agree(15, False) == (15, False)
+    assert agree(0, True) == (0, True)

@@ -12,6 +12,7 @@ import typer
 
 from voxmix._io import json_text, printable
 from voxmix._progress import progress_bar
+from voxmix._stopping import EndedBySignal, signals_raise
 from voxmix.cli.columns import laid_out
 from voxmix.errors import HandedOver, VoxmixError, VoxmixWarning
 from voxmix.study.listener import Listener
@@ -29,7 +30,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), signals_raise():
             warnings.simplefilter("always", VoxmixWarning)
             warnings.showwarning = _show_warning
             try:
@@ -49,6 +50,9 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             except KeyboardInterrupt:
                 _say("stopped; give the same command again to continue", typer.colors.YELLOW)
                 raise typer.Exit(INTERRUPTED) from None
+            except EndedBySignal as ended:
+                _say(str(ended), typer.colors.YELLOW)
+                raise typer.Exit(128 + ended.number) from None
             _say_next(function.__name__, kwargs)
             return found
 

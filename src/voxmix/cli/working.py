@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voxmix._io import as_argument
+from voxmix._stopping import signals_raise
 from voxmix.cli.app import TERMINAL, emit, emit_json, note, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument
 from voxmix.cli.kinds import kind_row
@@ -83,7 +83,7 @@ def work_on(
     worked = None
     workers = 1 if flags is None else flags.workers or 1
     try:
-        with _signals_raise(), _told_after(minutes):
+        with signals_raise(), _told_after(minutes):
             worked = work_on(
                 reopened,
                 TERMINAL,
@@ -118,24 +118,6 @@ def _said(worked: "Worked", study: Path, code: int, *, as_json: bool) -> int:
     did = [f"{len(worked.made)} runs made here", *(f"{name} done here" for name in worked.steps)]
     emit(f"{'nothing is left' if code == 0 else 'work is left'}; {', '.join(did)}")
     return code
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Let signals to stop come out of whatever is done as exceptions, so that claims are given back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR2)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from voxmix._progress import ProgressCallback, silent
+from voxmix._stopping import signals_raise
 from voxmix._table import Table
 from voxmix.engines.job_file import Chain, Job, chains_of, write_job
 from voxmix.engines.local import local
@@ -70,7 +71,7 @@ def run_jobs(
     places = {id(item.job): item for item in taken}
     chains = chains_of([item.job for item in taken])
     try:
-        with closing(chosen(chains, workers=workers)) as working:
+        with signals_raise(), closing(chosen(chains, workers=workers)) as working:
             for _ in working:
                 for chain in chains:
                     _look_along([places[id(job)] for job in chain])

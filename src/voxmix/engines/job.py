@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from voxmix._io import digest, printable
+from voxmix._stopping import run_to_end
 from voxmix.engines.attempts import joined
 from voxmix.engines.job_file import Job, read_job
 from voxmix.engines.one_run import work_in
@@ -111,4 +112,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_to_end(main)

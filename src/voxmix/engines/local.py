@@ -119,6 +119,7 @@ def start_together(
                 done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     if future.result()[0] is not None:
+                        pool.kill()  # the others wait for it, deaf to signals
                         raise _ProcessFailed(*future.result())
                 if lost():
                     raise ClaimLost

@@ -16,6 +16,7 @@ from voxmix.errors import VoxmixError, VoxmixWarning
 from voxmix.runs import is_finished
 from voxmix.runs.files import FAILURE_FILE
 from voxmix.runs.unfinished import desk_of
+from voxmix.training.interrupt import Stopped, stop_when
 
 Ended = tuple[str | None, Sequence[str]]
 """Why the work on a run could not be finished, None where it was, and what it warned of."""
@@ -139,7 +140,7 @@ def work_in(
 
     Args:
         progress_path: where it says how far it is; None where another process that shares the run does.
-        lost: asked about once a second.
+        lost: asked after every step.
 
     Raises:
         ClaimLost: another process has taken over.
@@ -149,14 +150,13 @@ def work_in(
     )
     notes: list[str] = []
     with shown as told, _noting(notes):
-
-        def progress(done: int, total: int) -> None:
-            if lost():
-                raise ClaimLost
-            told(done, total)
-
         try:
-            job.work.run(folder, opened=opened or Opened(), device_index=device_index, progress=progress)
+            with stop_when(lambda: "leave" if lost() else None):
+                job.work.run(folder, opened=opened or Opened(), device_index=device_index, progress=told)
+        except Stopped as stopped:
+            if stopped.saved:
+                raise
+            raise ClaimLost from stopped
         except VoxmixError as error:
             if lost():
                 raise ClaimLost from error

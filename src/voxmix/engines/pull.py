@@ -14,6 +14,7 @@ from pathlib import Path
 
 from voxmix._claims import Claim, Claims
 from voxmix._io import naming_full_disk, printable
+from voxmix._stopping import run_to_end
 from voxmix.engines.job_file import Chain, Job, chains_of, read_job
 from voxmix.engines.one_run import ClaimLost, Shared, make_run
 from voxmix.engines.progress import read_failure, read_notes, write_failure
@@ -257,4 +258,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_to_end(main)

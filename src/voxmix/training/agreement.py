@@ -12,7 +12,7 @@ _AGREE_SECONDS = 1.0
 
 
 class Agreement:
-    """Whether any process was told to stop, and whether the first one wants to save.
+    """Why any process was told to stop (0: none was), and whether the first one wants to save.
 
     Several processes ask each other about once a second: a question at every step would make fast ones wait for it.
     """
@@ -21,20 +21,21 @@ class Agreement:
         self._fabric = fabric
         self._asked, self._steps, self._every = time.monotonic(), 0, 1
 
-    def __call__(self, stopping: bool, due: bool) -> tuple[bool, bool]:
+    def __call__(self, reason: int, due: bool, *, last: bool = False) -> tuple[int, bool]:
+        """Return the same answer in every process; after the ``last`` step they ask in any case."""
         fabric = self._fabric
         if fabric.world_size == 1:
-            return stopping, due
+            return reason, due
         self._steps += 1
-        if self._steps < self._every:
-            return False, False
+        if self._steps < self._every and not last:
+            return 0, False
         now = time.monotonic()
-        own = [stopping, due and fabric.is_global_zero, (now - self._asked) / self._steps]
+        own = [reason, due and fabric.is_global_zero, (now - self._asked) / self._steps]
         shared = fabric.all_reduce(
-            torch.tensor(own, dtype=torch.float32, device=fabric.device), reduce_op="mean"
+            torch.tensor(own, dtype=torch.float32, device=fabric.device), reduce_op="max"
         )
         assert isinstance(shared, Tensor)
-        any_stopping, first_due, seconds = shared.tolist()  # the same numbers in every process
+        largest, first_due, seconds = shared.tolist()
         self._asked, self._steps = now, 0
         self._every = max(1, min(FLUSH_STEPS, int(_AGREE_SECONDS / max(seconds, 1e-6))))
-        return any_stopping > 0, first_due > 0
+        return int(largest), first_due > 0

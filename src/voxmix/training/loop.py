@@ -19,7 +19,7 @@ from voxmix.training import whole_batch
 from voxmix.training.agreement import Agreement
 from voxmix.training.checkpoint import drop_states
 from voxmix.training.devices import launch_fabric
-from voxmix.training.interrupt import interrupts_deferred
+from voxmix.training.interrupt import LEAVE, interrupts_deferred, stop, wished
 from voxmix.training.objective import Objective, Paced, Watcher
 from voxmix.training.optimizer import FlatAdamW, learning_rate, set_pace
 from voxmix.training.pieces import Piece, pieces_of
@@ -29,6 +29,8 @@ from voxmix.training.step_log import FLUSH_STEPS
 from voxmix.training.whole_batch import WholeBatch
 
 _TELL_SECONDS = 1.0
+_LAST_SECONDS = 5.0
+"""Training that may be lost while the finished network is measured, which can take minutes."""
 
 
 def run(
@@ -58,6 +60,8 @@ def run(
     Raises:
         InputError: what the objective refuses; a setting that cannot be used here.
         VoxmixError: the loss is not finite or diverges, the disk is full.
+        Stopped: :func:`~voxmix.training.interrupt.stop_when` said so. A signal ends it by KeyboardInterrupt or
+            SystemExit, in every process that shares the run.
     """
     course = objective.course
     if (folder / RESULT_FILE).is_file():
@@ -85,6 +89,8 @@ def run(
         try:
             _steps(session, watch=watch, progress=progress)
             model = session.whole_model()
+            if fabric.broadcast(wished() == LEAVE):
+                stop(LEAVE)
             if fabric.is_global_zero:
                 model.eval()
                 session.trackers.finish(objective.publish(session, model))
@@ -103,24 +109,30 @@ def _steps(session: Session, *, watch: Watcher | None, progress: ProgressCallbac
     agree = Agreement(fabric)
     if session.steps_done == 0:
         session.watch(watch)
-    with interrupts_deferred() as interrupted:
-        stopping = False
-        while not (session.is_trained or stopping):
+    with interrupts_deferred() as asked:
+        reason = 0
+        while not (session.is_trained or reason):
             session.decide_length()
             session.share_trunk()
             make_step(session)
             session.watch(watch)
-            if flushed := session.steps_done % FLUSH_STEPS == 0 or session.is_trained:
+            over = session.is_trained
+            if flushed := session.steps_done % FLUSH_STEPS == 0 or over:
                 session.metrics.flush()
             seen = session.look()
-            due = time.monotonic() - saved >= session.compute.checkpoint_seconds
-            stopping, due = agree(interrupted(), due)
-            if keep := stopping or due or seen:
+            every = session.compute.checkpoint_seconds
+            due = time.monotonic() - saved >= (min(every, _LAST_SECONDS) if over else every)
+            reason, due = agree(asked(), due, last=over)
+            if reason == LEAVE:
+                break
+            if keep := reason > 0 or due or seen:
                 session.save()
                 saved = time.monotonic()
             if flushed or keep or time.monotonic() - told >= _TELL_SECONDS:
                 progress(*session.progress())
                 told = time.monotonic()
+    if reason:
+        stop(reason)
 
 
 def make_step(session: Session) -> None:

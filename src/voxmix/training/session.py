@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from voxmix._stopping import WRITING
 from voxmix.compute import ComputeSettings
 from voxmix.runs.files import METRICS_FILE
 from voxmix.training.checkpoint import restore_state, save_state, whole_state
@@ -222,7 +223,8 @@ class Session:
                 "shared_draws": self.shared_draws,
                 "shared_seconds": self.shared_seconds,
             }
-            save_state(self.folder, own | state)
+            with WRITING:
+                save_state(self.folder, own | state)
 
     def share_trunk(self) -> None:
         """At the end of the trunk: leave its state to longer runs."""
