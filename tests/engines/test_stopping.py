@@ -158,7 +158,14 @@ def test_a_run_that_is_left_to_another_process_writes_nothing_more(spec, stored,
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT]
+    "number",
+    [
+        signal.SIGTERM,
+        *(
+            pytest.param(number, marks=pytest.mark.slow)
+            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT)
+        ),
+    ],
 )
 def test_a_job_that_is_told_to_end_says_how_it_goes_on(job_of, spec, tmp_path, number):
     job = job_of(spec, checkpoint_seconds=NEVER)
