@@ -7,7 +7,7 @@ override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
 .PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-cluster faults test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
-	bench-trunk bench-devices downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference constraints clean
+	bench-trunk bench-devices downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference docs docs-serve dist constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -170,15 +170,33 @@ lint: setup  ## Style, layers and types
 reference: setup  ## Write the pages and tables of the reference that are made from the code
 	$(BIN)/python docs/make_reference.py
 
+# The site is built from docs/ without a network; a link that leads nowhere ends it. The page of its own tools is small, so
+# they have an environment of their own.
+$(VENV)-docs/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt mkdocs-material
+	@touch $@
+
+docs: $(VENV)-docs/.installed  ## The site of the documentation, into site/, with its links checked
+	$(VENV)-docs/bin/mkdocs build --strict --quiet
+	@echo "wrote site/index.html"
+
+docs-serve: $(VENV)-docs/.installed  ## The site at http://127.0.0.1:8000, made again when a page changes
+	$(VENV)-docs/bin/mkdocs serve
+
+TAG ?=
+dist: setup  ## Wheel and sdist into dist/, each installed in a clean environment and tried; TAG=v1.2.3 must name the version
+	$(BIN)/python tests/try_package.py $(if $(TAG),--tag "$(TAG)")
+
 constraints:  ## Resolve the newest versions and pin them
 	$(PYTHON) -m venv --clear $(VENV)-pin
 	$(VENV)-pin/bin/python -m pip install --quiet torch==2.13.0
-	$(VENV)-pin/bin/python -m pip install --quiet '.[all,dev]' torch==2.13.0
+	$(VENV)-pin/bin/python -m pip install --quiet '.[all,dev,docs]' torch==2.13.0
 	{ head -1 constraints.txt; $(VENV)-pin/bin/python -m pip freeze --exclude voxmix --exclude pip \
 		--exclude setuptools | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt
 	rm -rf $(VENV)-pin
 
 # Only what make has made, by fixed names: STUDY may name a study of months, in the environment too.
 clean:  ## Remove the environments, and demo-study if make demo has made it
-	rm -rf $(VENV) $(VENV)-light $(VENV)-minimum $(VENV)-pin $(VENV)-peers
+	rm -rf $(VENV) $(VENV)-light $(VENV)-minimum $(VENV)-pin $(VENV)-peers $(VENV)-docs site dist
 	if [ -e demo-study/$(MADE) ]; then rm -rf demo-study; fi

@@ -1,9 +1,12 @@
 """What the package says of itself agrees, wherever it is said."""
 
 import ast
+import re
 import runpy
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib import import_module
@@ -125,3 +128,76 @@ def test_a_type_checker_sees_types_in_the_script_of_a_user(tmp_path: Path) -> No
     assert len(errors) == 1, checked.stdout
     assert errors[0].startswith("wrong.py:1:")
     assert "fitt" in errors[0]
+
+
+README_MAKER = runpy.run_path(str(ROOT / "docs" / "readme_for_pypi.py"))["readme_for_pypi"]
+
+
+@pytest.mark.parametrize("source", [None, "https://example.org/group/voxmix/"])
+def test_the_readme_of_an_index_has_no_link_that_leads_nowhere(source: str | None) -> None:
+    shown = README_MAKER((ROOT / "README.md").read_text(encoding="utf-8"), source)
+    targets = re.findall(r"\]\(([^)]*)\)", shown)
+    assert all(re.match("https://", target) or (source and target.startswith("#")) for target in targets)
+    if source is None:
+        assert "`docs/images/report.png` in the source" in shown
+        return
+    assert "](https://example.org/group/voxmix/raw/main/docs/images/report.png)" in shown
+    assert "](https://example.org/group/voxmix/blob/main/LICENSE)" in shown
+
+
+@pytest.mark.skipif(find_spec("hatchling") is None, reason="hatchling is not installed")
+def test_the_sdist_holds_what_the_tests_need_and_its_readme(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    (made,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(made) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+        info = archive.extractfile(next(name for name in archive.getnames() if name.endswith("PKG-INFO")))
+        assert info is not None
+        told = info.read().decode("utf-8")
+    assert {
+        "LICENSE",
+        "CITATION.cff",
+        "docs/readme_for_pypi.py",
+        "tests/conftest.py",
+        "src/voxmix/py.typed",
+    } <= held
+    assert not [name for name in held if name.startswith((".venv", "site/", "dist/", ".git/"))]
+    assert "Description-Content-Type: text/markdown" in told
+
+
+def test_workflows_call_make_targets_alone() -> None:
+    """What runs there runs on any machine: every `run` is `make` and a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    pages = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert [page.stem for page in pages] == ["docs", "release", "tests"]
+    for page in pages:
+        jobs = yaml.safe_load(page.read_text(encoding="utf-8"))["jobs"]
+        for job in jobs.values():
+            runs = [step["run"] for step in job["steps"] if "run" in step]
+            matrix = job.get("strategy", {}).get("matrix", {}).get("target", [])
+            assert set(matrix) <= targets
+            for line in runs:
+                program, target, *_ = line.split(maxsplit=2)
+                assert program == "make"
+                assert target in targets or target == "${{"
+
+
+def test_the_version_names_the_commit_of_a_checkout(tmp_path: Path) -> None:
+    from voxmix.cli.version import version_text
+
+    assert version_text(tmp_path / "lib" / "voxmix") == f"voxmix {voxmix.__version__}"
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a checkout")
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    named = re.fullmatch(
+        rf"voxmix {re.escape(voxmix.__version__)} \(commit (\w+)(, changed)?\)", version_text(SOURCE)
+    )
+    assert named is not None
+    assert head.startswith(named[1])

@@ -127,7 +127,7 @@ class ComputeSettings:
         checkpoint_seconds: time between states written to disk.
         lease_seconds: a process that shows no sign of life for so long is taken for dead, and others go on with its run.
         pictures: keep a picture of every domain's reconstruction in the run's folder; it shows slices of volumes.
-        trackers: where losses are logged: ``tensorboard``, ``mlflow``, ``wandb``, or a plug-in.
+        trackers: where losses are logged: ``tensorboard`` (where it is installed), ``mlflow``, ``wandb``, or a plug-in.
         engine: where runs are made: ``local``, in processes of this machine, ``slurm``, in jobs of a cluster, or a plug-in.
         cluster: what each of these jobs asks for. None: one core for an hour.
 

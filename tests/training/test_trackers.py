@@ -18,6 +18,7 @@ from voxmix.training.trackers import Trackers, flat_settings
 
 
 def events(folder):
+    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     read = EventAccumulator(str(folder), size_guidance={"scalars": 0})
@@ -184,16 +185,34 @@ def test_unknown_and_missing_trackers_are_named(spec, cache, evaluation, tmp_pat
             Trackers.open([name], spec=spec, folder=tmp_path, steps_done=0)
 
 
+def test_the_tracker_of_new_studies_may_be_missing_and_that_is_said_once(spec, tmp_path, monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError(name, name=name)
+
+    monkeypatch.setattr(_optional, "import_module", absent)
+    monkeypatch.setattr(trackers, "_told", set())
+    with pytest.warns(
+        VoxmixWarning, match=r'tracker tensorboard is left out.*pip install "voxmix\[tensorboard\]"'
+    ):
+        Trackers.open(("tensorboard",), spec=spec, folder=tmp_path, steps_done=0)
+    opened = Trackers.open(
+        ("tensorboard",), spec=spec, folder=tmp_path, steps_done=0
+    )  # a warning would be an error
+    opened.log(1, {"loss": 1.0})
+    opened.finish({"CT": 1.0})
+
+
 def test_the_named_extras_exist():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))[
         "project"
     ]
     extras = project["optional-dependencies"]
-    for name, library in (("train", "tensorboard"), ("mlflow", "mlflow"), ("wandb", "wandb")):
+    for name, library in (("tensorboard", "tensorboard"), ("mlflow", "mlflow"), ("wandb", "wandb")):
         assert any(requirement.startswith(library) for requirement in extras[name])
 
 
 def test_a_tracker_that_cannot_open_its_file_is_left_out(spec, tmp_path):
+    pytest.importorskip("tensorboard")
     (tmp_path / "run").write_text("a file where the folder of events should be", encoding="utf-8")
     with pytest.warns(VoxmixWarning, match="tracker tensorboard failed and is left out") as said:
         opened = Trackers.open(

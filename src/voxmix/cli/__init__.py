@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from voxmix import __version__
 from voxmix.cli import (
     allocation,
     cache,
@@ -91,7 +90,9 @@ cache_app.command("restore")(cache.cache_restore)
 
 def _version(wanted: bool) -> bool:
     if wanted:
-        typer.echo(f"voxmix {__version__}")
+        from voxmix.cli.version import version_text
+
+        typer.echo(version_text())
         raise typer.Exit
     return wanted
 
@@ -99,7 +100,13 @@ def _version(wanted: bool) -> bool:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Show the version, and the commit of a checkout.",
+        ),
     ] = False,
 ) -> None:
     pass

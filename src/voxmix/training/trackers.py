@@ -18,6 +18,8 @@ from voxmix.errors import InputError, MissingDependencyError, VoxmixWarning
 from voxmix.runs.files import METRICS_FILE
 from voxmix.training.objective import Spec
 
+_DEFAULT = "tensorboard"  # what study files name by themselves: without its library runs go on
+_told: set[str] = set()  # what this process has said is not installed
 _NAMELESS = "voxmix"  # where a library wants the name of the machine
 
 _WANDB_SAYS = {
@@ -48,7 +50,7 @@ class Tracker(Protocol):
 @contextmanager
 def _without_host_name() -> Iterator[None]:
     """Let TensorBoard, which names its files by the machine, see a name that says nothing."""
-    event_file_writer: Any = require("tensorboard.summary.writer.event_file_writer", extra="train")
+    event_file_writer: Any = require("tensorboard.summary.writer.event_file_writer", extra="tensorboard")
     plain = event_file_writer.socket
     event_file_writer.socket = SimpleNamespace(gethostname=lambda: _NAMELESS)
     try:
@@ -61,7 +63,7 @@ class TensorBoard:
     """Event files in the run's folder: ``tensorboard --logdir STUDY/runs``."""
 
     def __init__(self, spec: Spec, folder: Path, steps_done: int) -> None:
-        require("tensorboard", extra="train")
+        require("tensorboard", extra="tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
         with _without_host_name():
@@ -179,6 +181,8 @@ class Trackers:
     def open(cls, names: Sequence[str], *, spec: Spec, folder: Path, steps_done: int) -> "Trackers":
         """Start or go on with the named trackers; one that cannot start is left out with a warning.
 
+        TensorBoard, which every new study file names, is left out where it is not installed; a process says so once.
+
         Raises:
             InputError: no tracker of that name is built in or installed.
             MissingDependencyError: its library is not installed.
@@ -194,8 +198,10 @@ class Trackers:
             try:
                 make = TRACKERS[name]
                 opened[name] = make(spec, folder, steps_done)
-            except MissingDependencyError:
-                raise
+            except MissingDependencyError as error:
+                if name != _DEFAULT:
+                    raise
+                _tell_once(name, error)
             except Exception as error:
                 _warn_of_failure(name, error)
         return cls(opened)
@@ -221,6 +227,18 @@ class Trackers:
             except Exception as error:
                 del self._trackers[name]
                 _warn_of_failure(name, error)
+
+
+def _tell_once(name: str, error: MissingDependencyError) -> None:
+    """Say that the tracker of new study files is not installed, once in a process."""
+    if name not in _told:
+        _told.add(name)
+        warnings.warn(
+            f"tracker {name} is left out: {error}. The run's {METRICS_FILE} is complete; compute.trackers: [] in the study file "
+            "asks for none",
+            VoxmixWarning,
+            stacklevel=4,
+        )
 
 
 def _warn_of_failure(name: str, error: Exception) -> None:
