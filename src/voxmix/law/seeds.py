@@ -87,18 +87,21 @@ class SeedEffects:
         """
         if not self.spread:
             return interval
-        from scipy.special import ndtri, stdtrit
-
         with np.errstate(divide="ignore", invalid="ignore"):
-            normal = float(ndtri((1 + level) / 2))
+            normal, student, seeds = self.widening(level, new_seed=new_seed)
             own = (np.log(interval / value[..., None]) / normal) ** 2
-            seeds = self._variance(new_seed)
-            student = float(stdtrit(len(self.seeds) - self.groups, (1 + level) / 2))
             half = (own * normal + seeds * student) / np.sqrt(own + seeds)
             ends = value[..., None] * np.exp(half * np.array([-1.0, 1.0]))
         ends = np.where(np.isfinite(own) & (value[..., None] > 0), ends, interval)
         low, high = np.minimum(ends[..., 0], interval[..., 0]), np.maximum(ends[..., 1], interval[..., 1])
         return np.stack([low, high], axis=-1)
+
+    def widening(self, level: float, *, new_seed: bool) -> tuple[float, float, float]:
+        """Return what :meth:`widened` adds by: the normal's quantile, Student's t, and the variance of seeds."""
+        from scipy.special import ndtri, stdtrit
+
+        student = float(stdtrit(len(self.seeds) - self.groups, (1 + level) / 2))
+        return float(ndtri((1 + level) / 2)), student, self._variance(new_seed)
 
     def _variance(self, new_seed: bool) -> float:
         """Return the variance of the log loss of the average of all seeds, or of one more, about that of these."""

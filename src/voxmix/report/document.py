@@ -1,7 +1,12 @@
-"""The report as one HTML file that needs nothing else: no network, no scripts."""
+"""The report as one HTML file that needs nothing else: no network; of scripts only the one of the what-if panel."""
 
-from collections.abc import Sequence
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -21,6 +26,7 @@ _MOST_ROWS = 500
 """Most rows of a table that the page shows; its CSV holds all."""
 _SCALE = 1.4
 _SMALLEST = 0.86
+_SCRIPTS = ("what_if_solver.js", "what_if.js")
 
 
 def write_report(content: ReportContent, path: Path) -> None:
@@ -80,15 +86,34 @@ def _render(title: str, meta: Sequence[str], sections: Sequence[Section]) -> str
     environment.globals["most_rows"] = _MOST_ROWS
     environment.filters["svg"] = _inline
     environment.filters["csv_link"] = _csv_link
-    style = Markup(environment.loader.get_source(environment, "style.css")[0])  # type: ignore[union-attr]
+    environment.filters["inert_json"] = _inert_json
+    style, *scripts = (
+        environment.loader.get_source(environment, name)[0]  # type: ignore[union-attr]
+        for name in ("style.css", *_SCRIPTS)
+    )
+    script = _bare("\n".join(scripts)) if any(section.panel for section in sections) else ""
     text = environment.get_template("template.html.j2").render(
         title=title,
         meta=[part for part in meta if part],
         sections=sections,
-        style=style,
+        style=Markup(style),
+        script=Markup(script),
+        digest=b64encode(sha256(script.encode()).digest()).decode(),
         version=__version__,
     )
     return text + "\n"
+
+
+def _bare(script: str) -> str:
+    """Return a script without indents and without lines that are comments."""
+    lines = (line.strip() for line in script.splitlines())
+    return "\n".join(re.sub(r" {2}// .*$", "", line) for line in lines if line and not line.startswith("// "))
+
+
+def _inert_json(value: Mapping[str, Any]) -> Markup:
+    """Return data as JSON that no text in it can end: as content of a script element of that type."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
 
 
 def _inline(drawing: Drawing) -> Markup:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from voxmix.report.palette import domain_marks
 from voxmix.report.svg import Drawing
 from voxmix.report.table import Table
+from voxmix.report.what_if import WhatIf
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,13 +48,17 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """One part of the report. ``missing`` says what is not there yet, ``command`` what makes it."""
+    """One part of the report. ``missing`` says what is not there yet, ``command`` what makes it.
+
+    ``panel`` is the part that a script computes; a page has one at most.
+    """
 
     name: str
     title: str
     blocks: tuple[Block, ...] = ()
     missing: str = ""
     command: str = ""
+    panel: WhatIf | None = None
 
 
 def domain_legend(domains: Sequence[str]) -> tuple[Swatch, ...]:

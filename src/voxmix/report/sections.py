@@ -17,6 +17,7 @@ from voxmix.report.ranking import rank_otherwise
 from voxmix.report.refine_section import refine_section
 from voxmix.report.run_sections import limits_section, pictures_section, runs_section
 from voxmix.report.score_sections import scores_section
+from voxmix.report.what_if import what_if
 from voxmix.scores.forecast import Forecast
 
 
@@ -24,6 +25,7 @@ def all_sections(content: ReportContent) -> tuple[Section, ...]:
     """Return every section, in the order in which they are read."""
     return (
         answer_section(content),
+        what_if_section(content),
         regime_section(content),
         strategies_section(content),
         checks_section(content),
@@ -112,6 +114,16 @@ def answer_section(content: ReportContent) -> Section:
     if content.notes:
         blocks.append(Block(heading="Notes", bullets=content.notes))
     return Section(name=name, title=title, blocks=tuple(blocks))
+
+
+def what_if_section(content: ReportContent) -> Section:
+    name, title = "what-if", "What if"
+    if not content.laws:
+        return Section(name=name, title=title, missing="No law is fitted yet.", command="voxmix fit")
+    panel = what_if(content)
+    if isinstance(panel, str):
+        return Section(name=name, title=title, missing=panel)
+    return Section(name=name, title=title, panel=panel)
 
 
 def _unmeasured(content: ReportContent, data: MeansData) -> list[str]:

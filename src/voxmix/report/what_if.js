@@ -1,0 +1,265 @@
+// The panel: what is asked, as controls and as the address; what the solver finds, as tables, sentences and a command.
+(() => {
+  const root = document.getElementById("what-if-panel"), D = JSON.parse(document.getElementById("what-if-data").textContent);
+  const find = (name) => root.querySelector(`[data-is="${name}"]`), say = (name, text) => { find(name).textContent = text; };
+  const percent = (v) => `${(100 * v).toFixed(1)}%`, short = (v) => String(+v.toPrecision(4)), whole = (v) => (+v.toPrecision(6)).toLocaleString("en-US");
+  const copyOf = (s) => ({ ...s, w: { ...s.w }, max: { ...s.max }, fix: { ...s.fix } });
+  let state = copyOf(D.asked), turn = 0, timer = 0, own = "";
+
+  const read = new Map();  // law to its numbers, and to those of each draw
+  function numbersOf(law) {
+    if (read.has(law)) return read.get(law);
+    const S = D.domains.length, T = law.targets.length, names = Object.keys(law.numbers), rest = { B: new Float64Array(T), a: new Float64Array(T).fill(1) };
+    law.unique = law.unique.map((v) => v ?? Infinity);
+    const repeats = law.repeats.map((v) => v ?? Infinity), draws = [];
+    const best = { ...rest, repeats, tau: Float64Array.from(law.tau) };
+    for (const name of names) best[name] = Float64Array.from(law.numbers[name]);
+    if (law.draws) {
+      const bytes = Uint8Array.from(atob(law.packed), (c) => c.charCodeAt(0)), fades = law.unique.some(isFinite), M = law.moving.length;
+      const row = names.length * T + (fades ? S : 0), floats = new (law.exact ? Float64Array : Float32Array)(bytes.buffer, 0, row * law.draws);
+      const transfers = law.exact && new Float64Array(bytes.buffer, floats.byteLength, M * law.draws);
+      const bits = new Uint32Array(1), value = new Float32Array(bits.buffer);
+      for (let d = 0; d < law.draws; d++) {
+        const p = { ...rest, repeats, tau: Float64Array.from(law.still) };
+        names.forEach((name, k) => { p[name] = Float64Array.from(floats.subarray(d * row + k * T, d * row + (k + 1) * T)); });
+        if (fades) p.repeats = floats.subarray(d * row + names.length * T, (d + 1) * row);
+        law.moving.forEach((pair, k) => {
+          if (law.exact) { p.tau[pair] = transfers[d * M + k]; return; }
+          const at = floats.byteLength + 3 * (d * M + k);
+          bits[0] = (bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16) << 7;
+          p.tau[pair] = value[0];
+        });
+        draws.push(p);
+      }
+    }
+    const found = { best, draws };
+    read.set(law, found);
+    return found;
+  }
+
+  // What a state asks of a law, or why no mixture can meet it.
+  function aimOf(s, law) {
+    const low = new Float64Array(D.domains.length), high = new Float64Array(low.length);
+    if (!(s.n > 0)) return "The budget must be above 0.";
+    for (const [i, name] of D.domains.entries()) {
+      low[i] = s.fix[name] ?? s.min;
+      high[i] = s.fix[name] ?? s.max[name] ?? 1;
+      const most = (law.stock[i] ?? Infinity) / s.n;
+      if (most < high[i]) {
+        if (s.fix[name] > most + 1e-9) return `${name} has volumes for ${percent(most)} of this budget at most.`;
+        high[i] = most;
+      }
+      if (low[i] > high[i] + 1e-9) return `${name} should get at least ${percent(low[i])} and at most ${percent(high[i])}: raise the one or lower the other.`;
+      high[i] = Math.max(low[i], high[i]);
+    }
+    if (sum(low) > 1 + 1e-9) return `The least shares add up to ${percent(sum(low))}: lower the least share, or hold fewer domains.`;
+    if (sum(high) < 1 - 1e-9) return `The limits allow ${percent(sum(high))} of the budget: raise one of them.`;
+    let importance = law.targets.map((name) => s.w[name] ?? 1);
+    if (!sum(importance)) return "The weights of all targets are 0: raise one.";
+    importance = importance.map((v) => v / sum(importance));
+    return { kind: s.obj, low, high, importance, guard: law.guard && Float64Array.from(law.guard) };
+  }
+
+  function solve() {
+    const mine = ++turn, law = D.laws[state.law], aim = aimOf(state, law), s = state;
+    write(law);
+    root.classList.toggle("impossible", typeof aim === "string");
+    if (typeof aim === "string") { tell(aim); find("results").dataset.done = "0"; return; }
+    const { best: p, draws } = numbersOf(law), land = landscape(law, p, s.n), best = optimum(land, aim, 1e-9);
+    if (aim.guard && best.violation > 1e-6) { root.classList.add("impossible"); tell(`No mixture within these limits is no worse than ${D.guard ?? "the one named"} for every target.`); return; }
+    const even = new Float64Array(land.S).fill(1 / land.S), result = {
+      law, aim, best, loss: land.loss(best.x), even: land.loss(even), evenValue: valueOf(aim, best.cost, land.loss(even)),
+      near: null, shares: null, losses: null, told: null,
+    };
+    show(result, s);
+    const near = [], shares = [], losses = [];
+    let wins = 0, k = 0;
+    const step = () => {  // a slice of work at a time, so that the page answers
+      const until = performance.now() + 30;
+      while (k < land.S + draws.length && performance.now() < until) {
+        if (k < land.S) near.push(nearOptimal(land, aim, best, D.tolerance, k));
+        else {
+          const there = landscape(law, draws[k - land.S], s.n), found = optimum(there, aim, 1e-6);
+          shares.push(found.x); losses.push(there.loss(best.x));
+          const ours = valueOf(aim, found.cost, losses.at(-1)), theirs = valueOf(aim, found.cost, there.loss(even));
+          wins += Math.abs(ours - theirs) <= 1e-6 * theirs ? 0.5 : +(ours < theirs);
+        }
+        k++;
+      }
+      if (mine !== turn) return;
+      if (k < land.S + draws.length) { setTimeout(step); return; }
+      result.near = near;
+      if (draws.length) {
+        const column = (rows, i) => rows.map((r) => r[i]);
+        result.shares = D.domains.map((_, i) => interval(column(shares, i), D.level, law.corrected ? best.x[i] : null));
+        result.losses = law.targets.map((_, j) => widened(interval(column(losses, j), D.level), result.loss[j], law.seeds));
+        result.told = wins / draws.length;
+      }
+      show(result, s);
+    };
+    setTimeout(step);
+  }
+
+  const svg = (tag, more) => { const e = document.createElementNS("http://www.w3.org/2000/svg", tag); for (const k in more) e.setAttribute(k, more[k]); return e; };
+  function bar(i, share, sure, near) {
+    const all = svg("svg", { viewBox: "0 0 200 18", preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" });
+    all.append(svg("rect", { x: 0, y: 3, width: 200 * share, height: 12, fill: D.colors[i] }));
+    if (near) all.append(svg("line", { x1: 200 * near[0], x2: 200 * near[1], y1: 16.5, y2: 16.5, class: "near" }));
+    if (sure) all.append(svg("line", { x1: 200 * sure[0], x2: 200 * sure[1], y1: 9, y2: 9, class: "sure" }));
+    return all;
+  }
+  function fill(name, rows) {
+    const body = find(name);
+    body.replaceChildren(...rows.map((cells) => {
+      const row = document.createElement("tr");
+      cells.forEach((cell, k) => {
+        const e = document.createElement(k ? "td" : "th");
+        if (!k) { e.scope = "row"; e.textContent = cell; }
+        else if (cell instanceof Element) { e.className = "bar"; e.append(cell); }
+        else { e.className = "n"; e.textContent = cell[0]; e.dataset.value = JSON.stringify(cell[1] ?? null); }
+        row.append(e);
+      });
+      return row;
+    }));
+    const texts = [find(`${name}-head`).cells, ...rows].map((row) => Array.from(row, (c) => c.textContent ?? (Array.isArray(c) ? [c[1] ?? ""].flat().join(" ") : c)));
+    const csv = texts.map((row) => row.map((t) => `"${String(t).replace(/"/g, '""')}"`).join(",")).join("\r\n");
+    find(`${name}-csv`).href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv)}`;
+  }
+  const range = (ends, word) => ends ? `${word(ends[0])} to ${word(ends[1])}` : "–";
+
+  function show(r, s) {
+    const { law, aim, best } = r, of = (loss) => law.best === null ? loss : law.best - loss, ends = (e) => e && (law.best === null ? e : [of(e[1]), of(e[0])]);
+    fill("shares", D.domains.map((name, i) => [name, bar(i, best.x[i], r.shares?.[i], r.near?.[i]), [percent(best.x[i]), best.x[i]],
+      [range(r.shares?.[i], percent), r.shares?.[i]], [range(r.near?.[i], percent), r.near?.[i]]]));
+    fill("losses", law.targets.map((name, j) => [name, [short(of(r.loss[j])), of(r.loss[j])], [range(ends(r.losses?.[j]), short), ends(r.losses?.[j])],
+      [short(of(r.even[j])), of(r.even[j])], [`${r.loss[j] > r.even[j] ? "+" : ""}${percent(r.loss[j] / r.even[j] - 1)}`, r.loss[j] / r.even[j] - 1]]));
+    const order = [...D.domains.keys()].sort((a, b) => best.x[b] - best.x[a]).slice(0, 3), gain = 1 - best.value / r.evenValue;
+    const value = law.best !== null && aim.kind === "mean" ? `mean ${law.response} ${short(of(best.value))}` : `${D.words[aim.kind]} ${short(best.value)}`;
+    const times = Math.max(s.n / law.fitted[1], law.fitted[0] / s.n);
+    const sentences = [
+      `For ${whole(s.n)} ${D.unit}, by the law ${s.law}: ${order.map((i) => `${percent(best.x[i])} ${D.domains[i]}`).join(", ")}${D.domains.length > 3 ? " and others" : ""}.`,
+      `Predicted ${value}, ${percent(Math.abs(gain))} ${gain < 0 ? "above" : "below"} that of the uniform mixture` + (r.told === null ? "." : `; better than it in ${(100 * r.told).toFixed(0)}% of resamples.`),
+      `Proven within ${best.gap.toExponential(0)} of the best possible.`,
+      times > 1 ? `This budget lies ${whole(times)} times outside the fitted ones, ${whole(law.fitted[0])} to ${whole(law.fitted[1])}${times > 10 ? ": no run near it backs this, so it is a guess" : ""}.` : "",
+    ];
+    say("answer", sentences[0]);
+    say("doubt", sentences.slice(1).join(" ").trim());
+    Object.assign(find("results").dataset, { done: r.near ? "1" : "0", gap: best.gap, objective: best.value, told: r.told });
+    if (r.near) tell(sentences.join(" "));
+  }
+  function tell(text) {  // what a screen reader says, once the controls rest
+    clearTimeout(timer);
+    timer = setTimeout(() => say("live", text), 500);
+    say("problem", root.classList.contains("impossible") ? text : "");
+  }
+
+  // The address and the command that hold a state.
+  const MAPS = ["w", "max", "fix"];
+  function addressOf(s) {
+    const q = new URLSearchParams({ law: s.law, n: s.n, min: s.min, obj: s.obj });
+    for (const map of MAPS) for (const [name, v] of Object.entries(s[map])) q.append(`${map}:${name}`, v);
+    return `#what-if?${q}`;
+  }
+  function stateOf(address) {
+    if (!address.startsWith("#what-if?")) return null;
+    const s = { ...copyOf(D.asked), w: {}, max: {}, fix: {} };
+    for (const [key, text] of new URLSearchParams(address.slice(9))) {
+      const map = MAPS.find((m) => key.startsWith(`${m}:`)), name = map && key.slice(map.length + 1), v = Number(text);
+      const known = map === "w" ? D.targets : D.domains, fits = text !== "" && v >= 0 && v <= (map === "w" || key === "n" ? 1e18 : 1);
+      if (map && known.includes(name) && fits) s[map][name] = v;
+      else if (key === "law" && Object.hasOwn(D.laws, text)) s.law = text;
+      else if (key === "obj" && Object.hasOwn(D.words, text)) s.obj = text;
+      else if ((key === "n" || key === "min") && fits) s[key] = v;
+    }
+    return s;
+  }
+  function commandOf(s) {
+    const quoted = (t) => /^[\w.,:=+\/-]+$/.test(t) ? t : `'${t.replace(/'/g, `'\\''`)}'`;
+    const parts = [D.command, "--budget", s.n, "--min-weight", s.min, "--objective", s.obj];
+    for (const [map, flag] of [["max", "--max-weight"], ["fix", "--fix"], ["w", "--target-weight"]]) {
+      const back = map === "fix" ? {} : Object.fromEntries(Object.keys(D.whole_study ? D.asked[map] : {}).map((name) => [name, 1]));
+      for (const [name, v] of Object.entries({ ...back, ...s[map] })) parts.push(flag, quoted(`${name}=${v}`));
+    }
+    if (!D.whole_study && D.level !== 0.9) parts.push("--level", D.level);
+    if (!D.whole_study && D.tolerance !== 0.01) parts.push("--tolerance", D.tolerance);
+    return parts.join(" ");
+  }
+
+  // Writes the state into the controls; `write` what follows from it.
+  const controls = [...root.querySelectorAll("[data-set]")];
+  const limitOf = (name) => state.fix[name] ?? state.max[name] ?? 1;
+  function place() {
+    for (const c of controls) {
+      const { set, name } = c.dataset;
+      if (set === "law" || set === "obj") c.value = state[set];
+      else if (set === "n") c.value = c.type === "range" ? Math.log10(state.n) : state.n;
+      else if (set === "min") c.value = 100 * state.min;
+      else if (set === "w") c.value = state.w[name] ?? 1;
+      else if (set === "max") c.value = +(100 * limitOf(name)).toPrecision(6);
+      else if (set === "fix") c.checked = name in state.fix;
+    }
+  }
+  function write(law) {
+    for (const c of controls) {
+      const { set, name } = c.dataset, of = c.labels?.[0]?.querySelector("output");
+      const text = set === "n" ? `${whole(state.n)} ${D.unit}` : set === "min" ? percent(state.min) : set === "w" ? short(state.w[name] ?? 1)
+        : set === "max" ? (name in state.fix ? `exactly ${percent(state.fix[name])}` : `at most ${percent(limitOf(name))}`) : "";
+      if (of) of.textContent = text;
+      if (c.type === "range") c.setAttribute("aria-valuetext", text);
+      if (set === "w") c.disabled = !law.targets.includes(name);
+    }
+    say("law-label", law.label);
+    own = addressOf(state);
+    find("link").href = own;
+    say("command", commandOf(state));
+  }
+  let kept = 0;
+  function changed() {
+    solve();
+    clearTimeout(kept);
+    kept = setTimeout(() => { try { history.replaceState(null, "", own); } catch { location.replace(own); } }, 200);
+  }
+  root.addEventListener("input", (event) => {
+    const c = event.target, { set, name } = c.dataset, v = Number(c.value);
+    if (!set || (c.type === "number" && !(v > 0))) return;
+    if (set === "preset") {
+      if (!Object.hasOwn(D.presets, c.value)) return;
+      state = copyOf(D.presets[c.value]);
+    } else if (set === "law" || set === "obj") state[set] = c.value;
+    else if (set === "n") state.n = c.type === "range" ? Number((10 ** v).toPrecision(3)) : v;
+    else if (set === "min") state.min = Number((v / 100).toFixed(4));
+    else if (set === "w") { if (v === 1) delete state.w[name]; else state.w[name] = v; }
+    else if (set === "max") {
+      const share = Number((v / 100).toFixed(4)), map = name in state.fix ? "fix" : "max";
+      if (map === "max" && share >= 1) delete state.max[name]; else state[map][name] = share;
+    } else if (set === "fix") {
+      if (c.checked) { state.fix[name] = limitOf(name) < 1 ? limitOf(name) : Number((1 / D.domains.length).toFixed(4)); delete state.max[name]; }
+      else delete state.fix[name];
+    }
+    if (set !== "preset") find("preset").value = "";
+    const typed = c.type === "number" ? c.value : null;
+    place();
+    if (typed !== null) c.value = typed;
+    changed();
+  });
+  root.addEventListener("submit", (event) => event.preventDefault());
+  root.addEventListener("click", async (event) => {
+    const what = event.target.dataset?.copy;
+    if (!what) return;
+    const text = what === "command" ? commandOf(state) : new URL(own, location.href).href;
+    try { await navigator.clipboard.writeText(text); say("copied", "Copied."); } catch {
+      getSelection().selectAllChildren(find(what)); say("copied", "Selected: copy it with Ctrl+C.");
+    }
+    setTimeout(() => say("copied", ""), 3000);
+  });
+  const arrive = () => {
+    const s = stateOf(location.hash);
+    if (!s || location.hash === own) return false;
+    state = s; find("preset").value = ""; place(); solve();
+    root.closest("section").scrollIntoView();
+    return true;
+  };
+  addEventListener("hashchange", arrive);
+  root.hidden = false;
+  if (!arrive()) { place(); solve(); }
+})();
