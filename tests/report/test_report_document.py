@@ -1,7 +1,10 @@
 """The file as a whole: complete, self-contained, safe, deterministic; and honest about what is missing."""
 
 import dataclasses
+import json
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from voxmix.errors import InputError
 from voxmix.report import Check, ReportContent, render_report, write_report
+from voxmix.report.document import _inert_json
 
 _VOID = {"meta", "img", "link", "br", "hr", "input", "path", "use", "rect"}
 
@@ -66,11 +70,19 @@ def test_page_is_well_formed_and_ids_are_unique(page: str) -> None:
 def test_page_asks_nothing_of_the_network(page: str) -> None:
     reader = Reader(page)
     assert all(ref.startswith(("#", "data:")) for ref in reader.references)
-    assert not any(tag in {"script", "link", "iframe", "object"} for tag, _ in reader.tags)
+    assert not any(tag in {"link", "iframe", "object"} for tag, _ in reader.tags)
+    scripts = [a for tag, a in reader.tags if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "what-if-data"}, {}]
     assert "@import" not in page
     policy = [a["content"] for t, a in reader.tags if t == "meta" and a.get("http-equiv")]
     assert policy
     assert str(policy[0]).startswith("default-src 'none'")
+    script = page.rpartition("<script>")[2].partition("</script>")[0]
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"; script-src 'sha256-{digest}';" in str(policy[0])
+    assert not re.search(r"\beval\b|new Function|innerHTML|\bfetch\b|XMLHttpRequest|import\(", script)
+    assert not [name for _, found in reader.tags for name in found if name.startswith("on")]
+    assert len(script) < 40_000
 
 
 def test_every_figure_has_a_title_and_the_page_a_table_for_it(page: str) -> None:
@@ -82,7 +94,7 @@ def test_every_figure_has_a_title_and_the_page_a_table_for_it(page: str) -> None
     for found in drawings:
         assert found["role"] == "img"
         assert set(str(found["aria-labelledby"]).split()) <= set(reader.ids)
-    assert page.count("text/csv") == page.count("<table ") >= 15
+    assert page.count('href="data:text/csv') == page.count("<table ") >= 15
 
 
 def test_page_shows_no_nan(page: str) -> None:
@@ -94,11 +106,17 @@ def test_the_same_content_gives_the_same_bytes(content: ReportContent, page: str
     assert (tmp_path / "report.html").read_bytes() == page.encode()
 
 
+def test_data_cannot_end_its_element() -> None:
+    text = _inert_json({"</script><script>": "<!--"})
+    assert "<" not in text
+    assert json.loads(text) == {"</script><script>": "<!--"}
+
+
 def test_names_are_escaped(make_content) -> None:
     names = ("A & B's", "腹部-CT", "$x$_{2}")
     page = render_report(make_content(names, seeds=1, study='<script>alert("x")</script>'))
-    assert "<script" not in page
-    assert "&lt;script&gt;" in page
+    assert page.count("<script") == page.count("</script") == 2  # the data and the script of the panel
+    assert "&lt;script&gt;alert" in page
     text = "".join(Reader(page).text)
     for name in names:
         assert name in text
@@ -136,6 +154,7 @@ def test_an_empty_study_and_bare_measurements_have_reports(make_world) -> None:
     table = make_world(("CT", "MR")).table(anchors=False)
     page = render_report(ReportContent(study="runs only", measurements=table))
     assert page.count("<svg ") == 3  # two curves, one regime
+    assert "script" not in page
 
 
 def test_missing_pairs_are_drawn_as_missing(make_world) -> None:

@@ -2,7 +2,7 @@
 (() => {
   const root = document.getElementById("what-if-panel"), D = JSON.parse(document.getElementById("what-if-data").textContent);
   const find = (name) => root.querySelector(`[data-is="${name}"]`), say = (name, text) => { find(name).textContent = text; };
-  const percent = (v) => `${(100 * v).toFixed(1)}%`, short = (v) => String(+v.toPrecision(4)), whole = (v) => (+v.toPrecision(6)).toLocaleString("en-US");
+  const percent = (v) => `${(100 * v).toFixed(1)}%`, short = (v) => v.toPrecision(4), whole = (v) => (+v.toPrecision(6)).toLocaleString("en-US");
   const copyOf = (s) => ({ ...s, w: { ...s.w }, max: { ...s.max }, fix: { ...s.fix } });
   let state = copyOf(D.asked), turn = 0, timer = 0, own = "";
 
@@ -201,17 +201,21 @@
   }
   function write(law) {
     for (const c of controls) {
-      const { set, name } = c.dataset, of = c.labels?.[0]?.querySelector("output");
-      const text = set === "n" ? `${whole(state.n)} ${D.unit}` : set === "min" ? percent(state.min) : set === "w" ? short(state.w[name] ?? 1)
+      const { set, name } = c.dataset, of = c.parentElement.querySelector("i");
+      const text = set === "n" ? `${whole(state.n)} ${D.unit}` : set === "min" ? percent(state.min) : set === "w" ? String(state.w[name] ?? 1)
         : set === "max" ? (name in state.fix ? `exactly ${percent(state.fix[name])}` : `at most ${percent(limitOf(name))}`) : "";
-      if (of) of.textContent = text;
+      if (of && c.type === "range") of.textContent = text;
       if (c.type === "range") c.setAttribute("aria-valuetext", text);
       if (set === "w") c.disabled = !law.targets.includes(name);
     }
     say("law-label", law.label);
     own = addressOf(state);
     find("link").href = own;
-    say("command", commandOf(state));
+    find("command").replaceChildren(...commandOf(state).split(/ (?=--)/).flatMap((part, k) => {
+      const e = document.createElement("span");
+      e.textContent = part;
+      return k ? [" ", e] : [e];
+    }));
   }
   let kept = 0;
   function changed() {

@@ -69,13 +69,19 @@ def what_if(content: ReportContent, *, command: str = "voxmix allocate") -> What
     """
     able = portable_laws(content)
     left = [name for name in content.laws_in_order if name not in able]
-    asked = content.asked or AllocationSettings(min_weight=0.05 if content.min_weight is None else content.min_weight)
+    asked = content.asked or AllocationSettings(
+        min_weight=0.05 if content.min_weight is None else content.min_weight
+    )
     if not content.laws:
         return ""
     if asked.cost:
-        return "The panel of what-ifs knows no prices of draws, and this study has some; voxmix allocate does."
+        return (
+            "The panel of what-ifs knows no prices of draws, and this study has some; voxmix allocate does."
+        )
     if not able:
-        return f"The panel of what-ifs does not know the formula of {' and '.join(left)}; voxmix allocate does."
+        return (
+            f"The panel of what-ifs does not know the formula of {' and '.join(left)}; voxmix allocate does."
+        )
     remarks = [f"The law {name} is left out: the page does not know its formula." for name in left]
     kept, exact = _room(able)
     for name, law in able.items():
@@ -186,7 +192,7 @@ def _room(laws: Mapping[str, FittedLaw]) -> tuple[dict[str, int], bool]:
     """Return how many draws of each law the page keeps, and whether as they are.
 
     Exact draws give the intervals of ``voxmix allocate`` to the last digit, so they are kept while the page stays small;
-    then in fewer bytes each (to 4e-6, which may move an end of an interval by a tenth of a point where a draw rests on a
+    then in fewer bytes each (to 8e-6, which may move an end of an interval by a tenth of a point where a draw rests on a
     bound or not); then only as many as each law's share of the room holds.
     """
     draws = {name: 0 if law.bootstrap is None else law.bootstrap.draws for name, law in laws.items()}
@@ -196,7 +202,8 @@ def _room(laws: Mapping[str, FittedLaw]) -> tuple[dict[str, int], bool]:
         return draws, False
     share = _MOST_BYTES / sum(count > 0 for count in draws.values())
     return {
-        name: count and min(count, int(share / _size(laws[name], exact=False))) for name, count in draws.items()
+        name: count and min(count, int(share / _size(laws[name], exact=False)))
+        for name, count in draws.items()
     }, False
 
 
@@ -278,7 +285,7 @@ def _packed(law: FittedLaw, draws: LawParameters, every: LawParameters, *, exact
 
 
 def _in_three_bytes(values: Float[np.ndarray, "draw pair"]) -> UInt8[np.ndarray, "draw pair 3"]:
-    """Return numbers of at least 0 in three bytes each: a float32 without sign and last seven bits, rounded (to 4e-6)."""
+    """Return numbers of at least 0 in three bytes each: a float32 without sign and last seven bits, rounded (to 8e-6)."""
     bits = values.astype("<f4").view("<u4").astype(np.uint64)
     short = np.minimum((bits + 64) >> 7, 0xFFFFFF).astype("<u4")
     return short[..., None].view(np.uint8)[..., :3]
