@@ -107,6 +107,7 @@ def what_if(content: ReportContent, *, command: str = "voxmix allocate") -> What
         "max": dict(asked.max_weight),
         "fix": dict(asked.fixed),
     }
+    presets = _presets(content, settings, able)
     data = {
         "domains": list(content.domain_names),
         "targets": list(targets),
@@ -114,7 +115,7 @@ def what_if(content: ReportContent, *, command: str = "voxmix allocate") -> What
         "laws": {name: _law(law, asked, kept[name], exact=exact) for name, law in able.items()},
         "words": OBJECTIVE_WORDS,
         "asked": settings,
-        "presets": _presets(content, settings, able),
+        "presets": presets,
         "level": asked.level,
         "tolerance": asked.tolerance,
         "max_epochs": asked.max_epochs,
@@ -128,7 +129,7 @@ def what_if(content: ReportContent, *, command: str = "voxmix allocate") -> What
         data=data,
         laws=tuple((name, law.form.label) for name, law in able.items()),
         objectives=tuple((name, OBJECTIVE_WORDS[name]) for name in OBJECTIVES),
-        presets=tuple(data["presets"]),
+        presets=tuple(presets),
         domains=tuple(Control(name=name, color=marks[name].color) for name in content.domain_names),
         targets=tuple(Control(name=name) for name in targets),
         level=asked.level,
@@ -159,13 +160,13 @@ def _guard(law: FittedLaw, asked: AllocationSettings) -> list[float] | None:
     if wanted is None:
         return None
     if isinstance(wanted, Mixture):
-        return law.weights_of(wanted).tolist()
+        return [float(share) for share in law.weights_of(wanted)]
     from voxmix.allocation.strategies import Situation
 
     now = Situation(domains=law.domains, volumes=asked.knowing(law.volumes).volumes, settings=asked)
     row = next(row for row in baselines() if row.name == wanted)
     assert row.mixture is not None
-    return list(row.mixture(now).weights.tolist())
+    return [float(share) for share in row.mixture(now).weights]
 
 
 def _presets(
@@ -288,4 +289,4 @@ def _in_three_bytes(values: Float[np.ndarray, "draw pair"]) -> UInt8[np.ndarray,
     """Return numbers of at least 0 in three bytes each: a float32 without sign and last seven bits, rounded (to 8e-6)."""
     bits = values.astype("<f4").view("<u4").astype(np.uint64)
     short = np.minimum((bits + 64) >> 7, 0xFFFFFF).astype("<u4")
-    return short[..., None].view(np.uint8)[..., :3]
+    return np.asarray(short[..., None].view(np.uint8)[..., :3])
