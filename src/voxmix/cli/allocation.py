@@ -178,11 +178,9 @@ def _words_of(found: "Allocation") -> ResponseWords:
     return ResponseWords(response=found.response, names=(*found.domains, *found.targets))
 
 
-def _show_allocation(found: Any) -> None:
-    from voxmix.report.by_objective import change_sentence, objective_sentence
+def _show_allocation(found: "Allocation") -> None:
     from voxmix.report.words import interval_sentence
 
-    said = _words_of(found)
     rows = []
     for i, name in enumerate(found.domains):
         sure = (
@@ -202,21 +200,45 @@ def _show_allocation(found: Any) -> None:
     )
     if found.intervals is not None:
         emit(interval_sentence(found.together))
+    _say_found(found)
+
+
+def _say_found(found: "Allocation") -> None:
+    """Print what a mixture is predicted to give, its certificate, the baselines, and what another objective would change."""
+    from voxmix.report.by_objective import change_sentence, objective_sentence
+
+    said = _words_of(found)
     emit(
         f"\npredicted {said(found.said(found.objective))}, proven within {found.gap:.2g} of the best possible"
     )
     for name, baseline in found.baselines.items():
         emit(f"  {name}: {found.said(baseline.objective).split()[-1]}")
+    _show_predicted(found)
     for line in (objective_sentence(found), *(change_sentence(found, kind) for kind in found.by_objective)):
         emit(f"- {said(line)}")
     for remark in found.notes:
         emit(f"- {said(remark)}")
 
 
+def _show_predicted(found: "Allocation") -> None:
+    """Print what each target is predicted to come to, beside the baselines."""
+    label = "loss" if not found.response.rises else found.response.label
+    names = list(found.baselines)
+    values = [
+        found.predicted,
+        *(found.response.from_loss(found.baselines[name].predicted_loss) for name in names),
+    ]
+    rows = [
+        [target, *(f"{float(column[place]):.4g}" for column in values)]
+        for place, target in enumerate(found.targets)
+    ]
+    emit_table(f"Predicted {label}", ["target", "this mixture", *names], rows)
+
+
 def _allocate_study(root: Path, *, as_json: bool) -> None:
     """Find the mixture of every strategy of a study at its budget."""
     from voxmix.mixture import Mixture
-    from voxmix.report.by_objective import change_sentence, judged, objective_sentence
+    from voxmix.report.by_objective import judged
     from voxmix.study import answer_content, run_step
 
     view = open_study(root)
@@ -235,8 +257,10 @@ def _allocate_study(root: Path, *, as_json: bool) -> None:
     show(content, ("answer",), as_json=False)
     answer = judged(content)
     if answer is not None:
-        for line in (
-            objective_sentence(answer),
-            *(change_sentence(answer, kind) for kind in answer.by_objective),
-        ):
-            emit(f"- {line}")
+        _say_found(answer)
+    for name, item in found.items():
+        if not isinstance(item, Mixture) and (answer is None or item.law != answer.law):
+            emit(
+                f"- {name}: predicted {item.said(item.objective)} by its law {item.law}, proven within {item.gap:.2g} of the best "
+                "possible"
+            )

@@ -12,7 +12,6 @@ from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, check_kind, open_study, or_here
 from voxmix.cli.checks import say_fitness, show_regime
 from voxmix.cli.response_words import ResponseWords
-from voxmix.cli.study import show
 from voxmix.errors import InputError
 from voxmix.study.files import MEASUREMENTS_FILE, is_study, study_file
 
@@ -230,10 +229,40 @@ def _show_law(law: Any, said: ResponseWords) -> None:
         for i, source in enumerate(law.domains)
     ]
     emit_table("Transfer [source, target]", ["source", *(f"to {name}" for name in law.targets)], matrix)
+    emit(f"- {said(_quality(law))}")
+    for role, names in _by_role(law).items():
+        emit(f"- {role}: {', '.join(names)}")
     if law.holdout is not None:
         emit(f"- held out: mean relative error {law.holdout.mean_relative_error:.1%}")
     for line in _few_lines(law):
         emit(f"- {said(line)}")
+
+
+def _quality(law: Any) -> str:
+    """Return how well a law fits what it was fitted to."""
+    import numpy as np
+
+    found = law.quality
+    error = float(np.nanmean(np.abs(found.predicted / found.observed - 1)))
+    known = np.flatnonzero(~np.isnan(found.r2_target))
+    if not len(known):
+        return f"law {law.law}: {error:.1%} from the measured losses in the mean"
+    least = known[np.argmin(found.r2_target[known])]
+    return (
+        f"law {law.law}: {error:.1%} from the measured losses in the mean; least R2 {found.r2_target[least]:.3g} "
+        f"({law.targets[least]})"
+    )
+
+
+def _by_role(law: Any) -> dict[str, list[str]]:
+    """Return hub, island and easy to the domains that are."""
+    from voxmix.allocation import structure
+
+    found: dict[str, list[str]] = {}
+    for name, role in structure(law).roles.items():
+        if role:
+            found.setdefault(role, []).append(name)
+    return found
 
 
 def _few_lines(law: Any) -> tuple[str, ...]:
@@ -247,7 +276,7 @@ def _few_lines(law: Any) -> tuple[str, ...]:
 
 def _fit_study(root: Path, *, as_json: bool) -> None:
     """Fit the laws of a study to its proxy runs."""
-    from voxmix.study import answer_content, run_step
+    from voxmix.study import law_of, run_step
 
     view = open_study(root)
     laws = run_step("fit", view, TERMINAL)
@@ -258,8 +287,8 @@ def _fit_study(root: Path, *, as_json: bool) -> None:
         return
     show_regime(view.regime)
     with waiting("collecting results"):
-        content = answer_content(view)
-    show(content, ("transfer",), as_json=False)
-    law = laws[content.answer_law or next(iter(laws))]
-    for line in _few_lines(law):
-        emit(f"- {line}")
+        chosen, law = law_of(view)
+    _show_law(law, ResponseWords(response=law.response, names=(*law.domains, *law.targets)))
+    for name, other in laws.items():
+        if name != chosen:
+            emit(f"- {_quality(other)}")
