@@ -230,8 +230,8 @@ def _show_law(law: Any, said: ResponseWords) -> None:
     ]
     emit_table("Transfer [source, target]", ["source", *(f"to {name}" for name in law.targets)], matrix)
     emit(f"- {said(_quality(law))}")
-    for role, names in _by_role(law).items():
-        emit(f"- {role}: {', '.join(names)}")
+    for role, domains in _by_role(law).items():
+        emit(f"- {role}: {', '.join(domains)}")
     if law.holdout is not None:
         emit(f"- held out: mean relative error {law.holdout.mean_relative_error:.1%}")
     for line in _few_lines(law):
