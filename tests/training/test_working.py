@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from verbs import voxmix
 import voxmix as package
 from voxmix import _io
 from voxmix._claims import Claims
+from voxmix.cli import steps
 from voxmix.compute import ComputeSettings
 from voxmix.design import StudyDesign
+from voxmix.engines.attempts import Attempt
+from voxmix.engines.progress import heartbeat, write_failure
 from voxmix.runs.unfinished import claims_beside, desk_of
 from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView
 from voxmix.study.training import train_pending
@@ -124,3 +128,41 @@ def test_the_study_is_not_held_while_runs_are_waited_for(study):
     assert (worked.made, worked.left, worked.exit_code) == ([], "run", 75)
     for claim in filter(None, held):
         claim.release()
+
+
+def test_status_says_who_works_on_what_and_what_failed(study):
+    first, second, third, _ = StudyView(study).proxies
+    run = study.run_dir(first)
+    claims = Claims(claims_beside(run))
+    claim = claims.take(first.trunk_id)
+    running = Attempt.begin(run, claim=claim.name)
+    _io.write_json(running.folder / "spec.json", first.as_dict())
+    Attempt.begin(study.run_dir(second)).end("stopped")
+    write_failure(study.run_dir(third), "the loss is nan", attempts=1, job="Slurm 12_3")
+    with claim, heartbeat(running.progress_path, total=60) as told:
+        told(10, 60)
+        told(30, 60)
+        time.sleep(1.3)  # a beat, some time after the first word
+        shown = voxmix("status", study.root)
+        value = json.loads(voxmix("status", study.root, "--json").stdout)["now"]
+    said = " ".join(shown.stdout.replace("│", " ").split())
+    assert f"runs/{run.name}" in said
+    assert f"pid {os.getpid()}" in said
+    assert "50%" in said
+    assert "runs: 1 running, 1 failed, 1 stopped, 1 waiting" in said
+    assert f"runs/{third.run_id} 1 Slurm 12_3 the loss is nan" in said
+    found = {item["run"]: item for item in value["runs"]}
+    assert found[f"runs/{run.name}"]["worker"]["process"] == os.getpid()
+    assert (found[f"runs/{run.name}"]["done"], found[f"runs/{run.name}"]["total"]) == (30, 60)
+    assert found[f"runs/{run.name}"]["rate"] > 0
+    assert found[f"runs/{second.run_id}"]["state"] == "stopped"
+    assert (value["waiting"], value["held_by"]) == (1, None)
+    assert voxmix("status", study.root, "--watch", "--json").exit_code == 2
+
+
+def test_a_status_that_is_watched_is_shown_until_nothing_is_left(study, monkeypatch):
+    monkeypatch.setattr(steps, "_WATCH_SECONDS", 0.01)
+    left = [None, None, "all"]
+    monkeypatch.setattr("voxmix.cli.study.do", lambda *given, **more: left.pop(0))
+    assert voxmix("status", study.root, "--watch").exit_code == 0
+    assert left == []

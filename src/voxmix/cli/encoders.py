@@ -13,7 +13,7 @@ from voxmix._progress import time_text
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note
 from voxmix.cli.encoder_scores import answer, show_answer, show_laws
 from voxmix.cli.probing import probes_value, show_probes
-from voxmix.cli.steps import say_next, show_steps
+from voxmix.cli.steps import say_next, show_going_on, show_steps
 from voxmix.errors import InputError
 from voxmix.runs.files import CARD_FILE
 
@@ -149,18 +149,19 @@ def show_runs(view: "EncoderView", runs: "Sequence[TrainedRun]") -> None:
     emit(f"\n{len(runs)} runs, {len(alarmed)} with an alarm: {view.study.table_path}")
 
 
-def status(view: "EncoderView", *, as_json: bool = False) -> None:
-    """Print what is done, the subsets, and what comes next."""
+def status(view: "EncoderView", *, as_json: bool = False) -> bool:
+    """Print what is done, the subsets, what goes on, and what comes next; return whether all is done."""
     from voxmix.encoder_study import study_state
     from voxmix.study import next_step
+    from voxmix.study.going_on import going_on
 
     state = study_state(view)
-    following = next_step(state.steps)
+    following, now = next_step(state.steps), going_on(view.root, state.steps)
     if as_json:
-        emit_json(state.as_dict() | {"next": following.command if following else None})
+        emit_json(state.as_dict() | {"next": following.command if following else None, "now": now.as_dict()})
         if state.problems:
             raise typer.Exit(InputError.exit_code)
-        return
+        return following is None
     show_steps("Study of encoders", state.steps)
     if state.subsets:
         emit("")
@@ -168,11 +169,13 @@ def status(view: "EncoderView", *, as_json: bool = False) -> None:
         emit_table("Nested subsets", headers, [one.row() for one in state.subsets])
         emit("")
         emit_table("Runs", ["objective", "start", "finished", "begun", "with an alarm"], state.run_rows())
+    show_going_on(now)
     for line in state.notes:
         note(line)
     if state.problems:
         raise InputError(f"{view.root} cannot go on:\n" + "\n".join(f"  - {line}" for line in state.problems))
     say_next(following, view.root)
+    return following is None
 
 
 def study_run(view: "EncoderView", *, as_json: bool = False) -> None:

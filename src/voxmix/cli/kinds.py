@@ -103,8 +103,8 @@ def prepared_folder(study: Path) -> Path:
     return found
 
 
-def do(verb: str, study: Path, *, flags: Any = None, check: bool = True, **options: Any) -> None:
-    """Do a verb for a study of whatever kind it is.
+def do(verb: str, study: Path, *, flags: Any = None, check: bool = True, **options: Any) -> Any:
+    """Do a verb for a study of whatever kind it is; return what its function returns.
 
     Args:
         flags: how runs are computed, for this command alone.
@@ -133,4 +133,4 @@ def do(verb: str, study: Path, *, flags: Any = None, check: bool = True, **optio
         view = flags.applied_to(view)
         if verb == "study run":
             flags.hand_over(view)
-    work(view, **{option: value for option, value in options.items() if option in known})
+    return work(view, **{option: value for option, value in options.items() if option in known})

@@ -9,7 +9,7 @@ from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument
 from voxmix.cli.checks import fitness_value, say_fitness, show_regime
 from voxmix.cli.kinds import do
-from voxmix.cli.steps import say_next, show_steps
+from voxmix.cli.steps import say_next, show_going_on, show_steps, watched
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,23 +52,41 @@ def report_mixtures(view: "StudyView", *, pictures: bool = True, as_json: bool =
 
 
 @verb
-def status(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """Show what is done, what is out of date and what comes next. Exit code 2 if study.yaml cannot work.
+def status(
+    study: StudyArgument,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show it again every few seconds, until nothing is left or Ctrl-C."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is done, what goes on, what is out of date and what comes next. Exit code 2 if study.yaml cannot work.
 
-    Example:
+    Of every run that was begun: which worker makes it (machine, job, since when), how far it is, how fast, how long it
+    will take; of those that failed why, and after how many attempts.
+
+    Examples:
 
       voxmix status mystudy
+
+      voxmix status mystudy --watch
     """
-    do("status", study, check=False, as_json=as_json)
+    if watch and as_json:
+        raise InputError("--watch shows tables; leave out --json, or --watch")
+    if watch:
+        watched(lambda: do("status", study, check=False))
+    else:
+        do("status", study, check=False, as_json=as_json)
 
 
-def show_status(view: "StudyView", *, as_json: bool = False) -> None:
-    """Print what of a mixture study is done, and what comes next."""
+def show_status(view: "StudyView", *, as_json: bool = False) -> bool:
+    """Print what of a mixture study is done, what goes on, and what comes next; return whether all is done."""
     from voxmix.study import next_step, study_problems, study_remarks, study_status
+    from voxmix.study.going_on import going_on
 
     problems = study_problems(view)
     steps = study_status(view)
-    following = next_step(steps)
+    following, now = next_step(steps), going_on(view.root, steps)
     finished, unfinished = view.finetuning_counts
     regime = _regime_of(view)
     notes = [*study_remarks(view.study), *view.run_remarks]
@@ -77,6 +95,7 @@ def show_status(view: "StudyView", *, as_json: bool = False) -> None:
             {
                 "steps": [{"step": s.name, "done": s.done, "detail": s.detail} for s in steps],
                 "next": following.command if following else None,
+                "now": now.as_dict(),
                 "finetuning": {"finished": finished, "unfinished": unfinished},
                 "refine": view.refine_words,
                 "fitness": fitness_value(view.fitness),
@@ -87,8 +106,9 @@ def show_status(view: "StudyView", *, as_json: bool = False) -> None:
         )
         if problems:
             raise typer.Exit(InputError.exit_code)
-        return
+        return following is None
     show_steps("Study", steps)
+    show_going_on(now)
     emit("")
     show_regime(regime, table=False)
     say_fitness(view.fitness)
@@ -103,6 +123,7 @@ def show_status(view: "StudyView", *, as_json: bool = False) -> None:
         emit(
             f"finetuning: {finished} runs finished, {unfinished} not; their scores: voxmix compare {as_argument(view.root)}"
         )
+    return following is None
 
 
 def _regime_of(view: "StudyView") -> "Regime | None":

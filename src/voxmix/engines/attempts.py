@@ -58,6 +58,7 @@ class _Facts:
         ended: "" while it goes on, and where its process was killed.
         reason: why it ended, where that is known.
             job: of the scheduler.
+        claim: under which it is made.
         launch: what the processes of this attempt know in common, where several were started from outside.
     """
 
@@ -68,6 +69,7 @@ class _Facts:
     ended: str = ""
     reason: str = ""
     job: str = ""
+    claim: str = ""
     launch: str = ""
 
 
@@ -85,8 +87,12 @@ class Attempt:
     facts: _Facts
 
     @classmethod
-    def begin(cls, run: Path, *, launch: str = "") -> "Attempt":
-        """Return a new attempt, with all that the last one left; ``launch`` is known to all processes that share it.
+    def begin(cls, run: Path, *, claim: str = "", launch: str = "") -> "Attempt":
+        """Return a new attempt, with all that the last one left.
+
+        Args:
+            claim: under which it is made.
+            launch: known to all processes that share the run, where they were started from outside.
 
         Raises:
             GivenUpError: too many ended without a word and without progress.
@@ -103,7 +109,9 @@ class Attempt:
             number = 1 + max((_number(path) for path in before), default=0)
             folder = desk_of(run) / ATTEMPTS_FOLDER / f"{number:04d}-{secrets.token_hex(4)}"
             source = next((path for path in reversed(before) if _is_whole(path)), None)
-            facts = _Facts(number=number, fruitless=fruitless, job=scheduler_job(), launch=launch)
+            facts = _Facts(
+                number=number, fruitless=fruitless, job=scheduler_job(), claim=claim, launch=launch
+            )
             _write_facts(folder, facts)
             folder.mkdir()
             if source is not None:
@@ -154,6 +162,15 @@ def joined(run: Path, *, launch: str) -> Path | None:
             if facts.is_ready and facts.launch == launch:
                 return path
     return None
+
+
+def last_attempt(run: Path) -> tuple[int, str]:
+    """Return how many attempts at a run were begun, and under which claim the last one is made; (0, "") without one."""
+    for path in reversed(attempts_at(run)):
+        with suppress(InputError):
+            facts = _facts(path)
+            return facts.number, facts.claim
+    return 0, ""
 
 
 def check_place(run: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from voxmix._claims import Claim
 from voxmix._parallel import WorkerKilledError
 from voxmix._progress import ProgressCallback, silent
-from voxmix.engines.attempts import Attempt, clear_desk
+from voxmix.engines.attempts import Attempt, clear_desk, last_attempt
 from voxmix.engines.job_file import Job
 from voxmix.engines.progress import heartbeat, write_failure, write_notes
 from voxmix.engines.work import Opened
@@ -55,13 +55,13 @@ def make_run(
         (desk_of(run) / FAILURE_FILE).unlink()
     while True:
         try:
-            attempt = Attempt.begin(run, launch=launch)
+            attempt = Attempt.begin(run, claim=claim.name, launch=launch)
         except (VoxmixError, OSError) as error:
             if claim.lost or is_finished(run):  # whoever took over has cleared the desk
                 raise ClaimLost from error
             if not isinstance(error, VoxmixError):
                 raise
-            write_failure(run, str(error))
+            write_failure(run, str(error), attempts=last_attempt(run)[0])
             return str(error)
         try:
             reason, notes = _tried(
@@ -74,7 +74,7 @@ def make_run(
     if reason is not None:
         reason = reason.replace(str(attempt.folder), str(desk_of(run)))
         attempt.end("failed", reason=reason)
-        write_failure(run, reason)
+        write_failure(run, reason, attempts=attempt.facts.number, job=attempt.facts.job)
     return reason
 
 

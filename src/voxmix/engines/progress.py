@@ -36,6 +36,7 @@ class Progress:
     Attributes:
         done, total: in the unit of the job's budget.
         time: of the heartbeat, seconds since 1970.
+        since, first: when the process began, and how far the job was when it first said so.
         process: number of the process, on the machine (as it was started) of this digest.
     """
 
@@ -44,6 +45,19 @@ class Progress:
     time: float
     process: int
     machine: str
+    since: float = 0.0
+    first: int = 0
+
+    @property
+    def rate(self) -> float | None:
+        """Done per second, in the unit of the budget; None while it is not known."""
+        passed = self.time - self.since
+        return (self.done - self.first) / passed if self.done > self.first and passed > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds that it will take at this rate; None while that is not known."""
+        return None if self.rate is None else (self.total - self.done) / self.rate
 
     def is_alive(self, *, now: float) -> bool:
         """Return whether the process goes on, as far as can be known: of this machine surely, of others by its beat."""
@@ -65,6 +79,8 @@ def read_progress(folder: Path) -> Progress | None:
             time=float(value["time"]),
             process=int(value["process"]),
             machine=str(value["machine"]),
+            since=float(value["since"]),
+            first=int(value["first"]),
         )
     return None
 
@@ -88,12 +104,14 @@ def heartbeat(path: Path, *, total: int) -> Iterator[ProgressCallback]:
     At the end, whatever the end is, the file goes: nobody works on the job any more. A disk that cannot take the file does
     not stop the work.
     """
-    done, over = 0, threading.Event()
-    machine = this_machine()
+    done, first, over = 0, -1, threading.Event()
+    machine, since = this_machine(), time.time()
 
     def told(count: int, of: int) -> None:
-        nonlocal done
+        nonlocal done, first, since
         done = total * count // of
+        if first < 0:
+            first, since = done, time.time()
 
     def beat() -> None:
         value = {
@@ -102,6 +120,8 @@ def heartbeat(path: Path, *, total: int) -> Iterator[ProgressCallback]:
             "time": time.time(),
             "process": os.getpid(),
             "machine": machine,
+            "since": since,
+            "first": max(first, 0),
         }
         with suppress(OSError):
             _replace(path, json_text(value))
@@ -128,14 +148,14 @@ def _replace(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def write_failure(folder: Path, reason: str) -> None:
-    """Leave on the desk of a run why it failed.
+def write_failure(folder: Path, reason: str, *, attempts: int = 0, job: str = "") -> None:
+    """Leave on the desk of a run why it failed, after how many attempts, and in which job of a scheduler.
 
     Raises:
         VoxmixError: the folder cannot be written to.
     """
     with naming_full_disk(folder):
-        write_json(desk_of(folder) / FAILURE_FILE, {"reason": reason})
+        write_json(desk_of(folder) / FAILURE_FILE, {"reason": reason, "attempts": attempts, "job": job})
 
 
 def read_failure(folder: Path) -> str | None:

@@ -12,12 +12,16 @@ from voxmix.study.view import StudyView
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepState:
-    """One step of a study as it is now: whether it and all before it are done and up to date, and how far it is."""
+    """One step of a study as it is now: whether it and all before it are done and up to date, and how far it is.
+
+    ``left`` counts what it has to make still; None where it makes nothing that is counted, or is not begun.
+    """
 
     name: str
     done: bool
     detail: str
     command: str
+    left: int | None = None
 
 
 def study_status(study: Study | StepView) -> tuple[StepState, ...]:
@@ -29,11 +33,14 @@ def study_status(study: Study | StepView) -> tuple[StepState, ...]:
     view = StudyView(study) if isinstance(study, Study) else study
     states: list[StepState] = []
     for row in view.steps.of_a_run():
+        left = None
         done, detail = False, row.todo if any(state.done for state in states) else "not begun"
         if all(state.done for state in states):
             progress = row.progress(view)
-            done, detail = progress.done, progress.detail
-        states.append(StepState(name=row.name, done=done, detail=detail, command=row.call(view.root)))
+            done, detail, left = progress.done, progress.detail, progress.left
+        states.append(
+            StepState(name=row.name, done=done, detail=detail, command=row.call(view.root), left=left)
+        )
     return tuple(states)
 
 

@@ -62,10 +62,11 @@ class StepView(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """Whether a step is done from its inputs as they are now, and how far it is, in words."""
+    """Whether a step is done from its inputs as they are now, how far it is, in words, and how many things it has to make."""
 
     done: bool
     detail: str
+    left: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +176,7 @@ def prepared_from(view: Any) -> str:
 
 def counted(left: int, total: int, what: str) -> Progress:
     """Return how far a step is that makes ``total`` things, of which ``left`` are not made yet."""
-    return Progress(done=not left, detail=f"{total - left} of {total} {what}")
+    return Progress(done=not left, detail=f"{total - left} of {total} {what}", left=left)
 
 
 def not_done(left: int, total: int, what: str) -> str:

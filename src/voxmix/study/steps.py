@@ -7,6 +7,7 @@ steps in README.md and docs derive from the rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from voxmix._io import digest
@@ -63,14 +64,14 @@ def _proxies(view: StudyView) -> Progress:
     if found.done:
         return found
     words = ", ".join(f"{count} {kind}" for kind, count in left.items() if count)
-    return Progress(done=False, detail=f"{found.detail}; left: {words}")
+    return replace(found, detail=f"{found.detail}; left: {words}")
 
 
 def _mixtures(view: StudyView) -> Progress:
     """Return how many mixture runs are done, and which strategies wait for their mixture."""
     found = _runs(view, view.checks, "mixture runs")
     waiting = "".join(f"; {view.pending_words(name)}" for name in view.strategies_pending)
-    return Progress(done=found.done, detail=found.detail + waiting)
+    return replace(found, detail=found.detail + waiting)
 
 
 def _runs_missing(view: StudyView) -> str:
