@@ -70,6 +70,7 @@ def work_on(
     as_json: bool = False,
 ) -> int:
     """Be a worker on a study, say what was done, and return the exit code; see :func:`work`."""
+    from voxmix.engines.pull import signals_raise
     from voxmix.study.working import STOPPED, Worked, work_on
 
     kind = kind_row(study)
