@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from voxmix._io import as_argument
 from voxmix._progress import time_text
 from voxmix.cli.app import emit, emit_table
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from voxmix.study.going_on import BegunRun, GoingOn
 
 _WATCH_SECONDS = 2.0
+_CLEAR = "\x1b[2J\x1b[H"  # the terminal, and to its first line
 
 
 def show_steps(title: str, steps: "Sequence[StepState]") -> None:
@@ -83,7 +82,7 @@ def watched(show: Callable[[], Any]) -> None:
     while True:
         began = time.monotonic()
         if sys.stdout.isatty():
-            typer.clear()
+            sys.stdout.write(_CLEAR)
         if show():
             return
         time.sleep(max(_WATCH_SECONDS, 3 * (time.monotonic() - began)))
