@@ -70,7 +70,6 @@ def work_on(
     as_json: bool = False,
 ) -> int:
     """Be a worker on a study, say what was done, and return the exit code; see :func:`work`."""
-    from voxmix.engines.pull import signals_raise
     from voxmix.study.working import STOPPED, Worked, work_on
 
     kind = kind_row(study)
@@ -81,20 +80,20 @@ def work_on(
 
     loaded(kind.open)(study, check=True)  # says what cannot work, and what has no effect
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    worked = None
+    worked = Worked(left=step)
     workers = 1 if flags is None else flags.workers or 1
     try:
         with signals_raise(), _told_after(minutes):
-            worked = work_on(
+            work_on(
                 reopened,
                 TERMINAL,
                 step=step,
                 workers=workers,
+                worked=worked,
                 stopped=lambda: deadline is not None and time.monotonic() >= deadline,
             )
     except (KeyboardInterrupt, SystemExit):
         note("stopped; what was begun is kept, and any worker goes on with it")
-        worked = Worked(left=step or "")
         return _said(worked, study, STOPPED, as_json=as_json)
     return _said(worked, study, worked.exit_code, as_json=as_json)
 

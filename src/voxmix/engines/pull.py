@@ -5,15 +5,12 @@
 
 import argparse
 import random
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from voxmix._claims import Claim, Claims
 from voxmix._io import naming_full_disk, printable
@@ -32,7 +29,6 @@ STOPPED = 75
 MOST_FAILED = 3
 """Runs that may fail one after the other on a worker, before it takes no other: it may be the machine."""
 _LEAST_WAIT, _MOST_WAIT = 0.05, 1.0
-_STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,8 +240,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     given = parser.parse_args(arguments)
     try:
-        with signals_raise():
-            found = pull([given.folders], lease_seconds=given.lease)
+        found = pull([given.folders], lease_seconds=given.lease)
     except VoxmixError as error:
         _say(f"error: {error}")
         return 1
@@ -255,27 +250,6 @@ def main(arguments: Sequence[str]) -> int:
     for folder, reason in found.failed.items():
         _say(f"error: {folder.name}: {reason}")
     return found.exit_code
-
-
-@contextmanager
-def signals_raise() -> Iterator[None]:
-    """Let a signal to stop come out of whatever is done as an exception, so that claims are given back.
-
-    While a run trains it holds signals back until its state is written, see :mod:`voxmix.training.interrupt`.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in _STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +58,7 @@ def work_on(
     *,
     step: str | None = None,
     workers: int = 1,
+    worked: Worked | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Worked:
     """Do what is left of a study, or of one step, as one of any number of workers, and return when nothing is left.
@@ -69,6 +70,7 @@ def work_on(
         reopened: returns a view of the study as it is now.
         step: its name; None: every step of ``voxmix study run``.
         workers: processes that make runs here, at the same time; 1: this one.
+        worked: what is returned, filled as the work goes on: for whoever catches the signal that ends it.
         stopped: whether to begin nothing more.
 
     Raises:
@@ -76,12 +78,16 @@ def work_on(
         VoxmixError: a step that writes one thing failed.
     """
     view = reopened()
-    worker = _Worker(reopened=reopened, hear=hear, workers=workers, stopped=stopped, root=view.root)
+    worked = Worked() if worked is None else worked
+    worker = _Worker(
+        reopened=reopened, hear=hear, workers=workers, stopped=stopped, root=view.root, worked=worked
+    )
     for row in _rows(view, step):
+        worked.left = row.name
         if not worker.does(row):
-            worker.worked.left = row.name
-            break
-    return worker.worked
+            return worked
+    worked.left = None
+    return worked
 
 
 def _rows(view: StepView, step: str | None) -> tuple[Step, ...]:
@@ -100,7 +106,7 @@ class _Worker:
     workers: int
     stopped: Callable[[], bool]
     root: Path
-    worked: Worked = field(default_factory=Worked)
+    worked: Worked
     pause: float = _LEAST_WAIT
     claims: Claims = field(init=False)
 
@@ -156,21 +162,21 @@ class _Worker:
         chains = chains_of(found.jobs)
         before = {job.folder for job in found.jobs if is_finished(job.folder)}
         if self.workers > 1:
-            for _ in local(chains, workers=self.workers):
-                if self.stopped():
-                    break
+            with closing(local(chains, workers=self.workers)) as working:
+                for _ in working:
+                    if self.stopped():
+                        break
+            self.worked.made += [
+                job.folder.name for job in found.jobs if job.folder not in before and is_finished(job.folder)
+            ]
         else:
-            pulled = pull_jobs(
+            pull_jobs(
                 chains,
                 shared=start_together,
                 most_failed=MOST_FAILED,
                 stopped=self.stopped,
                 tell=lambda job, reason: self._tell(found, job, reason),
             )
-            before |= {job.folder for job in found.jobs} - set(pulled.made)
-        self.worked.made += [
-            job.folder.name for job in found.jobs if job.folder not in before and is_finished(job.folder)
-        ]
         for job in found.jobs:
             if not is_finished(job.folder) and (reason := read_failure(job.folder)) is not None:
                 self.worked.failed[job.folder.name] = reason
@@ -183,6 +189,7 @@ class _Worker:
             self.hear.tell(f"{name}: {text}")
         clear(job.folder)
         if reason is None:
+            self.worked.made.append(job.folder.name)
             self.hear.inform(f"{name} is finished")
         else:
             self.hear.tell(f"{name} failed: {reason}")
