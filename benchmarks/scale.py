@@ -81,7 +81,7 @@ def make_cache(root: Path, *, domains: int, volumes: int, files: bool) -> None:
     recipe = Recipe().resolved(names_of(domains))
     cache = PreparedCache(root=root, volumes=made_volumes(domains, volumes), recipe=recipe)
     (root / "volumes").mkdir(parents=True, exist_ok=True)
-    write_json(root / INDEX, cache.as_dict())
+    cache.write_index()
     if not files:
         return
     for number, volume in enumerate(cache.volumes):

@@ -15,6 +15,8 @@ A row is odd when it lies outside by more than a factor and six times the noise 
 median over all twins and curves. docs/concepts/law.md has the factors and how often they were wrong.
 """
 
+import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +24,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from voxmix.measurement import MeasurementTable
 from voxmix.response import LOSS, Response
@@ -89,12 +91,16 @@ def find_outliers(table: MeasurementTable) -> tuple[Outlier, ...]:
         return ()
     mixture = mixture_index(table)
     found: dict[int, float | None] = {int(row): None for row in np.flatnonzero(zero)}
-    effect = seed_effects(table)
-    value = np.log(np.where(zero, 1.0, loss)) - [effect.get(int(seed), 0.0) for seed in table.seed]
+    effect = seed_effects(table, mixture)
+    value = np.log(np.where(zero, 1.0, loss)) - [effect.get(seed, 0.0) for seed in table.seed.tolist()]
     noise = noise_of_targets(table, mixture, value, ~zero)
-    for j in np.unique(table.target_index):
-        here = ~zero & (table.target_index == j)
-        for row, expected in _odd_of_target(table, mixture, value, here, float(noise[j])):
+    by_target: dict[int, dict[int, list[_Cell]]] = defaultdict(lambda: defaultdict(list))
+    for (m, budget, j), rows in _cells(table, mixture, ~zero):
+        by_target[j][m].append((budget, rows))
+    values = value.tolist()
+    for j, by_mixture in by_target.items():
+        curves = [sorted(curve) for curve in by_mixture.values()]
+        for row, expected in _odd_of_target(curves, values, float(noise[j])):
             found[row] = float(np.exp(expected + np.log(loss[row]) - value[row]))
     return tuple(outlier_at(table, row, found[row]) for row in sorted(found))
 
@@ -141,28 +147,43 @@ def _cells(
     table: MeasurementTable, mixture: np.ndarray, rows: Bool[np.ndarray, " row"]
 ) -> Iterator[tuple[tuple[int, float, int], list[int]]]:
     groups: dict[tuple[int, float, int], list[int]] = defaultdict(list)
-    index = table.target_index
-    for row in np.flatnonzero(rows):
-        groups[int(mixture[row]), float(table.budget[row]), int(index[row])].append(int(row))
+    columns = (np.flatnonzero(rows), mixture[rows], table.budget[rows], table.target_index[rows])
+    for row, m, budget, j in zip(*(column.tolist() for column in columns), strict=True):
+        groups[m, budget, j].append(row)
     yield from groups.items()
 
 
-def seed_effects(table: MeasurementTable) -> dict[int, float]:
-    """Return the log effect of each seed that has twins: seeds are blocks, better or worse for every run alike."""
+def seed_effects(table: MeasurementTable, mixture: np.ndarray | None = None) -> dict[int, float]:
+    """Return the log effect of each seed that has twins: seeds are blocks, better or worse for every run alike.
+
+    ``mixture`` is :func:`mixture_index`, where that is known.
+    """
     usable = np.asarray(table.loss) > 0
-    value = np.log(np.where(usable, table.loss, 1.0))
+    value = np.log(np.where(usable, table.loss, 1.0)).tolist()
+    seeds = table.seed.tolist()
     away: dict[int, list[float]] = defaultdict(list)
-    for _, rows in _cells(table, mixture_index(table), usable):
+    for _, rows in _cells(table, mixture_index(table) if mixture is None else mixture, usable):
         if len(rows) > 1:
-            middle = float(np.median(value[rows]))
+            middle = _median([value[row] for row in rows])
             for row in rows:
-                away[int(table.seed[row])].append(float(value[row]) - middle)
+                away[seeds[row]].append(value[row] - middle)
     return {seed: float(np.median(values)) for seed, values in away.items()}
 
 
-def mixture_index(table: MeasurementTable) -> np.ndarray:
-    """Return which mixture each row is of, by number."""
-    return np.unique(np.round(table.weights, 9), axis=0, return_inverse=True)[1].reshape(-1)
+def mixture_index(table: MeasurementTable) -> Int[np.ndarray, " row"]:
+    """Return which mixture each row is of, by number; rows of a run have one."""
+    first: dict[str, int] = {}
+    of_run = np.array([first.setdefault(run, len(first)) for run in table.run], dtype=np.int64)
+    begins = np.zeros(len(first), dtype=np.int64)
+    begins[of_run[::-1]] = np.arange(len(of_run))[::-1]
+    weights = np.round(table.weights[begins], 9)
+    return np.unique(weights, axis=0, return_inverse=True)[1].reshape(-1)[of_run]
+
+
+def _median(values: list[float]) -> float:
+    """Return the median of a few numbers: that of NumPy, which takes ten times as long over them."""
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def noise_of_targets(
@@ -183,14 +204,17 @@ def noise_of_targets(
     twins: dict[int, list[float]] = defaultdict(list)
     lines: dict[int, list[float]] = defaultdict(list)
     curves: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
+    values, root = value.tolist(), float(np.sqrt(2))
+    logs = {budget: float(np.log(budget)) for budget in np.unique(table.budget).tolist()}
     for (m, budget, j), rows in _cells(table, mixture, usable):
-        twins[j] += [abs(float(value[a] - value[b])) / np.sqrt(2) for a, b in combinations(rows, 2)]
-        curves[m, j].append((np.log(budget), float(np.median(value[rows]))))
+        twins[j] += [abs(values[a] - values[b]) / root for a, b in combinations(rows, 2)]
+        curves[m, j].append((logs[budget], _median([values[row] for row in rows])))
     for (_, j), curve in curves.items():
-        x, y = np.array(sorted(curve)).T
-        share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
-        away = y[1:-1] - (1 - share) * y[:-2] - share * y[2:]
-        lines[j] += (np.abs(away) / np.sqrt(1 + share**2 + (1 - share) ** 2)).tolist()
+        curve.sort()
+        for (x, a), (y, b), (z, c) in zip(curve, curve[1:], curve[2:], strict=False):
+            share = (y - x) / (z - x)
+            away = b - (1 - share) * a - share * c
+            lines[j].append(abs(away) / math.sqrt(1 + share**2 + (1 - share) ** 2))
     told = any(twins.values()) or any(lines.values())
     found = np.full(len(table.targets), 0.0 if told else _UNKNOWN)
     enough = by_twins and sum(map(len, twins.values())) >= _FEW
@@ -202,14 +226,8 @@ def noise_of_targets(
     return found
 
 
-def _odd_of_target(
-    table: MeasurementTable, mixture: np.ndarray, value: np.ndarray, usable: np.ndarray, noise: float
-) -> list[tuple[int, float]]:
+def _odd_of_target(curves: list[list[_Cell]], value: list[float], noise: float) -> list[tuple[int, float]]:
     """Return the odd rows of one target with the log loss that was expected: the worst first, then all again."""
-    by_mixture: dict[int, list[_Cell]] = defaultdict(list)
-    for (m, budget, _), rows in _cells(table, mixture, usable):
-        by_mixture[m].append((budget, rows))
-    curves = [sorted(curve) for curve in by_mixture.values()]
     found: list[tuple[int, float]] = []
     while True:
         excess, row, expected = max(_odd_rows(curves, value, SPREADS * noise), default=(0.0, -1, 0.0))
@@ -221,23 +239,26 @@ def _odd_of_target(
 
 
 def _odd_rows(
-    curves: Sequence[Sequence[_Cell]], value: Float[np.ndarray, " row"], room: float
+    curves: Sequence[Sequence[_Cell]], value: list[float], room: float
 ) -> Iterator[tuple[float, int, float]]:
     """Yield how far each odd row lies beyond what is allowed, the row, and the log loss that was expected."""
-    middles = [[float(np.median(value[rows])) for _, rows in curve] for curve in curves]
-    flat = np.array([middle for series in middles for middle in series])
-    starts = np.cumsum([0, *(len(series) for series in middles)])
+    middles = [[_median([value[row] for row in rows]) for _, rows in curve] for curve in curves]
+    changes = _Changes(curves, middles)
+    logs = {budget: float(np.log(budget)) for curve in curves for budget, _ in curve}
     for k, curve in enumerate(curves):
-        at = np.log([budget for budget, _ in curve])
+        at = [logs[budget] for budget, _ in curve]
         for c, (_, rows) in enumerate(curve):
             if len(curve) > 1:
                 inside = 0 < c < len(curve) - 1
-                allowed = _by_curve(at, middles[k], c, None if inside else _usual(curves, middles, k, c))
+                allowed = _by_curve(at, middles[k], c, None if inside else changes.usual(k, c))
             else:
-                allowed = _by_others(np.delete(flat, starts[k]))
+                allowed = _by_others(
+                    np.array([m for n, series in enumerate(middles) if n != k for m in series])
+                )
             for row in rows:
-                twins = [float(value[r]) for r in rows if r != row]
-                excess, expected = allowed.judge(float(value[row]), twins, room)
+                if allowed.beyond(value[row], room) <= 0:
+                    continue  # no twin accuses it then
+                excess, expected = allowed.judge(value[row], [value[r] for r in rows if r != row], room)
                 if excess > 0:
                     witness = 1.0 if 0 < c < len(curve) - 1 else _ONE_WITNESS
                     yield witness * excess, row, expected
@@ -253,12 +274,16 @@ class _Allowed:
     up: float
     expected: float
 
+    def beyond(self, loss: float, room: float) -> float:
+        """Return by how much a log loss lies beyond what is allowed, whatever its twins."""
+        return max(loss - self.high - self.up, self.low - loss - self.down) - room
+
     def judge(self, loss: float, twins: list[float], room: float) -> tuple[float, float]:
         """Return by how much a log loss lies beyond what is allowed, and what was expected of it."""
-        beyond = max(loss - self.high - self.up, self.low - loss - self.down) - room
+        beyond = self.beyond(loss, room)
         if not twins:
             return beyond, self.expected
-        middle = float(np.median(twins))
+        middle = _median(twins)
         alike = abs(loss - middle) - _INSIDE - room
         whole_cell = (
             max(loss - self.high - max(self.up, _ALONE), self.low - loss - max(self.down, _ALONE)) - room
@@ -268,19 +293,37 @@ class _Allowed:
         return min(beyond, alike), middle
 
 
-def _usual(curves: Sequence[Sequence[_Cell]], middles: list[list[float]], place: int, c: int) -> float | None:
-    """Return the change that the target's other curves make from the end's neighbour to the end, by their median."""
-    inward = 1 if c == 0 else -1
-    end, near = curves[place][c][0], curves[place][c + inward][0]
-    changes = []
-    for k, curve in enumerate(curves):
-        level = {budget: middles[k][n] for n, (budget, _) in enumerate(curve)}
-        if k != place and end in level and near in level:
-            changes.append(level[end] - level[near])
-    return float(np.median(changes)) if len(changes) > 1 else None
+class _Changes:
+    """The changes that curves make from one budget to another, of which every curve asks that of the others."""
+
+    def __init__(self, curves: Sequence[Sequence[_Cell]], middles: Sequence[Sequence[float]]) -> None:
+        self._curves = curves
+        self._levels = [
+            {budget: middle for (budget, _), middle in zip(curve, series, strict=True)}
+            for curve, series in zip(curves, middles, strict=True)
+        ]
+        self._sorted: dict[tuple[float, float], tuple[list[float], dict[int, float]]] = {}
+
+    def usual(self, place: int, c: int) -> float | None:
+        """Return the median change of the others from the neighbour of an end of a curve to the end."""
+        inward = 1 if c == 0 else -1
+        end, near = self._curves[place][c][0], self._curves[place][c + inward][0]
+        if (end, near) not in self._sorted:
+            own = {k: at[end] - at[near] for k, at in enumerate(self._levels) if end in at and near in at}
+            self._sorted[end, near] = (sorted(own.values()), own)
+        ordered, own = self._sorted[end, near]
+        count = len(ordered) - 1
+        if count < 2:
+            return None
+        gone, half = bisect_left(ordered, own[place]), count // 2
+
+        def nth(n: int) -> float:
+            return ordered[n if n < gone else n + 1]
+
+        return nth(half) if count % 2 else (nth(half - 1) + nth(half)) / 2
 
 
-def _by_curve(at: Float[np.ndarray, " cell"], middles: list[float], c: int, usual: float | None) -> _Allowed:
+def _by_curve(at: list[float], middles: list[float], c: int, usual: float | None) -> _Allowed:
     """Return what a mixture's other budgets allow: between its neighbours; at an end, where they or others lead."""
     lowest = min(middle for k, middle in enumerate(middles) if k != c)  # a seed may step down early
     if 0 < c < len(middles) - 1:

@@ -7,11 +7,12 @@ say what helps the target. docs/concepts/law.md has the rule and how often it wa
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from voxmix.law.outliers import find_outliers
+from voxmix.law.outliers import find_outliers, mixture_index
 from voxmix.law.regime_falls import Fall, falls, regression
 from voxmix.law.regime_lines import APART, LAW_ERROR, Regime, TargetRegime, Verdict
 from voxmix.law.regime_noise import VOLUMES, RunNoise, Runs, noise_of, squares_of
@@ -23,20 +24,25 @@ _RANKS: tuple[Verdict, ...] = ("moves", "levels off", "barely moves", "does not 
 _MANY = 1e6  # degrees of freedom that are as good as infinite
 
 
-def regime_check(table: MeasurementTable, *, keep_outliers: bool = False) -> Regime:
+def regime_check(
+    table: MeasurementTable, *, keep_outliers: bool = False, odd: Iterable[tuple[str, str]] | None = None
+) -> Regime:
     """Return how every target of a table moves with the budget and with the mixture.
 
-    Losses that no noise explains are left out, as a fit leaves them out, unless ``keep_outliers``.
+    Losses that no noise explains are left out, as a fit leaves them out, unless ``keep_outliers``; ``odd`` are their runs
+    and targets, where they are known.
     """
-    odd = set() if keep_outliers else {(item.run, item.target) for item in find_outliers(table)}
+    if odd is None:
+        odd = () if keep_outliers else [(item.run, item.target) for item in find_outliers(table)]
+    left_out = set() if keep_outliers else set(odd)
     keep = np.array(
         [
-            loss > 0 and key not in odd
+            loss > 0 and key not in left_out
             for key, loss in zip(zip(table.run, table.target, strict=True), table.loss, strict=True)
         ],
         dtype=bool,
     )
-    mixture = np.unique(np.round(table.weights, 9), axis=0, return_inverse=True)[1].reshape(-1)
+    mixture = mixture_index(table)
     names = np.array(table.target, dtype=object)
     runs: dict[str, Runs] = {}
     for name in sorted(set(table.target), key=_order(table)):
@@ -106,12 +112,12 @@ _ONE_BUDGET = "every run has the same budget, so these runs do not say whether m
 
 
 def _verdict(found: Fall, noise: RunNoise, sure: float) -> Verdict:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
     if not noise.freedom:
         return "not known"
     error = noise.size * found.error
-    chance = float(t.ppf(sure, min(noise.freedom, _MANY))) * error
+    chance = float(stdtrit(min(noise.freedom, _MANY), sure)) * error
     bound = noise.basis == VOLUMES  # what an upper bound of the noise cannot rule out need not be noise
     if abs(found.fall) <= chance:
         return "not known" if bound else "does not move"
@@ -126,7 +132,7 @@ def _verdict(found: Fall, noise: RunNoise, sure: float) -> Verdict:
 
 def _mixtures(runs: Runs, noise: RunNoise) -> tuple[int, float | None, bool | None]:
     """Return how many mixtures of several sources were run at one budget, how far they differ, and whether by chance."""
-    from scipy.stats import f
+    from scipy.special import fdtri
 
     mixed = (runs.weights > 0).sum(axis=1) > 1
     by_budget: dict[float, list[tuple[float, int]]] = defaultdict(list)
@@ -145,5 +151,5 @@ def _mixtures(runs: Runs, noise: RunNoise) -> tuple[int, float | None, bool | No
     spread = float(np.expm1(np.ptp(values)))
     if noise.basis in (VOLUMES, "residuals", "nothing") or not noise.size > 0:
         return len(values), spread, None
-    limit = f.ppf(SURE, len(values) - 1, min(noise.freedom, _MANY))
+    limit = float(fdtri(len(values) - 1, min(noise.freedom, _MANY), SURE))
     return len(values), spread, bool(np.var(values, ddof=1) > limit * noise.size**2)

@@ -168,16 +168,16 @@ def _axes(view: StudyView) -> Iterable[str]:
 
 def _sizes(view: StudyView) -> Iterable[str]:
     try:
-        volumes = view.cache.volumes
+        volumes = view.cache.columns
     except StepPendingError:
         return
     crop = view.config.model.crop
-    small = [volume for volume in volumes if min(volume.shape) < crop]
+    small = volumes.smaller(crop)
     if small:
-        least = min(min(volume.shape) for volume in small)
-        names = ", ".join(sorted({volume.domain for volume in small}))
+        count, least = sum(number for number, _ in small.values()), min(edge for _, edge in small.values())
+        names = ", ".join(sorted(small))
         yield (
-            f"model.crop is {crop} voxels, and {len(small)} of {len(volumes)} prepared volumes ({names}) are smaller, "
+            f"model.crop is {crop} voxels, and {count} of {len(volumes)} prepared volumes ({names}) are smaller, "
             f"the least edge being {least}; set recipe.min_shape to {list(view.config.model.grid.crop)}, which pads them, or "
             f"model.crop to at most {least}"
         )

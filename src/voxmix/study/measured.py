@@ -170,5 +170,8 @@ class MeasuredStudy(StudyMoment):
             return None
         if not results:
             return None
-        table = measurements(results, self.domains, self.targets)
-        return regime_check(table, keep_outliers=self.config.fit.keep_outliers)
+        if self.study.pending(self.proxies):
+            table, odd = measurements(results, self.domains, self.targets), None
+        else:
+            table, odd = self.table, [(run, target) for run, target in self.outliers]
+        return regime_check(table, keep_outliers=self.config.fit.keep_outliers, odd=odd)

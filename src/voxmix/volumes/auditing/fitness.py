@@ -1,7 +1,7 @@
 """Fitness: whether what was prepared of a domain is worth training on, in words, with the lines that would fix it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 from voxmix.errors import InputError
 from voxmix.volumes.auditing.fields import Edges, edges_text, padded_share, smaller_spacing, sorted_edges
 from voxmix.volumes.auditing.fill import OFFSET, Fill, in_hu
+from voxmix.volumes.auditing.fill_columns import FillColumns
 from voxmix.volumes.intensity import IntensityRule, is_sparse
 from voxmix.volumes.recipe import Recipe
 
@@ -78,27 +79,35 @@ def judge_fills(
     by_domain: dict[str, list[Fill | None]] = defaultdict(list)
     for domain, fill in fills:
         by_domain[domain].append(fill)
+    columns = {domain: FillColumns.of(mine) for domain, mine in by_domain.items()}
+    return judge_columns(columns, recipe=recipe, crop=crop)
+
+
+def judge_columns(
+    fills: Mapping[str, FillColumns], *, recipe: Recipe, crop: int | None = None
+) -> tuple[Fitness, ...]:
+    """Return the same of fills in columns, by domain."""
     edge = crop or min(recipe.min_shape)
-    return tuple(_judge(domain, by_domain[domain], recipe, edge) for domain in sorted(by_domain))
+    return tuple(_judge(domain, fills[domain], recipe, edge) for domain in sorted(fills))
 
 
-def _judge(domain: str, fills: Sequence[Fill | None], recipe: Recipe, crop: int) -> Fitness:
-    known = [fill for fill in fills if fill is not None]
-    if not known:
+def _judge(domain: str, fills: FillColumns, recipe: Recipe, crop: int) -> Fitness:
+    known = fills.take(fills.known)
+    if not len(known):
         return Fitness(domain=domain, volumes=len(fills), measured=0)
 
-    def median(share: Callable[[Fill], float]) -> float:
-        return float(np.median([share(fill) for fill in known]))
+    def median(share: str) -> float:
+        return float(np.median(known.share(share)))
 
     rule = recipe.rule(domain)
     fitness = Fitness(
         domain=domain,
         volumes=len(fills),
         measured=len(known),
-        padding=median(lambda f: f.padding),
-        commonest=median(lambda f: f.commonest),
-        at_low=median(lambda f: f.at_low),
-        at_high=median(lambda f: f.at_high),
+        padding=median("padding"),
+        commonest=median("commonest"),
+        at_low=median("at_low"),
+        at_high=median("at_high"),
     )
     values = _offset(fitness, known, rule) or _saturated(fitness, rule)
     blank = _blank(fitness, rule)
@@ -126,9 +135,9 @@ def share_text(share: float) -> str:
     return f"{share:.1%}" if 0 < share < 0.01 or 0.95 < share < 1 else f"{share:.0%}"
 
 
-def _padding(fitness: Fitness, fills: Sequence[Fill], recipe: Recipe, crop: int) -> Complaint | None:
-    padded = [fill for fill in fills if fill.padding > MUCH_PADDING]
-    small = [sorted_edges(fill.size, (recipe.spacing_mm,) * 3) for fill in padded]
+def _padding(fitness: Fitness, fills: FillColumns, recipe: Recipe, crop: int) -> Complaint | None:
+    padded = fills.take(fills.share("padding") > MUCH_PADDING)
+    small = [sorted_edges((x, y, z), (recipe.spacing_mm,) * 3) for x, y, z in padded.size.tolist()]
     if len(small) < _MANY * len(fills) or not small:
         return None
     x, y, z = np.median(small, axis=0).tolist()
@@ -146,11 +155,11 @@ def _padding(fitness: Fitness, fills: Sequence[Fill], recipe: Recipe, crop: int)
     )
 
 
-def _unpadded(domain: str, padded: Sequence[Fill], sizes: Sequence[Edges], recipe: Recipe, crop: int) -> str:
+def _unpadded(domain: str, padded: FillColumns, sizes: Sequence[Edges], recipe: Recipe, crop: int) -> str:
     """Return the lines for a spacing that the volumes fill and their own voxels bear, or that leave the domain out."""
     exclude = f"under data: `exclude: [{domain}]`"
-    own = [np.prod(fill.voxel_mm) ** (1 / 3) for fill in padded if fill.voxel_mm is not None]
-    floor = 0.99 * float(np.median(own)) / _FINER if own else 0.0  # voxels of 1.0001 mm bear 0.5 mm
+    own = padded.voxel_mm[~np.isnan(padded.voxel_mm[:, 0])].prod(axis=1) ** (1 / 3)
+    floor = 0.99 * float(np.median(own)) / _FINER if len(own) else 0.0  # voxels of 1.0001 mm bear 0.5 mm
     spacing = smaller_spacing(sizes, crop=crop, below=recipe.spacing_mm, floor=floor)
     if spacing is None:
         return f"{exclude} (no spacing that its voxels allow makes it fill half of {crop} voxels per edge)"
@@ -161,8 +170,8 @@ def _unpadded(domain: str, padded: Sequence[Fill], sizes: Sequence[Edges], recip
     )
 
 
-def _offset(fitness: Fitness, fills: Sequence[Fill], rule: IntensityRule) -> Complaint | None:
-    moved = sum(bool(fill.offset) for fill in fills)
+def _offset(fitness: Fitness, fills: FillColumns, rule: IntensityRule) -> Complaint | None:
+    moved = int(np.count_nonzero(fills.offset[~np.isnan(fills.offset)]))
     if moved * 2 <= len(fills):
         return None
     return Complaint(

@@ -23,7 +23,7 @@ from jaxtyping import Float16, UInt
 
 from voxmix._io import canonical_json, digest, naming_damage
 from voxmix.errors import InputError, VoxmixError
-from voxmix.volumes.auditing.fitness import Fitness, judge_fills
+from voxmix.volumes.auditing.fitness import Fitness, judge_columns
 from voxmix.volumes.grids.geometry import Geometry, Shape
 from voxmix.volumes.manifest import Split
 from voxmix.volumes.preparing import index_file
@@ -123,8 +123,8 @@ class PreparedCache:
         }
 
     def fitness(self, *, crop: int | None = None) -> tuple[Fitness, ...]:
-        """Return how fit every domain is for training: see :func:`voxmix.volumes.auditing.fitness.judge_fills`."""
-        return judge_fills(self.columns.fills(), recipe=self.recipe, crop=crop)
+        """Return how fit every domain is for training: see :func:`voxmix.volumes.auditing.fitness.judge_columns`."""
+        return judge_columns(self.columns.fills(), recipe=self.recipe, crop=crop)
 
     def select(self, domain: str, split: Split) -> tuple[PreparedVolume, ...]:
         """Return the volumes of one domain on one side, ordered by key: the order of every machine.

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from voxmix._io import digest
-from voxmix.volumes.auditing.fill import Fill
+from voxmix.volumes.auditing.fill_columns import FillColumns
 from voxmix.volumes.grids.geometry import Box
 from voxmix.volumes.manifest import SPLITS, Split
 from voxmix.volumes.preparing.prepared_volume import PreparedVolume
@@ -19,7 +19,6 @@ from voxmix.volumes.preparing.prepared_volume import PreparedVolume
 _SIDES: tuple[Split, ...] = ("", *SPLITS)
 _TEXTS = ("key", "subject", "file", "label")
 _NAMED = ("domain", "category")
-_SHARES = ("padding", "commonest", "value", "at_low", "at_high")
 _NO_BOX = -1
 _MEMBER = "volume-"
 """What names of columns begin with in a file: one of them is ``file``, which is NumPy's."""
@@ -108,7 +107,7 @@ class VolumeColumns(Sequence[PreparedVolume]):
         texts = {name: [text.decode() for text in some[name].tolist()] for name in _TEXTS}
         named = {name: [self.names[name][code] for code in some[name].tolist()] for name in _NAMED}
         plain = {name: some[name].tolist() for name in ("split", "shape", "spacing_mm", "box", "bytes")}
-        fills = _fills(some)
+        fills = FillColumns.from_arrays(some).fills()
         return tuple(
             PreparedVolume(
                 key=texts["key"][k],
@@ -152,7 +151,7 @@ class VolumeColumns(Sequence[PreparedVolume]):
         named = {
             name: np.array([place[name][getattr(v, name)] for v in found], dtype=np.int32) for name in _NAMED
         }
-        return {**texts, **named, **numbers, **_fill_columns([v.fill for v in found])}
+        return {**texts, **named, **numbers, **FillColumns.of([v.fill for v in found]).as_arrays()}
 
     @cached_property
     def names(self) -> Mapping[str, tuple[str, ...]]:
@@ -196,6 +195,16 @@ class VolumeColumns(Sequence[PreparedVolume]):
             mine &= self.columns["split"] == _SIDES.index(split)
         return np.flatnonzero(mine)
 
+    def smaller(self, edge: int) -> dict[str, tuple[int, int]]:
+        """Return domain to (number, least edge in voxels) of its volumes that have an edge below ``edge``."""
+        least = self.columns["shape"].min(axis=1, initial=2**31 - 1)
+        found = {name: least[rows] for name in self.sides for rows in (self.rows(name),)}
+        return {
+            name: (int((mine < edge).sum()), int(mine.min()))
+            for name, mine in found.items()
+            if (mine < edge).any()
+        }
+
     def labels(self) -> Counter[str]:
         """Return domain to number of volumes with a label map."""
         labeled = np.flatnonzero(self.columns["label"] != b"")
@@ -205,13 +214,10 @@ class VolumeColumns(Sequence[PreparedVolume]):
         """Return a column of texts."""
         return [text.decode() for text in self.columns[name].tolist()]
 
-    def fills(self) -> list[tuple[str, Fill | None]]:
-        """Return domain and fill of every volume."""
-        if self._volumes is not None:
-            return [(v.domain, v.fill) for v in self._volumes]
-        domains = self.names["domain"]
-        names = [domains[code] for code in self.columns["domain"].tolist()]
-        return list(zip(names, _fills(self.columns), strict=True))
+    def fills(self) -> dict[str, FillColumns]:
+        """Return domain to what its volumes consist of."""
+        every = FillColumns.from_arrays(self.columns)
+        return {name: every.take(self.rows(name)) for name in self.sides}
 
 
 def to_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
@@ -229,7 +235,16 @@ def from_bytes(data: bytes, *, length: int, path: Path) -> Mapping[str, np.ndarr
     """
     with np.load(io.BytesIO(data), allow_pickle=False) as found:
         columns = {name.removeprefix(_MEMBER): found[name] for name in found.files}
-    wanted = {*_TEXTS, *_NAMED, "split", "shape", "spacing_mm", "box", "bytes", *_fill_columns(())}
+    wanted = {
+        *_TEXTS,
+        *_NAMED,
+        "split",
+        "shape",
+        "spacing_mm",
+        "box",
+        "bytes",
+        *FillColumns.of(()).as_arrays(),
+    }
     wrong = sorted(name for name in wanted if name not in columns or len(columns[name]) != length)
     if wrong:
         raise ValueError(f"no {length} rows of {', '.join(wrong)} in {path.name}")
@@ -241,50 +256,3 @@ def _box(row: Sequence[int]) -> Box | None:
         return None
     a, b, c, x, y, z = row
     return (a, b, c), (x, y, z)
-
-
-def _fill_columns(fills: Sequence[Fill | None]) -> dict[str, np.ndarray]:
-    nothing, unknown = (
-        Fill(size=(0, 0, 0), padding=0, commonest=0, value=0, at_low=0, at_high=0),
-        (np.nan,) * 3,
-    )
-    known = [fill or nothing for fill in fills]
-    return {
-        "fill": np.array([fill is not None for fill in fills], dtype=bool),
-        "fill_size": np.array([f.size for f in known], dtype=np.int32).reshape(-1, 3),
-        "fill_shares": np.array(
-            [[getattr(f, name) for name in _SHARES] for f in known], dtype=np.float64
-        ).reshape(-1, len(_SHARES)),
-        "fill_percentiles": np.array([f.percentiles or unknown for f in known], dtype=np.float64).reshape(
-            -1, 3
-        ),
-        "fill_voxel_mm": np.array([f.voxel_mm or unknown for f in known], dtype=np.float64).reshape(-1, 3),
-        "fill_offset": np.array([np.nan if f.offset is None else f.offset for f in known], dtype=np.float64),
-    }
-
-
-def _fills(columns: Mapping[str, np.ndarray]) -> list[Fill | None]:
-    names = ("fill", "fill_size", "fill_shares", "fill_percentiles", "fill_voxel_mm", "fill_offset")
-    return [
-        Fill(
-            size=tuple(size),
-            padding=shares[0],
-            commonest=shares[1],
-            value=shares[2],
-            at_low=shares[3],
-            at_high=shares[4],
-            percentiles=_three(percentiles),
-            voxel_mm=_three(voxel_mm),
-            offset=None if offset != offset else offset,
-        )
-        if known
-        else None
-        for known, size, shares, percentiles, voxel_mm, offset in zip(
-            *(columns[name].tolist() for name in names), strict=True
-        )
-    ]
-
-
-def _three(row: Sequence[float]) -> tuple[float, float, float] | None:
-    x, y, z = row
-    return None if x != x else (x, y, z)
