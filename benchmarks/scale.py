@@ -31,7 +31,7 @@ from voxmix.study.config import DataSettings, FitSettings, StudyAllocation, Stud
 from voxmix.study.folder import Study
 from voxmix.study.view import StudyView
 from voxmix.volumes.auditing.fill import Fill
-from voxmix.volumes.preparing.cache import INDEX, PreparedCache, PreparedVolume
+from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
 
 BUDGETS = (500, 1000, 2000, 4000)
