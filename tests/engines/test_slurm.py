@@ -244,6 +244,20 @@ def test_why_jobs_wait_is_told_once_where_something_can_be_done(slurm_here, jobs
     assert QueuedJob(id="1", state="PENDING", reason="Resources").advice == ""
 
 
+def test_jobs_that_do_not_start_for_a_while_are_told(slurm_here, jobs_of, monkeypatch):
+    monkeypatch.setattr(engine_module, "_PATIENCE_SECONDS", 0.1)
+    jobs = jobs_of(1)
+    slurm_here.queue("101_0|PENDING|Priority")
+    began = time.monotonic()
+
+    def do(look):
+        if time.monotonic() > began + 1 and not (jobs[0].folder / "result.json").exists():
+            assert run_job(jobs[0].folder)
+
+    with pytest.warns(VoxmixWarning, match=r"all 1 jobs wait \(Priority\); squeue --start -j 101 says when"):
+        assert running(jobs, do) == ()
+
+
 def test_a_controller_that_is_started_again_is_waited_for(slurm_here, jobs_of):
     jobs = jobs_of(1)
     (slurm_here.root / "down").touch()

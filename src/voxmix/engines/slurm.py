@@ -26,6 +26,8 @@ LOOK_SECONDS = 15.0
 """Time between two questions to Slurm: its controller answers those of everybody."""
 _FIRST_LOOKS = (1.0, 2.0, 4.0, 8.0)
 _YIELD_SECONDS = 0.5
+_PATIENCE_SECONDS = 60.0
+"""After which it is told that no job has started, even if nothing can be done about it."""
 _GONE_LOOKS = 2
 """So many answers in a row without a job say that none lives: one that is queued again may be missing for a moment."""
 
@@ -76,6 +78,7 @@ class _Watch:
     place: Path
     _said: set[str] = field(default_factory=set)
     _jobs: tuple[QueuedJob, ...] = ()
+    _began: float = field(default_factory=time.monotonic)
 
     def until_over(self) -> Generator[None, None, None]:
         """Yield until every run is finished or has failed, or no job lives.
@@ -121,10 +124,18 @@ class _Watch:
         )
 
     def _tell_reasons(self) -> None:
-        """Say once why jobs wait, where something can be done about it."""
+        """Say once why jobs wait: where something can be done about it, and where none has started for a while."""
         for job in self._jobs:
             if job.waits and job.advice:
                 self._say(f"job {job.id} waits: {job.reason}; {job.advice}")
+        if not all(job.waits for job in self._jobs):
+            self._began = time.monotonic()
+        elif self._jobs and time.monotonic() > self._began + _PATIENCE_SECONDS:
+            reasons = ", ".join(sorted({job.reason for job in self._jobs}))
+            self._say(
+                f"all {len(self._jobs)} jobs wait ({reasons}); squeue --start -j {','.join(self.arrays)} says when Slurm thinks "
+                "that they begin"
+            )
 
     def _say(self, text: str) -> None:
         if text not in self._said:

@@ -35,6 +35,8 @@ def kept(place: Path) -> dict[str, int]:
     """Return the arrays that were submitted and how many jobs each has; one whose file is damaged is left out."""
     found = {}
     for path in sorted(place.glob("*.json")):
+        if not path.stem.isdecimal():
+            continue
         with suppress(InputError, KeyError, TypeError, ValueError):
             found[path.stem] = int(read_mapping(path)["jobs"])
     return found
