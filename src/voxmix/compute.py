@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal
 from voxmix.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Resident = Literal["auto", "on", "off"]
+_MOST_LOADERS = 8
 
 _SET_BY_US = {
     "array", "chdir", "error", "export", "job-name", "no-requeue", "nodes", "ntasks", "open-mode", "output", "parsable",
@@ -120,11 +122,18 @@ class ComputeSettings:
             of it (FSDP2), for networks that one GPU cannot hold.
         micro_batch: draws computed at once; gradients are added up to a whole batch. None: the batch.
         compile: let ``torch.compile`` fuse the network; pays for long runs, needs a C++ compiler on a CPU.
-        loaders: threads that read crops ahead; 0 reads in the training thread. One pays where files are on a slow or
-            distant disk.
+        graphs: with ``compile``, launch each pass of the network on a GPU as one piece (CUDA graphs): for small batches, where
+            launching takes longer than computing. For one process and whole batches.
+        tf32: let a GPU round the inputs of products in float32 to 10 bits: several times as fast, nearly the same result;
+            noted in the result. It touches what ``training.precision`` leaves in float32.
+        loaders: threads that read crops ahead; 0 reads in the training thread. None: on a GPU the cores there are for
+            it, at most 8; on a CPU 0, where one pays only if files are on a slow or distant disk.
+        resident: whether the volumes of a run stay in the memory of its GPU, so that nothing is read or copied in a step:
+            ``auto`` where they take at most half of what is free. ``on`` keeps them on any device.
         threads: CPU threads of each process. None: the cores, divided among the processes that run at once, at most
             ``OMP_NUM_THREADS`` where that is set; in jobs of a cluster those of a job, divided among its workers.
-        checkpoint_seconds: time between states written to disk.
+        checkpoint_seconds: time between states written to disk, beside training; up to ten times as much where a state
+            would cost more than 2% of the time.
         lease_seconds: a process that shows no sign of life for so long is taken for dead, and others go on with its run.
         pictures: keep a picture of every domain's reconstruction in the run's folder; it shows slices of volumes.
         trackers: where losses are logged: ``tensorboard`` (where it is installed), ``mlflow``, ``wandb``, or a plug-in.
@@ -143,7 +152,10 @@ class ComputeSettings:
     sharing: Literal["ddp", "fsdp"] = "ddp"
     micro_batch: int | None = None
     compile: bool = False
-    loaders: int = 0
+    graphs: bool = False
+    tf32: bool = False
+    loaders: int | None = None
+    resident: Resident = "auto"
     threads: int | None = None
     checkpoint_seconds: float = 60.0
     lease_seconds: float = 120.0
@@ -153,7 +165,7 @@ class ComputeSettings:
     cluster: ClusterSettings | None = None
 
     def __post_init__(self) -> None:
-        least = {"devices": 1, "nodes": 1, "loaders": 0, "checkpoint_seconds": 0}
+        least = {"devices": 1, "nodes": 1, "checkpoint_seconds": 0}
         for name, low in least.items():
             if not getattr(self, name) >= low:
                 raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
@@ -162,6 +174,17 @@ class ComputeSettings:
         if self.micro_batch is not None and self.micro_batch < 1:
             raise InputError(
                 f"micro_batch must be at least 1 draw, got {self.micro_batch}; leave it out for whole batches"
+            )
+        if self.graphs and not self.compile:
+            raise InputError("graphs goes with compile; set compute.compile to true too, or graphs to false")
+        if self.graphs and (self.micro_batch is not None or self.processes > 1):
+            raise InputError(
+                f"graphs is for one process and whole batches, got {self.processes} process(es) and micro_batch "
+                f"{self.micro_batch}; set compute.graphs to false, or leave the others out"
+            )
+        if self.loaders is not None and self.loaders < 0:
+            raise InputError(
+                f"loaders must be at least 0, got {self.loaders}; leave it out for what suits the device"
             )
         if self.threads is not None and self.threads < 1:
             raise InputError(
@@ -180,6 +203,12 @@ class ComputeSettings:
             job = self.cluster or ClusterSettings()
             return max(1, job.cpus // job.workers_per_job)
         return max(1, min(cores // processes, _asked_threads() or cores))
+
+    def loaders_on(self, kind: str, *, cores: int, gpus: int) -> int:
+        """Return the threads that read ahead on a kind of device, where so many GPUs share so many cores."""
+        if self.loaders is not None:
+            return self.loaders
+        return min(_MOST_LOADERS, max(1, cores // max(gpus, 1))) if kind == "cuda" else 0
 
     @property
     def processes(self) -> int:

@@ -26,6 +26,7 @@ from voxmix.encoders.networks import parameter_count
 from voxmix.errors import InputError, VoxmixError
 from voxmix.runs.files import FINETUNING_FORMAT, RESULT_FILE, SPEC_FILE
 from voxmix.runs.provenance import provenance
+from voxmix.training.devices import loaders_of
 from voxmix.training.objective import Course, Running
 from voxmix.training.optimizer import decays_usually
 
@@ -92,7 +93,11 @@ class Finetuning:
     def views(self, draws: int | None, *, least: int, fabric: Fabric, compute: ComputeSettings) -> CaseViews:
         """Return the reader of the protocol's draws."""
         return CaseViews(
-            self.cases, self.spec.protocol, seed=self.spec.seed, fabric=fabric, loaders=compute.loaders
+            self.cases,
+            self.spec.protocol,
+            seed=self.spec.seed,
+            fabric=fabric,
+            loaders=loaders_of(compute, fabric.device),
         )
 
     def losses(self, network: nn.Module, batch: CaseBatch) -> dict[str, Tensor]:

@@ -41,8 +41,13 @@ class CaseViews:
         self.planned = protocol.settings.draws
         self._protocol, self._fabric = protocol, fabric
         self._source = CropSource(cases, protocol, seed=seed)
+        locked = fabric.device.type == "cuda"
         self._ahead = ReadAhead(
-            lambda start, stop, _: self._source.batch(start, stop), memory=[None] * (loaders + 1)
+            # PyTorch's own locked memory, which is not used again before the copy to the GPU is done.
+            lambda start, stop, _: tuple(
+                part.pin_memory() if locked else part for part in self._source.batch(start, stop)
+            ),
+            memory=[None] * (loaders + 1),
         )
 
     def expect(self, pieces: Iterable[Piece]) -> None:
@@ -61,7 +66,7 @@ class CaseViews:
     def _changed(
         self, images: Float[Tensor, "draw 1 x y z"], labels: Shaped[Tensor, "draw ..."], start: int, stop: int
     ) -> tuple[Float[Tensor, "draw 1 x y z"], Shaped[Tensor, "draw ..."]]:
-        images, labels = (self._fabric.to_device(part) for part in (images, labels))
+        images, labels = (self._fabric.to_device(part) for part in (images, labels))  # does not wait
         return change(images, labels, self._source.numbers(start, stop), self._protocol)
 
     def _known(self, piece: Piece) -> float | None:

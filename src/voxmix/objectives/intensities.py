@@ -1,5 +1,6 @@
 """Light augmentation of a batch on its device: intensity scale, contrast, noise."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from voxmix._random import stream
 from voxmix.run_settings import TrainingSettings
+from voxmix.training.transfer import send
 
 INTENSITY_COLUMNS = 7
 """Random numbers that the changes of one image take."""
@@ -69,25 +71,61 @@ def draw_intensities(a: Float[np.ndarray, "image column"], training: TrainingSet
     )
 
 
-def augment(
-    crops: Float[Tensor, "batch *edge"], parameters: Changes, bank: Float[Tensor, " number"]
+def plan_changes(parameters: Changes) -> dict[str, np.ndarray]:
+    """Return what :func:`change` needs on the device: the images that each change was drawn for, and how much."""
+    curved = np.flatnonzero(parameters.gamma != 1)
+    noisy = np.flatnonzero(parameters.noise)
+    return {
+        "curved": curved,
+        "gamma": parameters.gamma[curved].astype(np.float32),
+        "scale": parameters.scale.astype(np.float32)[
+            : len(parameters.scale) * bool(np.any(parameters.scale != 1))
+        ],
+        "noisy": noisy,
+        "noise": parameters.noise[noisy].astype(np.float32),
+        "window": (parameters.noise_offset[noisy] * _BANK).astype(np.int64),
+    }
+
+
+def change(
+    crops: Float[Tensor, "batch *edge"], plan: Mapping[str, Tensor], bank: Float[Tensor, " number"]
 ) -> Float[Tensor, "batch *edge"]:
     """Change the crops in place and return them: ``clip(scale * v ** gamma + noise, 0, 1)``.
 
-    Only the samples that a change was drawn for are touched by it.
+    Only the images that a change was drawn for are touched by it. Nothing is asked of a GPU, so that the host goes on.
     """
-    device, voxels = crops.device, crops[0].numel()
     of_each = (-1, *(1,) * (crops.ndim - 1))
-    changed = np.flatnonzero(parameters.gamma != 1)
-    if len(changed):
-        rows = torch.from_numpy(changed).to(device)
-        gamma = torch.from_numpy(parameters.gamma[changed].astype(np.float32)).to(device)
-        crops[rows] = crops[rows].clamp_(min=1e-6).pow_(gamma.view(of_each))
-    if np.any(parameters.scale != 1):
-        scale = torch.from_numpy(parameters.scale.astype(np.float32)).to(device)
-        crops.mul_(scale.view(of_each))
-    for row in np.flatnonzero(parameters.noise):
-        offset = int(parameters.noise_offset[row] * _BANK)
-        window = bank[offset : offset + voxels].view_as(crops[row])
-        crops[row].add_(window, alpha=float(parameters.noise[row]))
+    if len(plan["curved"]):
+        rows = plan["curved"]
+        crops[rows] = crops[rows].clamp_(min=1e-6).pow_(plan["gamma"].view(of_each))
+    if len(plan["scale"]):
+        crops.mul_(plan["scale"].view(of_each))
+    if len(plan["noisy"]):
+        _add_noise(crops, plan, bank, together=crops.device.type == "cuda")
     return crops.clamp_(0, 1)
+
+
+def _add_noise(
+    crops: Float[Tensor, "batch *edge"],
+    plan: Mapping[str, Tensor],
+    bank: Float[Tensor, " number"],
+    *,
+    together: bool,
+) -> None:
+    """Add to each noisy image its window of the bank, one after the other or, for a GPU, all ``together``."""
+    voxels = crops[0].numel()
+    if together:
+        windows = bank.as_strided((len(bank) - voxels + 1, voxels), (1, 1))[plan["window"]]
+        noise = windows.mul_(plan["noise"].unsqueeze(1)).view(-1, *crops.shape[1:])
+        crops.index_add_(0, plan["noisy"], noise)
+        return
+    each = (plan[name].tolist() for name in ("noisy", "window", "noise"))
+    for row, first, deviation in zip(*each, strict=True):
+        crops[row].add_(bank[first : first + voxels].view_as(crops[row]), alpha=deviation)
+
+
+def augment(
+    crops: Float[Tensor, "batch *edge"], parameters: Changes, bank: Float[Tensor, " number"]
+) -> Float[Tensor, "batch *edge"]:
+    """Return :func:`change` by the plan of these parameters."""
+    return change(crops, send(plan_changes(parameters), crops.device), bank)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float16, Int
 from torch import Tensor
 
 from voxmix._memory import installed_bytes
@@ -111,7 +111,7 @@ class CropReader:
             *(which[start : start + count].tolist() for which in (plan.domain, plan.volume)), strict=True
         )
         files = [self._file(domain, volume) for domain, volume in drawn]
-        corners = self._corners(start, corner).tolist()
+        corners = self.corners(start, corner).tolist()
         for file, place, row in zip(files, corners, rows.unbind(), strict=True):
             window = torch.from_numpy(file.window(tuple(place), self.crop, memory.scratch))
             if batch.dtype is torch.float16:
@@ -127,18 +127,40 @@ class CropReader:
         if not self.padded:
             return None
         first, end, _ = self._boxes_of(start, len(corner))
-        span = span_of(self._corners(start, corner), self.crop, first=first, end=end)
+        span = span_of(self.corners(start, corner), self.crop, first=first, end=end)
         return None if (span[:, 0] == 0).all() and (span[:, 1] == self.crop).all() else span
 
-    def _corners(self, start: int, corner: Float[np.ndarray, "draw axis"]) -> Int[np.ndarray, "draw axis"]:
+    def corners(self, start: int, corner: Float[np.ndarray, "draw axis"]) -> Int[np.ndarray, "draw axis"]:
+        """Return the first voxel of the crops of the draws from ``start`` on."""
         first, end, shape = self._boxes_of(start, len(corner))
         return corner_of(corner, shape, self.crop, first=first, end=end)
 
     def _boxes_of(self, start: int, count: int) -> Int[np.ndarray, "3 draw axis"]:
         """Return of every draw's volume where what exists begins and ends, and its shape."""
+        return np.moveaxis(self._boxes[self.which(start, count)], 1, 0)
+
+    def which(self, start: int, count: int) -> Int[np.ndarray, " draw"]:
+        """Return the volume of each of the draws from ``start`` on, counted over all domains."""
         part = slice(start, start + count)
-        which = self._begin[self.plan.domain[part]] + self.plan.volume[part]
-        return np.moveaxis(self._boxes[which], 1, 0)
+        which: np.ndarray = self._begin[self.plan.domain[part]] + self.plan.volume[part]
+        return which
+
+    def drawn(self) -> list[int]:
+        """Return the volumes that the plan draws from, counted over all domains."""
+        found: list[int] = np.unique(self.which(0, len(self.plan.domain))).tolist()
+        return found
+
+    def shape_of(self, volume: int) -> tuple[int, ...]:
+        """Return the voxels of a volume along each axis."""
+        return tuple(self._boxes[volume, 2].tolist())
+
+    def whole(self, volume: int) -> Float16[np.ndarray, "*edge"]:
+        """Return all voxels of a volume.
+
+        Raises:
+            VoxmixError: its file is gone or damaged.
+        """
+        return self._cache.array([v for domain in self._volumes for v in domain][volume])
 
     def _file(self, domain: int, volume: int) -> StoredArray:
         file = self._files.get((domain, volume))
@@ -147,9 +169,9 @@ class CropReader:
             self._files[domain, volume] = file
         return file
 
-    def domains(self, start: int, stop: int) -> Int[Tensor, " draw"]:
+    def domains(self, start: int, stop: int) -> Int[np.ndarray, " draw"]:
         """Return the adapter index of the draws ``start`` to ``stop``."""
-        return torch.from_numpy(self.plan.domain[start:stop])
+        return self.plan.domain[start:stop]
 
 
 def _stay_in_memory(volumes: Iterable[Iterable[PreparedVolume]]) -> bool:

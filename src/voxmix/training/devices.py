@@ -23,6 +23,7 @@ from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
+from voxmix._limits import cores
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError
 from voxmix.run_settings import Precision
@@ -35,6 +36,11 @@ _EXACT = 1e-5  # relative: float32 errs by 1e-6 over 512 terms, bfloat16 by 1e-3
 def gpu_count(device: str) -> int:
     """Return how many GPUs of CUDA a device setting means: those of this machine for auto and cuda, none for others."""
     return torch.cuda.device_count() if device in ("auto", "cuda") else 0
+
+
+def loaders_of(compute: ComputeSettings, device: torch.device) -> int:
+    """Return the threads that read ahead on a device; the cores of this machine are shared out among its GPUs."""
+    return compute.loaders_on(device.type, cores=cores(), gpus=gpu_count(device.type))
 
 
 def launch_fabric(
@@ -82,6 +88,8 @@ def launch_fabric(
     with _hushed():
         fabric.launch()
     tune_cpu(fabric.device)
+    if fabric.device.type == "cuda":
+        allow_tf32(compute.tf32)
     return fabric
 
 
@@ -117,6 +125,12 @@ def tune_cpu(device: torch.device) -> None:
     if device.type == "cpu":
         use_fast_products()
         keep_freed_memory()
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let a GPU round the inputs of float32 products and convolutions to 10 bits, or not; PyTorch's own defaults differ."""
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def use_fast_products() -> None:

@@ -14,6 +14,7 @@ from voxmix.encoders.backbone import Backbone, backbone_of
 from voxmix.objectives.images.parts import ViewKind
 from voxmix.objectives.images.reader import ImageBatch, ImageViews, Text, has, plan_images, planned_draws
 from voxmix.objectives.images.subset import items_of, warm_steps
+from voxmix.training.devices import loaders_of
 from voxmix.training.objective import Pace
 from voxmix.training.pieces import Piece, rows_at_once
 
@@ -52,7 +53,7 @@ class ImageRun:
             seed=spec.seed,
             fabric=fabric,
             rows=rows_at_once(spec.training, compute),
-            loaders=compute.loaders,
+            loaders=loaders_of(compute, fabric.device),
             chance=self.chance,
             context=self.context,
         )

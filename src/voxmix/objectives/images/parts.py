@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import affine_grid, avg_pool2d, avg_pool3d, grid_sample
 
+from voxmix.training.transfer import send
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewKind:
@@ -104,14 +106,15 @@ def see(
     draws, *extent = canvas.shape
     axes, fine = len(extent), edge * finer
     views = len(parts.center) // draws
+    size = np.array(extent, dtype=np.float64)
+    ends = np.stack([1 / size - 1 + 0 * shapes, (2 * shapes - 1) / size - 1])[:, :, ::-1]
+    sent = send({"matrices": _matrices(parts, extent), "ends": ends.astype(np.float32)}, canvas.device)
     grid = affine_grid(
-        torch.from_numpy(_matrices(parts, extent)).to(canvas.device),
+        sent["matrices"],
         [draws * views, 1, *(fine,) * axes],
         align_corners=False,
     ).view(draws, views * fine, *(fine,) * (axes - 1), axes)
-    size = np.array(extent, dtype=np.float64)
-    ends = np.stack([1 / size - 1 + 0 * shapes, (2 * shapes - 1) / size - 1])[:, :, ::-1].copy()
-    low, high = torch.from_numpy(ends).to(canvas.device, grid.dtype).view(2, draws, *(1,) * axes, axes)
+    low, high = sent["ends"].to(grid.dtype).view(2, draws, *(1,) * axes, axes)
     grid = torch.minimum(torch.maximum(grid, low), high)
     seen = grid_sample(
         canvas.unsqueeze(1), grid, mode="bilinear", padding_mode="border", align_corners=False

@@ -23,6 +23,7 @@ from voxmix.run_settings import TrainingSettings
 from voxmix.training.draws import counted_uniforms
 from voxmix.training.loader import ReadAhead
 from voxmix.training.pieces import Piece
+from voxmix.training.transfer import Landing, send
 
 OPEN_DRAWS = 1 << 14
 """Draws planned at a time while the budget is a time."""
@@ -103,7 +104,7 @@ class ImageBatch:
 class _Read:
     canvas: Float[Tensor, "draw *edge"]
     shapes: Int[np.ndarray, "draw axis"]
-    texts: tuple[Int[Tensor, "draw token"], Int[Tensor, " draw"], Int[Tensor, " draw"]] | None = None
+    texts: dict[str, Int[np.ndarray, "draw ..."]] | None = None  # tokens, lengths, ids
 
 
 class ImageViews:
@@ -150,6 +151,7 @@ class ImageViews:
         memory = [
             torch.zeros((rows, *largest), dtype=torch.float16, pin_memory=pinned) for _ in range(loaders + 1)
         ]
+        self._landing = Landing(fabric.device, shape=(rows, *largest))
         self._loader = ReadAhead(self._read, memory=memory)
 
     def expect(self, pieces: Iterable[Piece]) -> None:
@@ -162,8 +164,8 @@ class ImageViews:
         columns = [*self._columns, self._chance]
         u = counted_uniforms(self._seed, piece.first, piece.last, columns=sum(columns))
         *of_kind, chance = np.split(u, np.cumsum(columns)[:-1], axis=1)
-        canvas = found.canvas.to(fabric.device, torch.float32)
-        tokens, lengths, ids = (None,) * 3 if found.texts is None else fabric.to_device(found.texts)
+        canvas = self._landing.take(found.canvas)
+        texts = {} if found.texts is None else send(found.texts, fabric.device)
         return ImageBatch(
             start=piece.start,
             keys=np.arange(piece.first, piece.last),
@@ -172,9 +174,7 @@ class ImageViews:
                 for kind, of, finer in zip(self._kinds, of_kind, self._finer, strict=True)
             ),
             chance=chance,
-            tokens=tokens,
-            lengths=lengths,
-            ids=ids,
+            **texts,
         )
 
     def _seen(
@@ -205,6 +205,7 @@ class ImageViews:
     def _read(self, start: int, stop: int, memory: Tensor) -> _Read:
         drawn, source = self._drawn, self._source
         items = [drawn.items[place] for place in drawn.place[start:stop]]
+        self._landing.settle(memory)
         canvas = memory[: len(items)].zero_()
         for row, item in zip(canvas, items, strict=True):
             array = torch.from_numpy(np.ascontiguousarray(source.array(item)))
@@ -222,7 +223,11 @@ class ImageViews:
             tokens[k, : len(text)] = text
         ids = [id_of(text, drawn.text(start + k)) for k, text in enumerate(texts)]
         lengths = [len(text) for text in texts]
-        found = (torch.from_numpy(tokens), torch.tensor(lengths), torch.tensor(ids, dtype=torch.int64))
+        found = {
+            "tokens": tokens,
+            "lengths": np.array(lengths, dtype=np.int64),
+            "ids": np.array(ids, dtype=np.int64),
+        }
         return _Read(canvas=canvas, shapes=shapes, texts=found)
 
     def close(self) -> None:

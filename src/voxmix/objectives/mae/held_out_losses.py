@@ -12,8 +12,12 @@ from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import patchify, take
 from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.objectives.mae.padding import mean_square_of_existing
+from voxmix.training.resident import free_bytes
 
-_CHUNK_VOXELS = 1 << 21  # voxels evaluated at once: 64 crops of 32^3
+_CHUNK_VOXELS = 1 << 21  # voxels evaluated at once on a CPU: 64 crops of 32^3
+_BYTES_A_VOXEL = (
+    512  # what a network holds without a graph: that of the paper, at most 8 tensors of 16 channels
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,19 +121,42 @@ def _errors(
     model: Autoencoder, evaluation: EvaluationSet, rows: Int[Tensor, " crop"], served: Int[Tensor, " target"]
 ) -> tuple[Float[np.ndarray, " crop"], Float[np.ndarray, " crop"], Float[np.ndarray, " crop"]]:
     """Return (mean squared error, sum of squared errors in the foreground, foreground voxels) per crop."""
-    parts, grid = [], model.settings.grid
-    for some in torch.split(rows, max(_CHUNK_VOXELS // evaluation.crops[0].numel(), 1)):
-        predicted, truth, body = reconstruct(model, evaluation, some, served)
-        squared = (predicted - truth).square()
-        mean = squared.mean(dim=(1, 2))
-        if evaluation.span is not None:
-            masked = evaluation.order[some, evaluation.visible :].to(truth.device)
-            exists = evaluation.exists(some, masked, grid)
-            mean = mean_square_of_existing(predicted, truth, exists)
-        sums = (mean, (squared * body).sum(dim=(1, 2)), body.sum(dim=(1, 2)))
-        parts.append(torch.stack([s.double() for s in sums]).cpu())
-    error, inside, voxels = torch.cat(parts, dim=1).numpy()
+    parts, done = [], 0
+    at_once = crops_at_once(evaluation, device=next(model.parameters()).device)
+    while done < len(rows):
+        try:
+            parts.append(_sums(model, evaluation, rows[done : done + at_once], served))
+        except torch.OutOfMemoryError:  # of a GPU that others use too
+            if at_once == 1:
+                raise
+            at_once = at_once // 2
+            continue
+        done += at_once
+    error, inside, voxels = torch.cat(parts, dim=1).cpu().numpy()
     return error, inside, voxels
+
+
+def crops_at_once(evaluation: EvaluationSet, *, device: torch.device) -> int:
+    """Return how many crops are measured at once: on a GPU as many as half of its free memory holds."""
+    voxels = evaluation.crops[0].numel()
+    least = max(_CHUNK_VOXELS // voxels, 1)
+    if device.type != "cuda":
+        return least
+    return max((free_bytes(device) or 0) // 2 // (_BYTES_A_VOXEL * voxels), 1)
+
+
+def _sums(
+    model: Autoencoder, evaluation: EvaluationSet, some: Int[Tensor, " crop"], served: Int[Tensor, " target"]
+) -> Float[Tensor, "3 crop"]:
+    predicted, truth, body = reconstruct(model, evaluation, some, served)
+    squared = (predicted - truth).square()
+    mean = squared.mean(dim=(1, 2))
+    if evaluation.span is not None:
+        masked = evaluation.order[some, evaluation.visible :].to(truth.device)
+        exists = evaluation.exists(some, masked, model.settings.grid)
+        mean = mean_square_of_existing(predicted, truth, exists)
+    sums = (mean, (squared * body).sum(dim=(1, 2)), body.sum(dim=(1, 2)))
+    return torch.stack([s.double() for s in sums])
 
 
 def clustered_standard_error(

@@ -18,6 +18,7 @@ from voxmix.objectives.mae.held_out_crops import EvaluationSet
 from voxmix.objectives.mae.publish import publish
 from voxmix.objectives.mae.run_checks import check_belongs
 from voxmix.objectives.mae.views import Batch, Batches, plan_run
+from voxmix.training.devices import loaders_of
 from voxmix.training.objective import Course, Running
 from voxmix.training.optimizer import decays_usually
 from voxmix.training.pieces import rows_at_once
@@ -83,7 +84,15 @@ class MaskedReconstruction:
         """Return the reader of a run of so many draws, or of an open trunk."""
         plan = plan_run(self.spec, draws, cache=self.cache, least=least)
         rows = rows_at_once(self.spec.training, compute)
-        return Batches(self.spec, plan, cache=self.cache, fabric=fabric, rows=rows, loaders=compute.loaders)
+        return Batches(
+            self.spec,
+            plan,
+            cache=self.cache,
+            fabric=fabric,
+            rows=rows,
+            loaders=loaders_of(compute, fabric.device),
+            resident=compute.resident,
+        )
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error of the hidden voxels."""

@@ -4,21 +4,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from voxmix.compute import Resident
 from voxmix.design import RunSpec
-from voxmix.objectives.intensities import augment, noise_bank
-from voxmix.objectives.mae.crop_loader import crops_ahead
+from voxmix.objectives.intensities import change, noise_bank, plan_changes
+from voxmix.objectives.mae.crop_loader import CropsFromHost, CropsOfResident, CropsOnDevice
 from voxmix.objectives.mae.padding import existing_in_patches, mean_square_of_existing, settled_masks
 from voxmix.objectives.mae.parameters import DrawParameters, draw_parameters
 from voxmix.run_settings import ModelSettings
 from voxmix.training.crops import CropReader
 from voxmix.training.draws import DrawPlan, plan_draws, plan_trunk
 from voxmix.training.pieces import Piece
+from voxmix.training.resident import stay_resident
+from voxmix.training.transfer import send
 from voxmix.volumes.preparing.cache import PreparedCache
 
 _BATCHES_AHEAD = 8
@@ -48,7 +50,7 @@ class Batch:
 
 
 class Batches:
-    """Reads the draws of a plan; the host's memory is used again for every batch.
+    """Reads the draws of a plan; what is small goes to the device in one copy, crops in another or not at all.
 
     Attributes:
         planned: draws of the plan.
@@ -63,54 +65,52 @@ class Batches:
         fabric: Fabric,
         rows: int,
         loaders: int = 0,
+        resident: Resident = "off",
     ) -> None:
-        device = fabric.device
+        self._device = fabric.device
         self.planned = len(plan.domain)
-        self._fabric = fabric
         self._model = spec.model
         self._reader = CropReader(cache, plan, crop=spec.model.grid.crop)
-        self._loader = crops_ahead(
-            self._reader,
-            ParametersAhead(spec, rows=_BATCHES_AHEAD * rows),
-            rows=rows,
-            workers=loaders,
-            # A GPU gets two bytes a voxel; on a CPU the batch itself is augmented, without a further copy.
-            dtype=torch.float32 if device.type == "cpu" else torch.float16,
-            pinned=device.type == "cuda",
-        )
-        self._bank = noise_bank(voxels=spec.model.grid.crop_voxels, device=device)
+        parameters = ParametersAhead(spec, rows=_BATCHES_AHEAD * rows)
+        self._crops: CropsOnDevice
+        if stay_resident(self._reader, resident=resident, device=self._device):
+            self._crops = CropsOfResident(self._reader, parameters, device=self._device)
+        else:
+            self._crops = CropsFromHost(
+                self._reader, parameters, device=self._device, rows=rows, loaders=loaders
+            )
+        self._bank = noise_bank(voxels=spec.model.grid.crop_voxels, device=self._device)
 
     def expect(self, pieces: Iterable[Piece]) -> None:
         """Let the loaders read these pieces ahead, in the order in which they will be asked for."""
-        self._loader.expect((piece.first, piece.last) for piece in pieces)
+        self._crops.expect((piece.first, piece.last) for piece in pieces)
 
     def read(self, piece: Piece) -> Batch:
         """Return the draws of a piece; valid until the next call."""
-        fabric = self._fabric
-        drawn, host = self._loader.read(piece.first, piece.last)
-        crops = augment(host.to(fabric.device, torch.float32), drawn, self._bank)
+        drawn, places = self._crops.ask(piece.first, piece.last)
         span = self._reader.span(piece.first, drawn.corner)
         if span is not None:
             drawn = _settled(drawn, span, self._model)
-        visible, masked = torch.from_numpy(drawn.visible), torch.from_numpy(drawn.masked)
-        rest = fabric.to_device((visible, masked, self._reader.domains(piece.first, piece.last)))
-        return Batch(
-            crops=crops,
-            visible=rest[0],
-            masked=rest[1],
-            domain=rest[2],
-            exists=None if span is None else self._exists(span, rest[1]),
+        sent = send(
+            {
+                "visible": drawn.visible,
+                "masked": drawn.masked,
+                "domain": self._reader.domains(piece.first, piece.last),
+                **({} if span is None else {"span": span}),
+                **plan_changes(drawn),
+                **places,
+            },
+            self._device,
         )
-
-    def _exists(
-        self, span: Int[np.ndarray, "draw 2 axis"], masked: Int[Tensor, "draw masked"]
-    ) -> Float[Tensor, "draw masked voxel"]:
-        on_device = torch.from_numpy(span).to(masked.device)
-        return existing_in_patches(on_device, masked, self._model.grid)
+        crops = change(self._crops.given(sent), sent, self._bank)
+        exists = None if span is None else existing_in_patches(sent["span"], sent["masked"], self._model.grid)
+        return Batch(
+            crops=crops, visible=sent["visible"], masked=sent["masked"], domain=sent["domain"], exists=exists
+        )
 
     def close(self) -> None:
         """Let go of what reads ahead."""
-        self._loader.close()
+        self._crops.close()
 
 
 def _settled(
