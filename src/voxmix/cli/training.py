@@ -44,7 +44,11 @@ class ComputeFlags:
         bool | None, typer.Option("--compile/--no-compile", help="Fuse the network with torch.compile.")
     ] = None
     loaders: Annotated[
-        int | None, typer.Option("--loaders", help="Threads per run that read crops ahead; 0: none.")
+        int | None,
+        typer.Option(
+            "--loaders",
+            help="Threads per run that read crops ahead; 0: none; up to 8 on a GPU, none on a CPU if left out.",
+        ),
     ] = None
     threads: Annotated[
         int | None,

@@ -41,14 +41,7 @@ class CaseViews:
         self.planned = protocol.settings.draws
         self._protocol, self._fabric = protocol, fabric
         self._source = CropSource(cases, protocol, seed=seed)
-        locked = fabric.device.type == "cuda"
-        self._ahead = ReadAhead(
-            # PyTorch's own locked memory, which is not used again before the copy to the GPU is done.
-            lambda start, stop, _: tuple(
-                part.pin_memory() if locked else part for part in self._source.batch(start, stop)
-            ),
-            memory=[None] * (loaders + 1),
-        )
+        self._ahead = ReadAhead(self._locked, memory=[None] * (loaders + 1))
 
     def expect(self, pieces: Iterable[Piece]) -> None:
         """Let the loaders read these pieces ahead, in the order in which they will be asked for."""
@@ -62,6 +55,15 @@ class CaseViews:
     def close(self) -> None:
         """Let go of what reads ahead."""
         self._ahead.close()
+
+    def _locked(
+        self, start: int, stop: int, memory: None
+    ) -> tuple[Float[Tensor, "draw 1 x y z"], Shaped[Tensor, "draw ..."]]:
+        """Return images and labels, for a GPU in PyTorch's locked memory, which is not used again before they are copied."""
+        images, labels = self._source.batch(start, stop)
+        if self._fabric.device.type != "cuda":
+            return images, labels
+        return images.pin_memory(), labels.pin_memory()
 
     def _changed(
         self, images: Float[Tensor, "draw 1 x y z"], labels: Shaped[Tensor, "draw ..."], start: int, stop: int

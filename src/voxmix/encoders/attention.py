@@ -9,6 +9,14 @@ _SHORT = 512
 """Tokens up to which attention is written out on a CPU. Its weights are then at most half of what a block keeps anyway."""
 
 
+def kernel_pays(tokens: int, device: torch.device) -> bool:
+    """Return whether PyTorch's kernel is to be used for so many tokens: on a GPU, and on a CPU for many.
+
+    On the meta device it is not, so that operations are counted alike wherever a network is computed.
+    """
+    return device.type == "cuda" or (device.type == "cpu" and tokens > _SHORT)
+
+
 def attend(
     query: Float[Tensor, "batch head token feature"],
     key: Float[Tensor, "batch head other feature"],

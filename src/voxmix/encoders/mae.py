@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import embedding, gelu
+from torch.nn.functional import embedding, gelu, scaled_dot_product_attention
 
 from voxmix._optional import require
+from voxmix.encoders.attention import kernel_pays
 from voxmix.encoders.autoencoder import Autoencoder
 from voxmix.encoders.patches import patchify, take
 from voxmix.grid import Grid
@@ -50,6 +51,10 @@ class TransformerBlock(nn.Module):
     def _attend(self, parts: Float[Tensor, "batch token 3 head feature"]) -> Float[Tensor, "row width"]:
         """Return every row's mixture of values, from queries, keys and values."""
         batch, count, _, heads, each = parts.shape
+        if kernel_pays(count, parts.device):
+            query, key, value = parts.permute(2, 0, 3, 1, 4).unbind()
+            mixed = scaled_dot_product_attention(query, key, value)
+            return mixed.transpose(1, 2).reshape(batch * count, heads * each)
         query, key, value = parts.permute(2, 0, 3, 1, 4).reshape(3, batch * heads, count, each).unbind()
         near = torch.softmax(torch.bmm(query, key.transpose(1, 2)) * each**-0.5, dim=-1)
         mixed = torch.bmm(near, value).view(batch, heads, count, each)

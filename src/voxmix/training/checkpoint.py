@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,15 @@ from voxmix.runs.files import (
     WEIGHTS_FILE,
 )
 from voxmix.training.optimizer import load_named_state, named_state
+from voxmix.training.transfer import copied
 
 _HEAD_BYTES = 65  # the SHA-256 of what follows, in hexadecimal digits, and a line's end
 
 
-def save_state(folder: Path, state: dict[str, Any]) -> None:
+def save_state(folder: Path, state: dict[str, Any], *, ready: Callable[[], None] = lambda: None) -> None:
     """Write the state of a run atomically; the one before is kept until the new one is verified.
 
-    Where the disk is full, the one before makes room once; the newest good state is never given up.
+    ``ready`` is called when all is written and nothing replaced yet: what it raises keeps the state before. Where the disk is full, the one before makes room once; the newest good state is never given up.
 
     Raises:
         VoxmixError: the disk is full or read-only, or does not give back what was written.
@@ -46,17 +48,17 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     torch.save({"format": STATE_FORMAT, **state}, buffer)
     with naming_full_disk(folder):
         try:
-            _publish_state(folder, buffer.getbuffer())
+            _publish_state(folder, buffer.getbuffer(), ready)
         except OSError as error:
             if error.errno != errno.ENOSPC or not (folder / PREVIOUS_STATE_FILE).exists():
                 raise
             if not _is_whole(folder / STATE_FILE):
                 raise
             (folder / PREVIOUS_STATE_FILE).unlink()
-            _publish_state(folder, buffer.getbuffer())
+            _publish_state(folder, buffer.getbuffer(), ready)
 
 
-def _publish_state(folder: Path, payload: memoryview) -> None:
+def _publish_state(folder: Path, payload: memoryview, ready: Callable[[], None]) -> None:
     head = hashlib.sha256(payload).hexdigest().encode() + b"\n"
     path = folder / STATE_FILE
     with atomic_path(path) as temporary:
@@ -66,6 +68,7 @@ def _publish_state(folder: Path, payload: memoryview) -> None:
                 f"what was written to {folder} reads back differently: the disk is failing; the last good "
                 "state is kept, copy the folder to another disk and give the same command again"
             )
+        ready()
         if path.exists():
             path.replace(folder / PREVIOUS_STATE_FILE)
 
@@ -128,8 +131,7 @@ def whole_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
     Every process must ask; with shared weights only the first one gets them.
     """
     if not _is_shared(model):
-        weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-        return {"model": weights, "optimizer": named_state(model, optimizer)}
+        return {"model": copied(model.state_dict()), "optimizer": named_state(model, optimizer)}
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights, moments = get_state_dict(model, optimizer, options=options)
     return {"model": weights, "optimizer": moments}

@@ -29,8 +29,6 @@ from voxmix.training.step_log import FLUSH_STEPS
 from voxmix.training.whole_batch import WholeBatch
 
 _TELL_SECONDS = 1.0
-_LAST_SECONDS = 5.0
-"""Training that may be lost while the finished network is measured, which can take minutes."""
 
 
 def run(
@@ -105,7 +103,7 @@ def _steps(session: Session, *, watch: Watcher | None, progress: ProgressCallbac
     fabric = session.fabric
     session.network.train()
     progress(*session.progress())
-    saved = told = time.monotonic()
+    told = time.monotonic()
     agree = Agreement(fabric)
     if session.steps_done == 0:
         session.watch(watch)
@@ -118,19 +116,18 @@ def _steps(session: Session, *, watch: Watcher | None, progress: ProgressCallbac
             session.watch(watch)
             over = session.is_trained
             if flushed := session.steps_done % FLUSH_STEPS == 0 or over:
-                session.metrics.flush()
+                session.metrics.flush(durable=over)
             seen = session.look()
-            every = session.compute.checkpoint_seconds
-            due = time.monotonic() - saved >= (min(every, _LAST_SECONDS) if over else every)
-            reason, due = agree(asked(), due, last=over)
+            reason, due = agree(asked(), session.writer.due(last=over), last=over)
             if reason == LEAVE:
+                session.writer.leave()
                 break
             if keep := reason > 0 or due or seen:
                 session.save()
-                saved = time.monotonic()
             if flushed or keep or time.monotonic() - told >= _TELL_SECONDS:
                 progress(*session.progress())
                 told = time.monotonic()
+        session.writer.wait()  # a signal is obeyed when the state is on the disk
     if reason:
         stop(reason)
 
@@ -149,6 +146,8 @@ def make_step(session: Session) -> None:
 
     share_of = partial(pieces_of, rank=fabric.global_rank, world=fabric.world_size, rows=session.rows)
     pieces = share_of(start, stop)
+    if session.compute.graphs:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
     end = min(stop + training.batch_size, session.planned)
     coming = share_of(stop, end) if stop < end else []
     passes = 2 if isinstance(objective, WholeBatch) and len(pieces) > 1 else 1

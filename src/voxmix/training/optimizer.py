@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from voxmix.run_settings import TrainingSettings
 from voxmix.training.objective import Pace
+from voxmix.training.transfer import copied
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 Decays = Callable[[str, nn.Parameter], bool]
@@ -123,11 +124,13 @@ class FlatAdamW(torch.optim.AdamW):
         state: dict[str, dict[str, Tensor]] = {}
         for group, part in zip(self.param_groups, self._parts, strict=True):
             kept = self.state.get(group["params"][0], {})
+            step = kept["step"].cpu() if kept else None
             for name in part:
-                state[name] = {"step": kept["step"].cpu().clone()} if kept else {}
+                state[name] = {} if step is None else {"step": step.clone()}
             for moment in _MOMENTS if kept else ():
-                for name, view in zip(part, _views(kept[moment], part.values()), strict=True):
-                    state[name][moment] = view.cpu().clone()
+                views = dict(zip(part, _views(kept[moment], part.values()), strict=True))
+                for name, value in copied(views).items():
+                    state[name][moment] = value
         groups = [
             {**group, "params": list(part)}
             for group, part in zip(self.param_groups, self._parts, strict=True)
@@ -162,9 +165,7 @@ def named_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
         for group in optimizer.param_groups
     ]
     state = {
-        names[id(parameter)]: {
-            name: value.detach().cpu().clone() for name, value in optimizer.state.get(parameter, {}).items()
-        }
+        names[id(parameter)]: copied(optimizer.state.get(parameter, {}))
         for group in optimizer.param_groups
         for parameter in group["params"]
     }

@@ -12,14 +12,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from voxmix._stopping import WRITING
 from voxmix.compute import ComputeSettings
 from voxmix.runs.files import METRICS_FILE
-from voxmix.training.checkpoint import restore_state, save_state, whole_state
+from voxmix.training.checkpoint import restore_state, whole_state
+from voxmix.training.devices import loaders_of
 from voxmix.training.objective import Course, Objective, Paced, Views, Watcher
 from voxmix.training.optimizer import FlatAdamW, build_optimizer, one_group
 from voxmix.training.pieces import rows_at_once
 from voxmix.training.resume import taken_up
+from voxmix.training.state_writer import StateWriter
 from voxmix.training.step_log import MetricsLog
 from voxmix.training.trackers import Trackers
 from voxmix.training.trunk import how_computed, leave_trunk
@@ -50,6 +51,7 @@ class Session:
     optimizer: Any
     metrics: MetricsLog
     trackers: Trackers
+    writer: StateWriter
     draws: int | None
     views: Views
     steps_done: int = 0
@@ -85,7 +87,8 @@ class Session:
         group_of = objective.group if isinstance(objective, Paced) else one_group
         own = FlatAdamW(model, training, decays=decays, group_of=group_of) if flat else None
         # Sizes as constants: for free ones, fused gathers are slower than the network as it is.
-        compiled: Any = torch.compile(model, dynamic=False) if compute.compile else model
+        mode = "reduce-overhead" if compute.graphs else None
+        compiled: Any = torch.compile(model, dynamic=False, mode=mode) if compute.compile else model
         network = fabric.setup_module(compiled)
         plain = own or build_optimizer(model, training, decays=decays, group_of=group_of)
         optimizer: Any = fabric.setup_optimizers(plain)
@@ -126,6 +129,9 @@ class Session:
             optimizer=optimizer,
             metrics=metrics,
             trackers=trackers,
+            writer=StateWriter(
+                folder, every=compute.checkpoint_seconds, competes=fabric.device.type == "cpu"
+            ),
             draws=found.draws,
             views=views,
             steps_done=found.steps,
@@ -161,7 +167,7 @@ class Session:
         return {
             **how_computed(self.compute, self.fabric),
             "precision": self.course.training.precision,
-            "loaders": self.compute.loaders,
+            "loaders": loaders_of(self.compute, self.fabric.device),
         }
 
     def progress(self) -> tuple[int, int]:
@@ -173,8 +179,9 @@ class Session:
         return min(self.steps_done * self.course.training.batch_size, self.draws), self.draws
 
     def close(self) -> None:
-        """Let go of what reads ahead and what follows the losses."""
+        """Let go of what reads ahead, writes states and follows the losses."""
         self.views.close()
+        self.writer.close()
         self.trackers.close()
 
     def decide_length(self) -> None:
@@ -213,8 +220,10 @@ class Session:
         self.aside.append(time.monotonic() - began)
 
     def save(self) -> None:
-        """Write the state; the metrics first, so that they are never behind it."""
-        self.metrics.flush()
+        """Begin to write the state; the metrics first, so that they are never behind it."""
+        began = time.monotonic()
+        self.writer.wait()
+        self.metrics.flush(durable=True)
         state = self._state()
         if self.fabric.is_global_zero:
             own = {
@@ -223,8 +232,8 @@ class Session:
                 "shared_draws": self.shared_draws,
                 "shared_seconds": self.shared_seconds,
             }
-            with WRITING:
-                save_state(self.folder, own | state)
+            self.writer.give(own | state)
+        self.writer.stalled(time.monotonic() - began)
 
     def share_trunk(self) -> None:
         """At the end of the trunk: leave its state to longer runs."""
@@ -232,7 +241,7 @@ class Session:
             return
         if self.steps_done != self.course.training.branch_step(self.draws):
             return
-        self.metrics.flush()
+        self.metrics.flush(durable=True)
         state = self._state()
         if self.fabric.is_global_zero:
             how, metrics = how_computed(self.compute, self.fabric), self.folder / METRICS_FILE
@@ -245,7 +254,7 @@ class Session:
             "seconds": self.seconds(),
             **whole_state(self.model, self.optimizer.optimizer),
             "precision": self.fabric.strategy.precision.state_dict(),
-            "objective": self.objective.state(),
+            "objective": copy.deepcopy(self.objective.state()),  # which goes on while this is written
         }
 
     def whole_model(self) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from voxmix.errors import InputError, VoxmixError
 
 FLUSH_STEPS = 20
 """Losses stay on the device for so many steps: one synchronization for all of them."""
+_SYNC_SECONDS = 5.0
 _DIVERGED = 10.0  # times the loss of the first step
 _SKIPPED = (
     30  # steps in a row that fp16 may skip while it looks for its scale (it halves: 2**16 to below 1 in 17)
@@ -46,6 +48,7 @@ class MetricsLog:
         self._values: list[Tensor] = []
         self._names: tuple[str, ...] = ()
         self._first: float | None = None
+        self._loose, self._synced = False, time.monotonic()  # whether lines are not on the disk for sure
         self._notes: list[tuple[int | None, Mapping[str, float]]] = []
 
     def keep(self, steps: int) -> None:
@@ -88,14 +91,23 @@ class MetricsLog:
         """Write further figures beside the losses of the last step taken; before the first one, beside those of that."""
         self._notes.append((self._waiting[-1][0] if self._waiting else None, figures))
 
-    def flush(self) -> None:
+    def flush(self, *, durable: bool = False) -> None:
         """Write the steps taken since the last time; of several processes, all call this after the same step.
+
+        ``durable``: what was written survives a loss of power when this returns, as it must before a state. Else it does
+        after some seconds: on a network disk, waiting takes as long as several steps.
 
         Raises:
             VoxmixError: a loss is not finite, or more than ten times that of the first step.
         """
-        if not self._waiting:
-            return
+        if self._waiting:
+            self._flush()
+        if self._writes and self._loose and (durable or time.monotonic() - self._synced >= _SYNC_SECONDS):
+            with self.path.open("a") as file:
+                os.fsync(file.fileno())
+            self._loose, self._synced = False, time.monotonic()
+
+    def _flush(self) -> None:
         values = torch.stack(self._values)
         if self._mean is not None:
             values[:, :-1] = self._mean(values[:, :-1].contiguous())
@@ -127,8 +139,7 @@ class MetricsLog:
             return
         with self.path.open("a") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
+        self._loose = True
         if self.follow is not None:
             for row in rows:
                 figures = {name: value for name, value in row.items() if name != "step" and value is not None}

@@ -28,6 +28,8 @@ def how_computed(compute: ComputeSettings, fabric: Fabric) -> dict[str, Any]:
         "micro_batch": compute.micro_batch,
         "compile": compute.compile,
         "threads": torch.get_num_threads(),
+        # Left out where it is not used: trunks of before have no word for it.
+        **({"tf32": True} if compute.tf32 and fabric.device.type == "cuda" else {}),
     }
 
 
