@@ -99,6 +99,11 @@ def _job_cores() -> int | None:
     return max(1, here // math.ceil(tasks / (nodes or 1)))
 
 
+def cores_are_of_a_task() -> bool:
+    """Return whether this is one of several tasks of ``srun``, whose cores are no other's."""
+    return (_count("SLURM_STEP_NUM_TASKS") or 1) > 1
+
+
 def _count(name: str) -> int | None:
     text = os.environ.get(name, "").strip()
     return int(text) if text.isascii() and text.isdecimal() and int(text) > 0 else None

@@ -1,12 +1,14 @@
 """The verbs that train, run and pretrain, and what they share: flags for how runs are computed."""
 
+import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from voxmix._progress import time_text, waiting
-from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
+from voxmix._stopping import EndedBySignal
+from voxmix.cli.app import INTERRUPTED, TERMINAL, emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, takes_flags, whole_draws
 from voxmix.cli.checks import show_regime
 from voxmix.cli.kinds import do
@@ -15,6 +17,7 @@ from voxmix.errors import HandedOver, InputError
 
 if TYPE_CHECKING:
     from voxmix.cost.estimate import CostEstimate
+    from voxmix.engines.started import Launch
     from voxmix.study import StudyView
 
 
@@ -28,6 +31,14 @@ class ComputeFlags:
     ] = None
     devices: Annotated[
         int | None, typer.Option("--devices", help="Processes that share every batch of one run.")
+    ] = None
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            "--nodes",
+            min=1,
+            help="Machines that share the run of voxmix pretrain, started by srun or torchrun.",
+        ),
     ] = None
     sharing: Annotated[
         str | None,
@@ -292,16 +303,34 @@ def pretrain(
 ) -> None:
     """Train every strategy's mixture at the allocated budget; compare measured with predicted losses.
 
-    Takes the flags of voxmix run.
+    Takes the flags of voxmix run. Over several machines, or with processes of your own: start this command once per
+    device, by srun or torchrun, with --nodes and --devices as there; the first process alone prints.
 
-    Example:
+    Examples:
 
       voxmix pretrain mystudy --devices 8 --sharing fsdp --micro-batch 2
+
+      srun --nodes 2 --ntasks-per-node 4 voxmix pretrain mystudy --nodes 2 --devices 4
     """
+    from voxmix.engines.started import joined
     from voxmix.study import answer_content, run_step
 
     view = flags.applied_to(open_study(study))
-    run_step("pretrain", view, TERMINAL)
+    with joined(view.config.compute, root=view.root, settings=view.study.path) as launch:
+        if launch is not None and not launch.is_first:
+            follow(launch)
+        run_step("pretrain", view, TERMINAL)
     with waiting("collecting results"):
         content = answer_content(view)
     show(content, ("predicted-measured", "law-", "strategy-"), as_json=as_json)
+
+
+def follow(launch: "Launch") -> NoReturn:
+    """Take part in the runs of the first process, and end as it ends, without a word."""
+    try:
+        code = launch.follow()
+    except EndedBySignal as ended:
+        code = 128 + ended.number
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)

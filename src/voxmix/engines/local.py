@@ -16,6 +16,7 @@ from voxmix._parallel import WorkerKilledError, worker_pool
 from voxmix.engines.job_file import Chain, Job
 from voxmix.engines.one_run import ClaimLost, Ended, Lost, work_in
 from voxmix.engines.pull import is_settled, pull_jobs
+from voxmix.engines.started import joined_launch, started
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError
 from voxmix.runs.unfinished import attempts_at
@@ -29,15 +30,21 @@ def local(chains: Sequence[Chain], *, workers: int) -> Generator[None, None, Non
     A run that several devices share has the machine for itself, with a process for each device. What other processes, also
     of other machines, work on is left to them.
 
+    Where ``srun`` or ``torchrun`` has started several processes with the same command, this one shares the runs with them.
+
     Raises:
-        InputError: several machines are asked for, which must be started from outside.
+        InputError: several machines are asked for, and nobody has started processes there.
         VoxmixError: worker processes are killed before they begin.
     """
+    launch = joined_launch()
+    if launch is not None:
+        yield from started(chains, launch=launch)
+        return
     for job in (job for chain in chains for job in chain):
         if job.work.compute.nodes > 1:
             raise InputError(
-                f"compute.nodes is {job.work.compute.nodes}, a study trains on one machine; train such runs from a "
-                "script of yours under srun or torchrun (docs/how-to/training.md)"
+                f"compute.nodes is {job.work.compute.nodes}, and runs of a study are made on one machine each; leave it out. The "
+                "one large run over several machines: srun or torchrun, and voxmix pretrain --nodes (docs/how-to/training.md)"
             )
     alone = [chain for chain in chains if chain[0].work.compute.processes == 1]
     if alone:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
+from voxmix._limits import cores_are_of_a_task
 from voxmix._progress import ProgressCallback, silent
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError, VoxmixError
@@ -91,7 +92,8 @@ def at_once(compute: ComputeSettings, *, workers: int | None, most: int) -> int:
 
 def threads_of_each(compute: ComputeSettings, *, together: int) -> int:
     """Return the CPU threads of each process, where so many runs go on at the same time."""
-    return compute.threads_of_each(together * compute.devices, cores=cores())
+    here = 1 if cores_are_of_a_task() and compute.processes > 1 else compute.devices
+    return compute.threads_of_each(together * here, cores=cores())
 
 
 def finish_jobs(

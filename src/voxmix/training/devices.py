@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -118,6 +119,65 @@ def cluster_environment(compute: ComputeSettings) -> ClusterEnvironment:
             if known.detect():
                 return known()
     return LightningEnvironment()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """One of the processes that ``srun``, ``torchrun`` or ``mpirun`` has started together.
+
+    Attributes:
+        rank: which one, from 0.
+        world: how many.
+        address, port: where they meet.
+    """
+
+    rank: int
+    world: int
+    address: str
+    port: int
+
+
+def started_together(compute: ComputeSettings) -> Started | None:
+    """Return which of the processes this one is that share runs by these settings; None where it was started alone.
+
+    Raises:
+        InputError: another number of processes was started than the settings say.
+    """
+    wanted, several = compute.processes, f"compute.nodes {compute.nodes} x compute.devices {compute.devices}"
+    how = (
+        f"srun --nodes {compute.nodes} --ntasks-per-node {compute.devices} voxmix ..., or torchrun --nnodes "
+        f"{compute.nodes} --nproc-per-node {compute.devices} -m voxmix ..."
+    )
+    count = _started_processes()
+    if count == 1:
+        if compute.nodes > 1:
+            raise InputError(
+                f"{several} are {wanted} processes on {compute.nodes} machines, and only one was started; start all of them, "
+                f"each with the same command: {how}"
+            )
+        return None
+    if count != wanted:
+        raise InputError(
+            f"{count} processes were started with this command, and {several} are {wanted}; give --nodes and --devices as they "
+            f"were started, or start it so: {how}"
+        )
+    with _naming_devices(compute):
+        environment = cluster_environment(compute)
+        named = "RANK" in os.environ and "LOCAL_RANK" in os.environ
+        rank = int(os.environ["RANK"]) if named else environment.global_rank()
+        return Started(rank=rank, world=count, address=environment.main_address, port=environment.main_port)
+
+
+def _started_processes() -> int:
+    """Return how many processes a launcher has started with the same command; 1 without one."""
+    if "LOCAL_RANK" in os.environ:
+        return int(os.environ.get("WORLD_SIZE", "1"))
+    steps = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if steps == 1:
+        for known in (LSFEnvironment, MPIEnvironment):
+            if known.detect():
+                return known().world_size()
+    return steps
 
 
 def tune_cpu(device: torch.device) -> None:
