@@ -46,6 +46,7 @@ class Faults:
     lease: float
     counts: Counter[str] = field(default_factory=Counter)
     frozen: dict[int, float] = field(default_factory=dict)
+    queued_again: dict[str, float] = field(default_factory=dict)
 
     def inject(self) -> str | None:
         """Let something happen to a worker that has begun a run; return what, or None where there is none."""
@@ -138,6 +139,10 @@ class Faults:
         ).splitlines():
             job, _, reason = line.partition("|")
             if reason == "BeginTime":
+                # sooner, its new start would be taken for the old one: "job credential revoked"
+                if time.monotonic() - self.queued_again.setdefault(job, time.monotonic()) < 6:
+                    continue
+                del self.queued_again[job]
                 self.slurm.call("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
             elif reason.startswith(("launch", "JobHeld")):
                 self.slurm.call("scontrol", "release", job, check=False)
