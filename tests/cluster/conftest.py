@@ -1,5 +1,6 @@
 """A Slurm of two nodes for these tests alone, and what one process makes of the study that they share."""
 
+import getpass
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -38,6 +39,5 @@ def slurm() -> Iterator[SmallSlurm]:
 def quiet(slurm: SmallSlurm) -> Iterator[SmallSlurm]:
     """The small Slurm with both nodes idle and no job; jobs that a test leaves behind are canceled."""
     yield slurm
-    slurm.call("scancel", "--state=PENDING,RUNNING,SUSPENDED", check=False)
-    slurm.call("scancel", "-u", "root", check=False)
+    slurm.call("scancel", "--user", getpass.getuser(), check=False)
     until(lambda: not slurm.call("squeue", "-h", check=False).strip(), seconds=90)
