@@ -7,7 +7,7 @@ override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
 .PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-cluster faults test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
-	bench-trunk bench-devices downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference docs docs-serve dist constraints clean
+	bench-trunk bench-devices bench-gpu downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference docs docs-serve dist constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -96,6 +96,9 @@ bench-trunk: setup  ## One trunk for several budgets against separate runs: abou
 
 bench-devices: setup  ## Two processes against one: the same losses, and the speed-up
 	$(BIN)/python benchmarks/devices.py
+
+bench-gpu: $(VENV)-peers/.installed  ## On a GPU: draws per second, utilization, waiting and memory, beside MONAI: half an hour
+	$(VENV)-peers/bin/python benchmarks/gpu.py --json bench-gpu.json
 
 bench-volumes: $(VENV)-peers/.installed  ## Crops, prepare and growth against MONAI, TorchIO and blosc2: takes long
 	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/volumes_crops.py

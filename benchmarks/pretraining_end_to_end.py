@@ -39,10 +39,21 @@ from voxmix.run_settings import ModelSettings, TrainingSettings
 from voxmix.training.devices import tune_cpu
 from voxmix.volumes.preparing.cache import PreparedCache
 
+CPU = torch.device("cpu")
 
-def monai_step(model: ModelSettings, cache: PreparedCache, folder: Path) -> tuple[Callable[[], None], int]:
+
+def monai_step(
+    model: ModelSettings,
+    cache: PreparedCache,
+    folder: Path,
+    *,
+    batch_size: int = BATCH,
+    device: torch.device = CPU,
+    bf16: bool = False,
+    workers: int = 0,
+) -> tuple[Callable[[], None], int]:
     """Return one step of a plain loop over MONAI's parts, and the parameters of its network."""
-    training = TrainingSettings(batch_size=BATCH)
+    training = TrainingSettings(batch_size=batch_size)
     steps = Compose(
         [
             LoadImaged("image"),
@@ -57,10 +68,13 @@ def monai_step(model: ModelSettings, cache: PreparedCache, folder: Path) -> tupl
     items = [{"image": str(cache.root / volume.file)} for volume in cache.volumes]
     loader = DataLoader(
         CacheDataset(items, steps, progress=False),
-        batch_size=BATCH,
+        batch_size=batch_size,
         shuffle=True,
         drop_last=True,
         collate_fn=list_data_collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
     )
     network = MaskedAutoEncoderViT(
         in_channels=1,
@@ -78,7 +92,7 @@ def monai_step(model: ModelSettings, cache: PreparedCache, folder: Path) -> tupl
         qkv_bias=True,
         pos_embed_type="learnable",
         decoder_pos_embed_type="learnable",
-    )
+    ).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.05)
     batches = iter(loader)
 
@@ -88,8 +102,9 @@ def monai_step(model: ModelSettings, cache: PreparedCache, folder: Path) -> tupl
         if batch is None:
             batches = iter(loader)
             batch = next(batches)
-        image = batch["image"].as_tensor()
-        predicted, mask = network(image)
+        image = batch["image"].as_tensor().to(device, non_blocking=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            predicted, mask = network(image)
         error = (predicted - patchify(image[:, 0], model.grid)).square().mean(dim=2)
         loss = (error * mask).sum() / mask.sum()
         loss.backward()

@@ -49,11 +49,13 @@ def naming_lost_memory(
         else:
             size, less = f"crop {model.crop} and width {model.width}", "crop, width or depth"
             rather = ", or set compute.sharing to fsdp on several GPUs"
+        on_gpu = compute.resident != "off" and compute.device != "cpu" and torch.cuda.is_available()
+        room = ", or set compute.resident to off, so that no volumes stay on the GPU" if on_gpu else ""
         raise VoxmixError(
             f"out of memory with {rows} draws at once of batch_size {batch}, {size}; set compute.micro_batch to {rows // 2} (the "
-            f"same result in less memory), or lower batch_size, {less}. The last state is kept"
+            f"same result in less memory), or lower batch_size, {less}{room}. The last state is kept"
             if rows > 1
-            else f"out of memory with one draw of {size}; lower {less}{rather}. The last state is kept"
+            else f"out of memory with one draw of {size}; lower {less}{rather}{room}. The last state is kept"
         ) from error
 
 
