@@ -25,6 +25,11 @@ DOMAINS = tuple(DEMO_COUNTS)
 CACHE = "0123456789abcdef"
 
 
+def of_that_day(training: TrainingSettings) -> TrainingSettings:
+    """Return the training of a preset as study files of the day of these ids hold it: in whole floats."""
+    return replace(training, precision="32-true")
+
+
 def of_preset(name: str, **changes: object) -> RunSpec:
     preset = PRESETS[name]
     spec = RunSpec(
@@ -32,7 +37,7 @@ def of_preset(name: str, **changes: object) -> RunSpec:
         budget=5000,
         seed=3,
         model=preset.model,
-        training=preset.training,
+        training=of_that_day(preset.training),
         evaluation=preset.evaluation,
         cache=CACHE,
     )
@@ -149,7 +154,12 @@ def studies() -> dict[str, StudyConfig]:
     for name, preset in PRESETS.items():  # as study files of the day of these ids: without vertex runs
         study = preset.study(name=name, data=phantoms)
         asked = replace(study.allocation, strategies=new_study_strategies())
-        found[name] = replace(study, design=replace(study.design, vertex_seeds=0), allocation=asked)
+        found[name] = replace(
+            study,
+            design=replace(study.design, vertex_seeds=0),
+            allocation=asked,
+            training=of_that_day(study.training),
+        )
     demo = found["demo"]
     found["demo, vertices"] = replace(demo, design=replace(demo.design, vertex_seeds=1))
     found["own"] = replace(
