@@ -36,7 +36,7 @@ def test_a_whole_study_is_left_to_workers(fake, finished_study):
     assert code == 0
     assert "#SBATCH --array=0-2 " in said
     assert (
-        f"-m \\ voxmix \\ work \\ {finished_study} \\ --device \\ cpu \\ --no-compile \\ --tracker \\ tensorboard &"
+        f"-m \\ voxmix \\ work \\ {finished_study} \\ --device \\ cpu \\ --no-compile \\ --threads \\ 1 \\ --tracker \\ tensorboard &"
         in said
     )
     assert fake.scripts == []

@@ -1,7 +1,7 @@
 """The verbs that train, run and pretrain, and what they share: flags for how runs are computed."""
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -128,7 +128,8 @@ class ComputeFlags:
         from voxmix.engines.submitted import place_of
 
         root, runs = view.root.absolute(), view.study.runs_dir.absolute()
-        command = ["-m", "voxmix", "work", str(root), *self._arguments()]
+        threads = compute.threads_of_each(1, cores=1)  # those of a job, which its workers share
+        command = ["-m", "voxmix", "work", str(root), *replace(self, threads=threads)._arguments()]
         raise HandedOver(told(submit_jobs(settings, command, runs=runs, root=root), place_of(runs)))
 
     def _arguments(self) -> list[str]:
