@@ -77,6 +77,16 @@ def test_three_jobs_share_the_runs_and_the_command_waits_for_them(quiet, tmp_pat
     assert outcome(study) == alone
 
 
+def test_a_whole_study_is_done_by_jobs_alone(quiet, tmp_path):
+    study = make_study(tmp_path / "study", budgets=(80, 160, 320), lease=LEASE)
+    command = ("study", "run", study.root, "--engine", "slurm", "--jobs", 2, "--submit-only")
+    done = voxmix(*command, environment=quiet.environment())
+    assert done.returncode == 0, done.stderr
+    until(lambda: study.report_path.exists() and not processes(study, "work"), seconds=600)
+    shown = voxmix("status", study.root)
+    assert "all done" in shown.stdout
+
+
 def test_a_stopped_command_leaves_the_jobs_which_the_next_one_finds(quiet, tmp_path, alone):
     study = make_study(tmp_path / "study", budgets=BUDGETS, lease=LEASE)
     arguments = [sys.executable, "-m", "voxmix", "run", str(study.root), "--engine", "slurm", "--jobs", "1"]
