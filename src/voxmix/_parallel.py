@@ -148,12 +148,12 @@ def work_through(
     chunk: int = 1,
     progress: ProgressCallback = silent,
     after_a_death: Callable[[Item], Result] | None = None,
-    hear: Callable[[int, Result], None] | None = None,
+    keep: Callable[[int, Result], Result] | None = None,
 ) -> list[Result]:
     """Return the result of every item, in order: made by ``workers`` processes as they come free, or here by one.
 
-    ``chunk`` items travel to a process together, and few wait there at a time. ``hear`` is told of every result, with the
-    place of its item, as it comes. ``after_a_death`` makes what is left, one by one, once a process was
+    ``chunk`` items travel to a process together, and few wait there at a time. ``keep`` gets every result as it
+    comes, after the place of its item, and returns what is kept of it. ``after_a_death`` makes what is left, one by one, once a process was
     killed; without it that is an error.
 
     Raises:
@@ -163,10 +163,8 @@ def work_through(
     results: dict[int, Result] = {}
 
     def take(start: int, made: Sequence[Result]) -> None:
-        results.update(enumerate(made, start=start))
         for place, result in enumerate(made, start=start):
-            if hear is not None:
-                hear(place, result)
+            results[place] = result if keep is None else keep(place, result)
         progress(len(results), total)
 
     progress(0, total)

@@ -1,5 +1,6 @@
 """The verbs before a study: manifest, audit, and preparing without a study."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,17 +149,19 @@ def _renames(given: Sequence[str]) -> dict[str, str]:
 def _manifest_value(found: "Manifest", *, layouts: Sequence[str], out: Path | None) -> dict[str, Any]:
     from voxmix.volumes.persons.proposals import remarks
 
+    counts, subjects = found.counts(), found.subjects_by_domain()
+    train, held_out = found.counts("train"), found.counts("validation")
     return {
         "layouts": list(layouts),
         "manifest": None if out is None else str(out),
         "domains": {
             name: {
-                "volumes": found.counts()[name],
-                "subjects": len(found.subjects(name)),
-                "training": found.counts("train")[name],
-                "validation": found.counts("validation")[name],
+                "volumes": count,
+                "subjects": len(subjects[name]),
+                "training": train[name],
+                "validation": held_out[name],
             }
-            for name in found.domains
+            for name, count in counts.items()
         },
         "notes": list(remarks(found)),
         "set_aside": [{"path": str(s.path), "domain": s.domain, "reason": s.reason} for s in found.set_aside],
@@ -167,14 +170,16 @@ def _manifest_value(found: "Manifest", *, layouts: Sequence[str], out: Path | No
 
 def _show_manifest(found: "Manifest") -> None:
     train, held_out = found.counts("train"), found.counts("validation")
+    subjects = found.subjects_by_domain()
+    labels = Counter(record.domain for record in found.records if record.label is not None)
     aside = [item.domain for item in found.set_aside if not item.is_label]
     others = [item.domain for item in found.set_aside if item.is_label]
     rows = [
         [
             name,
             str(count),
-            str(len(found.subjects(name))),
-            str(sum(r.label is not None for r in found.records if r.domain == name)),
+            str(len(subjects[name])),
+            str(labels[name]),
             str(train[name]),
             str(held_out[name]),
             str(aside.count(name)),
@@ -377,8 +382,9 @@ def _show_audit(result: "Audit", recipe: "Recipe") -> None:
     for finding in result.findings:
         line = f"  {finding.path}: {finding.message}"
         groups.setdefault((finding.kind, finding.domain), []).append(line)
+    looked_at = Counter(survey.record.domain for survey in result.surveys)
     for (kind, domain), lines in groups.items():
-        emit(f"{kind}, {domain}: {len(lines)} of {result.volumes(domain)} volumes")
+        emit(f"{kind}, {domain}: {len(lines)} of {looked_at[domain]} volumes")
         for line in lines[:_FEW]:
             emit(line)
         if len(lines) > _FEW:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import isfinite
@@ -117,6 +117,13 @@ class Manifest:
         """Subjects of one domain, sorted, each once."""
         return tuple(sorted({record.subject for record in self.records if record.domain == domain}))
 
+    def subjects_by_domain(self) -> dict[str, tuple[str, ...]]:
+        """Return every domain to its subjects, both sorted."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for record in self.records:
+            found[record.domain].add(record.subject)
+        return {domain: tuple(sorted(found[domain])) for domain in sorted(found)}
+
     def counts(self, split: Split | None = None) -> dict[str, int]:
         """Return domain to number of volumes, of one side or (None) of all."""
         chosen = Counter(r.domain for r in self.records if split is None or r.split == split)
@@ -157,8 +164,7 @@ class Manifest:
         """
         if not 0 < fraction < 1:
             raise InputError(f"fraction must lie between 0 and 1, got {fraction}; 0.2 is a fifth")
-        for domain in self.domains:
-            subjects = self.subjects(domain)
+        for domain, subjects in self.subjects_by_domain().items():
             if len(subjects) < 2:
                 raise InputError(
                     f"domain {domain} has one subject ({self.counts()[domain]} volumes): training and "
@@ -201,7 +207,7 @@ class Manifest:
             for subject, u in place.items()
             if known.get(subject, "validation" if u < fraction else "train") == "validation"
         }
-        members = {domain: set(self.subjects(domain)) for domain in self.domains}
+        members = {domain: set(subjects) for domain, subjects in self.subjects_by_domain().items()}
 
         def moves_well(subject: str, *, out_of: set[str]) -> bool:
             return subject not in known and all(

@@ -74,8 +74,7 @@ class Audit:
 
     def counts(self) -> dict[str, int]:
         """Return kind to number of findings, only of kinds that were found."""
-        kinds = [finding.kind for finding in self.findings]
-        return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+        return dict(Counter(finding.kind for finding in self.findings))
 
     def volumes(self, domain: str) -> int:
         """Return how many volumes of a domain were looked at."""
@@ -267,14 +266,12 @@ def _by_domain(
     surveys: Sequence[Survey], judge_group: Callable[[str, Sequence[Survey]], Iterator[Finding]]
 ) -> Iterator[Finding]:
     """Yield what is odd among the readable scans of each domain."""
-    for domain in sorted({s.record.domain for s in surveys}):
-        group = [
-            s
-            for s in surveys
-            if s.record.domain == domain and not (s.reason or s.label_map) and any(s.spacing_mm)
-        ]
-        if group:
-            yield from judge_group(domain, group)
+    groups: dict[str, list[Survey]] = defaultdict(list)
+    for s in surveys:
+        if not (s.reason or s.label_map) and any(s.spacing_mm):
+            groups[s.record.domain].append(s)
+    for domain in sorted(groups):
+        yield from judge_group(domain, groups[domain])
 
 
 def _odd_spacing(domain: str, group: Sequence[Survey]) -> Iterator[Finding]:

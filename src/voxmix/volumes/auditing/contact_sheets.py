@@ -103,8 +103,11 @@ def write_sheets(
     written: list[Path] = []
     with naming_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for domain in sorted({survey.record.domain for survey in audit.surveys}):
-            shown = [s for s in audit.surveys if s.record.domain == domain and s.views is not None]
+        by_domain: dict[str, list[Any]] = defaultdict(list)
+        for survey in audit.surveys:
+            if survey.views is not None:
+                by_domain[survey.record.domain].append(survey)
+        for domain, shown in sorted(by_domain.items()):
             page = _across(shown) * _DOWN
             for number, start in enumerate(range(0, len(shown), page), start=1):
                 path = folder / f"{domain}-{number}.png"
@@ -182,7 +185,7 @@ def _sheet(surveys: Sequence[Any], flagged: set[tuple[str, str]]) -> UInt8[np.nd
     for index, survey in enumerate(surveys):
         left, top = index % across * width, index // across * height
         if survey.views is not None:
-            picture.paste(Image.fromarray(survey.views), (left + _GAP, top + _GAP))
+            picture.paste(Image.fromarray(np.asarray(survey.views)), (left + _GAP, top + _GAP))
         odd = (survey.record.domain, survey.name) in flagged
         if odd:
             draw.rectangle((left, top, left + width - 2, top + height - 2), outline=_FLAGGED, width=2)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from voxmix._parallel import work_through
 from voxmix._progress import ProgressCallback, silent
 from voxmix.volumes.auditing.fill import Fill, measure_volume, percentiles_of, sampled
+from voxmix.volumes.auditing.stored_pictures import PictureFile, StoredPicture
 from voxmix.volumes.grids.geometry import nearest_ras, resample
 from voxmix.volumes.grids.labels import compare_grids
 from voxmix.volumes.grids.transform import prepare_volume
@@ -48,7 +49,7 @@ class Survey:
     low: float = 0.0
     middle: float = 0.0
     high: float = 0.0
-    views: UInt8[np.ndarray, "row column"] | None = None
+    views: UInt8[np.ndarray, "row column"] | StoredPicture | None = None
     fill: Fill | None = None
     rule: IntensityRule | None = None
 
@@ -68,11 +69,18 @@ def survey_all(
 ) -> tuple[Survey, ...]:
     """Return the survey of every record, in order; ``pictures`` asks for views too.
 
-    A record with a recipe in ``recipes`` is also taken through it, which says what preparing would make of it.
+    A record with a recipe in ``recipes`` is also taken through it, which says what preparing would make of it. Views lie in
+    a file meanwhile, not in memory.
     """
+    kept = PictureFile()
+
+    def keep(_: int, survey: Survey) -> Survey:
+        views = survey.views
+        return replace(survey, views=kept.store(views)) if isinstance(views, np.ndarray) else survey
+
     pairs = list(zip(records, recipes or [None] * len(records), strict=True))
     look = partial(_survey_pair, pictures=pictures)
-    return tuple(work_through(look, pairs, workers=min(workers, len(pairs)), progress=progress))
+    return tuple(work_through(look, pairs, workers=min(workers, len(pairs)), progress=progress, keep=keep))
 
 
 def _survey_pair(pair: tuple[VolumeRecord, Recipe | None], *, pictures: bool) -> Survey:

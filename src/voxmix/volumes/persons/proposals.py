@@ -72,7 +72,7 @@ def propose(groups: Iterable[Iterable[str]]) -> PersonProposal | None:
 
 def propose_persons(manifest: Manifest) -> PersonProposal | None:
     """Return :func:`propose` of the subjects of each domain of a manifest."""
-    return propose(manifest.subjects(domain) for domain in manifest.domains)
+    return propose(manifest.subjects_by_domain().values())
 
 
 FLAG = "--subject-pattern {rule} (in study.yaml, under data: subject_pattern: {rule})"

@@ -37,14 +37,15 @@ class Keeper:
                 )
                 self._folder = None
 
-    def take(self, place: int, outcome: Outcome) -> None:
-        """Take what came of the record at a place."""
+    def take(self, place: int, outcome: Outcome) -> Outcome:
+        """Take what came of the record at a place, and return it."""
         if self._folder is None:
-            return
+            return outcome
         self._rows[place] = row_of(self._found.asked[place], outcome)
         self._waiting.append(place)
         if len(self._waiting) >= _ROWS or time.monotonic() - self._last > _SECONDS:
             self.write()
+        return outcome
 
     def write(self) -> None:
         """Write down what was taken since the last time."""

@@ -148,7 +148,7 @@ def _outcomes(
             after_a_death=partial(
                 alone, found.make, killed=Outcome(reason=KILLED)
             ),  # The file that killed it is then known.
-            hear=lambda place, outcome: keeper.take(left[place], outcome),
+            keep=lambda place, outcome: keeper.take(left[place], outcome),
         )
     finally:
         keeper.write()
@@ -242,9 +242,10 @@ def _collect(
 def _check_sides(
     manifest: Manifest, volumes: tuple[PreparedVolume, ...], set_aside: tuple[SetAside, ...]
 ) -> None:
+    there = {(volume.domain, volume.split) for volume in volumes}
     for domain in manifest.domains:
         for side in SPLITS:
-            if not any(volume.domain == domain and volume.split == side for volume in volumes):
+            if (domain, side) not in there:
                 lost = [s for s in set_aside if s.domain == domain]
                 why = (
                     f"{len(lost)} files set aside, first because: {lost[0].reason}" if lost else "it had none"
