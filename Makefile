@@ -7,7 +7,7 @@ override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
 .PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-cluster faults test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
-	bench-trunk bench-devices bench-gpu downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference docs docs-serve dist constraints clean
+	bench-trunk bench-devices bench-gpu bench-scale downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference docs docs-serve dist constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -93,6 +93,9 @@ $(VENV)-peers/.installed: pyproject.toml constraints.txt benchmarks/peers.txt
 
 bench-trunk: setup  ## One trunk for several budgets against separate runs: about 15 minutes
 	$(BIN)/python benchmarks/trunk.py
+
+bench-scale: setup  ## Time and memory of every verb against domains, runs, volumes and files, up to 100,000: hours
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py --plot docs/images/scale.svg
 
 bench-devices: setup  ## Two processes against one: the same losses, and the speed-up
 	$(BIN)/python benchmarks/devices.py

@@ -1,10 +1,12 @@
-"""Time and memory of every verb that reads a whole study or cache, against its size; nothing is trained or prepared.
+"""Time and memory of every verb that goes through a whole study, cache or data set, against its size.
 
-    python benchmarks/scale.py [--domains 6 20 60] [--volumes 20000 100000] [--bootstrap 0] [--only fit report]
-        [--folder DIR] [--plot docs/images/scale.svg]
+    python benchmarks/scale.py [--domains 6 20 60] [--runs 100 300 1000] [--volumes 1000 10000 100000]
+        [--sources 1000 10000 100000] [--bootstrap 0] [--only fit report] [--folder DIR] [--json FILE] [--plot FILE]
 
-Studies are made from finished runs whose losses a known law gives, with noise; caches from an index, and volumes of a
-few bytes. Each verb has a process of its own; seconds are those of its processor, memory is its largest resident set.
+Nothing is trained. Studies are made from finished runs whose losses a known law gives, with noise; caches from an index, and
+volumes of a few bytes; data sets from NIfTI files of 8 x 8 x 8 voxels, which are really read and prepared. Each verb
+has a process of its own; seconds are those of its processor (of the clock, too, which other work on the machine
+prolongs), memory is its largest resident set. With --json, what was measured before in that file is kept and drawn too.
 """
 
 import argparse
@@ -16,8 +18,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,14 +108,29 @@ def true_law(domains: int) -> LawParameters:
     )
 
 
-def make_study(root: Path, *, domains: int, volumes: int, bootstrap: int) -> Study:
+def make_sources(root: Path, *, domains: int, count: int) -> None:
+    """Write small NIfTI files in a folder per domain, old enough that a later change would show, and a recipe."""
+    import nibabel
+
+    head = nibabel.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.diag([1.5, 1.5, 1.5, 1])).to_bytes()[:352]
+    rng = np.random.default_rng(0)
+    for name in names_of(domains):
+        (root / "data" / name).mkdir(parents=True)
+    for k in range(count):
+        path = root / "data" / names_of(domains)[k % domains] / f"p{k:06d}.nii"
+        path.write_bytes(head + rng.integers(1, 1000, 512).astype(np.int16).tobytes())
+        os.utime(path, (1e9, 1e9))
+    (root / "recipe.yaml").write_text("spacing_mm: 1.5\nmin_shape: [4, 4, 4]\n", encoding="utf-8")
+
+
+def make_study(root: Path, *, domains: int, volumes: int, bootstrap: int, seeds: int = SEEDS) -> Study:
     """Write a study whose volumes are prepared and whose proxy runs are finished."""
     config = StudyConfig(
         name=f"{domains} domains",
         data=DataSettings(path=".."),
-        allocation=StudyAllocation(budget=100_000),
+        allocation=StudyAllocation(budget=100_000, min_weight=min(0.05, 0.5 / domains)),
         model=ModelSettings(crop=96),
-        design=StudyDesign(budgets=BUDGETS, seeds=SEEDS),
+        design=StudyDesign(budgets=BUDGETS, seeds=seeds),
         fit=FitSettings(bootstrap=bootstrap),
     )
     study = Study.create(root, config)
@@ -199,23 +217,36 @@ def _verb(*words: str) -> Callable[[Path], None]:
     """Return what gives a command line to this process, the folder last but for flags."""
 
     def call(folder: Path) -> None:
-        from voxmix.cli import main
-
         flags = [word for word in words if word.startswith("-")]
         names = [word for word in words if not word.startswith("-")]
-        sys.argv = ["voxmix", *names, str(folder), *flags]
-        kept, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        try:
-            main()
-        except SystemExit as error:
-            if error.code not in (0, None):
-                raise
-        finally:
-            sys.stdout = kept
+        _main([*names, str(folder), *flags])
 
     return call
 
 
+def _main(words: Sequence[str]) -> None:
+    """Give a command line to this process."""
+    from voxmix.cli import main
+
+    sys.argv = ["voxmix", *words]
+    kept, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    try:
+        main()
+    except SystemExit as error:
+        if error.code not in (0, None):
+            raise
+    finally:
+        sys.stdout = kept
+
+
+def _on_sources(*words: str) -> Callable[[Path], None]:
+    """Return what gives a command line to this process, its words that begin with / relative to the data set's folder."""
+    return lambda folder: _main([f"{folder}{word}" if word.startswith("/") else word for word in words])
+
+
+_PREPARE = _on_sources(
+    "prepare", "/data.csv", "--recipe", "/recipe.yaml", "--out", "/cache", "--workers", "1"
+)
 STUDY_VERBS: dict[str, Callable[[Path], None]] = {
     "table": _table,
     "read table": _read_table,
@@ -231,7 +262,16 @@ CACHE_VERBS: dict[str, Callable[[Path], None]] = {
     "verify": _verb("cache", "verify"),
     "prune": _verb("cache", "prune", "--dry-run"),
 }
-VERBS = STUDY_VERBS | CACHE_VERBS
+SOURCE_VERBS: dict[str, Callable[[Path], None]] = {
+    "manifest": _on_sources("manifest", "/data", "--out", "/data.csv", "--workers", "1"),
+    "audit": _on_sources("audit", "/data.csv", "--recipe", "/recipe.yaml", "--workers", "1"),
+    "prepare": _PREPARE,
+    "prepare again": _PREPARE,
+}
+VERBS = STUDY_VERBS | CACHE_VERBS | SOURCE_VERBS
+DOMAINS = 60
+"""Of studies whose runs are counted, of caches and of data sets."""
+KINDS = {"domains": STUDY_VERBS, "runs": STUDY_VERBS, "volumes": CACHE_VERBS, "sources": SOURCE_VERBS}
 
 
 def measure_here(verb: str, folder: Path) -> dict[str, float]:
@@ -270,25 +310,39 @@ def _file_note(verb: str, folder: Path) -> str:
     return "" if path is None else f"{path.name}: {path.stat().st_size / 1e6:.1f} MB"
 
 
-def plot(points: dict[str, list[tuple[int, dict[str, float]]]], path: str) -> None:
+def make(what: str, size: int, folder: Path, *, bootstrap: int) -> None:
+    """Make the study, cache or data set of a size."""
+    if what == "domains":
+        make_study(folder, domains=size, volumes=200 * size, bootstrap=bootstrap)
+    elif what == "runs":
+        domains = 6 if size < 200 else 20 if size < 600 else DOMAINS
+        seeds = max(1, round((size - 2 * len(BUDGETS)) / (domains * len(BUDGETS))))
+        make_study(folder, domains=domains, volumes=100 * size, bootstrap=bootstrap, seeds=seeds)
+    elif what == "volumes":
+        make_cache(folder, domains=DOMAINS, volumes=size, files=True)
+    else:
+        make_sources(folder, domains=DOMAINS, count=size)
+
+
+def plot(measured: Sequence[dict[str, Any]], path: str) -> None:
     """Draw seconds and memory of every verb against the size."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
-    grid = figure.subplots(2, 2)
-    for column, (verbs, label) in enumerate(((STUDY_VERBS, "domains"), (CACHE_VERBS, "volumes"))):
+    shown = [what for what in KINDS if any(row["what"] == what for row in measured)]
+    figure = Figure(figsize=(4.2 * len(shown), 6.5), layout="constrained")
+    grid = figure.subplots(2, len(shown), squeeze=False)
+    for column, what in enumerate(shown):
         for row, (key, unit) in enumerate((("cpu", "processor seconds"), ("mb", "largest memory, MB"))):
             axes = grid[row][column]
-            for verb in verbs:
-                if points.get(verb):
-                    axes.loglog(
-                        [n for n, _ in points[verb]],
-                        [t[key] for _, t in points[verb]],
-                        "o-",
-                        label=verb,
-                        markersize=4,
-                    )
-            axes.set_xlabel(label)
+            for verb in KINDS[what]:
+                points = sorted(
+                    (m["size"], m[key]) for m in measured if (m["what"], m["verb"]) == (what, verb)
+                )
+                if points:
+                    axes.loglog(*zip(*points, strict=True), "o-", label=verb, markersize=4)
+            axes.set_xlabel(
+                {"sources": "files of a data set", "volumes": "volumes of a cache"}.get(what, what)
+            )
             axes.set_ylabel(unit)
             axes.grid(alpha=0.3)
             if not row and axes.get_legend_handles_labels()[0]:
@@ -299,37 +353,41 @@ def plot(points: dict[str, list[tuple[int, dict[str, float]]]], path: str) -> No
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--domains", type=int, nargs="*", default=[6, 20, 60])
-    parser.add_argument("--volumes", type=int, nargs="*", default=[5_000, 20_000, 100_000])
+    parser.add_argument("--runs", type=int, nargs="*", default=[100, 300, 1000])
+    parser.add_argument("--volumes", type=int, nargs="*", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--sources", type=int, nargs="*", default=[1_000, 10_000, 100_000])
     parser.add_argument("--bootstrap", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=list(VERBS))
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--here", help="measure this verb in this process")
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", default="")
     options = parser.parse_args()
     if options.here:
         print(json.dumps(measure_here(options.here, options.folder)))
         return
-    points: dict[str, list[tuple[int, dict[str, float]]]] = {}
+    measured: list[dict[str, Any]] = []
+    if options.json is not None and options.json.exists():
+        measured = json.loads(options.json.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as made:
         root = options.folder or Path(made)
         print("| size | verb | cpu s | wall s | MB | file |\n|---|---|---|---|---|---|", flush=True)
-        for what, sizes, verbs in (
-            ("domains", options.domains, STUDY_VERBS),
-            ("volumes", options.volumes, CACHE_VERBS),
-        ):
-            for size in sizes:
+        for what, verbs in KINDS.items():
+            for size in getattr(options, what):
                 folder = root / f"{what}-{size}"
-                if not folder.exists() and what == "domains":
-                    make_study(folder, domains=size, volumes=200 * size, bootstrap=options.bootstrap)
-                elif not folder.exists():
-                    make_cache(folder, domains=60, volumes=size, files=True)
+                if not folder.exists():
+                    make(what, size, folder, bootstrap=options.bootstrap)
                 for verb in verbs:
                     if verb in options.only:
                         took = measure(verb, folder)
-                        points.setdefault(verb, []).append((size, took))
+                        same = (what, size, verb)
+                        measured = [m for m in measured if (m["what"], m["size"], m["verb"]) != same]
+                        measured.append({"what": what, "size": size, "verb": verb, **took})
                         _say(what, size, verb, took, _file_note(verb, folder))
+                        if options.json is not None:
+                            options.json.write_text(json.dumps(measured, indent=1), encoding="utf-8")
     if options.plot:
-        plot(points, options.plot)
+        plot(measured, options.plot)
 
 
 if __name__ == "__main__":
