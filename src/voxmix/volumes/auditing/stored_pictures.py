@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +16,10 @@ class StoredPicture:
 
     shape: tuple[int, ...]
     place: int
-    stream: Any = field(repr=False)
+    file: "PictureFile" = field(repr=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> UInt8[np.ndarray, "row column"]:
-        data = os.pread(self.stream.fileno(), int(np.prod(self.shape)), self.place)
+        data = self.file.read(self.place, int(np.prod(self.shape)))
         return np.frombuffer(data, dtype=np.uint8).reshape(self.shape)
 
 
@@ -28,12 +29,17 @@ class PictureFile:
     def __init__(self) -> None:
         self._stream = tempfile.TemporaryFile()  # noqa: SIM115
         self._end = 0
+        weakref.finalize(self, self._stream.close)
 
     def store(self, picture: UInt8[np.ndarray, "row column"]) -> StoredPicture:
         """Write a picture and return what reads it."""
         data = np.ascontiguousarray(picture).tobytes()
         self._stream.write(data)
         self._stream.flush()
-        stored = StoredPicture(picture.shape, self._end, self._stream)
+        stored = StoredPicture(picture.shape, self._end, self)
         self._end += len(data)
         return stored
+
+    def read(self, place: int, size: int) -> bytes:
+        """Return the bytes of a picture."""
+        return os.pread(self._stream.fileno(), size, place)
