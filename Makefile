@@ -176,15 +176,15 @@ lint: setup  ## Style, layers and types
 reference: setup  ## Write the pages and tables of the reference that are made from the code
 	$(BIN)/python docs/make_reference.py
 
-# The site is built from docs/ without a network; a link that leads nowhere ends it. The page of its own tools is small, so
-# they have an environment of their own.
+# The site is built from docs/ without a network; a link that leads nowhere ends it. Its tools are no
+# part of the development environment, so they have one of their own.
 $(VENV)-docs/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-docs
 	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt mkdocs-material
 	@touch $@
 
 docs: $(VENV)-docs/.installed  ## The site of the documentation, into site/, with its links checked
-	$(VENV)-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
 	@echo "wrote site/index.html"
 
 docs-serve: $(VENV)-docs/.installed  ## The site at http://127.0.0.1:8000, made again when a page changes

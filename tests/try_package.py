@@ -7,6 +7,7 @@ nothing, since they depend on the machine and on the libraries of the day.
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -86,15 +87,20 @@ def try_one(package: Path, python: str, place: Path) -> None:
         if path.is_file()
     )
     voxmix = str(scripts / "voxmix")
-    version = subprocess.run([voxmix, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+    }  # no checkout on the path
+    version = subprocess.run(
+        [voxmix, "--version"], check=True, capture_output=True, text=True, env=clean
+    ).stdout.strip()
     walls = []
     for _ in range(3):
         begun = time.perf_counter()
-        subprocess.run([voxmix, "--help"], check=True, capture_output=True)
+        subprocess.run([voxmix, "--help"], check=True, capture_output=True, env=clean)
         walls.append(time.perf_counter() - begun)
     (place / "runs.csv").write_text(TABLE, encoding="utf-8")
     for words in (["fit", "runs.csv", "-o", "law.json"], ["allocate", "law.json", "--budget", "8000"]):
-        subprocess.run([voxmix, *words], check=True, capture_output=True, cwd=place)
+        subprocess.run([voxmix, *words], check=True, capture_output=True, cwd=place, env=clean)
     typed = list((place / "lib").glob("*/site-packages/voxmix/py.typed"))
     assert typed, "py.typed is missing"
     say(
