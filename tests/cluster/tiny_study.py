@@ -134,7 +134,7 @@ def processes(study: Study, word: str = PULLING) -> list[int]:
             place = Path(os.readlink(entry / "cwd"))
         except OSError:
             continue
-        if word in command and place in (study.runs_dir.resolve(), study.root.resolve()):
+        if word in command[1:4] and place in (study.runs_dir.resolve(), study.root.resolve()):
             found.append(int(entry.name))
     return sorted(found)
 
