@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from datetime import timedelta
 from importlib.metadata import version
@@ -151,11 +151,17 @@ class Launch:
         Raises:
             VoxmixError: this process cannot take part, or the first one has gone.
         """
+        try:
+            return self._follow()
+        finally:
+            with suppress(RuntimeError):  # the store was in the first process
+                self._tell(f"gone-{self.rank}", {})
+
+    def _follow(self) -> int:
         opened = Opened()
         for number in range(2**31):
             said = self._hear(f"run-{number}", or_else="over")
             if "code" in said:
-                self._tell(f"gone-{self.rank}", {})
                 return int(said["code"])
             run, attempt = (self._root / said[name] for name in ("run", "attempt"))
             job = self._ready(number, run, attempt)

@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ class Beginning:
         draws: budget in draws; None for a time.
         steps, seconds: that it has behind it.
         shared_draws, shared_seconds: those of them that another run of its trunk has made.
+        ways: how these steps were computed, see :func:`ways_of`.
     """
 
     state: dict[str, Any] | None
@@ -32,6 +34,20 @@ class Beginning:
     seconds: float = 0.0
     shared_draws: int = 0
     shared_seconds: float = 0.0
+    ways: tuple[dict[str, Any], ...] = ()
+
+
+def ways_of(
+    before: Sequence[Mapping[str, Any]], how: Mapping[str, Any], *, steps: int
+) -> list[dict[str, Any]]:
+    """Return how the steps of a run were computed, in order: each way with the number of steps after which it ended.
+
+    A run may go on with other devices, processes or threads. Its draws are the same; sums are rounded in another order.
+    """
+    earlier = [dict(way) for way in before]
+    if earlier and {**earlier[-1], "steps": 0} == {**how, "steps": 0}:
+        earlier.pop()
+    return [*earlier, {"steps": steps, **how}]
 
 
 def taken_up(
@@ -44,8 +60,12 @@ def taken_up(
     """
     draws, state = course.draws, _own_state(folder, course)
     if state is not None:
+        ways = tuple(state.get("ways", ()))
+        if writes and ways:
+            _tell_of_change(ways[-1], how, steps=state["steps"])
         return Beginning(
             state=state,
+            ways=ways,
             **{name: state[name] for name in ("draws", "steps", "seconds", "shared_draws", "shared_seconds")},
         )
     if trunk is not None and draws is not None:
@@ -64,6 +84,21 @@ def taken_up(
         shared_draws=steps * course.training.batch_size,
         shared_seconds=seconds,
     )
+
+
+def _tell_of_change(before: Mapping[str, Any], how: Mapping[str, Any], *, steps: int) -> None:
+    changed = [
+        f"{name} {before.get(name)} before, {value} now"
+        for name, value in how.items()
+        if before.get(name) != value
+    ]
+    if changed:
+        warnings.warn(
+            f"the run goes on after {steps} steps in another way ({', '.join(changed)}): the same draws, sums rounded in "
+            "another order; its result says so",
+            VoxmixWarning,
+            stacklevel=3,
+        )
 
 
 def _own_state(folder: Path, course: Course) -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ class Session:
         shared_draws: draws, and ``shared_seconds`` their time, that another run of the trunk has made for this one.
         seconds: gives the seconds of training so far, those shared included.
         aside: seconds since the start that are not counted.
+        ways: how steps before the start were computed.
     """
 
     objective: Objective
@@ -59,6 +60,7 @@ class Session:
     shared_seconds: float = 0.0
     seconds: Callable[[], float]
     aside: list[float]
+    ways: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def start(
@@ -139,6 +141,7 @@ class Session:
             shared_seconds=found.shared_seconds,
             seconds=lambda: found.seconds + time.monotonic() - began - sum(aside),
             aside=aside,
+            ways=found.ways,
         )
 
     @property
@@ -231,6 +234,7 @@ class Session:
                 "draws": self.draws,
                 "shared_draws": self.shared_draws,
                 "shared_seconds": self.shared_seconds,
+                "ways": self._ways(),
             }
             self.writer.give(own | state)
         self.writer.stalled(time.monotonic() - began)
