@@ -166,12 +166,18 @@ class Session:
 
     @property
     def computed(self) -> dict[str, Any]:
-        """How the run is computed, for its result."""
+        """How the run is computed, for its result; ``before`` is how its first steps were, where that was another way."""
+        *before, last = self._ways()
+        del last["steps"]
         return {
-            **how_computed(self.compute, self.fabric),
+            **last,
             "precision": self.course.training.precision,
             "loaders": loaders_of(self.compute, self.fabric.device),
+            **({"before": before} if before else {}),
         }
+
+    def _ways(self) -> list[dict[str, Any]]:
+        return ways_of(self.ways, how_computed(self.compute, self.fabric), steps=self.steps_done)
 
     def progress(self) -> tuple[int, int]:
         """Return (done, budget) in draws, or in seconds where the budget is a time."""
