@@ -158,6 +158,8 @@ def test_torchrun_starts_all_again_when_one_is_killed(spec, job_of, tmp_path, ma
 
 SRUN = {
     "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_NTASKS": "2",
+    "SLURM_NTASKS_PER_NODE": "1",
     "SLURM_PROCID": "1",
     "SLURM_NODELIST": "node[07-08]",
     "SLURM_JOB_ID": "4711",
@@ -168,7 +170,7 @@ TORCHRUN = {"LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "h
 @pytest.fixture
 def launcher(monkeypatch):
     """Return a function that sets a launcher's variables, and those of no other."""
-    for name in {*SRUN, *TORCHRUN, "TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_LOCALID"}:
+    for name in {*SRUN, *TORCHRUN, "TORCHELASTIC_RUN_ID", "SLURM_LOCALID"}:
         monkeypatch.delenv(name, raising=False)
 
     def launch(variables):

@@ -19,7 +19,7 @@ from voxmix.training.devices import loaders_of
 from voxmix.training.objective import Course, Objective, Paced, Views, Watcher
 from voxmix.training.optimizer import FlatAdamW, build_optimizer, one_group
 from voxmix.training.pieces import rows_at_once
-from voxmix.training.resume import taken_up
+from voxmix.training.resume import taken_up, ways_of
 from voxmix.training.state_writer import StateWriter
 from voxmix.training.step_log import MetricsLog
 from voxmix.training.trackers import Trackers
