@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from voxmix._io import naming_full_disk, read_mapping, write_json
+from voxmix._io import json_text, naming_full_disk, read_mapping, write_json
 from voxmix._machine import scheduler_job
 from voxmix.errors import InputError, VoxmixError
 from voxmix.runs import is_finished
@@ -112,7 +112,9 @@ class Attempt:
             facts = _Facts(
                 number=number, fruitless=fruitless, job=scheduler_job(), claim=claim, launch=launch
             )
-            _write_facts(folder, facts)
+            _facts_path(folder).write_text(
+                json_text(asdict(facts)), encoding="utf-8"
+            )  # no matter if it is lost
             folder.mkdir()
             if source is not None:
                 _take_over(source, folder)
@@ -304,7 +306,7 @@ def _facts(attempt: Path) -> _Facts:
     Raises:
         InputError: there are none, or none that can be understood.
     """
-    value = read_mapping(attempt.with_name(f"{attempt.name}.json"))
+    value = read_mapping(_facts_path(attempt))
     try:
         return _Facts(**value)
     except TypeError:
@@ -312,12 +314,16 @@ def _facts(attempt: Path) -> _Facts:
 
 
 def _write_facts(attempt: Path, facts: _Facts) -> None:
-    write_json(attempt.with_name(f"{attempt.name}.json"), asdict(facts))
+    write_json(_facts_path(attempt), asdict(facts))
+
+
+def _facts_path(attempt: Path) -> Path:
+    return attempt.with_name(f"{attempt.name}.json")
 
 
 def _remove(attempt: Path) -> None:
     shutil.rmtree(attempt, ignore_errors=True)
-    for path in (attempt.with_name(f"{attempt.name}.json"), progress_of(attempt)):
+    for path in (_facts_path(attempt), progress_of(attempt)):
         with suppress(OSError):
             path.unlink()
 

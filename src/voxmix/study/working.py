@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxmix._claims import Claim, Claims
+from voxmix._claims import LEASE_SECONDS, Claim, Claims
 from voxmix._io import digest, naming_full_disk
 from voxmix._optional import require
 from voxmix.errors import InputError
 from voxmix.runs import is_finished
-from voxmix.study.files import CLAIMS_FOLDER
+from voxmix.runs.unfinished import CLAIMS_FOLDER as RUN_CLAIMS
+from voxmix.runs.unfinished import WORK_FOLDER
+from voxmix.study.files import CLAIMS_FOLDER, RUNS_FOLDER
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.marks import STUDY_CLAIM
 from voxmix.study.step import Step, StepRuns, StepView, loaded
@@ -108,6 +110,7 @@ class _Worker:
     root: Path
     worked: Worked
     pause: float = _LEAST_WAIT
+    idle_since: float = field(default_factory=time.monotonic)
     claims: Claims = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,8 +120,10 @@ class _Worker:
         """Do what is left of a step, with others; return whether nothing is."""
         while not self.stopped():
             view = self.reopened()
-            if not all(view.steps[name].progress(view).done for name in row.needs):
-                self._wait("the steps before it", row)
+            missing = [view.steps[name] for name in row.needs if not view.steps[name].progress(view).done]
+            if missing:
+                self._check_begun(missing[0], view)
+                self._wait(f"step {missing[0].name}", row)
                 continue
             if row.runs:
                 return self._makes(row, view)
@@ -132,6 +137,8 @@ class _Worker:
                 if not row.progress(view).done:
                     self.hear.inform(f"{row.name}: this worker does it")
                     row.run(view, self.hear)
+                    if claim.lost:  # frozen meanwhile: whoever took over says what is done
+                        continue
                     now = view.after(row.name)
                     if row.inputs is not None and not now.is_made(row.name):
                         now.mark_made(row.name)
@@ -221,6 +228,18 @@ class _Worker:
         self.pause = _LEAST_WAIT
         with claim:
             yield claim
+
+    def _check_begun(self, needed: Step, view: StepView) -> None:
+        """Refuse to wait for a step on which nobody has worked for a lease.
+
+        Raises:
+            StepPendingError: names the command that does it.
+        """
+        now = time.monotonic()
+        if self.claims.holders() or (view.root / RUNS_FOLDER / WORK_FOLDER / RUN_CLAIMS).is_dir():
+            self.idle_since = now
+        if now - self.idle_since > LEASE_SECONDS:
+            raise needed.pending(view)
 
     def _wait(self, what: str, row: Step) -> None:
         if self.pause == _LEAST_WAIT:
