@@ -328,7 +328,8 @@ def plot(measured: Sequence[dict[str, Any]], path: str) -> None:
     """Draw seconds and memory of every verb against the size."""
     from matplotlib.figure import Figure
 
-    shown = [what for what in KINDS if any(row["what"] == what for row in measured)]
+    sizes = {what: {row["size"] for row in measured if row["what"] == what} for what in KINDS}
+    shown = [what for what in KINDS if len(sizes[what]) > 1]  # one size shows no growth
     figure = Figure(figsize=(4.2 * len(shown), 6.5), layout="constrained")
     grid = figure.subplots(2, len(shown), squeeze=False)
     for column, what in enumerate(shown):
