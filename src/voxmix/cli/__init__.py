@@ -31,6 +31,7 @@ from voxmix.cli import (
 )
 from voxmix.cli.app import say_next_by
 from voxmix.cli.following import following
+from voxmix.cli.help_texts import help_text
 from voxmix.cli.plain_terminals import spell_for_plain_terminals
 
 app = typer.Typer(
@@ -79,13 +80,13 @@ _VERBS = (
     editors.schema,
 )
 for function in _VERBS:
-    app.command()(function)
+    app.command(help=help_text(function))(function)
 say_next_by(following)
-study_app.command("run")(whole.study_run)
-cache_app.command("list")(cache.cache_list)
-cache_app.command("verify")(cache.cache_verify)
-cache_app.command("prune")(cache.cache_prune)
-cache_app.command("restore")(cache.cache_restore)
+study_app.command("run", help=help_text(whole.study_run))(whole.study_run)
+cache_app.command("list", help=help_text(cache.cache_list))(cache.cache_list)
+cache_app.command("verify", help=help_text(cache.cache_verify))(cache.cache_verify)
+cache_app.command("prune", help=help_text(cache.cache_prune))(cache.cache_prune)
+cache_app.command("restore", help=help_text(cache.cache_restore))(cache.cache_restore)
 
 
 def _version(wanted: bool) -> bool:
