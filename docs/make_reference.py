@@ -119,7 +119,23 @@ def command_line() -> str:
         lines += ["", f"## {name}", "", *_help(command), ""]
         lines += ["| argument or option | meaning |", "|---|---|"]
         lines += [f"| {_names(p)} | {_cell(_meaning(p))} |" for p in command.params if p.name != "help"]
+        lines += _json_keys(name.removeprefix("voxmix "))
     return "\n".join(lines) + "\n"
+
+
+def _json_keys(verb: str) -> list[str]:
+    """Return what a verb prints with --json, as far as that is fixed: a line for each kind of value."""
+    from voxmix.cli.json_keys import JSON_KEYS
+
+    lines: list[str] = []
+    for form in JSON_KEYS[verb].forms if verb in JSON_KEYS else ():
+        what = "a list; of each" if form.each else "of each" if form.names else "keys"
+        always, sometimes = (
+            ", ".join(f"`{key}`" for key in text.split()) for text in (form.always, form.sometimes)
+        )
+        rest = f"{'; ' if always else ''}at times {sometimes}" if sometimes else ""
+        lines += ["", f"With `--json`{f' ({form.when})' if form.when else ''}, {what}: {always}{rest}."]
+    return lines
 
 
 def _verbs(group: Any, path: str) -> list[tuple[str, Any]]:

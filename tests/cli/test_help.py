@@ -1,5 +1,7 @@
 """Help fills the terminal at any width, and shells complete verbs and options."""
 
+import contextlib
+import io
 import itertools
 import os
 import re
@@ -11,7 +13,6 @@ from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from voxmix.cli import app
 
@@ -24,7 +25,16 @@ def verbs(group: Any, before: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any
     return found
 
 
-VERBS = verbs(typer.main.get_command(app))
+ROOT = typer.main.get_command(app)  # made once: it takes longer than any help
+VERBS = verbs(ROOT)
+
+
+def helped(words: tuple[str, ...]) -> str:
+    """Return the help of a verb."""
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        ROOT.main([*words, "--help"], prog_name="voxmix", standalone_mode=False)
+    return told.getvalue()
 
 
 def paragraphs(text: str) -> list[list[str]]:
@@ -38,7 +48,7 @@ def test_help_is_ragged_at_no_width(width: int, monkeypatch: pytest.MonkeyPatch)
     """Every line but a paragraph's last is full: the next word would not have fitted. No word is broken, no line too long."""
     monkeypatch.setenv("COLUMNS", str(width))
     for words, command in VERBS.items():
-        told = CliRunner().invoke(app, [*words, "--help"]).stdout
+        told = helped(words)
         assert max(map(len, told.splitlines())) <= width, words
         shown = paragraphs(told)
         for text in (part for part in command.help.split("\n\n") if not part.startswith(" ")):

@@ -14,7 +14,7 @@ import typer
 from voxmix._amounts import amount, whole_amount
 from voxmix._io import as_argument
 from voxmix.cli.app import note
-from voxmix.errors import InputError
+from voxmix.errors import InputError, did_you_mean
 from voxmix.study.files import STUDY_FILE, is_study
 
 if TYPE_CHECKING:
@@ -219,6 +219,25 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def but_excluded(
+    known: Sequence[str], wanted: Sequence[str] | None, excluded: Sequence[str] | None, *, what: str
+) -> tuple[str, ...]:
+    """Return the names that are ``wanted``, or all that are known, but the ``excluded`` ones, in the order in which they are known.
+
+    Raises:
+        InputError: an excluded name that is not known, or nothing is left.
+    """
+    for name in excluded or ():
+        if name not in known:
+            raise InputError(
+                f"--exclude {name}: no {what} has this name; {did_you_mean(name, known, what=f'the {what}s are ')}"
+            )
+    left = tuple(name for name in (wanted or known) if name not in (excluded or ()))
+    if not left:
+        raise InputError(f"--exclude leaves no {what}; the {what}s are {', '.join(known)}")
+    return left
 
 
 def takes_flags(

@@ -8,7 +8,7 @@ import typer
 from voxmix.cli.app import emit, emit_json, verb
 from voxmix.cli.arguments import JsonOption, study_around
 from voxmix.cli.kinds import STUDY_KINDS, kind_row
-from voxmix.errors import InputError
+from voxmix.errors import InputError, did_you_mean
 from voxmix.study.files import MIXTURES, is_study, study_file
 from voxmix.study.step import loaded
 
@@ -26,6 +26,10 @@ def schema(
         str | None,
         typer.Option(help="Without a study: print that of mixtures or encoders; mixtures if left out."),
     ] = None,
+    of_json: Annotated[
+        str | None,
+        typer.Option(metavar="VERB", help="Print the schema of what this verb prints with --json instead."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the schema to this file instead.")
     ] = None,
@@ -42,7 +46,14 @@ def schema(
       voxmix schema mystudy
 
       voxmix schema --kind encoders -o study.schema.json
+
+      voxmix schema --of-json allocate
     """
+    if of_json is not None:
+        if study is not None or kind is not None:
+            raise InputError("--of-json is of a verb, not of a study: leave STUDY and --kind out")
+        _schema_of_verb(of_json, output)
+        return
     if study is not None and kind is not None:
         raise InputError(f"--kind is for no study, and {study} has its own; leave one of them out")
     root = study if study is not None or kind is not None else study_around()
@@ -63,3 +74,21 @@ def schema(
         emit_json({"schema": str(place), "title": found["title"]})
     else:
         emit(f"wrote {place}: {found['title']}")
+
+
+def _schema_of_verb(name: str, output: Path | None) -> None:
+    from voxmix.cli.json_keys import JSON_KEYS
+    from voxmix.settings_schema import whole_schema, write_schema
+
+    if name not in JSON_KEYS:
+        hint = did_you_mean(name, tuple(JSON_KEYS), what="these have one: ")
+        raise InputError(f"no schema of what {name!r} prints with --json; {hint}")
+    forms = [
+        form.schema() | ({"description": form.when} if form.when else {}) for form in JSON_KEYS[name].forms
+    ]
+    found = whole_schema({"anyOf": forms}, title=f"voxmix {name} --json")
+    if output is None:
+        emit_json(found)
+        return
+    write_schema(found, output)
+    emit(f"wrote {output}: {found['title']}")

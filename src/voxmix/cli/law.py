@@ -9,7 +9,7 @@ from voxmix._amounts import amount
 from voxmix._io import as_argument
 from voxmix._progress import progress_bar, waiting
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, check_kind, open_study, or_here
+from voxmix.cli.arguments import JsonOption, but_excluded, check_kind, open_study, or_here
 from voxmix.cli.checks import say_fitness, show_regime
 from voxmix.cli.response_words import ResponseWords
 from voxmix.errors import InputError
@@ -111,6 +111,9 @@ def fit(
             "1 - score; repeat."
         ),
     ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave this run of the table out; repeat for more.")
+    ] = None,
     bootstrap: Annotated[int | None, typer.Option(help="Resamples for the intervals; 0 for none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
     as_json: JsonOption = False,
@@ -147,16 +150,21 @@ def fit(
         "seed": seed,
     }
     if is_study(path):
-        _refuse_fit_options(path, {"output": output, **measured, **options})
+        _refuse_fit_options(path, {"output": output, "exclude": exclude, **measured, **options})
         _fit_study(path, as_json=as_json)
         return
     check_kind(path, wanted="a study, or a table of losses (CSV or Parquet)")
+    import numpy as np
+
     from voxmix.law import fit as fit_table
     from voxmix.law import regime_check
 
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     given.setdefault("bootstrap", 200)
     table = _measured(path, {k: v for k, v in measured.items() if v is not None})
+    if exclude:
+        left = set(but_excluded(tuple(dict.fromkeys(table.run)), None, exclude, what="run"))
+        table = table.select(np.array([run in left for run in table.run]))
     if repetition is not None and table.response.unit == "samples":
         raise InputError("budgets count samples, and no image is counted twice: leave --repetition out")
     if score and "method" not in given and not _has_pure_runs(table):

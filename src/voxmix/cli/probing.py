@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, study_around
+from voxmix.cli.arguments import JsonOption, but_excluded, study_around
 from voxmix.cli.kinds import do
 from voxmix.cli.training import ComputeFlags
 from voxmix.compute import ComputeSettings
@@ -35,6 +35,9 @@ def probe(
         typer.Option(
             help="Only this task of the study; repeat for more. Without a study: labels, classes, masks, retrieval or reports."
         ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave this task of the study out; repeat for more.")
     ] = None,
     encoder: Annotated[
         list[str] | None,
@@ -125,8 +128,19 @@ def probe(
             raise InputError(
                 f"--{given[0]} is for probing without a study; write tasks and references into the study's study.yaml"
             )
-        do("probe", study, flags=ComputeFlags(device=device, workers=workers), task=task, as_json=as_json)
+        do(
+            "probe",
+            study,
+            flags=ComputeFlags(device=device, workers=workers),
+            task=task,
+            exclude=exclude,
+            as_json=as_json,
+        )
         return
+    if exclude:
+        raise InputError(
+            "--exclude is for the tasks of a study; without one there is one --task: leave it out"
+        )
     if workers is not None and encoder:
         raise InputError(
             "--workers is for a study; without one, encoders are judged one after another: leave it out"
@@ -149,12 +163,20 @@ def probe(
     )
 
 
-def probe_study(view: "EncoderView", *, task: Sequence[str] | None = None, as_json: bool = False) -> None:
+def probe_study(
+    view: "EncoderView",
+    *,
+    task: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    as_json: bool = False,
+) -> None:
     """Judge the encoders of a study and print their scores."""
     from voxmix.encoder_study import run_step
 
     if not view.config.tasks:
         raise InputError(f"{view.root} has no tasks to judge encoders on; add tasks to {view.study.path}")
+    if exclude:
+        task = but_excluded(tuple(view.config.tasks), task, exclude, what="task")
     probed = run_step("probe", view, TERMINAL, tasks=tuple(task or ()))
     if as_json:
         emit_json(probes_value(probed))

@@ -8,7 +8,7 @@ import typer
 from voxmix._io import as_argument
 from voxmix._progress import waiting
 from voxmix.cli.app import emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument, whole_draws
+from voxmix.cli.arguments import JsonOption, StudyArgument, but_excluded, whole_draws
 from voxmix.cli.kinds import do
 from voxmix.errors import InputError, StepPendingError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def compare(
     study: StudyArgument,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; repeat for more.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave this task out; repeat for more.")] = None,
     level: Annotated[float, typer.Option(help="Level of the intervals and tests.")] = 0.95,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     csv: Annotated[
@@ -66,7 +67,7 @@ def compare(
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other; give one of them")
     do(
-        "compare", study, task=task, level=level, markdown=markdown, csv=csv, samples=samples, every=every, as_json=as_json
+        "compare", study, task=task, exclude=exclude, level=level, markdown=markdown, csv=csv, samples=samples, every=every, as_json=as_json
     )  # fmt: skip
 
 
@@ -74,6 +75,7 @@ def compare_mixtures(
     view: "StudyView",
     *,
     task: "Sequence[str] | None" = None,
+    exclude: "Sequence[str] | None" = None,
     level: float = 0.95,
     markdown: bool = False,
     csv: Path | None = None,
@@ -82,12 +84,16 @@ def compare_mixtures(
     """Print what a mixture study's strategies, laws and finetuned encoders came to."""
     from voxmix.report import score_tables, strategy_tables
     from voxmix.study import answer_content, compare_scores, next_step, study_status
+    from voxmix.study.scores import finetuned_tasks
 
     study = view.root
     with waiting("comparing"):
         strategies = () if task else strategy_tables(answer_content(view), every=as_json)
         try:
-            scores = compare_scores(view, tasks=task, level=level)
+            tasks = task
+            if exclude:
+                tasks = but_excluded(finetuned_tasks(view), task, exclude, what="task")
+            scores = compare_scores(view, tasks=tasks, level=level)
         except StepPendingError as error:
             following = next_step(study_status(view))
             if not task and not strategies and following is not None:
@@ -122,6 +128,7 @@ def compare_encoders(
     view: "EncoderView",
     *,
     task: "Sequence[str] | None" = None,
+    exclude: "Sequence[str] | None" = None,
     level: float = 0.95,
     samples: int | None = None,
     every: bool = False,
@@ -134,6 +141,8 @@ def compare_encoders(
     from voxmix.encoder_study.scores_of import chosen_for_comparison
     from voxmix.scores import compare
 
+    if exclude:
+        task = but_excluded(tuple(view.config.tasks), task, exclude, what="task")
     with waiting("comparing"):
         table = score_table(view, tuple(task or ()))
         found = compare(chosen_for_comparison(table, samples=samples, every=every), level=level)

@@ -1,6 +1,6 @@
 """The verbs of a study itself: init, status and report, and the tables that every step shows."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,10 @@ from voxmix.cli.steps import say_next, show_going_on, show_steps, watched
 from voxmix.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from voxmix.law import Regime
-    from voxmix.report import ReportContent
+    from voxmix.report import ReportContent, Table
     from voxmix.study import StudyView
 
 
@@ -141,8 +143,20 @@ def show(content: "ReportContent", only: tuple[str, ...] | None = None, *, as_js
     found = summary_tables(content, every=as_json)
     tables = [table for table in found if only is None or table.name.startswith(only)]
     if as_json:
-        emit_json({table.name: table.records() for table in tables})
+        emit_json(_by_name(tables))
         return
     for table in tables:
         emit_table(table.title, table.headers, table.text_rows())
         emit(f"{table.note}\n" if table.note else "")
+
+
+def _by_name(tables: "Sequence[Table]") -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of tables by name: a budget that a name ends in stands in the rows, so that keys are the same in all studies."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for table in tables:
+        name, _, budget = table.name.rpartition("-")
+        if name and budget.isdecimal():
+            found.setdefault(name, []).extend(row | {"budget": int(budget)} for row in table.records())
+        else:
+            found.setdefault(table.name, []).extend(table.records())
+    return found

@@ -47,6 +47,13 @@ def compare_scores(
     return comparison, tuple(item for item in agreements if item is not None)
 
 
+def finetuned_tasks(study: Study | StudyView) -> tuple[str, ...]:
+    """Return the names of the tasks that a study has finished finetuning runs of."""
+    from voxmix.scores import ScoreTable
+
+    return ScoreTable.read(StudyView.of(study).study.downstream_dir).tasks
+
+
 def proxy_losses(
     study: Study | StudyView, table: ScoreTable, *, own_domain: bool = False
 ) -> dict[tuple[str, str], list[float]]:
