@@ -23,6 +23,7 @@ from voxmix.downstream.protocol import Protocol
 from voxmix.errors import InputError
 from voxmix.grid import edges_in_words
 from voxmix.training.draws import counted_uniforms, volume_order
+from voxmix.training.transfer import send
 
 _COLUMNS = 12  # random numbers per draw: kind of center, center, background tries, shift, affine
 _TRIES = 64
@@ -138,7 +139,7 @@ def change(
     What comes from outside a crop is its mirror image, MONAI's default.
     """
     settings = protocol.settings
-    u = torch.from_numpy(numbers[:, 4:]).float().to(images.device)
+    u = send({"u": numbers[:, 4:].astype(np.float32)}, images.device)["u"]
     offset = torch.where(u[:, 0] < settings.shift_probability, settings.shift * (2 * u[:, 1] - 1), 0.0)
     axes = images.ndim - 2
     images = images + offset.view(-1, 1, *(1,) * axes)

@@ -42,6 +42,7 @@ from voxmix.objectives.images.subset import (
 from voxmix.run_settings import ModelSettings
 from voxmix.training.objective import Course, Pace, Running
 from voxmix.training.optimizer import decays_usually
+from voxmix.training.transfer import send
 
 
 class ImageAutoencoder(nn.Module):
@@ -199,14 +200,14 @@ class ImageReconstruction:
         return CompletedViews(images, self._masked)
 
     def _masked(self, images: ImageBatch) -> MaskedBatch:
-        order = torch.from_numpy(np.argsort(images.chance, axis=1, kind="stable"))
-        order = order.to(images.views[0].device)
+        found = {"order": np.argsort(images.chance, axis=1, kind="stable")}
+        order = send(found, images.views[0].device)["order"]
         return MaskedBatch(images=images, visible=order[:, : self.seen], masked=order[:, self.seen :])
 
     def losses(self, network: nn.Module, batch: MaskedBatch) -> dict[str, Tensor]:
         """Return the mean squared error of the hidden pixels, and that of a guess: the mean of the patches that are seen."""
         (images,) = batch.images.views
-        keys = torch.from_numpy(batch.images.keys).to(images.device)
+        keys = send({"keys": batch.images.keys}, images.device)["keys"]
         predicted, truth, mean_patch = network(images, batch.visible, batch.masked, keys)
         return {"loss": mse_loss(predicted, truth), "mean_patch": mean_patch}
 

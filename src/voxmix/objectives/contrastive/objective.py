@@ -43,6 +43,7 @@ from voxmix.objectives.images.subset import (
 )
 from voxmix.training.objective import Course, Pace, Running
 from voxmix.training.optimizer import decays_usually
+from voxmix.training.transfer import send
 from voxmix.training.whole_batch import BatchFeatures
 
 TEXTS: dict[str, tuple[Text, ...]] = {
@@ -216,7 +217,7 @@ class Contrastive:
         assert batch.tokens is not None
         assert batch.lengths is not None
         assert batch.ids is not None
-        keys = torch.from_numpy(batch.keys).to(images.device)
+        keys = send({"keys": batch.keys}, images.device)["keys"]
         found: BatchFeatures = network(images, batch.tokens, batch.lengths, keys)
         found.rows["ids"] = batch.ids
         return found

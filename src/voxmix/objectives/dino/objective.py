@@ -43,6 +43,7 @@ from voxmix.objectives.images.subset import (
 )
 from voxmix.training.objective import Course, Pace, Running
 from voxmix.training.optimizer import decays_usually
+from voxmix.training.transfer import send
 from voxmix.training.whole_batch import BatchFeatures
 
 LARGE_VIEWS = 2
@@ -170,15 +171,15 @@ class SelfDistillation:
         backbone = self.spec.backbone
         u = images.chance.reshape(-1, hiding_columns(backbone.axes))
         found = hide(u, self._meta.cells((backbone.image,) * backbone.axes), self.settings)
-        mask, index, valid = (torch.from_numpy(each).to(images.views[0].device) for each in found)
-        return Hidden(mask, index, valid)
+        sent = send(dict(zip(("mask", "index", "valid"), found, strict=True)), images.views[0].device)
+        return Hidden(sent["mask"], sent["index"], sent["valid"])
 
     def features(self, network: nn.Module, batch: "DinoBatch") -> BatchFeatures:
         """Return the directions of class tokens and hidden patches, of student and teacher."""
         large, small = batch.images.views
-        keys = torch.from_numpy(batch.images.keys).to(large.device)
+        keys = send({"keys": batch.images.keys}, large.device)["keys"]
         found: BatchFeatures = network(large, small, batch.hidden, keys)
-        found.shared["temperature"] = torch.tensor(batch.temperature, device=large.device)
+        found.shared["temperature"] = torch.tensor(batch.temperature)  # on the host, where it is read
         return found
 
     def losses_of(self, features: BatchFeatures) -> dict[str, Tensor]:
