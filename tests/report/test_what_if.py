@@ -13,8 +13,10 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from voxmix.allocation import AllocationSettings, allocate
+from voxmix.cli import app
 from voxmix.law import FittedLaw, fit
 from voxmix.law.family import PAPER, law_form, register, unregister
 from voxmix.law.reducible import Formula
@@ -135,7 +137,7 @@ def laws(make_world) -> dict[str, FittedLaw]:
                     for name, v in zip(world.domains, losses, strict=True)
                 ]
     table = type(world.table()).from_rows(rows, domains=world.domains)
-    made = {"bootstrap": 20, "seed": 0}
+    made = {"bootstrap": 12, "seed": 0}
     volumes = {"ABD-CT": 60, "腹部 MR": 40, "HN=PET's": 30}
     return {
         "transfer": fit(table, law="transfer", **made),
@@ -303,3 +305,59 @@ def test_draws_in_short_give_nearly_the_same(
     found = allocate(laws["transfer"], budget=16000, min_weight=0.05)
     np.testing.assert_allclose(seen.shares, found.mixture.weights, atol=_CLOSE)
     np.testing.assert_allclose(seen.intervals, found.intervals, atol=5e-3)
+
+
+def _cli(*args: str) -> str:
+    done = CliRunner().invoke(app, list(args))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_law_alone_has_a_report_without_steps_of_a_study(
+    laws: dict[str, FittedLaw], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``voxmix report law.json``: curves, transfers, a mixture and the panel; no command that needs a study."""
+    monkeypatch.chdir(tmp_path)
+    laws["transfer"].save(tmp_path / "law.json")
+    written = json.loads(_cli("report", "law.json", "--json"))["report"]
+    page = (tmp_path / written).read_text()
+    assert written == "law.html"
+    assert re.findall(r'<section id="([^"]+)"', page) == [
+        "answer",
+        "what-if",
+        "regime",
+        "strategies",
+        "curves",
+        "transfer",
+        "effective",
+        "limits",
+    ]
+    assert "voxmix pretrain" not in page
+    assert '"command":"voxmix allocate law.json"' in page
+    assert str(tmp_path) not in page
+
+
+@in_browser
+def test_the_command_of_the_page_gives_what_the_page_shows(
+    laws: dict[str, FittedLaw], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that is copied, run as it is: names that a shell would take apart, limits, weights, an objective."""
+    monkeypatch.chdir(tmp_path)
+    laws["diversity"].save(tmp_path / "a law.json")
+    _cli("report", "a law.json", "-o", "page.html")
+    asked = {
+        "budget": 30000,
+        "min_weight": 0.03,
+        "objective": "relative",
+        "max_weight": {"腹部 MR": 0.4},
+        "target_weights": {"HN=PET's": 2.5},
+    }
+    seen = shown(browse(tmp_path / "page.html", address_of("diversity", asked)))
+    said = shlex.split(seen.command)
+    assert said[:3] == ["voxmix", "allocate", "a law.json"]
+    found = json.loads(_cli(*said[1:], "--json"))
+    assert found["minimized"] == "relative"
+    np.testing.assert_allclose(seen.shares, list(found["weights"].values()), atol=_CLOSE)
+    np.testing.assert_allclose(seen.intervals, list(found["intervals"].values()), atol=_CLOSE)
+    np.testing.assert_allclose(seen.near_optimal, list(found["near_optimal"].values()), atol=_CLOSE)
+    np.testing.assert_allclose(seen.predicted, list(found["predicted_loss"].values()), rtol=_CLOSE)

@@ -1,16 +1,19 @@
 """The verbs of a study itself: init, status and report, and the tables that every step shows."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from voxmix._io import as_argument
+from voxmix._progress import waiting
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
-from voxmix.cli.arguments import JsonOption, StudyArgument
+from voxmix.cli.arguments import JsonOption, StudyArgument, load_law, or_here
 from voxmix.cli.checks import fitness_value, say_fitness, show_regime
 from voxmix.cli.kinds import do
 from voxmix.cli.steps import say_next, show_going_on, show_steps, watched
 from voxmix.errors import InputError
+from voxmix.study.files import is_study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +25,16 @@ if TYPE_CHECKING:
 
 @verb
 def report(
-    study: StudyArgument,
+    study: Annotated[Path, or_here("STUDY|LAW", "A study, or a law that fit wrote (JSON).")],
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Show slices of held-out volumes, or none.")
     ] = True,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Of a law: where to write; else beside it, with .html for .json."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write report.html: one file with the answer, its figures, and a table behind each.
@@ -33,11 +42,38 @@ def report(
     It holds no path and no subject name, but it shows slices of held-out volumes. If these may not be shown, give
     --no-pictures before you pass the report on.
 
-    Example:
+    Of a law alone, such as one fitted to a table, it shows the mixture for the largest fitted budget, the curves and the
+    transfers; the page itself computes mixtures for other budgets and limits.
+
+    Examples:
 
       voxmix report mystudy --no-pictures
+
+      voxmix report law.json -o law.html
     """
+    if not is_study(study) and study.suffix.lower() == ".json":
+        _report_law(study, output=output, as_json=as_json)
+        return
+    if output is not None:
+        raise InputError(
+            f"-o is for a law: {study} is no file of one, and a study keeps its report; leave it out"
+        )
     do("report", study, pictures=pictures, as_json=as_json)
+
+
+def _report_law(path: Path, *, output: Path | None, as_json: bool) -> None:
+    """Write the report of a law's file."""
+    law = load_law(path)
+    from voxmix.report import law_content, write_report
+    from voxmix.runs import provenance
+
+    target = path.with_suffix(".html") if output is None else output
+    with waiting("writing the report"):
+        write_report(law_content(law, file=path.name, made=provenance()["time"]), target)
+    if as_json:
+        emit_json({"report": str(target)})
+    else:
+        emit(f"report: {target}")
 
 
 def report_mixtures(view: "StudyView", *, pictures: bool = True, as_json: bool = False) -> None:

@@ -8,6 +8,7 @@ from voxmix.report.document import (
     write_report,
 )
 from voxmix.report.encoder_content import EncoderReportContent, Example, RunSummary, SubsetSummary
+from voxmix.report.law_content import law_content
 from voxmix.report.score_tables import score_tables
 from voxmix.report.table import Column, Table, to_csv, to_markdown
 from voxmix.report.tables import strategy_tables, summary_tables
@@ -24,6 +25,7 @@ __all__ = [
     "RunSummary",
     "SubsetSummary",
     "Table",
+    "law_content",
     "render_encoder_report",
     "render_report",
     "score_tables",

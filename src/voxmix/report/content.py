@@ -95,6 +95,7 @@ class ReportContent:
     Attributes:
         study: name of the study, and the title of the report.
         made: when, as text; an argument so that the same content gives the same bytes.
+        law_file: the file of the law that the report is of, as in a command; "" where it is of a study.
         budget: volume draws the study allocates.
         min_weight: least share of any domain.
         asked: what the study asks of its mixtures: strategies are judged by its objective, and with its costs ``budget`` is
@@ -124,6 +125,7 @@ class ReportContent:
 
     study: str
     made: str = ""
+    law_file: str = ""
     budget: int | None = None
     min_weight: float | None = None
     asked: AllocationSettings | None = None
@@ -225,7 +227,9 @@ class ReportContent:
     @property
     def unit(self) -> str:
         """What budgets of strategies are counted in."""
-        return "price units" if self.asked is not None and self.asked.cost else "draws"
+        if self.asked is not None and self.asked.cost:
+            return "price units"
+        return next((law.response.unit for law in self.laws.values()), "draws")
 
     @property
     def target_weights(self) -> Mapping[str, float]:

@@ -59,7 +59,7 @@ def runs_section(content: ReportContent) -> Section:
 
 
 def limits_section(content: ReportContent) -> Section:
-    bullets = (
+    bullets = [
         "The law assumes that transfer adds up (or, in the diversity law, that variety counts the same way "
         "everywhere), that one transfer value holds for all budgets, and that a target has the same "
         "irreducible loss whatever the source. In small studies these hold only roughly: losses fall in "
@@ -69,7 +69,9 @@ def limits_section(content: ReportContent) -> Section:
         "Intervals cover the noise between runs. They do not cover the choice of patients, scanners and "
         "hospitals. A mixture inherits the biases of its sources.",
         "Draws are not volumes: a domain with few volumes is repeated, and repeats are worth less.",
-    )
+    ]
+    if content.law_file:  # what its losses are of is not known
+        del bullets[1]
     cite = (
         "Lee et al. (2026). Knowledge Transfer Scaling Laws for 3D Medical Imaging. arXiv:2605.06859. "
         "The two-stage law, the allocation and the strategies are theirs.",
@@ -78,5 +80,5 @@ def limits_section(content: ReportContent) -> Section:
     return Section(
         name="limits",
         title="Limits, and how to cite",
-        blocks=(Block(bullets=bullets), Block(heading="Cite", bullets=cite)),
+        blocks=(Block(bullets=tuple(bullets)), Block(heading="Cite", bullets=cite)),
     )

@@ -22,8 +22,8 @@ from voxmix.scores.forecast import Forecast
 
 
 def all_sections(content: ReportContent) -> tuple[Section, ...]:
-    """Return every section, in the order in which they are read."""
-    return (
+    """Return every section, in the order in which they are read; of a law alone, those it has something for."""
+    sections = (
         answer_section(content),
         what_if_section(content),
         regime_section(content),
@@ -38,6 +38,7 @@ def all_sections(content: ReportContent) -> tuple[Section, ...]:
         runs_section(content),
         limits_section(content),
     )
+    return tuple(item for item in sections if not (content.law_file and item.missing))
 
 
 def answer_section(content: ReportContent) -> Section:
@@ -98,7 +99,7 @@ def answer_section(content: ReportContent) -> Section:
                     ),  # its note is among the sentences
                 )
             )
-    else:
+    elif not content.law_file:
         blocks.append(
             Block(
                 heading="Measured",
@@ -120,7 +121,7 @@ def what_if_section(content: ReportContent) -> Section:
     name, title = "what-if", "What if"
     if not content.laws:
         return Section(name=name, title=title, missing="No law is fitted yet.", command="voxmix fit")
-    panel = what_if(content)
+    panel = what_if(content, command=" ".join(["voxmix allocate", *filter(None, [content.law_file])]))
     if isinstance(panel, str):
         return Section(name=name, title=title, missing=panel)
     return Section(name=name, title=title, panel=panel)
