@@ -25,12 +25,15 @@ class Keys:
 
     def faults(self, value: Any) -> list[str]:
         """Return what is wrong about a value, in words; [] where it is as documented."""
-        if self.each or self.names:
-            if not isinstance(value, list if self.each else dict):
-                return [f"no {'list' if self.each else 'object'}"]
-            inner = value if self.each else list(value.values())
-            return [fault for one in inner for fault in self._of(one)]
-        return self._of(value)
+        if self.each:
+            inner = value if isinstance(value, list) else None
+        elif self.names:
+            inner = list(value.values()) if isinstance(value, dict) else None
+        else:
+            return self._of(value)
+        if inner is None:
+            return [f"no {'list' if self.each else 'object'}"]
+        return [fault for one in inner for fault in self._of(one)]
 
     def _of(self, value: Any) -> list[str]:
         if not isinstance(value, dict):
