@@ -1,13 +1,11 @@
 """Which command comes next after each verb: what is said at its end, and after an error that names none."""
 
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from voxmix._io import as_argument
-from voxmix.errors import VoxmixError
 from voxmix.study.files import ENCODERS, is_study, kind_of
 
 Given = Mapping[str, Any]
@@ -37,30 +35,50 @@ def _study_in(given: Given) -> Path | None:
     return next((path for path in found if isinstance(path, Path) and is_study(path)), None)
 
 
-def _of_study(given: Given) -> str | None:
-    """Return the command of a study's next step; when all are done, the one that uses what was found."""
+def _after_step(name: str) -> Callable[[Given], str | None]:
+    """Return what gives the step that follows one of a study; after the last one, the verb that uses what was found.
+
+    By their order alone: to see how far the study is, it would be read once more.
+    """
+
+    def following_of(given: Given) -> str | None:
+        study = _study_in(given)
+        if study is None:
+            return None
+        from voxmix.cli.kinds import kind_row
+        from voxmix.study.step import Steps, loaded
+
+        steps: Steps = loaded(kind_row(study).steps)  # type: ignore[assignment]
+        names = [row.name for row in steps.of_a_run()]
+        after = names[names.index(name) + 1 :] if name in names else []
+        return steps[after[0]].call(study) if after else _of_all_steps(given)
+
+    return following_of
+
+
+def _of_all_steps(given: Given) -> str | None:
+    """Return the verb that uses what all steps have found."""
     study = _study_in(given)
     if study is None:
         return None
-    from voxmix.cli.kinds import kind_row
-    from voxmix.study import next_step, study_status
-    from voxmix.study.step import loaded
-
-    name = as_argument(study)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            step = next_step(study_status(loaded(kind_row(study).open)(study, check=False)))
-    except VoxmixError:
-        return f"voxmix status {name}"
-    if step is not None:
-        return step.command
-    return f"voxmix compare {name}" if kind_of(study) == ENCODERS else f"voxmix export {name}"
+    return f"voxmix {'compare' if kind_of(study) == ENCODERS else 'export'} {as_argument(study)}"
 
 
-def _or_of_study(otherwise: Callable[[Given], str]) -> Callable[[Given], str | None]:
-    """Return what gives the next step where a study was given, and else another command."""
-    return lambda given: otherwise(given) if _study_in(given) is None else _of_study(given)
+def _of_study(verb: str) -> Callable[[Given], str | None]:
+    """Return what gives a verb for the study that was given."""
+
+    def command(given: Given) -> str | None:
+        study = _study_in(given)
+        return None if study is None else f"voxmix {verb} {as_argument(study)}"
+
+    return command
+
+
+def _or(
+    of_study: Callable[[Given], str | None], otherwise: Callable[[Given], str]
+) -> Callable[[Given], str | None]:
+    """Return what gives one command where a study was given, and else another."""
+    return lambda given: otherwise(given) if _study_in(given) is None else of_study(given)
 
 
 def _word(given: Given, *names: str, otherwise: str = "") -> str:
@@ -138,28 +156,31 @@ def _after_verifying(given: Given) -> str:
 
 AFTER: dict[str, Callable[[Given], str | None]] = {
     "manifest": _after_listing,
-    "audit": _or_of_study(_starts_from),
+    "audit": _or(_of_study("prepare"), _starts_from),
     "label": _after_labels,
     "init": lambda given: f"voxmix study run {_word(given, 'study')}",
     "demo": lambda given: (
         "voxmix init STUDY " + ("--images TABLE" if given.get("radiographs") else "--data DIR")
     ),
-    "prepare": _or_of_study(lambda given: f"voxmix init STUDY --volumes {_word(given, 'out')}"),
-    "estimate": _of_study,
-    "run": _of_study,
-    "study_run": _of_study,
-    "table": _after_table,
-    "fit": _or_of_study(_after_fit),
-    "allocate": _or_of_study(lambda given: f"voxmix path {_word(given, 'path')}"),
-    "refine": _of_study,
-    "pretrain": _of_study,
-    "finetune": lambda given: f"voxmix compare {_word(given, 'study')}",
-    "probe": _or_of_study(
-        lambda given: f"voxmix init STUDY --images {_word(given, 'images', otherwise='TABLE')}"
+    "prepare": _or(
+        _after_step("prepare"), lambda given: f"voxmix init STUDY --volumes {_word(given, 'out')}"
     ),
-    "scale": _or_of_study(_after_score_laws),
+    "estimate": _of_study("study run"),
+    "run": _after_step("run"),
+    "study_run": _of_all_steps,
+    "table": _after_table,
+    "fit": _or(_after_step("fit"), _after_fit),
+    "allocate": _or(_after_step("allocate"), lambda given: f"voxmix path {_word(given, 'path')}"),
+    "refine": _of_study("report"),
+    "pretrain": _after_step("pretrain"),
+    "finetune": lambda given: f"voxmix compare {_word(given, 'study')}",
+    "probe": _or(
+        _after_step("probe"),
+        lambda given: f"voxmix init STUDY --images {_word(given, 'images', otherwise='TABLE')}",
+    ),
+    "scale": _or(_after_step("scale"), _after_score_laws),
     "compare": lambda given: f"voxmix report {_word(given, 'study')}",
-    "report": _of_study,
+    "report": _of_all_steps,
     "predict": _after_prediction,
     "plan": _after_plan,
     "path": lambda given: f"voxmix structure {_word(given, 'law')}",
