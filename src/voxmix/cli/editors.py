@@ -37,7 +37,7 @@ def schema(
 ) -> None:
     """Write the JSON schema of study.yaml: editors then complete its keys, show what they mean and mark mistakes.
 
-    voxmix init writes study.schema.json beside study.yaml, whose first line names it for editors with the YAML language
+    A new study has study.schema.json beside study.yaml, whose first line names it for editors with the YAML language
     server (VS Code's YAML extension, Neovim, Emacs, JetBrains). Give this verb after an update of voxmix, or for a study
     that is older. With --kind or outside a study it prints the schema.
 
