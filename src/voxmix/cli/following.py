@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voxmix._io import as_argument
 from voxmix.study.files import ENCODERS, is_study, kind_of
+
+if TYPE_CHECKING:
+    from voxmix.study.step import Steps
 
 Given = Mapping[str, Any]
 """What a verb was given, by the names of its arguments and options."""
@@ -46,9 +50,8 @@ def _after_step(name: str) -> Callable[[Given], str | None]:
         if study is None:
             return None
         from voxmix.cli.kinds import kind_row
-        from voxmix.study.step import Steps, loaded
 
-        steps: Steps = loaded(kind_row(study).steps)  # type: ignore[assignment]
+        steps: Steps = import_module(kind_row(study).steps).STEPS
         names = [row.name for row in steps.of_a_run()]
         after = names[names.index(name) + 1 :] if name in names else []
         return steps[after[0]].call(study) if after else _of_all_steps(given)

@@ -22,7 +22,7 @@ class StudyKind:
         about: what it is of, in the plural.
         open: "module:function"; called with a path and ``check``, it gives a view of the study.
         prepared: "module:function"; called with a path, it gives the folder where what the study learns from lies prepared.
-        steps: "module:name" of its steps.
+        steps: the module whose ``STEPS`` are its steps.
         schema: "module:function" that gives the JSON schema of its study file; "" for none.
         verbs: verb to "module:function", called with the view and the verb's options.
     """
@@ -43,7 +43,7 @@ STUDY_KINDS = Table(
             schema="voxmix.study.schema:study_schema",
             open="voxmix.cli.arguments:open_study",
             prepared="voxmix.cli.cache:prepared_volumes",
-            steps="voxmix.study.steps:STEPS",
+            steps="voxmix.study.steps",
             verbs={
                 "prepare": "voxmix.cli.preparation:prepare_mixtures",
                 "run": "voxmix.cli.training:run_proxies",
@@ -61,7 +61,7 @@ STUDY_KINDS = Table(
             schema="voxmix.encoder_study.schema:study_schema",
             open="voxmix.cli.encoders:open_encoders",
             prepared="voxmix.cli.encoders:prepared_images",
-            steps="voxmix.encoder_study.steps:STEPS",
+            steps="voxmix.encoder_study.steps",
             verbs={
                 "prepare": "voxmix.cli.encoders:prepare",
                 "run": "voxmix.cli.encoders:run",
