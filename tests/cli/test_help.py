@@ -93,7 +93,7 @@ ASK = {
     "bash": """
 source {script}
 COMP_WORDS=(voxmix {word}); COMP_CWORD=1
-_voxmix_completion
+_voxmix_completion voxmix
 echo "${{COMPREPLY[@]}}"
 """,
     "zsh": "autoload -U compinit; compinit -D; source {script}; (( $+functions[_voxmix_completion] )) && echo allocate",
@@ -118,7 +118,12 @@ def test_the_script_works_in_the_shell(shell: str, tmp_path: Path) -> None:
     assert "voxmix" in script.read_text(encoding="utf-8")
     program = tmp_path / "bin" / "voxmix"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m voxmix "$@"\n', encoding="utf-8")
+    program.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" {program.parent}/start.py "$@"\n', encoding="utf-8"
+    )
+    (program.parent / "start.py").write_text(
+        "import sys; sys.argv[0] = 'voxmix'\nfrom voxmix.cli import main\nmain()\n", encoding="utf-8"
+    )
     program.chmod(0o755)
     done = subprocess.run(
         [shell, "-c", ASK[shell].format(script=script, word="alloc")],

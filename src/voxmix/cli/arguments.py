@@ -29,19 +29,23 @@ def study_around() -> Path | None:
     return None if found is None else Path(os.path.relpath(found, here))
 
 
-def study_here() -> Path:
-    """Return the study that :func:`study_around` finds.
+_NOWHERE = Path("no study here")
+
+
+def _named_or_here(place: Path) -> Path:
+    """Return what was named, or the study that :func:`study_around` found.
+
+    Checked here and not where it is looked for: a shell that asks for completions is told no error.
 
     Raises:
-        typer.BadParameter: there is none.
+        typer.BadParameter: nothing was named, and there is no study around.
     """
-    found = study_around()
-    if found is None:
+    if place == _NOWHERE:
         raise typer.BadParameter(
             f"it may be left out in a study's folder alone, and no {STUDY_FILE} lies in {Path.cwd()} or above; name it, or "
             "make a study with: voxmix init STUDY --data DIR"
         )
-    return found
+    return place
 
 
 def or_here(metavar: str, help: str) -> Any:
@@ -49,7 +53,8 @@ def or_here(metavar: str, help: str) -> Any:
     return typer.Argument(
         metavar=metavar,
         help=f"{help} Left out: the study whose folder you are in.",
-        default_factory=study_here,
+        default_factory=lambda: study_around() or _NOWHERE,
+        callback=_named_or_here,
         show_default=False,
     )
 
