@@ -56,7 +56,13 @@ class OtherView:
 
     def mark_made(self, name: str) -> None:
         self.said.append(f"made {name}")
-        (self.root / f"{name}.made").write_text(self.inputs(name), encoding="utf-8")
+        self.mark(name, self.inputs(name))
+
+    def mark(self, name: str, inputs: str) -> None:
+        (self.root / f"{name}.made").write_text(inputs, encoding="utf-8")
+
+    def made(self) -> dict[str, str]:
+        return {path.stem: path.read_text(encoding="utf-8") for path in self.root.glob("*.made")}
 
 
 def _step(name: str, needs: tuple[str, ...] = (), breaks: bool = False) -> Step:

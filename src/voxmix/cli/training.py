@@ -1,7 +1,9 @@
 """The verbs that train, run and pretrain, and what they share: flags for how runs are computed."""
 
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -16,6 +18,8 @@ from voxmix.cli.study import show
 from voxmix.errors import HandedOver, InputError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from voxmix.cost.estimate import CostEstimate
     from voxmix.engines.started import Launch
     from voxmix.study import StudyView
@@ -313,17 +317,25 @@ def pretrain(
 
       srun --nodes 2 --ntasks-per-node 4 voxmix pretrain mystudy --nodes 2 --devices 4
     """
-    from voxmix.engines.started import joined
     from voxmix.study import answer_content, run_step
 
     view = flags.applied_to(open_study(study))
-    with joined(view.config.compute, root=view.root, settings=view.study.path) as launch:
+    with _with_others(view) as launch:
         if launch is not None and not launch.is_first:
             follow(launch)
         run_step("pretrain", view, TERMINAL)
     with waiting("collecting results"):
         content = answer_content(view)
     show(content, ("predicted-measured", "law-", "strategy-"), as_json=as_json)
+
+
+def _with_others(view: "StudyView") -> "AbstractContextManager[Launch | None]":
+    """Meet the processes that were started with this one; None where there are none, or no torch to train with."""
+    if find_spec("torch") is None:
+        return nullcontext()
+    from voxmix.engines.started import joined
+
+    return joined(view.config.compute, root=view.root, settings=view.study.path)
 
 
 def follow(launch: "Launch") -> NoReturn:
