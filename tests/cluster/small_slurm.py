@@ -134,6 +134,7 @@ class SmallSlurm:
             self._end_jobs()
         for name in ("n1", "n2", "slurmctld", "munged"):
             self._end(name)
+        self._end_steps()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _end_jobs(self) -> None:
@@ -145,6 +146,18 @@ class SmallSlurm:
                 seconds=40,
                 hard=False,
             )
+
+    def _end_steps(self) -> None:
+        """End what a controller that was gone could not: processes that know this Slurm, and no other."""
+        ours = f"SLURM_CONF={self.conf}".encode()
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if (
+                    entry.name.isdecimal()
+                    and int(entry.name) != os.getpid()
+                    and ours in (entry / "environ").read_bytes().split(b"\0")
+                ):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
     def _end(self, name: str) -> None:
         with suppress(OSError, ValueError):
