@@ -4,7 +4,7 @@ import time
 import warnings
 from pathlib import Path
 
-from voxmix.errors import VoxmixError, VoxmixWarning
+from voxmix.errors import InputError, VoxmixError, VoxmixWarning
 from voxmix.volumes.preparing.outcomes import Row, compact, name_of, row_of, write_outcomes
 from voxmix.volumes.preparing.prepare_record import Outcome
 from voxmix.volumes.preparing.private_lists import Names
@@ -16,6 +16,9 @@ _SECONDS, _ROWS = 30.0, 512
 
 class Keeper:
     """Takes the outcomes of a plan as they come, and writes a small file of its own from time to time.
+
+    Raises:
+        InputError: the folder is no place for names, such as a link.
 
     Warns:
         VoxmixWarning: the folder cannot be written; then nothing is kept, and sources are read again next time.
@@ -31,6 +34,8 @@ class Keeper:
         if found.folder is not None and names is not None and found.left:
             try:
                 open_outcomes(found.folder, names)
+            except InputError:
+                raise
             except VoxmixError as error:
                 warnings.warn(
                     f"{error}; until then all files are read again each time", VoxmixWarning, stacklevel=4
