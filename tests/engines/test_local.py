@@ -78,7 +78,7 @@ def test_two_processes_share_runs_of_a_domain_with_one_volume(stored, spec, job_
 
 
 def test_several_machines_are_started_from_outside(spec, job_of):
-    with pytest.raises(InputError, match=r"compute\.nodes is 2, a study trains on one machine"):
+    with pytest.raises(InputError, match=r"compute\.nodes is 2, .*voxmix pretrain --nodes"):
         run_jobs([job_of(spec, nodes=2)])
 
 
