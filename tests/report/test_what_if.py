@@ -53,7 +53,7 @@ def browse(path: Path, address: str = "") -> str:
     done = subprocess.run(
         [_CHROMIUM, *flags, "--virtual-time-budget=60000", "--dump-dom", f"file://{path}{address}"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=True,
     )
