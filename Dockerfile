@@ -1,17 +1,18 @@
-# voxmix on CPU. Build: docker build -t voxmix .    Use: docker run --rm -u "$(id -u)" -v "$PWD:/work" voxmix demo
-# For a GPU, build with --build-arg TORCH=https://download.pytorch.org/whl/cu126 and run with --gpus all.
+# voxmix in a container. Build: docker build -t voxmix .    Use: docker run --rm -u "$(id -u)" -v "$PWD:/data" voxmix demo
+# The package index gives torch with CUDA on Linux, gigabytes of it: run with --gpus all. For a CPU build, give an index
+# that has one: --build-arg TORCH_INDEX=URL.
 FROM python:3.11-slim
 
-ARG TORCH=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 ARG EXTRAS=all
 
 COPY . /src
-RUN pip install --no-cache-dir --index-url "$TORCH" torch \
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch \
  && pip install --no-cache-dir --constraint /src/constraints.txt "/src[$EXTRAS]" \
  && rm -rf /src
 
 # Libraries keep their caches where any user may write.
 ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["voxmix"]
 CMD ["--help"]
