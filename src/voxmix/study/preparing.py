@@ -185,9 +185,9 @@ class PreparationPass:
         return prepare_volumes(self._study, hear, again=False)
 
 
-def preparation_pass(study: Study) -> PreparationPass:
-    """Return the volumes of a study as units of work."""
-    return PreparationPass(study)
+def preparation_units(view: StudyView) -> PreparationPass | None:
+    """Return the volumes of a study as units of work; None of phantoms, which one process makes and prepares."""
+    return None if view.config.data.phantoms is not None else PreparationPass(view.study)
 
 
 def names_of(study: Study) -> Names:

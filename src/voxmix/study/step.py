@@ -86,6 +86,35 @@ class StepRuns:
     table_of_part: bool = False
 
 
+@runtime_checkable
+class Unit(Protocol):
+    """A piece of a step's work; its name is the same in every process that finds the same left to do."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@runtime_checkable
+class StepUnits(Protocol):
+    """The work of a step as it is left now, in pieces that any process may take; the step then puts together what they made."""
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """What is left."""
+
+    def is_done(self, unit: Any) -> bool:
+        """Return whether some process has made a unit meanwhile."""
+
+    def make(self, unit: Any, *, careful: bool = False, stop: Callable[[], bool] | None = None) -> bool:
+        """Make a unit and return whether all of it is done: not where ``stop`` said so before.
+
+        ``careful``: a process that made it before is gone; what ends a process must not end this one.
+        """
+
+    def join(self, hear: Listener) -> Any:
+        """Put together what all processes have made: by the one that holds the study."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One step of a study.
@@ -105,6 +134,8 @@ class Step:
         verb: the command that does it; a row of elsewhere has none of its own.
         runs: "package.module:function" of a step that is made of runs: given a view and a listener, it returns the
             :class:`StepRuns`, which any number of workers share; a step without is done by one worker.
+        units: "package.module:function" of a step whose work may be cut: given a view, it returns the :class:`StepUnits`, which
+            any number of workers share; None where it cannot be cut now.
     """
 
     name: str
@@ -119,6 +150,7 @@ class Step:
     options: str = ""
     verb: str = "study run"
     runs: str = ""
+    units: str = ""
 
     def call(self, study: Path | str) -> str:
         """Return the command line that does the step."""

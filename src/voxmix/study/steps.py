@@ -110,6 +110,7 @@ _OWN = (
         sentence="turns files into arrays: RAS axes, cubic voxels, intensities in [0, 1]; sets aside and counts what it "
         "cannot read",
         work="voxmix.study.preparing:prepare_volumes",
+        units="voxmix.study.preparing:preparation_units",
         inputs=prepared_from,
         progress=_prepared,
         missing="the study's volumes are not prepared with its present settings",

@@ -20,7 +20,7 @@ from voxmix.runs.unfinished import WORK_FOLDER
 from voxmix.study.files import CLAIMS_FOLDER, RUNS_FOLDER
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.marks import STUDY_CLAIM
-from voxmix.study.step import Step, StepRuns, StepView, loaded
+from voxmix.study.step import Step, StepRuns, StepUnits, StepView, Unit, loaded
 
 if TYPE_CHECKING:
     from voxmix.engines.job_file import Job
@@ -129,6 +129,9 @@ class _Worker:
                 return self._makes(row, view)
             if row.progress(view).done:
                 return True
+            units: StepUnits | None = loaded(row.units)(view) if row.units else None
+            if units is not None and not self._makes_units(row, units):
+                return False
             with self._holding() as claim:
                 if claim is None:
                     self._wait("another worker", row)
@@ -136,7 +139,10 @@ class _Worker:
                 view = self.reopened()
                 if not row.progress(view).done:
                     self.hear.inform(f"{row.name}: this worker does it")
-                    row.run(view, self.hear)
+                    if units is None:
+                        row.run(view, self.hear)
+                    else:
+                        units.join(self.hear)
                     if claim.lost:  # frozen meanwhile: whoever took over says what is done
                         continue
                     now = view.after(row.name)
@@ -145,6 +151,34 @@ class _Worker:
                     self.worked.steps.append(row.name)
                 return True
         return False
+
+    def _makes_units(self, row: Step, units: StepUnits) -> bool:
+        """Make the units of a step that no other worker makes; return whether all are done."""
+        while not self.stopped():
+            left = [unit for unit in units.units if not units.is_done(unit)]
+            if not left:
+                return True
+            for unit in left:
+                with naming_full_disk(self.root):
+                    claim = self.claims.take(f"{row.name}-{unit.name}")
+                if claim is None:
+                    continue
+                with claim:
+                    if not units.is_done(
+                        unit
+                    ):  # looked at again: another may have made it before it gave it back
+                        self._make_unit(units, unit, claim)
+                self.pause = _LEAST_WAIT
+                if self.stopped():
+                    break
+            else:
+                if any(not units.is_done(unit) for unit in left):
+                    self._wait("other workers", row)
+        return False
+
+    def _make_unit(self, units: StepUnits, unit: Unit, claim: Claim) -> None:
+        # Not the first number: the process that had it before is gone, and the unit may be why.
+        units.make(unit, careful=claim.number > 1, stop=lambda: self.stopped() or claim.lost)
 
     def _makes(self, row: Step, view: StepView) -> bool:
         """Make the runs of a step that no other worker makes; return whether all are finished."""
