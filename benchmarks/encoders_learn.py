@@ -93,7 +93,7 @@ def medpix(folder, count):
     from PIL import Image
 
     table = next(Path(folder).glob("*.csv"))
-    rows = list(csv.DictReader(table.open()))[:count]
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))[:count]
     regions = sorted({row["location_category"] for row in rows})
     items = []
     for row in rows:

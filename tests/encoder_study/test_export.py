@@ -25,7 +25,7 @@ def test_runs_become_folders_that_a_study_begins_from(begin: Callable[..., Encod
     assert done.exit_code == 2
     assert "none is finished yet: voxmix status" in " ".join(done.output.split())
     run_encoder_study(view.root)
-    with view.study.table_path.open() as stream:
+    with view.study.table_path.open(encoding="utf-8") as stream:
         rows = {row["objective"]: view.study.runs_dir / row["run"] for row in csv.DictReader(stream)}
     for objective, run in rows.items():
         folder = view.root.parent / objective

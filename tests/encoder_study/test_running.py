@@ -28,7 +28,7 @@ def test_every_run_of_the_design_is_made_once_and_stands_in_the_table(
     runs = run_encoder_study(view.root)
     assert len(runs) == 3 * 2
     assert all(run.result is not None and run.result.draws == 24 for run in runs)
-    with view.study.table_path.open() as stream:
+    with view.study.table_path.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 6
     assert {row["objective"] for row in rows} == {"dino", "unicl", "mae"}

@@ -320,7 +320,7 @@ def test_a_law_alone_has_a_report_without_steps_of_a_study(
     monkeypatch.chdir(tmp_path)
     laws["transfer"].save(tmp_path / "law.json")
     written = json.loads(_cli("report", "law.json", "--json"))["report"]
-    page = (tmp_path / written).read_text()
+    page = (tmp_path / written).read_text(encoding="utf-8")
     assert written == "law.html"
     assert re.findall(r'<section id="([^"]+)"', page) == [
         "answer",

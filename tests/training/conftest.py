@@ -151,7 +151,7 @@ RUN_IN_CHILD = textwrap.dedent("""
     from voxmix.volumes.recipe import Recipe
 
     root, evaluation, folder = (Path(p) for p in sys.argv[1:4])
-    index = json.loads((root / "test-index.json").read_text())
+    index = json.loads((root / "test-index.json").read_text(encoding="utf-8"))
     volumes = tuple(PreparedVolume.from_dict(v) for v in index["volumes"])
     cache = PreparedCache(root=root, volumes=volumes, recipe=Recipe.from_dict(index["recipe"]))
     spec = RunSpec.from_dict(json.loads(sys.argv[4]))

@@ -151,7 +151,7 @@ def test_copies_are_copies():
 
 def test_lines_of_steps_are_on_the_disk_before_a_state(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(len(log.path.read_text().splitlines())))
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(len(log.path.read_text(encoding="utf-8").splitlines())))
     log = MetricsLog(tmp_path / "metrics.jsonl")
     log.keep(0)
 
@@ -161,7 +161,7 @@ def test_lines_of_steps_are_on_the_disk_before_a_state(tmp_path, monkeypatch):
 
     add(1)
     log.flush()
-    assert len(log.path.read_text().splitlines()) == 1  # a process that is killed loses no line
+    assert len(log.path.read_text(encoding="utf-8").splitlines()) == 1  # a process that is killed loses no line
     assert synced == []
     add(2)
     log.flush(durable=True)

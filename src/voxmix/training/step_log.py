@@ -103,7 +103,7 @@ class MetricsLog:
         if self._waiting:
             self._flush()
         if self._writes and self._loose and (durable or time.monotonic() - self._synced >= _SYNC_SECONDS):
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 os.fsync(file.fileno())
             self._loose, self._synced = False, time.monotonic()
 
@@ -137,7 +137,7 @@ class MetricsLog:
     def _write(self, rows: list[dict[str, Any]]) -> None:
         if not self._writes:
             return
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         self._loose = True
         if self.follow is not None:
