@@ -6,6 +6,7 @@ import typer
 
 from voxmix.cli import (
     allocation,
+    audit,
     cache,
     decision,
     doctor,
@@ -51,7 +52,7 @@ app.add_typer(cache_app, name="cache")
 
 _VERBS = (
     volumes.manifest,
-    volumes.audit,
+    audit.audit,
     whole.demo,
     label.label,
     starting.init,

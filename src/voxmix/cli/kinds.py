@@ -52,7 +52,7 @@ STUDY_KINDS = Table(
                 "estimate": "voxmix.cli.estimate:estimate_mixtures",
                 "report": "voxmix.cli.study:report_mixtures",
                 "compare": "voxmix.cli.scores:compare_mixtures",
-                "audit": "voxmix.cli.volumes:audit_mixtures",
+                "audit": "voxmix.cli.audit:audit_mixtures",
                 "export": "voxmix.cli.export:export_mixtures",
             },
         ),

@@ -21,7 +21,7 @@ from voxmix.scaling.parts import (
     read_reference,
     read_series,
 )
-from voxmix.scaling.words import score_law_sentences
+from voxmix.scaling.sentences import score_law_sentences
 from voxmix.scores.metric import Weighted
 
 KIND, FORMAT = "score laws", 1
