@@ -151,8 +151,8 @@ def test_copies_are_copies():
 
 def test_lines_of_steps_are_on_the_disk_before_a_state(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(len(log.path.read_text(encoding="utf-8").splitlines())))
     log = MetricsLog(tmp_path / "metrics.jsonl")
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(_lines(log.path)))
     log.keep(0)
 
     def add(step):
@@ -161,7 +161,7 @@ def test_lines_of_steps_are_on_the_disk_before_a_state(tmp_path, monkeypatch):
 
     add(1)
     log.flush()
-    assert len(log.path.read_text(encoding="utf-8").splitlines()) == 1  # a process that is killed loses no line
+    assert _lines(log.path) == 1  # a process that is killed loses no line
     assert synced == []
     add(2)
     log.flush(durable=True)
@@ -176,3 +176,7 @@ def test_lines_of_steps_are_on_the_disk_before_a_state(tmp_path, monkeypatch):
     add(4)
     log.flush()  # some seconds later
     assert synced == [2, 3, 4]
+
+
+def _lines(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
