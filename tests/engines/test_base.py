@@ -14,7 +14,6 @@ import pytest
 from voxmix import _io, _table
 from voxmix._claims import Claims
 from voxmix.compute import ComputeSettings
-from voxmix.design import StudyDesign
 from voxmix.engines.attempts import Attempt
 from voxmix.engines.base import ENGINES, Engine, run_jobs
 from voxmix.engines.job import run_job
@@ -24,7 +23,7 @@ from voxmix.engines.work import WORKS, Opened
 from voxmix.errors import InputError
 from voxmix.objectives.mae import train
 from voxmix.runs.unfinished import claims_beside
-from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView
+from voxmix.study import StudyView
 from voxmix.study.training import train_pending
 
 
@@ -38,21 +37,8 @@ def one_after_another(chains, *, workers):
 
 
 @pytest.fixture
-def study(stored, model_settings, training_settings, evaluation_settings, tmp_path):
-    config = StudyConfig(
-        name="small",
-        data=DataSettings(path="volumes"),
-        allocation=StudyAllocation(budget=200),
-        model=model_settings,
-        training=replace(training_settings, schedule="trunk"),
-        evaluation=evaluation_settings,
-        design=StudyDesign(budgets=(60, 100), anchor_seeds=0),
-        workers=2,
-    )
-    made = Study.create(tmp_path / "study", config)
-    shutil.copytree(stored[0].root, made.cache_dir)
-    made.mark_made("prepare", made.preparation_inputs)
-    return made
+def study(stored, make_study):
+    return make_study(stored[0], workers=2)
 
 
 def test_an_engine_from_outside_trains_a_study_to_the_same_bits(study, tmp_path, same_run, monkeypatch):

@@ -1,10 +1,12 @@
 """A tiny prepared cache of blobs, settings that train in a second, and runs in processes of their own."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from voxmix.design import RunSpec
+from voxmix import _io
+from voxmix.design import RunSpec, StudyDesign
 from voxmix.mixture import Mixture
 from voxmix.objectives.mae import EvaluationSet, train
 from voxmix.run_settings import EvaluationSettings, ModelSettings, TrainingSettings
 from voxmix.runs import read_run
+from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
 from voxmix.volumes.recipe import Recipe
@@ -93,6 +97,35 @@ def evaluation_settings() -> EvaluationSettings:
     return EvaluationSettings(crops_per_domain=6)
 
 
+@pytest.fixture
+def make_study(
+    model_settings: ModelSettings,
+    training_settings: TrainingSettings,
+    evaluation_settings: EvaluationSettings,
+    tmp_path: Path,
+) -> Callable[..., Study]:
+    """Return a function that makes a study of a prepared cache: four chains of two budgets on trunks."""
+
+    def make(cache: PreparedCache, **more: Any) -> Study:
+        config = StudyConfig(
+            name="small",
+            data=DataSettings(path="volumes"),
+            allocation=StudyAllocation(budget=200),
+            model=model_settings,
+            training=replace(training_settings, schedule="trunk"),
+            evaluation=evaluation_settings,
+            design=StudyDesign(budgets=(60, 100), anchor_seeds=0),
+            **more,
+        )
+        study = Study.create(tmp_path / "study", config)
+        shutil.copytree(cache.root, study.cache_dir)
+        _io.write_json(study.cache_dir / "index.json", cache.as_dict())
+        study.mark_made("prepare", study.preparation_inputs)
+        return study
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def evaluation(cache, model_settings, evaluation_settings):
     return EvaluationSet.build(cache, model=model_settings, evaluation=evaluation_settings)
@@ -145,7 +178,8 @@ RUN_IN_CHILD = textwrap.dedent("""
     import json, sys
     from pathlib import Path
     from voxmix.compute import ComputeSettings
-    from voxmix.design import RunSpec
+    from voxmix import _io
+from voxmix.design import RunSpec, StudyDesign
     from voxmix.objectives.mae import EvaluationSet, train
     from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
     from voxmix.volumes.recipe import Recipe

@@ -11,29 +11,14 @@ from verbs import voxmix
 
 from voxmix import _io
 from voxmix.cli import whole
-from voxmix.design import StudyDesign
-from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView, preparing, training
+from voxmix.study import Study, StudyView, preparing, training
 from voxmix.study.making import FailedRun
 from voxmix.training.checkpoint import save_state
 
 
 @pytest.fixture
-def study(cache, model_settings, training_settings, evaluation_settings, tmp_path):
-    config = StudyConfig(
-        name="small",
-        data=DataSettings(path="volumes"),
-        allocation=StudyAllocation(budget=200),
-        model=model_settings,
-        training=replace(training_settings, schedule="trunk"),
-        evaluation=evaluation_settings,
-        design=StudyDesign(budgets=(60, 100), anchor_seeds=0),
-        workers=2,
-    )
-    made = Study.create(tmp_path / "study", config)
-    shutil.copytree(cache.root, made.cache_dir)
-    _io.write_json(made.cache_dir / "index.json", cache.as_dict())
-    made.mark_made("prepare", made.preparation_inputs)
-    return made
+def study(cache, make_study):
+    return make_study(cache, workers=2)
 
 
 @pytest.mark.slow

@@ -17,33 +17,19 @@ from voxmix import _io
 from voxmix._claims import Claims
 from voxmix.cli import steps
 from voxmix.compute import ComputeSettings
-from voxmix.design import StudyDesign
 from voxmix.engines.attempts import Attempt
 from voxmix.engines.progress import heartbeat, write_failure
 from voxmix.runs.unfinished import claims_beside, desk_of
-from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView
+from voxmix.study import Study, StudyView
 from voxmix.study.training import train_pending
 from voxmix.study.working import work_on
 
 
 @pytest.fixture
-def study(cache, model_settings, training_settings, evaluation_settings, tmp_path):
-    config = StudyConfig(
-        name="small",
-        data=DataSettings(path="volumes"),
-        allocation=StudyAllocation(budget=200),
-        model=model_settings,
-        training=replace(training_settings, schedule="trunk"),
-        evaluation=evaluation_settings,
-        design=StudyDesign(budgets=(60, 100), anchor_seeds=0),
-        compute=ComputeSettings(threads=1, trackers=(), device="cpu", pictures=False),
-        workers=1,
+def study(cache, make_study):
+    return make_study(
+        cache, workers=1, compute=ComputeSettings(threads=1, trackers=(), device="cpu", pictures=False)
     )
-    made = Study.create(tmp_path / "study", config)
-    shutil.copytree(cache.root, made.cache_dir)
-    _io.write_json(made.cache_dir / "index.json", cache.as_dict())
-    made.mark_made("prepare", made.preparation_inputs)
-    return made
 
 
 def worker(study: Study, *flags: str) -> subprocess.Popen[str]:
