@@ -12,6 +12,8 @@ from voxmix.report import ReportContent, document, render_report
 from voxmix.report.curves import MOST_SERIES, curve_panels
 from voxmix.report.law_sections import curves_section
 from voxmix.report.law_tables import curve_table, loss_table
+from voxmix.report.lean_svg import lean_svg
+from voxmix.report.sections import all_sections
 from voxmix.report.table import Column, Table
 
 NAMES = tuple(f"D{k:02d}" for k in range(18))
@@ -84,3 +86,37 @@ def test_a_long_table_shows_its_first_rows_and_its_csv_has_all(many):
     short = Table(name="t", title="t", columns=(Column(name="a"),), rows=tuple((str(k),) for k in range(9)))
     assert short.text_rows(3) == (("0",), ("1",), ("2",))
     assert len(short.text_rows()) == 9
+
+
+def test_a_page_grows_by_what_it_shows(make_world, make_content):
+    """Of 18 domains: no figure of one is larger than 160 kB, whatever marks its domains have."""
+    sections = all_sections(make_content(NAMES, seeds=1))
+    sizes = {
+        drawing.name: len(drawing.svg)
+        for section in sections
+        for block in section.blocks
+        for drawing in block.drawings
+    }
+    assert len(sizes) > len(NAMES)
+    assert max(sizes.values()) < 160_000, max(sizes.items(), key=lambda item: item[1])
+
+
+@pytest.mark.parametrize(
+    ("wide", "short"),
+    [
+        ('<path d="M 1.234567 2 \nL -0.001 4.5 \nz\n" style="fill: none; stroke: red"/>',
+         '<path d="M1.23 2L0 4.5z" style="fill:none;stroke:red"/>'),
+        ('<g id="a">\n<g id="b"/>\n</g>\n<g id="c">\n<use xlink:href="#d" x="1.500000" y="2"/>\n</g>',
+         '<g><use xlink:href="#d" x="1.5" y="2"/></g>'),
+        ('<text x="1" y="2" transform="rotate(-0 1 2)">n = 0.123456, d="M 1"</text>',
+         '<text x="1" y="2">n = 0.123456, d="M 1"</text>'),
+        ('<text x="1" transform="rotate(-45 1.234567 2)">a: b</text>',
+         '<text x="1" transform="rotate(-45 1.23 2)">a: b</text>'),
+        ('<path d="M 0 0 L 1 1" style="fill: none"/><path d="M 0 0 L 1 1" style="fill: blue"/>',
+         '<path d="M0 0L1 1" style="fill:blue"/>'),
+        ('<path id="m" d="M 0 0"/><use xlink:href="#m"/><g clip-path="url(#q)"/><clipPath id="q"/>',
+         '<path id="m" d="M0 0"/><use xlink:href="#m"/><g clip-path="url(#q)"/><clipPath id="q"/>'),
+    ],
+)  # fmt: skip
+def test_a_drawing_is_the_same_in_fewer_bytes(wide, short):
+    assert lean_svg(wide) == short

@@ -125,4 +125,4 @@ def _inline(drawing: Drawing) -> Markup:
 
 def _csv_link(table: Table) -> str:
     """Return a ``data:`` URI of the table as CSV."""
-    return "data:text/csv;charset=utf-8," + quote(to_csv(table))
+    return "data:text/csv;charset=utf-8," + quote(to_csv(table), safe="/,:;()+*=?!@$")

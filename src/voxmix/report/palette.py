@@ -11,7 +11,7 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "
 so that both can be seen on a white and on a dark page."""
 
 _DARKER = ("#00406B", "#8F6200", "#005C43", "#803800", "#2B6C92", "#8A4470", "#6B6200", "#454545")
-_HATCHES = ("", "///", "...", "xxx")
+_HATCHES = ("", "///", "\\\\\\", "xxx")  # lines: dots take 150 kB a color in a page
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
 _GLYPHS = {"o": "●", "s": "■", "^": "▲", "v": "▼", "D": "◆", "P": "✚", "X": "✖", "*": "★"}
 _HOLLOW = {"D": "◇", "s": "□", "^": "△", "v": "▽", "o": "○", "p": "⬠", "h": "⬡"}

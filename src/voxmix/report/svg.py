@@ -13,6 +13,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from voxmix.report.lean_svg import lean_svg
+
 INK, SOFT, GRID, PAGE = "#010101", "#020202", "#030303", "#040404"
 """Stand-ins for the page's colors: text, secondary text, grid lines, background. In the page they become
 CSS variables, so that one drawing serves the light and the dark scheme."""
@@ -107,8 +109,8 @@ def finish(figure: Figure, *, name: str, title: str, description: str) -> Drawin
         f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {_height(figure):g}">'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     )
-    body = re.sub(r"\n\s*", "\n", text[text.index(">") + 1 :])
-    return Drawing(name=name, svg=head + body.strip(), width=width, title=title, description=description)
+    body = lean_svg(text[text.index(">") + 1 :])
+    return Drawing(name=name, svg=head + body, width=width, title=title, description=description)
 
 
 def _height(figure: Figure) -> float:
