@@ -11,7 +11,7 @@ from voxmix.design import RunSpec
 from voxmix.law import FittedLaw, fit
 from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
-from voxmix.report import Check, DomainSummary, Picture, ReportContent
+from voxmix.report import Check, DomainSummary, Picture, ReportContent, render_report
 from voxmix.runs import RunResult
 
 PAPER = ("ABD-CT", "ABD-MRI", "BRAIN-T1", "BRAIN-T2", "HN-CT", "HN-PET")
@@ -215,3 +215,9 @@ def content() -> ReportContent:
 def make_world() -> type[World]:
     """Return the class of worlds."""
     return World
+
+
+@pytest.fixture(scope="session")
+def page(content: ReportContent) -> str:
+    """The report of :func:`content`."""
+    return render_report(content)

@@ -8,7 +8,7 @@ from voxmix.allocation import Allocation
 from voxmix.mixture import Mixture
 from voxmix.report import ReportContent, render_report
 from voxmix.report.by_objective import change_sentence, judged, objective_sentence
-from voxmix.report.sections import answer_section
+from voxmix.report.sections import answer_section, strategies_section
 
 
 def test_the_answer_says_its_objective_and_stands_next_to_the_others(content: ReportContent) -> None:
@@ -17,7 +17,9 @@ def test_the_answer_says_its_objective_and_stands_next_to_the_others(content: Re
     assert isinstance(item, Allocation)
     blocks = answer_section(content).blocks
     assert objective_sentence(item) in blocks[0].sentences
-    (block,) = [block for block in blocks if block.heading == "By another objective"]
+    (block,) = [
+        block for block in strategies_section(content).blocks if block.heading == "By another objective"
+    ]
     assert block.sentences == tuple(change_sentence(item, kind) for kind in ("relative", "minimax"))
     (table,) = block.shown
     shares = {row[0]: row[1:4] for row in table.rows}

@@ -53,11 +53,6 @@ class Reader(HTMLParser):
         self.text.append(data)
 
 
-@pytest.fixture(scope="module")
-def page(content: ReportContent) -> str:
-    return render_report(content)
-
-
 def test_page_is_well_formed_and_ids_are_unique(page: str) -> None:
     reader = Reader(page)
     assert reader.open == []
@@ -65,6 +60,17 @@ def test_page_is_well_formed_and_ids_are_unique(page: str) -> None:
     inner = {ref[1:] for ref in reader.references if ref.startswith("#")}
     assert inner <= set(reader.ids)
     assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(reader.ids)
+
+
+def test_the_answer_comes_first_then_what_was_measured_then_what_to_do(page: str) -> None:
+    """And reasons after that, then details; digests last."""
+    assert re.findall(r'<section id="([^"]+)"', page) == [
+        *("answer", "checks", "next"),
+        *("what-if", "strategies", "regime", "transfer", "curves", "effective", "refine", "tasks"),
+        *("volumes", "runs", "provenance"),
+    ]
+    assert page.index("0123456789abcdef") > page.index('<section id="provenance"')
+    assert page.index('class="doubt"') < page.index('<section id="checks"')
 
 
 def test_page_asks_nothing_of_the_network(page: str) -> None:

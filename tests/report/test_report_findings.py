@@ -13,11 +13,9 @@ from voxmix.mixture import Mixture
 from voxmix.report import Check, ReportContent
 from voxmix.report.figures import answer_data, means_data
 from voxmix.report.findings import check_budgets, forecast, measured
-from voxmix.report.law_sections import curves_section
-from voxmix.report.law_tables import outlier_table
 from voxmix.report.ranking import rank_strategies
-from voxmix.report.sections import answer_section
-from voxmix.report.words import answer_sentence, doubts, sureness_sentences, verdict_sentences
+from voxmix.report.sections import checks_section
+from voxmix.report.words import answer_sentence, sureness_sentences, verdict_sentences
 from voxmix.scores.measured import Measured
 
 
@@ -183,7 +181,7 @@ def test_the_report_says_who_is_best_by_the_other_measure(content: ReportContent
         else check
         for check in content.checks
     )
-    sentences = answer_section(dataclasses.replace(content, checks=checks)).blocks[1].sentences
+    sentences = checks_section(dataclasses.replace(content, checks=checks)).blocks[0].sentences
     said = next(text for text in sentences if text.startswith("By the mean of relative losses"))
     ranking = rank_strategies(
         measured(dataclasses.replace(content, checks=checks), budget=16000), objective="relative"
@@ -328,32 +326,10 @@ def test_strategies_without_measurements_are_named(content: ReportContent) -> No
     some = tuple(check for check in content.checks if check.strategy != "transfer-aware")
     texts = []
     for found in (some, content.checks):
-        block = answer_section(dataclasses.replace(content, checks=found)).blocks[1]
+        block = checks_section(dataclasses.replace(content, checks=found)).blocks[0]
         texts.append(" ".join(block.sentences))
     assert "Not measured on every target yet: transfer-aware." in texts[0]
     assert "Not measured on every target yet" not in texts[1]
-
-
-def test_a_share_outside_its_interval_is_doubted(content: ReportContent) -> None:
-    data = answer_data(content)
-    assert data is not None
-    interval = np.array(data.interval)
-    interval[4] = [0.05, data.weight[4] - 0.1]
-    said = doubts(content, answer=dataclasses.replace(data, interval=interval), items=())
-    assert any("HN-CT lies outside its own interval" in text for text in said)
-    assert not any("outside its own interval" in text for text in doubts(content, answer=data, items=()))
-
-
-def test_a_poor_forecast_and_repeats_are_doubted(content: ReportContent) -> None:
-    data = answer_data(content)
-    poor = dataclasses.replace(forecast(content, law="diversity", budget=16000), mean_error=0.2)
-    said = " ".join(doubts(content, answer=data, items=(poor,)))
-    assert "erred by 20.0% on the strategies it had not seen" in said
-    assert "trust its order more than its level" in said
-    wrong = dataclasses.replace(poor, right_pairs=0.5)
-    assert "not its predictions" in " ".join(doubts(content, answer=data, items=(wrong,)))
-    assert "Repeats are worth less than new volumes" in said
-    assert "times outside the fitted budgets" in said
 
 
 def test_the_report_names_the_roles_that_the_law_s_verbs_name(content: ReportContent) -> None:
@@ -373,35 +349,3 @@ def test_the_sentence_on_whiskers_is_true_one_domain_at_a_time(content: ReportCo
     assert "Intervals of shares are of one domain at a time" in words
     assert f"at once in {item.together:.0%} of the resamples" in words
     assert item.together < 0.9
-
-
-def test_odd_losses_and_laws_that_disagree_are_reasons_to_doubt(content: ReportContent) -> None:
-    from voxmix.law.outliers import Outlier
-
-    odd = Outlier(run="r7", seed=1, budget=2000.0, mixture="HN-CT", target="ABD-CT", loss=2.0, expected=0.04)
-    law = content.laws["diversity"]
-    tau = law.transfer.copy()
-    tau[0, 1] /= 300
-    laws = {
-        "transfer": dataclasses.replace(
-            law, law="transfer", parameters=dataclasses.replace(law.parameters, transfer=tau)
-        ),
-        "diversity": dataclasses.replace(law, outliers=(odd,)),
-    }
-    changed = dataclasses.replace(content, laws=laws)
-    found = " ".join(doubts(changed, answer=None, items=()))
-    assert "run r7 (seed 1, 2,000 draws of HN-CT) on ABD-CT" in found
-    assert "is set aside" in found
-    assert f"ABD-CT to ABD-MRI {tau[0, 1]:.2g} by transfer" in found
-    earlier = (
-        found[found.index("The 2 laws with transfer") : found.index(". Trust")] + ". Trust neither; ask again"
-    )
-    noted = {name: dataclasses.replace(item, notes=(earlier, "kept")) for name, item in laws.items()}
-    again = doubts(dataclasses.replace(changed, laws=noted), answer=None, items=())
-    assert [line.startswith("The 2 laws with transfer") for line in again].count(True) == 1
-    assert "Kept." in again
-    table = outlier_table(changed, law="diversity")
-    assert table is not None
-    assert table.rows == (("r7", 1, 2000.0, "HN-CT", "ABD-CT", 2.0, 0.04),)
-    assert outlier_table(content, law="diversity") is None
-    assert "Losses that no noise explains" in [b.heading for b in curves_section(changed).blocks]

@@ -325,12 +325,12 @@ def test_a_law_alone_has_a_report_without_steps_of_a_study(
     assert re.findall(r'<section id="([^"]+)"', page) == [
         "answer",
         "what-if",
-        "regime",
         "strategies",
-        "curves",
+        "regime",
         "transfer",
+        "curves",
         "effective",
-        "limits",
+        "provenance",
     ]
     assert "voxmix pretrain" not in page
     assert '"command":"voxmix allocate law.json"' in page

@@ -24,7 +24,8 @@ from voxmix.law.forms import Landscape, predict
 from voxmix.mixture import Mixture
 
 _CANDIDATES = 24  # mixtures the decision is between
-_LEAST_DRAWS = 50
+LEAST_DRAWS = 50
+"""Bootstrap draws from which suggest() works."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -82,8 +83,8 @@ def suggest(
     Raises:
         InputError: the law has fewer than 50 bootstrap draws.
     """
-    if law.bootstrap is None or law.bootstrap.draws < _LEAST_DRAWS:
-        raise InputError(f"suggest needs {_LEAST_DRAWS} bootstrap draws or more; fit with bootstrap=200")
+    if law.bootstrap is None or law.bootstrap.draws < LEAST_DRAWS:
+        raise InputError(f"suggest needs {LEAST_DRAWS} bootstrap draws or more; fit with bootstrap=200")
     low, high = law.budget_range
     wanted = asked(settings, changed).knowing(law.volumes)
     check_for_law(law, wanted)

@@ -116,7 +116,6 @@ class ReportContent:
         montages: predictions next to their references.
         no_comparison: why there is no comparison although there are scores, in one sentence.
         facts: heading to (name to value): versions, machine, digests, settings.
-        warnings: reasons to doubt a result, in plain sentences.
         notes: other remarks, in plain sentences.
 
     Raises:
@@ -146,7 +145,6 @@ class ReportContent:
     montages: tuple[Montage, ...] = ()
     no_comparison: str = ""
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

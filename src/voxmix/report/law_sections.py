@@ -1,6 +1,5 @@
 """Sections about the law: scaling curves, transfer, effective budgets."""
 
-from voxmix.law.status_lines import doubts_of
 from voxmix.report import law_tables, words
 from voxmix.report.content import ReportContent
 from voxmix.report.curves import MOST_SERIES, curve_panels
@@ -78,9 +77,6 @@ def curves_section(content: ReportContent) -> Section:
         odd = law_tables.outlier_table(content, law=law)
         if odd is not None:
             blocks.append(Block(heading="Losses that no noise explains", shown=(odd,)))
-        messages = tuple(words.sentence(message) for message in doubts_of(content.laws[law].status))
-        if messages:
-            blocks.append(Block(heading="What these runs do not show", bullets=messages))
     return Section(name=name, title=title, blocks=tuple(blocks))
 
 

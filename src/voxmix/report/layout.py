@@ -27,10 +27,21 @@ class PictureRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Fold:
+    """One line that opens to details: ``title``, what it ``asks``, what was found, and how bad that is (``level``)."""
+
+    title: str
+    asks: str
+    line: str
+    bullets: tuple[str, ...]
+    level: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
     """A figure of one or more drawings with its caption, legend and tables; any part may be empty.
 
-    ``lead`` is the one sentence in large type.
+    ``lead`` is the one sentence in large type; ``folds`` are lines that open to details; ``steps`` are numbered.
     ``shown`` are open tables; ``tables`` are folded below the figure.
     """
 
@@ -44,6 +55,8 @@ class Block:
     pictures: tuple[PictureRow, ...] = ()
     lead: str = ""
     bullets: tuple[str, ...] = ()
+    folds: tuple[Fold, ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,19 +6,12 @@ import numpy as np
 
 from voxmix.allocation import Allocation
 from voxmix.allocation.objective import OBJECTIVE_WORDS
-from voxmix.law.doubt import disagreement_sentence
-from voxmix.law.outliers import outlier_sentence
-from voxmix.report.content import ReportContent
 from voxmix.report.figures import AnswerData, MeansData
 from voxmix.report.ranking import LEVEL, Ranking
 from voxmix.report.table import fine_text, number_text, percent_text
 from voxmix.scores.forecast import Forecast
 
-_MANY_REPEATS = 4.0
-"""Draws per volume up to which repeats are worth about as much as new data (Muennighoff et al. 2023, text)."""
 _MOST_NAMED = 4
-_RIGHT_ORDER = 0.8
-_POOR_FIT = 0.1
 _NARROW = 1e-4
 
 
@@ -219,75 +212,6 @@ def forecast_sentences(items: tuple[Forecast, ...]) -> list[str]:
             f"The law {item.law} erred by {percent_text(item.mean_error)} per strategy and target{order}."
         )
     return found
-
-
-def doubts(content: ReportContent, *, answer: AnswerData | None, items: tuple[Forecast, ...]) -> list[str]:
-    """Return reasons to doubt the answer, those given first, then those that the numbers show: what decides most first."""
-    law_name = content.answer_law
-    law = None if law_name is None else content.laws[law_name]
-    found = list(content.warnings)
-    found += [
-        f"The law {item.law} erred by {percent_text(item.mean_error)} on the strategies it had not seen: {_trust(item)}."
-        for item in items
-        if item.law == law_name and item.mean_error > _POOR_FIT
-    ]
-    found += [] if answer is None else _outside(answer)
-    if law is not None and law.outliers:
-        found.append(sentence(outlier_sentence(law.outliers, kept=law.outliers_kept)))
-    if answer is not None:
-        item = content.strategies[answer.strategy]
-        found += [sentence(note) for note in item.notes] if isinstance(item, Allocation) else []
-    found += [] if answer is None else _repeats(answer)
-    if law is not None and (bad := law.problems()):
-        found.append(
-            f"{len(bad)} of {len(law.status)} parameters of the law {law_name} are at a bound or not "
-            "identified by these runs; they are listed with the scaling curves."
-        )
-    differing = disagreement_sentence(content.laws)
-    found += [sentence(differing)] if differing else []
-    known = sentence(differing).partition(". ")[0]  # a law that was saved earlier may end it in other words
-    notes = [] if law is None else [sentence(note) for note in law.notes]
-    found += [note for note in notes if not differing or note.partition(". ")[0] != known]
-    found += [
-        f"{text} A low loss there means little, and so does a law that predicts it well."
-        for domain in content.domains
-        for text in domain.complaints
-    ]
-    return list(dict.fromkeys(found))
-
-
-def _trust(item: Forecast) -> str:
-    if item.right_pairs >= _RIGHT_ORDER:
-        return "trust its order more than its level, and the measured losses more than both"
-    return "trust the measured losses, not its predictions"
-
-
-def _outside(answer: AnswerData) -> list[str]:
-    low, high = answer.interval.T
-    out = [i for i in range(len(low)) if not low[i] - _NARROW <= answer.weight[i] <= high[i] + _NARROW]
-    out = [i for i in out if np.isfinite(low[i])]
-    if not out:
-        return []
-    names = listing([answer.domains[i] for i in out])
-    return [
-        f"The share of {names} lies outside its own interval: refits to resampled runs rarely give this "
-        "share, so treat it as unsettled."
-    ]
-
-
-def _repeats(answer: AnswerData) -> list[str]:
-    many = [i for i, n in enumerate(answer.repeats.tolist()) if n > _MANY_REPEATS]
-    if not many:
-        return []
-    many.sort(key=lambda i: -float(answer.repeats[i]))
-    first = many[0]
-    rest = [f"{answer.domains[i]} {number_text(float(answer.repeats[i]))}" for i in many[1:]]
-    return [
-        f"Each of the {answer.volumes[first]:,.0f} training volumes of {answer.domains[first]} would be drawn "
-        f"{number_text(float(answer.repeats[first]))} times"
-        + (f" ({listing(rest)})" if rest else "")
-        + ". Repeats are worth less than new volumes."
-    ]
 
 
 def sentence(note: str) -> str:
