@@ -151,8 +151,8 @@ def test_no_label_is_cut_off(make_content, names, monkeypatch) -> None:
     seen: list[str] = []
     cut: list[object] = []
 
-    def checked(figure, *, name, title, description):
-        finished = original(figure, name=name, title=title, description=description)
+    def checked(figure, *, name, **words):
+        finished = original(figure, name=name, **words)
         box = figure.bbox
         for text in figure.findobj(Text):
             drawn = f">{escape(text.get_text(), quote=False)}</text>" in finished.svg  # ticks beyond are not

@@ -1,6 +1,7 @@
 """Parts that drawings share: rows of names, bars, readable log axes, labels at the ends of lines."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 from voxmix.report.palette import Mark, ink_on, short_name, text_width
 from voxmix.report.svg import INK, PAGE
 from voxmix.report.table import number_text
+from voxmix.report.values import series
 
 LETTER = 5.1
 """Width of an average letter of a tick label in SVG units (DejaVu Sans; browsers' own fonts are narrower)."""
@@ -131,27 +133,29 @@ def end_labels(
     *,
     height: float,
     size: float = 7.5,
+    of: Sequence[str] | None = None,
 ) -> None:
     """Write each label right of the axes at the height of its line's end, none over another.
 
-    ``height`` is that of the axes in SVG units.
+    ``height`` is that of the axes in SVG units; ``of`` names the series of each label.
     """
     points = [(0.0, float(value)) for value in ends]
     pixels = axes.transData.transform(points)[:, 1]
     fractions = np.asarray(axes.transAxes.inverted().transform([(0.0, p) for p in pixels])[:, 1])
     figure = axes.get_figure(root=True)
     assert figure is not None
-    for at, label, color in zip(spread(fractions, gap=(size + 1.5) / height), labels, colors, strict=True):
-        here = (1.0, float(at))
-        axes.annotate(
-            label,
-            here,
-            xytext=(9, 0),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            va="center",
-            fontsize=size,
-            color=INK,
-        )
-        shifted = axes.transAxes + ScaledTranslation(4 / 72, 0, figure.dpi_scale_trans)
-        axes.plot([1.0], [float(at)], "s", markersize=3, color=color, transform=shifted, clip_on=False)
+    places = spread(fractions, gap=(size + 1.5) / height)
+    for number, (at, label, color) in enumerate(zip(places, labels, colors, strict=True)):
+        with nullcontext() if of is None else series(axes, of[number], color=color):
+            axes.annotate(
+                label,
+                (1.0, float(at)),
+                xytext=(9, 0),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                va="center",
+                fontsize=size,
+                color=INK,
+            )
+            shifted = axes.transAxes + ScaledTranslation(4 / 72, 0, figure.dpi_scale_trans)
+            axes.plot([1.0], [float(at)], "s", markersize=3, color=color, transform=shifted, clip_on=False)

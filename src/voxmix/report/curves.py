@@ -33,6 +33,11 @@ class CurveSeries:
     fitted: Float[np.ndarray, " point"]
     curve: Float[np.ndarray, " grid"]
 
+    @property
+    def trained_on(self) -> str:
+        """What the legend calls all runs like these."""
+        return f"trained on {self.source or self.hub or 'a mixture'}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CurvePanel:

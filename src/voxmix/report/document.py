@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no network; of scripts only the one of the what-if panel."""
+"""The report as one HTML file that needs nothing else: no network; of scripts only those of figures and of the panel."""
 
 import json
 import re
@@ -25,8 +25,9 @@ from voxmix.report.table import Table, to_csv
 _MOST_ROWS = 500
 """Most rows of a table that the page shows; its CSV holds all."""
 _SCALE = 1.4
-_SMALLEST = 0.86
-_SCRIPTS = ("what_if_solver.js", "what_if.js")
+_SMALLEST = 1.1
+_FIGURES = ("figures.js",)
+_PANEL = ("what_if_solver.js", "what_if.js")
 
 
 def write_report(content: ReportContent, path: Path) -> None:
@@ -84,14 +85,18 @@ def _render(title: str, meta: Sequence[str], sections: Sequence[Section]) -> str
         lstrip_blocks=True,
     )
     environment.globals["most_rows"] = _MOST_ROWS
-    environment.filters["svg"] = _inline
+    environment.filters["svg"] = lambda drawing: Markup(drawing.svg)
+    environment.filters["size"] = _size
+    environment.filters["values"] = _values
     environment.filters["csv_link"] = _csv_link
     environment.filters["inert_json"] = _inert_json
+    drawn = any(block.drawings for section in sections for block in section.blocks)
+    names = (*(_FIGURES if drawn else ()), *(_PANEL if any(section.panel for section in sections) else ()))
     style, *scripts = (
         environment.loader.get_source(environment, name)[0]  # type: ignore[union-attr]
-        for name in ("style.css", *_SCRIPTS)
+        for name in ("style.css", *names)
     )
-    script = _bare("\n".join(scripts)) if any(section.panel for section in sections) else ""
+    script = _bare("\n".join(scripts))
     text = environment.get_template("template.html.j2").render(
         title=title,
         meta=[part for part in meta if part],
@@ -116,11 +121,23 @@ def _inert_json(value: Mapping[str, Any]) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _inline(drawing: Drawing) -> Markup:
-    """Return a drawing's SVG, no wider than looks right and never so small that it cannot be read."""
+def _size(drawing: Drawing) -> Markup:
+    """Return the style of a drawing: no wider than looks right and never so small that it cannot be read."""
     width, least = drawing.width * _SCALE, drawing.width * _SMALLEST
-    size = f'<svg style="max-width:{width:.0f}px;min-width:{least:.0f}px" '
-    return Markup(size + drawing.svg.removeprefix("<svg "))
+    return Markup(f' style="max-width:{width:.0f}px;min-width:{least:.0f}px"')
+
+
+def _values(drawing: Drawing) -> dict[str, Any]:
+    """Return what the page's script is told of a drawing."""
+    return {
+        "name": drawing.name,
+        "title": drawing.title,
+        "width": drawing.width,
+        "height": drawing.height,
+        "series": drawing.series,
+        "told": [(*item.box, item.series, item.text) for item in drawing.told],
+        "csv": to_csv(drawing.values),
+    }
 
 
 def _csv_link(table: Table) -> str:

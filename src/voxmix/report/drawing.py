@@ -18,7 +18,8 @@ from voxmix.report.axes import (
 from voxmix.report.figures import AnswerData, EffectiveData, MeansData, PathData, SharesData, TransferData
 from voxmix.report.palette import domain_marks, ink_on, law_markers, strategy_marks
 from voxmix.report.svg import GRID, INK, PAGE, SOFT, Drawing, canvas, finish, place
-from voxmix.report.table import number_text, percent_text
+from voxmix.report.table import columns_of, number_text, percent_text, range_of, value_of
+from voxmix.report.values import series, tell
 
 _WIDTH = 360.0
 _STRATEGY = 22  # letters of offset-diversity-aware
@@ -35,6 +36,8 @@ def draw_answer(data: AnswerData) -> Drawing:
         place(figure, axes, left=_left(names), right=14, top=4, bottom=34)
         for i, name in enumerate(data.domains):
             bar(axes, marks[name], y=i, left=0.0, width=float(data.weight[i]), height=0.42)
+            cells = (name, data.weight[i], *data.interval[i], *data.near[i])
+            tell(axes, (0.0, data.weight[i]), (i - 0.3, i + 0.3), cells)
             low, high = data.near[i]
             if np.isfinite(low):
                 axes.plot([low, high], [i + 0.36, i + 0.36], color=SOFT, linewidth=3.2, solid_capstyle="butt")
@@ -58,6 +61,11 @@ def draw_answer(data: AnswerData) -> Drawing:
             description="; ".join(
                 f"{n} {percent_text(float(w))}" for n, w in zip(data.domains, data.weight, strict=True)
             ),
+            columns=(
+                *columns_of(("domain", "text")),
+                *value_of("share", "percent"),
+                *range_of("nearly as good", "percent"),
+            ),
         )
 
 
@@ -77,17 +85,21 @@ def draw_shares(
         for i in range(len(names)):
             left = 0.0
             for domain, weight in zip(data.domains, data.weights[i].tolist(), strict=True):
-                bar(axes, marks[domain], y=i, left=left, width=weight, height=0.72)
-                if weight >= 0.075:
-                    axes.text(
-                        left + weight / 2,
-                        i,
-                        f"{weight * 100:.0f}",
-                        ha="center",
-                        va="center",
-                        fontsize=8,
-                        color=ink_on(marks[domain].color),
-                    )
+                middle = left + weight / 2
+                with series(axes, domain, color=marks[domain].color):
+                    cells = (data.strategies[i], domain, weight)
+                    tell(axes, (left, left + weight), (i - 0.36, i + 0.36), cells)
+                    bar(axes, marks[domain], y=i, left=left, width=weight, height=0.72)
+                    if weight >= 0.075:
+                        axes.text(
+                            middle,
+                            i,
+                            f"{weight * 100:.0f}",
+                            ha="center",
+                            va="center",
+                            fontsize=8,
+                            color=ink_on(marks[domain].color),
+                        )
                 left += weight
         name_rows(axes, names)
         axes.set_xlim(0, 1)
@@ -98,6 +110,7 @@ def draw_shares(
             name=name,
             title=title,
             description="One bar per mixture, divided by domain; the table below holds the shares.",
+            columns=columns_of(("strategy", "text"), ("domain", "text"), ("share", "percent")),
         )
 
 
@@ -114,19 +127,25 @@ def draw_means(data: MeansData) -> Drawing:
             runs = data.ranking.runs[i][np.isfinite(data.ranking.runs[i])]
             axes.plot(runs, np.full(len(runs), i), "o", color=marks[name].color, alpha=0.55, markersize=5)
             mean, ends = float(data.ranking.values[i]), [float(end[i]) for end in data.bars]
+            for run in runs:
+                tell(axes, run, i, (name, "one run", run, None, None))
+            tell(axes, mean, (i - 0.3, i + 0.3), (name, "mean of its runs", mean, *ends))
             axes.plot([mean, mean], [i - 0.3, i + 0.3], color=marks[name].color, linewidth=2.4)
             if ends[0] < ends[1]:
                 axes.plot(ends, [i, i], "|-", color=INK, linewidth=1.0, markersize=6, markeredgewidth=1.0)
             for k, law in enumerate(data.laws):
                 if not data.beyond(law):
-                    axes.plot(
-                        [data.predicted[k, i]],
-                        [i + 0.3],
-                        markers[law],
-                        markersize=5,
-                        markerfacecolor="none",
-                        markeredgecolor=INK,
-                    )
+                    told = data.predicted[k, i]
+                    with series(axes, f"predicted by {law}", color=INK):
+                        tell(axes, told, i + 0.3, (name, f"predicted by {law}", told, None, None))
+                        axes.plot(
+                            [told],
+                            [i + 0.3],
+                            markers[law],
+                            markersize=5,
+                            markerfacecolor="none",
+                            markeredgecolor=INK,
+                        )
         name_rows(axes, names)
         axes.set_xlabel(f"{data.ranking.measure.words} (lower is better)")
         axes.set_xlim(low, high)
@@ -138,6 +157,10 @@ def draw_means(data: MeansData) -> Drawing:
             title=f"{data.ranking.measure.words.capitalize()} of the strategies at {data.budget:,} {data.unit}",
             description="Dots are runs without their seed's own effect, upright bars their mean, hollow marks the laws' "
             "predictions; where two whiskers do not meet, the difference is more than noise.",
+            columns=(
+                *columns_of(("strategy", "text"), ("what", "text")),
+                *value_of(data.ranking.measure.words, "number"),
+            ),
         )
 
 
@@ -162,6 +185,8 @@ def draw_transfer(data: TransferData) -> Drawing:
             for j in range(columns):
                 value = float(data.transfer[i, j])
                 mark = _STATUS_MARKS.get(data.status[i][j], "")
+                cells = (f"{data.domains[i]} → {data.targets[j]}", value, data.status[i][j] or None)
+                tell(axes, (j - 0.5, j + 0.5), (i - 0.5, i + 0.5), cells)
                 _cell(axes, shades, i=i, j=j, value=value, ceiling=ceiling, own=bool(own[i, j]), mark=mark)
         means = [(columns + 0.25, float(k), value) for k, value in enumerate(data.outgoing.tolist())]
         means += [(float(k), rows + 0.25, value) for k, value in enumerate(data.incoming.tolist())]
@@ -185,6 +210,7 @@ def draw_transfer(data: TransferData) -> Drawing:
             title="Transfer matrix",
             description="Rows are sources, columns are targets; a value is the worth of one draw of the "
             "source in draws of the target. The table below holds every value.",
+            columns=columns_of(("source → target", "text"), ("transfer", "transfer"), ("state", "text")),
         )
 
 
@@ -201,11 +227,15 @@ def draw_effective(data: EffectiveData) -> Drawing:
                 continue
             left = 0.0
             for name, part in zip(data.domains, data.contributions[:, j].tolist(), strict=True):
-                bar(axes, marks[name], y=j, left=left, width=part, height=0.66)
+                with series(axes, name, color=marks[name].color):
+                    cells = (data.targets[j], f"from {name}", part)
+                    tell(axes, (left, left + part), (j - 0.33, j + 0.33), cells)
+                    bar(axes, marks[name], y=j, left=left, width=part, height=0.66)
                 left += part
             gain = float(data.total[j]) - left
             if gain > 0:
                 axes.add_patch(Rectangle((left, j - 0.33), gain, 0.66, facecolor=GRID, linewidth=0))
+            tell(axes, data.total[j], (j - 0.4, j + 0.4), (data.targets[j], "in all", data.total[j]))
             axes.plot([data.total[j]] * 2, [j - 0.4, j + 0.4], color=INK, linewidth=1.4)
             if np.isfinite(data.amplification[j]):
                 end = max(left, float(data.total[j]))
@@ -224,6 +254,7 @@ def draw_effective(data: EffectiveData) -> Drawing:
             description="; ".join(
                 f"{n} {number_text(float(t))} draws" for n, t in zip(data.targets, data.total, strict=True)
             ),
+            columns=columns_of(("target", "text"), ("part", "text"), ("effective budget", "number")),
         )
 
 
@@ -234,27 +265,30 @@ def draw_path(data: PathData) -> Drawing:
     with canvas("path", width=_WIDTH, height=200) as (figure, axes):
         place(figure, axes, left=38, right=label_width(labels) + 16, top=6, bottom=36)
         for i, name in enumerate(data.domains):
-            axes.plot(
-                data.budgets,
-                data.weights[:, i],
-                color=marks[name].color,
-                marker=marks[name].marker,
-                markersize=3.5,
-            )
+            with series(axes, name, color=marks[name].color):
+                for budget, weight in zip(data.budgets, data.weights[:, i], strict=True):
+                    tell(axes, budget, weight, (name, budget, weight))
+                axes.plot(
+                    data.budgets,
+                    data.weights[:, i],
+                    color=marks[name].color,
+                    marker=marks[name].marker,
+                    markersize=3.5,
+                )
         axes.set_xscale("log")
         log_ticks(axes.xaxis, data.budgets, whole=True)
         axes.set_ylim(0, float(data.weights.max()) * 1.08)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
         axes.set_xlabel(f"budget, {data.unit}")
         axes.grid(axis="y")
-        end_labels(
-            axes, data.weights[-1].tolist(), labels, [marks[n].color for n in data.domains], height=158
-        )
+        colors = [marks[n].color for n in data.domains]
+        end_labels(axes, data.weights[-1].tolist(), labels, colors, height=158, of=data.domains)
         return finish(
             figure,
             name="path",
             title="Best mixture as a function of the budget",
             description="One line per domain; the table below holds the shares.",
+            columns=columns_of(("domain", "text"), ("budget", "count"), ("share", "percent")),
         )
 
 

@@ -9,11 +9,14 @@ from matplotlib.axes import Axes
 from voxmix.report.axes import end_labels, few_ticks, label_width, round_ticks, short_names, thousands
 from voxmix.report.palette import Mark, domain_marks
 from voxmix.report.svg import GRID, INK, PAGE, SOFT, Drawing, canvas, finish, place
-from voxmix.report.table import percent_text
+from voxmix.report.table import columns_of, percent_text, value_of
+from voxmix.report.values import series, tell
 from voxmix.scaling import Number, Reference, ScoreLaws, Series
 from voxmix.scaling.results import Scored
 
 _PANEL = (330.0, 236.0)
+REFERENCE, MORE = "reference, with its band", "more compute"
+"""What the legend calls the lines across, and hollow marks."""
 _ROW = 17.0
 _ROWS = 20
 """Of one drawing of many tasks."""
@@ -78,32 +81,40 @@ def draw_curve(data: CurveData, *, names: Sequence[str], number: int) -> Drawing
     with canvas(name, width=_PANEL[0], height=_PANEL[1]) as (figure, axes):
         place(figure, axes, left=50, right=label_width(labels) * 0.85 + 16, top=24, bottom=36)
         for line in data.references:
-            if line.low < line.high:
-                axes.axhspan(line.low, line.high, color=GRID, alpha=0.6, linewidth=0)
-            axes.axhline(line.error, color=INK, linewidth=1.0, linestyle=(0, (4, 2)))
+            with series(axes, REFERENCE, color=INK):
+                if line.low < line.high:
+                    axes.axhspan(line.low, line.high, color=GRID, alpha=0.6, linewidth=0)
+                axes.axhline(line.error, color=INK, linewidth=1.0, linestyle=(0, (4, 2)))
         shift = np.linspace(-0.012, 0.012, len(data.series)) if len(data.series) > 1 else np.zeros(1)
         samples = np.array(sorted({n for one in data.series for n in one.samples}), dtype=np.float64)
         wide = max(float(np.log(samples[-1] / samples[0])), 0.5)
         for one, place_ in zip(data.series, shift, strict=True):
-            _draw_series(axes, one, marks[one.name], aside=float(np.exp(place_ * wide)))
-        for series, count, error in data.more:
-            if series in marks:
-                mark = marks[series]
-                axes.plot(
-                    [count],
-                    [error],
-                    mark.marker,
-                    color=mark.color,
-                    markerfacecolor=PAGE,
-                    markersize=5,
-                    markeredgewidth=1.1,
-                    alpha=0.9,
-                )
+            with series(axes, one.name, color=marks[one.name].color):
+                _draw_series(axes, one, marks[one.name], aside=float(np.exp(place_ * wide)))
+        for called, count, error in data.more:
+            if called in marks:
+                mark = marks[called]
+                with series(axes, MORE, color=INK):
+                    tell(axes, count, error, (f"{called}, {MORE}", count, error, None, None))
+                    axes.plot(
+                        [count],
+                        [error],
+                        mark.marker,
+                        color=mark.color,
+                        markerfacecolor=PAGE,
+                        markersize=5,
+                        markeredgewidth=1.1,
+                        alpha=0.9,
+                    )
         axes.set_xscale("log")
         axes.set_yscale("log")
         low, high = _reach(data)
         axes.set_ylim(low, high)
         axes.set_xlim(samples[0] / 1.12, samples[-1] * 1.12)
+        for line in data.references:
+            with series(axes, REFERENCE, color=INK):
+                across = float(samples[0]), float(samples[-1])
+                tell(axes, across, line.error, (line.name, None, line.error, line.low, line.high))
         axes.set_xticks(ticks := _apart(samples), [thousands(size) for size in ticks])
         axes.set_yticks(rounds := round_ticks(low, high), [f"{tick:.3g}" for tick in rounds])
         axes.minorticks_off()
@@ -117,7 +128,9 @@ def draw_curve(data: CurveData, *, names: Sequence[str], number: int) -> Drawing
             fontweight="bold",
             loc="left",
         )
-        end_labels(axes, [end[1] for end in ends], labels, [end[2] for end in ends], height=_PANEL[1] - 60)
+        of = [one.name for one in data.series] + [REFERENCE for _ in data.references]
+        heights, colors = [end[1] for end in ends], [end[2] for end in ends]
+        end_labels(axes, heights, labels, colors, height=_PANEL[1] - 60, of=of)
         return finish(
             figure,
             name=name,
@@ -126,6 +139,10 @@ def draw_curve(data: CurveData, *, names: Sequence[str], number: int) -> Drawing
                 f"{one.name}: "
                 + ", ".join(f"{n:,} samples {e:.3f}" for n, e in zip(one.samples, one.errors, strict=True))
                 for one in data.series
+            ),
+            columns=(
+                *columns_of(("encoder", "text"), ("samples", "count")),
+                *value_of(f"error: 1 − {data.metric}", "number"),
             ),
         )
 
@@ -145,6 +162,7 @@ def _draw_series(axes: Axes, one: Series, mark: Mark, *, aside: float) -> None:
         one.samples, one.errors, one.low, one.high, one.seed_errors, strict=True
     ):
         at = n * aside
+        tell(axes, at, error, (one.name, n, error, low, high))
         axes.plot([at] * len(seeds), seeds, ".", color=mark.color, markersize=3, alpha=0.6)
         if np.isfinite([low, high]).all():
             axes.plot([at, at], [low, high], color=mark.color, linewidth=1.0, alpha=0.7)
@@ -232,15 +250,17 @@ def draw_doublings(data: ForestData, *, names: Sequence[str], level: float, numb
         for y, (_, name, share) in zip(rows, data.rows, strict=True):
             mark = marks[name]
             sure = share.low > 0 or share.high < 0
-            axes.plot([-100 * share.high, -100 * share.low], [y, y], color=mark.color, linewidth=1.4)
-            axes.plot(
-                [-100 * share.value],
-                [y],
-                mark.marker,
-                color=mark.color,
-                markersize=6,
-                markerfacecolor=mark.color if sure else PAGE,
-            )
+            with series(axes, name, color=mark.color):
+                tell(axes, -100 * share.value, y, (task, name, -share.value, -share.high, -share.low))
+                axes.plot([-100 * share.high, -100 * share.low], [y, y], color=mark.color, linewidth=1.4)
+                axes.plot(
+                    [-100 * share.value],
+                    [y],
+                    mark.marker,
+                    color=mark.color,
+                    markersize=6,
+                    markerfacecolor=mark.color if sure else PAGE,
+                )
         places = [*(y for y, _ in heads), *rows]
         axes.set_yticks(places, [*(text for _, text in heads), *labels])
         for label, y in zip(axes.get_yticklabels(), places, strict=True):
@@ -260,5 +280,9 @@ def draw_doublings(data: ForestData, *, names: Sequence[str], level: float, numb
             description=f"Lines are {level:.0%} intervals; above 0 more samples make it worse. "
             + "; ".join(
                 f"{task}, {name} {percent_text(-share.value, signed=True)}" for task, name, share in data.rows
+            ),
+            columns=(
+                *columns_of(("task", "text"), ("encoder", "text")),
+                *value_of("change by a doubling", "change"),
             ),
         )

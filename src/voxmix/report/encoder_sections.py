@@ -8,7 +8,15 @@ import numpy as np
 
 from voxmix.report import encoder_tables as tables
 from voxmix.report.encoder_content import EncoderReportContent, Example
-from voxmix.report.encoder_figures import curve_data, doublings_data, draw_curve, draw_doublings, series_marks
+from voxmix.report.encoder_figures import (
+    MORE,
+    REFERENCE,
+    curve_data,
+    doublings_data,
+    draw_curve,
+    draw_doublings,
+    series_marks,
+)
 from voxmix.report.layout import Block, PictureRow, Section, Swatch
 from voxmix.report.palette import OKABE_ITO, glyph
 from voxmix.report.pictures import outlines_uri, png_uri
@@ -136,9 +144,9 @@ def curves_section(content: EncoderReportContent) -> Section:
     found = curve_data(laws, content.scored)
     legend = list(_legend(names))
     if any(data.more for data in found):
-        legend.append(Swatch(label="more compute", color="var(--ink)", glyph="○"))
+        legend.append(Swatch(label=MORE, color="var(--ink)", glyph="○"))
     if laws.references:
-        legend.append(Swatch(label="reference, with its band", color="var(--ink)", glyph="╌"))
+        legend.append(Swatch(label=REFERENCE, color="var(--ink)", glyph="╌"))
     equal = f" Every run has {content.compute}." if content.compute else ""
     return Section(
         name=name,

@@ -11,13 +11,15 @@ from voxmix.report.axes import end_labels, label_width, log_ticks, short_names
 from voxmix.report.curves import CurvePanel, CurveSeries
 from voxmix.report.palette import Mark, domain_marks, strategy_marks
 from voxmix.report.svg import GRID, INK, SOFT, Drawing, canvas, finish, place
-from voxmix.report.table import percent_text
+from voxmix.report.table import columns_of, percent_text
+from voxmix.report.values import series, tell
 from voxmix.scores.forecast import Forecast
 
 _PANEL = (250.0, 193.0)
 _ROOM, _LABEL = 57.0, 9.2
 _SCATTER = 240.0
 _BAND = 0.1
+STRATEGIES = "strategies, when they were trained"
 
 
 def draw_forecast(data: Forecast, *, number: int) -> Drawing:
@@ -33,15 +35,19 @@ def draw_forecast(data: Forecast, *, number: int) -> Drawing:
         axes.fill_between(line, line * (1 - _BAND), line * (1 + _BAND), color=GRID, alpha=0.6, linewidth=0)
         axes.plot(line, line, color=SOFT, linewidth=0.8)
         for i, strategy in enumerate(data.strategies):
-            axes.plot(
-                data.measured[i][both[i]],
-                data.predicted[i][both[i]],
-                marks[strategy].marker,
-                color=marks[strategy].color,
-                markersize=5,
-                alpha=0.85,
-                markeredgecolor="none",
-            )
+            with series(axes, strategy, color=marks[strategy].color):
+                for j in np.flatnonzero(both[i]):
+                    pair = float(data.measured[i, j]), float(data.predicted[i, j])
+                    tell(axes, *pair, (strategy, data.targets[j], *pair))
+                axes.plot(
+                    data.measured[i][both[i]],
+                    data.predicted[i][both[i]],
+                    marks[strategy].marker,
+                    color=marks[strategy].color,
+                    markersize=5,
+                    alpha=0.85,
+                    markeredgecolor="none",
+                )
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(low, high)
@@ -57,6 +63,9 @@ def draw_forecast(data: Forecast, *, number: int) -> Drawing:
             title=f"Predicted against measured loss, law {data.law}",
             description=f"Mean relative error {percent_text(data.mean_error)}; on the line a prediction is "
             "exact, in the band it is within 10%.",
+            columns=columns_of(
+                ("strategy", "text"), ("target", "text"), ("measured", "number"), ("predicted", "number")
+            ),
         )
 
 
@@ -71,9 +80,18 @@ def draw_regime(targets: Sequence[TargetRegime], *, domains: tuple[str, ...]) ->
         shares = [np.array(item.losses) / item.losses[0] for item in targets]
         for item, share, color in zip(targets, shares, colors, strict=True):
             line = "-" if item.decides else (0, (3, 2))
-            axes.plot(
-                item.budgets, share, color=color, linestyle=line, linewidth=1.4, marker="o", markersize=3.5
-            )
+            with series(axes, item.target, color=color):
+                for budget, loss, part in zip(item.budgets, item.losses, share, strict=True):
+                    tell(axes, budget, part, (item.target, budget, loss, part))
+                axes.plot(
+                    item.budgets,
+                    share,
+                    color=color,
+                    linestyle=line,
+                    linewidth=1.4,
+                    marker="o",
+                    markersize=3.5,
+                )
         axes.set_xscale("log")
         budgets = np.unique(np.concatenate([item.budgets for item in targets]))
         axes.set_xlim(budgets[0] / 1.08, budgets[-1] * 1.08)
@@ -81,12 +99,16 @@ def draw_regime(targets: Sequence[TargetRegime], *, domains: tuple[str, ...]) ->
         axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
         axes.grid()
         axes.set_xlabel("budget, volume draws")
-        end_labels(axes, [float(share[-1]) for share in shares], names, colors, height=height - _ROOM)
+        ends, of = [float(share[-1]) for share in shares], [item.target for item in targets]
+        end_labels(axes, ends, names, colors, height=height - _ROOM, of=of)
         return finish(
             figure,
             name="regime",
             title="How far losses fall with the budget",
             description="; ".join(f"{item.target} {item.verdict}" for item in targets),
+            columns=columns_of(
+                ("target", "text"), ("budget", "count"), ("loss", "number"), ("of its first loss", "percent")
+            ),
         )
 
 
@@ -97,19 +119,22 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
     width, height = _PANEL[0], max(_PANEL[1], _ROOM + _LABEL * len(labels))
     with canvas(name, width=width, height=height) as (figure, axes):
         place(figure, axes, left=40, right=label_width(labels) * 0.85 + 16, top=22, bottom=35)
-        for series in drawn:
-            _draw_series(axes, panel, series, own=series.source == panel.target, mark=_mark(series, marks))
+        for one in drawn:
+            with series(axes, one.trained_on, color=_mark(one, marks).color):
+                _draw_series(axes, panel, one, own=one.source == panel.target, mark=_mark(one, marks))
         trained = strategy_marks(tuple(dict.fromkeys(strategy for strategy, _, _ in panel.checks)))
         for strategy, budget, loss in panel.checks:
             mark = trained[strategy]
-            axes.plot(
-                [budget],
-                [loss],
-                mark.marker,
-                markersize=4,
-                markerfacecolor="none",
-                markeredgecolor=mark.color,
-            )
+            with series(axes, STRATEGIES, color=INK):
+                tell(axes, budget, loss, (strategy, budget, loss, None))
+                axes.plot(
+                    [budget],
+                    [loss],
+                    mark.marker,
+                    markersize=4,
+                    markerfacecolor="none",
+                    markeredgecolor=mark.color,
+                )
         axes.set_xscale("log")
         axes.set_yscale("log")
         spread = np.concatenate([_visible(s) for s in drawn] + [np.array([c[2] for c in panel.checks])])
@@ -121,39 +146,45 @@ def draw_curves(panel: CurvePanel, *, number: int, domains: tuple[str, ...]) -> 
         axes.set_xlabel("budget, volume draws")
         title = short_names([panel.target], width=30)[0]
         axes.set_title(f"loss on {title}", fontsize=9.5, fontweight="bold", loc="left")
-        ends = [_end(series) for series in drawn]
-        colors = [_mark(series, marks).color for series in drawn]
-        end_labels(axes, ends, labels, colors, height=height - _ROOM)
+        ends = [_end(one) for one in drawn]
+        colors = [_mark(one, marks).color for one in drawn]
+        of = [one.trained_on for one in drawn]
+        end_labels(axes, ends, labels, colors, height=height - _ROOM, of=of)
         return finish(
             figure,
             name=name,
             title=f"Scaling of the loss on {panel.target}",
             description=f"Loss over budget on log axes after training on each of {len(drawn)} "
             f"mixtures{_of_many(panel)}; dots are measured, lines are the law, dashed beyond the fitted budgets.",
+            columns=columns_of(
+                ("trained on", "text"), ("budget", "count"), ("measured", "number"), ("by the law", "number")
+            ),
         )
 
 
-def _draw_series(axes: Axes, panel: CurvePanel, series: CurveSeries, *, own: bool, mark: Mark) -> None:
-    width = 2.0 if own else 1.1 if series.hub is None else 0.6
+def _draw_series(axes: Axes, panel: CurvePanel, one: CurveSeries, *, own: bool, mark: Mark) -> None:
+    width = 2.0 if own else 1.1 if one.hub is None else 0.6
+    for budget, loss, fitted in zip(one.budgets, one.loss, one.fitted, strict=True):
+        tell(axes, budget, loss, (one.label, budget, loss, fitted))
     inside = panel.grid <= panel.fitted_range[1] * 1.0001
     first_outside = max(int(inside.sum()) - 1, 0)
-    axes.plot(panel.grid[inside], series.curve[inside], color=mark.color, linewidth=width)
+    axes.plot(panel.grid[inside], one.curve[inside], color=mark.color, linewidth=width)
     axes.plot(
         panel.grid[first_outside:],
-        series.curve[first_outside:],
+        one.curve[first_outside:],
         color=mark.color,
         linewidth=width,
         linestyle=(0, (3, 2)),
     )
-    known = bool(np.isfinite(series.curve).any())
+    known = bool(np.isfinite(one.curve).any())
     axes.plot(
-        series.budgets,
-        series.loss,
+        one.budgets,
+        one.loss,
         marker=mark.marker,
         linestyle="none" if known else ":",
         linewidth=0.8,
         color=mark.color,
-        markersize=5 if own else 3.5 if series.hub is None else 2.2,
+        markersize=5 if own else 3.5 if one.hub is None else 2.2,
         markeredgecolor="none",
     )
 

@@ -13,6 +13,7 @@ from voxmix.report.layout import Block, Section, Swatch, domain_legend
 from voxmix.report.ranking import rank_strategies
 from voxmix.report.svg import INK, Drawing, canvas, finish, place
 from voxmix.report.table import Cell, Column, Table, columns_of, number_text, percent_text, value_of
+from voxmix.report.values import tell
 from voxmix.report.words import listing, sentence
 
 _MEASURED = "#0072B2"
@@ -104,6 +105,8 @@ def draw_rounds(found: Refinement) -> Drawing:
         place(figure, axes, left=label_width(names) + 10, right=16, top=6, bottom=36)
         for i, item in enumerate(found.rounds):
             told, low, high = item.mean
+            tell(axes, item.measured_mean, i, (names[i], "measured", item.measured_mean, None, None))
+            tell(axes, told, i, (names[i], "predicted", told, low, high))
             axes.plot([low, high], [i, i], "|-", color=INK, linewidth=1.0, markersize=8, markeredgewidth=1.0)
             axes.plot([item.measured_mean], [i], "o", color=_MEASURED, markersize=5, zorder=3)
             axes.plot([told], [i], "o", markersize=9, markerfacecolor="none", markeredgecolor=INK, zorder=4)
@@ -120,6 +123,7 @@ def draw_rounds(found: Refinement) -> Drawing:
                 f"{name} {number_text(item.mean[0])} predicted, {number_text(item.measured_mean)} measured"
                 for name, item in zip(names, found.rounds, strict=True)
             ),
+            columns=(*columns_of(("round", "text"), ("what", "text")), *value_of("mean loss", "number")),
         )
 
 

@@ -8,7 +8,8 @@ from voxmix.report.axes import few_ticks, label_width, name_rows, short_names
 from voxmix.report.palette import Mark, strategy_marks
 from voxmix.report.score_figures import AgreementPanel, GainsData, LearningData, ScoresData
 from voxmix.report.svg import INK, PAGE, SOFT, Drawing, canvas, finish, place
-from voxmix.report.table import percent_text
+from voxmix.report.table import columns_of, percent_text, value_of
+from voxmix.report.values import series, tell
 
 _PANEL = 250.0
 _WIDTH = 420.0
@@ -24,10 +25,18 @@ def draw_scores(data: ScoresData, *, number: int) -> Drawing:
         place(figure, axes, left=label_width(names) + 10, right=14, top=24, bottom=36)
         for i, init in enumerate(data.inits):
             color = marks[init].color
-            axes.plot(data.interval[i], [i, i], color=color, linewidth=5, alpha=0.3, solid_capstyle="butt")
             seeds = data.seeds[i][np.isfinite(data.seeds[i])]
-            axes.plot(seeds, np.full(len(seeds), i), "o", color=color, markersize=3.5, markeredgecolor="none")
-            axes.plot([data.value[i]] * 2, [i - 0.32, i + 0.32], color=color, linewidth=2.2)
+            with series(axes, init, color=color):
+                for seed in seeds:
+                    tell(axes, seed, i, (init, "one seed", seed, None, None))
+                cells = (init, "mean of its seeds", data.value[i], *data.interval[i])
+                tell(axes, data.value[i], (i - 0.32, i + 0.32), cells)
+                axes.plot(
+                    data.interval[i], [i, i], color=color, linewidth=5, alpha=0.3, solid_capstyle="butt"
+                )
+                row = np.full(len(seeds), i)
+                axes.plot(seeds, row, "o", color=color, markersize=3.5, markeredgecolor="none")
+                axes.plot([data.value[i]] * 2, [i - 0.32, i + 0.32], color=color, linewidth=2.2)
         name_rows(axes, names)
         _percent(axes.xaxis)
         axes.set_xlabel(f"{data.metric.name} on test cases")
@@ -39,6 +48,10 @@ def draw_scores(data: ScoresData, *, number: int) -> Drawing:
             title=f"{data.metric.name} of every initialization on {data.task}",
             description="; ".join(
                 f"{n} {percent_text(float(v))}" for n, v in zip(data.inits, data.value, strict=True)
+            ),
+            columns=(
+                *columns_of(("initialization", "text"), ("what", "text")),
+                *value_of(data.metric.name, "percent"),
             ),
         )
 
@@ -66,16 +79,19 @@ def draw_gains(data: GainsData) -> Drawing:
         axes.axvline(0, color=SOFT, linewidth=0.9)
         for i, init in enumerate(data.inits):
             mark = marks[init]
-            if np.isfinite(data.interval[i]).all():
-                axes.plot(data.interval[i] * 100, [rows[i]] * 2, color=mark.color, linewidth=1.4)
-            axes.plot(
-                [data.gain[i] * 100],
-                [rows[i]],
-                mark.marker,
-                color=mark.color,
-                markersize=6,
-                markerfacecolor=mark.color if data.apart[i] else PAGE,
-            )
+            with series(axes, init, color=mark.color):
+                cells = (data.tasks[i], init, data.gain[i], *data.interval[i])
+                tell(axes, data.gain[i] * 100, rows[i], cells)
+                if np.isfinite(data.interval[i]).all():
+                    axes.plot(data.interval[i] * 100, [rows[i]] * 2, color=mark.color, linewidth=1.4)
+                axes.plot(
+                    [data.gain[i] * 100],
+                    [rows[i]],
+                    mark.marker,
+                    color=mark.color,
+                    markersize=6,
+                    markerfacecolor=mark.color if data.apart[i] else PAGE,
+                )
         axes.set_yticks([*heads, *rows], [*titles, *names])
         for label, position in zip(axes.get_yticklabels(), [*heads, *rows], strict=True):
             label.set_fontweight("bold" if position in heads else "normal")
@@ -91,6 +107,10 @@ def draw_gains(data: GainsData) -> Drawing:
             title=f"Gain over {data.base} per task and initialization",
             description="Lines are intervals; a filled mark differs significantly from the base after correction for all "
             "comparisons, a hollow one is not.",
+            columns=(
+                *columns_of(("task", "text"), ("initialization", "text")),
+                *value_of(f"gain over {data.base}, points", "points"),
+            ),
         )
 
 
@@ -101,9 +121,13 @@ def draw_learning(data: LearningData, *, number: int) -> Drawing:
         place(figure, axes, left=52, right=12, top=24, bottom=36)
         for i, init in enumerate(data.inits):
             mark = marks[init]
-            for seed in data.seeds[i]:
-                _line(axes, data, seed, mark, thin=True)
-            _line(axes, data, data.mean[i], mark, thin=False)
+            with series(axes, init, color=mark.color):
+                for seed in data.seeds[i]:
+                    _line(axes, data, seed, mark, thin=True)
+                _line(axes, data, data.mean[i], mark, thin=False)
+                for step, score in zip(data.steps, data.mean[i], strict=True):
+                    if np.isfinite(score):
+                        tell(axes, step, score, (init, step, score))
         _percent(axes.yaxis)
         axes.xaxis.set_major_locator(few_ticks())
         axes.set_xlabel("training step")
@@ -115,6 +139,7 @@ def draw_learning(data: LearningData, *, number: int) -> Drawing:
             name=name,
             title=f"Learning curves on {data.task}",
             description="Validation score over training steps, a line per initialization.",
+            columns=columns_of(("initialization", "text"), ("step", "count"), ("mean score", "percent")),
         )
 
 
@@ -127,8 +152,11 @@ def draw_agreement(panel: AgreementPanel, *, number: int) -> Drawing:
             if not np.isfinite([panel.loss[i], panel.score[i]]).all():
                 continue
             mark = marks[init]
-            axes.plot([panel.loss[i]] * 2, panel.interval[i], color=mark.color, linewidth=1.2, alpha=0.6)
-            axes.plot([panel.loss[i]], [panel.score[i]], mark.marker, color=mark.color, markersize=6.5)
+            with series(axes, init, color=mark.color):
+                cells = (init, panel.loss[i], panel.score[i], *panel.interval[i])
+                tell(axes, panel.loss[i], panel.score[i], cells)
+                axes.plot([panel.loss[i]] * 2, panel.interval[i], color=mark.color, linewidth=1.2, alpha=0.6)
+                axes.plot([panel.loss[i]], [panel.score[i]], mark.marker, color=mark.color, markersize=6.5)
         loss = panel.loss[np.isfinite(panel.loss)]
         room = 0.12 * (float(np.ptp(loss)) or float(loss.max()))
         axes.set_xlim(float(loss.min()) - room, float(loss.max()) + room)
@@ -150,6 +178,10 @@ def draw_agreement(panel: AgreementPanel, *, number: int) -> Drawing:
             description=f"Rank correlation {panel.correlation:.2f}."
             if sure
             else "Too few marks for a correlation.",
+            columns=(
+                *columns_of(("initialization", "text"), ("proxy loss", "number")),
+                *value_of(panel.metric.name, "percent"),
+            ),
         )
 
 

@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from voxmix.report.lean_svg import lean_svg
+from voxmix.report.table import Column, Table
+from voxmix.report.values import GROUP, Sheet, Told, values_of
 
 INK, SOFT, GRID, PAGE = "#010101", "#020202", "#030303", "#040404"
 """Stand-ins for the page's colors: text, secondary text, grid lines, background. In the page they become
@@ -55,15 +57,22 @@ class Drawing:
     Attributes:
         name: identifier, unique in a page; every id inside ``svg`` begins with it.
         svg: the ``<svg>`` element, safe to put into HTML; colors of text and lines are CSS variables.
-        width: natural width in SVG units.
+        width, height: natural size in SVG units.
         title, description: what a reader without eyes hears.
+        values: every value that is drawn.
+        told: where each row of ``values`` is, and its text.
+        series: label and color of what can be switched off: groups of ``svg`` have its number as ``data-series``.
     """
 
     name: str
     svg: str
     width: float
+    height: float
     title: str
     description: str
+    values: Table
+    told: tuple[Told, ...]
+    series: tuple[tuple[str, str], ...]
 
 
 @contextmanager
@@ -72,7 +81,7 @@ def canvas(name: str, *, width: float, height: float) -> Iterator[tuple[Figure, 
     settings: Any = {**_RC, "svg.hashsalt": name}
     with rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")  # the reader's font has it
-        figure = Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
+        figure = Sheet(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
         yield figure, figure.add_axes((0.0, 0.0, 1.0, 1.0))
 
 
@@ -84,10 +93,11 @@ def place(figure: Figure, axes: Axes, *, left: float, right: float, top: float, 
     )
 
 
-def finish(figure: Figure, *, name: str, title: str, description: str) -> Drawing:
-    """Return the figure as SVG for a page; call inside :func:`canvas`.
+def finish(figure: Figure, *, name: str, title: str, description: str, columns: Sequence[Column]) -> Drawing:
+    """Return the figure as SVG for a page, with its values; call inside :func:`canvas`.
 
-    The same figure gives the same bytes: ids are salted by ``name``, no date is written.
+    ``columns`` are those of the values that were told while it was drawn. The same figure gives the same bytes: ids are
+    salted by ``name``, no date is written.
     """
     stream = io.StringIO()
     figure.savefig(
@@ -97,21 +107,29 @@ def finish(figure: Figure, *, name: str, title: str, description: str) -> Drawin
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.S)
+    text = re.sub(rf'<g id="{GROUP}(\d+)-\d+"', r'<g data-series="\1"', text)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
     text = re.sub(r"font-family: [^;\"]+;? ?", "", text)
     for color, variable in _VARIABLES.items():
         text = text.replace(color, variable)
-    width = float(figure.get_size_inches()[0]) * _POINTS_PER_INCH
+    width, height = (float(edge) * _POINTS_PER_INCH for edge in figure.get_size_inches())
     head = (
         f'<svg role="img" aria-labelledby="{name}-title {name}-desc" xmlns="http://www.w3.org/2000/svg" '
-        f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {_height(figure):g}">'
+        f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}">'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     )
     body = lean_svg(text[text.index(">") + 1 :])
-    return Drawing(name=name, svg=head + body, width=width, title=title, description=description)
-
-
-def _height(figure: Figure) -> float:
-    return float(figure.get_size_inches()[1]) * _POINTS_PER_INCH
+    table, told, series = values_of(figure, name=name, title=title, columns=columns, height=height)
+    return Drawing(
+        name=name,
+        svg=head + body,
+        width=width,
+        height=height,
+        title=title,
+        description=description,
+        values=table,
+        told=told,
+        series=tuple((label, _VARIABLES.get(color, color)) for label, color in series),
+    )

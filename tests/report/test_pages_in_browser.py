@@ -1,0 +1,142 @@
+"""Figures of pages in a browser: their values under the pointer and by keys, series off and on, files; and what axe finds."""
+
+import base64
+import csv
+import io
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, DRIVER, MISSING, Browser, browsing
+from PIL import Image
+
+from voxmix.report import ReportContent, write_report
+from voxmix.report.sections import all_sections
+from voxmix.report.svg import Drawing
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason=MISSING)
+
+SAVED = """const [name, kind] = arguments, told = arguments[2];
+HTMLAnchorElement.prototype.click = function () { told([this.download, this.href]); };
+const root = [...document.querySelectorAll(".plot")].find((p) => p.textContent.includes(`"name":"${name}"`));
+[...root.closest(".drawing").querySelectorAll(".saves button")].find((b) => b.textContent === kind).click();"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page(content: ReportContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_report(content, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def drawn(content: ReportContent) -> dict[str, Drawing]:
+    """Every figure of the page by its name."""
+    every = (item for section in all_sections(content) for block in section.blocks for item in block.drawings)
+    return {item.name: item for item in every}
+
+
+def saved(browser: Browser, name: str, kind: str) -> bytes:
+    """Return the file of a figure that its button gives."""
+    called, address = browser.run_until_told(SAVED, name, kind)
+    assert called == f"{name}.{kind.lower()}"
+    head, _, data = address.partition(",")
+    return base64.b64decode(data) if head.endswith("base64") else unquote_to_bytes(data)
+
+
+def test_every_figure_tells_its_values_within_itself(drawn: dict[str, Drawing]) -> None:
+    """As many places as rows, all inside of the drawing, and every series has something that can be switched off."""
+    for item in drawn.values():
+        assert len(item.told) == len(item.values.rows) > 0
+        boxes = np.array([told.box for told in item.told])
+        assert (boxes[:, :2] <= boxes[:, 2:]).all()
+        assert (boxes.min(axis=0)[:2] >= 0).all()
+        assert (boxes.max(axis=0)[2:] <= (item.width, item.height)).all()
+        for number in range(len(item.series)):
+            assert f'data-series="{number}"' in item.svg
+
+
+def test_the_pointer_and_the_arrow_keys_read_values(
+    browser: Browser, page: Path, content: ReportContent, drawn: dict[str, Drawing]
+) -> None:
+    item = drawn["shares"]
+    browser.size(1280)
+    browser.open(page)
+    place = """const root = [...document.querySelectorAll(".plot")].find((p) => p.textContent.includes('"name":"shares"'));
+        root.scrollIntoView({ block: "center" }); const b = root.querySelector("svg").getBoundingClientRect();
+        return [b.left, b.top, b.width];"""
+    left, top, width = browser.run(place)
+    time.sleep(0.1)  # that it has scrolled
+    told = item.told[7]
+    scale = width / item.width
+    browser.point(
+        left + scale * (told.box[0] + told.box[2]) / 2, top + scale * (told.box[1] + told.box[3]) / 2
+    )
+    shown = "return document.querySelector('.tip.on')?.textContent ?? ''"
+    assert browser.run(shown) == told.text
+    assert told.text.splitlines()[0] == f"{list(content.strategies)[1]} · {content.domain_names[1]}"
+    browser.run("document.querySelector('.plot').focus()")
+    browser.press("Right", "Right")
+    first = drawn["answer"]
+    assert browser.run(shown) == first.told[1].text
+    browser.press("Escape")
+    assert browser.run(shown) == ""
+
+
+def test_a_series_is_switched_off_in_every_figure_of_its_group_and_in_its_files(
+    browser: Browser, page: Path, content: ReportContent, drawn: dict[str, Drawing]
+) -> None:
+    browser.open(page)
+    pressed = browser.run(
+        """const figure = document.querySelector('#curves figure.drawn');
+        const b = [...figure.querySelectorAll('.legend button')][0]; b.click();
+        const seen = (k) => [...figure.querySelectorAll(`[data-series="${k}"]`)].filter((g) => g.getBoundingClientRect().width).length;
+        return [b.textContent, b.getAttribute('aria-pressed'), seen(0), seen(1) > 0];"""
+    )
+    assert pressed == [f"trained on {content.domain_names[0]}", "false", 0, True]
+    whole, less = drawn["curves-1"].svg, saved(browser, "curves-1", "SVG").decode("utf-8")
+    assert whole.count('data-series="0"') > 1
+    assert 'data-series="0"' not in less
+    assert 'data-series="1"' in less
+
+
+def test_a_figure_is_saved_as_picture_and_as_numbers(
+    browser: Browser, page: Path, content: ReportContent, drawn: dict[str, Drawing]
+) -> None:
+    """In the light colors whatever the scheme, three times as sharp; the CSV holds what is drawn at full precision."""
+    item = drawn["answer"]
+    browser.scheme("dark")
+    browser.open(page)
+    text = saved(browser, "answer", "SVG").decode("utf-8")
+    assert "var(--" not in text
+    assert "<title>" in text
+    picture = np.asarray(Image.open(io.BytesIO(saved(browser, "answer", "PNG"))).convert("RGB"))
+    assert picture.shape[:2] == (round(item.height * 3), round(item.width * 3))
+    assert tuple(picture[0, 0]) == (255, 255, 255)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    head, *rows = csv.reader(io.StringIO(saved(browser, "answer", "CSV").decode("utf-8")))
+    browser.scheme("light")
+    assert head[:2] == ["domain", "share"]
+    shares = content.strategies[content.answer].mixture.weights
+    np.testing.assert_array_equal([float(row[1]) for row in rows], shares)
+
+
+def test_nothing_is_wider_than_the_window(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    for width in (400, 1280, 1920):
+        browser.size(width)
+        assert browser.run("return document.documentElement.scrollWidth") == width
+    assert browser.run("return document.querySelector('main').getBoundingClientRect().width") >= 1500
+
+
+AXE = os.environ.get("VOXMIX_AXE")
