@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -82,8 +83,11 @@ def series(axes: Axes, label: str, *, color: str = "") -> Iterator[None]:
 def tell(axes: Axes, x: Reach, y: Reach, cells: Sequence[Any]) -> None:
     """Say the values of the mark at ``x``, ``y``, both of the axes' data: a cell for each of the figure's columns.
 
-    A mark that is long or wide, as a bar is, has both its ends. Inside of :func:`series` it is of that series.
+    A mark that is long or wide, as a bar is, has both its ends. Inside of :func:`series` it is of that series. What is
+    not finite is not drawn, so it has no place.
     """
+    if not np.isfinite([*_ends(x), *_ends(y)]).all():
+        return
     notes = _notes(axes)
     told = tuple(_plain(cell) for cell in cells)
     notes.places.append(_Place(axes=axes, x=_ends(x), y=_ends(y), series=notes.now, cells=told))
