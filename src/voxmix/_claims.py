@@ -25,6 +25,7 @@ from voxmix._machine import is_running, machine_label, process_start, scheduler_
 LEASE_SECONDS = 120.0
 """Longer than a network file system shows an old file (60 s on NFS)."""
 _BEATS = 4  # per lease
+_TRIES = 20  # to make a folder that others remove when they have nothing left in it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,14 +168,16 @@ class Claims:
 
     def _create(self, path: Path, text: str) -> bool:
         """Write a file that must not exist; return whether it did not."""
-        for last in (False, True):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        for tries_left in reversed(range(_TRIES)):
             try:
+                self.folder.mkdir(parents=True, exist_ok=True)
                 file = path.open("x", encoding="utf-8")
             except FileExistsError:
                 return False
-            except FileNotFoundError:  # whoever gave back the last claim took the folder along
-                if last:
+            except (
+                FileNotFoundError
+            ):  # whoever gave back the last claim took the folder, or those around it, along
+                if not tries_left:
                     raise
                 continue
             with file:

@@ -30,9 +30,9 @@ class ClusterSettings:
         jobs: jobs at most; no more are submitted than there is work for.
         at_once: jobs that the scheduler may run at the same time; null: as many as it has room for.
         workers_per_job: processes of a job that each make a run at a time; several small ones share its GPU or its cores.
-        cpus: cores of each job, shared by its workers.
+        cpus: cores of each job, shared by its workers, and by the devices that share a run.
         memory_gb: memory of each job, in GB of 1024^3 bytes; null: what the partition gives.
-        gpus: GPUs of each job, given to its workers in turn.
+        gpus: GPUs of each job, given to its workers in turn; one that is alone has all of them.
         minutes: time limit of a job. One that reaches it writes its states and is queued again.
         save_seconds: how long before its limit a job is told to write its states.
         requeues: how often a job is queued again.
@@ -201,7 +201,7 @@ class ComputeSettings:
             return self.threads
         if self.engine != "local":
             job = self.cluster or ClusterSettings()
-            return max(1, job.cpus // job.workers_per_job)
+            return max(1, job.cpus // (job.workers_per_job * self.devices))
         return max(1, min(cores // processes, _asked_threads() or cores))
 
     def loaders_on(self, kind: str, *, cores: int, gpus: int) -> int:

@@ -71,6 +71,7 @@ class Faults:
             ("requeue by an administrator", lambda worker, job: self.say("scontrol", "requeue", job)),
             ("frozen for longer than the lease", self.freeze),
             ("kill -9 of slurmd, stepd and workers", self.lose_node),
+            ("kill -9 of slurmctld", self.lose_controller),
         ]  # fmt: skip
 
     def send(self, process: int, number: int) -> bool:
@@ -119,6 +120,23 @@ class Faults:
                 "scontrol", "update", f"nodename={node}", f"state={state}", "reason=lost", check=False
             )
         return True
+
+    def lose_controller(self, worker: int, job: str) -> bool:
+        """Kill the controller, and start it again a little later; the jobs go on meanwhile."""
+        controller = self.slurm.controller
+        if controller is None:
+            return False
+        self.send(controller, signal.SIGKILL)
+        time.sleep(self.draw.uniform(0.5, 3.0))
+        self.slurm.start_controller()
+        return True
+
+    def check_controller(self) -> None:
+        """Fail, with its last words, where the controller has ended and nobody here has killed it."""
+        if self.slurm.controller is None:
+            raise AssertionError(
+                f"slurmctld has ended by itself; the end of its log:\n{self.slurm.last_words()}"
+            )
 
     def jobs(self, states: str) -> list[str]:
         return self.slurm.call("squeue", "-h", "-r", "-t", states, "-o", "%i", check=False).split()
@@ -196,6 +214,7 @@ def torment(
         while len(finished_runs(study)) < left:
             assert time.monotonic() < deadline, f"not finished after {faults.counts}"
             faults.thaw()
+            faults.check_controller()
             faults.hasten()
             if not faults.jobs("R,PD,CG"):
                 done = voxmix(

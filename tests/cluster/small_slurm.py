@@ -115,8 +115,7 @@ class SmallSlurm:
             f"--log-file={self.root}/log/munged", f"--seed-file={self.root}/seed",
         )  # fmt: skip
         self._until(lambda: (self.root / "munge.sock").exists(), what="munged")
-        self.call("slurmctld", "-f", str(self.conf))
-        self._until(lambda: "UP" in self.call("scontrol", "ping", check=False), what="slurmctld")
+        self.start_controller()
         for node in ("n1", "n2"):
             self.start_node(node)
         self._until(
@@ -127,6 +126,25 @@ class SmallSlurm:
     def start_node(self, node: str) -> None:
         """Start the daemon of a node, or start it again."""
         self.call("slurmd", "-N", node, "-f", str(self.conf))
+
+    def start_controller(self) -> None:
+        """Start the daemon that knows the jobs, or start it again: it reads what it has kept of them."""
+        self.call("slurmctld", "-f", str(self.conf))
+        self._until(lambda: "UP" in self.call("scontrol", "ping", check=False), what="slurmctld")
+
+    @property
+    def controller(self) -> int | None:
+        """Number of the process of its controller; None where that has ended."""
+        with suppress(OSError, ValueError):
+            number = int((self.root / "slurmctld.pid").read_text(encoding="ascii"))
+            if Path(f"/proc/{number}/comm").read_text(encoding="ascii").strip().startswith("slurmctld"):
+                return number
+        return None
+
+    def last_words(self, lines: int = 25) -> str:
+        """Return the end of the controller's log."""
+        text = (self.root / "log" / "slurmctld").read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
 
     def stop(self) -> None:
         """End its jobs and daemons and remove its folder."""

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 from tiny_study import make_study, until, voxmix
 
-from voxmix.study import StudyView
+from voxmix.study import Study, StudyView
 
 BUDGETS = (200, 400)
 NEVER = 1e6
@@ -42,7 +42,7 @@ def alone(allocated, tmp_path_factory):
 
 def results(root):
     """Return the results of the large runs of a study."""
-    view = StudyView.open(root)
+    view = StudyView(Study.open(root))
     found = {spec.run_id: view.study.run_dir(spec) / "result.json" for spec in view.checks}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in found.items()}
 
@@ -133,3 +133,19 @@ def test_another_number_of_tasks_than_asked_for_is_refused_in_words(submit, allo
     )
     said = ended(log, 2)
     assert "2 processes were started with this command, and compute.nodes 3 x compute.devices 1 are 3" in said
+
+
+def test_tasks_on_other_machines_than_asked_for_are_refused_in_words(submit, allocated):
+    """Two tasks on one node, where one on each of two is asked for; ``srun -n 2`` alone says nothing of nodes."""
+    _, log = submit(f"srun -n 2 {command(allocated, '--nodes', '2')}", options=("--nodes=1", "--ntasks=2"))
+    said = ended(log, 2)
+    assert "srun has started 2 task(s) on 1 machine(s)" in said
+    assert "give srun --nodes 2 --ntasks-per-node 1" in said
+
+
+def test_tasks_of_a_plain_srun_share_the_runs(submit, allocated, alone, tmp_path):
+    root = tmp_path / "study"
+    shutil.copytree(allocated, root)
+    _, log = submit(f"srun -n 2 {command(root, '--devices', '2')}", options=("--nodes=1", "--ntasks=2"))
+    ended(log, 0)
+    check_losses(results(root), alone)

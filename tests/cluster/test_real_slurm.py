@@ -187,14 +187,24 @@ def test_a_run_that_kills_its_workers_is_named_and_the_others_are_made(quiet, su
 
 
 def test_inside_a_job_of_two_tasks_a_study_starts_its_own_processes(quiet, tmp_path, alone):
-    study = make_study(tmp_path / "study", budgets=BUDGETS[:1])
+    study = make_study(tmp_path / "study", budgets=BUDGETS)
     command = f"{sys.executable} -m voxmix run {study.root} --workers 1"
     quiet.call("sbatch", "-n", "2", "-o", str(tmp_path / "log"), "--wrap", command)
-    until(lambda: (study.measurements_path).exists(), seconds=120)
+    until(lambda: (study.measurements_path).exists())
+    assert outcome(study) == alone
+
+
+def test_a_run_that_two_devices_share_is_made_by_one_job(quiet, tmp_path, alone):
+    study = make_study(tmp_path / "study", budgets=BUDGETS, lease=LEASE, cpus=2)
+    done = voxmix("run", study.root, "--engine", "slurm", "--devices", 2, environment=quiet.environment())
+    assert done.returncode == 0, done.stderr
     found = outcome(study)
-    assert {name: found[name]["weights"] for name in found if name != "table"} == {
-        name: alone[name]["weights"] for name in found if name != "table"
-    }
+    assert found.keys() == alone.keys()
+    for run in finished_runs(study):
+        result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+        assert result["computed"]["devices"] == 2
+        for target, loss in alone[run.name]["losses"].items():
+            assert found[run.name]["losses"][target]["loss"] == pytest.approx(loss["loss"], abs=1e-6)
 
 
 def test_what_slurm_refuses_is_told(quiet, tmp_path):

@@ -51,6 +51,12 @@ def test_every_worker_has_one_of_the_gpus_in_turn(tmp_path):
     assert sorted((tmp_path / "gpus").read_text(encoding="utf-8").split()) == ["GPU-4", "GPU-4", "GPU-6"]
 
 
+def test_a_worker_that_is_alone_has_all_gpus(tmp_path):
+    script = "echo $CUDA_VISIBLE_DEVICES >> gpus"
+    assert start(tmp_path, script, CUDA_VISIBLE_DEVICES="GPU-4,GPU-6").wait() == 0
+    assert (tmp_path / "gpus").read_text(encoding="utf-8") == "GPU-4,GPU-6\n"
+
+
 def test_a_killed_worker_is_started_again_but_not_for_ever(tmp_path, monkeypatch):
     said = []
     again = crew.Crew(

@@ -15,11 +15,13 @@ from voxmix.compute import ClusterSettings, ComputeSettings
 from voxmix.engines import slurm as engine_module
 from voxmix.engines.base import run_jobs
 from voxmix.engines.job import run_job
-from voxmix.engines.job_file import read_job
+from voxmix.engines.job_file import read_job, write_job
+from voxmix.engines.pull import pull
 from voxmix.engines.slurm_commands import QueuedJob, clean_environment
 from voxmix.engines.slurm_script import array_script
 from voxmix.engines.submitted import kept, place_of
 from voxmix.errors import HandedOver, InputError, VoxmixError, VoxmixWarning
+from voxmix.runs import read_run
 from voxmix.runs.unfinished import desk_of
 
 
@@ -302,11 +304,26 @@ def test_a_machine_without_slurm_says_so(jobs_of, tmp_path, monkeypatch):
         run_jobs(jobs_of(1), engine="slurm")
 
 
-def test_runs_that_processes_share_are_for_srun(job_of, spec):
-    with pytest.raises(
-        InputError, match=r"compute\.devices is 2 .* start a run that several share with srun"
-    ):
-        run_jobs([job_of(spec, engine="slurm", devices=2)], engine="slurm")
+@pytest.mark.parametrize(
+    ("compute", "cluster", "told"),
+    [
+        ({"nodes": 2}, {}, r"compute\.nodes is 2, and a job of engine slurm has one machine; start .* with srun"),
+        ({"devices": 2}, {"workers_per_job": 3}, "workers_per_job 3: a run that devices share has a job for itself"),
+        ({"devices": 2, "device": "cuda"}, {}, r"cluster\.gpus 0: each .* has a GPU; set gpus to 2, or device to cpu"),
+        ({"devices": 4, "device": "auto"}, {"gpus": 2}, r"cluster\.gpus 2: each .* has a GPU; set gpus to 4"),
+    ],
+)  # fmt: skip
+def test_what_a_job_has_no_room_for_is_refused(compute, cluster, told, job_of, spec, slurm_here):
+    job = job_of(spec, engine="slurm", cluster=ClusterSettings(**cluster), **compute)
+    with pytest.raises(InputError, match=told):
+        run_jobs([job], engine="slurm")
+
+
+def test_the_worker_of_a_job_makes_a_run_that_two_devices_share(job_of, spec, stored):
+    job = job_of(replace(spec, cache=stored[0].digest, budget=16), engine="slurm", devices=2)
+    write_job(job)
+    assert pull([[job.folder]]).exit_code == 0
+    assert read_run(job.folder).details["computed"]["devices"] == 2
 
 
 def test_a_job_around_the_command_is_not_handed_on(slurm_here, jobs_of, monkeypatch):
@@ -349,5 +366,6 @@ def test_wrong_settings_are_refused(given, told):
 def test_threads_are_those_of_a_job_and_not_of_this_machine():
     of = ClusterSettings(cpus=8, workers_per_job=2)
     assert ComputeSettings(engine="slurm", cluster=of).threads_of_each(5, cores=64) == 4
+    assert ComputeSettings(engine="slurm", cluster=of, devices=2).threads_of_each(2, cores=64) == 2
     assert ComputeSettings(engine="slurm").threads_of_each(1, cores=64) == 1
     assert ComputeSettings(engine="slurm", cluster=of, threads=3).threads_of_each(1, cores=64) == 3

@@ -24,7 +24,7 @@ from voxmix.errors import InputError, VoxmixError, VoxmixWarning
 from voxmix.objectives.mae import train
 from voxmix.runs import is_finished, read_run
 from voxmix.training.checkpoint import load_state
-from voxmix.training.devices import Started, started_together
+from voxmix.training.launchers import Started, free_port, started_together
 
 COMMAND = """
 import pickle, sys
@@ -210,10 +210,8 @@ def test_who_was_started_alone_and_who_as_one_of_several(launcher):
 @pytest.fixture
 def two(tmp_path, launcher, monkeypatch):
     """Return a function that calls another one as each of two processes (threads stand for them); it returns what came."""
-    from voxmix.engines.local import _free_port
-
     monkeypatch.setattr(started, "_LAST_SECONDS", 0.5)
-    port = _free_port()
+    port = free_port()
     launcher({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
 
     def both(work):

@@ -13,7 +13,8 @@ from voxmix.errors import InputError
 from voxmix.objectives.mae import train
 from voxmix.runs import read_run
 from voxmix.training import checkpoint
-from voxmix.training.devices import cluster_environment, launch_fabric
+from voxmix.training.devices import launch_fabric
+from voxmix.training.launchers import cluster_environment
 from voxmix.training.pieces import pieces_of
 
 
@@ -153,7 +154,7 @@ def fake_srun(tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    for name in {*SRUN, *TORCHRUN}:
+    for name in {*SRUN, *TORCHRUN, "SLURM_STEP_TASKS_PER_NODE"}:
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -206,6 +207,29 @@ def test_another_number_of_processes_than_was_started_is_refused(variables, fake
     if variables is TORCHRUN:
         with pytest.raises(InputError, match=r"devices=1.*does not match the world size"):
             launch_fabric(ComputeSettings(device="cpu"), precision="32-true")
+
+
+@pytest.mark.parametrize(
+    ("placed", "settings", "words"),
+    [
+        ("2", {"nodes": 2}, r"2 task\(s\) on 1 machine\(s\), and .* are 1 on each of 2; give srun --nodes 2 --ntasks-per-node 1"),
+        ("1(x2)", {"devices": 2}, r"1 task\(s\) on 2 machine\(s\), and .* are 2 on each of 1"),
+        ("3,1", {"nodes": 2, "devices": 2}, r"3, 1 task\(s\) on 2 machine\(s\), and .* are 2 on each of 2"),
+        ("2", {"devices": 2}, None),
+        ("2(x2)", {"nodes": 2, "devices": 2}, None),
+    ],
+)  # fmt: skip
+def test_where_srun_has_put_its_tasks_counts_and_not_how_it_was_asked(placed, settings, words, fake_srun):
+    """``srun -n 2`` says nothing of tasks per machine."""
+    for name, value in {**SRUN, "SLURM_STEP_TASKS_PER_NODE": placed}.items():
+        if name != "SLURM_NTASKS_PER_NODE":
+            fake_srun.setenv(name, value)
+    if words is None:
+        assert cluster_environment(ComputeSettings(device="cpu", **settings)).global_rank() == 1
+    else:
+        with pytest.raises(InputError, match=words):
+            launch_fabric(ComputeSettings(device="cpu", **settings), precision="32-true")
+    assert "SLURM_NTASKS_PER_NODE" not in os.environ
 
 
 def test_pairs_of_settings_that_do_not_go_together_are_refused():

@@ -303,7 +303,7 @@ def test_a_training_loss_is_that_of_a_loop_over_draws_patches_and_voxels(name, p
 
     from voxmix.encoders.networks import build_model
     from voxmix.objectives.mae.views import Batches, plan_run
-    from voxmix.training.devices import cluster_environment
+    from voxmix.training.launchers import cluster_environment
     from voxmix.training.pieces import Piece
 
     spec = replace(padded_spec, model=replace(padded_spec.model, name=name))

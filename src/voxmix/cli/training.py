@@ -134,7 +134,7 @@ class ComputeFlags:
         root, runs = view.root.absolute(), view.study.runs_dir.absolute()
         threads = compute.threads_of_each(1, cores=1)  # those of a job, which its workers share
         command = ["-m", "voxmix", "work", str(root), *replace(self, threads=threads)._arguments()]
-        raise HandedOver(told(submit_jobs(settings, command, runs=runs, root=root), place_of(runs)))
+        raise HandedOver(told(submit_jobs(compute, command, runs=runs, root=root), place_of(runs)))
 
     def _arguments(self) -> list[str]:
         """Return the flags that a worker is given."""

@@ -1,6 +1,6 @@
 """Several workers of one job, as one process: ``python -m voxmix.engines.crew --workers N -- COMMAND ...``.
 
-Each worker is the command, with one of the job's GPUs in turn. A worker that is killed from outside, as by a machine
+Each worker is the command, with one of the job's GPUs in turn, or all where it is alone. A worker that is killed from outside, as by a machine
 that runs out of memory, is started again, at most five times. A signal to stop goes to every worker, which saves its state.
 """
 
@@ -87,7 +87,7 @@ class Crew:
                 place.code = self._meaning(code)
 
     def _start(self, number: int) -> None:
-        environment = {**os.environ, **_share(number)}
+        environment = {**os.environ, **(_share(number) if self.workers > 1 else {})}
         self._running[number] = subprocess.Popen(self.command, env=environment)
         if self._stopped:  # the signal came while it was started
             self._running[number].terminate()

@@ -1,22 +1,19 @@
 """The engine of this machine: several runs at a time in processes of their own, or several processes to one run."""
 
-import os
-import socket
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from voxmix._parallel import WorkerKilledError, worker_pool
-from voxmix.engines.job_file import Chain, Job
-from voxmix.engines.one_run import ClaimLost, Ended, Lost, work_in
+from voxmix.engines.job_file import Chain
 from voxmix.engines.pull import is_settled, pull_jobs
 from voxmix.engines.started import joined_launch, started
+from voxmix.engines.together import start_together
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError
 from voxmix.runs.unfinished import attempts_at
@@ -105,43 +102,6 @@ def _one_by_one(chains: Sequence[Chain]) -> Generator[None, None, None]:
         raise raised[0]
 
 
-def start_together(
-    job: Job, folder: Path, progress_path: Path, lost: Lost, *, stopped: Callable[[], bool] = lambda: False
-) -> Ended:
-    """Let processes of this machine share a run, each with a device; when one fails the others, who wait for it, are ended.
-
-    Raises:
-        ClaimLost: another process has taken the run over.
-        WorkerKilledError: one of the processes was killed.
-    """
-    devices, port = job.work.compute.devices, _free_port()
-    try:
-        with worker_pool(devices) as pool:
-            ranks = [
-                pool.submit(_be_rank, job, folder, None if rank else progress_path, rank, devices, port)
-                for rank in range(devices)
-            ]
-            waiting = set(ranks)
-            while waiting:
-                done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done:
-                    if future.result()[0] is not None:
-                        pool.kill()  # the others wait for it, deaf to signals
-                        raise _ProcessFailed(*future.result())
-                if lost():
-                    raise ClaimLost
-                if stopped():
-                    raise KeyboardInterrupt
-            return ranks[0].result()
-    except _ProcessFailed as failed:
-        reason, notes = failed.args
-        return reason, notes
-
-
-class _ProcessFailed(Exception):
-    """One of the processes that share a run has failed."""
-
-
 _worker: dict[str, Any] = {}
 
 
@@ -156,27 +116,7 @@ def _pull(chains: Sequence[Chain]) -> None:
     pull_jobs(chains, opened=_worker["opened"], device_index=_device_of(_worker["number"]))
 
 
-def _be_rank(job: Job, folder: Path, progress_path: Path | None, rank: int, devices: int, port: int) -> Ended:
-    """Be one of the processes that share a run: lightning-fabric reads these variables, as of torchrun."""
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        WORLD_SIZE=str(devices),
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        NODE_RANK="0",
-    )
-    return work_in(job, folder, progress_path=progress_path)
-
-
 def _device_of(number: int) -> int | None:
     """Return the GPU of a worker, in turn; None without GPUs."""
     count = torch.cuda.device_count()
     return number % count if count else None
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-    return port

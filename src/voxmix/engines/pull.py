@@ -18,6 +18,7 @@ from voxmix._stopping import run_to_end
 from voxmix.engines.job_file import Chain, Job, chains_of, read_job
 from voxmix.engines.one_run import ClaimLost, Shared, make_run
 from voxmix.engines.progress import read_failure, read_notes, write_failure
+from voxmix.engines.together import start_together
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError, VoxmixError
 from voxmix.runs import is_finished
@@ -62,7 +63,9 @@ def pull(
     device_index: int | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Pulled:
-    """Make the runs in these folders, in this process, that no other makes; return when each has a result or a reason.
+    """Make the runs in these folders that no other process makes; return when each has a result or a reason.
+
+    They are made in this process, but for runs that several devices share, which have a process for each.
 
     Args:
         folders: runs, each with a job (:func:`voxmix.engines.job_file.write_job`) or finished; chains are found anew.
@@ -79,6 +82,7 @@ def pull(
         chains_of(jobs),
         lease_seconds=lease_seconds,
         device_index=device_index,
+        shared=start_together,
         most_failed=MOST_FAILED,
         stopped=stopped,
     )

@@ -19,7 +19,7 @@ from voxmix.engines.progress import read_failure
 from voxmix.engines.slurm_commands import QueuedJob, queued, take_back
 from voxmix.engines.slurm_submit import submit_jobs, told
 from voxmix.engines.submitted import forget, last_words, logs_of, place_of
-from voxmix.errors import HandedOver, InputError, VoxmixError, VoxmixWarning
+from voxmix.errors import HandedOver, VoxmixError, VoxmixWarning
 from voxmix.runs import is_finished
 
 LOOK_SECONDS = 15.0
@@ -45,15 +45,10 @@ def slurm(chains: Sequence[Chain], *, workers: int) -> Generator[None, None, Non
     """
     compute: ComputeSettings = chains[0][0].work.compute
     settings = compute.cluster or ClusterSettings()
-    if compute.processes > 1:
-        raise InputError(
-            f"compute.devices is {compute.devices} and compute.nodes {compute.nodes}: jobs of engine slurm make each run by one "
-            "process; start a run that several share with srun (docs/how-to/cluster.md)"
-        )
     root = Path(os.path.abspath(os.path.commonpath([chain[0].folder.parent for chain in chains])))
     folders = [os.path.relpath(job.folder, root) for chain in chains for job in chain]
     command = ["-m", "voxmix.engines.pull", "--lease", f"{compute.lease_seconds:g}", *folders]
-    arrays = submit_jobs(settings, command, runs=root, root=root, most=len(chains))
+    arrays = submit_jobs(compute, command, runs=root, root=root, most=len(chains))
     place = place_of(root)
     if not settings.wait:
         raise HandedOver(told(arrays, place))

@@ -6,15 +6,15 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from voxmix.compute import ClusterSettings
+from voxmix.compute import ClusterSettings, ComputeSettings
 from voxmix.engines.slurm_commands import queued, submit
 from voxmix.engines.slurm_script import array_script
 from voxmix.engines.submitted import forget, keep, kept, place_of
-from voxmix.errors import HandedOver, VoxmixWarning
+from voxmix.errors import HandedOver, InputError, VoxmixWarning
 
 
 def submit_jobs(
-    settings: ClusterSettings, command: Sequence[str], *, runs: Path, root: Path, most: int | None = None
+    compute: ComputeSettings, command: Sequence[str], *, runs: Path, root: Path, most: int | None = None
 ) -> list[str]:
     """Submit an array of jobs whose workers run ``python COMMAND`` in ``root``; return the numbers of the arrays that live now.
 
@@ -23,10 +23,11 @@ def submit_jobs(
         most: workers that have something to do; None: as many as are asked for.
 
     Raises:
-        InputError: no Slurm here, or it refuses what is asked for.
+        InputError: no Slurm here, or it refuses what is asked for; a job cannot make runs that so many devices share.
         HandedOver: the script, where it is only to be shown.
     """
-    place = place_of(runs)
+    settings, place = compute.cluster or ClusterSettings(), place_of(runs)
+    _check_shared(compute, settings)
     if not settings.dry_run and (living := _living(place)):
         return living
     jobs = settings.jobs if most is None else min(settings.jobs, math.ceil(most / settings.workers_per_job))
@@ -38,6 +39,32 @@ def submit_jobs(
     array = submit(text)
     keep(place, array, jobs=jobs)
     return [array]
+
+
+def _check_shared(compute: ComputeSettings, settings: ClusterSettings) -> None:
+    """Check that a job has room for what its runs are shared by.
+
+    Raises:
+        InputError: several machines, too few GPUs, or several workers.
+    """
+    if compute.nodes > 1:
+        raise InputError(
+            f"compute.nodes is {compute.nodes}, and a job of engine slurm has one machine; start a run that several machines "
+            "share with srun (docs/how-to/training.md), or leave nodes out"
+        )
+    if compute.devices == 1:
+        return
+    if settings.workers_per_job > 1:
+        raise InputError(
+            f"compute.devices is {compute.devices} and compute.cluster.workers_per_job {settings.workers_per_job}: a run that "
+            "devices share has a job for itself; leave workers_per_job out"
+        )
+    wants = compute.device == "cuda" or (compute.device == "auto" and settings.gpus > 0)
+    if wants and settings.gpus < compute.devices:
+        raise InputError(
+            f"compute.devices is {compute.devices} and compute.cluster.gpus {settings.gpus}: each of the processes that share a "
+            f"run has a GPU; set gpus to {compute.devices}, or device to cpu"
+        )
 
 
 def _living(place: Path) -> list[str]:

@@ -25,7 +25,7 @@ from voxmix.engines.one_run import ClaimLost, Ended, Lost, work_in
 from voxmix.engines.pull import pull_jobs
 from voxmix.engines.work import Opened
 from voxmix.errors import InputError, VoxmixError
-from voxmix.training.devices import Started, started_together
+from voxmix.training.launchers import Started, meet_apart, started_together
 
 _MEET_SECONDS = 600.0
 """Between the start of the first process and that of the last one: nodes load torch from slow disks."""
@@ -97,6 +97,7 @@ class Launch:
         os.environ.setdefault("MASTER_ADDR", found.address)
         os.environ.setdefault("MASTER_PORT", str(found.port))
         try:
+            meet_apart(found.rank, seconds=_MEET_SECONDS)
             self._store, _, _ = next(
                 rendezvous("env://", found.rank, found.world, timeout=timedelta(seconds=_MEET_SECONDS))
             )

@@ -196,9 +196,10 @@ class _Worker:
 
     def _pull(self, found: StepRuns) -> None:
         from voxmix.engines.job_file import chains_of
-        from voxmix.engines.local import local, start_together
+        from voxmix.engines.local import local
         from voxmix.engines.progress import read_failure
         from voxmix.engines.pull import MOST_FAILED, pull_jobs
+        from voxmix.engines.together import start_together
 
         chains = chains_of(found.jobs)
         before = {job.folder for job in found.jobs if is_finished(job.folder)}

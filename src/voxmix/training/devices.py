@@ -5,31 +5,25 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.lsf import LSFEnvironment
-from lightning_fabric.plugins.environments.mpi import MPIEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from voxmix._limits import cores
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError
 from voxmix.run_settings import Precision
+from voxmix.training.launchers import cluster_environment, meet_apart, naming_devices
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
+_MEET_SECONDS = 600.0
 _PATIENCE = timedelta(hours=24)  # of processes that wait while the first one scores whole images
 _EXACT = 1e-5  # relative: float32 errs by 1e-6 over 512 terms, bfloat16 by 1e-3
 
@@ -71,7 +65,7 @@ def launch_fabric(
     if precision == "16-mixed" and not gpu:  # Fabric would take bf16 instead, with a warning
         scaler = torch.amp.GradScaler("cpu")
         options, plugins = {}, [MixedPrecision("16-mixed", device="cpu", scaler=scaler)]
-    with _hushed(), _naming_devices(compute), _own_settings():
+    with _hushed(), naming_devices(compute), _own_settings():
         environment = cluster_environment(compute)
         fabric = Fabric(
             accelerator=compute.device,
@@ -86,98 +80,14 @@ def launch_fabric(
             f"{compute.processes} processes share this run and only one was started; start it with torchrun "
             f"--nproc-per-node {compute.devices}, with srun, or as a run of a study"
         )
+    if compute.processes > 1:
+        meet_apart(environment.global_rank(), seconds=_MEET_SECONDS)
     with _hushed():
         fabric.launch()
     tune_cpu(fabric.device)
     if fabric.device.type == "cuda":
         allow_tf32(compute.tf32)
     return fabric
-
-
-def cluster_environment(compute: ComputeSettings) -> ClusterEnvironment:
-    """Return who has started the processes of a run: their ranks and their number come from there.
-
-    Left to itself, Fabric takes every job of Slurm for one of its own, because a batch script has Slurm's variables too,
-    and warns wherever ``srun`` is installed. A run of one process has no ranks to ask for; ``LOCAL_RANK`` is set by
-    ``torchrun`` and by a study for its own workers, and comes before what the job around them says.
-
-    Raises:
-        ValueError: ``torchrun`` has started another number of processes than the settings say.
-    """
-    if TorchElasticEnvironment.detect():
-        elastic = TorchElasticEnvironment()
-        elastic.validate_settings(num_devices=compute.devices, num_nodes=compute.nodes)
-        return elastic
-    if compute.processes > 1 and "LOCAL_RANK" not in os.environ:
-        if (
-            int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-        ):  # set by srun for what it starts, and by no other
-            slurm = SLURMEnvironment(auto_requeue=False)
-            slurm.validate_settings(num_devices=compute.devices, num_nodes=compute.nodes)
-            return slurm
-        for known in (LSFEnvironment, MPIEnvironment):
-            if known.detect():
-                return known()
-    return LightningEnvironment()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
-    """One of the processes that ``srun``, ``torchrun`` or ``mpirun`` has started together.
-
-    Attributes:
-        rank: which one, from 0.
-        world: how many.
-        address, port: where they meet.
-    """
-
-    rank: int
-    world: int
-    address: str
-    port: int
-
-
-def started_together(compute: ComputeSettings) -> Started | None:
-    """Return which of the processes this one is that share runs by these settings; None where it was started alone.
-
-    Raises:
-        InputError: another number of processes was started than the settings say.
-    """
-    wanted, several = compute.processes, f"compute.nodes {compute.nodes} x compute.devices {compute.devices}"
-    how = (
-        f"srun --nodes {compute.nodes} --ntasks-per-node {compute.devices} voxmix ..., or torchrun --nnodes "
-        f"{compute.nodes} --nproc-per-node {compute.devices} -m voxmix ..."
-    )
-    count = _started_processes()
-    if count == 1:
-        if compute.nodes > 1:
-            raise InputError(
-                f"{several} are {wanted} processes on {compute.nodes} machines, and only one was started; start all of them, "
-                f"each with the same command: {how}"
-            )
-        return None
-    if count != wanted:
-        raise InputError(
-            f"{count} processes were started with this command, and {several} are {wanted}; give --nodes and --devices as they "
-            f"were started, or start it so: {how}"
-        )
-    with _naming_devices(compute):
-        environment = cluster_environment(compute)
-        named = "RANK" in os.environ and "LOCAL_RANK" in os.environ
-        rank = int(os.environ["RANK"]) if named else environment.global_rank()
-        return Started(rank=rank, world=count, address=environment.main_address, port=environment.main_port)
-
-
-def _started_processes() -> int:
-    """Return how many processes a launcher has started with the same command; 1 without one."""
-    if "LOCAL_RANK" in os.environ:
-        return int(os.environ.get("WORLD_SIZE", "1"))
-    steps = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
-    if steps == 1:
-        for known in (LSFEnvironment, MPIEnvironment):
-            if known.detect():
-                return known().world_size()
-    return steps
 
 
 def tune_cpu(device: torch.device) -> None:
@@ -249,18 +159,6 @@ def _own_settings() -> Iterator[None]:
         yield
     finally:
         os.environ.update(held)
-
-
-@contextmanager
-def _naming_devices(compute: ComputeSettings) -> Iterator[None]:
-    """Turn what Fabric says of devices that are not there into a sentence."""
-    try:
-        yield
-    except (MisconfigurationException, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"device {compute.device} with {compute.devices} process(es) cannot be used here ({error}); set "
-            "compute.device to auto or cpu, or devices to what the machine has"
-        ) from error
 
 
 def _strategy(compute: ComputeSettings, blocks: Callable[[nn.Module], Iterable[nn.Module]]) -> Any:
