@@ -98,20 +98,9 @@ class Faults:
 
     def lose_node(self, worker: int, job: str) -> bool:
         """Kill what runs on the node of a job, at once, and start its daemon again a little later."""
-        node = self.slurm.call("squeue", "-h", "-j", job, "-o", "%N", check=False).strip()
-        if node not in ("n1", "n2"):
+        node = self.kill_node(job)
+        if node is None:
             return False
-        raw = [
-            line.split()
-            for line in self.slurm.call(
-                "squeue", "-h", "-t", "R", "-w", node, "-o", "%A", check=False
-            ).splitlines()
-        ]
-        daemon = int((self.slurm.root / f"{node}.pid").read_text(encoding="ascii"))
-        steps = [pid for number in raw for pid in _stepds(number[0])]
-        below = [pid for step in steps for pid in _tree(step)]
-        for pid in [daemon, *steps, *below]:
-            self.send(pid, signal.SIGKILL)
         time.sleep(1)
         self.slurm.start_node(node)
         time.sleep(1)
@@ -120,6 +109,19 @@ class Faults:
                 "scontrol", "update", f"nodename={node}", f"state={state}", "reason=lost", check=False
             )
         return True
+
+    def kill_node(self, job: str) -> str | None:
+        """Kill the daemon of a job's node, and all jobs there with all their processes; return the node's name."""
+        node = self.slurm.call("squeue", "-h", "-j", job, "-o", "%N", check=False).strip()
+        if node not in ("n1", "n2"):
+            return None
+        there = self.slurm.call("squeue", "-h", "-t", "R", "-w", node, "-o", "%A", check=False).split()
+        daemon = int((self.slurm.root / f"{node}.pid").read_text(encoding="ascii"))
+        steps = [pid for number in there for pid in _stepds(number, of=self.slurm)]
+        below = [pid for step in steps for pid in _tree(step)]
+        for pid in [daemon, *steps, *below]:
+            self.send(pid, signal.SIGKILL)
+        return node
 
     def lose_controller(self, worker: int, job: str) -> bool:
         """Kill the controller, and start it again a little later; the jobs go on meanwhile."""
@@ -166,12 +168,15 @@ class Faults:
                 self.slurm.call("scontrol", "release", job, check=False)
 
 
-def _stepds(job: str) -> list[int]:
+def _stepds(job: str, *, of: SmallSlurm) -> list[int]:
+    """Return the processes that watch a job's steps, of this Slurm: another one on this machine may have a job of that number."""
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
-            if entry.name.isdecimal() and (entry / "cmdline").read_bytes().startswith(
-                f"slurmstepd: [{job}.".encode()
+            if (
+                entry.name.isdecimal()
+                and (entry / "cmdline").read_bytes().startswith(f"slurmstepd: [{job}.".encode())
+                and str(of.root).encode() in (entry / "environ").read_bytes()
             ):
                 found.append(int(entry.name))
     return found
