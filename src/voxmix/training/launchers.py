@@ -16,7 +16,7 @@ from lightning_fabric.plugins.environments.mpi import MPIEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from torch.distributed import TCPStore
+from torch.distributed.rendezvous import rendezvous
 
 from voxmix.compute import ComputeSettings
 from voxmix.errors import InputError, VoxmixError
@@ -175,17 +175,16 @@ def meet_apart(rank: int, *, seconds: float) -> None:
 
 def _port_apart(rank: int, *, seconds: float) -> int:
     """Return the port on which the first process listens, or will; it chooses one."""
-    address = os.environ["MASTER_ADDR"]
-    said = TCPStore(
-        address, int(os.environ["MASTER_PORT"]), is_master=False, timeout=timedelta(seconds=seconds)
-    )
-    port = free_port()
+    address, world = os.environ["MASTER_ADDR"], int(os.environ["WORLD_SIZE"])
+    said, _, _ = next(rendezvous("env://", rank, world, timeout=timedelta(seconds=seconds)))
     if rank == 0:
+        port = free_port()
         said.set("voxmix-port", str(port))
+        return port
     deadline = time.monotonic() + seconds
-    while rank and not _listens(
+    while not _listens(
         address, port := int(said.get("voxmix-port"))
-    ):  # of the ones before: nobody does
+    ):  # nobody does on that of the ones before
         if time.monotonic() > deadline:
             raise RuntimeError(f"nobody listens on port {port} after {seconds:.0f} s")
         time.sleep(_LOOK_SECONDS)
