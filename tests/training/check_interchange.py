@@ -1,6 +1,6 @@
 """Weights and mixtures in the libraries they are made for, each installed into a temporary folder.
 
-    python tests/training/check_interchange.py [monai] [timm] [loaders]
+    python tests/training/check_interchange.py [monai] [timm] [loaders] [nnunet]
 
 Whole UNETRs go to the UNETR of MONAI's release lines and back, strictly, with the same output in float64; an exported
 encoder goes into timm's VisionTransformer by the lines of its README; the scripts for WebDataset and MosaicML
@@ -46,6 +46,10 @@ LOADERS: dict[Loader, tuple[str, ...]] = {
         "mosaicml-streaming==0.13.0", "Brotli", "xxhash", "zstd<2", "python-snappy", "cramjam", "catalogue", "tqdm",
     ),
     "nnssl": ("batchgenerators==0.25.5",),
+    "torchio": ("torchio==1.2.1", "deprecated", "humanize", "wrapt"),
+    "datasets": (
+        "datasets==5.2.0", "dill", "multiprocess", "pandas", "python-dateutil", "requests", "six", "urllib3", "xxhash",
+    ),
 }  # fmt: skip
 SETTINGS = ModelSettings(
     crop=32, patch=16, width=24, depth=12, heads=2, decoder_width=12, decoder_depth=1, decoder_heads=2
@@ -194,6 +198,8 @@ for d, share in {MIXTURE.as_dict()!r}.items():
     print(f"{{d}}: wanted {{share:.4f}}, realized {{counts[d] / 2000:.4f}}")
 """
         text = run(libraries, "-c", code)
+    elif loader in ("torchio", "datasets"):
+        text = run(libraries, str(script), str(cache.root), "2000")
     else:
         start = ("-c", EMPTY + RUN, NO_TEXT, str(script))
         run(libraries, *start, "pack", str(cache.root), str(folder / "packed"))

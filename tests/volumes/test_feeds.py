@@ -3,12 +3,16 @@ import json
 import runpy
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
+from typing import get_args
 
+import fake_loaders
 import numpy as np
 import pytest
 
 from voxmix.errors import InputError
 from voxmix.export.feeds import feed_script, sample_weights, write_feed
+from voxmix.export.loaders import Loader
 from voxmix.mixture import Mixture
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
@@ -96,6 +100,63 @@ def test_the_scripts_draw_the_mixture(cache, tmp_path, monkeypatch, capsys, load
     realized = run(script, cache.root, 600, monkeypatch=monkeypatch, capsys=capsys)
     tolerance = 0.06 if loader == "torch" else 0.15  # MONAI deals volumes out to ranks first
     assert all(realized[name] == pytest.approx(MIXTURE[name], abs=tolerance) for name in MIXTURE.domains)
+
+
+@pytest.fixture
+def or_fake(monkeypatch):
+    """Let a script import a library: the library itself where it is installed, else a small one of the same calls."""
+
+    def give(library):
+        if find_spec(library) is None:
+            monkeypatch.setitem(sys.modules, library, getattr(fake_loaders, f"fake_{library}")())
+
+    return give
+
+
+@pytest.mark.parametrize(("library", "tolerance"), [("torchio", 0.09), ("datasets", 0.06)])
+def test_the_scripts_of_queues_and_interleaving_draw_the_mixture(
+    cache, tmp_path, monkeypatch, capsys, or_fake, library, tolerance
+):
+    """Crops of one volume count together in a queue: 150 volumes are drawn for its 600 crops."""
+    if library == "torchio":
+        pytest.importorskip("torch")
+    or_fake(library)
+    *_, script = write_feed(MIXTURE, tmp_path / "feed", loader=library, budget=1000, cache=cache)
+    realized = run(script, cache.root, 600, monkeypatch=monkeypatch, capsys=capsys)
+    assert all(realized[name] == pytest.approx(MIXTURE[name], abs=tolerance) for name in MIXTURE.domains)
+
+
+def test_the_torchio_script_gives_batches_of_crops(cache, tmp_path, or_fake):
+    pytest.importorskip("torch")
+    or_fake("torchio")
+    *_, script = write_feed(MIXTURE, tmp_path / "feed", loader="torchio", budget=1000, cache=cache)
+    build_loader = runpy.run_path(str(script))["build_loader"]
+    batches = list(build_loader(cache.root, crop=8, draws=20, batch_size=8, seed=1))
+    assert [tuple(batch["image"]["data"].shape) for batch in batches] == [(8, 1, 8, 8, 8)] * 2 + [(4, 1, 8, 8, 8)]
+    held_out = np.float16(0.1)
+    assert not any((batch["image"]["data"] == held_out).any() for batch in batches)
+
+
+def test_an_epoch_of_interleaving_ends_as_it_is_told_and_keeps_the_mixture(cache, tmp_path, or_fake):
+    or_fake("datasets")
+    *_, script = write_feed(MIXTURE, tmp_path / "feed", loader="datasets", budget=1000, cache=cache)
+    build = runpy.run_path(str(script))["build_dataset"]
+    whole, short = build(cache.root, crop=8), build(cache.root, crop=8, stopping_strategy="first_exhausted")
+    drawn = [sample["domain"] for sample in whole]
+    assert drawn.count("PET") >= 12  # every volume of the largest domain, of the smallest weight
+    assert len(short) < len(whole)
+    assert [sample["domain"] for sample in build(cache.root, crop=8)] == drawn
+    assert np.shape(next(iter(short))["volume"]) == (1, 8, 8, 8)
+    with pytest.raises(SystemExit, match="loses the mixture"):
+        build(cache.root, crop=8, stopping_strategy="all_exhausted_without_replacement")
+
+
+@pytest.mark.parametrize("loader", get_args(Loader))
+def test_every_loader_has_a_script_that_says_what_is_wanted_and_realized(loader):
+    text = feed_script(loader)
+    compile(text, loader, "exec")
+    assert "wanted {share:.4f}, realized" in text
+    assert f"python feed_{loader}.py" in text
 
 
 def test_the_torch_script_cuts_crops_of_training_volumes(cache, tmp_path):

@@ -9,10 +9,10 @@ from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, verb
 from voxmix.cli.arguments import JsonOption, or_here
 from voxmix.cli.kinds import do
 from voxmix.errors import InputError
+from voxmix.export.loaders import Loader
 from voxmix.study.files import is_study
 
 if TYPE_CHECKING:
-    from voxmix.export.feeds import Loader
     from voxmix.study import StudyView
 
 
@@ -37,7 +37,7 @@ def export(
         str | None, typer.Option(help="Identifier for the README's header, e.g. apache-2.0.")
     ] = None,
     mixture_for: Annotated[
-        Literal["torch", "monai", "webdataset", "streaming", "nnssl"] | None,
+        Loader | None,
         typer.Option(help="Write the mixture for this data loader instead of the encoder."),
     ] = None,
     strategy: Annotated[
@@ -93,7 +93,7 @@ def _export(
     names: str | None = None,
     monai: str | None = None,
     license: str | None = None,
-    mixture_for: "Loader | None" = None,
+    mixture_for: Loader | None = None,
     strategy: str | None = None,
     seed: int | None = None,
     as_json: bool = False,

@@ -9,18 +9,17 @@ import io
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from voxmix._io import naming_full_disk, write_json, write_text
 from voxmix.errors import InputError
+from voxmix.export.loaders import Loader
 from voxmix.mixture import Mixture
 from voxmix.volumes.preparing.cache import PreparedCache
 from voxmix.volumes.preparing.storage import codec_of
 
-Loader = Literal["torch", "monai", "webdataset", "streaming", "nnssl"]
 MIXTURE_FILE, SAMPLES_FILE = "mixture.json", "samples.csv"
 
 

@@ -19,7 +19,7 @@ from voxmix.study.report_contents import answer_content
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
-    from voxmix.export.feeds import Loader
+    from voxmix.export.loaders import Loader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
