@@ -35,7 +35,9 @@ def fake_torchio() -> ModuleType:
                 assert data.dtype == torch.float32
                 assert affine.shape == (4, 4)
                 for _ in range(self.each):
-                    x, y, z = (int(torch.randint(edge - self.sampler.edge + 1, ())) for edge in data.shape[1:])
+                    x, y, z = (
+                        int(torch.randint(edge - self.sampler.edge + 1, ())) for edge in data.shape[1:]
+                    )
                     n = self.sampler.edge
                     yield {**subject, "image": {"data": data[:, x : x + n, y : y + n, z : z + n]}}
 

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import safetensors.torch
 import torch
 import yaml
 
+from voxmix._io import read_json, write_json
 from voxmix.design import RunSpec
 from voxmix.encoders import load_encoder
 from voxmix.encoders.networks import build_model
@@ -95,7 +97,8 @@ def test_an_export_says_how_volumes_must_be_prepared(run, tmp_path):
     assert card["recipe"]["spacing_mm"] == 1.5
     text = (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
     assert "| CT | clip to percentiles 0.5 to 99.5 of the non-zero voxels, scale to [0, 1] |" in text
-    assert "| MR | 50.0% | 4 |" in text
+    assert "| MR | 50.0% | 4 | not known | not known | not stated |" in text
+    assert "## Losses" not in text
     header = yaml.safe_load(text.split("---")[1])
     assert header["license"] == "apache-2.0"
     assert header["library_name"] == "monai"
@@ -118,3 +121,32 @@ def test_exports_that_cannot_be_are_refused(run, tmp_path):
     (tmp_path / "hub" / "adapters.safetensors").unlink()
     with pytest.raises(InputError, match=r"no such file: .*adapters\.safetensors"):
         export_encoder(tmp_path / "hub", tmp_path / "other")
+
+
+def test_the_model_card_has_amounts_losses_licenses_limits_and_what_to_cite(run, tmp_path):
+    result = {
+        "losses": {"CT": {"loss": 0.0213, "loss_se": 0.0007}, "MR": {"loss": 0.0456, "loss_se": 0.0012}},
+        "volumes": {"CT": 1200, "MR": 30},
+        "unique_volumes": {"CT": 4, "MR": 3},
+        "machine": "of the lab",
+    }
+    shutil.copytree(run, tmp_path / "run")
+    write_json(tmp_path / "run" / "result.json", result)
+    export_encoder(tmp_path / "run", tmp_path / "hub", data_license=["CT=CC-BY-4.0"])
+    export_encoder(tmp_path / "hub", tmp_path / "again", names="timm")  # what is known stays known
+    for folder in ("hub", "again"):
+        text = (tmp_path / folder / "README.md").read_text(encoding="utf-8")
+        assert "| CT | 50.0% | 4 | 1,200 | 4 | CC-BY-4.0 |" in text
+        assert "| MR | 50.0% | 4 | 30 | 3 | not stated |" in text
+        assert "| CT | 0.0213 | 0.0007 |" in text
+        assert "It is no medical device" in text
+        assert "It saw volumes of CT, MR, 8 draws in all" in text
+        assert "arXiv 2605.06859" in text
+        assert "of the lab" not in text + json.dumps(read_json(tmp_path / folder / "card.json"))
+
+
+@pytest.mark.parametrize(("stated", "told"), [("CC0", "DOMAIN=LICENSE"), ("CR=CC0", "no domain 'CR'")])
+def test_a_license_of_no_domain_is_refused(run, tmp_path, stated, told):
+    with pytest.raises(InputError, match=told):
+        export_encoder(run, tmp_path / "hub", data_license=[stated])
+    assert not (tmp_path / "hub").exists()

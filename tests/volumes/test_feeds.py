@@ -12,7 +12,7 @@ import pytest
 
 from voxmix.errors import InputError
 from voxmix.export.feeds import feed_script, sample_weights, write_feed
-from voxmix.export.loaders import Loader
+from voxmix.export.targets import Loader
 from voxmix.mixture import Mixture
 from voxmix.volumes.intensity import IntensityRule
 from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
@@ -132,7 +132,9 @@ def test_the_torchio_script_gives_batches_of_crops(cache, tmp_path, or_fake):
     *_, script = write_feed(MIXTURE, tmp_path / "feed", loader="torchio", budget=1000, cache=cache)
     build_loader = runpy.run_path(str(script))["build_loader"]
     batches = list(build_loader(cache.root, crop=8, draws=20, batch_size=8, seed=1))
-    assert [tuple(batch["image"]["data"].shape) for batch in batches] == [(8, 1, 8, 8, 8)] * 2 + [(4, 1, 8, 8, 8)]
+    assert [tuple(batch["image"]["data"].shape) for batch in batches] == [(8, 1, 8, 8, 8)] * 2 + [
+        (4, 1, 8, 8, 8)
+    ]
     held_out = np.float16(0.1)
     assert not any((batch["image"]["data"] == held_out).any() for batch in batches)
 

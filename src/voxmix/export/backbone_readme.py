@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from voxmix.encoders.run_weights import HUGGING_FACE
+from voxmix.export.model_card import citation, limits
 from voxmix.runs.files import CARD_FILE
 
 _TRANSFORMERS = """\
@@ -105,4 +106,4 @@ In training, {window}{shorter}the network saw parts of {encoder["image"]} pixels
 In this folder:
 
 {lines}
-{heads}{registers}"""
+{heads}{registers}{limits(f"{card['samples']:,} images of the study's own", budget=card["budget"])}{citation()}"""

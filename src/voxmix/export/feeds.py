@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from voxmix._io import naming_full_disk, write_json, write_text
 from voxmix.errors import InputError
-from voxmix.export.loaders import Loader
+from voxmix.export.targets import Loader
 from voxmix.mixture import Mixture
 from voxmix.volumes.preparing.cache import PreparedCache
 from voxmix.volumes.preparing.storage import codec_of

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from voxmix.export.model_card import citation, limits, loss_table, mixture_table
 from voxmix.runs.files import CARD_FILE
 
 _SNIPPETS = {
@@ -57,6 +58,20 @@ _RULES = {
     "zscore": "clip to {low:g} to {high:g} standard deviations from the mean, both over non-zero voxels, scale to [0, 1]",
     "percentile": "clip to percentiles {low:g} to {high:g} of the non-zero voxels, scale to [0, 1]",
 }
+_NNUNET = """
+### In nnU-Net
+
+nnU-Net 2.8 or newer, with `pip install "voxmix[train]"` in its environment. Files of the data set must be stored with RAS axes, since
+nnU-Net does not turn them. `DOMAIN` is one of the table above, for each channel of the data set.
+
+```
+nnUNetv2_plan_experiment -d DATASET
+python -m voxmix.export.nnunet . $nnUNet_preprocessed/DATASET/nnUNetPlans.json DOMAIN
+nnUNetv2_preprocess -d DATASET -plans_name voxmixPlans -c 3d_fullres
+export nnUNet_extTrainer=$PWD/nnunet
+nnUNetv2_train DATASET 3d_fullres 0 -p voxmixPlans -tr nnUNetTrainerVoxmix -pretrained_weights nnunet/pretrained.pth
+```
+"""
 _STOCK_UNETR = (12, 16)  # depth and patch that MONAI's UNETR fixes
 _OWN_UNETR = """\
 from pathlib import Path
@@ -91,9 +106,6 @@ def readme(card: Mapping[str, Any], *, license: str | None) -> str:
         f"| {domain} | {_RULES[rule['kind']].format(**rule)} |"
         for domain, rule in recipe["intensity"].items()
     )
-    mixture = "\n".join(
-        f"| {name} | {weight:.1%} | {card['draws'][name]:,} |" for name, weight in card["mixture"].items()
-    )
     return f"""---
 {yaml.safe_dump(header, sort_keys=False).rstrip()}
 ---
@@ -125,13 +137,11 @@ In this folder:
 ```python
 {loading_snippet(card)}
 ```
-
+{_NNUNET if card.get("nnunet") else ""}
 In pretraining every domain had a small convolution in front of the encoder, which started as the identity. These adapters
 are in `adapters.safetensors`, in the order of `adapters` in `{CARD_FILE}`. Most tasks do not need them.
 
-## Pretraining mixture
+## What it learned from
 
-| domain | weight | draws |
-|---|---|---|
-{mixture}
-"""
+{mixture_table(card)}
+{loss_table(card)}{limits(f"volumes of {', '.join(card['mixture'])}", budget=card["budget"])}{citation()}"""

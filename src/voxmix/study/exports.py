@@ -19,7 +19,7 @@ from voxmix.study.report_contents import answer_content
 from voxmix.study.view import StudyView
 
 if TYPE_CHECKING:
-    from voxmix.export.loaders import Loader
+    from voxmix.export.targets import Loader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +54,7 @@ def export_encoder_of(
         return _export_backbone(path, output=output, hear=hear, strategy=strategy, seed=seed, **options)
     study = _study_of(path)
     require("torch", extra="train")
-    from voxmix.export.encoder import EXPORTED_FILES, export_encoder
+    from voxmix.export.encoder import export_encoder, exported_files
 
     run = path
     options = {name: value for name, value in options.items() if value is not None}
@@ -69,7 +69,7 @@ def export_encoder_of(
             run = exported_run(view, exported_strategy(view, strategy), seed=seed)
         folder = output or study.export_dir / "encoder"
     card = export_encoder(run, folder, **options)
-    return Exported(folder=folder, files=EXPORTED_FILES, read=folder / "README.md", run=card["run_id"])
+    return Exported(folder=folder, files=exported_files(card), read=folder / "README.md", run=card["run_id"])
 
 
 def _export_backbone(
@@ -90,7 +90,7 @@ def _export_backbone(
     return Exported(folder=folder, files=files, read=folder / "README.md", run=card["run_id"])
 
 
-_FLAGS = {"line": "monai"}
+_FLAGS = {"line": "monai", "data_license": "data-license"}
 
 
 def export_mixture_of(

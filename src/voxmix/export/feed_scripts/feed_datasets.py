@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+
 from datasets import Dataset, interleave_datasets
 
 HERE = Path(__file__).resolve().parent
