@@ -4,6 +4,7 @@ nnU-Net is not installed here: small modules stand in for what the files import 
 make check-interchange trains one epoch with nnU-Net itself.
 """
 
+import inspect
 import json
 import runpy
 import sys
@@ -61,8 +62,10 @@ def nnunet(tmp_path, monkeypatch):
     """What the files import of nnU-Net."""
 
     class Trainer:
-        def __init__(self, plans, device=None):
-            self.plans, self.num_epochs, self.enable_deep_supervision = plans, 10, True
+        def __init__(self, plans, configuration, fold, dataset_json, device):
+            given, names = locals(), inspect.signature(self.__init__).parameters
+            self.my_init_kwargs = {name: given[name] for name in names}
+            self.num_epochs, self.enable_deep_supervision = 10, True
 
     parts = {
         "training.lr_scheduler.polylr": {"PolyLRScheduler": lambda optimizer, rate, epochs: (rate, epochs)},
@@ -112,7 +115,8 @@ def test_the_trainer_s_network_gets_the_encoder_by_nnunet_s_own_rule(exported, t
     assert torch.allclose(found[kernel].sum(1), expected[f"vit.{kernel}"].sum(1), atol=1e-6)
     edge = configuration.patch_size[0]
     assert network(torch.rand(1, len(domains), edge, edge, edge)).shape == (1, 5, edge, edge, edge)
-    ready = trainer(made, device="cpu")
+    ready = trainer(made, "3d_fullres", 0, {}, device="cpu")
+    assert ready.my_init_kwargs["plans"] is made
     ready.network = network
     optimizer, schedule = ready.configure_optimizers()
     assert isinstance(optimizer, torch.optim.AdamW)

@@ -17,8 +17,9 @@ ENCODER = Path(__file__).resolve().parent.parent
 class nnUNetTrainerVoxmix(nnUNetTrainer):
     """Give the weights by ``-pretrained_weights``, or they stay random."""
 
-    def __init__(self, *arguments, **named):
-        super().__init__(*arguments, **named)
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
+        # nnU-Net reads these names from the signature and keeps their values
+        super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
         self.initial_lr, self.weight_decay = 3e-4, 5e-2
 
