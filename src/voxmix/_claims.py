@@ -24,6 +24,9 @@ from voxmix._machine import is_running, machine_label, process_start, scheduler_
 
 LEASE_SECONDS = 120.0
 """Longer than a network file system shows an old file (60 s on NFS)."""
+PATIENCE_LEASES = 1.5
+"""Leases for which a worker that finds nothing to take waits, before it leaves the rest to those who hold it: one to know that they
+are alive, and half of one for disks that show late what others did."""
 _BEATS = 4  # per lease
 _TRIES = 20  # to make a folder that others remove when they have nothing left in it
 

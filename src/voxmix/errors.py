@@ -1,7 +1,8 @@
 """Exceptions and warnings. Every message names what was given, what was expected and what to do."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class VoxmixError(Exception):
@@ -29,7 +30,15 @@ class MissingDependencyError(VoxmixError, ImportError):
 
 
 class HandedOver(Exception):
-    """What was asked for goes on elsewhere, such as in jobs of a cluster, or was only to be shown; the message is the result."""
+    """What was asked for goes on elsewhere, such as in jobs of a cluster, or was only to be shown; the message is the result.
+
+    Attributes:
+        value: the same as JSON-like data.
+    """
+
+    def __init__(self, message: str, value: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.value = dict(value)
 
 
 class VoxmixWarning(UserWarning):

@@ -1,5 +1,6 @@
 """Verbs whose runs are made by jobs of a cluster: flags, the script that is shown, a whole study handed over."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from fake_slurm import FakeSlurm
 from typer.testing import CliRunner
 
 from voxmix.cli import app
+from voxmix.cli.json_keys import JSON_KEYS
 from voxmix.compute import ComputeSettings
 from voxmix.settings import checked
 
@@ -44,6 +46,11 @@ def test_a_whole_study_is_left_to_workers(fake, finished_study):
     assert (code, len(fake.scripts)) == (0, 1)
     assert said.startswith("submitted: 101. squeue -j 101 shows the jobs, scancel 101 cancels them")
     fake.queue("101_0|RUNNING|None")
+    for more, keys in (("--dry-run", {"script"}), ("--submit-only", {"submitted", "logs"})):
+        result = CliRunner().invoke(app, [*map(str, command), more, "--json"])
+        value = json.loads(result.stdout)
+        assert (result.exit_code, set(value), JSON_KEYS["run"].faults(value)) == (0, keys, [])
+        assert value.get("submitted", ["101"]) == ["101"]
     code, said = told(*command, "--submit-only")
     assert (code, len(fake.scripts)) == (0, 1)
     assert "jobs of an earlier command go on (101), so no more are submitted" in said

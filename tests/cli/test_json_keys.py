@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from verbs import voxmix
 
+from voxmix.study import Study, StudyView
 from voxmix.cli.json_keys import JSON_KEYS, Keys, Printed
 
 CALLS = [
@@ -27,6 +28,9 @@ CALLS = [
     "cache list STUDY",
     "cache prune STUDY --dry-run",
     "init OUT --phantoms",
+    "status STUDY",
+    "pretrain STUDY",
+    "work STUDY --step fit",
 ]
 
 
@@ -48,6 +52,17 @@ def test_the_keys_are_those_documented(line: str, finished_study: Path, tmp_path
         pytest.importorskip("torch")
     verb = next(name for name in JSON_KEYS if f"{line} ".startswith(f"{name} "))
     assert JSON_KEYS[verb].faults(printed(line, finished_study, tmp_path)) == []
+
+
+def test_what_a_whole_study_prints_is_documented(finished_study: Path) -> None:
+    from voxmix.cli.study import _by_name
+    from voxmix.report import summary_tables
+    from voxmix.study import answer_content
+
+    content = answer_content(StudyView(Study.open(finished_study)))
+    found = _by_name(summary_tables(content, every=True))
+    assert {"answer", "transfer", "predicted-measured"} <= set(found)
+    assert JSON_KEYS["study run"].faults(found) == []
 
 
 def test_a_key_that_is_missing_or_new_is_found() -> None:

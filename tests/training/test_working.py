@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,13 @@ import voxmix as package
 from voxmix import _io
 from voxmix._claims import Claims
 from voxmix.cli import steps
+from voxmix.cli.json_keys import JSON_KEYS
 from voxmix.compute import ComputeSettings
 from voxmix.engines.attempts import Attempt
 from voxmix.engines.progress import heartbeat, write_failure
 from voxmix.runs.unfinished import claims_beside, desk_of
 from voxmix.study import Study, StudyView
+from voxmix.study.listener import Listener
 from voxmix.study.training import train_pending
 from voxmix.study.working import work_on
 
@@ -61,7 +64,9 @@ def test_two_workers_make_each_run_once_and_to_the_same_bits(study, tmp_path, sa
 def test_a_worker_makes_what_is_left_and_writes_the_table_once(study, monkeypatch):
     done = voxmix("work", study.root, "--step", "run", "--until", "0", "--json")
     assert done.exit_code == 75
-    assert json.loads(done.stdout) == {"made": [], "steps": [], "failed": {}, "left": "run", "exit_code": 75}
+    value = json.loads(done.stdout)
+    assert JSON_KEYS["work"].faults(value) == []
+    assert (value["made"], value["left"], value["others"], value["exit_code"]) == ([], "run", None, 75)
     done = voxmix("work", study.root, "--step", "run", "--json")
     assert done.exit_code == 0, done.output
     assert len(json.loads(done.stdout)["made"]) == 4
@@ -114,6 +119,58 @@ def test_the_study_is_not_held_while_runs_are_waited_for(study):
     assert (worked.made, worked.left, worked.exit_code) == ([], "run", 75)
     for claim in filter(None, held):
         claim.release()
+
+
+def test_a_worker_that_finds_nothing_to_take_ends_while_others_go_on(study, monkeypatch):
+    """Within a lease and a half of the study's own; with --wait it stays until the other gives its run back."""
+    specs = StudyView(study).proxies
+    text = study.path.read_text(encoding="utf-8").replace("lease_seconds: 120.0", "lease_seconds: 0.6")
+    study.path.write_text(text, encoding="utf-8")
+    claims = Claims(claims_beside(study.run_dir(specs[0])), lease_seconds=0.6)
+    held = list(filter(None, (claims.take(spec.trunk_id) for spec in specs)))
+    told = []
+    hear = Listener(inform=told.append)
+    began = time.monotonic()
+    worked = work_on(lambda: StudyView(Study.open(study.root)), hear, step="run", wait=False)
+    assert 0.9 < time.monotonic() - began < 30
+    assert (worked.made, worked.left, worked.exit_code) == ([], "run", 0)
+    assert worked.others == "the workers that make the runs that are left"
+    assert "run: the rest is left to the workers that make the runs that are left" in told[-1]
+    assert not study.measurements_path.exists()
+
+    def give_back():
+        time.sleep(2)  # longer than it would wait otherwise
+        for claim in held:
+            claim.release()
+
+    threading.Thread(target=give_back).start()
+    worked = work_on(lambda: StudyView(Study.open(study.root)), hear, step="run", wait=True)
+    assert (len(worked.made), worked.left, worked.others) == (4, None, "")
+    assert study.measurements_path.exists()
+
+
+def test_a_worker_leaves_a_step_of_one_to_who_holds_the_study(study):
+    """Its claims have the lease of the study's own settings, and so has the study's lock."""
+    compute = replace(study.config.compute, lease_seconds=0.5)
+    brief = replace(study, config=replace(study.config, compute=compute))
+    assert train_pending(brief, StudyView(brief).proxies) == ()
+    with brief.lock():
+        [path] = (study.root / ".claims").iterdir()
+        assert json.loads(path.read_text(encoding="utf-8"))["lease"] == 0.5
+        worked = work_on(lambda: StudyView(brief), step="run", wait=False)
+    assert (worked.left, worked.exit_code) == ("run", 0)
+    assert worked.others.startswith(f"pid {os.getpid()} on ")
+    taken = []
+    plain = Claims.take
+
+    def take(self, name):
+        taken.append((name, self.lease_seconds))
+        return plain(self, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Claims, "take", take)
+        assert work_on(lambda: StudyView(brief), step="run").left is None
+    assert taken == [("study", 0.5)]
 
 
 def test_status_says_who_works_on_what_and_what_failed(study):

@@ -45,7 +45,10 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
                     _say_next(function.__name__, kwargs)
                 raise
             except HandedOver as told:
-                emit(str(told))
+                if kwargs.get("as_json"):
+                    emit_json(told.value)
+                else:
+                    emit(str(told))
                 raise typer.Exit from None
             except KeyboardInterrupt:
                 _say("stopped; give the same command again to continue", typer.colors.YELLOW)

@@ -86,6 +86,20 @@ _ALLOCATION_MAY = (
     "predicted_error extrapolation"
 )
 _COMPARISON = "scores differences controls best proxy missing unfinished set_aside notes level"
+_HANDED_OVER = (
+    Keys(when="--submit-only", always="submitted logs"),
+    Keys(when="--dry-run", always="script"),
+)
+_STRATEGIES = (
+    "predicted-measured predicted-measured-by-target law-accuracy law-choices strategy-noise strategy-pairs"
+)
+_TABLES = f"answer by-objective mixtures transfer {_STRATEGIES}"
+_PROBES = "scores made failed set_aside notes"
+_WHOLE = (
+    Keys(when="a study of mixtures: table to its rows", sometimes=_TABLES),
+    Keys(when="a study of encoders", always="runs table", sometimes=f"{_PROBES} laws report answer"),
+    *_HANDED_OVER,
+)
 _SCORE_LAWS = "kind format series references crossings pairs limits notes level sentences"
 
 JSON_KEYS: Mapping[str, Printed] = {
@@ -142,8 +156,23 @@ JSON_KEYS: Mapping[str, Printed] = {
                 always="budgets runs falls_per_doubling regime seconds_per_draw proposal cost stopped written",
             ),
             Keys(when="a study of encoders", always="runs table"),
+            *_HANDED_OVER,
         )
     ),
+    "pretrain": Printed(forms=(Keys(when="table to its rows", sometimes=_STRATEGIES), *_HANDED_OVER)),
+    "refine": _one("rounds choice told later draws stopped sentence of_budget"),
+    "work": _one("made steps failed left others exit_code"),
+    "status": Printed(
+        forms=(
+            Keys(
+                when="a study of mixtures",
+                always="steps next now finetuning refine fitness regime problems notes",
+            ),
+            Keys(when="a study of encoders", always="steps next now subsets runs left_behind problems notes"),
+        )
+    ),
+    "study run": Printed(forms=_WHOLE),
+    "demo": Printed(forms=_WHOLE),
     "table": _one(
         "runs losses domains targets budgets seeds notes odd outliers suspects written",
         "scores response errors error_of",
@@ -190,10 +219,10 @@ JSON_KEYS: Mapping[str, Printed] = {
             Keys(when="laws of scores", always="level predicted"),
         )
     ),
-    "finetune": _one("results"),
+    "finetune": Printed(forms=(Keys(always="results"), *_HANDED_OVER)),
     "probe": Printed(
         forms=(
-            Keys(when="a study", always="scores made failed set_aside notes"),
+            Keys(when="a study", always=_PROBES),
             Keys(when="folders of encoders", always=f"{_COMPARISON} made out"),
         )
     ),
@@ -207,4 +236,4 @@ JSON_KEYS: Mapping[str, Printed] = {
     "cache prune": _one("files bytes removed"),
     "cache restore": _one("written key domain"),
 }
-"""Verb to what it prints with --json. Of status, work, refine, pretrain, demo and study run the pages of studies tell more."""
+"""Verb to what it prints with --json."""

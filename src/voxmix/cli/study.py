@@ -186,13 +186,19 @@ def show(content: "ReportContent", only: tuple[str, ...] | None = None, *, as_js
         emit(f"{table.note}\n" if table.note else "")
 
 
+_TRANSFER = "transfer-"
+
+
 def _by_name(tables: "Sequence[Table]") -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of tables by name: a budget that a name ends in stands in the rows, so that keys are the same in all studies."""
+    """Return the rows of tables by name: a budget or a law that a name ends in stands in the rows, so that all studies have the same keys."""
     found: dict[str, list[dict[str, Any]]] = {}
     for table in tables:
         name, _, budget = table.name.rpartition("-")
         if name and budget.isdecimal():
             found.setdefault(name, []).extend(row | {"budget": int(budget)} for row in table.records())
+        elif table.name.startswith(_TRANSFER):
+            law = table.name.removeprefix(_TRANSFER)
+            found.setdefault("transfer", []).extend(row | {"law": law} for row in table.records())
         else:
             found.setdefault(table.name, []).extend(table.records())
     return found

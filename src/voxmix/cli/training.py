@@ -15,7 +15,7 @@ from voxmix.cli.arguments import JsonOption, StudyArgument, open_study, takes_fl
 from voxmix.cli.checks import show_regime
 from voxmix.cli.kinds import do
 from voxmix.cli.study import show
-from voxmix.errors import HandedOver, InputError
+from voxmix.errors import InputError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -128,13 +128,13 @@ class ComputeFlags:
         settings = compute.cluster or ClusterSettings()
         if compute.engine != "slurm" or (settings.wait and not settings.dry_run):
             return
-        from voxmix.engines.slurm_submit import submit_jobs, told
+        from voxmix.engines.slurm_submit import handed_over, submit_jobs
         from voxmix.engines.submitted import place_of
 
         root, runs = view.root.absolute(), view.study.runs_dir.absolute()
         threads = compute.threads_of_each(1, cores=1)  # those of a job, which its workers share
         command = ["-m", "voxmix", "work", str(root), *replace(self, threads=threads)._arguments()]
-        raise HandedOver(told(submit_jobs(compute, command, runs=runs, root=root), place_of(runs)))
+        raise handed_over(submit_jobs(compute, command, runs=runs, root=root), place_of(runs))
 
     def _arguments(self) -> list[str]:
         """Return the flags that a worker is given."""

@@ -39,13 +39,21 @@ def work(
             "--until", metavar="MINUTES", min=0.0, help="Stop after so long; what is begun is kept."
         ),
     ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="Stay as long as other workers are busy; if left out, it ends when it finds nothing to take for a lease and a half.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Be one of any number of workers on a study, on this machine or others that see its folder.
 
     Takes runs as they come free, one after another, and goes on with those of workers that were lost. Steps that write one
-    thing, such as fit and report, are done by one worker while the others wait. Ends when nothing is left: with exit code
-    0, with 1 if something failed, with 75 if it was stopped before (by a signal or --until; states are kept).
+    thing, such as fit and report, are done by one worker while the others wait. Ends when nothing is left, or when others
+    have all that is left and live: who finishes last goes on. Exit code 0, 1 if something failed, 75 if it was stopped
+    before (by a signal or --until; states are kept).
 
     Runs one run at a time, or --workers at a time. Give every worker the same --threads, or set compute.threads: how
     many there are is part of how numbers are rounded.
@@ -56,7 +64,7 @@ def work(
 
       voxmix work mystudy --step run --until 230
     """
-    code = work_on(study, flags=flags, step=step, minutes=until, as_json=as_json)
+    code = work_on(study, flags=flags, step=step, minutes=until, wait=wait, as_json=as_json)
     if code:
         raise typer.Exit(code)
 
@@ -67,6 +75,7 @@ def work_on(
     flags: ComputeFlags | None = None,
     step: str | None = None,
     minutes: float | None = None,
+    wait: bool = False,
     as_json: bool = False,
 ) -> int:
     """Be a worker on a study, say what was done, and return the exit code; see :func:`work`."""
@@ -89,6 +98,7 @@ def work_on(
                 TERMINAL,
                 step=step,
                 workers=workers,
+                wait=wait,
                 worked=worked,
                 stopped=lambda: deadline is not None and time.monotonic() >= deadline,
             )
@@ -106,17 +116,22 @@ def _said(worked: "Worked", study: Path, code: int, *, as_json: bool) -> int:
                 "steps": worked.steps,
                 "failed": worked.failed,
                 "left": worked.left,
+                "others": worked.others or None,
                 "exit_code": code,
             }
         )
         return code
     if worked.failed:
         emit(
-            f"{len(worked.failed)} runs failed ({', '.join(list(worked.failed)[:3])}); why: voxmix status "
-            f"{as_argument(study)}. voxmix run tries them again"
+            f"{len(worked.failed)} runs or probes failed ({', '.join(list(worked.failed)[:3])}); why: voxmix status "
+            f"{as_argument(study)}. voxmix run and voxmix probe try them again"
         )
     did = [f"{len(worked.made)} runs made here", *(f"{name} done here" for name in worked.steps)]
-    emit(f"{'nothing is left' if code == 0 else 'work is left'}; {', '.join(did)}")
+    if worked.others:
+        left = f"the rest of {worked.left} is left to {worked.others}"
+    else:
+        left = "nothing is left" if code == 0 else "work is left"
+    emit(f"{left}; {', '.join(did)}")
     return code
 
 

@@ -21,13 +21,16 @@ from voxmix.runs.unfinished import attempts_at
 _POLL_SECONDS = 0.2
 
 
-def local(chains: Sequence[Chain], *, workers: int) -> Generator[None, None, None]:
+def local(chains: Sequence[Chain], *, workers: int, wait: bool = True) -> Generator[None, None, None]:
     """Run chains of jobs, ``workers`` at a time; processes go on from job to job, since loading torch takes seconds.
 
     A run that several devices share has the machine for itself, with a process for each device. What other processes, also
     of other machines, work on is left to them.
 
     Where ``srun`` or ``torchrun`` has started several processes with the same command, this one shares the runs with them.
+
+    Args:
+        wait: for runs that others work on, as long as it takes.
 
     Raises:
         InputError: several machines are asked for, and nobody has started processes there.
@@ -45,20 +48,20 @@ def local(chains: Sequence[Chain], *, workers: int) -> Generator[None, None, Non
             )
     alone = [chain for chain in chains if chain[0].work.compute.processes == 1]
     if alone:
-        yield from _side_by_side(alone, min(workers, len(alone)))
+        yield from _side_by_side(alone, min(workers, len(alone)), wait)
     several = [chain for chain in chains if chain[0].work.compute.processes > 1]
     if several:
-        yield from _one_by_one(several)
+        yield from _one_by_one(several, wait)
 
 
-def _side_by_side(chains: Sequence[Chain], workers: int) -> Generator[None, None, None]:
+def _side_by_side(chains: Sequence[Chain], workers: int, wait_long: bool) -> Generator[None, None, None]:
     """Let processes pull; where one of them is killed others take its place, as long as attempts are begun."""
     while True:
         before = _begun(chains)
         numbers = get_context("spawn").Value("i", 0)
         try:
             with worker_pool(workers, initializer=_start_worker, arguments=(numbers,)) as pool:
-                waiting: set[Future[None]] = {pool.submit(_pull, chains) for _ in range(workers)}
+                waiting: set[Future[None]] = {pool.submit(_pull, chains, wait_long) for _ in range(workers)}
                 while waiting:
                     done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                     for future in done:
@@ -78,14 +81,19 @@ def _begun(chains: Sequence[Chain]) -> set[str]:
     return attempts | {f"{job.folder} is settled" for job in jobs if is_settled(job)}
 
 
-def _one_by_one(chains: Sequence[Chain]) -> Generator[None, None, None]:
+def _one_by_one(chains: Sequence[Chain], wait_long: bool) -> Generator[None, None, None]:
     """Make runs that several processes share, one run at a time, in a thread that is stopped when this one is closed."""
     over = threading.Event()
     raised: list[BaseException] = []
 
     def work() -> None:
         try:
-            pull_jobs(chains, shared=partial(start_together, stopped=over.is_set), stopped=over.is_set)
+            pull_jobs(
+                chains,
+                shared=partial(start_together, stopped=over.is_set),
+                wait=wait_long,
+                stopped=over.is_set,
+            )
         except BaseException as error:
             raised.append(error)
 
@@ -112,8 +120,10 @@ def _start_worker(numbers: Any) -> None:  # a Synchronized[int], which takes no 
     _worker.update(number=number, opened=Opened())
 
 
-def _pull(chains: Sequence[Chain]) -> None:
-    pull_jobs(chains, opened=_worker["opened"], device_index=_device_of(_worker["number"]))
+def _pull(chains: Sequence[Chain], wait_long: bool) -> None:
+    pull_jobs(
+        chains, opened=_worker["opened"], device_index=_device_of(_worker["number"]), wait=wait_long
+    )
 
 
 def _device_of(number: int) -> int | None:

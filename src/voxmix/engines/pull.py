@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxmix._claims import Claim, Claims
+from voxmix._claims import PATIENCE_LEASES, Claim, Claims
 from voxmix._io import naming_full_disk, printable
 from voxmix._stopping import run_to_end
 from voxmix.engines.job_file import Chain, Job, chains_of, read_job
@@ -41,17 +41,19 @@ class Pulled:
         failed: runs that failed, here or elsewhere, and why.
         left: runs that are not finished; nobody may be working on them.
         gave_up: whether too many failed here in a row.
+        others: whether the runs that are left are in the hands of others, to whom this process has left them.
     """
 
     made: tuple[Path, ...]
     failed: dict[Path, str]
     left: tuple[Path, ...]
     gave_up: bool = False
+    others: bool = False
 
     @property
     def exit_code(self) -> int:
-        """What a worker ends with: 0 where nothing is left, 1 where runs failed, 75 where it was stopped before."""
-        if self.left and not self.gave_up:
+        """What a worker ends with: 0 where nothing is left for it, 1 where runs failed, 75 where it was stopped before."""
+        if self.left and not (self.gave_up or self.others):
             return STOPPED
         return 1 if self.failed else 0
 
@@ -61,6 +63,7 @@ def pull(
     *,
     lease_seconds: float | None = None,
     device_index: int | None = None,
+    wait: bool = True,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Pulled:
     """Make the runs in these folders that no other process makes; return when each has a result or a reason.
@@ -71,6 +74,7 @@ def pull(
         folders: runs, each with a job (:func:`voxmix.engines.job_file.write_job`) or finished; chains are found anew.
         lease_seconds: without a sign of life, after which another process takes over; None: as the jobs say.
         device_index: of the GPU; None where the runs may choose.
+        wait: for runs that others work on, as long as it takes; else for :data:`voxmix._claims.PATIENCE_LEASES`.
         stopped: whether to begin no other run.
 
     Raises:
@@ -84,6 +88,7 @@ def pull(
         device_index=device_index,
         shared=start_together,
         most_failed=MOST_FAILED,
+        wait=wait,
         stopped=stopped,
     )
 
@@ -110,6 +115,7 @@ def pull_jobs(
     shared: Shared | None = None,
     launch: str = "",
     most_failed: int | None = None,
+    wait: bool = True,
     stopped: Callable[[], bool] = lambda: False,
     tell: Callable[[Job, str | None], None] = lambda job, reason: None,
 ) -> Pulled:
@@ -133,7 +139,7 @@ def pull_jobs(
         tell=tell,
     )
     waiting = list(chains)
-    pause = _LEAST_WAIT
+    pause, idle_since, others = _LEAST_WAIT, time.monotonic(), False
     while waiting and not stopped() and not puller.is_unlucky:
         moved = False
         for chain in list(waiting):
@@ -144,13 +150,24 @@ def pull_jobs(
                 puller.make(chain, claim, stopped)
             if stopped() or puller.is_unlucky:
                 break
-        if waiting and not moved:
+        if moved:
+            pause, idle_since = _LEAST_WAIT, time.monotonic()
+        elif waiting and not wait and time.monotonic() - idle_since > puller.patience:
+            others = True
+            break
+        elif waiting:
             time.sleep(pause * random.uniform(0.5, 1.0))
-        pause = _LEAST_WAIT if moved else min(1.5 * pause, puller.longest_wait)
+            pause = min(1.5 * pause, puller.longest_wait)
     jobs = [job for chain in chains for job in chain]
     failed = {job.folder: reason for job in jobs if (reason := _reason(job)) is not None}
     left = tuple(job.folder for job in jobs if not is_settled(job))
-    return Pulled(made=tuple(puller.made), failed=failed, left=left, gave_up=puller.is_unlucky)
+    return Pulled(
+        made=tuple(puller.made),
+        failed=failed,
+        left=left,
+        gave_up=puller.is_unlucky,
+        others=others and bool(left),
+    )
 
 
 def is_settled(job: Job) -> bool:
@@ -191,6 +208,11 @@ class _Puller:
     def longest_wait(self) -> float:
         """Seconds between two looks at what others hold: several in each lease."""
         return min([_MOST_WAIT, *(claims.lease_seconds / 8 for claims in self._claims.values())])
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which a process that is gone is told from one that works."""
+        return PATIENCE_LEASES * max(claims.lease_seconds for claims in self._claims.values())
 
     @property
     def is_unlucky(self) -> bool:
@@ -244,7 +266,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     given = parser.parse_args(arguments)
     try:
-        found = pull([given.folders], lease_seconds=given.lease)
+        found = pull([given.folders], lease_seconds=given.lease, wait=False)
     except VoxmixError as error:
         _say(f"error: {error}")
         return 1
@@ -253,6 +275,8 @@ def main(arguments: Sequence[str]) -> int:
             _say(f"{folder.name}: {note}")
     for folder, reason in found.failed.items():
         _say(f"error: {folder.name}: {reason}")
+    if found.others:
+        _say(f"{len(found.left)} runs are left to other workers, who have them")
     return found.exit_code
 
 

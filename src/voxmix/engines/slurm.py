@@ -17,9 +17,9 @@ from voxmix.compute import ClusterSettings, ComputeSettings
 from voxmix.engines.job_file import Chain
 from voxmix.engines.progress import read_failure
 from voxmix.engines.slurm_commands import QueuedJob, queued, take_back
-from voxmix.engines.slurm_submit import submit_jobs, told
+from voxmix.engines.slurm_submit import handed_over, submit_jobs
 from voxmix.engines.submitted import forget, last_words, logs_of, place_of
-from voxmix.errors import HandedOver, VoxmixError, VoxmixWarning
+from voxmix.errors import VoxmixError, VoxmixWarning
 from voxmix.runs import is_finished
 
 LOOK_SECONDS = 15.0
@@ -51,7 +51,7 @@ def slurm(chains: Sequence[Chain], *, workers: int) -> Generator[None, None, Non
     arrays = submit_jobs(compute, command, runs=root, root=root, most=len(chains))
     place = place_of(root)
     if not settings.wait:
-        raise HandedOver(told(arrays, place))
+        raise handed_over(arrays, place)
     yield from _Watch(arrays=arrays, chains=chains, place=place).until_over()
 
 

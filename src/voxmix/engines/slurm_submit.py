@@ -34,7 +34,7 @@ def submit_jobs(
     python = settings.python or sys.executable
     text = array_script(settings, command, jobs=jobs, root=root, logs=place, python=python)
     if settings.dry_run:
-        raise HandedOver(text)
+        raise HandedOver(text, {"script": text})
     place.mkdir(parents=True, exist_ok=True)
     array = submit(text)
     keep(place, array, jobs=jobs)
@@ -84,10 +84,11 @@ def _living(place: Path) -> list[str]:
     return found
 
 
-def told(arrays: Sequence[str], place: Path) -> str:
-    """Return what is said of jobs that nobody waits for."""
+def handed_over(arrays: Sequence[str], place: Path) -> HandedOver:
+    """Return what is said of jobs that nobody waits for; ``place`` is the folder of their logs."""
     numbers = " ".join(arrays)
-    return (
+    return HandedOver(
         f"submitted: {numbers}. squeue -j {','.join(arrays)} shows the jobs, scancel {numbers} cancels them (states are kept), "
-        f"their logs: {place}. The same command without --submit-only waits for them"
+        f"their logs: {place}. The same command without --submit-only waits for them",
+        {"submitted": list(arrays), "logs": str(place)},
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from voxmix._claims import Claims, Holder
+from voxmix._claims import LEASE_SECONDS, Claims, Holder
 from voxmix._io import naming_full_disk, read_mapping, with_remedy, write_json
 from voxmix.errors import InputError, StudyBusyError
 from voxmix.study.files import CLAIMS_FOLDER, STEPS_FILE
@@ -37,7 +37,7 @@ def made(root: Path) -> dict[str, str]:
 
 
 @contextmanager
-def held(root: Path) -> Iterator[None]:
+def held(root: Path, *, lease_seconds: float = LEASE_SECONDS) -> Iterator[None]:
     """Hold a study's folder for this process, against all others on any machine.
 
     The claim of a process of this machine goes with the process, even when it is killed. That of another machine is taken
@@ -46,7 +46,7 @@ def held(root: Path) -> Iterator[None]:
     Raises:
         StudyBusyError: another process holds it; names the process.
     """
-    claims = Claims(root / CLAIMS_FOLDER)
+    claims = Claims(root / CLAIMS_FOLDER, lease_seconds=lease_seconds)
     with naming_full_disk(root):
         claim = claims.take(STUDY_CLAIM)
         while claim is None:
@@ -68,9 +68,9 @@ def holder_of(root: Path) -> Holder | None:
 
 
 @contextmanager
-def waited_for(root: Path, name: str) -> Iterator[None]:
+def waited_for(root: Path, name: str, *, lease_seconds: float = LEASE_SECONDS) -> Iterator[None]:
     """Hold a claim of a study's folder for this process, as soon as no other holds it."""
-    claims = Claims(root / CLAIMS_FOLDER)
+    claims = Claims(root / CLAIMS_FOLDER, lease_seconds=lease_seconds)
     with naming_full_disk(root):
         while (claim := claims.take(name)) is None:
             time.sleep(_POLL_SECONDS)

@@ -20,6 +20,7 @@ class StudyFolder:
 
     __slots__ = ()
     root: Path
+    config: Any
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root.resolve().name!r}, {self.in_short})"
@@ -87,7 +88,7 @@ class StudyFolder:
         Raises:
             StudyBusyError: another process holds it; names the process.
         """
-        return marks.held(self.root)
+        return marks.held(self.root, lease_seconds=self.config.compute.lease_seconds)
 
 
 @runtime_checkable
@@ -122,6 +123,11 @@ class Moment(Generic[S]):
     def root(self) -> Path:
         """The study's folder."""
         return self.study.root
+
+    @property
+    def lease_seconds(self) -> float:
+        """Seconds without a sign of life after which another process takes over what one has claimed."""
+        return float(self.study.config.compute.lease_seconds)
 
     @property
     def steps(self) -> Steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,12 +180,18 @@ class PreparationPass:
 
         return make_unit(self._plan, unit, names=self._names, careful=careful, stop=stop)
 
+    def failed(self) -> Mapping[str, str]:
+        """Return nothing: a volume that cannot be prepared is set aside, and says why."""
+        return {}
+
     def join(self, hear: Listener = QUIET) -> Preparation:
         """Put together what all processes have made: by the one that holds the study. What is missing is made here."""
         return prepare_volumes(self._study, hear, again=False)
 
 
-def preparation_units(view: StudyView) -> PreparationPass | None:
+def preparation_units(
+    view: StudyView, hear: Listener = QUIET, *, together: int = 1
+) -> PreparationPass | None:
     """Return the volumes of a study as units of work; None of phantoms, which one process makes and prepares."""
     return None if view.config.data.phantoms is not None else PreparationPass(view.study)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -29,6 +29,10 @@ class StepView(Protocol):
     @property
     def steps(self) -> Steps:
         """The steps of studies of this kind."""
+
+    @property
+    def lease_seconds(self) -> float:
+        """Seconds without a sign of life after which another process takes over what one has claimed."""
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the study: no other process may work on it meanwhile.
@@ -103,7 +107,7 @@ class StepUnits(Protocol):
         """What is left."""
 
     def is_done(self, unit: Any) -> bool:
-        """Return whether some process has made a unit meanwhile."""
+        """Return whether some process has made a unit meanwhile, or said why it cannot be made."""
 
     def make(self, unit: Any, *, careful: bool = False, stop: Callable[[], bool] | None = None) -> bool:
         """Make a unit and return whether all of it is done: not where ``stop`` said so before.
@@ -111,8 +115,11 @@ class StepUnits(Protocol):
         ``careful``: a process that made it before is gone; what ends a process must not end this one.
         """
 
+    def failed(self) -> Mapping[str, str]:
+        """Return what could not be made, here or elsewhere, and why."""
+
     def join(self, hear: Listener) -> Any:
-        """Put together what all processes have made: by the one that holds the study."""
+        """Put together what all processes have made: by the one that holds the study, unless the step is done as it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,8 +141,8 @@ class Step:
         verb: the command that does it; a row of elsewhere has none of its own.
         runs: "package.module:function" of a step that is made of runs: given a view and a listener, it returns the
             :class:`StepRuns`, which any number of workers share; a step without is done by one worker.
-        units: "package.module:function" of a step whose work may be cut: given a view, it returns the :class:`StepUnits`, which
-            any number of workers share; None where it cannot be cut now.
+        units: "package.module:function" of a step whose work may be cut: given a view and a listener, it returns the
+            :class:`StepUnits`, which any number of workers share; None where it cannot be cut now.
     """
 
     name: str

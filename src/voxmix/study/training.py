@@ -145,7 +145,8 @@ def keep_evaluation_set(study: Study, cache: PreparedCache) -> None:
 
     if is_stored():
         return
-    with waited_for(study.root, "evaluation"):  # of several workers one makes it
+    lease = study.config.compute.lease_seconds
+    with waited_for(study.root, "evaluation", lease_seconds=lease):  # of several workers one makes it
         if is_stored():
             return
         made = EvaluationSet.build(cache, model=model, evaluation=evaluation)

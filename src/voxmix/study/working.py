@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxmix._claims import LEASE_SECONDS, Claim, Claims
+from voxmix._claims import Claim, Claims
 from voxmix._io import digest, naming_full_disk
 from voxmix._optional import require
 from voxmix.errors import InputError
@@ -20,14 +18,14 @@ from voxmix.runs.unfinished import WORK_FOLDER
 from voxmix.study.files import CLAIMS_FOLDER, RUNS_FOLDER
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.marks import STUDY_CLAIM
+from voxmix.study.patience import Patience
 from voxmix.study.step import Step, StepRuns, StepUnits, StepView, Unit, loaded
 
 if TYPE_CHECKING:
     from voxmix.engines.job_file import Job
 
 DONE, FAILED, STOPPED = 0, 1, 75
-"""Exit codes of a worker: nothing is left; something failed; it was stopped with work left (EX_TEMPFAIL)."""
-_LEAST_WAIT, _MOST_WAIT = 0.2, 5.0
+"""Exit codes of a worker: nothing is left for it; something failed; it was stopped with work left (EX_TEMPFAIL)."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -37,21 +35,23 @@ class Worked:
     Attributes:
         made: ids of the runs that it finished.
         steps: whole steps that it did.
-        failed: run to reason, of every run that failed here or elsewhere.
-        left: the step at which it stopped; None where nothing is left of what it was asked for.
+        failed: run or probe to reason, of every one that failed here or elsewhere.
+        left: the step at which it ended; None where nothing is left of what it was asked for.
+        others: who has what is left, in words, where it was left to them; "" else.
     """
 
     made: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     left: str | None = None
+    others: str = ""
 
     @property
     def exit_code(self) -> int:
-        """0: nothing is left; 1: runs failed; 75: it was stopped with work left."""
+        """0: nothing is left, or others have it; 1: something failed; 75: it was stopped with work left."""
         if self.failed:
             return FAILED
-        return DONE if self.left is None else STOPPED
+        return DONE if self.left is None or self.others else STOPPED
 
 
 def work_on(
@@ -60,10 +60,11 @@ def work_on(
     *,
     step: str | None = None,
     workers: int = 1,
+    wait: bool = True,
     worked: Worked | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Worked:
-    """Do what is left of a study, or of one step, as one of any number of workers, and return when nothing is left.
+    """Do what is left of a study, or of one step, as one of any number of workers, and return when nothing is left for it.
 
     Runs are claimed one by one, and the study is not held meanwhile. A step that writes one thing is done by the worker that
     holds the study; the others wait, and look again.
@@ -72,6 +73,8 @@ def work_on(
         reopened: returns a view of the study as it is now.
         step: its name; None: every step of ``voxmix study run``.
         workers: processes that make runs here, at the same time; 1: this one.
+        wait: for what others have, as long as it takes; else only until it is known that they live
+            (:mod:`voxmix.study.patience`).
         worked: what is returned, filled as the work goes on: for whoever catches the signal that ends it.
         stopped: whether to begin nothing more.
 
@@ -82,11 +85,18 @@ def work_on(
     view = reopened()
     worked = Worked() if worked is None else worked
     worker = _Worker(
-        reopened=reopened, hear=hear, workers=workers, stopped=stopped, root=view.root, worked=worked
+        reopened=reopened,
+        hear=hear,
+        workers=workers,
+        stopped=stopped,
+        root=view.root,
+        worked=worked,
+        patience=Patience(lease_seconds=view.lease_seconds, wait=wait, hear=hear),
     )
     for row in _rows(view, step):
         worked.left = row.name
         if not worker.does(row):
+            worked.others = worker.patience.others
             return worked
     worked.left = None
     return worked
@@ -109,12 +119,11 @@ class _Worker:
     stopped: Callable[[], bool]
     root: Path
     worked: Worked
-    pause: float = _LEAST_WAIT
-    idle_since: float = field(default_factory=time.monotonic)
+    patience: Patience
     claims: Claims = field(init=False)
 
     def __post_init__(self) -> None:
-        self.claims = Claims(self.root / CLAIMS_FOLDER)
+        self.claims = Claims(self.root / CLAIMS_FOLDER, lease_seconds=self.patience.lease_seconds)
 
     def does(self, row: Step) -> bool:
         """Do what is left of a step, with others; return whether nothing is."""
@@ -123,18 +132,22 @@ class _Worker:
             missing = [view.steps[name] for name in row.needs if not view.steps[name].progress(view).done]
             if missing:
                 self._check_begun(missing[0], view)
-                self._wait(f"step {missing[0].name}", row)
+                if not self._waits(f"who works on step {missing[0].name}", row):
+                    return False
                 continue
             if row.runs:
                 return self._makes(row, view)
             if row.progress(view).done:
                 return True
-            units: StepUnits | None = loaded(row.units)(view) if row.units else None
+            units: StepUnits | None = None
+            if row.units:
+                units = loaded(row.units)(view, self.hear, together=self.workers)
             if units is not None and not self._makes_units(row, units):
                 return False
             with self._holding() as claim:
                 if claim is None:
-                    self._wait("another worker", row)
+                    if not self._waits("another worker", row):
+                        return False
                     continue
                 view = self.reopened()
                 if not row.progress(view).done:
@@ -157,6 +170,7 @@ class _Worker:
         while not self.stopped():
             left = [unit for unit in units.units if not units.is_done(unit)]
             if not left:
+                self.worked.failed |= units.failed()
                 return True
             for unit in left:
                 with naming_full_disk(self.root):
@@ -168,12 +182,12 @@ class _Worker:
                         unit
                     ):  # looked at again: another may have made it before it gave it back
                         self._make_unit(units, unit, claim)
-                self.pause = _LEAST_WAIT
+                self.patience.is_new()
                 if self.stopped():
                     break
             else:
-                if any(not units.is_done(unit) for unit in left):
-                    self._wait("other workers", row)
+                if any(not units.is_done(unit) for unit in left) and not self._waits("other workers", row):
+                    return False
         return False
 
     def _make_unit(self, units: StepUnits, unit: Unit, claim: Claim) -> None:
@@ -187,41 +201,49 @@ class _Worker:
         left = [job for job in found.jobs if not is_finished(job.folder)]
         if left:
             self.hear.inform(f"{row.name}: {len(left)} of {len(found.jobs)} runs are not finished")
-            self._pull(found)
+            others = self._leaves(found)
+            self.patience.is_new()
+            if others:
+                self.patience.leave(row.name, "the workers that make the runs that are left")
+                return False
         finished = [job for job in found.jobs if is_finished(job.folder)]
         whole = len(finished) == len(found.jobs)
         if found.table is not None and (whole or found.table_of_part):
             return self._writes_table(row, found, finished) and whole
         return whole
 
-    def _pull(self, found: StepRuns) -> None:
+    def _leaves(self, found: StepRuns) -> bool:
+        """Make the runs that no other worker makes; return whether the rest is left to others."""
         from voxmix.engines.job_file import chains_of
         from voxmix.engines.local import local
         from voxmix.engines.progress import read_failure
-        from voxmix.engines.pull import MOST_FAILED, pull_jobs
+        from voxmix.engines.pull import MOST_FAILED, is_settled, pull_jobs
         from voxmix.engines.together import start_together
 
         chains = chains_of(found.jobs)
         before = {job.folder for job in found.jobs if is_finished(job.folder)}
         if self.workers > 1:
-            with closing(local(chains, workers=self.workers)) as working:
+            with closing(local(chains, workers=self.workers, wait=self.patience.wait)) as working:
                 for _ in working:
                     if self.stopped():
                         break
             self.worked.made += [
                 job.folder.name for job in found.jobs if job.folder not in before and is_finished(job.folder)
             ]
+            others = any(not is_settled(job) for job in found.jobs) and not self.stopped()
         else:
-            pull_jobs(
+            others = pull_jobs(
                 chains,
                 shared=start_together,
                 most_failed=MOST_FAILED,
+                wait=self.patience.wait,
                 stopped=self.stopped,
                 tell=lambda job, reason: self._tell(found, job, reason),
-            )
+            ).others
         for job in found.jobs:
             if not is_finished(job.folder) and (reason := read_failure(job.folder)) is not None:
                 self.worked.failed[job.folder.name] = reason
+        return others
 
     def _tell(self, found: StepRuns, job: Job, reason: str | None) -> None:
         from voxmix.engines.progress import clear, read_notes
@@ -243,7 +265,8 @@ class _Worker:
         while not self.stopped():
             with self._holding() as claim:
                 if claim is None:
-                    self._wait("another worker", row)
+                    if not self._waits("another worker", row):
+                        return False
                     continue
                 view = self.reopened()
                 if view.made().get(row.name) != inputs:
@@ -260,7 +283,7 @@ class _Worker:
         if claim is None:
             yield None
             return
-        self.pause = _LEAST_WAIT
+        self.patience.is_new()
         with claim:
             yield claim
 
@@ -270,15 +293,11 @@ class _Worker:
         Raises:
             StepPendingError: names the command that does it.
         """
-        now = time.monotonic()
-        if self.claims.holders() or (view.root / RUNS_FOLDER / WORK_FOLDER / RUN_CLAIMS).is_dir():
-            self.idle_since = now
-        if now - self.idle_since > LEASE_SECONDS:
+        works = bool(self.claims.holders()) or (view.root / RUNS_FOLDER / WORK_FOLDER / RUN_CLAIMS).is_dir()
+        if self.patience.nobody_for(somebody=works) > self.patience.lease_seconds:
             raise needed.pending(view)
 
-    def _wait(self, what: str, row: Step) -> None:
-        if self.pause == _LEAST_WAIT:
-            holder = self.claims.holder(STUDY_CLAIM)
-            self.hear.inform(f"{row.name}: waits for {what if holder is None else holder.words}")
-        time.sleep(self.pause * random.uniform(0.5, 1.0))
-        self.pause = min(1.5 * self.pause, _MOST_WAIT)
+    def _waits(self, whom: str, row: Step) -> bool:
+        """Wait a little for others; return whether to look again."""
+        holder = self.claims.holder(STUDY_CLAIM)
+        return self.patience.waits(row.name, whom if holder is None else holder.words)
