@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from verbs import voxmix
 
-from voxmix.study import Study, StudyView
 from voxmix.cli.json_keys import JSON_KEYS, Keys, Printed
+from voxmix.study import Study, StudyView
 
 CALLS = [
     "fit STUDY",

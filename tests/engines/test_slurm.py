@@ -174,7 +174,9 @@ def test_a_node_that_lacks_something_says_so(given, code, words, tmp_path, slurm
 def test_a_second_command_submits_nothing_while_jobs_live(slurm_here, jobs_of, tmp_path):
     jobs = jobs_of(2, jobs=2, wait=False)
     slurm_here.queue("101_0|RUNNING|None", "101_1|PENDING|Priority")
-    with pytest.raises(HandedOver, match=r"submitted: 101\. squeue -j 101 shows .*, scancel 101 cancels") as told:
+    with pytest.raises(
+        HandedOver, match=r"submitted: 101\. squeue -j 101 shows .*, scancel 101 cancels"
+    ) as told:
         run_jobs(jobs, engine="slurm")
     assert told.value.value == {"submitted": ["101"], "logs": str(place_of(tmp_path / "runs"))}
     assert read_job(jobs[0].folder).work.spec == jobs[0].work.spec, "what the jobs need stays"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from voxmix.encoder_study.starts import folder_stamp
 from voxmix.encoder_study.view import EncoderView
 from voxmix.probe_tasks import SCRATCH, UNTRAINED, JudgedEncoder
 from voxmix.runs.results import is_finished
+from voxmix.study.marks import waited_for
 
 if TYPE_CHECKING:
     from voxmix.probes.encoder import LoadedEncoder
@@ -107,6 +109,13 @@ def _references(view: EncoderView) -> Iterator[Candidate]:
         )
 
 
+def weights_name(study: EncoderStudy, candidate: Candidate) -> str:
+    """Return a name of an encoder's weights that every process gives them, wherever it sees the study."""
+    if candidate.folder is None:
+        return digest(candidate.key)
+    return digest(os.path.relpath(candidate.folder.resolve(), study.root.resolve()))
+
+
 def load(candidate: Candidate, view: EncoderView) -> LoadedEncoder:
     """Return the frozen encoder itself.
 
@@ -136,8 +145,8 @@ def read_digests(study: EncoderStudy) -> Mapping[str, str]:
 
 
 def keep_digest(study: EncoderStudy, candidate: Candidate, found: str) -> Candidate:
-    """Remember the digest of an encoder and return the candidate with it."""
-    known = read_digests(study)
-    if known.get(candidate.key) != found:
-        write_json(study.digests_path, {**known, candidate.key: found})
+    """Remember the digest of an encoder and return the candidate with it. The file is shared: one process at a time writes it."""
+    if read_digests(study).get(candidate.key) != found:
+        with waited_for(study.root, "encoders", lease_seconds=study.config.compute.lease_seconds):
+            write_json(study.digests_path, {**read_digests(study), candidate.key: found})
     return replace(candidate, judged=replace(candidate.judged, encoder=found))

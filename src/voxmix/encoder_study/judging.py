@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from voxmix._parallel import worker_pool
-from voxmix.encoder_study.candidates import Candidate, keep_digest, load
+from voxmix._claims import Claims
+from voxmix._parallel import alone, worker_pool
+from voxmix.encoder_study.candidates import Candidate, keep_digest, load, weights_name
 from voxmix.encoder_study.folder import EncoderStudy
 from voxmix.encoder_study.task_data import study_tasks
 from voxmix.encoder_study.view import EncoderView
 from voxmix.errors import VoxmixError
+from voxmix.study.files import CLAIMS_FOLDER
 from voxmix.study.making import at_once, threads_of_each
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from voxmix.probes.encoder import LoadedEncoder
     from voxmix.probes.features import FeatureStore
 
+CLAIM = "probe-"
+"""Before the name of an encoder's weights: the claim of whoever judges it."""
 _FAILURES = (VoxmixError, RuntimeError, ArithmeticError, ValueError, MemoryError)
 """What one probe may fail by without stopping the others; torch and LAPACK raise their own kinds of the middle three."""
 
@@ -43,10 +47,10 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-_NO_LOCK = nullcontext()
-
-_Ask = tuple[int, Candidate, str]
+Ask = tuple[int, Candidate, str]
 """A probe: its place, its encoder, the name of its task."""
+_WAIT_SECONDS = 0.5
+"""Between two looks at an encoder that another process judges."""
 
 
 def processes_of(view: EncoderView) -> int:
@@ -60,7 +64,8 @@ def judge_all(
     """Judge encoders on tasks, each encoder on all of its tasks in one process; yield what came of each probe as it is done.
 
     So features of an encoder are computed once. Scores are the same bit for bit for any number of processes of equal threads
-    (``compute.threads``). A probe that fails stops no other; being closed, what is done stays done.
+    (``compute.threads``). A probe that fails stops no other; being closed, what is done stays done. An encoder that another
+    process judges is claimed by it: it comes last, and what is done by then is not done again.
 
     Args:
         tasks: their cases.
@@ -70,85 +75,152 @@ def judge_all(
         InputError: no such device here.
         VoxmixError: a process was killed from outside.
     """
-    from voxmix.probes.device import threads_here
-    from voxmix.probes.features import FeatureStore
-
     if not probes:
         return
-    asked: dict[str, list[_Ask]] = {}
+    asked: dict[str, list[Ask]] = {}
     for place, (candidate, task) in enumerate(probes):
-        asked.setdefault(str(candidate.folder or candidate.key), []).append((place, candidate, task))
+        asked.setdefault(weights_name(view.study, candidate), []).append((place, candidate, task))
     compute, together = view.config.compute, processes_of(view)
     threads = threads_of_each(compute, together=together)
-    store = FeatureStore(view.study.features_dir, device=compute.device)
+    judge = Judge.of(view, tasks, threads=threads)
     if min(together, len(asked)) == 1:
-        data = {each.name: each for each in tasks}
-        with threads_here(threads):
-            for few in asked.values():
-                yield from _judge_few(view, data, store, few)
+        for few in _in_turn(_claims(view.study), asked):
+            yield from judge.outcomes(few)
         return
     spawn = get_context("spawn")
-    arguments = (view.study, tuple(each.name for each in tasks), threads, spawn.Value("i", 0), spawn.Lock())
+    arguments = (view.study, tuple(each.name for each in tasks), threads, spawn.Value("i", 0))
     with worker_pool(min(together, len(asked)), initializer=_start_worker, arguments=arguments) as pool:
-        for future in as_completed([pool.submit(_judge_there, few) for few in asked.values()]):
-            yield from future.result()
+        going = {pool.submit(_judge_there, name, few): name for name, few in asked.items()}
+        while going:
+            for future in wait(going, return_when=FIRST_COMPLETED).done:
+                name, found = going.pop(future), future.result()
+                if found is None:
+                    going[pool.submit(_judge_there, name, asked[name])] = name
+                else:
+                    yield from found
+
+
+def judge_alone(study: EncoderStudy, asked: Ask, *, threads: int) -> Outcome:
+    """Make one probe in a process of its own, which may be ended by it."""
+    killed = Outcome(place=asked[0], reason=_KILLED)
+    return alone(_judge_alone, (study, asked, threads), killed=killed)
+
+
+_KILLED = (
+    "the process that judged it was killed, twice: probably for lack of memory; give it more, or leave the task or the "
+    "encoder out"
+)
+
+
+def _judge_alone(given: tuple[EncoderStudy, Ask, int]) -> Outcome:
+    study, asked, threads = given
+    view = EncoderView(study)
+    [outcome] = Judge.of(view, study_tasks(view, (asked[2],)).data, threads=threads).outcomes([asked])
+    return outcome
+
+
+def _claims(study: EncoderStudy) -> Claims:
+    return Claims(study.root / CLAIMS_FOLDER, lease_seconds=study.config.compute.lease_seconds)
+
+
+def _in_turn(claims: Claims, asked: Mapping[str, Sequence[Ask]]) -> Iterator[Sequence[Ask]]:
+    """Yield what is asked of each encoder while its claim is held; those that others hold come last."""
+    left = dict(asked)
+    while left:
+        before = len(left)
+        for name in list(left):
+            claim = claims.take(f"{CLAIM}{name}")
+            if claim is not None:
+                with claim:
+                    yield left.pop(name)
+        if len(left) == before:
+            time.sleep(_WAIT_SECONDS)
 
 
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(study: EncoderStudy, tasks: tuple[str, ...], threads: int, numbers: Any, lock: Any) -> None:
+def _start_worker(study: EncoderStudy, tasks: tuple[str, ...], threads: int, numbers: Any) -> None:
     """Count the processes, so that each has its GPU; the study is opened with the first encoder, where errors are told."""
     with numbers.get_lock():
         number, numbers.value = numbers.value, numbers.value + 1
-    _worker.update(study=study, tasks=tasks, threads=threads, number=number, lock=lock)
+    _worker.update(study=study, tasks=tasks, threads=threads, number=number, claims=_claims(study))
 
 
-def _judge_there(few: Sequence[_Ask]) -> list[Outcome]:
-    """Judge encoders of one folder in a worker process."""
-    from voxmix.probes.device import threads_here
-    from voxmix.probes.features import FeatureStore
+def _judge_there(name: str, few: Sequence[Ask]) -> list[Outcome] | None:
+    """Judge encoders of one folder in a worker process; None where another process has them, after a moment."""
     from voxmix.training.devices import gpu_count
 
-    if "view" not in _worker:
-        view = EncoderView(_worker["study"])
-        device, gpus = view.config.compute.device, gpu_count(view.config.compute.device)
-        index = _worker["number"] % gpus if gpus else None
-        _worker["data"] = {each.name: each for each in study_tasks(view, _worker["tasks"]).data}
-        _worker["store"] = FeatureStore(view.study.features_dir, device=device, index=index)
-        _worker["view"] = view
-    view, data, store = (_worker[part] for part in ("view", "data", "store"))
-    with threads_here(_worker["threads"]):
-        return list(_judge_few(view, data, store, few, keeping=_worker["lock"]))
+    claim = _worker["claims"].take(f"{CLAIM}{name}")
+    if claim is None:
+        time.sleep(_WAIT_SECONDS)
+        return None
+    with claim:
+        if "judge" not in _worker:
+            view = EncoderView(_worker["study"])
+            gpus = gpu_count(view.config.compute.device)
+            index = _worker["number"] % gpus if gpus else None
+            data = study_tasks(view, _worker["tasks"]).data
+            _worker["judge"] = Judge.of(view, data, threads=_worker["threads"], index=index)
+        return list(_worker["judge"].outcomes(few))
 
 
-def _judge_few(
-    view: EncoderView,
-    data: Mapping[str, ProbeData],
-    store: FeatureStore,
-    few: Sequence[_Ask],
-    *,
-    keeping: AbstractContextManager[Any] = _NO_LOCK,
-) -> Iterator[Outcome]:
-    """Judge encoders of one folder on their tasks; ``keeping`` is held where the study's list of digests is written."""
-    loaded: dict[str, LoadedEncoder | str] = {}
-    for place, candidate, task in few:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judge:
+    """What a process judges encoders with.
+
+    Attributes:
+        data: cases of the tasks, by name.
+        store: of features.
+        threads: of a CPU.
+    """
+
+    view: EncoderView
+    data: Mapping[str, ProbeData]
+    store: FeatureStore
+    threads: int
+
+    @classmethod
+    def of(
+        cls, view: EncoderView, tasks: Sequence[ProbeData], *, threads: int, index: int | None = None
+    ) -> Judge:
+        """Return what judges on these tasks.
+
+        Args:
+            index: of the GPU, where there are several.
+
+        Raises:
+            InputError: no such device here.
+        """
+        from voxmix.probes.features import FeatureStore
+
+        store = FeatureStore(view.study.features_dir, device=view.config.compute.device, index=index)
+        return cls(view=view, data={each.name: each for each in tasks}, store=store, threads=threads)
+
+    def outcomes(self, few: Sequence[Ask]) -> Iterator[Outcome]:
+        """Judge encoders of one folder on their tasks; yield what came of each."""
+        from voxmix.probes.device import threads_here
+
+        loaded: dict[str, LoadedEncoder | str] = {}
+        for place, candidate, task in few:
+            with threads_here(self.threads):
+                outcome = self._outcome(candidate, task, loaded)
+            yield replace(outcome, place=place)
+
+    def _outcome(self, candidate: Candidate, task: str, loaded: dict[str, LoadedEncoder | str]) -> Outcome:
         if candidate.key not in loaded:
             try:
-                loaded[candidate.key] = load(candidate, view)
+                loaded[candidate.key] = load(candidate, self.view)
             except _FAILURES as error:
                 loaded[candidate.key] = _words(error)
         encoder = loaded[candidate.key]
         if isinstance(encoder, str):
-            yield Outcome(place=place, reason=encoder)
-            continue
-        with keeping:
-            known = keep_digest(view.study, candidate, encoder.digest)
+            return Outcome(place=0, reason=encoder)
+        known = keep_digest(self.view.study, candidate, encoder.digest)
         try:
-            outcome = _judge(view, data[task], known, encoder, store)
-            yield replace(outcome, place=place)
+            return _judge(self.view, self.data[task], known, encoder, self.store)
         except _FAILURES as error:
-            yield Outcome(place=place, reason=_words(error))
+            return Outcome(place=0, reason=_words(error))
 
 
 def _judge(

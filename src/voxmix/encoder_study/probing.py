@@ -13,6 +13,7 @@ from voxmix._io import naming_full_disk
 from voxmix._optional import require
 from voxmix.encoder_study.candidates import Candidate, candidates
 from voxmix.encoder_study.judging import Outcome, judge_all
+from voxmix.encoder_study.probe_failures import failure_mark, forget_failures, read_failures
 from voxmix.encoder_study.task_data import StudyTasks, study_tasks
 from voxmix.encoder_study.view import EncoderView
 from voxmix.errors import InputError
@@ -32,6 +33,12 @@ class FailedProbe:
     encoder: str
     seed: int
     reason: str
+
+    @classmethod
+    def of(cls, probe: Probe, reason: str) -> FailedProbe:
+        """Return a probe with why it failed."""
+        judged = probe.candidate.judged
+        return cls(task=probe.data.name, encoder=judged.name, seed=judged.seed, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,12 +110,8 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
     with hear.waiting("reading tasks"):
         found = study_tasks(view, tasks)
         probes = planned_probes(view, found)
-    for name, reason in found.set_aside:
-        hear.tell(f"set aside: {reason}" if name in reason else f"set aside: task {name}: {reason}")
-    if not found.data:
-        raise InputError(
-            f"no task can be judged; the first one: {found.set_aside[0][1]}. Mend tasks in {view.study.path}"
-        )
+    tell_set_aside(view, found, hear)
+    forget_failures(view.study)
     left = [probe for probe in probes if not probe.done]
     outcomes: list[Outcome] = []
     with hear.bar("judging encoders", unit="probes") as progress, naming_full_disk(view.root):
@@ -122,12 +125,7 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
     judged = {outcome.place: outcome for outcome in outcomes}
     by_place = [judged[place] for place in range(len(left))]
     failed = [
-        FailedProbe(
-            task=probe.data.name,
-            encoder=probe.candidate.judged.name,
-            seed=probe.candidate.judged.seed,
-            reason=outcome.reason,
-        )
+        FailedProbe.of(probe, outcome.reason)
         for probe, outcome in zip(left, by_place, strict=True)
         if outcome.reason
     ]
@@ -137,7 +135,7 @@ def probe_encoders(view: EncoderView, hear: Listener = QUIET, *, tasks: Sequence
         for probe, outcome in zip(left, by_place, strict=True)
         for note in outcome.notes
     ]
-    for line in _failure_lines(failed, of=len(probes)):
+    for line in failure_lines(failed, of=len(probes)):
         hear.tell(line)
     return ProbedStudy(
         results=results(view, planned_probes(view, found)),
@@ -161,7 +159,28 @@ def _note_lines(notes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _failure_lines(failed: Sequence[FailedProbe], *, of: int) -> Iterator[str]:
+def failed_count(view: EncoderView) -> int:
+    """Return how many of the probes that are left were tried by workers and failed."""
+    found = read_failures(view.study)
+    left = (probe for probe in view.probes if found and not probe.done)
+    return sum(failure_mark(view.study, probe.data, probe.candidate) in found for probe in left)
+
+
+def tell_set_aside(view: EncoderView, found: StudyTasks, hear: Listener) -> None:
+    """Tell which tasks cannot be judged, and why.
+
+    Raises:
+        InputError: none can.
+    """
+    for name, reason in found.set_aside:
+        hear.tell(f"set aside: {reason}" if name in reason else f"set aside: task {name}: {reason}")
+    if not found.data:
+        raise InputError(
+            f"no task can be judged; the first one: {found.set_aside[0][1]}. Mend tasks in {view.study.path}"
+        )
+
+
+def failure_lines(failed: Sequence[FailedProbe], *, of: int) -> Iterator[str]:
     """Yield a sentence for each reason: how many probes failed for it, and one of them by name."""
     for reason, count in Counter(one.reason for one in failed).items():
         first = next(one for one in failed if one.reason == reason)

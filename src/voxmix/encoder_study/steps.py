@@ -38,6 +38,8 @@ def _probed(view: EncoderView) -> Progress:
     if len(aside) == len(view.config.tasks):
         return Progress(done=False, detail=f"no task can be judged: {aside[0][1]}")
     found = counted(_probes_left(view), len(probes), "probes")
+    if not found.done and (failed := loaded("voxmix.encoder_study.probing:failed_count")(view)):
+        found = replace(found, detail=f"{found.detail}, {failed} failed (voxmix probe tries them again)")
     if not aside:
         return found
     return replace(
@@ -100,6 +102,7 @@ _OWN = (
         needs=("prepare",),
         sentence="judges every encoder, frozen, and what it began from, on every task, with scores case by case",
         work="voxmix.encoder_study.probing:probe_encoders",
+        units="voxmix.encoder_study.probe_units:probe_units",
         progress=_probed,
         missing=_probes_missing,
     ),

@@ -121,9 +121,7 @@ def _start_worker(numbers: Any) -> None:  # a Synchronized[int], which takes no 
 
 
 def _pull(chains: Sequence[Chain], wait_long: bool) -> None:
-    pull_jobs(
-        chains, opened=_worker["opened"], device_index=_device_of(_worker["number"]), wait=wait_long
-    )
+    pull_jobs(chains, opened=_worker["opened"], device_index=_device_of(_worker["number"]), wait=wait_long)
 
 
 def _device_of(number: int) -> int | None:

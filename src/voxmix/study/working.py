@@ -161,7 +161,8 @@ class _Worker:
                     now = view.after(row.name)
                     if row.inputs is not None and not now.is_made(row.name):
                         now.mark_made(row.name)
-                    self.worked.steps.append(row.name)
+                    if units is None or row.progress(now).done:
+                        self.worked.steps.append(row.name)
                 return True
         return False
 
