@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from voxmix.encoder_runs import Source
     from voxmix.images.prepare import ImagePreparation
     from voxmix.images.table import ImageTable
+    from voxmix.images.units import ImagePlan
     from voxmix.texts.tokenizer import TextTokenizer
     from voxmix.volumes.preparing.private_lists import Names
 
@@ -37,14 +38,18 @@ class PreparedStudy:
     """Of the images that tasks have of their own, by the name of their folder."""
 
 
-def prepare_study(view: EncoderView, hear: Listener = QUIET) -> PreparedStudy:
+def prepare_study(view: EncoderView, hear: Listener = QUIET, *, joining: bool = False) -> PreparedStudy:
     """Make the radiographs of a study that has them, prepare its images and texts, and look at its starts.
+
+    Args:
+        joining: take what workers have made (:mod:`voxmix.images.units`), so that no image is read again.
 
     Raises:
         InputError: no images or prepared volumes where the study says, weights of another family, or two starts with different
             tokenizers.
     """
     from voxmix.images.sources import open_source
+    from voxmix.images.units import forget_outcomes
 
     study = view.study
     config = study.config
@@ -59,16 +64,63 @@ def prepare_study(view: EncoderView, hear: Listener = QUIET) -> PreparedStudy:
         if config.keeps_texts
         else None
     )
-    preparation = None if config.data.volumes is not None else _prepare_images(study, tokenizer, hear)
+    preparation = (
+        None if config.data.volumes is not None else _prepare_images(study, tokenizer, hear, joining=joining)
+    )
     source = open_source(study.prepared_dir, axes=config.backbone.axes)
-    tasks = {one.name: _prepare_task(study, one, source, tokenizer, hear) for one in task_images(config)}
+    tasks = {
+        one.name: _prepare_task(study, one, source, tokenizer, hear, joining=joining)
+        for one in task_images(config)
+    }
     write_facts(study.starts_path, facts)
     view.mark_table()
     view.mark_made("prepare")
+    for names in (names_of(study), *(_names_of_task(study, one) for one in task_images(config))):
+        forget_outcomes(names)
     return PreparedStudy(source=source, images=preparation, tasks=tasks)
 
 
-def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: Listener) -> ImagePreparation:
+def image_plans(study: EncoderStudy) -> tuple[ImagePlan, ...]:
+    """Return the tables of images that a study prepares, each into a cache: its own, and those that tasks have of their own.
+
+    Raises:
+        InputError: as :func:`read_table`.
+    """
+    own = [] if study.config.data.volumes is not None else [_own_plan(study)]
+    return (*own, *(_task_plan(study, one) for one in task_images(study.config)))
+
+
+def _own_plan(study: EncoderStudy) -> ImagePlan:
+    from voxmix.images.units import ImagePlan
+
+    return ImagePlan(
+        table=read_table(study.source, study.config.data),
+        folder=study.cache_dir,
+        recipe=study.config.recipe,
+        names=names_of(study),
+    )
+
+
+def _task_plan(study: EncoderStudy, wanted: TaskImages) -> ImagePlan:
+    from voxmix.images.units import ImagePlan
+
+    data = ImageData(path=wanted.place, domains=wanted.domains, classes=wanted.classes)
+    return ImagePlan(
+        table=read_table((study.root / wanted.place).resolve(), data),
+        folder=study.task_cache(wanted),
+        recipe=study.config.recipe,
+        names=_names_of_task(study, wanted),
+    )
+
+
+def _names_of_task(study: EncoderStudy, wanted: TaskImages) -> Names:
+    names = names_of(study)
+    return replace(names, key=f"{names.key}{wanted.name}.")
+
+
+def _prepare_images(
+    study: EncoderStudy, tokenizer: TextTokenizer | None, hear: Listener, *, joining: bool
+) -> ImagePreparation:
     from voxmix.images.prepare import prepare_images
 
     config = study.config
@@ -76,9 +128,8 @@ def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: 
         require("tokenizers", extra="text")
     if config.data.radiographs is not None:
         make_study_radiographs(study, hear)
-    table = read_table(study.source, config.data).split(
-        seed=config.data.split_seed, fraction=config.data.validation_fraction
-    )
+    plan = _own_plan(study)
+    table = plan.table.split(seed=config.data.split_seed, fraction=config.data.validation_fraction)
     with hear.bar("preparing", unit="images") as progress:
         preparation = prepare_images(
             table,
@@ -87,7 +138,8 @@ def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: 
             texts=config.texts if config.keeps_texts else None,
             vocabulary=config.text.vocabulary,
             tokenizer=tokenizer,
-            names=names_of(study),
+            names=plan.names,
+            known=plan.known() if joining else None,
             workers=config.workers or cores(),
             progress=progress,
         )
@@ -97,7 +149,13 @@ def _prepare_images(study: EncoderStudy, tokenizer: TextTokenizer | None, hear: 
 
 
 def _prepare_task(
-    study: EncoderStudy, wanted: TaskImages, source: Source, tokenizer: TextTokenizer | None, hear: Listener
+    study: EncoderStudy,
+    wanted: TaskImages,
+    source: Source,
+    tokenizer: TextTokenizer | None,
+    hear: Listener,
+    *,
+    joining: bool,
 ) -> ImagePreparation:
     """Prepare images that tasks have of their own, as the study's own are, with the same pseudonyms.
 
@@ -117,8 +175,8 @@ def _prepare_task(
             f"the secret behind the study's pseudonyms is gone ({names.map_path.name}), so a person whom encoders learn from "
             f"would not be found among those of {path.name}; restore it, or delete {study.cache_dir} and prepare again"
         )
-    table = read_table(path, ImageData(path=wanted.place, domains=wanted.domains, classes=wanted.classes))
-    table = table.split(seed=config.data.split_seed, fraction=config.data.validation_fraction)
+    plan = _task_plan(study, wanted)
+    table = plan.table.split(seed=config.data.split_seed, fraction=config.data.validation_fraction)
     if tokenizer is None and isinstance(source, ImageCache) and source.tokenizer:
         tokenizer = source.text_tokenizer
     with hear.bar(f"preparing images of {', '.join(wanted.tasks)}", unit="images") as progress:
@@ -129,8 +187,9 @@ def _prepare_task(
             texts=config.texts if wanted.texts else None,
             vocabulary=config.text.vocabulary,
             tokenizer=tokenizer if wanted.texts else None,
-            names=replace(names, key=f"{names.key}{wanted.name}."),
+            names=plan.names,
             salt=secret,
+            known=plan.known() if joining else None,
             workers=config.workers or cores(),
             progress=progress,
         )

@@ -82,6 +82,7 @@ _OWN = (
         sentence="turns images into arrays and reports into tokens, without what names a person; sets aside and counts what it "
         "cannot read",
         work="voxmix.encoder_study.preparing:prepare_study",
+        units="voxmix.encoder_study.image_units:image_units",
         inputs=prepared_from,
         progress=_prepared,
         missing="the study's images are not prepared with its present settings and table",

@@ -64,6 +64,7 @@ def prepare_images(
     tokenizer: TextTokenizer | None = None,
     names: Names | None = None,
     salt: str | None = None,
+    known: Mapping[Path, tuple[Outcome, MaskOutcome]] | None = None,
     workers: int = 1,
     progress: ProgressCallback = silent,
 ) -> ImagePreparation:
@@ -79,7 +80,8 @@ def prepare_images(
 
     ``names`` is where the map from pseudonyms to persons and the list of what was set aside are kept
     (:mod:`voxmix.volumes.preparing.private_lists`). Without it there is no map, and the secret of the pseudonyms stays in the cache.
-    Pass another cache's ``salt`` to give a person the same pseudonym in both.
+    Pass another cache's ``salt`` to give a person the same pseudonym in both. What is ``known`` of a file is not looked at again
+    (:mod:`voxmix.images.units`).
 
     Raises:
         InputError: the table is not split; one side keeps no image; a tokenizer other than that of the cache.
@@ -100,16 +102,20 @@ def prepare_images(
         )
         secret = salt or claim_salt(folder, names, table.source)
         make = partial(prepare_image_with_masks, recipe=recipe, root=folder)
-        made = work_through(
+        known = known or {}
+        left = [record for record in table.records if record.path not in known]
+        new = work_through(
             make,
-            [ImageFiles(image=record.path, masks=record.masks) for record in table.records],
+            [ImageFiles(image=record.path, masks=record.masks) for record in left],
             workers=workers,
-            chunk=_CHUNK if len(table.records) > _CHUNK * workers * 4 else 1,
+            chunk=_CHUNK if len(left) > _CHUNK * workers * 4 else 1,
             progress=progress,
             after_a_death=partial(
                 alone, make, killed=(Outcome(reason=KILLED), MaskOutcome())
             ),  # The file that killed it is then known.
         )
+        found = {**known, **dict(zip((record.path for record in left), new, strict=True))}
+        made = [found[record.path] for record in table.records]
         outcomes = [outcome for outcome, _ in made]
         kept, without = _choose(table, outcomes)
         masks = {record.path: found for record, (_, found) in zip(table.records, made, strict=True)}
