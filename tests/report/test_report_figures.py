@@ -1,8 +1,10 @@
 """The data of the figures against the paper's printed tables and the laws; labels that nobody cuts off."""
 
 import base64
+import dataclasses
 import io
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
@@ -21,12 +23,14 @@ from voxmix.report import ReportContent, drawing, plots, render_report
 from voxmix.report.axes import round_ticks, short_names, spread
 from voxmix.report.curves import curve_panels
 from voxmix.report.figures import effective_data, means_data, transfer_data
-from voxmix.report.law_sections import curves_section
+from voxmix.report.law_sections import curves_section, transfer_section
+from voxmix.report.law_tables import disputed_table, transfer_table
 from voxmix.report.palette import domain_marks, ink_on, short_name, strategy_marks, text_width
 from voxmix.report.pictures import png_uri
 from voxmix.report.roles import domain_roles
 from voxmix.report.sections import all_sections
 from voxmix.report.tables import summary_tables
+from voxmix.report.transfer_drawing import draw_transfer, worth_text
 
 PAPER = ("ABD-CT", "ABD-MRI", "BRAIN-T1", "BRAIN-T2", "HN-CT", "HN-PET")
 # Recovered from the paper's table 1, which prints [target, source]; here [source, target].
@@ -91,6 +95,49 @@ def test_structure_is_the_paper_s_table_9(paper: ReportContent) -> None:
     assert data.outgoing == pytest.approx([0.286, 0.238, 0.214, 0.258, 0.254, 0.088], abs=0.006)
     assert data.incoming == pytest.approx([0.316, 0.224, 0.246, 0.21, 0.25, 0.088], abs=0.006)
     assert domain_roles(paper, law="transfer") == ("hub", "", "easy", "easy", "", "island")
+
+
+def test_cells_of_the_transfer_matrix_are_the_law_s_with_their_intervals(content: ReportContent) -> None:
+    law = content.laws["diversity"]
+    data = transfer_data(content, law="diversity")
+    bounds = law.intervals(0.9)
+    assert bounds is not None
+    foreign = ~np.eye(6, dtype=bool)
+    assert data.transfer.tolist() == law.transfer.tolist()
+    assert data.interval[foreign].tolist() == bounds["transfer"][foreign].tolist()
+    assert np.isnan(data.interval[~foreign]).all()  # a domain's own transfer is 1 by definition
+    page = draw_transfer(data).svg
+    shown = Counter(re.findall(r">([^<>]+)</text>", page))
+    assert shown["own"] == 6
+    for value in law.transfer[foreign].tolist():
+        assert shown[worth_text(value).replace("<", "&lt;")] >= 1
+    table = transfer_table(data, intervals=True)
+    row = dict(zip(table.full_headers, table.rows[1], strict=True))
+    assert row["source"] == "from ABD-MRI"
+    assert [row["to ABD-CT"], row["to ABD-CT, low"], row["to ABD-CT, high"]] == [
+        law.transfer[1, 0],
+        *bounds["transfer"][1, 0].tolist(),
+    ]
+
+
+def test_matrices_of_laws_that_disagree_stand_side_by_side(content: ReportContent) -> None:
+    law = content.laws["diversity"]
+    tau = law.transfer.copy()
+    tau[0, 1] /= 300
+    other = dataclasses.replace(
+        law, law="transfer", parameters=dataclasses.replace(law.parameters, transfer=tau)
+    )
+    changed = dataclasses.replace(content, laws={"diversity": law, "transfer": other})
+    block = transfer_section(changed).blocks[0]
+    assert [drawing.name for drawing in block.drawings] == ["transfer-0", "transfer-1"]
+    assert transfer_data(changed, law="transfer").disputed.nonzero() == ([0], [1])
+    (table,) = [table for table in block.tables if table.name == "transfers-disputed"]
+    assert table.rows == (("ABD-CT", "ABD-MRI", law.transfer[0, 1], tau[0, 1]),)
+    alone = dataclasses.replace(
+        content, laws={"diversity": law, "transfer": dataclasses.replace(law, law="transfer")}
+    )
+    assert len(transfer_section(alone).blocks[0].drawings) == 1
+    assert disputed_table(alone) is None
 
 
 def test_the_transfer_table_reads_from_source_to_target(paper: ReportContent) -> None:

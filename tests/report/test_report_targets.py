@@ -9,9 +9,10 @@ from voxmix.law.simulate import random_law, simulate
 from voxmix.report import Check, ReportContent
 from voxmix.report.curves import curve_panels
 from voxmix.report.document import render_report
-from voxmix.report.drawing import draw_effective, draw_transfer
+from voxmix.report.drawing import draw_effective
 from voxmix.report.figures import effective_data, forecasts, transfer_data
 from voxmix.report.law_tables import effective_table, loss_table, pair_table, transfer_table
+from voxmix.report.transfer_drawing import draw_transfer
 
 DOMAINS, TARGETS = ("ABD-CT", "HN-PET"), ("ABD-CT", "HN-PET", "CLINIC")
 
@@ -63,13 +64,19 @@ def test_matrices_are_rectangular(content):
         data = transfer_data(content, law=law)
         assert data.transfer.shape == (2, 3)
         assert np.isfinite(data.transfer[:, 2]).all() == known
-        table = transfer_table(data, law=law)
+        table = transfer_table(data)
         assert [column.name for column in table.columns][3] == "to CLINIC"
         assert draw_transfer(data).svg.count("CLINIC") >= 1
         effective = effective_data(content, strategy="uniform", law=law)
         assert effective.direct.tolist() == [3000, 3000, 0]
         assert np.isnan(effective.amplification[2])
-        assert [row[0] for row in effective_table(effective).rows] == list(TARGETS)
+        table = effective_table([effective])
+        assert [row[1] for row in table.rows] == [
+            *(f"from {name}" for name in DOMAINS),
+            *("effective budget", "own draws", "amplification"),
+        ]
+        assert [column.name for column in table.columns][2:] == [f"on {name}" for name in TARGETS]
+        assert table.rows[3][2:] == (3000, 3000, 0)
         assert draw_effective(effective).svg
     pairs = [row[:2] for row in pair_table(content, law="diversity").rows]
     assert ("ABD-CT", "CLINIC") in pairs

@@ -1,8 +1,6 @@
 """Drawing of the figures' data as SVG; no numbers are made here."""
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, to_hex
 from matplotlib.patches import Rectangle
 
 from voxmix.report.axes import (
@@ -15,15 +13,14 @@ from voxmix.report.axes import (
     short_names,
     thousands,
 )
-from voxmix.report.figures import AnswerData, EffectiveData, MeansData, PathData, SharesData, TransferData
+from voxmix.report.figures import AnswerData, EffectiveData, MeansData, PathData, SharesData
 from voxmix.report.palette import domain_marks, ink_on, law_markers, strategy_marks
-from voxmix.report.svg import GRID, INK, PAGE, SOFT, Drawing, canvas, finish, place
+from voxmix.report.svg import GRID, INK, SOFT, Drawing, canvas, finish, place
 from voxmix.report.table import columns_of, number_text, percent_text, range_of, value_of
 from voxmix.report.values import series, tell
 
 _WIDTH = 360.0
 _STRATEGY = 22  # letters of offset-diversity-aware
-_STATUS_MARKS = {"at bound": "*", "not identified": "?", "not converged": "!"}
 
 
 def draw_answer(data: AnswerData) -> Drawing:
@@ -164,56 +161,6 @@ def draw_means(data: MeansData) -> Drawing:
         )
 
 
-def draw_transfer(data: TransferData) -> Drawing:
-    """Return the heat map: sources are rows, targets are columns, values printed."""
-    from matplotlib import colormaps
-
-    names, above = short_names(data.domains), short_names(data.targets)
-    rows, columns = len(names), len(above)
-    cell = float(np.clip(270 / columns, 27, 44))
-    left, bottom = _left([*names, "mean"]) + 16, 8.0
-    top = label_width(above) * 0.72 + 34
-    right = max(14.0, label_width(above) * 0.72 - cell)
-    width, height = left + cell * (columns + 1.25) + right, top + cell * 0.78 * (rows + 1.25) + bottom
-    shades = colormaps["Blues"]
-    own = np.array([[source == target for target in data.targets] for source in data.domains], dtype=bool)
-    off = data.transfer[~own]
-    ceiling = max(1.0, float(np.nanmax(off))) if np.isfinite(off).any() else 1.0
-    with canvas("transfer", width=width, height=height) as (figure, axes):
-        place(figure, axes, left=left, right=right, top=top, bottom=bottom)
-        for i in range(rows):
-            for j in range(columns):
-                value = float(data.transfer[i, j])
-                mark = _STATUS_MARKS.get(data.status[i][j], "")
-                cells = (f"{data.domains[i]} → {data.targets[j]}", value, data.status[i][j] or None)
-                tell(axes, (j - 0.5, j + 0.5), (i - 0.5, i + 0.5), cells)
-                _cell(axes, shades, i=i, j=j, value=value, ceiling=ceiling, own=bool(own[i, j]), mark=mark)
-        means = [(columns + 0.25, float(k), value) for k, value in enumerate(data.outgoing.tolist())]
-        means += [(float(k), rows + 0.25, value) for k, value in enumerate(data.incoming.tolist())]
-        for x, y, value in means:
-            axes.text(x, y, _two(value), ha="center", va="center", fontsize=8, color=INK)
-        axes.set_xlim(-0.5, columns + 0.75)
-        axes.set_ylim(rows + 0.75, -0.5)
-        axes.set_xticks([*range(columns), columns + 0.25], [*above, "mean"], rotation=45, ha="left")
-        axes.set_yticks([*range(rows), rows + 0.25], [*names, "mean"])
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0, labelcolor=INK)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        axes.set_ylabel("source (trained on)", fontweight="bold")
-        figure.text(
-            left / width, 1 - 10 / height, "target (measured on)", fontweight="bold", va="center", ha="left"
-        )
-        return finish(
-            figure,
-            name="transfer",
-            title="Transfer matrix",
-            description="Rows are sources, columns are targets; a value is the worth of one draw of the "
-            "source in draws of the target. The table below holds every value.",
-            columns=columns_of(("source → target", "text"), ("transfer", "transfer"), ("state", "text")),
-        )
-
-
 def draw_effective(data: EffectiveData) -> Drawing:
     """Return one stacked bar per target: which source its effective budget comes from."""
     marks, names = domain_marks(data.domains), short_names(data.targets)
@@ -299,29 +246,3 @@ def _left(names: list[str]) -> float:
 def _nanmax(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return float(known.max()) if known.size else 0.0
-
-
-def _two(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "–"
-
-
-def _cell(
-    axes: Axes, shades: Colormap, *, i: int, j: int, value: float, ceiling: float, own: bool, mark: str
-) -> None:
-    """Draw the cell of source ``i`` and target ``j``; hatched and with a dash where nothing is known."""
-    known = np.isfinite(value)
-    color = to_hex(shades(0.04 + 0.9 * min(value / ceiling, 1.0))) if known else "#ffffff"
-    axes.add_patch(
-        Rectangle(
-            (j - 0.5, i - 0.5),
-            1,
-            1,
-            facecolor=color if known else "none",
-            edgecolor=PAGE if known else SOFT,
-            linewidth=1.0 if known else 0.4,
-            hatch=None if known else "////",
-        )
-    )
-    text = "1" if own and known else f"{_two(value)}{mark}"
-    ink = ink_on(color) if known else INK
-    axes.text(j, i, text, ha="center", va="center", fontsize=8, color=ink, alpha=0.6 if own else 1.0)

@@ -6,9 +6,10 @@ Missing is NaN, never 0. ``transfer`` and ``contributions`` are [source, target]
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from voxmix.allocation import Allocation
+from voxmix.law.doubt import disagreements
 from voxmix.mixture import Mixture
 from voxmix.report.content import ReportContent, draws_of, mixture_of, volumes_of
 from voxmix.report.findings import forecast, measured, on_targets
@@ -101,11 +102,19 @@ class MeansData:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TransferData:
-    """Transfer [source, target]; NaN where a pair was not measured. Means leave a domain's own transfer out."""
+    """Transfer [source, target]; NaN where a pair was not measured. Means leave a domain's own transfer out.
 
+    ``interval`` is (source, target, 2), NaN where it is not known; ``disputed`` where laws set a transfer apart by more than
+    tenfold; ``ceiling`` is what the darkest shade stands for.
+    """
+
+    law: str
     domains: tuple[str, ...]
     targets: tuple[str, ...]
     transfer: Float[np.ndarray, "source target"]
+    interval: Float[np.ndarray, "source target 2"]
+    disputed: Bool[np.ndarray, "source target"]
+    ceiling: float
     status: tuple[tuple[str, ...], ...]
     outgoing: Float[np.ndarray, " source"]
     incoming: Float[np.ndarray, " target"]
@@ -216,8 +225,26 @@ def forecasts(content: ReportContent, *, budget: int) -> tuple[Forecast, ...]:
 def transfer_data(content: ReportContent, *, law: str) -> TransferData:
     """Return the transfer matrix of one law with means and roles."""
     transfer = on_targets(content, law=law, values=content.laws[law].transfer)
+    fitted = content.laws[law]
     outgoing, incoming = mean_transfer(content, law=law)
+    names = content.target_names
+    own = np.array(
+        [[source == target for target in names] for source in content.domain_names], dtype=np.bool_
+    )
+    bounds = (fitted.intervals(content.level) or {}).get("transfer")
+    interval = np.full((*transfer.shape, 2), np.nan)
+    if bounds is not None:
+        ends = [on_targets(content, law=law, values=bounds[..., end]) for end in (0, 1)]
+        interval = np.where((np.isfinite(transfer) & ~own)[..., None], np.stack(ends, axis=-1), np.nan)
+    apart = np.zeros(transfer.shape, dtype=np.bool_)
+    for item in disagreements(content.laws) if fitted.form.transfers else ():
+        apart[content.domain_names.index(item.source), names.index(item.target)] = True
+    foreign = transfer[~own & np.isfinite(transfer)]
     return TransferData(
+        law=law,
+        interval=interval,
+        disputed=apart,
+        ceiling=max(1.0, float(foreign.max(initial=0.0))),
         domains=content.domain_names,
         targets=content.target_names,
         transfer=transfer,

@@ -1,13 +1,29 @@
 """Sections about the law: scaling curves, transfer, effective budgets."""
 
+import numpy as np
+
 from voxmix.report import law_tables, words
 from voxmix.report.content import ReportContent
 from voxmix.report.curves import MOST_SERIES, curve_panels
-from voxmix.report.drawing import draw_effective, draw_transfer
+from voxmix.report.drawing import draw_effective
 from voxmix.report.figures import effective_data, transfer_data
 from voxmix.report.layout import Block, Section, Swatch, domain_legend
 from voxmix.report.palette import domain_marks
 from voxmix.report.plots import draw_curves, draw_regime
+from voxmix.report.transfer_drawing import draw_transfer
+
+_MOST_SIDE_BY_SIDE = 12
+"""Targets up to which the matrices of all laws are drawn, and each cell of the table has its interval."""
+_READ = (
+    "Source (row) by target (column): how many draws of the target 100 draws of the source are worth; below 0.1 it is worth "
+    "nothing."
+)
+_SURE = (
+    "The line in a cell runs from the low to the high end of the interval, from 0 at the left of the cell; its shade is the low "
+    "end, so what is dark is worth much for sure."
+)
+_UNSURE = "The law was fitted without resamples, so nothing is known of how sure the numbers are."
+_DISPUTED = " A small triangle: the laws differ more than tenfold."
 
 
 def regime_section(content: ReportContent) -> Section:
@@ -88,15 +104,20 @@ def transfer_section(content: ReportContent) -> Section:
         blocks = (Block(tables=(losses,)),) if losses else ()
         missing = "No transfer matrix yet: no law is fitted."
         return Section(name=name, title=title, blocks=blocks, missing=missing, command="voxmix fit")
-    data = transfer_data(content, law=law)
-    roles = [f"{role}: {domain}" for domain, role in zip(data.domains, data.roles, strict=True) if role]
+    disputed = law_tables.disputed_table(content)
+    others = [name for name in content.laws_in_order if name != law and content.laws[name].form.transfers]
+    side_by_side = disputed is not None and len(content.target_names) <= _MOST_SIDE_BY_SIDE
+    items = [transfer_data(content, law=name) for name in (law, *(others if side_by_side else ()))]
+    first = items[0]
+    roles = [f"{role}: {domain}" for domain, role in zip(first.domains, first.roles, strict=True) if role]
+    sure = bool(np.isfinite(first.interval).any())
     block = Block(
         sentences=(f"Roles: {', '.join(roles)}.",) if roles else (),
-        drawings=(draw_transfer(data),),
-        caption="Worth of one draw of the source (row) for the target (column), in draws of the target. "
-        "* at a bound, ? not identified by these runs, ! the fit did not converge; hatched: not known.",
+        drawings=tuple(draw_transfer(item, number=number) for number, item in enumerate(items)),
+        caption=f"{_READ} {_SURE if sure else _UNSURE}{_DISPUTED if side_by_side else ''} Hatched: not known.",
         tables=(
-            law_tables.transfer_table(data, law=law),
+            law_tables.transfer_table(first, intervals=len(first.targets) <= _MOST_SIDE_BY_SIDE),
+            *([disputed] if disputed else []),
             law_tables.pair_table(content, law=law),
             *([losses] if losses else []),
         ),
@@ -111,12 +132,12 @@ def effective_section(content: ReportContent) -> Section:
     if data is None or law is None:
         missing = "Needs a fitted law and a mixture."
         return Section(name=name, title=title, missing=missing, command="voxmix allocate")
-    others = [effective_data(content, strategy=other, law=law) for other in content.strategies]
+    found = [effective_data(content, strategy=other, law=law) for other in content.strategies]
     block = Block(
         drawings=(draw_effective(data),),
         legend=domain_legend(content.domain_names),
         caption=f"Mixture {strategy}, law {law}. The line is the effective budget; pale: what variety adds to "
         "the sum of the parts. ×: effective budget over the target's own draws.",
-        tables=tuple(law_tables.effective_table(item) for item in others if item is not None),
+        tables=(law_tables.effective_table([item for item in found if item is not None]),),
     )
     return Section(name=name, title=title, blocks=(block,))

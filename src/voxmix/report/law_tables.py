@@ -1,13 +1,17 @@
 """Tables of the laws: losses with their fits, parameters, transfer, effective budgets."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from voxmix.allocation.structure import RULES
+from voxmix.law import FittedLaw
+from voxmix.law.doubt import disagreements
 from voxmix.law.regime_lines import LAW_ERROR, Regime
 from voxmix.report.content import ReportContent
 from voxmix.report.curves import CurvePanel
 from voxmix.report.figures import EffectiveData, PathData, TransferData, transfer_data
-from voxmix.report.table import Cell, Table, columns_of, range_of, relative
+from voxmix.report.table import Cell, Table, columns_of, range_of, relative, value_of
 
 
 def curve_table(panels: tuple[CurvePanel, ...]) -> Table:
@@ -16,15 +20,15 @@ def curve_table(panels: tuple[CurvePanel, ...]) -> Table:
         name="losses-fits",
         title="Losses of the proxy runs, means over seeds, and the law",
         columns=columns_of(
+            ("source (trained on)", "text"),
             ("target", "text"),
-            ("trained on", "text"),
             ("budget", "count"),
             ("measured", "number"),
             ("fitted", "number"),
             ("residual", "change"),
         ),
         rows=tuple(
-            (panel.target, series.label, budget, loss, fit, relative(loss, fit))
+            (series.label, panel.target, budget, loss, fit, relative(loss, fit))
             for panel in panels
             for series in panel.series
             for budget, loss, fit in zip(
@@ -136,27 +140,65 @@ def outlier_table(content: ReportContent, *, law: str) -> Table | None:
     )
 
 
-def transfer_table(data: TransferData, *, law: str) -> Table:
-    """Return the transfer matrix: a row per source, a column per target, means at the edges."""
+def transfer_table(data: TransferData, *, intervals: bool = False) -> Table:
+    """Return the transfer matrix: a row per source, a column per target, means at the edges; with the intervals if asked."""
+    told = intervals and bool(np.isfinite(data.interval).any())
+    ends = np.where(told, data.interval, np.nan)
+
+    def cells(values: list[float], bounds: list[list[float]]) -> list[Cell]:
+        return [
+            cell
+            for value, pair in zip(values, bounds, strict=True)
+            for cell in ((value, *pair) if told else (value,))
+        ]
+
     rows: list[tuple[Cell, ...]] = [
-        (f"from {name}", *row, mean, role or None)
-        for name, row, mean, role in zip(
-            data.domains, data.transfer.tolist(), data.outgoing.tolist(), data.roles, strict=True
+        (f"from {name}", *cells(data.transfer[i].tolist(), ends[i].tolist()), mean, role or None)
+        for i, (name, mean, role) in enumerate(
+            zip(data.domains, data.outgoing.tolist(), data.roles, strict=True)
         )
     ]
-    rows.append(("mean incoming", *data.incoming.tolist(), None, None))
+    unknown = [[np.nan, np.nan]] * len(data.targets)
+    rows.append(("mean incoming", *cells(data.incoming.tolist(), unknown), None, None))
+    columns = columns_of(("source", "text"))
+    for name in data.targets:
+        columns += value_of(f"to {name}", "transfer") if told else columns_of((f"to {name}", "transfer"))
     return Table(
-        name=f"transfer-{law}",
-        title=f"Transfer [source, target] of the law {law}",
-        columns=columns_of(
-            ("source", "text"),
-            *((f"to {name}", "transfer") for name in data.targets),
-            ("mean outgoing", "transfer"),
-            ("role", "text"),
-        ),
+        name=f"transfer-{data.law}",
+        title=f"Transfer, source (row) by target (column), of the law {data.law}",
+        columns=(*columns, *columns_of(("mean outgoing", "transfer"), ("role", "text"))),
         rows=tuple(rows),
         note=f"Worth of one draw of the source for the target, in draws of the target.{_relative(data)} {RULES}",
     )
+
+
+def disputed_table(content: ReportContent) -> Table | None:
+    """Return the transfers on which laws disagree more than tenfold, with what every law says; None where there are none."""
+    laws = [name for name in content.laws_in_order if content.laws[name].form.transfers]
+    found = disagreements(content.laws)
+    if not found:
+        return None
+    return Table(
+        name="transfers-disputed",
+        title="Transfers on which the laws differ more than tenfold",
+        columns=columns_of(
+            ("source", "text"), ("target", "text"), *((f"by {name}", "number") for name in laws)
+        ),
+        rows=tuple(
+            (
+                item.source,
+                item.target,
+                *(_transfer(content.laws[name], item.source, item.target) for name in laws),
+            )
+            for item in found
+        ),
+    )
+
+
+def _transfer(law: FittedLaw, source: str, target: str) -> float | None:
+    if source not in law.domains or target not in law.targets:
+        return None
+    return float(law.transfer[law.domains.index(source), law.targets.index(target)])
 
 
 def _relative(data: TransferData) -> str:
@@ -189,36 +231,32 @@ def pair_table(content: ReportContent, *, law: str) -> Table:
             ("target", "text"),
             ("transfer", "transfer"),
         )
-        + range_of(f"{content.level:.0%} interval", "number")
+        + range_of(f"{content.level:.0%} interval", "transfer")
         + columns_of(("state", "text"), ("R²", "number")),
         rows=tuple(rows),
     )
 
 
-def effective_table(data: EffectiveData) -> Table:
-    """Return the effective budget of every target by source (the paper's tables 1 and 10)."""
+def effective_table(items: Sequence[EffectiveData]) -> Table:
+    """Return the effective budget of every target by source under each strategy (the paper's tables 1 and 10)."""
+    first = items[0]
+    rows: list[tuple[Cell, ...]] = []
+    for item in items:
+        for name, parts in zip(item.domains, item.contributions.tolist(), strict=True):
+            rows.append((item.strategy, f"from {name}", *parts))
+        rows += [
+            (item.strategy, "effective budget", *item.total.tolist()),
+            (item.strategy, "own draws", *item.direct.tolist()),
+            (item.strategy, "amplification", *item.amplification.tolist()),
+        ]
     return Table(
-        name=f"effective-budget-{data.strategy}",
-        title=f"Effective budget per target by source: {data.strategy}",
+        name="effective-budgets",
+        title="Effective budget, source (row) by target (column), of every strategy",
         columns=columns_of(
-            ("target", "text"),
-            ("direct draws", "count"),
-            *((f"from {name}", "count") for name in data.domains),
-            ("effective budget", "count"),
-            ("amplification", "number"),
+            ("strategy", "text"), ("part", "text"), *((f"on {name}", "number") for name in first.targets)
         ),
-        rows=tuple(
-            (
-                target,
-                float(data.direct[j]),
-                *data.contributions[:, j].tolist(),
-                float(data.total[j]),
-                amplified,
-            )
-            for j, (target, amplified) in enumerate(
-                zip(data.targets, data.amplification.tolist(), strict=True)
-            )
-        ),
+        rows=tuple(rows),
+        note="In draws of the target. Amplification: the effective budget over the target's own draws.",
     )
 
 
@@ -247,7 +285,7 @@ def loss_table(content: ReportContent) -> Table | None:
         values[pair] = table.loss[own].mean()
     return Table(
         name="losses-pure",
-        title=f"Loss [source, target] after {largest:,.0f} draws of one source",
+        title=f"Loss, source (row) by target (column), after {largest:,.0f} draws of one source",
         columns=columns_of(("source", "text"), *((f"on {name}", "number") for name in table.targets)),
         rows=tuple((f"from {name}", *row) for name, row in zip(table.domains, values.tolist(), strict=True)),
     )

@@ -34,7 +34,7 @@ def summary_tables(content: ReportContent, *, every: bool = False) -> tuple[Tabl
     found += strategy_tables(content, every=every)
     law = content.answer_law
     if law is not None:
-        found.append(transfer_table(transfer_data(content, law=law), law=law))
+        found.append(transfer_table(transfer_data(content, law=law)))
     return tuple(found)
 
 
