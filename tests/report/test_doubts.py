@@ -14,7 +14,7 @@ import pytest
 
 from voxmix.allocation import Allocation, optimize, suggest
 from voxmix.law import FittedLaw, forgetting, oddities, suspects
-from voxmix.report import ReportContent
+from voxmix.report import DomainSummary, ReportContent
 from voxmix.report.doubt_kinds import KINDS, LEVELS, Evidence
 from voxmix.report.doubts import FINDINGS, doubts, finding_of
 from voxmix.report.figures import answer_data
@@ -23,6 +23,7 @@ from voxmix.report.law_sections import curves_section
 from voxmix.report.law_tables import outlier_table
 from voxmix.report.next_steps import next_steps, worth_of_a_seed
 from voxmix.report.ranking import rank_strategies
+from voxmix.report.sections import answer_section
 from voxmix.scores.measured import Measured
 
 
@@ -87,6 +88,14 @@ def test_the_page_has_one_line_for_each_kind_with_its_verdict(content: ReportCon
     clean = {item.kind.name: item for item in doubts(Evidence(content=bare, answer=answer_data(bare)))}
     assert clean["data"].line == "no reason found"
     assert clean["data"].sentences == (KINDS[0].never,)
+
+
+def test_doubts_about_the_data_are_told_before_there_is_an_answer() -> None:
+    poor = DomainSummary(name="CT", complaints=("99% of the voxels are one value.",))
+    section = answer_section(ReportContent(study="s", domains=(poor,)))
+    (block,) = section.blocks
+    assert [fold.title for fold in block.folds] == ["Data"]
+    assert "99% of the voxels" in block.folds[0].bullets[0]
 
 
 def _said(content: ReportContent, **evidence: Any) -> list[str]:

@@ -58,7 +58,11 @@ def answer_section(content: ReportContent) -> Section:
     data = answer_data(content)
     if data is None:
         command = "voxmix allocate" if content.laws else "voxmix fit"
-        return Section(name=name, title=title, missing="No mixture has been computed yet.", command=command)
+        found = doubts(Evidence(content=content, answer=None))
+        known = [item for item in found if item.kind.name != "proxy" and item.level != "remark"]
+        so_far = (Block(heading="Doubts so far", folds=folds(known)),) if known else ()
+        missing = "No mixture has been computed yet."
+        return Section(name=name, title=title, blocks=so_far, missing=missing, command=command)
     item = content.strategies[data.strategy]
     sure: list[str] = []
     level = 0.9

@@ -16,6 +16,8 @@ from voxmix.report.values import tell
 _LARGE, _SMALL = 40.0, 5.0  # width of a cell
 _WIDE = 300.0  # width of all cells, as far as their limits allow it
 _FLAT = 0.78  # height of a cell over its width
+_BELOW = 18.0
+_HEADING = 160.0  # width of the words above
 _TEXT = 24.0  # width of a cell from which it has a number
 _REACH = 0.41  # of a cell's width, from its middle, that the line of its interval may take
 
@@ -42,12 +44,12 @@ def draw_transfer(data: TransferData, *, number: int = 0) -> Drawing:
     cell = float(np.clip(_WIDE / columns, _SMALL, _LARGE))
     lettered = cell >= _TEXT
     size = min(8.5, cell * 1.05)
-    left = label_width(names) * size / 8.5 + 26
+    left = label_width(names) * size / 8.5 + 36
     top = label_width(above) * 0.72 * size / 8.5 + 52
-    right = max(14.0, label_width(above) * 0.72 - cell)
-    width, height = left + cell * columns + right, top + cell * _FLAT * rows + 8.0
+    right = max(14.0, label_width(above) * 0.72 * size / 8.5 - cell / 2 + 8)
+    width, height = left + max(cell * columns + right, _HEADING), top + cell * _FLAT * rows + _BELOW
     with canvas(name, width=width, height=height) as (figure, axes):
-        place(figure, axes, left=left, right=right, top=top, bottom=8.0)
+        place(figure, axes, left=left, right=width - left - cell * columns, top=top, bottom=_BELOW)
         for i in range(rows):
             for j in range(columns):
                 _cell(axes, data, i, j, lettered=lettered)
@@ -59,7 +61,7 @@ def draw_transfer(data: TransferData, *, number: int = 0) -> Drawing:
         axes.tick_params(length=0, labelcolor=INK)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        axes.set_ylabel("source (row): trained on", fontweight="bold")
+        axes.set_ylabel("source (row):\ntrained on", fontweight="bold")
         figure.text(
             left / width, 1 - 10 / height, f"law: {data.law}", fontsize=9.5, fontweight="bold", va="center"
         )
