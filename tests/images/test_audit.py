@@ -8,9 +8,10 @@ import pytest
 from PIL import Image as Pillow
 from scipy.ndimage import gaussian_filter
 
-from voxmix.images.audit import audit_images, survey_image, write_image_sheets
+from voxmix.images.audit import audit_images, survey_image
 from voxmix.images.finding import find_images
 from voxmix.images.table import ImageTable
+from voxmix.report.audit_page import write_image_audit
 
 
 def film(seed: int) -> np.ndarray:
@@ -73,7 +74,7 @@ def test_persons_and_pictures_on_both_sides_are_leaks(table: ImageTable) -> None
 def test_the_page_shows_every_film_and_no_name(table: ImageTable, tmp_path: Path) -> None:
     folder = table.records[0].path.parent
     (folder / "Quixote.png").write_bytes((folder / "0.png").read_bytes())
-    *sheets, page = write_image_sheets(audit_images(find_images(folder.parent)), tmp_path / "look")
+    *sheets, page = write_image_audit(audit_images(find_images(folder.parent)), tmp_path / "look")
     html = page.read_text(encoding="utf-8")
     assert "7 images in 1 domain; 1 finding" in html
     assert "duplicate" in html

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 
 from voxmix.datasets.sets.folder import read_folder
 from voxmix.phantoms.domains import write_phantoms
+from voxmix.report.audit_page import write_audit
 from voxmix.volumes import Manifest, VolumeRecord
 from voxmix.volumes.auditing.audit import Finding, audit
-from voxmix.volumes.auditing.contact_sheets import write_sheets
 from voxmix.volumes.auditing.file_survey import survey_file
 from voxmix.volumes.volume import Volume
 
@@ -115,7 +115,7 @@ def test_contact_sheets_show_every_file(root: Path, tmp_path: Path) -> None:
 
     odd = write(root / "CT" / "p3" / "a.nii.gz", ct(3), spacing=4.0)
     result = audit(read_folder(root))
-    written = write_sheets(result, tmp_path / "sheets")
+    written = write_audit(result, tmp_path / "sheets")
     assert [p.name for p in written] == ["CT-1.png", "MR-1.png", "audit.html"]
     picture = np.asarray(Image.open(written[0]).convert("RGB")).astype(int)
     rows, columns = picture.shape[0] // 3, picture.shape[1] // 4
@@ -125,8 +125,9 @@ def test_contact_sheets_show_every_file(root: Path, tmp_path: Path) -> None:
     assert [index for index, one in enumerate(orange) if one] == [3]
     page = written[-1].read_text(encoding="utf-8")
     name = next(s.name for s in result.surveys if s.record.path == odd)
-    assert f"<code>{name}</code>" in page
-    assert "CT-1.png" in page
+    assert name in page.partition("</main>")[0].rpartition("<img")[2]  # below the pictures, and nowhere above
+    assert name not in page.partition("<img")[0]
+    assert 'src="CT-1.png"' in page
 
 
 def test_contact_sheets_name_no_path_and_run_no_script(root: Path, tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_contact_sheets_name_no_path_and_run_no_script(root: Path, tmp_path: Pat
     planted = replace(
         result, findings=(Finding(kind="leak", domain=evil, name=first.name, path=root, message=evil),)
     )
-    page = write_sheets(planted, tmp_path / "sheets")[-1].read_text(encoding="utf-8")
+    page = write_audit(planted, tmp_path / "sheets")[-1].read_text(encoding="utf-8")
     assert evil not in page
     assert str(root) not in page
     assert "p0" not in page

@@ -154,9 +154,9 @@ def _audit(
     """Look at volumes and print what is odd; ``own`` and ``crop`` judge them, unless a file of a recipe is given."""
     from voxmix.datasets.sources import read_source
     from voxmix.datasets.to_cache import read_recipe
+    from voxmix.report.audit_page import write_audit
     from voxmix.runs import cores
     from voxmix.volumes.auditing.audit import audit as look
-    from voxmix.volumes.auditing.contact_sheets import write_sheets
     from voxmix.volumes.persons.proposals import remarks
 
     chosen = own
@@ -175,7 +175,7 @@ def _audit(
             workers=workers or cores(),
             progress=progress,
         )
-    written = write_sheets(result, sheets) if sheets is not None else ()
+    written = write_audit(result, sheets) if sheets is not None else ()
     if as_json:
         emit_json({**_audit_value(result, written), "notes": list(remarks(found))})
     else:

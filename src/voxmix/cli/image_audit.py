@@ -46,14 +46,15 @@ def _audit(
     place: Path, data: "ImageData", *, sheets: Path | None, workers: int | None, as_json: bool
 ) -> None:
     from voxmix.encoder_study.preparing import read_table
-    from voxmix.images.audit import audit_images, write_image_sheets
+    from voxmix.images.audit import audit_images
+    from voxmix.report.audit_page import write_image_audit
     from voxmix.runs import cores
 
     read = read_table(place, data)
     table, seen = read.split(seed=data.split_seed, fraction=data.validation_fraction), read.summary()
     with progress_bar("auditing", unit="images") as progress:
         found = audit_images(table, workers=workers or cores(), progress=progress)
-    written = write_image_sheets(found, sheets) if sheets is not None else ()
+    written = write_image_audit(found, sheets) if sheets is not None else ()
     if as_json:
         emit_json(
             {

@@ -17,7 +17,6 @@ from voxmix.images.image import MAX_PIXELS
 from voxmix.images.reading import read_image
 from voxmix.images.recipe import ImageRecipe, as_unit, prepare_pixels
 from voxmix.images.table import ImageRecord, ImageTable
-from voxmix.volumes.auditing.contact_sheets import write_sheets
 from voxmix.volumes.auditing.file_survey import TILE
 from voxmix.volumes.auditing.fitness import Fitness
 from voxmix.volumes.volume import UnreadableVolumeError
@@ -127,18 +126,6 @@ def survey_image(record: ImageRecord, *, max_pixels: int = MAX_PIXELS) -> ImageS
         center=center,
         risks=risks,
         views=_thumbnail(small),
-    )
-
-
-def write_image_sheets(audit: ImageAudit, folder: Path) -> tuple[Path, ...]:
-    """Write contact sheets and ``audit.html``, and return their paths, the page last. They show patients, without names.
-
-    Raises:
-        VoxmixError: the disk is full or cannot be written.
-    """
-    caption = "Each image from its lowest to its highest value"
-    return write_sheets(
-        audit, folder, noun="images", caption=caption, paths="the terminal gives the path of each"
     )
 
 

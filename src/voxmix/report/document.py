@@ -22,6 +22,7 @@ from voxmix.report.sections import all_sections
 from voxmix.report.svg import Drawing
 from voxmix.report.table import Table, to_csv
 
+_KIND = "voxmix report"
 _MOST_ROWS = 500
 """Most rows of a table that the page shows; its CSV holds all."""
 _SCALE = 1.4
@@ -71,12 +72,31 @@ def render_encoder_report(content: EncoderReportContent) -> str:
     return _render(content.study, meta, encoder_sections(content))
 
 
+def write_page(
+    path: Path,
+    title: str,
+    meta: Sequence[str],
+    sections: Sequence[Section],
+    *,
+    kind: str = _KIND,
+    beside: bool = False,
+) -> None:
+    """Write a page of sections in the same look; ``beside`` lets it show pictures that lie beside it.
+
+    Raises:
+        VoxmixError: the disk is full or may not be written to.
+    """
+    _write(_render(title, meta, sections, kind=kind, beside=beside), path)
+
+
 def _write(text: str, path: Path) -> None:
     with naming_full_disk(path.parent):
         write_text(path, text)
 
 
-def _render(title: str, meta: Sequence[str], sections: Sequence[Section]) -> str:
+def _render(
+    title: str, meta: Sequence[str], sections: Sequence[Section], *, kind: str = _KIND, beside: bool = False
+) -> str:
     environment = Environment(
         loader=PackageLoader("voxmix.report", "."),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -99,6 +119,8 @@ def _render(title: str, meta: Sequence[str], sections: Sequence[Section]) -> str
     script = _bare("\n".join(scripts))
     text = environment.get_template("template.html.j2").render(
         title=title,
+        kind=kind,
+        beside=beside,
         meta=[part for part in meta if part],
         sections=sections,
         style=Markup(style),

@@ -20,10 +20,11 @@ class Swatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PictureRow:
-    """One domain's slices as data URIs."""
+    """One domain's slices as data URIs; ``wide`` ones are files beside the page, each as wide as it."""
 
     domain: str
     images: tuple[tuple[str, str], ...]
+    wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
