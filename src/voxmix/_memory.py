@@ -1,7 +1,10 @@
 """How much memory this process may use, and how much it has used."""
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from voxmix._limits import memory_limit
@@ -20,6 +23,18 @@ def installed_bytes() -> int | None:
         return None
     limit = memory_limit()
     return installed if limit is None else min(installed, limit)
+
+
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """Look for no cycles of garbage while many small objects are made that stay: each look goes through all of them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def process_peak_bytes() -> int:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from types import NoneType
 from typing import Any, ClassVar, Literal, TypeVar
 
 from voxmix.errors import InputError
@@ -12,15 +13,26 @@ from voxmix.networks import NETWORKS
 Settings = TypeVar("Settings")
 LATER = {"later": True}  # a setting that came after runs existed: left out of the id at its default
 
+_PLAIN = (str, int, float, bool, NoneType)
+
 
 def identity(settings: Any) -> dict[str, Any]:
     """Return settings as they enter a run's id or a step's digest: a later one only where it is not at its default."""
-    values = asdict(settings)
-    return {
-        item.name: values[item.name]
-        for item in fields(settings)
-        if not (item.metadata.get("later") and values[item.name] == _default(item))
-    }
+    found = {}
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if not _is_plain(value):
+            value = asdict(settings)[item.name]
+        if not (item.metadata.get("later") and value == _default(item)):
+            found[item.name] = value
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value holds nothing that could be changed, so that it need not be copied."""
+    if isinstance(value, tuple):
+        return all(isinstance(item, _PLAIN) for item in value)
+    return isinstance(value, _PLAIN)
 
 
 def from_identity(kind: type[Settings], value: Mapping[str, Any]) -> Settings:

@@ -119,4 +119,26 @@ def test_a_page_grows_by_what_it_shows(make_world, make_content):
     ],
 )  # fmt: skip
 def test_a_drawing_is_the_same_in_fewer_bytes(wide, short):
-    assert lean_svg(wide) == short
+    assert lean_svg(wide, "one") == short
+
+
+def test_a_style_of_many_parts_is_written_once():
+    part = '<path d="M0 0L1 {k}" style="fill:none;stroke:{color}"/>'
+    svg = "".join(part.format(k=k, color="red" if k % 4 else "var(--ink)") for k in range(16))
+    found = lean_svg(svg, "one")
+    assert found.startswith("<style>.one-0{fill:none;stroke:red}</style>")
+    assert found.count('class="one-0"') == 12
+    assert found.count('style="fill:none;stroke:var(--ink)"') == 4
+
+
+def test_a_long_line_keeps_its_shape():
+    """Every point left out lies within 0.1 units of the line between those that stay; a straight line keeps its ends."""
+    x = np.linspace(0, 100, 60)
+    for y in (80 * np.exp(-x / 20), 0.5 * x, np.where(x < 50, 0.0, 30.0), np.sin(x / 5)):
+        points = "\nL ".join(f"{a:.6f} {b:.6f}" for a, b in zip(x, y, strict=True))
+        found = lean_svg(f'<path d="M {points}\n" style="fill: none; stroke: red"/>', "one")
+        kept = np.array([pair.split() for pair in found.split('"')[1][1:].split("L")], dtype=float)
+        assert np.abs(np.interp(x, kept[:, 0], kept[:, 1]) - y).max() < 0.2
+        assert kept[[0, -1]] == pytest.approx(np.array([[x[0], y[0]], [x[-1], y[-1]]]), abs=0.01)
+        assert len(kept) < 40
+    assert lean_svg(f'<path d="M {points}\nz" style="fill: blue"/>', "one").count("L") == 59

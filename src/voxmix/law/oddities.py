@@ -61,10 +61,11 @@ def _units_of_budgets(table: MeasurementTable) -> list[str]:
             f"all budgets are {low:g} to {high:g} draws: if these are epochs or thousands, every budget that is asked of "
             "this law is in the same unit, and caps by volumes (max_epochs) do not hold"
         ]
+    source = table.source
     ranges = {
-        name: (float(table.budget[table.source == i].min()), float(table.budget[table.source == i].max()))
+        name: (float(table.budget[source == i].min()), float(table.budget[source == i].max()))
         for i, name in enumerate(table.domains)
-        if np.any(table.source == i)
+        if np.any(source == i)
     }
     found = []
     for name, (low, high) in ranges.items():

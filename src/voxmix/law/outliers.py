@@ -130,13 +130,12 @@ def _off(item: Outlier) -> float:
 
 def outlier_at(table: MeasurementTable, row: int, expected: float | None) -> Outlier:
     """Return a row as an outlier."""
-    source = table.source[row]
     held = np.flatnonzero(table.weights[row] > 0)
     return Outlier(
         run=table.run[row],
         seed=int(table.seed[row]),
         budget=float(table.budget[row]),
-        mixture=table.domains[source] if source >= 0 else f"a mixture of {len(held)}",
+        mixture=table.domains[held[0]] if len(held) == 1 else f"a mixture of {len(held)}",
         target=table.target[row],
         loss=float(table.loss[row]),
         expected=expected,

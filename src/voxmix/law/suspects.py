@@ -73,8 +73,9 @@ def find_suspects(table: MeasurementTable, aside: Sequence[Outlier] = ()) -> tup
     if not usable.any():
         return ()
     value, effect = np.log(np.where(usable, table.loss, 1.0)), _effects(table)
+    level = value - effect
     mixture = mixture_index(table)
-    spread = noise_of_targets(table, mixture, value - effect, usable, by_twins=True)
+    spread = noise_of_targets(table, mixture, level, usable, by_twins=True)
     noise = {name: float(spread[k]) for name, k in zip(table.target, table.target_index, strict=True)}
     found: dict[int, float] = {}
     curves = list(_curves(table, mixture, value, usable))
@@ -87,9 +88,7 @@ def find_suspects(table: MeasurementTable, aside: Sequence[Outlier] = ()) -> tup
         found |= dict(_rises(points, max(_RISE, SPREADS * noise[target], usual_of[target], every)))
     line = {point.row: _line(points, k) for _, points in curves for k, point in enumerate(points)}
     away = np.array([abs(value[row] - line.get(row, value[row])) for row in range(len(table))])
-    apart = [
-        (_farthest(rows, value - effect, away), target) for target, rows in _twins(table, mixture, usable)
-    ]
+    apart = [(_farthest(rows, level, away), target) for target, rows in _twins(table, mixture, usable)]
     usual = _usual([twin.away for twin, _ in apart])
     for twin, target in apart:
         least = _TWO if twin.others == 1 else _TWINS

@@ -120,7 +120,7 @@ def finish(figure: Figure, *, name: str, title: str, description: str, columns: 
         f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}">'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     )
-    body = lean_svg(text[text.index(">") + 1 :])
+    body = lean_svg(text[text.index(">") + 1 :], name)
     table, told, series = values_of(figure, name=name, title=title, columns=columns, height=height)
     return Drawing(
         name=name,

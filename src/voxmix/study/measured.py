@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from voxmix._memory import without_collecting
 from voxmix.errors import StepPendingError
 from voxmix.runs import measurements
 from voxmix.study.moment import StudyMoment
@@ -148,7 +149,8 @@ class MeasuredStudy(StudyMoment):
         """What the proxy runs measured."""
         if self.study.pending(self.proxies):
             raise self.steps["run"].pending(self)
-        return measurements(self.results(self.proxies), self.domains, self.targets)
+        with without_collecting():
+            return measurements(self.results(self.proxies), self.domains, self.targets)
 
     @cached_property
     def outliers(self) -> list[list[str]]:
@@ -157,7 +159,9 @@ class MeasuredStudy(StudyMoment):
 
         if self.study.pending(self.proxies):
             return []
-        return [[item.run, item.target] for item in find_outliers(self.table)]
+        table = self.table
+        with without_collecting():
+            return [[item.run, item.target] for item in find_outliers(table)]
 
     @cached_property
     def regime(self) -> Regime | None:
@@ -174,4 +178,5 @@ class MeasuredStudy(StudyMoment):
             table, odd = measurements(results, self.domains, self.targets), None
         else:
             table, odd = self.table, [(run, target) for run, target in self.outliers]
-        return regime_check(table, keep_outliers=self.config.fit.keep_outliers, odd=odd)
+        with without_collecting():
+            return regime_check(table, keep_outliers=self.config.fit.keep_outliers, odd=odd)

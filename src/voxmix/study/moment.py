@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from voxmix._memory import without_collecting
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.runs import is_finished
 from voxmix.runs.results import RunResult, read_run
@@ -72,7 +73,8 @@ class StudyMoment(Moment[Study]):
     def results(self, specs: tuple[RunSpec, ...]) -> tuple[RunResult, ...]:
         """Return the finished runs among ``specs``, in their order, each once."""
         folders = dict.fromkeys(self.study.run_dir(spec) for spec in specs)
-        return tuple(self._result(folder) for folder in folders if is_finished(folder))
+        with without_collecting():
+            return tuple(self._result(folder) for folder in folders if is_finished(folder))
 
     def _result(self, folder: Path) -> RunResult:
         if folder not in self._results:
