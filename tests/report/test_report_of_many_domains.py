@@ -124,11 +124,11 @@ def test_a_drawing_is_the_same_in_fewer_bytes(wide, short):
 
 def test_a_style_of_many_parts_is_written_once():
     part = '<path d="M0 0L1 {k}" style="fill:none;stroke:{color}"/>'
-    svg = "".join(part.format(k=k, color="red" if k % 4 else "var(--ink)") for k in range(16))
+    svg = "".join(part.format(k=k, color="red" if k % 8 else "var(--ink)") for k in range(16))
     found = lean_svg(svg, "one")
     assert found.startswith("<style>.one-0{fill:none;stroke:red}</style>")
-    assert found.count('class="one-0"') == 12
-    assert found.count('style="fill:none;stroke:var(--ink)"') == 4
+    assert found.count('class="one-0"') == 14
+    assert found.count('style="fill:none;stroke:var(--ink)"') == 2
 
 
 def test_a_long_line_keeps_its_shape():
