@@ -94,8 +94,8 @@ $(VENV)-peers/.installed: pyproject.toml constraints.txt benchmarks/peers.txt
 bench-trunk: setup  ## One trunk for several budgets against separate runs: about 15 minutes
 	$(BIN)/python benchmarks/trunk.py
 
-bench-scale: setup  ## Time and memory of every verb against domains, runs, volumes and files, up to 100,000: hours
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py --plot docs/images/scale.svg
+bench-scale: setup  ## Time and memory of every verb against runs, volumes and files, up to 100,000: hours; sizes: SCALE='--sources 1000 --runs'
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py $(SCALE) --rows benchmarks/scale.json --plot docs/images/scale.svg
 
 bench-devices: setup  ## Two processes against one: the same losses, and the speed-up
 	$(BIN)/python benchmarks/devices.py
