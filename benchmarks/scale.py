@@ -173,12 +173,12 @@ def _panel(axes: Any, rows: Sequence[dict[str, Any]], key: str) -> None:
     """Draw one line for each verb, its name at its end."""
     axes.set(xscale="log", yscale="log")
     places = sorted({row["n"] for row in rows})
-    ends: list[tuple[float, str, str]] = []
+    ends: list[tuple[int, float, str, str]] = []
     for number, verb in enumerate(dict.fromkeys(row["verb"] for row in rows)):
         points = sorted((row["n"], row[key]) for row in rows if row["verb"] == verb)
         color = f"C{number}"
         axes.plot(*zip(*points, strict=True), "o-", color=color, markersize=5, linewidth=1.6)
-        ends.append((points[-1][1], verb, color))
+        ends.append((*points[-1], verb, color))
     high, low = max(row[key] for row in rows), min(row[key] for row in rows)
     top, bottom = high * 2, low / 1.6
     reach = places[-1] / places[0]
@@ -186,29 +186,30 @@ def _panel(axes: Any, rows: Sequence[dict[str, Any]], key: str) -> None:
     axes.set_ylim(bottom, top)
     first = bottom * 1.15
     axes.plot([places[0], places[-1]], [first, first * reach], "--", color="0.6", linewidth=1, zorder=0)
-    middle = (places[0] * places[-1]) ** 0.5
-    inside = min(middle, places[0] * (top / first) ** 0.5)
-    axes.text(inside * 1.15, first * inside / places[0], "in proportion", color="0.45", fontsize=10, va="top")
+    end = min(places[-1], places[0] * top / first)
+    where = places[0] * (end / places[0]) ** 0.85
+    around = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    axes.text(
+        where * 0.85,
+        first * where / places[0],
+        "in proportion",
+        color="0.4",
+        fontsize=10,
+        ha="right",
+        bbox=around,
+        zorder=0,
+    )
     axes.set_xticks([10**k for k in range(2, 6) if places[0] <= 10**k * 1.01 and 10**k <= places[-1] * 1.01])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_minor_locator(matplotlib_null())
+    axes.set_xticks([], minor=True)
     axes.tick_params(labelsize=11)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     spread, before = (top / bottom) ** 0.062, 0.0
-    for value, verb, color in sorted(ends):
-        at = max(value, before * spread)
-        before = at
-        axes.annotate(
-            verb, (places[-1], value), (places[-1] * 1.25, at), color=color, fontsize=11, va="center"
-        )
-
-
-def matplotlib_null() -> Any:
-    """Return a locator of no tick."""
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
+    for n, value, verb, color in sorted(ends, key=lambda end: end[1]):
+        before = at = max(value, before * spread)
+        axes.plot([n, places[-1] * 1.22], [value, at], ":", color=color, linewidth=0.8)
+        axes.text(places[-1] * 1.28, at, verb, color=color, fontsize=11, va="center")
 
 
 def main() -> None:
