@@ -78,7 +78,7 @@ def command(root, *flags):
 
 
 def ended(log, code):
-    until(lambda: log.exists() and "ended with" in log.read_text(encoding="utf-8"), seconds=500)
+    until(lambda: log.exists() and "ended with" in log.read_text(encoding="utf-8"), seconds=1500)
     said = log.read_text(encoding="utf-8")
     assert f"ended with {code}" in said, textwrap.shorten(said, 3000)
     assert "Traceback" not in said
@@ -93,7 +93,7 @@ def test_two_nodes_make_the_runs_of_one_process(submit, allocated, alone, tmp_pa
     assert said.count("next: voxmix report") == 1, "the first process alone speaks"
     found = results(root)
     check_losses(found, alone)
-    assert {result["computed"]["devices"] for result in found.values()} == {1, 2}, "the finished ones stay"
+    assert {result["computed"]["devices"] for result in found.values()} == {2}
 
 
 def test_a_signal_of_the_scheduler_keeps_the_state_and_one_node_goes_on(
