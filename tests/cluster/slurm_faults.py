@@ -176,7 +176,7 @@ def _stepds(job: str, *, of: SmallSlurm) -> list[int]:
             if (
                 entry.name.isdecimal()
                 and (entry / "cmdline").read_bytes().startswith(f"slurmstepd: [{job}.".encode())
-                and str(of.root).encode() in (entry / "environ").read_bytes()
+                and (entry / "cwd").readlink().is_relative_to(of.root)
             ):
                 found.append(int(entry.name))
     return found
