@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -88,17 +87,6 @@ def alone(tmp_path):
     return outcome(study)
 
 
-def begun(watched):
-    """Return how many attempts were begun at each run."""
-    made = [
-        Path(note[1]).parts
-        for notes in watched.notes().values()
-        for note in notes
-        if note[0] == "os.mkdir" and Path(note[1]).parent.name == "attempts"
-    ]
-    return Counter(parts[-3] for parts in made)
-
-
 def test_workers_on_two_mounts_make_every_run_once(mounts, alone, tmp_path):
     places, shared = mounts
     study = make_study(shared / "study", budgets=BUDGETS, lease=LEASE)
@@ -108,7 +96,7 @@ def test_workers_on_two_mounts_make_every_run_once(mounts, alone, tmp_path):
     codes = [process.wait(timeout=600) for process in workers]
     assert codes == [0, 0], [log.read_text(encoding="utf-8") for log in logs]
     assert outcome(study) == alone
-    assert begun(watched) == Counter(run.name for run in finished_runs(study))
+    assert watched.attempts() == dict.fromkeys([run.name for run in finished_runs(study)], 1)
 
 
 def test_a_worker_that_is_lost_on_one_mount_is_replaced_on_the_other(mounts, alone, tmp_path):
@@ -123,4 +111,4 @@ def test_a_worker_that_is_lost_on_one_mount_is_replaced_on_the_other(mounts, alo
     assert second.wait(timeout=600) == 0, (tmp_path / "second.log").read_text(encoding="utf-8")
     assert time.monotonic() - killed > LEASE, "nobody knew that it had ended"
     assert outcome(study) == alone
-    assert set(begun(watched)) == {run.name for run in finished_runs(study)}
+    assert set(watched.attempts()) == {run.name for run in finished_runs(study)}

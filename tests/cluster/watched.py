@@ -1,6 +1,7 @@
 """What Python processes do to files, written down; and no locks, as on many network disks: for any process, also of a job."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 _HOOK = """\
@@ -49,3 +50,13 @@ class Watched:
             file.name: [line.split(" ", 1) for line in file.read_text(encoding="utf-8").splitlines()]
             for file in sorted(self._notes.iterdir())
         }
+
+    def attempts(self) -> dict[str, int]:
+        """Return of each run how many attempts at it were begun, where the folders of attempts are noted."""
+        made = {
+            Path(note[1]).parts[-3:]
+            for notes in self.notes().values()
+            for note in notes
+            if note[0] == "os.mkdir" and Path(note[1]).parent.name == "attempts"
+        }
+        return dict(Counter(run for run, _, _ in made))
