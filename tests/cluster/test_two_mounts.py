@@ -54,6 +54,9 @@ def mounts(tmp_path):
                 ["sshfs", f":{shared}", str(place), "-f", "-o", "passive"],
                 stdin=serving.stdout, stdout=serving.stdin,
             )  # fmt: skip
+            for pipe in (serving.stdin, serving.stdout):  # theirs now
+                assert pipe is not None
+                pipe.close()
             started += [seeing, serving]
             until(
                 lambda place=place: f" {place} fuse.sshfs " in Path("/proc/mounts").read_text("utf-8"),
