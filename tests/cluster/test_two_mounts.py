@@ -81,10 +81,10 @@ def worker(root, log, watched):
         )  # fmt: skip
 
 
-@pytest.fixture
-def alone(tmp_path):
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
     """What one process with one thread makes of the study."""
-    study = make_study(tmp_path / "alone", budgets=BUDGETS)
+    study = make_study(tmp_path_factory.mktemp("alone") / "study", budgets=BUDGETS)
     done = voxmix("run", study.root, "--workers", 1)
     assert done.returncode == 0, done.stderr
     return outcome(study)
@@ -109,8 +109,9 @@ def test_a_worker_that_is_lost_on_one_mount_is_replaced_on_the_other(mounts, alo
     first = worker(places[0] / "study", tmp_path / "first.log", watched)
     until(lambda: any(study.runs_dir.glob(".work/*/attempts/*/state.pt")))
     second = worker(places[1] / "study", tmp_path / "second.log", watched)
-    os.kill(first.pid, signal.SIGKILL)
+    first.kill()
     killed = time.monotonic()
+    assert first.wait(timeout=20) == -signal.SIGKILL
     assert second.wait(timeout=600) == 0, (tmp_path / "second.log").read_text(encoding="utf-8")
     assert time.monotonic() - killed > LEASE, "nobody knew that it had ended"
     assert outcome(study) == alone
