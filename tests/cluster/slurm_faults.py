@@ -52,10 +52,11 @@ class Faults:
         """Let something happen to a worker that has begun a run; return what, or None where there is none."""
         workers = [one for one in processes(self.study) if one not in self.frozen]
         jobs = self.jobs("R")
-        if not workers or not jobs or not self.is_training():
+        if not workers or not self.is_training():
             return None
         name, act = self.draw.choice(self.kinds())
-        if act(self.draw.choice(workers), self.draw.choice(jobs)):
+        job = self.draw.choice(jobs) if jobs else ""  # a worker may outlive its crew, and so its job
+        if act(self.draw.choice(workers), job):
             self.counts[name] += 1
             return name
         return None
@@ -66,9 +67,9 @@ class Faults:
             ("kill -9 of a worker", lambda worker, job: self.send(worker, signal.SIGKILL)),
             ("kill of a worker (TERM)", lambda worker, job: self.send(worker, signal.SIGTERM)),
             ("kill -9 of a crew", lambda worker, job: self.send(self.draw.choice(processes(self.study, CREW) or [0]), signal.SIGKILL)),
-            ("scancel", lambda worker, job: self.say("scancel", job)),
-            ("time limit", lambda worker, job: self.say("scancel", "--batch", "--signal=USR2", job)),
-            ("requeue by an administrator", lambda worker, job: self.say("scontrol", "requeue", job)),
+            ("scancel", lambda worker, job: self.say("scancel", of=job)),
+            ("time limit", lambda worker, job: self.say("scancel", "--batch", "--signal=USR2", of=job)),
+            ("requeue by an administrator", lambda worker, job: self.say("scontrol", "requeue", of=job)),
             ("frozen for longer than the lease", self.freeze),
             ("kill -9 of slurmd, stepd and workers", self.lose_node),
             ("kill -9 of slurmctld", self.lose_controller),
@@ -82,9 +83,10 @@ class Faults:
             return True
         return False
 
-    def say(self, *command: str) -> bool:
-        self.slurm.call(*command, check=False)
-        return True
+    def say(self, *command: str, of: str) -> bool:
+        if of:
+            self.slurm.call(*command, of, check=False)
+        return bool(of)
 
     def freeze(self, worker: int, job: str) -> bool:
         self.frozen[worker] = time.monotonic() + self.lease * self.draw.uniform(1.4, 2.0)
@@ -112,7 +114,7 @@ class Faults:
 
     def kill_node(self, job: str) -> str | None:
         """Kill the daemon of a job's node, and all jobs there with all their processes; return the node's name."""
-        node = self.slurm.call("squeue", "-h", "-j", job, "-o", "%N", check=False).strip()
+        node = self.slurm.call("squeue", "-h", "-j", job, "-o", "%N", check=False).strip() if job else ""
         if node not in ("n1", "n2"):
             return None
         there = self.slurm.call("squeue", "-h", "-t", "R", "-w", node, "-o", "%A", check=False).split()
