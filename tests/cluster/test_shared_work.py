@@ -1,5 +1,6 @@
 """What workers in jobs of a real Slurm share with nobody's help: time limits, a lost node, disks without locks, volumes to prepare."""
 
+import json
 import random
 import sys
 import time
@@ -15,17 +16,28 @@ from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, Stud
 from voxmix.volumes.preparing.cache import PreparedCache
 
 BUDGETS = (1000, 3000)
-LONG = (15_000, 45_000)
 LEASE = 6.0
 VOLUMES = 160  # five units
 
 
-def reference(root, **settings):
-    """Return what one process with one thread makes of the study."""
+def made_alone(root, **settings):
+    """Return a study that one process with one thread has run."""
     study = make_study(root, **settings)
     done = voxmix("run", study.root, "--workers", 1)
     assert done.returncode == 0, done.stderr
-    return outcome(study)
+    return study
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The study that one process has run."""
+    return made_alone(tmp_path_factory.mktemp("one") / "study", budgets=BUDGETS)
+
+
+def rate(study):
+    """Return how many draws a second one process makes here and now."""
+    results = [json.loads((run / "result.json").read_text("utf-8")) for run in finished_runs(study)]
+    return sum(sum(found["draws"].values()) for found in results) / sum(found["seconds"] for found in results)
 
 
 def submit(quiet, study, *flags):
@@ -47,12 +59,14 @@ def joined(study):
 
 
 @pytest.mark.timeout(1800)
-def test_a_chain_longer_than_the_time_limit_is_finished_by_one_job_that_comes_back(quiet, tmp_path):
+def test_chains_longer_than_the_time_limit_are_finished_by_one_job_that_comes_back(quiet, tmp_path, one):
     """The limit is Slurm's own, which sends its signal when it thinks fit; only its pause of two minutes is cut short."""
-    alone = reference(tmp_path / "alone", budgets=LONG, schedule="trunk")
-    study = make_study(
-        tmp_path / "study", budgets=LONG, schedule="trunk", lease=LEASE, minutes=2, save_seconds=30
-    )
+    most = round(
+        80 * rate(one)
+    )  # two chains of more than 80 s; a start has 110 s at most, of which some go for starting
+    settings = {"budgets": (most // 3, most), "schedule": "trunk"}
+    alone = outcome(made_alone(tmp_path / "alone", **settings))
+    study = make_study(tmp_path / "study", lease=LEASE, minutes=2, save_seconds=10, **settings)
     submit(quiet, study, "--jobs", 1)
     faults = Faults(slurm=quiet, study=study, draw=random.Random(0), lease=LEASE)
 
@@ -70,9 +84,8 @@ def test_a_chain_longer_than_the_time_limit_is_finished_by_one_job_that_comes_ba
 
 
 @pytest.mark.timeout(1200)
-def test_a_lost_node_is_replaced_by_slurm_and_the_workers_alone(quiet, tmp_path):
+def test_a_lost_node_is_replaced_by_slurm_and_the_workers_alone(quiet, tmp_path, one):
     """Its daemon, its steps and all workers are killed at once, and nobody tells Slurm or gives a command."""
-    alone = reference(tmp_path / "alone", budgets=BUDGETS)
     study = make_study(tmp_path / "study", budgets=BUDGETS, lease=LEASE)
     submit(quiet, study, "--jobs", 1)
     faults = Faults(slurm=quiet, study=study, draw=random.Random(0), lease=LEASE)
@@ -87,18 +100,17 @@ def test_a_lost_node_is_replaced_by_slurm_and_the_workers_alone(quiet, tmp_path)
         quiet.start_node(node)
         time.sleep(1)
         quiet.call("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-    assert joined(study) == alone
+    assert joined(study) == outcome(one)
 
 
-def test_where_nothing_can_be_locked_no_run_is_made_twice(quiet, tmp_path):
-    alone = reference(tmp_path / "alone", budgets=BUDGETS)
+def test_where_nothing_can_be_locked_no_run_is_made_twice(quiet, tmp_path, one):
     watched = Watched(tmp_path / "watched", word="/attempts/")
     study = make_study(
         tmp_path / "study", budgets=BUDGETS, lease=LEASE, setup=(f"export PYTHONPATH={watched.path}",)
     )
     done = voxmix("run", study.root, "--engine", "slurm", "--jobs", 3, environment=quiet.environment())
     assert done.returncode == 0, done.stderr
-    assert outcome(study) == alone
+    assert outcome(study) == outcome(one)
     assert watched.attempts() == dict.fromkeys([run.name for run in finished_runs(study)], 1)
     locks = [note for notes in watched.notes().values() for note in notes if note[0].startswith("fcntl")]
     assert locks == [], "nothing even asks for one"
@@ -139,10 +151,10 @@ def opened(watched):
 
 
 def test_four_jobs_prepare_the_cache_of_one_command_and_every_volume_is_read_by_one(quiet, tmp_path, volumes):
-    alone, one = to_prepare(tmp_path / "alone", volumes), Watched(tmp_path / "one", word="scan.nii")
-    done = voxmix("prepare", alone.root, environment=quiet.environment() | {"PYTHONPATH": one.path})
+    alone, single = to_prepare(tmp_path / "alone", volumes), Watched(tmp_path / "single", word="scan.nii")
+    done = voxmix("prepare", alone.root, environment=quiet.environment() | {"PYTHONPATH": single.path})
     assert done.returncode == 0, done.stderr
-    [wanted] = opened(one).values()
+    [wanted] = opened(single).values()
     assert len(wanted) == VOLUMES
     study, several = to_prepare(tmp_path / "study", volumes), Watched(tmp_path / "several", word="scan.nii")
     (tmp_path / "job.sh").write_text(
