@@ -92,7 +92,7 @@ def test_a_lost_node_is_replaced_by_slurm_and_the_workers_alone(quiet, tmp_path,
     until(lambda: faults.is_training() and processes(study))
     node = faults.kill_node(faults.jobs("R")[0])
     assert node is not None
-    assert not processes(study)
+    until(lambda: not processes(study), seconds=20)
     assert not is_whole(study)
     try:
         until(lambda: is_whole(study), seconds=900, pause=1.0)
@@ -175,5 +175,6 @@ echo ended with $?
     assert PreparedCache.open(study.cache_dir).digest == PreparedCache.open(alone.cache_dir).digest
     found = opened(several)
     assert len(found) > 1, "several have worked"
-    assert sum(found.values(), Counter()) == wanted, "the joining opens no volume"
+    once = min(wanted.values())  # one command looks at some of them again
+    assert sum(found.values(), Counter()) == dict.fromkeys(wanted, once), "the joining opens no volume"
     assert sum(len(counts) for counts in found.values()) == VOLUMES, "each is read by one process"
