@@ -7,7 +7,8 @@ ARG TORCH_INDEX=
 ARG EXTRAS=all
 
 COPY . /src
-RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch \
+# hadolint ignore=DL3013  # constraints.txt pins the versions
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --constraint /src/constraints.txt torch \
  && pip install --no-cache-dir --constraint /src/constraints.txt "/src[$EXTRAS]" \
  && rm -rf /src
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
+_TOOLS = ("pip", "setuptools", "pkg_resources")
 LIGHT_MB, HELP_SECONDS = 200, 0.4
 TABLE = "run,seed,budget,source,target,loss\n" + "".join(
     f"{a}{n},0,{n},{a},{b},{0.02 + 0.9 * (n * (1 if a == b else 0.3)) ** -0.5:.6f}\n"
@@ -63,6 +64,16 @@ def broken_links(wheel: Path) -> list[str]:
     return re.findall(r"\]\((?![a-z]+://)[^)]*\)", text)
 
 
+def weights(site: Path) -> list[tuple[str, float]]:
+    """Return every library in a folder of packages with its size in MB, the heaviest first; NAME.libs is part of NAME."""
+    found: dict[str, float] = {}
+    for path in site.iterdir():
+        name = path.name.removesuffix(".libs").split("-")[0].lower()
+        files = path.rglob("*") if path.is_dir() else [path]
+        found[name] = found.get(name, 0) + sum(each.stat().st_size for each in files if each.is_file()) / 1e6
+    return sorted(found.items(), key=lambda row: -row[1])
+
+
 def try_one(package: Path, python: str, place: Path) -> None:
     """Install a package in a clean environment and run what needs the light core alone."""
     subprocess.run([python, "-m", "venv", str(place)], check=True)
@@ -82,10 +93,12 @@ def try_one(package: Path, python: str, place: Path) -> None:
     held = sum(path.stat().st_size for path in (place / "lib").rglob("*") if path.is_file()) / 1e6
     tools = sum(
         path.stat().st_size
-        for name in ("pip", "setuptools", "pkg_resources")
+        for name in _TOOLS
         for path in (place / "lib").glob(f"*/site-packages/{name}*/**/*")
         if path.is_file()
     )
+    (site,) = (place / "lib").glob("*/site-packages")
+    heaviest = [f"{name} {size:.0f}" for name, size in weights(site) if size >= 2 and name not in _TOOLS]
     voxmix = str(scripts / "voxmix")
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
@@ -107,6 +120,7 @@ def try_one(package: Path, python: str, place: Path) -> None:
         f"  {package.name}: {version}; {held - tools / 1e6:.0f} MB without pip (wanted: {LIGHT_MB}); help in {min(walls):.2f} s "
         f"(wanted: {HELP_SECONDS}); fit and allocate work"
     )
+    say(f"  in MB: {', '.join(heaviest)}")
 
 
 def main() -> int:

@@ -96,7 +96,12 @@ COMP_WORDS=(voxmix {word}); COMP_CWORD=1
 _voxmix_completion voxmix
 echo "${{COMPREPLY[@]}}"
 """,
-    "zsh": "autoload -U compinit; compinit -D; source {script}; (( $+functions[_voxmix_completion] )) && echo allocate",
+    "zsh": """
+autoload -U compinit; compinit -D; source {script}
+_arguments() {{ print -- ${{1//[\\"():]/ }} }}
+[[ $_comps[voxmix] == _voxmix_completion ]] || exit 1
+words=(voxmix {word}); CURRENT=2; _voxmix_completion
+""",
     "fish": "source {script}; complete -C 'voxmix {word}'",
 }
 
