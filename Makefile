@@ -6,7 +6,7 @@ STUDY ?= demo-study
 override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
-.PHONY: help setup demo demo-radiographs test test-slow test-gpu test-srun test-cluster faults test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
+.PHONY: help setup demo demo-radiographs test test-slow test-docs test-gpu test-srun test-cluster faults test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
 	bench-trunk bench-devices bench-gpu bench-scale downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference docs docs-serve dist constraints clean
 .DEFAULT_GOAL := help
 
@@ -44,6 +44,12 @@ test: setup  ## All tests that take seconds
 
 test-slow: setup  ## Tests that take longer: the compiler, sharded networks
 	$(BIN)/python -m pytest -m slow
+
+# nbclient and a kernel run pages as notebooks; nothing else needs them.
+test-docs: setup  ## What pages show: every command and notebook that can run here, minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt nbclient ipykernel
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not cluster and not gpu and not shared' tests/test_docs.py tests/test_site.py \
+		tests/test_page_notebooks.py tests/test_shown_commands.py
 
 test-gpu: setup  ## What only a CUDA device can show: never run by the makers of voxmix
 	$(BIN)/python -m pytest -m gpu

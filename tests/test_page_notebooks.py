@@ -1,0 +1,77 @@
+"""Pages as notebooks: whole, valid, with the Python that tests run; and each is run as a notebook where there is a kernel."""
+
+import json
+import os
+import re
+import runpy
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAKER = runpy.run_path(str(ROOT / "docs" / "page_notebooks.py"))
+PAGES: dict[str, bool] = MAKER["PAGES"]
+_MISSING = [name for name in ("nbclient", "ipykernel", "torch") if find_spec(name) is None]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_notebook_has_the_code_of_its_page_and_all_its_words(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    made = MAKER["notebook"](text, commands=PAGES[page])
+    code = [cell["source"] for cell in made["cells"] if cell["cell_type"] == "code"]
+    shown = [block.strip("\n") for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+    assert [source for source in code if not source.startswith("!")] == shown
+    words = " ".join(cell["source"] for cell in made["cells"])
+    for heading in re.findall(r"^#+ .+$", text, re.MULTILINE):
+        assert heading in words
+    assert "](../" not in words
+    assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
+    if find_spec("nbformat"):
+        import nbformat
+
+        nbformat.validate(nbformat.from_dict(made))
+
+
+def test_commands_of_one_work_are_cells() -> None:
+    made = MAKER["notebook"](
+        "# A\n\n```\nvoxmix fit a.csv\nvoxmix plan b\n```\n\nMore [there](b.md).\n", commands=True
+    )
+    assert [cell["source"] for cell in made["cells"]] == [
+        "# A",
+        "!voxmix fit a.csv\n!voxmix plan b",
+        "More there.",
+    ]
+    kept = MAKER["notebook"]("```\nvoxmix demo\n```\n")
+    assert [cell["cell_type"] for cell in kept["cells"]] == ["markdown"]
+
+
+def test_the_site_links_to_each_and_holds_it(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    for flat in (True, False):
+        config = {"use_directory_urls": not flat, "site_dir": str(tmp_path)}
+        for page in PAGES:
+            place = SimpleNamespace(file=SimpleNamespace(src_uri=page))
+            text = MAKER["on_page_markdown"]("# Title\n\nText\n", place, config, None)
+            (link,) = re.findall(r'href="([^"]+)" download', text)
+            here = tmp_path / page if flat else tmp_path / page.removesuffix(".md") / "index.html"
+            MAKER["on_post_build"](config)
+            target = Path(os.path.normpath(here.parent / link))
+            assert json.loads(target.read_text(encoding="utf-8"))["nbformat"] == 4
+            assert text.startswith("# Title\n")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}; make test-docs installs them"
+)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_notebook_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    (path,) = [one for one in MAKER["write_notebooks"](tmp_path) if one.name == MAKER["file_name"](page)]
+    ready = nbformat.read(path, as_version=4)
+    NotebookClient(ready, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert all(cell["execution_count"] for cell in ready["cells"] if cell["cell_type"] == "code")
