@@ -9,27 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from shown import PAGES, ROOT, cases, shell_lines
 
 from voxmix.errors import VoxmixWarning
-
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def shell_lines(page: Path) -> list[str]:
-    text = "\n".join(FENCED.findall(page.read_text(encoding="utf-8")))
-    lines = text.replace("\\\n", " ").splitlines()
-    return [line.strip().removeprefix("$ ").split("  #")[0] for line in lines]
-
-
-def cases(word: str) -> list[tuple[str, str]]:
-    return [
-        (page.relative_to(ROOT).as_posix(), line)
-        for page in PAGES
-        for line in shell_lines(page)
-        if line.startswith(f"{word} ")
-    ]
 
 
 @pytest.mark.parametrize(("page", "line"), cases("voxmix"))

@@ -1,6 +1,6 @@
 """Weights and mixtures in the libraries they are made for, each installed into a temporary folder.
 
-    python tests/training/check_interchange.py [monai] [timm] [loaders] [nnunet]
+    python tests/training/check_interchange.py [monai] [timm] [loaders]
 
 Whole UNETRs go to the UNETR of MONAI's release lines and back, strictly, with the same output in float64; an exported
 encoder goes into timm's VisionTransformer by the lines of its README; the scripts for WebDataset and MosaicML

@@ -1,7 +1,7 @@
 """An exported encoder in nnU-Net: weights by nnU-Net's own rule of loading, plans, the rule of intensities, the trainer.
 
 nnU-Net is not installed here: small modules stand in for what the files import of it, and its rule of loading is written out.
-make check-interchange trains one epoch with nnU-Net itself.
+docs/how-to/encoders.md says what was tried with nnU-Net itself.
 """
 
 import inspect
