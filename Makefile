@@ -7,7 +7,7 @@ override MADE := .made-by-make
 DATA ?= ../shared/data/mixtures
 
 .PHONY: help setup demo demo-radiographs test test-slow test-docs test-gpu test-srun test-cluster faults test-light test-minimum cover peers bench-volumes bench-pretraining fuzz bench-law bench-bank study-real coverage outliers paired-tests bench-model \
-	bench-trunk bench-devices bench-gpu bench-scale downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers lint reference docs docs-serve dist constraints clean
+	bench-trunk bench-devices bench-gpu bench-scale downstream-known downstream-real encoders-known encoders-real check-interchange check-trackers check-pages lint reference docs docs-serve dist constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -158,6 +158,10 @@ check-interchange: setup  ## Weights in MONAI 1.3 to 1.6 and timm, mixtures in o
 
 check-trackers: setup  ## The tracker plug-ins against the real MLflow and W&B, offline
 	$(BIN)/python tests/training/check_trackers.py
+
+check-pages: setup  ## Every HTML page by axe in chromium: no serious finding; fetches axe-core from npm
+	npm install --silent --no-audit --no-fund --prefix $(VENV)/axe axe-core
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/report/test_pages_in_browser.py
 
 downstream-known: setup  ## Finetuning on a known answer: where pretraining must help, and where it cannot
 	$(BIN)/python benchmarks/downstream_known.py $(STUDY)

@@ -3,21 +3,26 @@
 import base64
 import csv
 import io
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote_to_bytes
 
+import made_encoder_study
 import numpy as np
 import pytest
 from browser import CHROMIUM, DRIVER, MISSING, Browser, browsing
 from PIL import Image
 
-from voxmix.report import ReportContent, write_report
+from voxmix.report import ReportContent, strategy_tables, write_encoder_report, write_report
+from voxmix.report.audit_page import write_image_audit
+from voxmix.report.compare_page import write_comparison
+from voxmix.report.law_content import law_content
 from voxmix.report.sections import all_sections
 from voxmix.report.svg import Drawing
 
+AXE = Path(__file__).resolve().parents[2] / ".venv/axe/node_modules/axe-core/axe.min.js"
 pytestmark = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason=MISSING)
 
 SAVED = """const [name, kind] = arguments, told = arguments[2];
@@ -139,4 +144,44 @@ def test_nothing_is_wider_than_the_window(browser: Browser, page: Path) -> None:
     assert browser.run("return document.querySelector('main').getBoundingClientRect().width") >= 1500
 
 
-AXE = os.environ.get("VOXMIX_AXE")
+def _audit(folder: Path) -> Path:
+    """Return the page of an audit of three made images, one with a finding."""
+    record = SimpleNamespace(domain="CT")
+    surveys = tuple(
+        SimpleNamespace(record=record, name=f"0a1b2c{k}", views=np.full((96, 96), 80 * k, dtype=np.uint8))
+        for k in range(3)
+    )
+    finding = SimpleNamespace(kind="marks", domain="CT", name="0a1b2c1", message="bright letters")
+    return write_image_audit(SimpleNamespace(findings=(finding,), surveys=surveys, fitness=()), folder)[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: make check-pages")
+@pytest.mark.parametrize("kind", ["report", "law", "encoders", "audit", "compare"])
+def test_axe_finds_nothing_serious(
+    kind: str, browser: Browser, page: Path, content: ReportContent, tmp_path: Path
+) -> None:
+    """Every page with all that is folded open, in both schemes and on a narrow window."""
+    path = tmp_path / f"{kind}.html"
+    if kind == "report":
+        path = page
+    elif kind == "law":
+        law = content.laws["transfer"]
+        write_report(law_content(law, file="law.json"), path)
+    elif kind == "encoders":
+        write_encoder_report(made_encoder_study.content(), path)
+    elif kind == "audit":
+        path = _audit(tmp_path)
+    else:
+        write_comparison(path, study="s", comparison=None, strategies=strategy_tables(content))
+    for width, scheme in ((1280, "light"), (400, "dark")):
+        browser.size(width)
+        browser.scheme(scheme)
+        browser.open(path)
+        browser.run("for (const fold of document.querySelectorAll('details')) fold.open = true")
+        browser.run(AXE.read_text(encoding="utf-8"))
+        found = browser.run_until_told(
+            "axe.run().then((r) => arguments[0](r.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html.slice(0, 200))])))"
+        )
+        assert [item for item in found if item[0] in ("serious", "critical")] == []
+    browser.scheme("light")

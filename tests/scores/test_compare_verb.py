@@ -83,6 +83,23 @@ def test_compare_as_json_markdown_and_csv_agree(finetuned: Study, tmp_path: Path
     assert float(row.split(",")[5]) == dice
 
 
+def test_compare_as_a_page(finetuned: Study, tmp_path: Path) -> None:
+    """The page has the figures of the report, a title, one script at most, and asks for nothing."""
+    path = tmp_path / "scores.html"
+    done = runner.invoke(app, ["compare", str(finetuned.root), "--html", str(path)])
+    assert done.exit_code == 0, done.output
+    page = path.read_text(encoding="utf-8")
+    assert "voxmix compare" in page
+    assert "transfer-aware is best" in page
+    assert page.count('<div class="plot"') >= 2
+    assert page.count("<script>") == 1
+    assert str(tmp_path) not in page
+    assert not re.findall(r'(?:src|href)="https?:', page)
+    refused = runner.invoke(app, ["compare", str(finetuned.root), "--html", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "is a folder" in refused.output
+
+
 def test_proxy_losses_come_from_the_runs_whose_encoders_were_taken(finetuned: Study) -> None:
     from voxmix.scores import ScoreTable
     from voxmix.study import proxy_losses

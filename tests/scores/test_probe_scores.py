@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from voxmix.cli.columns import laid_out
 from voxmix.errors import InputError
 from voxmix.probe_tasks import JudgedEncoder
+from voxmix.report.score_tables import brief_differences_table, brief_scores_table
 from voxmix.scores import AUPRC, AUROC, DownstreamResult, ScoreTable, compare, main_score, read_result
 from voxmix.scores.metric import average_precision, metrics_of, roc_area, weighted
 
@@ -228,3 +230,24 @@ def test_scores_that_do_not_belong_together_are_not_mixed(
     other = probe("dino 64", **given) | ({} if given else change)
     with pytest.raises(InputError, match=words):
         table_of(probe("unicl 64"), other)
+
+
+def test_many_encoders_are_read_at_80_columns(tmp_path: Path) -> None:
+    """Scores and differences stand in one part each, a value with its interval in a cell; the CSV keeps every column."""
+    names = [f"unicl from rad-dino {n:,}" for n in (64, 256, 1024)] + ["untrained encoder"]
+    found = compare(
+        ScoreTable(results=tuple(_read(probe(name, effect=k / 2), tmp_path) for k, name in enumerate(names)))
+    )
+    for table in (brief_scores_table(found), brief_differences_table(found)):
+        layout = laid_out([table.headers, *table.text_rows()], 80, split=True)
+        assert len(layout.parts) == 1
+        assert layout.parts[0].width <= 80
+    shown = {row[1]: row[3] for row in brief_scores_table(found).rows}
+    assert set(shown) == set(names)
+    assert shown == {e.init: e.value for e in found.estimates if e.metric.main}
+
+
+def _read(value: dict[str, Any], folder: Path) -> DownstreamResult:
+    path = folder / "result.json"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return read_result(path)

@@ -31,6 +31,10 @@ def compare(
     csv: Annotated[
         Path | None, typer.Option(help="Write every score, one per row, to this CSV file.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write figures and tables to this HTML file, in the look of the report."),
+    ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -62,12 +66,12 @@ def compare(
 
       voxmix compare mystudy --task hippocampus --markdown > scores.md
 
-      voxmix compare mystudy --csv scores.csv
+      voxmix compare mystudy --csv scores.csv --html scores.html
     """
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other; give one of them")
     do(
-        "compare", study, task=task, exclude=exclude, level=level, markdown=markdown, csv=csv, samples=samples, every=every, as_json=as_json
+        "compare", study, task=task, exclude=exclude, level=level, markdown=markdown, csv=csv, html=html, samples=samples, every=every, as_json=as_json
     )  # fmt: skip
 
 
@@ -79,6 +83,7 @@ def compare_mixtures(
     level: float = 0.95,
     markdown: bool = False,
     csv: Path | None = None,
+    html: Path | None = None,
     as_json: bool = False,
 ) -> None:
     """Print what a mixture study's strategies, laws and finetuned encoders came to."""
@@ -105,6 +110,9 @@ def compare_mixtures(
             scores = None
     if scores is not None and csv is not None:
         _write_csv(scores[0], csv)
+    if html is not None:
+        found, foretold = (None, ()) if scores is None else scores
+        _write_html(html, view.root, found, agreements=foretold, strategies=strategies)
     if as_json:
         told = {table.name: table.records() for table in strategies}
         emit_json({"strategies": told} | ({} if scores is None else _value(*scores)))
@@ -134,6 +142,7 @@ def compare_encoders(
     every: bool = False,
     markdown: bool = False,
     csv: Path | None = None,
+    html: Path | None = None,
     as_json: bool = False,
 ) -> None:
     """Print the scores of a study's frozen encoders with intervals, and paired tests between them."""
@@ -148,6 +157,8 @@ def compare_encoders(
         found = compare(chosen_for_comparison(table, samples=samples, every=every), level=level)
     if table.unfinished:
         note(f"{len(table.unfinished)} probes are not done: voxmix probe {as_argument(view.root)}")
+    if html is not None:
+        _write_html(html, view.root, found)
     show_comparison(found, markdown=markdown, csv=csv, as_json=as_json)
 
 
@@ -163,12 +174,38 @@ def show_comparison(
     if as_json:
         emit_json(comparison_value(comparison))
         return
-    for table in (estimates_table(comparison), *score_tables(comparison)[1:]):
+    full = (estimates_table(comparison), *score_tables(comparison)[1:])
+    for table in full if markdown else _brief(comparison):
         _show(table, markdown=markdown)
         if not markdown:
             emit("")
     for sentence in _sentences(comparison, ()):
         emit(f"- {sentence}")
+
+
+def _brief(comparison: "Comparison") -> "tuple[Table, ...]":
+    """Return the tables that are read in a terminal: few columns, each value with its interval in one."""
+    from voxmix.report import score_tables
+    from voxmix.report.score_tables import brief_differences_table, brief_scores_table
+
+    others = [t for t in score_tables(comparison)[1:] if t.name != "differences"]
+    return (brief_scores_table(comparison), brief_differences_table(comparison), *others)
+
+
+def _write_html(
+    path: Path,
+    root: Path,
+    comparison: "Comparison | None",
+    *,
+    agreements: "Sequence[ProxyAgreement]" = (),
+    strategies: "Sequence[Table]" = (),
+) -> None:
+    from voxmix.report.compare_page import write_comparison
+
+    write_comparison(
+        path, study=root.resolve().name, comparison=comparison, agreements=agreements, strategies=strategies
+    )
+    note(f"page: {path}")
 
 
 def comparison_value(comparison: "Comparison") -> dict[str, Any]:

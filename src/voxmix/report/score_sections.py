@@ -1,5 +1,7 @@
 """Sections about finetuned encoders: scores, learning curves, controls, what the proxy foretold, pictures."""
 
+from collections.abc import Sequence
+
 from voxmix.report import score_tables
 from voxmix.report import score_words as words
 from voxmix.report.content import Montage, ReportContent
@@ -18,6 +20,16 @@ def scores_section(content: ReportContent) -> Section:
         missing = content.no_comparison or "No encoder has been finetuned yet."
         command = "" if content.no_comparison else "voxmix finetune"
         return Section(name=name, title=title, missing=missing, command=command)
+    blocks = score_blocks(comparison, content.agreements)
+    blocks += [_montage(item) for item in content.montages]
+    gaps = words.gap_sentences(comparison)
+    if gaps:
+        blocks.append(Block(heading="What is not in these tables", bullets=tuple(gaps)))
+    return Section(name=name, title=title, blocks=tuple(blocks))
+
+
+def score_blocks(comparison: Comparison, agreements: Sequence[ProxyAgreement] = ()) -> list[Block]:
+    """Return what scores say: in short, task by task, while training, their controls, and what the proxy foretold."""
     blocks = [_summary(comparison), _by_task(comparison)]
     learning = _learning(comparison)
     blocks += [learning] if learning else []
@@ -26,14 +38,10 @@ def scores_section(content: ReportContent) -> Section:
         sentences = words.control_sentences(comparison)
         blocks.append(Block(heading="Controls", bullets=tuple(sentences), shown=(controls,)))
     number = 0
-    for item in content.agreements:
+    for item in agreements:
         blocks.append(_agreement(item, comparison, number=number))
         number += len(item.tasks)
-    blocks += [_montage(item) for item in content.montages]
-    gaps = words.gap_sentences(comparison)
-    if gaps:
-        blocks.append(Block(heading="What is not in these tables", bullets=tuple(gaps)))
-    return Section(name=name, title=title, blocks=tuple(blocks))
+    return blocks
 
 
 def _summary(comparison: Comparison) -> Block:

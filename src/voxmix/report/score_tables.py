@@ -168,6 +168,52 @@ def estimates_table(comparison: Comparison) -> Table:
     )
 
 
+def brief_scores_table(comparison: Comparison) -> Table:
+    """Return the main score of every encoder on every task: what is read in a terminal of 80 columns."""
+    return Table(
+        name="scores",
+        title="Scores on test cases",
+        columns=(
+            *columns_of(("task", "text"), ("encoder", "text"), ("metric", "text")),
+            *value_of("score", "number"),
+            *columns_of(("persons", "count")),
+        ),
+        rows=tuple(
+            (
+                e.task,
+                " ".join(filter(None, [e.init, e.control])),
+                e.metric.name,
+                e.value,
+                e.low,
+                e.high,
+                e.subjects,
+            )
+            for e in comparison.estimates
+            if e.metric.main
+        ),
+        note=f"In brackets: {comparison.level:.0%} interval over cases. Classes, other metrics and seeds: --csv or --json.",
+    )
+
+
+def brief_differences_table(comparison: Comparison) -> Table:
+    """Return every pair of encoders on each task's main score, in as few columns."""
+    return Table(
+        name="differences",
+        title="Differences, pair by pair",
+        columns=(
+            *columns_of(("task", "text"), ("first", "text"), ("second", "text")),
+            *value_of("first − second", "points"),
+            *columns_of(("p corrected", "number")),
+        ),
+        rows=tuple(
+            (d.task, d.first, d.second, d.test.difference, d.test.low, d.test.high, d.corrected)
+            for d in comparison.differences
+        ),
+        note=f"In points of the score, with the {comparison.level:.0%} interval of each comparison by itself. p is corrected for all "
+        f"{_tested(comparison.differences)} comparisons (Holm); p before that: --json.",
+    )
+
+
 def _row(item: Estimate) -> tuple[Cell, ...]:
     name = item.metric.name if item.metric.unit == "share" else f"{item.metric.name}, {item.metric.unit}"
     text: tuple[Cell, ...] = (item.task, name, item.label, item.init, item.control)
