@@ -174,17 +174,8 @@ def test_lists_of_today_stay_as_they_are():
     others = ("checkpoint-1", "diversity-aware", "temperature-2")
     assert sorted((*others, *reversed(order)), key=listed_place) == [*order, *others]
     assert listed_place("single-D1") < listed_place("uniform")
-    colors = {name: mark.color for name, mark in strategy_marks((*order, *others[1:])).items()}
-    assert colors == {
-        "uniform": "#7A7A7A",
-        "data-proportional": "#56B4E9",
-        "transfer-naive": "#E69F00",
-        "transfer-aware": "#0072B2",
-        "diversity-aware": "#D55E00",
-        "temperature-2": "#CC79A7",
-        "single": "#B8A800",
-        "scratch": "#009E73",
-    }
+    markers = {name: mark.marker for name, mark in strategy_marks((*order, *others[1:])).items()}
+    assert len(set(markers.values())) == len(markers)
 
 
 def test_two_strategies_of_one_row_look_different():
@@ -209,7 +200,6 @@ def half_and_half():
             domains=now.domains,
             weights=(allocate(now.law, now.settings).mixture.weights + 1 / len(now.domains)) / 2,
         ),
-        color="#123456",
         marker="h",
     )
     register_strategy(row)
@@ -220,7 +210,7 @@ def half_and_half():
 def test_a_strategy_from_outside_is_made_drawn_and_accepted_by_a_study(laws, half_and_half):
     best = allocate(laws["transfer"], SETTINGS).mixture.weights
     assert made(["half"], laws)["half"].weights == pytest.approx((best + 1 / 3) / 2)
-    assert strategy_marks(["uniform", "half"])["half"].color == "#123456"
+    assert strategy_marks(["uniform", "half"])["half"].marker == "h"
     assert StudyAllocation(budget=100, strategies=("uniform", "half")).strategies == ("uniform", "half")
     with pytest.raises(InputError, match="transfer"):
         made(["half"], {"naive": laws["naive"]})

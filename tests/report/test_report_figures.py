@@ -25,7 +25,7 @@ from voxmix.report.curves import curve_panels
 from voxmix.report.figures import effective_data, means_data, transfer_data
 from voxmix.report.law_sections import curves_section, transfer_section
 from voxmix.report.law_tables import disputed_table, transfer_table
-from voxmix.report.palette import domain_marks, ink_on, short_name, strategy_marks, text_width
+from voxmix.report.palette import domain_marks, ink_on, label_colors, short_name, strategy_marks, text_width
 from voxmix.report.pictures import png_uri
 from voxmix.report.roles import domain_roles
 from voxmix.report.sections import all_sections
@@ -270,8 +270,38 @@ def test_marks_are_told_apart() -> None:
     known = strategy_marks(
         ["uniform", "data-proportional", "transfer-naive", "transfer-aware", "diversity-aware"]
     )
-    assert len({mark.color for mark in known.values()}) == len({mark.marker for mark in known.values()}) == 5
+    assert len({mark.marker for mark in known.values()}) == 5
     assert known["uniform"] == strategy_marks(["uniform"])["uniform"]
+
+
+def _light(color: str) -> float:
+    """Relative luminance (WCAG 2)."""
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_domains_and_strategies_share_no_color_on_a_page(content: ReportContent, page: str) -> None:
+    """In both schemes: the colors of either are in the page as they are, and no scheme's variable is one of them."""
+    domains = {mark.color for mark in domain_marks([f"d{i}" for i in range(60)]).values()}
+    names = (*content.strategies, "scratch", "single", "temperature-2", *(f"own {i}" for i in range(40)))
+    strategies = {mark.color for mark in strategy_marks(names).values()}
+    labels = set(label_colors("abcdefghij"))
+    assert not domains & strategies
+    assert not labels & (domains | strategies)
+    variables = set(re.findall(r"--\w+: (#[0-9a-f]{6})", page))
+    assert not {color.lower() for color in domains | strategies | labels} & variables
+    for color in strategies:  # grays, which no hue is, seen on the white and on the dark page
+        channels = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+        assert max(channels) - min(channels) < 24
+        assert min((1.05) / (_light(color) + 0.05), (_light(color) + 0.05) / (_light("#14191e") + 0.05)) > 2.9
+    for color in domains:
+        channels = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+        assert max(channels) - min(channels) > 60
+    first = page[page.index('<section id="checks"') : page.index('<section id="next"')].lower()
+    assert not [color for color in domains if color.lower() in first]  # strategies only
+    shares = page[page.index('<section id="strategies"') : page.index('<section id="regime"')].lower()
+    assert not [color for color in strategies if color.lower() in shares]  # domains only
 
 
 def test_ink_is_the_better_of_black_and_white() -> None:

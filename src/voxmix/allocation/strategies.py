@@ -66,7 +66,7 @@ class Strategy:
         in_new_studies: whether a new study compares it.
         in_paper: whether the paper's tables list it: then it comes first in tables of scores, in the table's order.
         finetuned: whether finetuning starts from it unless told otherwise.
-        color, marker: how it is drawn; without, it gets those that its place leaves.
+        marker: what it is drawn as; without, it gets one that is left.
     """
 
     name: str
@@ -80,7 +80,6 @@ class Strategy:
     in_new_studies: bool = False
     in_paper: bool = False
     finetuned: bool = False
-    color: str = ""
     marker: str = ""
 
     @property
@@ -142,7 +141,6 @@ _ROWS = (
         label="no pretraining: where finetuning starts from random weights",
         in_paper=True,
         finetuned=True,
-        color="#009E73",
         marker="P",
     ),
     Strategy(
@@ -152,7 +150,6 @@ _ROWS = (
         mixture=lambda now: Mixture.pure(now.domains, now.argument),
         in_paper=True,
         finetuned=True,
-        color="#B8A800",
         marker="X",
     ),
     Strategy(
@@ -162,7 +159,6 @@ _ROWS = (
         baseline=True,
         in_new_studies=True,
         in_paper=True,
-        color="#7A7A7A",
         marker="s",
     ),
     Strategy(
@@ -174,7 +170,6 @@ _ROWS = (
         in_new_studies=True,
         in_paper=True,
         finetuned=True,
-        color="#56B4E9",
         marker="^",
     ),
     Strategy(
@@ -184,7 +179,6 @@ _ROWS = (
         check=_temperature,
         mixture=lambda now: Mixture.from_counts(now.counts(), temperature=float(now.argument)),
         needs_volumes=True,
-        color="#CC79A7",
         marker="p",
     ),
     Strategy(
@@ -204,7 +198,6 @@ _ROWS = (
         name=REFINED,
         label="what the rounds of `voxmix refine` ended in",
         mixture=_refined,
-        color="#000000",
         marker="*",
     ),
 )
@@ -223,7 +216,6 @@ def _of_law(form: LawForm) -> Strategy:
         in_new_studies=form.in_every_study,
         in_paper=form.in_paper,
         finetuned=form.name == PAPER,
-        color=form.color,
         marker=form.marker,
     )
 

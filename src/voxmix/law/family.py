@@ -36,7 +36,7 @@ class LawForm:
         in_paper: whether the paper's tables list its strategy.
         preference: rank among the laws where one has to be the answer; the least is the first choice.
         strategy: name of the strategy that allocates by it.
-        color, marker: how that strategy is drawn; without, it gets those that its place leaves.
+        marker: what that strategy is drawn as; without, it gets one that is left.
     """
 
     name: str
@@ -49,7 +49,6 @@ class LawForm:
     needs_mixtures: bool = False
     in_every_study: bool = False
     in_paper: bool = False
-    color: str = ""
     marker: str = ""
 
     def __post_init__(self) -> None:
@@ -91,7 +90,6 @@ _ROWS = (  # in the order in which auto tries those that it tries
         preference=4,
         in_every_study=True,
         in_paper=True,
-        color="#0072B2",
         marker="D",
     ),
     LawForm(
@@ -110,7 +108,6 @@ _ROWS = (  # in the order in which auto tries those that it tries
         preference=8,
         in_every_study=True,
         in_paper=True,
-        color="#E69F00",
         marker="v",
     ),
     LawForm(
@@ -121,7 +118,6 @@ _ROWS = (  # in the order in which auto tries those that it tries
         strategy="diversity-aware",
         preference=3,
         in_every_study=True,
-        color="#D55E00",
         marker="o",
     ),
     LawForm(
@@ -147,7 +143,6 @@ _ROWS = (  # in the order in which auto tries those that it tries
         fall=OFFSET,
         strategy="offset-aware",
         preference=2,
-        color="#332288",
         marker="<",
     ),
     LawForm(
@@ -158,7 +153,6 @@ _ROWS = (  # in the order in which auto tries those that it tries
         needs_mixtures=True,
         strategy="offset-diversity-aware",
         preference=1,
-        color="#882255",
         marker="*",
     ),
 )

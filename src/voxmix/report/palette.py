@@ -1,4 +1,8 @@
-"""Colors, markers and short names: one per domain and one per strategy, the same in every figure."""
+"""Colors, markers and short names, the same in every figure; no color stands for two sorts of things on a page.
+
+Domains have hues. Strategies have grays and are told apart by their markers, lines and labels. Labels of a segmentation have
+hues of their own. Every color here can be seen on a light and on a dark page, so both schemes have the same.
+"""
 
 import unicodedata
 from collections.abc import Sequence
@@ -6,11 +10,19 @@ from dataclasses import dataclass
 
 from voxmix.allocation.strategies import split_name
 
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B8A800", "#7A7A7A")
-"""Okabe and Ito (2008), safe for color-blind readers; their yellow is darkened and their black is gray,
-so that both can be seen on a white and on a dark page."""
+Line = str | tuple[int, tuple[float, ...]]
+"""A pattern of a line as matplotlib takes it."""
 
-_DARKER = ("#00406B", "#8F6200", "#005C43", "#803800", "#2B6C92", "#8A4470", "#6B6200", "#454545")
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B8A800", "#AA3377")
+"""Okabe and Ito (2008), safe for color-blind readers; their yellow is darkened and their black is
+the purple of Paul Tol's bright scheme, so that all can be seen on a white and on a dark page."""
+
+_DARKER = ("#00406B", "#8F6200", "#005C43", "#803800", "#2B6C92", "#8A4470", "#6B6200", "#6E2150")
+_GRAYS = ("#5F666D", "#868E96")
+"""Of the strategies that have a row with a marker, and of others; neither is darker or lighter than both pages allow."""
+_LABELS = ("#EE3377", "#33BBEE", "#EE7733", "#44AA99", "#DDCC77", "#AA4499", "#88CCEE", "#999933")
+"""Paul Tol (2021), vibrant and muted: of labels on gray pictures."""
+_LINES: tuple[Line, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 _HATCHES = ("", "///", "\\\\\\", "xxx")  # lines: dots take 150 kB a color in a page
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
 _GLYPHS = {"o": "●", "s": "■", "^": "▲", "v": "▼", "D": "◆", "P": "✚", "X": "✖", "*": "★"}
@@ -24,6 +36,7 @@ class Mark:
     color: str
     marker: str
     hatch: str = ""
+    line: Line = "-"
 
 
 def domain_marks(domains: Sequence[str]) -> dict[str, Mark]:
@@ -40,19 +53,31 @@ def domain_marks(domains: Sequence[str]) -> dict[str, Mark]:
 
 
 def strategy_marks(strategies: Sequence[str]) -> dict[str, Mark]:
-    """Return one mark per strategy: that of its row for the first of a row, by place for others."""
-    known: dict[str, Mark] = {}
+    """Return one mark per strategy: the marker of its row for the first of a row, one that is left for others."""
+    known: dict[str, str] = {}
     used: set[str] = set()
     for name in strategies:
         row, _ = split_name(name)
-        if row is not None and row.color and row.name not in used:
+        if row is not None and row.marker and row.name not in used:
             used.add(row.name)
-            known[name] = Mark(color=row.color, marker=row.marker)
-    others = [name for name in strategies if name not in known]
-    return known | {
-        name: Mark(color=_DARKER[i % len(_DARKER)], marker=_MARKERS[-1 - i % len(_MARKERS)])
-        for i, name in enumerate(dict.fromkeys(others))
+            known[name] = row.marker
+    others = dict.fromkeys(name for name in strategies if name not in known)
+    taken = set(known.values())
+    left = [marker for marker in reversed(_MARKERS) if marker not in taken] or list(_MARKERS)
+    markers = known | {name: left[i % len(left)] for i, name in enumerate(others)}
+    return {
+        name: Mark(color=_GRAYS[name not in known], marker=marker, line=_line_of(marker))
+        for name, marker in markers.items()
     }
+
+
+def _line_of(marker: str) -> Line:
+    return _LINES[_MARKERS.index(marker) % len(_LINES) if marker in _MARKERS else 0]
+
+
+def label_colors(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return one color per label of a segmentation; after 8 they come again."""
+    return tuple(_LABELS[i % len(_LABELS)] for i in range(len(labels)))
 
 
 def law_markers(laws: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,6 @@ from voxmix.report.table import Cell, Column, Table, columns_of, number_text, pe
 from voxmix.report.values import tell
 from voxmix.report.words import listing, sentence
 
-_MEASURED = "#0072B2"
 _WIDTH = 300.0
 
 
@@ -47,7 +46,7 @@ def refine_section(content: ReportContent) -> Section:
         ),
         legend=(
             Swatch(label="predicted, with its 90% interval", color="var(--ink)", glyph="○"),
-            Swatch(label="measured", color=_MEASURED, glyph="●"),
+            Swatch(label="measured", color="var(--ink)", glyph="●"),
             *domain_legend(content.domain_names),
         ),
         caption="First the mean loss of each round's choice, predicted before it was trained and measured after; then the "
@@ -108,7 +107,7 @@ def draw_rounds(found: Refinement) -> Drawing:
             tell(axes, item.measured_mean, i, (names[i], "measured", item.measured_mean, None, None))
             tell(axes, told, i, (names[i], "predicted", told, low, high))
             axes.plot([low, high], [i, i], "|-", color=INK, linewidth=1.0, markersize=8, markeredgewidth=1.0)
-            axes.plot([item.measured_mean], [i], "o", color=_MEASURED, markersize=5, zorder=3)
+            axes.plot([item.measured_mean], [i], "o", color=INK, markersize=5, zorder=3)
             axes.plot([told], [i], "o", markersize=9, markerfacecolor="none", markeredgecolor=INK, zorder=4)
         name_rows(axes, names)
         axes.margins(x=0.08)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
-from voxmix.report.axes import few_ticks, label_width, name_rows, short_names
+from voxmix.report.axes import end_labels, few_ticks, label_width, name_rows, short_names
 from voxmix.report.palette import Mark, strategy_marks
 from voxmix.report.score_figures import AgreementPanel, GainsData, LearningData, ScoresData
 from voxmix.report.svg import INK, PAGE, SOFT, Drawing, canvas, finish, place
@@ -117,8 +117,10 @@ def draw_gains(data: GainsData) -> Drawing:
 def draw_learning(data: LearningData, *, number: int) -> Drawing:
     """Return validation scores over steps: a line per initialization, thin ones for its seeds."""
     name, marks = f"learning-{number}", strategy_marks(data.inits)
-    with canvas(name, width=_PANEL, height=190) as (figure, axes):
-        place(figure, axes, left=52, right=12, top=24, bottom=36)
+    labels = short_names(data.inits, width=14)
+    height = max(190.0, 60.0 + 9.2 * len(labels))
+    with canvas(name, width=_PANEL, height=height) as (figure, axes):
+        place(figure, axes, left=52, right=label_width(labels) * 0.85 + 16, top=24, bottom=36)
         for i, init in enumerate(data.inits):
             mark = marks[init]
             with series(axes, init, color=mark.color):
@@ -131,6 +133,10 @@ def draw_learning(data: LearningData, *, number: int) -> Drawing:
         _percent(axes.yaxis)
         axes.xaxis.set_major_locator(few_ticks())
         axes.set_xlabel("training step")
+        lines = [mean[np.isfinite(mean)] for mean in data.mean]
+        ends = [float(line[-1]) if len(line) else float(np.mean(axes.get_ylim())) for line in lines]
+        colors = [marks[init].color for init in data.inits]
+        end_labels(axes, ends, labels, colors, height=height - 60, of=data.inits)
         axes.set_ylabel("validation score")
         axes.grid(axis="y")
         _title(axes, data.task)
@@ -191,6 +197,7 @@ def _line(axes: Axes, data: LearningData, values: np.ndarray, mark: Mark, *, thi
         data.steps[known],
         values[known],
         color=mark.color,
+        linestyle=mark.line,
         linewidth=0.7 if thin else 1.9,
         alpha=0.4 if thin else 1.0,
     )

@@ -6,7 +6,7 @@ from voxmix.report import score_tables
 from voxmix.report import score_words as words
 from voxmix.report.content import Montage, ReportContent
 from voxmix.report.layout import Block, PictureRow, Section, Swatch
-from voxmix.report.palette import domain_marks, glyph, strategy_marks
+from voxmix.report.palette import glyph, label_colors, strategy_marks
 from voxmix.report.pictures import overlay_uri, png_uri
 from voxmix.report.score_drawing import draw_agreement, draw_gains, draw_learning, draw_scores
 from voxmix.report.score_figures import agreement_panels, gains_data, learning_data, scores_data
@@ -83,11 +83,9 @@ def _learning(comparison: Comparison) -> Block | None:
     items = [item for item in found if item is not None]
     if not items:
         return None
-    inits = [init for init in comparison.table.inits if any(init in item.inits for item in items)]
     return Block(
         heading="While training",
         drawings=tuple(draw_learning(item, number=i) for i, item in enumerate(items)),
-        legend=tuple(Swatch(label=name, color=mark.color) for name, mark in strategy_marks(inits).items()),
         caption="Score on the validation cases. Thick: mean over seeds. Thin: seeds.",
     )
 
@@ -110,7 +108,7 @@ def _agreement(item: ProxyAgreement, comparison: Comparison, *, number: int) -> 
 
 
 def _montage(item: Montage) -> Block:
-    colors = [mark.color for mark in domain_marks(item.classes[1:]).values()]
+    colors = label_colors(item.classes[1:])
     images = [("image", png_uri(item.image)), ("reference", overlay_uri(item.image, item.reference, colors))]
     images += [(name, overlay_uri(item.image, labels, colors)) for name, labels in item.predictions.items()]
     present = {
