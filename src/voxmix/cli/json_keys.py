@@ -228,7 +228,7 @@ JSON_KEYS: Mapping[str, Printed] = {
     ),
     "scale": _one(_SCORE_LAWS, "table"),
     "compare": _one("", f"strategies {_COMPARISON}"),
-    "report": _one("report", "answer"),
+    "report": _one("report", "answer studies"),
     "export": _one("folder files read", "run weights"),
     "doctor": _one("versions system devices cores machine_cores threads memory_bytes disk extras slow"),
     "cache list": _one("digest codecs recipe domains set_aside"),

@@ -10,10 +10,11 @@ from voxmix._progress import waiting
 from voxmix.cli.app import TERMINAL, emit, emit_json, emit_table, note, verb
 from voxmix.cli.arguments import JsonOption, StudyArgument, load_law, or_here
 from voxmix.cli.checks import fitness_value, say_fitness, show_regime
-from voxmix.cli.kinds import do
+from voxmix.cli.kinds import STUDY_KINDS, do, kind_row
 from voxmix.cli.steps import say_next, show_going_on, show_steps, watched
 from voxmix.errors import InputError
-from voxmix.study.files import is_study
+from voxmix.study.files import MIXTURES, is_study
+from voxmix.study.step import loaded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,13 +27,21 @@ if TYPE_CHECKING:
 @verb
 def report(
     study: Annotated[Path, or_here("STUDY|LAW", "A study, or a law that fit wrote (JSON).")],
+    others: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[STUDY]...", help="Further studies of mixtures: one page of all.", show_default=False
+        ),
+    ] = None,
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Show slices of held-out volumes, or none.")
     ] = True,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Of a law: where to write; else beside it, with .html for .json."
+            "--output",
+            "-o",
+            help="Of a law: where to write; else beside it, with .html for .json. Of several studies: else studies.html.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -45,18 +54,25 @@ def report(
     Of a law alone, such as one fitted to a table, it shows the mixture for the largest fitted budget, the curves and the
     transfers; the page itself computes mixtures for other budgets and limits.
 
+    Of several studies of mixtures, one page: answers, doubts, laws and scores side by side, without slices.
+
     Examples:
 
       voxmix report mystudy --no-pictures
 
       voxmix report law.json -o law.html
+
+      voxmix report small large --output both.html
     """
+    if others:
+        _report_studies([study, *others], output=output or Path("studies.html"), as_json=as_json)
+        return
     if not is_study(study) and study.suffix.lower() == ".json":
         _report_law(study, output=output, as_json=as_json)
         return
     if output is not None:
         raise InputError(
-            f"-o is for a law: {study} is no file of one, and a study keeps its report; leave it out"
+            f"-o is for a law, or for several studies: {study} is one study, and it keeps its report; leave it out"
         )
     do("report", study, pictures=pictures, as_json=as_json)
 
@@ -74,6 +90,42 @@ def _report_law(path: Path, *, output: Path | None, as_json: bool) -> None:
         emit_json({"report": str(target)})
     else:
         emit(f"report: {target}")
+
+
+def _report_studies(paths: "Sequence[Path]", *, output: Path, as_json: bool) -> None:
+    """Write one page of several studies of mixtures."""
+    mixtures = STUDY_KINDS[MIXTURES]
+    for path in paths:
+        kind = kind_row(path)
+        if kind is not mixtures:
+            raise InputError(
+                f"a page of several studies is of studies of mixtures, and {path} is one of {kind.about}; leave it out, and report "
+                "it by itself"
+            )
+    labels = labels_of(paths)
+    views = [loaded(mixtures.open)(path, check=True) for path in paths]
+    from voxmix.study import report_studies
+
+    report_studies(dict(zip(labels, views, strict=True)), output, TERMINAL)
+    if as_json:
+        emit_json({"report": str(output), "studies": labels})
+    else:
+        emit(f"report: {output}")
+
+
+def labels_of(paths: "Sequence[Path]") -> list[str]:
+    """Return the names of folders as labels.
+
+    Raises:
+        InputError: one folder twice, or two folders of one name.
+    """
+    names = [path.resolve().name for path in paths]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"{', '.join(twice)} is given twice; give each study once, and rename one of two of the same name"
+        )
+    return names
 
 
 def report_mixtures(view: "StudyView", *, pictures: bool = True, as_json: bool = False) -> None:

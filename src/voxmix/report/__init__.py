@@ -4,8 +4,10 @@ from voxmix.report.content import Check, DomainSummary, Montage, Picture, Report
 from voxmix.report.document import (
     render_encoder_report,
     render_report,
+    render_studies_report,
     write_encoder_report,
     write_report,
+    write_studies_report,
 )
 from voxmix.report.encoder_content import EncoderReportContent, Example, RunSummary, SubsetSummary
 from voxmix.report.law_content import law_content
@@ -28,6 +30,7 @@ __all__ = [
     "law_content",
     "render_encoder_report",
     "render_report",
+    "render_studies_report",
     "score_tables",
     "strategy_tables",
     "summary_tables",
@@ -35,4 +38,5 @@ __all__ = [
     "to_markdown",
     "write_encoder_report",
     "write_report",
+    "write_studies_report",
 ]

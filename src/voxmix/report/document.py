@@ -14,11 +14,13 @@ from markupsafe import Markup
 
 from voxmix import __version__
 from voxmix._io import naming_full_disk, write_text
+from voxmix.report import words
 from voxmix.report.content import ReportContent
 from voxmix.report.encoder_content import EncoderReportContent
 from voxmix.report.encoder_sections import encoder_sections
 from voxmix.report.layout import Section
 from voxmix.report.sections import all_sections
+from voxmix.report.studies import studies_sections
 from voxmix.report.svg import Drawing
 from voxmix.report.table import Table, to_csv
 
@@ -50,6 +52,21 @@ def render_report(content: ReportContent) -> str:
         content.made,
     ]
     return _render(content.study, meta, all_sections(content))
+
+
+def write_studies_report(studies: Mapping[str, ReportContent], path: Path, *, made: str = "") -> None:
+    """Write one page of several mixture studies by their labels, as :func:`write_report` does.
+
+    Raises:
+        InputError: fewer than two studies, or studies without a domain in common.
+        VoxmixError: the disk is full or may not be written to.
+    """
+    _write(render_studies_report(studies, made=made), path)
+
+
+def render_studies_report(studies: Mapping[str, ReportContent], *, made: str = "") -> str:
+    """Return the HTML of a page of several mixture studies."""
+    return _render(words.listing(list(studies)), [f"{len(studies)} studies", made], studies_sections(studies))
 
 
 def write_encoder_report(content: EncoderReportContent, path: Path) -> None:

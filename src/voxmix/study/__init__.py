@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from voxmix.study.report_contents import answer_content as answer_content
     from voxmix.study.report_contents import make_report as make_report
     from voxmix.study.report_contents import report_content as report_content
+    from voxmix.study.report_contents import report_studies as report_studies
     from voxmix.study.scores import compare_scores as compare_scores
     from voxmix.study.scores import proxy_losses as proxy_losses
     from voxmix.study.scores_of_mixtures import scores_over_mixtures as scores_over_mixtures
@@ -97,7 +98,7 @@ _NAMES = {
         "run_steps",
         "run_study",
     ),
-    "report_contents": ("answer_content", "make_report", "report_content"),
+    "report_contents": ("answer_content", "make_report", "report_content", "report_studies"),
     "scores": ("compare_scores", "proxy_losses"),
     "scores_of_mixtures": ("scores_over_mixtures",),
     "starting": ("StartedStudy", "start_study"),

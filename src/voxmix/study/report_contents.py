@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -250,3 +251,20 @@ def make_report(study: Study | StudyView, hear: Listener = QUIET, *, pictures: b
             content = replace(content, pictures=(), montages=())
         write_report(content, view.study.report_path)
     return content
+
+
+def report_studies(
+    studies: Mapping[str, Study | StudyView], path: Path, hear: Listener = QUIET
+) -> dict[str, ReportContent]:
+    """Write one page of several studies by their labels, and return what it shows of each.
+
+    Raises:
+        InputError: fewer than two studies, or studies without a domain in common.
+    """
+    from voxmix.report import write_studies_report
+
+    with hear.waiting("writing the report"):
+        views = {label: StudyView.of(study) for label, study in studies.items()}
+        found = {label: replace(answer_content(view), **_scores(view)) for label, view in views.items()}
+        write_studies_report(found, path, made=provenance()["time"])
+    return found
