@@ -125,7 +125,7 @@ def _laws(studies: Mapping[str, ReportContent]) -> Section:
     matrices = []
     for label, content in fitted.items():
         data = transfer_data(content, law=str(content.answer_law))
-        matrices.append(replace(data, law=f"{data.law}, {label}"))
+        matrices.append(replace(data, law=f"{data.law}, {label}", disputed=np.zeros_like(data.disputed)))
     block = Block(
         drawings=tuple(draw_transfer(item, number=k) for k, item in enumerate(matrices)) if few else (),
         caption="How many draws of the target (column) 100 draws of the source (row) are worth, by the law of each answer. The "
@@ -275,8 +275,12 @@ def _provenance(studies: Mapping[str, ReportContent]) -> Section:
         name="provenance",
         title="Where it comes from",
         blocks=tuple(
-            Block(heading=f"{label}: {key}", shown=(tables.facts_table(f"{label} {key}", values),))
+            Block(heading=f"{label}: {key}", shown=(_facts(label, key, values),))
             for label, content in studies.items()
             for key, values in content.facts.items()
         ),
     )
+
+
+def _facts(label: str, key: str, values: Mapping[str, str]) -> Table:
+    return replace(tables.facts_table(key, values), title=f"{label}: {key}")
