@@ -25,7 +25,15 @@ from voxmix.report.curves import curve_panels
 from voxmix.report.figures import effective_data, means_data, transfer_data
 from voxmix.report.law_sections import curves_section, transfer_section
 from voxmix.report.law_tables import disputed_table, transfer_table
-from voxmix.report.palette import domain_marks, ink_on, label_colors, short_name, strategy_marks, text_width
+from voxmix.report.palette import (
+    domain_marks,
+    glyph,
+    ink_on,
+    label_colors,
+    short_name,
+    strategy_marks,
+    text_width,
+)
 from voxmix.report.pictures import png_uri
 from voxmix.report.roles import domain_roles
 from voxmix.report.sections import all_sections
@@ -271,6 +279,8 @@ def test_marks_are_told_apart() -> None:
         ["uniform", "data-proportional", "transfer-naive", "transfer-aware", "diversity-aware"]
     )
     assert len({mark.marker for mark in known.values()}) == 5
+    twelve = strategy_marks([f"own {i}" for i in range(12)]).values()
+    assert len({glyph(mark.marker) for mark in twelve}) == 12  # the legend shows what the figure does
     assert known["uniform"] == strategy_marks(["uniform"])["uniform"]
 
 
