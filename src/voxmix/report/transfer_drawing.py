@@ -13,7 +13,7 @@ from voxmix.report.svg import INK, PAGE, SOFT, Drawing, canvas, finish, place
 from voxmix.report.table import MISSING, columns_of, value_of
 from voxmix.report.values import tell
 
-_LARGE, _SMALL = 40.0, 5.0  # width of a cell
+_LARGE, _SMALL = 40.0, 9.0  # width of a cell
 _WIDE = 300.0  # width of all cells, as far as their limits allow it
 _FLAT = 0.78  # height of a cell over its width
 _BELOW = 18.0
@@ -43,9 +43,9 @@ def draw_transfer(data: TransferData, *, number: int = 0) -> Drawing:
     rows, columns = len(names), len(above)
     cell = float(np.clip(_WIDE / columns, _SMALL, _LARGE))
     lettered = cell >= _TEXT
-    size = min(8.5, cell * 1.05)
+    size, slope = (8.5, 45) if lettered else (min(8.5, 0.8 * cell), 90)
     left = label_width(names) * size / 8.5 + 36
-    top = label_width(above) * 0.72 * size / 8.5 + 52
+    top = label_width(above) * (0.72 if lettered else 1.0) * size / 8.5 + 52
     right = max(14.0, label_width(above) * 0.72 * size / 8.5 - cell / 2 + 8)
     width, height = left + max(cell * columns + right, _HEADING), top + cell * _FLAT * rows + _BELOW
     with canvas(name, width=width, height=height) as (figure, axes):
@@ -55,7 +55,9 @@ def draw_transfer(data: TransferData, *, number: int = 0) -> Drawing:
                 _cell(axes, data, i, j, lettered=lettered)
         axes.set_xlim(-0.5, columns - 0.5)
         axes.set_ylim(rows - 0.5, -0.5)
-        axes.set_xticks(range(columns), above, rotation=45, ha="left", fontsize=size)
+        axes.set_xticks(
+            range(columns), above, rotation=slope, ha="left" if lettered else "center", fontsize=size
+        )
         axes.set_yticks(range(rows), names, fontsize=size)
         axes.xaxis.tick_top()
         axes.tick_params(length=0, labelcolor=INK)
