@@ -54,7 +54,7 @@ test-docs: setup  ## What pages show: every command and notebook that can run he
 test-gpu: setup  ## What only a CUDA device can show: never run by the makers of voxmix
 	$(BIN)/python -m pytest -m gpu
 
-test-cluster: setup  ## Runs made by a real Slurm of two nodes that is started here (Debian: slurm-wlm, munge), and faults: half an hour
+test-cluster: setup  ## Runs made by a real Slurm of two nodes that is started here (Debian: slurm-wlm, munge), sshfs mounts, and faults: an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
 
 FAULTS ?= 50
