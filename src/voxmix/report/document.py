@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -17,12 +17,11 @@ from voxmix._io import naming_full_disk, write_text
 from voxmix.report import words
 from voxmix.report.content import ReportContent
 from voxmix.report.encoder_content import EncoderReportContent
-from voxmix.report.encoder_sections import encoder_sections
 from voxmix.report.layout import Section
-from voxmix.report.sections import all_sections
-from voxmix.report.studies import studies_sections
-from voxmix.report.svg import Drawing
 from voxmix.report.table import Table, to_csv
+
+if TYPE_CHECKING:
+    from voxmix.report.svg import Drawing  # which imports matplotlib
 
 _KIND = "voxmix report"
 _MOST_ROWS = 500
@@ -46,6 +45,8 @@ def write_report(content: ReportContent, path: Path) -> None:
 
 def render_report(content: ReportContent) -> str:
     """Return the HTML of the report."""
+    from voxmix.report.sections import all_sections  # which imports matplotlib
+
     meta = [
         f"{len(content.domain_names)} domains" if content.domain_names else "",
         f"{len(content.runs)} runs" if content.runs else "",
@@ -66,6 +67,8 @@ def write_studies_report(studies: Mapping[str, ReportContent], path: Path, *, ma
 
 def render_studies_report(studies: Mapping[str, ReportContent], *, made: str = "") -> str:
     """Return the HTML of a page of several mixture studies."""
+    from voxmix.report.studies import studies_sections
+
     return _render(words.listing(list(studies)), [f"{len(studies)} studies", made], studies_sections(studies))
 
 
@@ -80,6 +83,8 @@ def write_encoder_report(content: EncoderReportContent, path: Path) -> None:
 
 def render_encoder_report(content: EncoderReportContent) -> str:
     """Return the HTML of the report of an encoder study."""
+    from voxmix.report.encoder_sections import encoder_sections
+
     done = sum(run.done for run in content.runs)
     meta = [
         ", ".join(f"{name} {count:,} images" for name, count in content.domains.items()),
@@ -160,13 +165,13 @@ def _inert_json(value: Mapping[str, Any]) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _size(drawing: Drawing) -> Markup:
+def _size(drawing: "Drawing") -> Markup:
     """Return the style of a drawing: no wider than looks right and never so small that it cannot be read."""
     width, least = drawing.width * _SCALE, drawing.width * _SMALLEST
     return Markup(f' style="max-width:{width:.0f}px;min-width:{least:.0f}px"')
 
 
-def _values(drawing: Drawing) -> dict[str, Any]:
+def _values(drawing: "Drawing") -> dict[str, Any]:
     """Return what the page's script is told of a drawing."""
     return {
         "name": drawing.name,

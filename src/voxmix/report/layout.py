@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from voxmix.report.palette import domain_marks
-from voxmix.report.svg import Drawing
 from voxmix.report.table import Table
 from voxmix.report.what_if import WhatIf
+
+if TYPE_CHECKING:
+    from voxmix.report.svg import Drawing  # which imports matplotlib
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +51,7 @@ class Block:
 
     heading: str = ""
     sentences: tuple[str, ...] = ()
-    drawings: tuple[Drawing, ...] = ()
+    drawings: tuple["Drawing", ...] = ()
     legend: tuple[Swatch, ...] = ()
     caption: str = ""
     shown: tuple[Table, ...] = ()

@@ -59,7 +59,8 @@ def answer_content(study: Study | StudyView) -> ReportContent:
         parts["kinds"] = dict.fromkeys((spec.run_id for spec in rounds), REFINE_RUNS) | parts["kinds"]
         parts["runs"] = (*runs, *(run for run in view.results(rounds) if run not in runs))
         if runs:
-            parts["measurements"] = measurements(runs, view.domains, view.targets)
+            left = view.study.pending(view.proxies)
+            parts["measurements"] = measurements(runs, view.domains, view.targets) if left else view.table
         parts["refinement"], parts["no_refinement"] = view.refinement, view.refine_missing
         parts["laws"] = view.laws
         parts["notes"] = tuple(
