@@ -173,6 +173,8 @@ def test_a_shown_command_runs(line: str, world: Path, made_study: Path, tmp_path
     shutil.copytree(world, place)
     if " init " not in line:
         shutil.copytree(made_study, place / "mystudy")
+        for name in re.findall(r"\b(?:small|large)\b", line):
+            shutil.copytree(made_study, place / name)
         for name in re.findall(r"--task (\S+)", line):
             _named(place / "mystudy" / "downstream", name)
     monkeypatch.chdir(place)
