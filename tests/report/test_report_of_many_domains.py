@@ -8,8 +8,8 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from voxmix.report import ReportContent, document, render_report
-from voxmix.report.curves import MOST_SERIES, curve_panels
+from voxmix.report import ReportContent, curves, document, render_report
+from voxmix.report.curves import MOST_SERIES, curve_panels, drawn_panels
 from voxmix.report.law_sections import curves_section
 from voxmix.report.law_tables import curve_table, loss_table
 from voxmix.report.lean_svg import lean_svg
@@ -65,6 +65,24 @@ def test_a_panel_draws_its_own_runs_mixtures_and_what_ends_lowest_and_its_table_
     assert len(curve_table(panels).rows) == len(NAMES) * (len(NAMES) + 1) * 4
     block = curves_section(many).blocks[0]
     assert f"Of {len(NAMES) + 1} mixtures each panel shows {MOST_SERIES}" in block.caption
+
+
+def test_of_many_targets_those_are_drawn_that_the_law_fits_worst(many, monkeypatch):
+    monkeypatch.setattr(curves, "MOST_PANELS", 4)
+    panels = curve_panels(many, law=None)
+    assert [panel.target for panel in drawn_panels(panels)] == list(NAMES[:4])
+    factor = {
+        name: 1.3 if name in ("D03", "D08") else 0.6 if name in ("D11", "D17") else 1.1 for name in NAMES
+    }
+    fitted = [
+        replace(panel, series=tuple(replace(s, fitted=s.loss * factor[panel.target]) for s in panel.series))
+        for panel in panels
+    ]
+    assert [panel.target for panel in drawn_panels(fitted)] == ["D03", "D08", "D11", "D17"]
+    block = curves_section(many).blocks[0]
+    assert len(block.drawings) == 4
+    assert f"Of {len(NAMES)} targets 4 are drawn, the first; the table has all." in block.caption
+    assert len(block.tables[0].rows) == len(NAMES) * (len(NAMES) + 1) * 4
 
 
 def test_losses_of_pure_runs_are_means_at_the_largest_budget(many):

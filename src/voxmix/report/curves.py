@@ -1,6 +1,6 @@
 """What the figures of the scaling curves show, as arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ _GRID = 60
 _EQUAL = 1e-6
 MOST_SERIES = 16
 """Most lines of a panel: of more none can be told from the others."""
+MOST_PANELS = 24
+"""Most targets that are drawn: of more the page grows by what nobody looks through."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -49,6 +51,14 @@ class CurvePanel:
     series: tuple[CurveSeries, ...]
     checks: tuple[tuple[str, float, float], ...]
     irreducible_loss: float
+
+    @property
+    def misfit(self) -> float:
+        """How far the law lies from the measured losses: the median of the absolute log ratio; 0 without a law."""
+        away = [np.abs(np.log(series.fitted / series.loss)) for series in self.series]
+        known = np.concatenate(away)
+        known = known[np.isfinite(known)]
+        return float(np.median(known)) if len(known) else 0.0
 
     @property
     def drawn(self) -> tuple[CurveSeries, ...]:
@@ -111,6 +121,13 @@ def curve_panels(content: ReportContent, *, law: str | None) -> tuple[CurvePanel
                 )
             )
     return tuple(panels)
+
+
+def drawn_panels(panels: Sequence[CurvePanel]) -> tuple[CurvePanel, ...]:
+    """Return the panels that are drawn, in their order: all; of more than ``MOST_PANELS`` those that the law fits worst."""
+    worst = sorted(panels, key=lambda panel: panel.misfit, reverse=True)[:MOST_PANELS]
+    kept = {panel.target for panel in worst}
+    return tuple(panel for panel in panels if panel.target in kept)
 
 
 def _mixtures(table: MeasurementTable) -> list[Mixture]:

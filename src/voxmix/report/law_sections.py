@@ -4,7 +4,7 @@ import numpy as np
 
 from voxmix.report import law_tables, words
 from voxmix.report.content import ReportContent
-from voxmix.report.curves import MOST_SERIES, curve_panels
+from voxmix.report.curves import MOST_SERIES, curve_panels, drawn_panels
 from voxmix.report.drawing import draw_effective
 from voxmix.report.figures import effective_data, transfer_data
 from voxmix.report.layout import Block, Section, Swatch, domain_legend
@@ -69,10 +69,14 @@ def curves_section(content: ReportContent) -> Section:
         if many > MOST_SERIES
         else ""
     )
+    drawn = drawn_panels(panels)
+    if len(drawn) < len(panels):
+        which = "those that the law fits worst" if law else "the first"
+        few += f" Of {len(panels)} targets {len(drawn)} are drawn, {which}; the table has all."
     blocks = [
         Block(
             drawings=tuple(
-                draw_curves(p, number=i, domains=content.domain_names) for i, p in enumerate(panels)
+                draw_curves(p, number=i, domains=content.domain_names) for i, p in enumerate(drawn)
             ),
             legend=tuple(legend),
             caption=f"Dots: measured, means over seeds; the target's own runs are thick.{hubs} {how}{trained}{few}",
