@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from voxmix.report import score_tables
 from voxmix.report import score_words as words
 from voxmix.report.content import Montage, ReportContent
 from voxmix.report.layout import Block, PictureRow, Section, Swatch
@@ -10,6 +9,16 @@ from voxmix.report.palette import glyph, label_colors, strategy_marks
 from voxmix.report.pictures import overlay_uri, png_uri
 from voxmix.report.score_drawing import draw_agreement, draw_gains, draw_learning, draw_scores
 from voxmix.report.score_figures import agreement_panels, gains_data, learning_data, scores_data
+from voxmix.report.score_tables import (
+    agreement_table,
+    classes_table,
+    controls_table,
+    differences_table,
+    distances_table,
+    estimates_table,
+    scores_table,
+    spread_table,
+)
 from voxmix.scores import Comparison, ProxyAgreement
 
 
@@ -33,7 +42,7 @@ def score_blocks(comparison: Comparison, agreements: Sequence[ProxyAgreement] = 
     blocks = [_summary(comparison), _by_task(comparison)]
     learning = _learning(comparison)
     blocks += [learning] if learning else []
-    controls = score_tables.controls_table(comparison)
+    controls = controls_table(comparison)
     if controls is not None:
         sentences = words.control_sentences(comparison)
         blocks.append(Block(heading="Controls", bullets=tuple(sentences), shown=(controls,)))
@@ -53,15 +62,15 @@ def _summary(comparison: Comparison) -> Block:
         f"Lines: {comparison.level:.0%} interval over cases and seeds, each comparison by itself."
         if gains
         else "",
-        shown=(score_tables.scores_table(comparison),),
-        tables=(score_tables.differences_table(comparison),),
+        shown=(scores_table(comparison),),
+        tables=(differences_table(comparison),),
     )
 
 
 def _by_task(comparison: Comparison) -> Block:
     tasks = comparison.table.tasks
-    distances = score_tables.distances_table(comparison)
-    by_class = [score_tables.classes_table(comparison, task) for task in tasks]
+    distances = distances_table(comparison)
+    by_class = [classes_table(comparison, task) for task in tasks]
     return Block(
         heading="Task by task",
         drawings=tuple(
@@ -70,10 +79,10 @@ def _by_task(comparison: Comparison) -> Block:
         caption=f"Dots: seeds. Bars: their mean. Bands: {comparison.level:.0%} interval over cases; the cases are the same "
         "for every initialization, so bands that overlap may still belong to scores that differ significantly.",
         tables=(
-            score_tables.spread_table(comparison),
+            spread_table(comparison),
             *([distances] if distances else []),
             *(table for table in by_class if table is not None),
-            score_tables.estimates_table(comparison),
+            estimates_table(comparison),
         ),
     )
 
@@ -103,7 +112,7 @@ def _agreement(item: ProxyAgreement, comparison: Comparison, *, number: int) -> 
             for name, mark in strategy_marks(item.inits).items()
         ),
         caption="If the proxy ordered the encoders correctly, marks would fall from left to right. Lines: interval over cases.",
-        tables=(score_tables.agreement_table(item),),
+        tables=(agreement_table(item),),
     )
 
 
