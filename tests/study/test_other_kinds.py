@@ -32,6 +32,10 @@ class OtherView:
     config: OtherConfig = field(default_factory=OtherConfig)
     moment: int = 0
 
+    @property
+    def lease_seconds(self) -> float:
+        return self.config.compute.lease_seconds
+
     def lock(self) -> Any:
         return nullcontext()
 
