@@ -132,7 +132,7 @@ def _export(
         raise InputError("--public has no effect without --push-to-hub; give that too, or leave it out")
     if mixture_for is not None:
         of_encoders = {"--seed": seed, "--data-license": data_license, "--push-to-hub": push_to_hub}
-        if given := [flag for flag, value in of_encoders.items() if value]:
+        if given := [flag for flag, value in of_encoders.items() if value not in (None, [])]:
             raise InputError(f"{given[0]} has no effect on a mixture; leave it out")
         written = export_mixture_of(path, loader=mixture_for, output=output, strategy=strategy, hear=TERMINAL)
     else:

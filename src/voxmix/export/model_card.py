@@ -79,7 +79,7 @@ def loss_table(card: Mapping[str, Any]) -> str:
     if not losses:
         return ""
     rows = "\n".join(
-        f"| {name} | {loss['loss']:.4f} | {loss['loss_se']:.4f} |"
+        f"| {name} | {loss['loss']:.4f} | {_error(loss.get('loss_se'))} |"
         for name, loss in losses.items()
         if loss.get("loss") is not None
     )
@@ -114,3 +114,8 @@ def citation() -> str:
 
 def _count(value: int | None) -> str:
     return "not known" if value is None else f"{value:,}"
+
+
+def _error(value: float | None) -> str:
+    """Return a standard error; one of a single crop is not known."""
+    return "not known" if value is None else f"{value:.4f}"
