@@ -178,8 +178,7 @@ RUN_IN_CHILD = textwrap.dedent("""
     import json, sys
     from pathlib import Path
     from voxmix.compute import ComputeSettings
-    from voxmix import _io
-from voxmix.design import RunSpec, StudyDesign
+    from voxmix.design import RunSpec
     from voxmix.objectives.mae import EvaluationSet, train
     from voxmix.volumes.preparing.cache import PreparedCache, PreparedVolume
     from voxmix.volumes.recipe import Recipe
