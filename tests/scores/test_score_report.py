@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voxmix.report import Montage, ReportContent, render_report, score_tables, to_csv, to_markdown
+from voxmix.report import Montage, ReportContent, render_report, tables_of_scores, to_csv, to_markdown
 from voxmix.report import score_words as words
 from voxmix.report.pictures import overlay_uri
 from voxmix.report.score_figures import agreement_panels, gains_data, learning_data, scores_data
@@ -215,7 +215,7 @@ def test_a_refused_comparison_is_said_in_the_report() -> None:
 def test_summary_tables_leave_out_what_there_is_nothing_for(
     make_classification, table_of, comparison, agreement
 ) -> None:
-    names = [table.name for table in score_tables(comparison, (agreement,))]
+    names = [table.name for table in tables_of_scores(comparison, (agreement,))]
     assert names == ["scores", "surface-distances", "differences", "controls", "proxy-mean-over-targets"]
     alone = compare(table_of(make_classification("scratch")), resamples=50)
-    assert [table.name for table in score_tables(alone)] == ["scores"]
+    assert [table.name for table in tables_of_scores(alone)] == ["scores"]

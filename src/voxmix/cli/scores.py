@@ -87,7 +87,7 @@ def compare_mixtures(
     as_json: bool = False,
 ) -> None:
     """Print what a mixture study's strategies, laws and finetuned encoders came to."""
-    from voxmix.report import score_tables, strategy_tables
+    from voxmix.report import strategy_tables, tables_of_scores
     from voxmix.study import answer_content, compare_scores, next_step, study_status
     from voxmix.study.scores import finetuned_tasks
 
@@ -124,7 +124,7 @@ def compare_mixtures(
     if scores is None:
         emit(f"no finetuned encoder is measured yet: voxmix finetune {as_argument(study)} --task NAME")
         return
-    for table in score_tables(*scores):
+    for table in tables_of_scores(*scores):
         _show(table, markdown=markdown)
         if not markdown:
             emit("")
@@ -166,7 +166,7 @@ def show_comparison(
     comparison: "Comparison", *, markdown: bool = False, csv: Path | None = None, as_json: bool = False
 ) -> None:
     """Print scores of frozen encoders with intervals, and paired tests between them."""
-    from voxmix.report import score_tables
+    from voxmix.report import tables_of_scores
     from voxmix.report.score_tables import estimates_table
 
     if csv is not None:
@@ -174,7 +174,7 @@ def show_comparison(
     if as_json:
         emit_json(comparison_value(comparison))
         return
-    full = (estimates_table(comparison), *score_tables(comparison)[1:])
+    full = (estimates_table(comparison), *tables_of_scores(comparison)[1:])
     for table in full if markdown else _brief(comparison):
         _show(table, markdown=markdown)
         if not markdown:
@@ -185,10 +185,10 @@ def show_comparison(
 
 def _brief(comparison: "Comparison") -> "tuple[Table, ...]":
     """Return the tables that are read in a terminal: few columns, each value with its interval in one."""
-    from voxmix.report import score_tables
+    from voxmix.report import tables_of_scores
     from voxmix.report.score_tables import brief_differences_table, brief_scores_table
 
-    others = [t for t in score_tables(comparison)[1:] if t.name != "differences"]
+    others = [t for t in tables_of_scores(comparison)[1:] if t.name != "differences"]
     return (brief_scores_table(comparison), brief_differences_table(comparison), *others)
 
 

@@ -11,7 +11,7 @@ from voxmix.report.document import (
 )
 from voxmix.report.encoder_content import EncoderReportContent, Example, RunSummary, SubsetSummary
 from voxmix.report.law_content import law_content
-from voxmix.report.score_tables import score_tables
+from voxmix.report.score_tables import tables_of_scores
 from voxmix.report.table import Column, Table, to_csv, to_markdown
 from voxmix.report.tables import strategy_tables, summary_tables
 
@@ -31,9 +31,9 @@ __all__ = [
     "render_encoder_report",
     "render_report",
     "render_studies_report",
-    "score_tables",
     "strategy_tables",
     "summary_tables",
+    "tables_of_scores",
     "to_csv",
     "to_markdown",
     "write_encoder_report",

@@ -6,7 +6,7 @@ from voxmix.report.table import Cell, Kind, Table, columns_of, ends_of, range_of
 from voxmix.scores import Comparison, Difference, Estimate, Metric, ProxyAgreement
 
 
-def score_tables(comparison: Comparison, agreements: Sequence[ProxyAgreement] = ()) -> tuple[Table, ...]:
+def tables_of_scores(comparison: Comparison, agreements: Sequence[ProxyAgreement] = ()) -> tuple[Table, ...]:
     """Return what a terminal shows: scores, differences, controls, proxy; only those that there is something for."""
     found = [
         scores_table(comparison),
