@@ -97,6 +97,17 @@ def test_two_workers_make_each_probe_once_and_write_the_scores_of_one(
     assert not (shared / "probes" / ".work").exists()
 
 
+def test_a_worker_of_two_processes_writes_the_scores_of_one(
+    trained: Path, shared: Path, judged: list[tuple[str, str]]
+) -> None:
+    worked = _work(shared, [], workers=2)
+    assert judged == [], "none was judged in this process"
+    assert (worked.exit_code, len(worked.failed)) == (1, 2)
+    alone = run_step("probe", trained, Listener(tell=lambda line: None))
+    assert (alone.made, len(alone.failed)) == (12, 2)
+    assert _scores(shared) == _scores(trained)
+
+
 def test_an_encoder_that_another_process_judges_is_left_to_it(
     shared: Path, judged: list[tuple[str, str]]
 ) -> None:

@@ -1,6 +1,7 @@
 """A study's volumes are prepared by any number of workers, each unit by one, to the cache that one command makes."""
 
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ pytest.importorskip("nibabel")
 
 import nibabel
 
-from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView
+from voxmix._parallel import WorkerKilledError
+from voxmix.study import DataSettings, Study, StudyAllocation, StudyConfig, StudyView, taking
+from voxmix.study.listener import Listener
 from voxmix.study.preparing import preparation_units, prepare_volumes
 from voxmix.study.working import work_on
 from voxmix.volumes import PreparedCache
@@ -46,8 +49,12 @@ def study_in(root: Path, volumes: Path) -> Study:
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> Path:
-    root = tmp_path / "volumes"
-    for number in range(COUNT):
+    return written(tmp_path / "volumes", COUNT)
+
+
+def written(root: Path, count: int) -> Path:
+    """Write so many small volumes of two domains; return their folder."""
+    for number in range(count):
         path = root / ("A-MR", "B-MR")[number % 2] / f"p{number}" / "scan.nii"
         path.parent.mkdir(parents=True)
         data = np.random.default_rng(number).uniform(1, 100, (5, 4, 6)).astype(np.float32)
@@ -88,6 +95,49 @@ def test_a_worker_that_stops_leaves_the_rest_to_others(
     assert work_on(reopened, step="prepare").exit_code == 0
     assert sorted(made) == sorted(f"p{number}" for number in range(COUNT))
     assert sum(PreparedCache.open(study.cache_dir).counts().values()) == COUNT
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["whole", "a process is killed"])
+def test_a_worker_of_two_processes_makes_the_cache_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    read, plain = [], units_module.prepare_record
+
+    def noted(record, **options):
+        read.append(record.path.parent.name)
+        return plain(record, **options)
+
+    @contextmanager
+    def none(*arguments, **options):
+        raise WorkerKilledError("killed")
+        yield
+
+    monkeypatch.setattr(units_module, "prepare_record", noted)
+    if killed:
+        monkeypatch.setattr(taking, "worker_pool", none)
+    count = units_module.VOLUMES_A_UNIT + 8  # two units
+    volumes, said = written(tmp_path / "volumes", count), []
+    hear = Listener(tell=said.append, inform=said.append)
+    study, alone = study_in(tmp_path / "study", volumes), study_in(tmp_path / "alone", volumes)
+    worked = work_on(lambda: StudyView(Study.open(study.root)), hear, step="prepare", workers=2)
+    assert (worked.exit_code, worked.steps) == (0, ["prepare"])
+    assert "prepare: 2 processes share it here" in said
+    assert len(read) == (count if killed else 0), "this process reads volumes only where the others are gone"
+    assert any("one process goes on alone" in text for text in said) == killed
+    prepare_volumes(alone)
+    assert PreparedCache.open(study.cache_dir).digest == PreparedCache.open(alone.cache_dir).digest
+    assert not (study.root / ".claims").exists()
+
+
+def test_processes_that_share_units_begin_no_other_once_stopped(tmp_path: Path) -> None:
+    study = study_in(tmp_path / "study", written(tmp_path / "volumes", units_module.VOLUMES_A_UNIT + 8))
+    view = StudyView(study)
+    units = preparation_units(view)
+    taking.take_side_by_side(
+        view.steps["prepare"], view, units, workers=2, stopped=lambda: (study.root / ".claims").exists()
+    )
+    assert not (study.root / ".claims").exists()
+    assert not all(units.is_done(unit) for unit in units.units)
 
 
 def test_phantoms_are_made_and_prepared_by_one(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def work(
     have all that is left and live: who finishes last goes on. Exit code 0, 1 if something failed, 75 if it was stopped
     before (by a signal or --until; states are kept).
 
-    Runs one run at a time, or --workers at a time. Give every worker the same --threads, or set compute.threads: how
+    Makes one run at a time, or --workers at a time, in as many processes; so it does with volumes, images and probes. Give every worker the same --threads, or set compute.threads: how
     many there are is part of how numbers are rounded.
 
     Examples:

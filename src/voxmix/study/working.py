@@ -19,7 +19,8 @@ from voxmix.study.files import CLAIMS_FOLDER, RUNS_FOLDER
 from voxmix.study.listener import QUIET, Listener
 from voxmix.study.marks import STUDY_CLAIM
 from voxmix.study.patience import Patience
-from voxmix.study.step import Step, StepRuns, StepUnits, StepView, Unit, loaded
+from voxmix.study.step import Step, StepRuns, StepUnits, StepView, loaded
+from voxmix.study.taking import take_side_by_side, take_units
 
 if TYPE_CHECKING:
     from voxmix.engines.job_file import Job
@@ -72,7 +73,7 @@ def work_on(
     Args:
         reopened: returns a view of the study as it is now.
         step: its name; None: every step of ``voxmix study run``.
-        workers: processes that make runs here, at the same time; 1: this one.
+        workers: processes that make runs, or units of a step, here at the same time; 1: this one.
         wait: for what others have, as long as it takes; else only until it is known that they live
             (:mod:`voxmix.study.patience`).
         worked: what is returned, filled as the work goes on: for whoever catches the signal that ends it.
@@ -142,7 +143,7 @@ class _Worker:
             units: StepUnits | None = None
             if row.units:
                 units = loaded(row.units)(view, self.hear, together=self.workers)
-            if units is not None and not self._makes_units(row, units):
+            if units is not None and not self._makes_units(row, view, units):
                 return False
             with self._holding() as claim:
                 if claim is None:
@@ -166,34 +167,22 @@ class _Worker:
                 return True
         return False
 
-    def _makes_units(self, row: Step, units: StepUnits) -> bool:
+    def _makes_units(self, row: Step, view: StepView, units: StepUnits) -> bool:
         """Make the units of a step that no other worker makes; return whether all are done."""
+        if self.workers > 1:
+            take_side_by_side(row, view, units, workers=self.workers, stopped=self.stopped, hear=self.hear)
         while not self.stopped():
             left = [unit for unit in units.units if not units.is_done(unit)]
             if not left:
                 self.worked.failed |= units.failed()
                 return True
-            for unit in left:
-                with naming_full_disk(self.root):
-                    claim = self.claims.take(f"{row.name}-{unit.name}")
-                if claim is None:
-                    continue
-                with claim:
-                    if not units.is_done(
-                        unit
-                    ):  # looked at again: another may have made it before it gave it back
-                        self._make_unit(units, unit, claim)
+            if take_units(row.name, units, left, self.claims, stopped=self.stopped):
                 self.patience.is_new()
-                if self.stopped():
-                    break
-            else:
-                if any(not units.is_done(unit) for unit in left) and not self._waits("other workers", row):
-                    return False
+            if self.stopped() or all(units.is_done(unit) for unit in left):
+                continue
+            if not self._waits("other workers", row):
+                return False
         return False
-
-    def _make_unit(self, units: StepUnits, unit: Unit, claim: Claim) -> None:
-        # Not the first number: the process that had it before is gone, and the unit may be why.
-        units.make(unit, careful=claim.number > 1, stop=lambda: self.stopped() or claim.lost)
 
     def _makes(self, row: Step, view: StepView) -> bool:
         """Make the runs of a step that no other worker makes; return whether all are finished."""
