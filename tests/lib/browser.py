@@ -45,8 +45,10 @@ class Browser:
         with urlopen(request, timeout=120) as answer:
             return json.load(answer)["value"]
 
-    def open(self, page: Path) -> None:
-        self._ask("POST", "/url", {"url": page.resolve().as_uri()})
+    def open(self, page: Path, address: str = "") -> None:
+        """Open a page anew; ``address`` is what follows "#", with it."""
+        self._ask("POST", "/url", {"url": "about:blank"})
+        self._ask("POST", "/url", {"url": page.resolve().as_uri() + address})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Return what a script returns, past the page's own policy."""

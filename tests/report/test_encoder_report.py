@@ -21,8 +21,8 @@ from voxmix.scaling import Number, ScoreLaws
 
 
 def text_of(page: str) -> str:
-    """Return what is read, without SVG and style."""
-    page = re.sub(r"<(svg|style).*?</\1>", " ", page, flags=re.S)
+    """Return what is read, without SVG, style and scripts."""
+    page = re.sub(r"<(svg|style|script).*?</\1>", " ", page, flags=re.S)
     return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
@@ -42,7 +42,11 @@ def test_the_page_asks_for_nothing_and_names_are_escaped() -> None:
         content(study="<script>alert(1)</script>", laws=laws(task="<img src=x onerror=y>"))
     )
     scripts = re.findall(r"<script[^>]*>", page)
-    assert scripts == ['<script type="application/json">'] * page.count('<div class="plot"') + ["<script>"]
+    values = scripts.count('<script type="application/json">')
+    assert values == page.count('<div class="plot"')
+    assert scripts.count('<script type="application/json" id="what-if-data">') == 1
+    assert len(scripts) == values + 2
+    assert scripts[-1] == "<script>"
     assert "<script>alert" not in page
     assert "<img src=x" not in page
     assert not re.findall(r'(?:src|href)="https?:', page)

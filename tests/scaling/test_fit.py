@@ -9,7 +9,7 @@ import pytest
 from voxmix.errors import InputError
 from voxmix.probe_tasks import JudgedEncoder
 from voxmix.scaling import Scored, ScoreLaws, Series, fit_score_laws
-from voxmix.scaling.ask import error_with, samples_for, series_of
+from voxmix.scaling.ask import changes_with, equivalents_with, error_with, samples_for, series_of
 from voxmix.scaling.gather import gather
 from voxmix.scaling.limits import limits
 from voxmix.scaling.spread import fit_lines, half_width, share_below
@@ -330,7 +330,7 @@ def test_runs_missing_at_some_sizes_leave_the_largest_whole_table() -> None:
 
 def test_predict_and_plan_undo_each_other_and_mark_what_lies_outside() -> None:
     laws = fit_score_laws(curve("a", 0.2))
-    (series,) = series_of(laws, task="near", objective="a")
+    (series,) = series_of(laws, tasks=("near",), objectives=("a",))
     inside = error_with(series, 1000)
     assert inside.status == ""
     assert inside.low < 0.4 * (1000 / 64) ** -0.2 < inside.high
@@ -339,11 +339,35 @@ def test_predict_and_plan_undo_each_other_and_mark_what_lies_outside() -> None:
     assert np.isnan(error_with(series, 1e6).value)
     assert "not within ten times" in samples_for(series, 0.01).status
     with pytest.raises(InputError, match="no task 'nera'"):
-        series_of(laws, task="nera")
+        series_of(laws, tasks=("nera",))
     with pytest.raises(InputError, match="between 0 and 1"):
         samples_for(series, 2.0)
     with pytest.raises(InputError, match="above 0"):
         error_with(series, 0)
+
+
+def test_changes_cross_zero_where_the_crossing_is_and_equivalents_undo_each_other() -> None:
+    runs = curve("a", 0.2, noise=0.005) + curve("b", 0.1, noise=0.005, rng=np.random.default_rng(1))
+    laws = fit_score_laws([*runs, scored("", 0, 0, 0.27, start="open")])
+    a, b = laws.series
+    ((crossing, at),) = changes_with(laws, a, laws.crossings[0].samples.value)
+    assert crossing.reference == "open"
+    assert at.value == pytest.approx(0, abs=1e-6)
+    assert at.low < 0 < at.high
+    for n in (100, 700, 4096):
+        ((_, change),) = changes_with(laws, a, n)
+        assert change.value == pytest.approx(error_with(a, n).value / 0.27 - 1)
+    assert "outside" in next(changes_with(laws, a, 20_000))[1].status
+    (pair,) = laws.pairs
+    for n, number in pair.data_equivalent:
+        assert next(equivalents_with(laws, a, n)) == (b, number)
+    ((other, more),) = equivalents_with(laws, a, 130)
+    assert other is b
+    assert more.low < 64 * (130 / 64) ** 2 < more.high
+    ((other, back),) = equivalents_with(laws, b, more.value)
+    assert other is a
+    assert back.value == pytest.approx(130, rel=1e-6)
+    assert "outside of the sizes that both have" in next(equivalents_with(laws, b, 20_000))[1].status
 
 
 def test_settings_that_cannot_be_used_are_refused() -> None:

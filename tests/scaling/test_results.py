@@ -249,6 +249,23 @@ def test_laws_are_kept_with_what_is_missing_and_unbounded(laws: ScoreLaws, tmp_p
     assert again.crossings[1].samples.high == math.inf
 
 
+def test_laws_of_the_former_format_are_read_and_say_what_they_lack(laws: ScoreLaws, tmp_path: Path) -> None:
+    from voxmix._io import write_json
+    from voxmix.scaling.ask import changes_with, equivalents_with
+
+    former = laws.as_dict() | {"format": 1}
+    for one in former["crossings"]:
+        del one["line"]
+    for one in former["pairs"]:
+        del one["between"]
+    write_json(tmp_path / "scores.json", former)
+    again = ScoreLaws.load(tmp_path / "scores.json")
+    tubes, findings = again.series[0], again.series[2]
+    for _, number in (*changes_with(again, tubes, 100), *equivalents_with(again, findings, 100)):
+        assert "earlier voxmix" in number.status
+        assert number.remedy == "voxmix scale"
+
+
 def test_a_file_of_another_kind_or_a_damaged_one_is_refused(laws: ScoreLaws, tmp_path: Path) -> None:
     from voxmix._io import write_json
 

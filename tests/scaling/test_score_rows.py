@@ -92,6 +92,12 @@ def test_predict_and_plan_take_laws_of_scores(tmp_path: Path) -> None:
     inside, beyond = json.loads(done.stdout)["predicted"]
     assert inside["low"] < 0.4 * (500 / 64) ** -0.2 < inside["high"]
     assert "outside" in beyond["status"]
+    (change,), (other,) = inside["changes"], inside["equivalents"]
+    assert (change["reference"], other["objective"]) == ("open weights", "dino")
+    assert change["low"] < 0.4 * (500 / 64) ** -0.2 / 0.3 - 1 < change["high"]
+    told = run(app, ["predict", str(out), "--samples", "500", "--objective", "clip", "--objective", "dino"])
+    assert "Change of the error of a reference" in told.output
+    assert "Samples of another that are worth as much" in told.output
     done = run(app, ["plan", str(out), "--error", "findings=0.3", "--learned-by", "clip", "--json"])
     (needed,) = json.loads(done.stdout)["needed"]
     assert needed["low"] < 64 * (0.4 / 0.3) ** (1 / 0.2) < needed["high"]

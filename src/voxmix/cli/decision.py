@@ -29,7 +29,8 @@ def plan(
         list[str] | None, typer.Option(help="Of laws of scores: TASK=ERROR (1 - score) to reach; repeat.")
     ] = None,
     learned_by: Annotated[
-        str | None, typer.Option(help="Of laws of scores: only encoders that learned by this objective.")
+        list[str] | None,
+        typer.Option(help="Of laws of scores: only encoders that learned by this objective; repeat."),
     ] = None,
     law_name: LawName = None,
     as_json: JsonOption = False,
@@ -52,7 +53,7 @@ def plan(
         refuse({"loss": loss, "law": law_name, **flags.given}, needed="--error TASK=ERROR")
         if not error:
             raise InputError(f"{law} holds laws of scores; give --error, e.g. --error findings=0.2")
-        plan_samples(laws, pairs(error, option="--error"), objective=learned_by, as_json=as_json)
+        plan_samples(laws, pairs(error, option="--error"), objectives=learned_by or (), as_json=as_json)
         return
     if error or learned_by:
         raise InputError(

@@ -26,12 +26,17 @@ def predict(
             parser=whole_draws, metavar="IMAGES", help="Of laws of scores: images to learn from; repeat."
         ),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Of laws of scores: only this task.")] = None,
-    objective: Annotated[str | None, typer.Option(help="Of laws of scores: only this objective.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Of laws of scores: only this task; repeat.")] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(help="Of laws of scores: only this objective; repeat.")
+    ] = None,
     law_name: LawName = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the loss of a mixture on every target; of laws of scores, the error with so many samples.
+
+    Of laws of scores also the change of each reference's error, such as that of open weights, and the samples that
+    another objective needs for the same error.
 
     Examples:
 
@@ -48,7 +53,7 @@ def predict(
         refuse({"budget": budget, "weights": weights, "law": law_name}, needed="--samples")
         if not samples:
             raise InputError(f"{law} holds laws of scores; give --samples, e.g. --samples 2000")
-        predict_errors(laws, samples, task=task, objective=objective, as_json=as_json)
+        predict_errors(laws, samples, tasks=task or (), objectives=objective or (), as_json=as_json)
         return
     for name, value in (("samples", samples), ("task", task), ("objective", objective)):
         if value:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxmix._io import as_argument
-from voxmix.cli.app import emit_json, emit_table
+from voxmix.cli.app import emit, emit_json, emit_table
 from voxmix.errors import InputError
 from voxmix.study.files import ENCODERS, SCORES_FILE, is_study, kind_of, study_file
 
@@ -53,31 +53,64 @@ def predict_errors(
     laws: "ScoreLaws",
     samples: Sequence[int],
     *,
-    task: str | None,
-    objective: str | None,
+    tasks: Sequence[str],
+    objectives: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Print the error of each series with so many samples."""
-    from voxmix.scaling.ask import error_with, series_of
+    """Print the error of each series with so many samples, against each reference, and the samples of others that are worth as much."""
+    from voxmix.scaling.ask import changes_with, equivalents_with, error_with, series_of
 
-    found = [
-        (s, n, error_with(s, n)) for s in series_of(laws, task=task, objective=objective) for n in samples
-    ]
+    asked = [(s, n) for s in series_of(laws, tasks=tasks, objectives=objectives) for n in samples]
+    errors = [error_with(s, n) for s, n in asked]
+    changes = [list(changes_with(laws, s, n)) for s, n in asked]
+    others = [list(equivalents_with(laws, s, n)) for s, n in asked]
     if as_json:
-        emit_json(
-            {"level": laws.level, "predicted": [_value(s, number, samples=n) for s, n, number in found]}
-        )
+        told = [
+            _value(s, error, samples=n)
+            | {
+                "changes": [{"reference": one.reference, **_plain(number)} for one, number in change],
+                "equivalents": [
+                    {"objective": one.objective, "start": one.start, **_plain(number)}
+                    for one, number in other
+                ],
+            }
+            for (s, n), error, change, other in zip(asked, errors, changes, others, strict=True)
+        ]
+        emit_json({"level": laws.level, "predicted": told})
         return
-    rows = [[*_names(s), f"{n:,}", *_cells(number, _error)] for s, n, number in found]
+    head, interval = ["task", "objective", "start", "samples"], f"{laws.level:.0%} interval"
+    names = [[*_names(s), f"{n:,}"] for s, n in asked]
     emit_table(
         "Predicted errors of frozen encoders",
-        ["task", "objective", "start", "samples", "error", f"{laws.level:.0%} interval", "note"],
-        rows,
+        [*head, "error", interval, "note"],
+        [[*name, *_cells(error, _error)] for name, error in zip(names, errors, strict=True)],
     )
+    rows = [
+        [*name, one.reference, *_cells(number, _change)]
+        for name, change in zip(names, changes, strict=True)
+        for one, number in change
+    ]
+    if rows:
+        emit("")
+        emit_table(
+            "Change of the error of a reference", [*head, "reference", "change", interval, "note"], rows
+        )
+    rows = [
+        [*name, one.name, *_cells(number, _samples)]
+        for name, other in zip(names, others, strict=True)
+        for one, number in other
+    ]
+    if rows:
+        emit("")
+        emit_table(
+            "Samples of another that are worth as much",
+            [*head, "other", "samples of it", interval, "note"],
+            rows,
+        )
 
 
 def plan_samples(
-    laws: "ScoreLaws", errors: dict[str, float], *, objective: str | None, as_json: bool
+    laws: "ScoreLaws", errors: dict[str, float], *, objectives: Sequence[str], as_json: bool
 ) -> None:
     """Print the samples that each series of a task needs for an error."""
     from voxmix.scaling.ask import samples_for, series_of
@@ -85,7 +118,7 @@ def plan_samples(
     found = [
         (s, error, samples_for(s, error))
         for task, error in errors.items()
-        for s in series_of(laws, task=task, objective=objective)
+        for s in series_of(laws, tasks=(task,), objectives=objectives)
     ]
     if as_json:
         emit_json({"level": laws.level, "needed": [_value(s, number, error=e) for s, e, number in found]})
@@ -103,10 +136,15 @@ def _names(series: "Series") -> list[str]:
 
 
 def _value(series: "Series", number: "Number", **asked: float) -> dict[str, Any]:
+    named = {"task": series.task, "objective": series.objective, "start": series.start}
+    return {**named, **asked, **_plain(number)}
+
+
+def _plain(number: "Number") -> dict[str, Any]:
     from voxmix.scaling.parts import plain
 
     told: dict[str, Any] = plain(number)
-    return {"task": series.task, "objective": series.objective, "start": series.start, **asked, **told}
+    return told
 
 
 def _cells(number: "Number", text: Callable[[float], str]) -> list[str]:
@@ -118,6 +156,10 @@ def _cells(number: "Number", text: Callable[[float], str]) -> list[str]:
 
 def _error(value: float) -> str:
     return f"{value:.4g}"
+
+
+def _change(value: float) -> str:
+    return f"{value:+.1%}"
 
 
 def _samples(value: float) -> str:

@@ -52,7 +52,8 @@ def report(
     --no-pictures before you pass the report on.
 
     Of a law alone, such as one fitted to a table, it shows the mixture for the largest fitted budget, the curves and the
-    transfers; the page itself computes mixtures for other budgets and limits.
+    transfers; the page itself computes mixtures for other budgets and limits. Of laws of scores (voxmix scale) it shows the
+    answer and the curves; the page itself computes errors for other numbers of images.
 
     Of several studies of mixtures, one page: answers, doubts, laws and scores side by side, without slices.
 
@@ -78,14 +79,19 @@ def report(
 
 
 def _report_law(path: Path, *, output: Path | None, as_json: bool) -> None:
-    """Write the report of a law's file."""
-    law = load_law(path)
-    from voxmix.report import law_content, write_report
+    """Write the report of a law's file, or of a file of laws of scores."""
+    from voxmix.cli.score_questions import score_laws_at
+    from voxmix.report import law_content, score_law_content, write_encoder_report, write_report
     from voxmix.runs import provenance
 
     target = path.with_suffix(".html") if output is None else output
+    laws, made = score_laws_at(path), provenance()["time"]
+    law = load_law(path) if laws is None else None
     with waiting("writing the report"):
-        write_report(law_content(law, file=path.name, made=provenance()["time"]), target)
+        if laws is not None:
+            write_encoder_report(score_law_content(laws, file=path.name, made=made), target)
+        elif law is not None:
+            write_report(law_content(law, file=path.name, made=made), target)
     if as_json:
         emit_json({"report": str(target)})
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.9
 """Of the intervals."""
-_VERSION = 3
+_VERSION = 4
 """Raised whenever the same scores lead to other laws than before."""
 
 

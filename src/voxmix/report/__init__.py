@@ -10,7 +10,7 @@ from voxmix.report.document import (
     write_studies_report,
 )
 from voxmix.report.encoder_content import EncoderReportContent, Example, RunSummary, SubsetSummary
-from voxmix.report.law_content import law_content
+from voxmix.report.law_content import law_content, score_law_content
 from voxmix.report.score_tables import tables_of_scores
 from voxmix.report.table import Column, Table, to_csv, to_markdown
 from voxmix.report.tables import strategy_tables, summary_tables
@@ -31,6 +31,7 @@ __all__ = [
     "render_encoder_report",
     "render_report",
     "render_studies_report",
+    "score_law_content",
     "strategy_tables",
     "summary_tables",
     "tables_of_scores",

@@ -29,7 +29,10 @@ _MOST_ROWS = 500
 _SCALE = 1.4
 _SMALLEST = 1.1
 _FIGURES = ("figures.js",)
-_PANEL = ("what_if_solver.js", "what_if.js")
+_PANELS = {
+    "mixtures": ("panel.js", "what_if_solver.js", "what_if.js"),
+    "scores": ("panel.js", "what_if_scores.js"),
+}
 
 
 def write_report(content: ReportContent, path: Path) -> None:
@@ -133,7 +136,8 @@ def _render(
     environment.filters["csv_link"] = _csv_link
     environment.filters["inert_json"] = _inert_json
     drawn = any(block.drawings for section in sections for block in section.blocks)
-    names = (*(_FIGURES if drawn else ()), *(_PANEL if any(section.panel for section in sections) else ()))
+    kinds = {section.panel.kind for section in sections if section.panel is not None}
+    names = (*(_FIGURES if drawn else ()), *(name for kind in kinds for name in _PANELS[kind]))
     style, *scripts = (
         environment.loader.get_source(environment, name)[0]  # type: ignore[union-attr]
         for name in ("style.css", *names)

@@ -81,6 +81,7 @@ class EncoderReportContent:
         compute: what is equal among runs, in words, such as "8,192 draws".
         domains: where images that encoders learn from are of, with their number.
         laws: laws of scores; ``no_laws`` says why there are none, in one sentence.
+        laws_file: of laws alone, the file that holds them, as an argument of commands; "" of a study.
         scored: every judged encoder on every task: the marks in figures.
         tasks: task to what it is, in a sentence.
         comparison: scores of all encoders with intervals, and tests between them.
@@ -95,6 +96,7 @@ class EncoderReportContent:
     domains: Mapping[str, int] = field(default_factory=dict)
     laws: ScoreLaws | None = None
     no_laws: str = ""
+    laws_file: str = ""
     scored: tuple[Scored, ...] = ()
     tasks: Mapping[str, str] = field(default_factory=dict)
     comparison: Comparison | None = None

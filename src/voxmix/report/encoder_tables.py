@@ -111,16 +111,21 @@ def crossings_table(laws: ScoreLaws) -> Table | None:
         plain("task", "text", lambda one: one.task),
         plain("encoders", "text", lambda one: series_name(one.objective, one.start)),
         plain("beat", "text", lambda one: one.reference),
-        plain(
-            "samples",
-            "text",
-            lambda one: samples_text(one.samples) if one.reach in ("within", "unclear") else MISSING,
-        ),
+        plain("samples", "text", _crossing_samples),
         plain("remark", "text", _reach_remark),
         name="crossings",
         title="Samples needed to beat a reference",
         note="No curve is followed beyond the measured sizes.",
     )
+
+
+def _crossing_samples(one: Crossing) -> str:
+    return samples_text(one.samples) if one.reach in ("within", "unclear") else MISSING
+
+
+def crossing_text(one: Crossing) -> str:
+    """Return how many samples beat a reference, in a few words."""
+    return _crossing_samples(one) if one.reach == "within" else reached_text(one)
 
 
 def _reach_remark(one: Crossing) -> str:

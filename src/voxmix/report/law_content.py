@@ -1,4 +1,4 @@
-"""The report of a law alone, such as one fitted to a table: its content, without a study."""
+"""The report of laws alone, such as those fitted to a table: their content, without a study."""
 
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from voxmix.law import FittedLaw
 from voxmix.measurement import MeasurementTable
 from voxmix.mixture import Mixture
 from voxmix.report.content import ReportContent
+from voxmix.report.encoder_content import EncoderReportContent
+from voxmix.scaling import ScoreLaws
 
 _LEAST = 0.05
 
@@ -45,6 +47,22 @@ def law_content(law: FittedLaw, *, file: str, made: str = "", budget: float | No
         laws={law.law: law},
         strategies={law.form.strategy: found, "uniform": Mixture.uniform(law.domains)},
         notes=tuple(notes),
+    )
+
+
+def score_law_content(laws: ScoreLaws, *, file: str, made: str = "") -> EncoderReportContent:
+    """Return what a report shows of laws of scores alone.
+
+    Args:
+        file: name of the laws' file, for the commands that the report names.
+        made: when, as text.
+    """
+    return EncoderReportContent(
+        study=file,
+        made=made,
+        laws=laws,
+        laws_file=as_argument(Path(file)),
+        notes=(f"This report is of the laws of scores in {file} alone; no study is known.",),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from voxmix.report.palette import domain_marks
 from voxmix.report.table import Table
 from voxmix.report.what_if import WhatIf
+from voxmix.report.what_if_scores import ScoreWhatIf
 
 if TYPE_CHECKING:
     from voxmix.report.svg import Drawing  # which imports matplotlib
@@ -75,7 +76,7 @@ class Section:
     blocks: tuple[Block, ...] = ()
     missing: str = ""
     command: str = ""
-    panel: WhatIf | None = None
+    panel: WhatIf | ScoreWhatIf | None = None
 
 
 def domain_legend(domains: Sequence[str]) -> tuple[Swatch, ...]:

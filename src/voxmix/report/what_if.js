@@ -1,14 +1,11 @@
-// The panel: what is asked, as controls and as the address; what the solver finds, as tables, sentences and a command.
-(() => {
-  const root = document.getElementById("what-if-panel"), D = JSON.parse(document.getElementById("what-if-data").textContent);
-  const find = (name) => root.querySelector(`[data-is="${name}"]`), say = (name, text) => { find(name).textContent = text; };
-  const percent = (v) => `${(100 * v).toFixed(1)}%`, short = (v) => v.toPrecision(4), whole = (v) => (+v.toPrecision(6)).toLocaleString("en-US");
-  const copyOf = (s) => ({ ...s, w: { ...s.w }, max: { ...s.max }, fix: { ...s.fix } });
-  let state = copyOf(D.asked), turn = 0, timer = 0, own = "";
+// The panel of mixtures: what is asked, as controls, address and command; what the solver finds, as tables and sentences.
+panel(({ D, root, find, say, tell, fill }) => {
+  const copy = (s) => ({ ...s, w: { ...s.w }, max: { ...s.max }, fix: { ...s.fix } });
+  let turn = 0;
 
-  const read = new Map();  // law to its numbers, and to those of each draw
+  const known = new Map();  // law to its numbers, and to those of each draw
   function numbersOf(law) {
-    if (read.has(law)) return read.get(law);
+    if (known.has(law)) return known.get(law);
     const S = D.domains.length, T = law.targets.length, names = Object.keys(law.numbers), rest = { B: new Float64Array(T), a: new Float64Array(T).fill(1) };
     law.unique = law.unique.map((v) => v ?? Infinity);
     const repeats = law.repeats.map((v) => v ?? Infinity), draws = [];
@@ -33,7 +30,7 @@
       }
     }
     const found = { best, draws };
-    read.set(law, found);
+    known.set(law, found);
     return found;
   }
 
@@ -60,13 +57,13 @@
     return { kind: s.obj, low, high, importance, guard: law.guard && Float64Array.from(law.guard) };
   }
 
-  function solve() {
-    const mine = ++turn, law = D.laws[state.law], aim = aimOf(state, law), s = state;
-    write(law);
-    root.classList.toggle("impossible", typeof aim === "string");
-    if (typeof aim === "string") { tell(aim); find("results").dataset.done = "0"; return; }
+  function solve(now) {
+    const mine = ++turn, s = copy(now), law = D.laws[s.law], aim = aimOf(s, law);
+    say("law-label", law.label);
+    if (typeof aim === "string") { tell(aim, true); find("results").dataset.done = "0"; return; }
+    root.classList.remove("impossible"); say("problem", "");
     const { best: p, draws } = numbersOf(law), land = landscape(law, p, s.n), best = optimum(land, aim, 1e-9);
-    if (aim.guard && best.violation > 1e-6) { root.classList.add("impossible"); tell(`No mixture within these limits is no worse than ${D.guard ?? "the one named"} for every target.`); return; }
+    if (aim.guard && best.violation > 1e-6) { tell(`No mixture within these limits is no worse than ${D.guard ?? "the one named"} for every target.`, true); return; }
     const even = new Float64Array(land.S).fill(1 / land.S), result = {
       law, aim, best, loss: land.loss(best.x), even: land.loss(even), evenValue: valueOf(aim, best.cost, land.loss(even)),
       near: null, shares: null, losses: null, told: null,
@@ -100,7 +97,6 @@
     setTimeout(step);
   }
 
-  const svg = (tag, more) => { const e = document.createElementNS("http://www.w3.org/2000/svg", tag); for (const k in more) e.setAttribute(k, more[k]); return e; };
   function bar(i, share, sure, near) {
     const all = svg("svg", { viewBox: "0 0 200 18", preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" });
     all.append(svg("rect", { x: 0, y: 3, width: 200 * share, height: 12, fill: D.colors[i] }));
@@ -108,25 +104,6 @@
     if (sure) all.append(svg("line", { x1: 200 * sure[0], x2: 200 * sure[1], y1: 9, y2: 9, class: "sure" }));
     return all;
   }
-  function fill(name, rows) {
-    const body = find(name);
-    body.replaceChildren(...rows.map((cells) => {
-      const row = document.createElement("tr");
-      cells.forEach((cell, k) => {
-        const e = document.createElement(k ? "td" : "th");
-        if (!k) { e.scope = "row"; e.textContent = cell; }
-        else if (cell instanceof Element) { e.className = "bar"; e.append(cell); }
-        else { e.className = "n"; e.textContent = cell[0]; e.dataset.value = JSON.stringify(cell[1] ?? null); }
-        row.append(e);
-      });
-      return row;
-    }));
-    const texts = [find(`${name}-head`).cells, ...rows].map((row) => Array.from(row, (c) => c.textContent ?? (Array.isArray(c) ? [c[1] ?? ""].flat().join(" ") : c)));
-    const csv = texts.map((row) => row.map((t) => `"${String(t).replace(/"/g, '""')}"`).join(",")).join("\r\n");
-    find(`${name}-csv`).href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv)}`;
-  }
-  const range = (ends, word) => ends ? `${word(ends[0])} to ${word(ends[1])}` : "–";
-
   function show(r, s) {
     const { law, aim, best } = r, of = (loss) => law.best === null ? loss : law.best - loss, ends = (e) => e && (law.best === null ? e : [of(e[1]), of(e[0])]);
     fill("shares", D.domains.map((name, i) => [name, bar(i, best.x[i], r.shares?.[i], r.near?.[i]), [percent(best.x[i]), best.x[i]],
@@ -147,34 +124,27 @@
     Object.assign(find("results").dataset, { done: r.near ? "1" : "0", gap: best.gap, objective: best.value, told: r.told });
     if (r.near) tell(sentences.join(" "));
   }
-  function tell(text) {  // what a screen reader says, once the controls rest
-    clearTimeout(timer);
-    timer = setTimeout(() => say("live", text), 500);
-    say("problem", root.classList.contains("impossible") ? text : "");
-  }
 
-  // The address and the command that hold a state.
+  // The address, the command and the controls that hold a state.
   const MAPS = ["w", "max", "fix"];
-  function addressOf(s) {
-    const q = new URLSearchParams({ law: s.law, n: s.n, min: s.min, obj: s.obj });
-    for (const map of MAPS) for (const [name, v] of Object.entries(s[map])) q.append(`${map}:${name}`, v);
-    return `#what-if?${q}`;
+  function pairs(s) {
+    const found = [["law", s.law], ["n", s.n], ["min", s.min], ["obj", s.obj]];
+    for (const map of MAPS) for (const [name, v] of Object.entries(s[map])) found.push([`${map}:${name}`, v]);
+    return found;
   }
-  function stateOf(address) {
-    if (!address.startsWith("#what-if?")) return null;
-    const s = { ...copyOf(D.asked), w: {}, max: {}, fix: {} };
-    for (const [key, text] of new URLSearchParams(address.slice(9))) {
-      const map = MAPS.find((m) => key.startsWith(`${m}:`)), name = map && key.slice(map.length + 1), v = Number(text);
-      const known = map === "w" ? D.targets : D.domains, fits = text !== "" && v >= 0 && v <= (map === "w" || key === "n" ? 1e18 : 1);
-      if (map && known.includes(name) && fits) s[map][name] = v;
-      else if (key === "law" && Object.hasOwn(D.laws, text)) s.law = text;
-      else if (key === "obj" && Object.hasOwn(D.words, text)) s.obj = text;
-      else if ((key === "n" || key === "min") && fits) s[key] = v;
-    }
-    return s;
+  function read(s, key, text) {
+    const map = MAPS.find((m) => key.startsWith(`${m}:`)), name = map && key.slice(map.length + 1), v = Number(text);
+    const names = map === "w" ? D.targets : D.domains, fits = text !== "" && v >= 0 && v <= (map === "w" ? 1e18 : 1);
+    if (map && names.includes(name) && fits) s[map][name] = v;
+    else if (key === "law" && Object.hasOwn(D.laws, text)) s.law = text;
+    else if (key === "obj" && Object.hasOwn(D.words, text)) s.obj = text;
+    else if (key === "min" && fits) s.min = v;
   }
-  function commandOf(s) {
-    const quoted = (t) => /^[\w.,:=+\/-]+$/.test(t) ? t : `'${t.replace(/'/g, `'\\''`)}'`;
+  function blank() {
+    find("preset").value = "";
+    return { ...copy(D.asked), w: {}, max: {}, fix: {} };
+  }
+  function commands(s) {
     const parts = [D.command, "--budget", s.n, "--min-weight", s.min, "--objective", s.obj];
     for (const [map, flag] of [["max", "--max-weight"], ["fix", "--fix"], ["w", "--target-weight"]]) {
       const back = map === "fix" ? {} : Object.fromEntries(Object.keys(D.whole_study ? D.asked[map] : {}).map((name) => [name, 1]));
@@ -182,88 +152,34 @@
     }
     if (!D.whole_study && D.level !== 0.9) parts.push("--level", D.level);
     if (!D.whole_study && D.tolerance !== 0.01) parts.push("--tolerance", D.tolerance);
-    return parts.join(" ");
+    return { command: parts.join(" ") };
   }
-
-  // Writes the state into the controls; `write` what follows from it.
-  const controls = [...root.querySelectorAll("[data-set]")];
-  const limitOf = (name) => state.fix[name] ?? state.max[name] ?? 1;
-  function place() {
-    for (const c of controls) {
-      const { set, name } = c.dataset;
-      if (set === "law" || set === "obj") c.value = state[set];
-      else if (set === "n") c.value = c.type === "range" ? Math.log10(state.n) : state.n;
-      else if (set === "min") c.value = 100 * state.min;
-      else if (set === "w") c.value = state.w[name] ?? 1;
-      else if (set === "max") c.value = +(100 * limitOf(name)).toPrecision(6);
-      else if (set === "fix") c.checked = name in state.fix;
-    }
+  const limitOf = (s, name) => s.fix[name] ?? s.max[name] ?? 1;
+  function place(c, s) {
+    const { set, name } = c.dataset;
+    if (set === "law" || set === "obj") c.value = s[set];
+    else if (set === "min") c.value = 100 * s.min;
+    else if (set === "w") { c.value = s.w[name] ?? 1; c.disabled = !D.laws[s.law].targets.includes(name); }
+    else if (set === "max") c.value = +(100 * limitOf(s, name)).toPrecision(6);
+    else if (set === "fix") c.checked = name in s.fix;
   }
-  function write(law) {
-    for (const c of controls) {
-      const { set, name } = c.dataset, of = c.parentElement.querySelector("i");
-      const text = set === "n" ? `${whole(state.n)} ${D.unit}` : set === "min" ? percent(state.min) : set === "w" ? String(state.w[name] ?? 1)
-        : set === "max" ? (name in state.fix ? `exactly ${percent(state.fix[name])}` : `at most ${percent(limitOf(name))}`) : "";
-      if (of && c.type === "range") of.textContent = text;
-      if (c.type === "range") c.setAttribute("aria-valuetext", text);
-      if (set === "w") c.disabled = !law.targets.includes(name);
-    }
-    say("law-label", law.label);
-    own = addressOf(state);
-    find("link").href = own;
-    find("command").replaceChildren(...commandOf(state).split(/ (?=--)/).flatMap((part, k) => {
-      const e = document.createElement("span");
-      e.textContent = part;
-      return k ? [" ", e] : [e];
-    }));
+  function text(c, s) {
+    const { set, name } = c.dataset;
+    if (set === "max") return name in s.fix ? `exactly ${percent(s.fix[name])}` : `at most ${percent(limitOf(s, name))}`;
+    return set === "min" ? percent(s.min) : String(s.w[name] ?? 1);
   }
-  let kept = 0;
-  function changed() {
-    solve();
-    clearTimeout(kept);
-    kept = setTimeout(() => { try { history.replaceState(null, "", own); } catch { location.replace(own); } }, 200);
-  }
-  root.addEventListener("input", (event) => {
-    const c = event.target, { set, name } = c.dataset, v = Number(c.value);
-    if (!set || (c.type === "number" && !(v > 0))) return;
-    if (set === "preset") {
-      if (!Object.hasOwn(D.presets, c.value)) return;
-      state = copyOf(D.presets[c.value]);
-    } else if (set === "law" || set === "obj") state[set] = c.value;
-    else if (set === "n") state.n = c.type === "range" ? Number((10 ** v).toPrecision(3)) : v;
-    else if (set === "min") state.min = Number((v / 100).toFixed(4));
-    else if (set === "w") { if (v === 1) delete state.w[name]; else state.w[name] = v; }
+  function take(c, s) {
+    const { set, name } = c.dataset, v = Number(c.value);
+    if (set === "preset") return Object.hasOwn(D.presets, c.value) && D.presets[c.value];
+    if (set === "law" || set === "obj") s[set] = c.value;
+    else if (set === "min") s.min = Number((v / 100).toFixed(4));
+    else if (set === "w") { if (v === 1) delete s.w[name]; else s.w[name] = v; }
     else if (set === "max") {
-      const share = Number((v / 100).toFixed(4)), map = name in state.fix ? "fix" : "max";
-      if (map === "max" && share >= 1) delete state.max[name]; else state[map][name] = share;
-    } else if (set === "fix") {
-      if (c.checked) { state.fix[name] = limitOf(name) < 1 ? limitOf(name) : Number((1 / D.domains.length).toFixed(4)); delete state.max[name]; }
-      else delete state.fix[name];
-    }
-    if (set !== "preset") find("preset").value = "";
-    const typed = c.type === "number" ? c.value : null;
-    place();
-    if (typed !== null) c.value = typed;
-    changed();
-  });
-  root.addEventListener("submit", (event) => event.preventDefault());
-  root.addEventListener("click", async (event) => {
-    const what = event.target.dataset?.copy;
-    if (!what) return;
-    const text = what === "command" ? commandOf(state) : new URL(own, location.href).href;
-    try { await navigator.clipboard.writeText(text); say("copied", "Copied."); } catch {
-      getSelection().selectAllChildren(find(what)); say("copied", "Selected: copy it with Ctrl+C.");
-    }
-    setTimeout(() => say("copied", ""), 3000);
-  });
-  const arrive = () => {
-    const s = stateOf(location.hash);
-    if (!s || location.hash === own) return false;
-    state = s; find("preset").value = ""; place(); solve();
-    root.closest("section").scrollIntoView();
+      const share = Number((v / 100).toFixed(4)), map = name in s.fix ? "fix" : "max";
+      if (map === "max" && share >= 1) delete s.max[name]; else s[map][name] = share;
+    } else if (c.checked) { s.fix[name] = limitOf(s, name) < 1 ? limitOf(s, name) : Number((1 / D.domains.length).toFixed(4)); delete s.max[name]; }
+    else delete s.fix[name];
     return true;
-  };
-  addEventListener("hashchange", arrive);
-  root.hidden = false;
-  if (!arrive()) { place(); solve(); }
-})();
+  }
+  return { begin: D.asked, copy, blank, pairs, read, commands, place, text, take, solve };
+});

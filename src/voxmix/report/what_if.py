@@ -7,7 +7,7 @@ a browser.
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -43,6 +43,7 @@ class Control:
 class WhatIf:
     """The panel: ``data`` for its script, and the names of what can be chosen."""
 
+    kind: ClassVar[str] = "mixtures"
     data: Mapping[str, Any]
     laws: tuple[tuple[str, str], ...]
     objectives: tuple[tuple[str, str], ...]

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from jaxtyping import Float
 
 from voxmix.errors import InputError
 from voxmix.scaling.floors import floor, one_exponent_fits
 from voxmix.scaling.gather import LEAST_SIZES, Beside, Curve, TaskScores, gather
 from voxmix.scaling.limits import limits
 from voxmix.scaling.numbers import (
+    between,
     elasticity,
-    equivalent_gap,
+    equivalent,
     first_below,
     forgetting,
     line_gap,
@@ -31,7 +33,10 @@ SURE = 0.95
 """Share of draws in which a slope has to be worse before it is called inverse scaling."""
 BEYOND = 10.0
 """Times the largest size up to which a line is kept for prediction, marked; and the smallest size over it."""
-_LINE_POINTS = 31
+_SAME_SIZE = 1e-6
+"""Log samples that differ by less are one."""
+_LINE_POINTS, _BETWEEN_POINTS = 31, 9
+"""Numbers of samples, evenly in the log, at which lines and differences of two lines are kept, beside the measured sizes."""
 
 
 def fit_score_laws(
@@ -132,19 +137,28 @@ def _floats(values: np.ndarray) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def _line(curve: Curve, level: float) -> Line | None:
+def _line(curve: Curve, level: float, beside: Beside | None = None) -> Line | None:
+    """Return the line of a series, over a reference if there is one; None with one seed."""
     if len(curve.seeds) < 2:
         return None
-    gap = line_gap(lines_of(curve), level)
-    ends = np.log(curve.samples[0] / BEYOND), np.log(curve.samples[-1] * BEYOND)
-    logs = np.union1d(np.linspace(*ends, _LINE_POINTS), np.log(curve.samples))
+    gap = line_gap(lines_of(curve), level, beside)
+    logs = _points(curve.samples, _LINE_POINTS, beyond=BEYOND)
     values, reach = np.array([gap(float(x)) for x in logs]).T
+    most = 0.0 if beside is None else np.inf
     return Line(
         samples=_floats(np.exp(logs)),
         errors=_floats(np.exp(values)),
         low=_floats(np.exp(values - reach)),
-        high=_floats(np.exp(np.minimum(values + reach, 0.0))),
+        high=_floats(np.exp(np.minimum(values + reach, most))),
     )
+
+
+def _points(sizes: Sequence[int], count: int, *, beyond: float = 1.0) -> Float[np.ndarray, " point"]:
+    """Return logs of numbers of samples: evenly from the smallest size to the largest and ``beyond``, and every size itself."""
+    own = np.log(np.array(sizes, dtype=np.float64))
+    even = np.linspace(own[0] - np.log(beyond), own[-1] + np.log(beyond), count)
+    apart = np.abs(even[:, None] - own).min(axis=1) > _SAME_SIZE
+    return np.sort(np.concatenate([own, even[apart]]))
 
 
 def _reference(task: TaskScores, beside: Beside, level: float) -> Reference:
@@ -170,6 +184,7 @@ def _crossing(task: TaskScores, curve: Curve, beside: Beside, level: float) -> C
         reference=beside.name,
         samples=samples,
         reach=reach,
+        line=_line(curve, level, beside),
     )
 
 
@@ -180,14 +195,12 @@ def _pair(task: TaskScores, a: Curve, b: Curve, level: float) -> Pair | None:
     if len(sizes) < LEAST_SIZES or not seeds:
         return None
     lines = lines_of(a.cut(sizes, seeds), b.cut(sizes, seeds))
-    ends = float(lines.logs[0]), float(lines.logs[-1])
-    equivalent = []
+    both = between(lines, _points(sizes, _BETWEEN_POINTS), level)
+    found = []
     for n in sizes:
-        found = first_below(equivalent_gap(lines, float(np.log(n)), level), *ends)
-        number, _ = samples_number(
-            found, what=f"where {b.name} reaches what {a.name} does with {n:,} samples"
-        )
-        equivalent.append((n, number))
+        what = f"where {b.name} reaches what {a.name} does with {n:,} samples"
+        number, _ = equivalent(both, n, of_first=True, what=what)
+        found.append((n, number))
     return Pair(
         task=task.task,
         first=a.name,
@@ -195,5 +208,6 @@ def _pair(task: TaskScores, a: Curve, b: Curve, level: float) -> Pair | None:
         difference=elasticity(lines, np.array([1.0, -1.0]), level),
         ratio=ratio(lines, level),
         same_law_fits=one_exponent_fits(lines, level),
-        data_equivalent=tuple(equivalent),
+        data_equivalent=tuple(found),
+        between=both,
     )

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from voxmix.scaling.gather import Beside, Curve
-from voxmix.scaling.parts import INF, NAN, Number, Reach
+from voxmix.scaling.parts import INF, NAN, Between, Number, Reach
 from voxmix.scaling.spread import Lines, fit_lines, half_width, share_below
 
 ONE_SEED = "one seed: what another seed would give is not known"
@@ -83,15 +83,38 @@ def line_gap(lines: Lines, level: float, beside: Beside | None = None) -> Gap:
     return gap
 
 
-def equivalent_gap(lines: Lines, log_first: float, level: float) -> Gap:
-    """Return the second series' line less the first's at ``log_first``, with how far it may be off."""
+def between(lines: Lines, logs: Float[np.ndarray, " point"], level: float) -> Between:
+    """Return two series' lines at rising log samples, and how far their difference may be off at each pair of them."""
+    x, levels = logs - lines.center, np.array([-1.0, 1.0])
+    first, second = lines.level[:, None] + lines.slope[:, None] * x
+    reach = [[half_width(lines.variances(levels, np.array([-a, b])), level) for b in x] for a in x]
+    return Between(
+        samples=tuple(np.exp(logs).tolist()),
+        first=tuple(np.exp(first).tolist()),
+        second=tuple(np.exp(second).tolist()),
+        reach=tuple(tuple(row) for row in reach),
+    )
 
-    def gap(log: float) -> tuple[float, float]:
-        levels = np.array([-1.0, 1.0])
-        slopes = np.array([-(log_first - lines.center), log - lines.center])
-        return lines.value(levels, slopes), half_width(lines.variances(levels, slopes), level)
 
-    return gap
+def equivalent(lines: Between, samples: float, *, of_first: bool, what: str) -> tuple[Number, Reach]:
+    """Return the samples that one of two series needs for the error that the other has with so many, and where they lie.
+
+    Args:
+        samples: among those of ``lines``.
+        of_first: whether they are of the first series, or of the second.
+        what: names what is looked for in sentences.
+    """
+    logs, reach = np.log(lines.samples), np.array(lines.reach)
+    own, other = np.log(lines.first), np.log(lines.second)
+    if not of_first:
+        own, other, reach = other, own, reach.T
+    at = float(np.log(samples))
+    gap = other - np.interp(at, logs, own)
+    if not np.isfinite(reach).all():
+        return samples_number((first_crossing(logs, gap), -INF, INF), what=what)
+    wide = np.array([np.interp(at, logs, column) for column in reach.T])
+    ends = (first_crossing(logs, gap), first_crossing(logs, gap - wide), first_crossing(logs, gap + wide))
+    return samples_number(ends, what=what)
 
 
 def first_below(gap: Gap, smallest: float, largest: float) -> tuple[float, float, float]:

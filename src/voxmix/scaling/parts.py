@@ -118,7 +118,12 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crossing:
-    """The smallest number of samples with which an objective beats a reference."""
+    """The smallest number of samples with which an objective beats a reference.
+
+    Attributes:
+        line: the fitted error over the reference's, at the samples of the series' own line, with the band of this ratio: it is
+            narrower than that of the error, because both are judged on the same persons. None where no line is fitted.
+    """
 
     task: str
     objective: str
@@ -126,6 +131,23 @@ class Crossing:
     reference: str
     samples: Number
     reach: Reach
+    line: Line | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Between:
+    """Two fitted lines side by side, and how far their difference may be off.
+
+    Attributes:
+        samples: rising, from the smallest to the largest size that both series have.
+        first, second: errors of the two lines there.
+        reach: by the samples of the first, then of the second: half of the interval of the difference of log errors.
+    """
+
+    samples: tuple[float, ...]
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+    reach: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +161,7 @@ class Pair:
         same_law_fits: whether one exponent with a floor for each fits as well, so that a ratio is none of exponents; False
             with fewer than four sizes, where that cannot be asked.
         data_equivalent: (samples of the first, samples that the second needs for the same error).
+        between: from which data equivalents of any number of samples follow, both ways.
     """
 
     task: str
@@ -148,6 +171,7 @@ class Pair:
     ratio: Number
     same_law_fits: bool
     data_equivalent: tuple[tuple[int, Number], ...]
+    between: Between | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,7 +245,6 @@ def _numbers(values: Any) -> tuple[float, ...]:
 
 def read_series(value: Mapping[str, Any]) -> Series:
     """Return the Series that :func:`plain` wrote."""
-    line = value["line"]
     return Series(
         **{name: str(value[name]) for name in ("task", "metric", "objective", "start")},
         outside=bool(value["outside"]),
@@ -236,10 +259,14 @@ def read_series(value: Mapping[str, Any]) -> Series:
         floor=None if value["floor"] is None else read_number(value["floor"]),
         inverse=bool(value["inverse"]),
         forgetting=read_number(value["forgetting"]),
-        line=None
-        if line is None
-        else Line(**{name: _numbers(line[name]) for name in ("samples", "errors", "low", "high")}),
+        line=_read_line(value["line"]),
     )
+
+
+def _read_line(value: Mapping[str, Any] | None) -> Line | None:
+    if value is None:
+        return None
+    return Line(**{name: _numbers(value[name]) for name in ("samples", "errors", "low", "high")})
 
 
 def read_reference(value: Mapping[str, Any]) -> Reference:
@@ -257,17 +284,25 @@ def read_crossing(value: Mapping[str, Any]) -> Crossing:
         **{name: str(value[name]) for name in ("task", "objective", "start", "reference")},
         samples=read_number(value["samples"]),
         reach=_one_of(value["reach"], REACHES),
+        line=_read_line(value.get("line")),
     )
 
 
 def read_pair(value: Mapping[str, Any]) -> Pair:
     """Return the Pair that :func:`plain` wrote."""
+    between = value.get("between")
     return Pair(
         **{name: str(value[name]) for name in ("task", "first", "second")},
         difference=read_number(value["difference"]),
         ratio=read_number(value["ratio"]),
         same_law_fits=bool(value["same_law_fits"]),
         data_equivalent=tuple((int(n), read_number(number)) for n, number in value["data_equivalent"]),
+        between=None
+        if between is None
+        else Between(
+            **{name: _numbers(between[name]) for name in ("samples", "first", "second")},
+            reach=tuple(_numbers(row) for row in between["reach"]),
+        ),
     )
 
 

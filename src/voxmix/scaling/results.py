@@ -24,7 +24,9 @@ from voxmix.scaling.parts import (
 from voxmix.scaling.sentences import score_law_sentences
 from voxmix.scores.metric import Weighted
 
-KIND, FORMAT = "score laws", 1
+KIND, FORMAT = "score laws", 2
+_FORMER = (1,)
+"""Without lines over references and between series; all else is there."""
 _READERS: dict[str, Callable[[Any], Any]] = {
     "series": read_series,
     "references": read_reference,
@@ -111,7 +113,7 @@ class ScoreLaws:
         Raises:
             InputError: another kind of file, another format, or a damaged one.
         """
-        value = read_versioned(path, kind=KIND, version=FORMAT)
+        value = read_versioned(path, kind=KIND, version=FORMAT, former=_FORMER)
         try:
             return cls.from_dict(value)
         except (KeyError, TypeError, ValueError) as error:
