@@ -79,5 +79,30 @@ def test_it_is_the_last_line(finished_study: Path, arguments: tuple[str, ...], c
     assert told.splitlines()[-1] == f"next: {named(command)}"
 
 
+def test_a_report_without_an_answer_leads_on_to_one(tmp_path: Path) -> None:
+    assert voxmix("init", tmp_path / "s", "--phantoms")[0] == 0
+    code, _, told = voxmix("report", tmp_path / "s")
+    assert (code, told.splitlines()[-1]) == (0, f"next: voxmix study run {tmp_path / 's'}")
+
+
+def test_a_damaged_study_file_is_to_be_edited(tmp_path: Path) -> None:
+    assert voxmix("init", tmp_path / "s", "--phantoms")[0] == 0
+    path = tmp_path / "s" / "study.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("\ndesign:", "\ndesgin:"), encoding="utf-8")
+    for verb in ("status", "run"):
+        code, _, told = voxmix(verb, tmp_path / "s")
+        assert code == 2
+        assert "desgin: unknown key; did you mean 'design'?" in told
+        assert told.splitlines()[-1] == f"next: edit {path}, then: voxmix status {tmp_path / 's'}"
+
+
+def test_a_table_in_place_of_a_law_is_to_be_fitted(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("run,loss\na,1\n", encoding="utf-8")
+    for verb in (("allocate", "--budget", "4k"), ("structure",)):
+        code, _, told = voxmix(verb[0], tmp_path / "runs.csv", *verb[1:])
+        assert code == 2
+        assert f"voxmix fit {tmp_path / 'runs.csv'} -o law.json" in told
+
+
 def test_json_says_nothing_more(finished_study: Path) -> None:
     assert "next:" not in voxmix("structure", finished_study, "--json")[2]

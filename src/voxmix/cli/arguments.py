@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from voxmix.law import FittedLaw
     from voxmix.study import StudyView
 
+_TABLES = (".csv", ".tsv", ".parquet", ".pq")
+
 
 def study_around() -> Path | None:
     """Return the study whose folder one is in, or below: what a verb is for where no study is named; None elsewhere."""
@@ -128,7 +130,7 @@ def _what_file(path: Path) -> str:
 
     if not path.is_file():
         return "no ordinary file"
-    if path.suffix.lower() in (".csv", ".tsv", ".parquet"):
+    if path.suffix.lower() in _TABLES:
         return "a table: fit a law to it with voxmix fit"
     if path.suffix.lower() == ".html":
         return "a report"
@@ -186,6 +188,10 @@ def load_law(path: Path, name: str | None = None) -> "FittedLaw":
                 f"--law {name} chooses among the laws of a study, and {path} is none; leave it out"
             )
         check_kind(path, wanted="a law that voxmix fit wrote (JSON), or a study")
+        if path.is_file() and path.suffix.lower() in _TABLES:
+            raise InputError(
+                f"{path} is a table, and this asks a law; fit one to it first: voxmix fit {as_argument(path)} -o law.json"
+            )
         return FittedLaw.load(path)
     from voxmix.study import law_of
 

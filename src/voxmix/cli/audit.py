@@ -204,8 +204,12 @@ def _show_audit(result: "Audit", recipe: "Recipe") -> None:
     from voxmix.volumes.auditing.sentences import complaint_lines
 
     groups: dict[tuple[str, str], list[str]] = {}
+    files: dict[str, str] = {}
+    for survey in result.surveys:  # messages name another file by its digest; here its path may be said
+        files.setdefault(survey.name, str(survey.record.path))
     for finding in result.findings:
-        line = f"  {finding.path}: {finding.message}"
+        message = " ".join(files.get(word, word) for word in finding.message.split(" "))
+        line = f"  {finding.path}: {message}"
         groups.setdefault((finding.kind, finding.domain), []).append(line)
     looked_at = Counter(survey.record.domain for survey in result.surveys)
     for (kind, domain), lines in groups.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxmix._io import as_argument
-from voxmix.study.files import ENCODERS, is_study, kind_of
+from voxmix.study.files import ALLOCATIONS_FOLDER, ENCODERS, is_study, kind_of, study_file
 
 if TYPE_CHECKING:
     from voxmix.study.step import Steps
@@ -29,6 +29,8 @@ def following(verb: str, given: Given, failed: str = "") -> str | None:
         after = AFTER.get(verb)
         return None if after is None else after(given)
     study = _study_in(given)
+    if study is not None and f"{study_file(study)} cannot be used" in failed:
+        return f"edit {as_argument(study_file(study))}, then: voxmix status {as_argument(study)}"
     if study is None or verb == "status" or re.search(r"(?<!\w)--\w", failed):
         return f"voxmix {verb.replace('_', ' ')} --help"
     return f"voxmix status {as_argument(study)}"
@@ -65,6 +67,18 @@ def _of_all_steps(given: Given) -> str | None:
     if study is None:
         return None
     return f"voxmix {'compare' if kind_of(study) == ENCODERS else 'export'} {as_argument(study)}"
+
+
+def _after_report(given: Given) -> str | None:
+    """Return what uses the answer, or goes on with a study that has none yet: a report may be written at any time."""
+    study = _study_in(given)
+    if (
+        study is None
+        or kind_of(study) == ENCODERS
+        or (study_file(study).parent / ALLOCATIONS_FOLDER).is_dir()
+    ):
+        return _of_all_steps(given)
+    return f"voxmix study run {as_argument(study)}"
 
 
 def _of_study(verb: str) -> Callable[[Given], str | None]:
@@ -183,7 +197,7 @@ AFTER: dict[str, Callable[[Given], str | None]] = {
     ),
     "scale": _or(_after_step("scale"), _after_score_laws),
     "compare": lambda given: f"voxmix report {_word(given, 'study')}",
-    "report": _of_all_steps,
+    "report": _after_report,
     "predict": _after_prediction,
     "plan": _after_plan,
     "path": lambda given: f"voxmix structure {_word(given, 'law')}",

@@ -59,7 +59,11 @@ def from_folder(root: Path) -> ImageTable:
         if records
     ]
     if not records:
-        first = f"; {len(aside)} files are set aside, the first because {aside[0].reason}" if aside else ""
+        first = (
+            f"; {len(aside)} files are set aside, the first is {aside[0].path}: {aside[0].reason}"
+            if aside
+            else ""
+        )
         raise InputError(
             f"no PNG, JPEG, DICOM or npz image below {root}{first}; give a folder of images, or {GIVE}"
         )

@@ -53,9 +53,12 @@ def from_table(path: Path, *, labels: Sequence[str] | None, classes: Sequence[st
     records, set_aside, more = _records(table, path, roles, found, masks)
     notes += [*said, *_mask_notes(records, masks), *more, *_column_notes(roles, columns, told, found, labels)]
     if not records:
-        first = set_aside[0].reason if set_aside else "it has no rows"
+        if not set_aside:
+            raise InputError(f"no image of {path} can be used: it has no rows; give {GIVE}")
+        first = f"{set_aside[0].path}: {set_aside[0].reason}"
         raise InputError(
-            f"no image of {path} can be used: of {len(set_aside)} rows, the first is set aside because {first}"
+            f"no image of {path} can be used: {len(set_aside)} rows are set aside, the first is {first}; the cells of "
+            f"column {roles['image']!r} must name image files, seen from the table's folder"
         )
     kept, torn = _whole_persons(records)
     return ImageTable(records=tuple(kept), set_aside=(*set_aside, *torn), notes=tuple(notes), source=path)

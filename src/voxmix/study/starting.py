@@ -59,7 +59,10 @@ def start_study(
     from voxmix.volumes.auditing.fields import fields_text
 
     if phantoms == (data is not None):
-        raise InputError("give either --data DIR (your volumes) or --phantoms (made ones)")
+        raise InputError(
+            "give either --data DIR (your volumes) or --phantoms (made ones); for a study of encoders, --images TABLE "
+            "(your images) or --radiographs (made ones)"
+        )
     start = presets.preset(preset or ("demo" if phantoms else "small"))
     manifest: Manifest | None = None
     seen: tuple[Fields, ...] = ()
