@@ -121,6 +121,7 @@ def test_the_page_on_tables_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> 
     import numpy as np
     from typer.testing import CliRunner
 
+    from voxmix import FittedLaw
     from voxmix.cli import app
     from voxmix.law.simulate import random_law, simulate
 
@@ -168,8 +169,13 @@ def test_the_page_on_tables_runs_as_it_stands(tmp_path, monkeypatch, capsys) -> 
         found = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
         assert found.exit_code == 0, f"{line}: {found.output}"
         assert found.stdout.strip(), line
-    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(code, str(page), "exec"), {})
+    allocating, reading = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    last = FittedLaw.load("law.json").bootstrap
+    names: dict[str, object] = {}
+    exec(compile(reading, str(page), "exec"), names)
+    assert last is not None
+    np.testing.assert_array_equal(names["draws"], last.transfer)
+    exec(compile(allocating, str(page), "exec"), {})
     shown = capsys.readouterr().out
     assert "Allocation(" in shown
     assert float(shown.split()[-1]) < 1e-6

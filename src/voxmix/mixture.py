@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,11 @@ _SUM_TOLERANCE = 1e-6
 
 def check_domains(domains: Iterable[str]) -> tuple[str, ...]:
     """Return the names as a tuple after checking each, and that none occurs twice."""
+    return _checked(tuple(domains))
+
+
+@lru_cache(maxsize=256)  # every run of a study names the same
+def _checked(domains: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(check_domain_name(name) for name in domains)
     if not names:
         raise InputError("no domains given; name at least one")
@@ -47,9 +53,9 @@ class Mixture:
         weights = np.array(self.weights, dtype=np.float64)
         if weights.shape != (len(domains),):
             raise InputError(f"{len(domains)} domains need {len(domains)} weights, got shape {weights.shape}")
-        for name, weight in zip(domains, weights, strict=True):
-            if not np.isfinite(weight) or weight < 0:
-                raise InputError(f"weight of {name} is {weight}; give a number from 0 to 1")
+        bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+        if len(bad):
+            raise InputError(f"weight of {domains[bad[0]]} is {weights[bad[0]]}; give a number from 0 to 1")
         total = float(weights.sum())
         if abs(total - 1) > _SUM_TOLERANCE:
             raise InputError(

@@ -213,14 +213,13 @@ def misspelled_targets(targets: Sequence[str], domains: Sequence[str]) -> dict[i
     Any other target that is no domain is one that is only evaluated.
     """
     plain = {_SIGNS.sub("", name.casefold()): name for name in domains}
-    known, found = set(domains), {}
-    for place, name in enumerate(targets):
-        like = plain.get(_SIGNS.sub("", name.casefold()))
-        if name not in known and like is not None:
-            found[place] = (
-                f"{name!r} is no domain, but {like!r} is; write them alike, or rename the target if it is something else"
-            )
-    return found
+    others = {name: plain.get(_SIGNS.sub("", name.casefold())) for name in set(targets) - set(domains)}
+    wrong = {
+        name: f"{name!r} is no domain, but {like!r} is; write them alike, or rename the target if it is something else"
+        for name, like in others.items()
+        if like is not None
+    }
+    return {place: wrong[name] for place, name in enumerate(targets) if name in wrong} if wrong else {}
 
 
 def _domains(

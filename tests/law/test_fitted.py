@@ -1,6 +1,9 @@
 """A saved law is the same law; laws of other formats are refused."""
 
+import base64
 import json
+import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from voxmix import FittedLaw, Mixture, fit
 from voxmix.errors import InputError
 from voxmix.law.forms import Landscape
+from voxmix.law.numbers import plain
 from voxmix.law.simulate import random_law, simulate
 
 
@@ -33,6 +37,58 @@ def test_round_trip_keeps_every_number(law, tmp_path):
     np.testing.assert_array_equal(again.predict(mixture, 2000), law.predict(mixture, 2000))
     np.testing.assert_array_equal(again.bootstrap.transfer, law.bootstrap.transfer)
     assert again.status == law.status
+
+
+def test_every_bit_of_the_draws_is_kept(law, tmp_path):
+    drawn = law.bootstrap.by_draw()
+    odd = drawn["transfer"].copy()
+    odd[0, 0, 1], odd[1, 2, 0], odd[2, 1, 0], odd[3, 0, 2] = np.nan, np.inf, -0.0, 5e-324
+    changed = replace(law, bootstrap=law.bootstrap.changed({"transfer": odd}))
+    changed.save(tmp_path / "law.json")
+    again = FittedLaw.load(tmp_path / "law.json").bootstrap.by_draw()
+    for name, array in (drawn | {"transfer": odd}).items():
+        assert again[name].tobytes() == array.tobytes(), name
+
+
+def test_draws_that_are_alike_are_written_once(law):
+    alike = np.broadcast_to(law.transfer, law.bootstrap.transfer.shape)
+    value = replace(law, bootstrap=law.bootstrap.changed({"transfer": alike})).to_dict()
+    assert value["bootstrap"]["transfer"]["shape"] == [1, 3, 3]
+    assert value["bootstrap"]["exponent"]["shape"] == [20, 3]
+    np.testing.assert_array_equal(FittedLaw.from_dict(value).bootstrap.transfer, alike)
+
+
+def test_a_law_of_format_1_has_its_draws_as_lists(law):
+    lists = {name: plain(array) for name, array in law.bootstrap.by_draw().items()}
+    again = FittedLaw.from_dict(law.to_dict() | {"format": 1, "bootstrap": lists})
+    for name, array in law.bootstrap.by_draw().items():
+        np.testing.assert_array_equal(again.bootstrap.by_draw()[name], array)
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong", "said"),
+    [
+        ("dtype", "<f4", "'<f4'"),
+        ("base64", "AAAA", "damaged"),
+        ("base64", "not base64!", "damaged"),
+        ("shape", [20, -1], "at least 0"),
+        ("shape", [60], r"expected \[20, 3\]"),
+        ("shape", "20", "damaged"),
+        ("shape", None, "damaged"),
+    ],
+)
+def test_damaged_draws_are_refused(law, key, wrong, said):
+    value = law.to_dict()
+    value["bootstrap"]["exponent"] = value["bootstrap"]["exponent"] | {key: wrong}
+    with pytest.raises(InputError, match=said):
+        FittedLaw.from_dict(value)
+
+
+def test_other_software_reads_the_draws_as_the_how_to_says(law):
+    packed = json.loads(json.dumps(law.to_dict()))["bootstrap"]["transfer"]
+    numbers = struct.unpack(f"<{20 * 3 * 3}d", base64.b64decode(packed["base64"]))
+    assert packed["shape"] == [20, 3, 3]
+    assert numbers[3 * 9 + 0 * 3 + 2] == law.bootstrap.transfer[3, 0, 2]
 
 
 def test_json_is_named_source_then_target(law):

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from voxmix import __version__, _frames, _html, _io
+from voxmix import _frames, _html, _io
 from voxmix.errors import InputError, VoxmixWarning
 from voxmix.law import forms, law_json, law_rows
 from voxmix.law.family import LawForm, known_laws, law_form
 from voxmix.law.forms import LawParameters
 from voxmix.law.holdout import Holdout
-from voxmix.law.numbers import numbers, plain
 from voxmix.law.outliers import Outlier
 from voxmix.law.profile import own_curve_intervals
 from voxmix.law.quality import FitQuality
@@ -25,7 +24,6 @@ from voxmix.law.uncertainty import percentiles
 from voxmix.mixture import Mixture
 from voxmix.response import LOSS, Response
 
-FORMAT = 1
 _LEVELS = ("irreducible_loss", "amplitude")
 _WITH_INTERVAL = ("irreducible_loss", "amplitude", "exponent", "transfer", "rho")
 FAR = 10.0  # times outside the fitted budgets from which a number is a guess
@@ -292,37 +290,7 @@ class FittedLaw:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the law as JSON-like data; :meth:`from_dict` is its inverse."""
-        names, intervals = (self.domains, self.targets), self.intervals()
-        return {
-            "kind": "law",
-            "format": FORMAT,
-            "code": __version__,
-            "domains": list(self.domains),
-            "targets": list(self.targets),
-            "law": self.law,
-            "method": self.method,
-            "loss": self.loss,
-            **law_json.parameters_to_dict(self.parameters, *names),
-            "volumes": {name: plain(count) for name, count in self.volumes.items()},
-            "intervals": None if intervals is None else law_json.intervals_to_dict(intervals, *names),
-            "status": [item.to_dict() for item in self.status],
-            "fit": law_json.quality_to_dict(self.quality, *names),
-            "noise": dict(zip(self.targets, plain(self.noise), strict=True)),
-            "noise_common": self.noise_common,
-            "seed_effects": self.seed_effects.to_dict(),
-            "max_exponent": self.max_exponent,
-            "profile": law_json.profiles_to_dict(self, transfers=self.form.transfers),
-            "budget_range": [float(b) for b in self.budget_range],
-            "table_digest": self.table_digest,
-            "notes": list(self.notes),
-            "outliers": [item.to_dict() for item in self.outliers],
-            "outliers_kept": self.outliers_kept,
-            "response": self.response.to_dict(),
-            "suspects": [item.to_dict() for item in self.suspects],
-            "holdout": None if self.holdout is None else self.holdout.to_dict(),
-            "comparison": self.comparison,
-            "bootstrap": None if self.bootstrap is None else law_json.draws_to_dict(self.bootstrap),
-        }
+        return law_json.law_to_dict(self)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "FittedLaw":
@@ -331,13 +299,14 @@ class FittedLaw:
         Raises:
             InputError: another format version, or a key is missing.
         """
-        if value.get("kind") != "law" or value.get("format") != FORMAT:
+        read = (law_json.FORMAT, *law_json.FORMER_FORMATS)
+        if value.get("kind") != "law" or value.get("format") not in read:
             raise InputError(
-                f"expected a law of format {FORMAT}, got kind {value.get('kind')!r} format "
+                f"expected a law of format {law_json.FORMAT}, got kind {value.get('kind')!r} format "
                 f"{value.get('format')!r}; fit it again with this version of voxmix"
             )
         try:
-            return cls(**_read(value))
+            return cls(**law_json.law_fields(value))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             if isinstance(error, InputError):
                 raise
@@ -354,7 +323,9 @@ class FittedLaw:
         Raises:
             InputError: no such file, another kind of file, another format version, or a law that is not known.
         """
-        value = _io.read_versioned(Path(path), kind="law", version=FORMAT)
+        value = _io.read_versioned(
+            Path(path), kind="law", version=law_json.FORMAT, former=law_json.FORMER_FORMATS
+        )
         if isinstance(name := value.get("law"), str) and name not in (known := known_laws()):
             raise InputError(
                 f"{path} holds the law {name!r}, which is not known here ({', '.join(known)} are); if a program of yours "
@@ -362,37 +333,3 @@ class FittedLaw:
             )
         with _io.naming_damage(Path(path), remedy="fit it again"):
             return cls.from_dict(value)
-
-
-def _read(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a law from its JSON-like form."""
-    domains, targets = tuple(value["domains"]), tuple(value["targets"])
-    parameters = law_json.parameters_from_dict(value, domains, targets, fall=law_form(value["law"]).fall)
-    saved, holdout = value["bootstrap"], value["holdout"]
-    low, high = value["budget_range"]
-    return {
-        "domains": domains,
-        "targets": targets,
-        "law": value["law"],
-        "method": value["method"],
-        "loss": value["loss"],
-        "parameters": parameters,
-        "budget_range": (low, high),
-        "quality": law_json.quality_from_dict(value["fit"], domains, targets),
-        "noise": numbers([value["noise"][t] for t in targets]),
-        "noise_common": float(value.get("noise_common", 1.0)),
-        "max_exponent": float(value["max_exponent"]),
-        "status": tuple(ParameterStatus(**item) for item in value["status"]),
-        "bootstrap": None if saved is None else law_json.draws_from_dict(saved, parameters),
-        "table_digest": value["table_digest"],
-        "volumes": dict(value["volumes"]),
-        "notes": tuple(value["notes"]),
-        "holdout": None if holdout is None else Holdout.from_dict(holdout),
-        "comparison": value["comparison"],
-        # Laws of voxmix 0.1 before 2026-11-28 know no outliers, no effects of seeds and no common noise.
-        "seed_effects": SeedEffects.from_dict(value.get("seed_effects")),
-        "outliers": tuple(Outlier(**item) for item in value.get("outliers", ())),
-        "outliers_kept": bool(value.get("outliers_kept", False)),
-        "response": Response.from_dict(value.get("response")),
-        "suspects": tuple(Outlier(**item) for item in value.get("suspects", ())),
-    }

@@ -1,17 +1,99 @@
-"""The parts of a law as JSON-like data and back, with names instead of positions; missing numbers are null."""
+"""A law as JSON-like data and back, with names instead of positions; missing numbers are null."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
+from voxmix import __version__
+from voxmix.law.family import law_form
 from voxmix.law.forms import BY_TARGET, LawParameters
+from voxmix.law.holdout import Holdout
+from voxmix.law.law_draws import draws_from_dict, draws_to_dict
 from voxmix.law.numbers import numbers, plain
+from voxmix.law.outliers import Outlier
 from voxmix.law.profile import MOST_PROFILED, Profiled, has_profile, profile
 from voxmix.law.quality import FitQuality
 from voxmix.law.reducible import Fall
+from voxmix.law.seeds import SeedEffects
+from voxmix.law.status import ParameterStatus
+from voxmix.response import Response
 
+if TYPE_CHECKING:
+    from voxmix.law.fitted import FittedLaw
+
+FORMAT, FORMER_FORMATS = 2, (1,)
+"""Format 1 has the draws of the bootstrap as nested lists."""
 Names = tuple[str, ...]
+
+
+def law_to_dict(law: "FittedLaw") -> dict[str, Any]:
+    """Return a law as JSON-like data; :func:`law_fields` is its inverse."""
+    names, intervals = (law.domains, law.targets), law.intervals()
+    return {
+        "kind": "law",
+        "format": FORMAT,
+        "code": __version__,
+        "domains": list(law.domains),
+        "targets": list(law.targets),
+        "law": law.law,
+        "method": law.method,
+        "loss": law.loss,
+        **parameters_to_dict(law.parameters, *names),
+        "volumes": {name: plain(count) for name, count in law.volumes.items()},
+        "intervals": None if intervals is None else intervals_to_dict(intervals, *names),
+        "status": [item.to_dict() for item in law.status],
+        "fit": quality_to_dict(law.quality, *names),
+        "noise": dict(zip(law.targets, plain(law.noise), strict=True)),
+        "noise_common": law.noise_common,
+        "seed_effects": law.seed_effects.to_dict(),
+        "max_exponent": law.max_exponent,
+        "profile": profiles_to_dict(law, transfers=law.form.transfers),
+        "budget_range": [float(b) for b in law.budget_range],
+        "table_digest": law.table_digest,
+        "notes": list(law.notes),
+        "outliers": [item.to_dict() for item in law.outliers],
+        "outliers_kept": law.outliers_kept,
+        "response": law.response.to_dict(),
+        "suspects": [item.to_dict() for item in law.suspects],
+        "holdout": None if law.holdout is None else law.holdout.to_dict(),
+        "comparison": law.comparison,
+        "bootstrap": None if law.bootstrap is None else draws_to_dict(law.bootstrap),
+    }
+
+
+def law_fields(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a law from its JSON-like form."""
+    domains, targets = tuple(value["domains"]), tuple(value["targets"])
+    parameters = parameters_from_dict(value, domains, targets, fall=law_form(value["law"]).fall)
+    saved, holdout = value["bootstrap"], value["holdout"]
+    low, high = value["budget_range"]
+    return {
+        "domains": domains,
+        "targets": targets,
+        "law": value["law"],
+        "method": value["method"],
+        "loss": value["loss"],
+        "parameters": parameters,
+        "budget_range": (low, high),
+        "quality": quality_from_dict(value["fit"], domains, targets),
+        "noise": numbers([value["noise"][t] for t in targets]),
+        "noise_common": float(value.get("noise_common", 1.0)),
+        "max_exponent": float(value["max_exponent"]),
+        "status": tuple(ParameterStatus(**item) for item in value["status"]),
+        "bootstrap": None if saved is None else draws_from_dict(saved, parameters),
+        "table_digest": value["table_digest"],
+        "volumes": dict(value["volumes"]),
+        "notes": tuple(value["notes"]),
+        "holdout": None if holdout is None else Holdout.from_dict(holdout),
+        "comparison": value["comparison"],
+        # Laws of voxmix 0.1 before 2026-11-28 know no outliers, no effects of seeds and no common noise.
+        "seed_effects": SeedEffects.from_dict(value.get("seed_effects")),
+        "outliers": tuple(Outlier(**item) for item in value.get("outliers", ())),
+        "outliers_kept": bool(value.get("outliers_kept", False)),
+        "response": Response.from_dict(value.get("response")),
+        "suspects": tuple(Outlier(**item) for item in value.get("suspects", ())),
+    }
 
 
 def _by_pair(
@@ -52,17 +134,6 @@ def parameters_from_dict(
         unique=numbers([value["unique_volumes"][d] for d in domains], np.inf),
         repeats=numbers([value["repeats"][d] for d in domains], np.inf),
     )
-
-
-def draws_to_dict(draws: LawParameters) -> dict[str, Any]:
-    """Return the numbers of bootstrap draws by name."""
-    return {name: plain(array) for name, array in draws.by_draw().items()}
-
-
-def draws_from_dict(value: dict[str, Any], parameters: LawParameters) -> LawParameters:
-    """Return the bootstrap draws of a law with these parameters."""
-    saved = {name: numbers(value[name]) for name in parameters.by_draw()}
-    return parameters.changed(saved | {"repeats": numbers(value["repeats"], np.inf)})
 
 
 def quality_to_dict(quality: FitQuality, domains: Names, targets: Names) -> dict[str, Any]:

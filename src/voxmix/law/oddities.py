@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from voxmix.law.cells import Cells
-from voxmix.law.outliers import seed_effects
+from voxmix.law.table_cells import seed_effects
 from voxmix.measurement import MeasurementTable
 from voxmix.response import Response
 

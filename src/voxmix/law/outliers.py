@@ -15,17 +15,16 @@ A row is odd when it lies outside by more than a factor and six times the noise 
 median over all twins and curves. docs/concepts/law.md has the factors and how often they were wrong.
 """
 
-import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
+from voxmix.law.table_cells import FEW, cells_of, median, mixture_index, noise_of_targets, seed_effects
 from voxmix.measurement import MeasurementTable
 from voxmix.response import LOSS, Response
 
@@ -40,9 +39,6 @@ _OTHERS = np.log(10.0)  # beyond all other losses of the target; beyond many, _A
 _MANY = 20
 SPREADS = 6.0  # times the noise of one seed, on top of every factor
 _NAMED = 3  # odd losses that a sentence names
-_MAD = 1.4826  # median absolute deviation of a normal to its standard deviation
-_UNKNOWN = 0.15  # noise where neither twins nor curves of three budgets tell it
-_FEW = 6  # values that a median needs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,13 +85,13 @@ def find_outliers(table: MeasurementTable) -> tuple[Outlier, ...]:
     zero = loss <= 0
     if zero.all():
         return ()
-    mixture = mixture_index(table)
+    cells = cells_of(table, mixture_index(table), ~zero)
     found: dict[int, float | None] = {int(row): None for row in np.flatnonzero(zero)}
-    effect = seed_effects(table, mixture)
+    effect = seed_effects(table, cells)
     value = np.log(np.where(zero, 1.0, loss)) - [effect.get(seed, 0.0) for seed in table.seed.tolist()]
-    noise = noise_of_targets(table, mixture, value, ~zero)
+    noise = noise_of_targets(table, cells, value)
     by_target: dict[int, dict[int, list[_Cell]]] = defaultdict(lambda: defaultdict(list))
-    for (m, budget, j), rows in _cells(table, mixture, ~zero):
+    for (m, budget, j), rows in cells.items():
         by_target[j][m].append((budget, rows))
     values = value.tolist()
     for j, by_mixture in by_target.items():
@@ -142,89 +138,6 @@ def outlier_at(table: MeasurementTable, row: int, expected: float | None) -> Out
     )
 
 
-def _cells(
-    table: MeasurementTable, mixture: np.ndarray, rows: Bool[np.ndarray, " row"]
-) -> Iterator[tuple[tuple[int, float, int], list[int]]]:
-    groups: dict[tuple[int, float, int], list[int]] = defaultdict(list)
-    columns = (np.flatnonzero(rows), mixture[rows], table.budget[rows], table.target_index[rows])
-    for row, m, budget, j in zip(*(column.tolist() for column in columns), strict=True):
-        groups[m, budget, j].append(row)
-    yield from groups.items()
-
-
-def seed_effects(table: MeasurementTable, mixture: np.ndarray | None = None) -> dict[int, float]:
-    """Return the log effect of each seed that has twins: seeds are blocks, better or worse for every run alike.
-
-    ``mixture`` is :func:`mixture_index`, where that is known.
-    """
-    usable = np.asarray(table.loss) > 0
-    value = np.log(np.where(usable, table.loss, 1.0)).tolist()
-    seeds = table.seed.tolist()
-    away: dict[int, list[float]] = defaultdict(list)
-    for _, rows in _cells(table, mixture_index(table) if mixture is None else mixture, usable):
-        if len(rows) > 1:
-            middle = _median([value[row] for row in rows])
-            for row in rows:
-                away[seeds[row]].append(value[row] - middle)
-    return {seed: float(np.median(values)) for seed, values in away.items()}
-
-
-def mixture_index(table: MeasurementTable) -> Int[np.ndarray, " row"]:
-    """Return which mixture each row is of, by number; rows of a run have one."""
-    first: dict[str, int] = {}
-    of_run = np.array([first.setdefault(run, len(first)) for run in table.run], dtype=np.int64)
-    begins = np.zeros(len(first), dtype=np.int64)
-    begins[of_run[::-1]] = np.arange(len(of_run))[::-1]
-    weights = np.round(table.weights[begins], 9)
-    return np.unique(weights, axis=0, return_inverse=True)[1].reshape(-1)[of_run]
-
-
-def _median(values: list[float]) -> float:
-    """Return the median of a few numbers: that of NumPy, which takes ten times as long over them."""
-    ordered, half = sorted(values), len(values) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-
-
-def noise_of_targets(
-    table: MeasurementTable,
-    mixture: np.ndarray,
-    value: np.ndarray,
-    usable: np.ndarray,
-    *,
-    by_twins: bool = False,
-) -> Float[np.ndarray, " target"]:
-    """Return the standard deviation of one seed's log loss per target: by twins or by curves, whichever is larger.
-
-    With ``by_twins`` curves, which may bend, count only where the table has too few twins.
-
-    The median over all pairs of twins, and over all cells of how far they lie from the line of their neighbours: odd
-    rows are too few to move either. A target with few of them takes those of all targets.
-    """
-    twins: dict[int, list[float]] = defaultdict(list)
-    lines: dict[int, list[float]] = defaultdict(list)
-    curves: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
-    values, root = value.tolist(), float(np.sqrt(2))
-    logs = {budget: float(np.log(budget)) for budget in np.unique(table.budget).tolist()}
-    for (m, budget, j), rows in _cells(table, mixture, usable):
-        twins[j] += [abs(values[a] - values[b]) / root for a, b in combinations(rows, 2)]
-        curves[m, j].append((logs[budget], _median([values[row] for row in rows])))
-    for (_, j), curve in curves.items():
-        curve.sort()
-        for (x, a), (y, b), (z, c) in zip(curve, curve[1:], curve[2:], strict=False):
-            share = (y - x) / (z - x)
-            away = b - (1 - share) * a - share * c
-            lines[j].append(abs(away) / math.sqrt(1 + share**2 + (1 - share) ** 2))
-    told = any(twins.values()) or any(lines.values())
-    found = np.full(len(table.targets), 0.0 if told else _UNKNOWN)
-    enough = by_twins and sum(map(len, twins.values())) >= _FEW
-    for gaps in (twins,) if enough else (twins, lines):
-        pool = [gap for values in gaps.values() for gap in values]
-        for j in range(len(found)):
-            known = gaps[j] if len(gaps[j]) >= _FEW else pool
-            found[j] = max(found[j], _MAD * float(np.median(known)) if known else 0.0)
-    return found
-
-
 def _odd_of_target(curves: list[list[_Cell]], value: list[float], noise: float) -> list[tuple[int, float]]:
     """Return the odd rows of one target with the log loss that was expected: the worst first, then all again."""
     found: list[tuple[int, float]] = []
@@ -241,7 +154,7 @@ def _odd_rows(
     curves: Sequence[Sequence[_Cell]], value: list[float], room: float
 ) -> Iterator[tuple[float, int, float]]:
     """Yield how far each odd row lies beyond what is allowed, the row, and the log loss that was expected."""
-    middles = [[_median([value[row] for row in rows]) for _, rows in curve] for curve in curves]
+    middles = [[median([value[row] for row in rows]) for _, rows in curve] for curve in curves]
     changes = _Changes(curves, middles)
     logs = {budget: float(np.log(budget)) for curve in curves for budget, _ in curve}
     for k, curve in enumerate(curves):
@@ -282,7 +195,7 @@ class _Allowed:
         beyond = self.beyond(loss, room)
         if not twins:
             return beyond, self.expected
-        middle = _median(twins)
+        middle = median(twins)
         alike = abs(loss - middle) - _INSIDE - room
         whole_cell = (
             max(loss - self.high - max(self.up, _ALONE), self.low - loss - max(self.down, _ALONE)) - room
@@ -344,7 +257,7 @@ def _by_curve(at: list[float], middles: list[float], c: int, usual: float | None
 
 def _by_others(rest: Float[np.ndarray, " cell"]) -> _Allowed:
     """Return what all other losses of the target allow, for a mixture that was run at one budget only."""
-    if len(rest) < _FEW:
+    if len(rest) < FEW:
         return _Allowed(-np.inf, np.inf, 0.0, 0.0, 0.0)
     beyond = _OTHERS if len(rest) < _MANY else _ALONE
     return _Allowed(float(rest.min()), float(rest.max()), beyond, beyond, float(np.median(rest)))

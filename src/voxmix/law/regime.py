@@ -8,14 +8,14 @@ say what helps the target. docs/concepts/law.md has the rule and how often it wa
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
-from voxmix.law.outliers import find_outliers, mixture_index
+from voxmix.law.outliers import find_outliers
 from voxmix.law.regime_falls import Fall, falls, regression
 from voxmix.law.regime_lines import APART, LAW_ERROR, Regime, TargetRegime, Verdict
 from voxmix.law.regime_noise import VOLUMES, RunNoise, Runs, noise_of, squares_of
+from voxmix.law.table_cells import mixture_index
 from voxmix.measurement import MeasurementTable
 
 SURE = 0.95  # one-sided level at which a fall, or a difference between mixtures, is no chance
@@ -35,18 +35,13 @@ def regime_check(
     if odd is None:
         odd = () if keep_outliers else [(item.run, item.target) for item in find_outliers(table)]
     left_out = set() if keep_outliers else set(odd)
-    keep = np.array(
-        [
-            loss > 0 and key not in left_out
-            for key, loss in zip(zip(table.run, table.target, strict=True), table.loss, strict=True)
-        ],
-        dtype=bool,
-    )
-    mixture = mixture_index(table)
-    names = np.array(table.target, dtype=object)
+    keep = table.loss > 0
+    if left_out:
+        keep &= [key not in left_out for key in zip(table.run, table.target, strict=True)]
+    mixture, target = mixture_index(table), table.target_index
     runs: dict[str, Runs] = {}
-    for name in sorted(set(table.target), key=_order(table)):
-        rows = np.flatnonzero(keep & (names == name))
+    for j, name in enumerate(table.targets):
+        rows = np.flatnonzero(keep & (target == j))
         if not len(rows):
             continue
         place = table.domains.index(name) if name in table.domains else None
@@ -62,12 +57,6 @@ def regime_check(
     squares = {name: squares_of(item) for name, item in runs.items()}
     pool = sum(s for s, _, _ in squares.values()), sum(n for _, n, _ in squares.values())
     return Regime(targets=tuple(_judge(name, runs[name], squares[name], pool) for name in runs))
-
-
-def _order(table: MeasurementTable) -> Any:
-    place = {name: i for i, name in enumerate(table.domains)}
-    first = {name: i for i, name in reversed(list(enumerate(table.target)))}
-    return lambda name: (place.get(name, len(place)), first[name])
 
 
 def _judge(

@@ -19,14 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from voxmix.law.cells import Cells
-from voxmix.law.outliers import (
-    SPREADS,
-    Outlier,
-    mixture_index,
-    noise_of_targets,
-    outlier_at,
-    seed_effects,
-)
+from voxmix.law.outliers import SPREADS, Outlier, outlier_at
+from voxmix.law.table_cells import cells_of, mixture_index, noise_of_targets, seed_effects
 from voxmix.measurement import MeasurementTable
 from voxmix.response import LOSS, Response
 
@@ -75,7 +69,7 @@ def find_suspects(table: MeasurementTable, aside: Sequence[Outlier] = ()) -> tup
     value, effect = np.log(np.where(usable, table.loss, 1.0)), _effects(table)
     level = value - effect
     mixture = mixture_index(table)
-    spread = noise_of_targets(table, mixture, level, usable, by_twins=True)
+    spread = noise_of_targets(table, cells_of(table, mixture, usable), level, by_twins=True)
     noise = {name: float(spread[k]) for name, k in zip(table.target, table.target_index, strict=True)}
     found: dict[int, float] = {}
     curves = list(_curves(table, mixture, value, usable))

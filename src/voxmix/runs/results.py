@@ -1,8 +1,10 @@
 """Finished runs: read from their folders without torch."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -49,7 +51,9 @@ class RunResult:
 
 def is_finished(folder: Path) -> bool:
     """Return whether a run's folder holds a finished run: the result is written last."""
-    return (folder / RESULT_FILE).is_file()
+    return os.path.isfile(
+        os.path.join(folder, RESULT_FILE)
+    )  # asked 10,000 times: a Path takes three times as long
 
 
 def read_run(folder: Path) -> RunResult:
@@ -78,10 +82,13 @@ def read_run(folder: Path) -> RunResult:
     return result
 
 
+_NUMBER = (int, float, NoneType)  # a union of types would be made anew each time
+
+
 def _figures(item: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of one target; loss and loss_se are numbers or None."""
     for name in ("loss", "loss_se"):
-        if not isinstance(item[name], int | float | None) or isinstance(item[name], bool):
+        if not isinstance(item[name], _NUMBER) or isinstance(item[name], bool):
             raise TypeError(f"{name} is {item[name]!r}")
     return dict(item)
 
