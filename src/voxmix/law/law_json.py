@@ -1,6 +1,6 @@
 """A law as JSON-like data and back, with names instead of positions; missing numbers are null."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -19,16 +19,13 @@ from voxmix.law.seeds import SeedEffects
 from voxmix.law.status import ParameterStatus
 from voxmix.response import Response
 
-if TYPE_CHECKING:
-    from voxmix.law.fitted import FittedLaw
-
 FORMAT, FORMER_FORMATS = 2, (1,)
 """Format 1 has the draws of the bootstrap as nested lists."""
 Names = tuple[str, ...]
 
 
-def law_to_dict(law: "FittedLaw") -> dict[str, Any]:
-    """Return a law as JSON-like data; :func:`law_fields` is its inverse."""
+def law_to_dict(law: Any) -> dict[str, Any]:
+    """Return a :class:`voxmix.law.FittedLaw` as JSON-like data; :func:`law_fields` is its inverse."""
     names, intervals = (law.domains, law.targets), law.intervals()
     return {
         "kind": "law",
