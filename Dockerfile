@@ -6,6 +6,10 @@ FROM python:3.11-slim
 ARG TORCH_INDEX=
 ARG EXTRAS=all
 
+# torch.compile (--compile) builds with it, on a GPU too.
+# hadolint ignore=DL3008  # the base image pins the release
+RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
+
 COPY . /src
 # hadolint ignore=DL3013  # constraints.txt pins the versions
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --constraint /src/constraints.txt torch \

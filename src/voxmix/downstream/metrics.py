@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from monai.metrics import compute_average_surface_distance, compute_dice
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_auroc
 
+from voxmix._optional import require
 from voxmix.errors import InputError
+
+_monai = require("monai.metrics", extra="train")
 
 Array = np.ndarray | Tensor
 Scores = dict[str, dict[str, float | None]]
@@ -67,7 +69,7 @@ def segmentation_scores(
     if not sigmoid and not background:
         names, predicted, given = names[1:], predicted[1:], given[1:]
     in_prediction, in_reference = (masks.flatten(1).any(dim=1) for masks in (predicted, given))
-    dice = compute_dice(predicted[None], given[None], include_background=True, ignore_empty=False)[0]
+    dice = _monai.compute_dice(predicted[None], given[None], include_background=True, ignore_empty=False)[0]
     scores: Scores = {"dice": _named(names, dice, known=in_prediction | in_reference)}
     if surface:
         both = in_prediction & in_reference
@@ -152,7 +154,7 @@ def _surface_distance(a: Tensor, b: Tensor, spacing_mm: float | Sequence[float])
     spacing = [float(edge) for edge in np.broadcast_to(np.asarray(spacing_mm), 3)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*always_return_as_numpy")  # MONAI 1.6 warns of itself
-        found: Tensor = compute_average_surface_distance(
+        found: Tensor = _monai.compute_average_surface_distance(
             a[None], b[None], include_background=True, symmetric=True, spacing=spacing
         )
     return found[0]
