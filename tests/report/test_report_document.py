@@ -50,7 +50,8 @@ class Reader(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
 
 
 def test_page_is_well_formed_and_ids_are_unique(page: str) -> None:

@@ -158,9 +158,10 @@ def _render(
 
 
 def _bare(script: str) -> str:
-    """Return a script without indents and without lines that are comments."""
+    """Return a script without indents, without comments, and without line breaks where a line says that it goes on."""
     lines = (line.strip() for line in script.splitlines())
-    return "\n".join(re.sub(r" {2}// .*$", "", line) for line in lines if line and not line.startswith("// "))
+    kept = (re.sub(r" {2}// .*$", "", line) for line in lines if line and not line.startswith("// "))
+    return re.sub(r"(?<=[{,;])\n", "", "\n".join(kept))
 
 
 def _inert_json(value: Mapping[str, Any]) -> Markup:

@@ -5,18 +5,23 @@ const percent = (v) => `${(100 * v).toFixed(1)}%`, short = (v) => v.toPrecision(
 const range = (ends, word) => ends ? `${word(ends[0])} to ${word(ends[1])}` : "–";
 const quoted = (t) => /^[\w.,:=+\/-]+$/.test(t) ? t : `'${t.replace(/'/g, `'\\''`)}'`;
 const svg = (tag, more) => { const e = document.createElementNS("http://www.w3.org/2000/svg", tag); for (const k in more) e.setAttribute(k, more[k]); return e; };
-// The number that a text says, as voxmix._amounts reads it: 8k, 1e5 or 16,000; NaN where it says none.
+const across = (x1, x2, y, name) => svg("line", { x1, x2, y1: y, y2: y, class: name });
+// A drawing that fills a cell of a table, 200 by 18.
+function strip(...parts) {
+  const all = svg("svg", { viewBox: "0 0 200 18", preserveAspectRatio: "none", "aria-hidden": "true" });
+  all.append(...parts);
+  return all;
+}
+// The number that a text says, as voxmix._amounts reads it: 8k, 1e5 or 16,000; NaN or 0 where it says none.
 function amount(text) {
-  const found = /^\s*(\d{1,3}(?:,\d{3})+|\d[\d_]*|(?=\.\d))(\.\d*)?(e[+-]?\d+)?\s*([kmgb]?)\s*$/i.exec(text);
-  if (!found) return NaN;
-  const times = { "": 1, k: 1e3, m: 1e6, g: 1e9, b: 1e9 }[found[4].toLowerCase()];
-  return Number(`${found[1].replace(/[_,]/g, "") || 0}${found[2] ?? ""}${found[3] ?? ""}`) * times;
+  const found = /^\s*(\d{1,3}(?:,\d{3})+|[\d_]*)(\.\d*)?(e[+-]?\d+)?\s*([kmgb]?)\s*$/i.exec(text) ?? ["", "no"];
+  return Number(found[1].replace(/[_,]/g, "") + (found[2] ?? "") + (found[3] ?? "")) * ({ k: 1e3, m: 1e6, g: 1e9, b: 1e9 }[found[4]?.toLowerCase()] ?? 1);
 }
 
 // `make` gets the data and ways to show, and returns what is the panel's own:
 //   begin      the state at first; copy(state) a copy of it
 //   pairs      (state) -> what its address holds, by key; read(state, key, text) takes it back
-//   commands   (state) -> name to the words of a command, or null where there is none
+//   commands   (state) -> name to the words of a command, "" where there is none
 //   place      (control, state) writes a control; text(control, state) what it says in words
 //   take       (control, state) reads a control into the state; false where it says nothing
 //   solve      (state) shows all that follows
@@ -32,48 +37,32 @@ function panel(make) {
     timer = setTimeout(() => say("live", text), 500);
     say("problem", impossible ? text : "");
   }
-  // Rows of cells: a text first, then drawings, or pairs of a text and its value; a row that is a text heads those below it.
-  function fill(name, rows) {
-    const heads = [...find(`${name}-head`).cells].map((c) => c.textContent), grouped = rows.some((cells) => typeof cells === "string");
-    const csv = [grouped ? ["", ...heads] : heads];
-    let group = "";
+  // Rows of cells: texts, drawings, or pairs of what is shown and its value; `firsts` stand before them in the CSV.
+  function fill(name, rows, firsts) {
     find(name).replaceChildren(...rows.map((cells) => {
       const row = document.createElement("tr");
-      if (typeof cells === "string") {
-        const e = row.appendChild(document.createElement("th"));
-        e.scope = "rowgroup"; e.colSpan = heads.length; e.className = "group"; e.textContent = group = cells;
-        return row;
-      }
       cells.forEach((cell, k) => {
-        const e = row.appendChild(document.createElement(k ? "td" : "th"));
-        if (!k) { e.scope = "row"; e.append(cell); }
-        else if (cell instanceof Element) { e.className = "bar"; e.append(cell); }
-        else if (typeof cell === "string") e.textContent = cell;
-        else {
-          const [first, more] = cell[0].split("\n");
-          e.className = "n"; e.textContent = first; e.dataset.value = JSON.stringify(cell[1] ?? null);
-          if (more) e.appendChild(document.createElement("small")).textContent = more;
-        }
+        const e = row.appendChild(document.createElement(k ? "td" : "th")), pair = Array.isArray(cell);
+        if (k) e.className = pair ? "n" : cell instanceof Element ? "bar" : ""; else e.scope = "row";
+        e.append(pair ? cell[0] : cell);
+        if (pair) e.dataset.value = JSON.stringify(cell[1] ?? null);
       });
-      const texts = cells.map((c) => c instanceof Element ? c.textContent : Array.isArray(c) ? [c[1] ?? ""].flat().map((v) => v ?? "").join(" ") : c);
-      csv.push(grouped ? [group, ...texts] : texts);
       return row;
     }));
-    const drawn = new Set(rows.flatMap((cells) => typeof cells === "string" ? [] : cells.flatMap((c, k) => k && c instanceof Element ? [k + grouped] : [])));
-    const text = csv.map((row) => row.filter((_, k) => !drawn.has(k)).map((t) => `"${String(t).replace(/"/g, '""')}"`).join(",")).join("\r\n");
-    find(`${name}-csv`).href = `data:text/csv;charset=utf-8,${encodeURIComponent(text)}`;
+    const heads = [...find(`${name}-head`).cells], textOf = (c) => c.textContent ?? (Array.isArray(c) ? [c[1] ?? ""].flat().join(" ") : c);
+    const csv = [heads, ...rows].map((row, k) => [...(firsts ? [["task", ...firsts][k]] : []), ...[...row].filter((_, i) => heads[i].textContent !== "drawn").map(textOf)]);
+    find(`${name}-csv`).href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv.map((row) => row.map((t) => `"${String(t).replace(/"/g, '""')}"`).join(",")).join("\r\n"))}`;
   }
 
   const own = make({ D, root, find, say, tell, fill }), { begin, copy } = own;
   let state = copy(begin);
 
-  const amountOf = (c) => c.type === "range" ? Number((10 ** Number(c.value)).toPrecision(3)) : amount(c.value);
   function place(but) {
     for (const c of controls) {
       if (c === but) continue;
       if (c.dataset.set !== "n") own.place(c, state);
       else if (c.type === "range") c.value = Math.log10(state.n);
-      else { c.value = state.n; c.removeAttribute("aria-invalid"); }
+      else { c.value = state.n; c.ariaInvalid = null; }
     }
   }
   function show() {
@@ -86,8 +75,7 @@ function panel(make) {
     address = `#what-if?${new URLSearchParams(own.pairs(state))}`;
     find("link").href = address;
     for (const [name, words] of Object.entries(own.commands(state))) {
-      find(name).closest(".copied").hidden = !words;
-      find(name).replaceChildren(...(words ?? "").split(/ (?=--)/).flatMap((part, k) => {
+      find(name).replaceChildren(...words.split(/ (?=--)/).flatMap((part, k) => {
         const e = document.createElement("span");
         e.textContent = part;
         return k ? [" ", e] : [e];
@@ -99,9 +87,9 @@ function panel(make) {
     const c = event.target;
     if (!c.dataset.set) return;
     if (c.dataset.set === "n") {
-      const v = amountOf(c), n = D.whole ? Math.round(v) : v;
-      c.toggleAttribute("aria-invalid", false);
-      if (!(n > 0 && isFinite(n))) { c.setAttribute("aria-invalid", "true"); return; }
+      const v = c.type === "range" ? Number((10 ** c.value).toPrecision(3)) : amount(c.value), n = D.whole ? Math.round(v) : v, good = n > 0 && isFinite(n);
+      c.ariaInvalid = good ? null : "true";
+      if (!good) return;
       state.n = n;
     } else {
       const taken = own.take(c, state);
@@ -110,7 +98,7 @@ function panel(make) {
     }
     const preset = find("preset");
     if (preset && c !== preset) preset.value = "";
-    place(c.type === "range" || c.type === "checkbox" || c.tagName === "SELECT" ? null : c);
+    place(c.type === "text" && c);
     show();
     clearTimeout(kept);
     kept = setTimeout(() => { try { history.replaceState(null, "", address); } catch { location.replace(address); } }, 200);
@@ -130,7 +118,7 @@ function panel(make) {
     if (!location.hash.startsWith("#what-if?") || location.hash === address) return false;
     state = own.blank();
     for (const [key, text] of new URLSearchParams(location.hash.slice(9))) {
-      if (key === "n") { const v = Number(text); if (text !== "" && v >= 0 && v <= 1e18) state.n = v; } else own.read(state, key, text);
+      if (key !== "n") own.read(state, key, text); else if (text && text >= 0 && text <= 1e18) state.n = Number(text);
     }
     place(); show();
     root.closest("section").scrollIntoView();

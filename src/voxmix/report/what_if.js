@@ -60,20 +60,19 @@ panel(({ D, root, find, say, tell, fill }) => {
   function solve(now) {
     const mine = ++turn, s = copy(now), law = D.laws[s.law], aim = aimOf(s, law);
     say("law-label", law.label);
-    if (typeof aim === "string") { tell(aim, true); find("results").dataset.done = "0"; return; }
+    if (typeof aim === "string") { tell(aim, true); return; }
     root.classList.remove("impossible"); say("problem", "");
     const { best: p, draws } = numbersOf(law), land = landscape(law, p, s.n), best = optimum(land, aim, 1e-9);
     if (aim.guard && best.violation > 1e-6) { tell(`No mixture within these limits is no worse than ${D.guard ?? "the one named"} for every target.`, true); return; }
     const even = new Float64Array(land.S).fill(1 / land.S), result = {
-      law, aim, best, loss: land.loss(best.x), even: land.loss(even), evenValue: valueOf(aim, best.cost, land.loss(even)),
-      near: null, shares: null, losses: null, told: null,
+      law, aim, best, loss: land.loss(best.x), even: land.loss(even), evenValue: valueOf(aim, best.cost, land.loss(even)), told: null,
     };
     show(result, s);
     const near = [], shares = [], losses = [];
-    let wins = 0, k = 0;
+    let wins = 0, k = 0, all = land.S + draws.length;
     const step = () => {  // a slice of work at a time, so that the page answers
       const until = performance.now() + 30;
-      while (k < land.S + draws.length && performance.now() < until) {
+      while (k < all && performance.now() < until) {
         if (k < land.S) near.push(nearOptimal(land, aim, best, D.tolerance, k));
         else {
           const there = landscape(law, draws[k - land.S], s.n), found = optimum(there, aim, 1e-6);
@@ -84,7 +83,7 @@ panel(({ D, root, find, say, tell, fill }) => {
         k++;
       }
       if (mine !== turn) return;
-      if (k < land.S + draws.length) { setTimeout(step); return; }
+      if (k < all) return void setTimeout(step);
       result.near = near;
       if (draws.length) {
         const column = (rows, i) => rows.map((r) => r[i]);
@@ -98,11 +97,8 @@ panel(({ D, root, find, say, tell, fill }) => {
   }
 
   function bar(i, share, sure, near) {
-    const all = svg("svg", { viewBox: "0 0 200 18", preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" });
-    all.append(svg("rect", { x: 0, y: 3, width: 200 * share, height: 12, fill: D.colors[i] }));
-    if (near) all.append(svg("line", { x1: 200 * near[0], x2: 200 * near[1], y1: 16.5, y2: 16.5, class: "near" }));
-    if (sure) all.append(svg("line", { x1: 200 * sure[0], x2: 200 * sure[1], y1: 9, y2: 9, class: "sure" }));
-    return all;
+    const line = (ends, y, name) => ends ? [across(200 * ends[0], 200 * ends[1], y, name)] : [];
+    return strip(svg("rect", { x: 0, y: 3, width: 200 * share, height: 12, fill: D.colors[i] }), ...line(near, 16.5, "near"), ...line(sure, 9, "sure"));
   }
   function show(r, s) {
     const { law, aim, best } = r, of = (loss) => law.best === null ? loss : law.best - loss, ends = (e) => e && (law.best === null ? e : [of(e[1]), of(e[0])]);
@@ -121,19 +117,18 @@ panel(({ D, root, find, say, tell, fill }) => {
     ];
     say("answer", sentences[0]);
     say("doubt", sentences.slice(1).join(" ").trim());
-    Object.assign(find("results").dataset, { done: r.near ? "1" : "0", gap: best.gap, objective: best.value, told: r.told });
+    Object.assign(find("results").dataset, { gap: best.gap, objective: best.value, told: r.told });
     if (r.near) tell(sentences.join(" "));
   }
 
   // The address, the command and the controls that hold a state.
-  const MAPS = ["w", "max", "fix"];
   function pairs(s) {
     const found = [["law", s.law], ["n", s.n], ["min", s.min], ["obj", s.obj]];
-    for (const map of MAPS) for (const [name, v] of Object.entries(s[map])) found.push([`${map}:${name}`, v]);
+    for (const map of ["w", "max", "fix"]) for (const name in s[map]) found.push([`${map}:${name}`, s[map][name]]);
     return found;
   }
   function read(s, key, text) {
-    const map = MAPS.find((m) => key.startsWith(`${m}:`)), name = map && key.slice(map.length + 1), v = Number(text);
+    const [, map, name] = /^(w|max|fix):(.*)/s.exec(key) ?? [], v = Number(text);
     const names = map === "w" ? D.targets : D.domains, fits = text !== "" && v >= 0 && v <= (map === "w" ? 1e18 : 1);
     if (map && names.includes(name) && fits) s[map][name] = v;
     else if (key === "law" && Object.hasOwn(D.laws, text)) s.law = text;

@@ -62,11 +62,9 @@ panel(({ D, find, say, tell, fill }) => {
   }
 
   function bar(x, [left, right], color) {
-    const all = svg("svg", { viewBox: "0 0 200 18", preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" });
-    const place = (v) => 4 + 192 * (v - left) / (right - left);
-    all.append(svg("line", { x1: place(0), x2: place(0), y1: 0, y2: 18, class: "near" }));
-    if (isFinite(x.value)) all.append(svg("line", { x1: place(x.low), x2: place(x.high), y1: 9, y2: 9, class: "sure" }), svg("rect", { x: place(x.value) - 2.5, y: 4, width: 5, height: 10, fill: color }));
-    return all;
+    const place = (v) => 4 + 192 * (v - left) / (right - left), zero = svg("line", { x1: place(0), x2: place(0), y1: 0, y2: 18, class: "near" });
+    const told = isFinite(x.value) ? [across(place(x.low), place(x.high), 9, "sure"), svg("rect", { x: place(x.value) - 2.5, y: 4, width: 5, height: 10, fill: color })] : [];
+    return strip(zero, ...told);
   }
   function named(series) {
     const e = document.createElement("span"), mark = e.appendChild(document.createElement("span"));
@@ -74,7 +72,8 @@ panel(({ D, find, say, tell, fill }) => {
     e.append(series.name);
     return e;
   }
-  const images = (x) => x.why ? [x.why, told(x)] : [`${count(x.value)}${x.outside ? ", a guess" : ""}\n${x.low > 0 ? count(x.low) : "fewer"} to ${x.high < Infinity ? count(x.high) : "more"}`, told(x)];
+  const small = (text, below) => { const e = document.createElement("span"), s = document.createElement("small"); s.textContent = below; e.append(text, s); return e; };
+  const images = (x) => x.why ? [x.why, told(x)] : [small(`${count(x.value)}${x.outside ? ", a guess" : ""}`, `${x.low > 0 ? count(x.low) : "fewer"} to ${x.high < Infinity ? count(x.high) : "more"}`), told(x)];
   const nothing = ["–", null];
 
   const aimOf = (s) => s.goal > 0 && s.goal < 1 ? (s.by === "error" ? s.goal : Number((1 - s.goal).toPrecision(12))) : NaN;
@@ -102,23 +101,32 @@ panel(({ D, find, say, tell, fill }) => {
     if (better.length) return `${listed(names(better))} ${better.length > 1 ? "beat" : "beats"} ${ref}`;
     return open.length ? `it cannot be told whether ${listed(names(open), "or")} beats ${ref}` : `nothing beats ${ref}`;
   }
+  function fillTasks(name, by, cellsOf) {  // with a row above those of each task
+    fill(name, by.flat().map(cellsOf), by.flat().map((r) => r.series.task));
+    const rows = [...find(name).rows], wide = rows[0].cells.length;
+    for (const own of by) {
+      const row = document.createElement("tr"), e = row.appendChild(document.createElement("th")), { task } = own[0].series;
+      e.scope = "rowgroup"; e.className = "group"; e.colSpan = wide;
+      e.textContent = `${task} (score: ${D.tasks[task].metric}${D.tasks[task].outside ? "; out of domain" : ""})`;
+      rows.splice(0, own.length)[0].before(row);
+    }
+  }
   function solve(s) {
     if (!(s.n >= 1)) { tell("The number of images must be 1 or more.", true); return; }
     const rows = rowsOf(s);
     if (!rows.length) { tell("Every objective of this task is switched off: switch one on.", true); return; }
     const tasks = [...new Set(rows.map((r) => r.series.task))], by = tasks.map((task) => rows.filter((r) => r.series.task === task));
     const changes = rows.flatMap((r) => r.change && isFinite(r.change.value) ? [r.change.low, r.change.high] : []), scale = [Math.min(0, ...changes), Math.max(0, ...changes)];
-    const refs = [...new Set(rows.flatMap((r) => r.crossing ? [r.crossing.reference] : []))], both = (x, word) => `${word(x.value)}\n${word(x.low)} to ${word(x.high)}`;
-    const group = (own) => { const { metric, outside } = D.tasks[own[0].series.task]; return `${own[0].series.task} (score: ${metric}${outside ? "; out of domain" : ""})`; };
-    fill("errors", by.flatMap((own) => [group(own), ...own.map((r) => {
+    const refs = [...new Set(rows.flatMap((r) => r.crossing ? [r.crossing.reference] : []))], both = (x, word, of = "") => small(word(x.value), `${word(x.low)} to ${word(x.high)}${of}`);
+    fillTasks("errors", by, (r) => {
       const e = r.error, c = r.change, score = { value: 1 - e.value, low: 1 - e.high, high: 1 - e.low };
       if (e.why) return [named(r.series), ["–", told(e)], ["–", told(score)], bar(e, [-1, 1], ""), ["–", c ? told(c) : null], e.why];
       const of = refs.length > 1 && c ? ` of ${r.crossing.reference}` : "";
       return [named(r.series), [both(e, short), told(e)], [both(score, short), told(score)], c ? bar(c, scale[0] < scale[1] ? scale : [-1, 1], r.series.color) : "",
-        c ? [c.why ?? `${both(c, signed)}${of}`, told(c)] : nothing, r.times > 1 ? `no: ${near(r.times)} times outside` : "yes"];
-    })]));
-    fill("needs", by.flatMap((own) => [group(own), ...own.map((r) => [named(r.series), r.crossing ? [r.crossing.words, told(r.crossing)] : nothing,
-      r.needed ? images(r.needed) : nothing, r.equal ? images(r.equal) : nothing])]));
+        c ? [c.why ?? both(c, signed, of), told(c)] : nothing, r.times > 1 ? `no: ${near(r.times)} times outside` : "yes"];
+    });
+    fillTasks("needs", by, (r) => [named(r.series), r.crossing ? [r.crossing.words, told(r.crossing)] : nothing,
+      r.needed ? images(r.needed) : nothing, r.equal ? images(r.equal) : nothing]);
     const aim = aimOf(s), heads = find("needs-head").cells, out = Math.max(...rows.map((r) => r.times)), sure = `${100 * D.level}% intervals below each`;
     heads[1].textContent = `to beat ${refs.length === 1 ? refs[0] : "the reference"}`;
     heads[2].textContent = aim > 0 ? `to reach ${s.by === "error" ? `an error of ${s.goal}` : `a score of ${s.goal}`}` : "to reach the aim";
@@ -144,26 +152,27 @@ panel(({ D, find, say, tell, fill }) => {
   }
   function commands(s) {
     const rows = seen(s), objectives = [...new Set(rows.map((one) => one.objective))], tasks = [...new Set(rows.map((one) => one.task))], aim = aimOf(s);
-    if (!rows.length) return { predict: null, plan: null };
+    if (!rows.length) return { predict: "", plan: "" };
     const only = (flag) => s.off.length ? objectives.map((name) => ` ${flag} ${quoted(name)}`).join("") : "";
     const task = s.task ? ` --task ${quoted(s.task)}` : "";
     return {
       predict: `${D.predict} --samples ${Math.round(s.n)}${task}${only("--objective")}`,
-      plan: aim > 0 ? `${D.plan}${tasks.map((name) => ` --error ${quoted(`${name}=${aim}`)}`).join("")}${only("--learned-by")}` : null,
+      plan: aim > 0 ? `${D.plan}${tasks.map((name) => ` --error ${quoted(`${name}=${aim}`)}`).join("")}${only("--learned-by")}` : "",
     };
   }
   function place(c, s) {
     const { set, name } = c.dataset;
     if (set === "on") c.checked = !s.off.includes(name);
-    else { c.value = s[set]; c.removeAttribute("aria-invalid"); }
+    else { c.value = s[set]; c.ariaInvalid = null; }
   }
   const text = (c, s) => `${s.by === "error" ? "an error of at most" : "a score of at least"} ${s.goal}`;
   function take(c, s) {
     const { set, name } = c.dataset, v = Number(c.value);
     if (set === "on") s.off = c.checked ? s.off.filter((one) => one !== name) : [...s.off, name];
     else if (set === "goal") {
-      c.toggleAttribute("aria-invalid", false);
-      if (!(v > 0 && v < 1)) { c.setAttribute("aria-invalid", "true"); return false; }
+      const good = v > 0 && v < 1;
+      c.ariaInvalid = good ? null : "true";
+      if (!good) return false;
       s.goal = v;
     } else if (set === "by") { if (s.by !== c.value) s.goal = Number((1 - s.goal).toPrecision(12)); s.by = c.value; }
     else s[set] = c.value;

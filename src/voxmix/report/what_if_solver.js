@@ -1,6 +1,5 @@
 // The allocation of voxmix in the browser: the law family, and the interior-point methods of voxmix.allocation, for one law
 // at a time. Names, steps and tolerances are those of law/forms.py, allocation/interior.py and allocation/program.py.
-"use strict";
 const sum = (a) => a.reduce((s, v) => s + v, 0);
 const clip = (v, low, high) => Math.min(Math.max(v, low), high);
 const dot = (a, b) => { let s = 0; for (let i = 0; i < a.length; i++) s += a[i] * b[i]; return s; };
