@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +143,54 @@ def test_nothing_is_wider_than_the_window(browser: Browser, page: Path) -> None:
         browser.size(width)
         assert browser.run("return document.documentElement.scrollWidth") == width
     assert browser.run("return document.querySelector('main').getBoundingClientRect().width") >= 1500
+
+
+def test_the_tab_key_goes_through_the_page_in_order_and_shows_where_it_is(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """From the first link to the last, never back within a section, nothing out of sight, and out at the end."""
+    write_encoder_report(made_encoder_study.content(), tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    focused = """const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
+        return e === document.body ? null : [style.outlineStyle, parseFloat(style.outlineWidth), box.bottom > 0 && box.top < innerHeight
+        && box.width > 0, [...document.querySelectorAll("a, button, input, select, summary, [tabindex]")].indexOf(e)]"""
+    places = []
+    for _ in range(200):
+        browser.press("Tab")
+        found = browser.run(focused)
+        if found is None:
+            break
+        style, width, seen, place = found
+        assert style != "none"
+        assert width >= 2
+        assert seen
+        places.append(place)
+    assert found is None
+    assert len(places) > 40
+    assert places == sorted(places)
+
+
+def test_on_paper_the_answer_the_doubts_and_the_figures_are_left_and_what_needs_a_screen_is_not(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page)
+    browser.tell("Emulation.setEmulatedMedia", media="print")
+    seen = """return Object.fromEntries(arguments[0].map((name) => [name, [...document.querySelectorAll(name)]
+        .filter((e) => e.getBoundingClientRect().height > 0).length]))"""
+    kinds = ("#answer .lead", ".doubt", "main svg[role=img]", ".what-if .found table", "#what-if code")
+    there = browser.run(seen, kinds)
+    gone = browser.run(seen, ("nav", "form", "button[data-copy]", ".saves", ".screen", "#tasks", "#refine"))
+    texts = browser.run("return document.querySelector('main').innerText")
+    browser.tell("Emulation.setEmulatedMedia", media="")
+    assert min(there.values()) > 0
+    assert there[".doubt"] == 5
+    assert there["main svg[role=img]"] == browser.run(
+        "return document.querySelectorAll('main svg[role=img]').length"
+    )
+    assert set(gone.values()) == {0}
+    assert "0123456789abcdef" not in texts
+    pdf = base64.b64decode(browser.tell("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)["data"])
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 8
 
 
 def _audit(folder: Path) -> Path:

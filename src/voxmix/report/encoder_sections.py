@@ -298,7 +298,10 @@ def runs_section(content: EncoderReportContent) -> Section:
             for text in one.alarms
         )
         blocks.append(Block(heading="Runs", bullets=alarms, shown=_there(tables.runs_table(content))))
-    blocks += [Block(heading=key, shown=(facts_table(key, values),)) for key, values in content.facts.items()]
+    blocks += [
+        Block(heading=key, shown=(facts_table(key, values),), paper=False)
+        for key, values in content.facts.items()
+    ]
     missing = "" if blocks else "No finished runs are listed."
     return Section(
         name="runs", title="What was run", blocks=tuple(blocks), missing=missing, command="voxmix run"

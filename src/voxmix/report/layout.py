@@ -47,7 +47,7 @@ class Block:
     """A figure of one or more drawings with its caption, legend and tables; any part may be empty.
 
     ``lead`` is the one sentence in large type; ``folds`` are lines that open to details; ``steps`` are numbered.
-    ``shown`` are open tables; ``tables`` are folded below the figure.
+    ``shown`` are open tables; ``tables`` are folded below the figure. What is not for ``paper`` is left out in print.
     """
 
     heading: str = ""
@@ -62,6 +62,7 @@ class Block:
     bullets: tuple[str, ...] = ()
     folds: tuple[Fold, ...] = ()
     steps: tuple[str, ...] = ()
+    paper: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "
 the purple of Paul Tol's bright scheme, so that all can be seen on a white and on a dark page."""
 
 _DARKER = ("#00406B", "#8F6200", "#005C43", "#803800", "#2B6C92", "#8A4470", "#6B6200", "#6E2150")
-_GRAYS = ("#5F666D", "#868E96")
+_GRAYS = ("#6E757C", "#868E96")
 """Of the strategies that have a row with a marker, and of others; neither is darker or lighter than both pages allow."""
 _LABELS = ("#EE3377", "#33BBEE", "#EE7733", "#44AA99", "#DDCC77", "#AA4499", "#88CCEE", "#999933")
 """Paul Tol (2021), vibrant and muted: of labels on gray pictures."""

@@ -46,6 +46,7 @@ def runs_section(content: ReportContent) -> Section:
                 heading="Runs",
                 shown=(runs_tables.kinds_table(content),),
                 tables=(runs_tables.runs_table(content),),
+                paper=False,
             )
         )
     missing = "" if content.runs else "No finished runs are listed."
@@ -62,7 +63,8 @@ def provenance_section(content: ReportContent) -> Section:
         "voxmix, version as listed here: diversity law, certificate, intervals and this report.",
     )
     facts = tuple(
-        Block(heading=key, shown=(tables.facts_table(key, values),)) for key, values in content.facts.items()
+        Block(heading=key, shown=(tables.facts_table(key, values),), paper=False)
+        for key, values in content.facts.items()
     )
     return Section(
         name="provenance",

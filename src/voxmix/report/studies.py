@@ -275,7 +275,7 @@ def _provenance(studies: Mapping[str, ReportContent]) -> Section:
         name="provenance",
         title="Where it comes from",
         blocks=tuple(
-            Block(heading=f"{label}: {key}", shown=(_facts(label, key, values),))
+            Block(heading=f"{label}: {key}", shown=(_facts(label, key, values),), paper=False)
             for label, content in studies.items()
             for key, values in content.facts.items()
         ),
