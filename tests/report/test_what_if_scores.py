@@ -232,6 +232,16 @@ def test_laws_that_tell_nothing_have_no_panel() -> None:
     assert "what-if-panel" not in page
 
 
+def test_a_reference_that_few_images_beat_and_many_do_not_is_said() -> None:
+    made = made_encoder_study.laws()
+    below = replace(made.crossings[0], task="findings at B", reach="below")
+    found = score_what_if(replace(made, crossings=(below,)))
+    assert isinstance(found, ScoreWhatIf)
+    assert found.data["crossings"][0]["words"].endswith("but more make it worse")
+    worse = {one["task"] for one in found.data["series"] if one["worse"]}
+    assert worse == {"findings at B"}
+
+
 def test_names_are_escaped_and_the_script_is_the_one_allowed() -> None:
     found = score_what_if(made_encoder_study.laws(task="<img src=x onerror=y>"))
     assert isinstance(found, ScoreWhatIf)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @verb
 def report(
-    study: Annotated[Path, or_here("STUDY|LAW", "A study, or a law that fit wrote (JSON).")],
+    study: Annotated[Path, or_here("STUDY|LAW", "A study, or a law that fit or scale wrote (JSON).")],
     others: Annotated[
         list[Path] | None,
         typer.Argument(

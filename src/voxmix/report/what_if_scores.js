@@ -41,7 +41,7 @@ panel(({ D, find, say, tell, fill }) => {
     const [value, low, high] = [line.value, line.low, line.high].map((v) => Math.exp(firstCrossing(line.at, v.map((e) => e - Math.log(error)))));
     const found = { value: value > 0 && value < Infinity ? value : NaN, low, high };
     if (value === Infinity) found.why = `not reached: not within ten times the largest size${low < Infinity && low > 0 ? `, though perhaps from ${count(low)} on` : ""}`;
-    else if (value === 0) found.why = "a tenth of the smallest size is enough";
+    else if (value === 0) found.why = `a tenth of the smallest size is enough${series.worse}`;
     else found.outside = value < smallest || value > largest;
     return found;
   }
@@ -97,9 +97,10 @@ panel(({ D, find, say, tell, fill }) => {
       const best = rows.filter((r) => isFinite(r.error.value)).sort((a, b) => a.error.value - b.error.value)[0];
       return best ? `the least error is predicted of ${best.series.name}, ${short(best.error.value)}, and it is set against nothing` : "nothing can be told";
     }
-    const better = known.filter((r) => r.change.high < 0), open = known.filter((r) => r.change.low <= 0 && r.change.high >= 0);
-    if (better.length) return `${listed(names(better))} ${better.length > 1 ? "beat" : "beats"} ${ref}`;
-    return open.length ? `it cannot be told whether ${listed(names(open), "or")} beats ${ref}` : `nothing beats ${ref}`;
+    const better = known.filter((r) => r.change.high < 0), worse = known.filter((r) => r.change.low > 0), open = known.filter((r) => r.change.low <= 0 && r.change.high >= 0);
+    const hurt = worse.length ? `${listed(names(worse))} ${worse.length > 1 ? "are" : "is"} worse than ${ref}` : "", out = D.tasks[rows[0].series.task].outside;
+    if (better.length) return `${listed(names(better))} ${better.length > 1 ? "beat" : "beats"} ${ref}${out && hurt ? `, and ${hurt}` : ""}`;
+    return open.length ? `it cannot be told whether ${listed(names(open), "or")} beats ${ref}` : hurt;
   }
   function fillTasks(name, by, cellsOf) {  // with a row above those of each task
     fill(name, by.flat().map(cellsOf), by.flat().map((r) => r.series.task));

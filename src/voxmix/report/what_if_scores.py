@@ -18,6 +18,8 @@ from voxmix.scaling.parts import own_reference, plain, series_name
 _BEYOND = 10.0
 """Times the largest size up to which the slider goes; the laws keep their lines as far."""
 
+_WORSE = ", but more make it worse"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreWhatIf:
@@ -66,7 +68,8 @@ def score_what_if(laws: ScoreLaws, *, file: str = "") -> ScoreWhatIf | str:
                 "objective": one.objective,
                 "name": one.name,
                 "sizes": [one.samples[0], one.samples[-1]],
-                "line": plain(one.line),
+                "line": _short(plain(one.line)),
+                "worse": _WORSE if one.inverse else "",
                 "why": one.elasticity.status if one.line is None else "",
                 "color": marks[one.name].color,
                 "glyph": glyph(marks[one.name].marker),
@@ -79,14 +82,19 @@ def score_what_if(laws: ScoreLaws, *, file: str = "") -> ScoreWhatIf | str:
                 "name": series_name(one.objective, one.start),
                 "reference": one.reference,
                 "own": one.reference == own_reference(one.start, _references(laws, one)),
-                "words": crossing_text(one),
+                "words": crossing_text(one) + _then_worse(laws, one),
                 **{name: plain(getattr(one.samples, name)) for name in ("value", "low", "high")},
-                "line": plain(one.line),
+                "line": _short(plain(one.line)),
             }
             for one in laws.crossings
         ],
         "pairs": [
-            {"task": one.task, "first": one.first, "second": one.second, "between": plain(one.between)}
+            {
+                "task": one.task,
+                "first": one.first,
+                "second": one.second,
+                "between": _short(plain(one.between)),
+            }
             for one in laws.pairs
         ],
         "asked": {
@@ -111,6 +119,25 @@ def score_what_if(laws: ScoreLaws, *, file: str = "") -> ScoreWhatIf | str:
         high=round(float(ends[1]), 2),
         where="" if file else ", in the study's folder",
     )
+
+
+def _then_worse(laws: ScoreLaws, crossing: Crossing) -> str:
+    """Return what is to be said of a reference that is beaten by few images and no more by many."""
+    rises = any(
+        one.inverse
+        for one in laws.series
+        if (one.task, one.objective, one.start) == (crossing.task, crossing.objective, crossing.start)
+    )
+    return _WORSE if rises and crossing.reach == "below" else ""
+
+
+def _short(value: Any) -> Any:
+    """Return JSON-like data with ten digits of each number, which halves a page of many tasks."""
+    if isinstance(value, dict):
+        return {name: _short(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    return float(f"{value:.10g}") if isinstance(value, float) else value
 
 
 def _references(laws: ScoreLaws, crossing: Crossing) -> list[str]:
