@@ -12,13 +12,17 @@ Rows of other sizes and verbs that are in FILE are kept, and drawn too.
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import voxmix
 
 _LAUNCH = """
 import json, resource, subprocess, sys, time
@@ -34,16 +38,6 @@ print(json.dumps({name: round(value, 2) for name, value in took.items()}))
 _OPEN = (
     "import sys; from pathlib import Path; from voxmix.volumes.preparing.cache import PreparedCache; "
     "PreparedCache.open(Path(sys.argv[1]))"
-)
-_PREPARE = (
-    "prepare",
-    "{folder}/data.csv",
-    "--recipe",
-    "{folder}/recipe.yaml",
-    "--out",
-    "{folder}/cache",
-    "--workers",
-    "1",
 )
 RESAMPLES = 1000
 VERBS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -66,11 +60,26 @@ VERBS: dict[str, dict[str, tuple[str, ...]]] = {
     "sources": {
         "manifest": ("manifest", "{folder}/data", "--out", "{folder}/data.csv", "--workers", "1"),
         "audit": ("audit", "{folder}/data.csv", "--recipe", "{folder}/recipe.yaml", "--workers", "1"),
-        "prepare": _PREPARE,
-        "prepare again": _PREPARE,
+        "prepare": ("prepare", "{folder}"),
+        "prepare again": ("prepare", "{folder}"),
+        "cache list, prepared": ("cache", "list", "{folder}/cache"),
+        "cache verify, prepared": ("cache", "verify", "{folder}/cache"),
+        "cache prune, prepared": ("cache", "prune", "{folder}/cache", "--dry-run"),
+        "status, prepared": ("status", "{folder}"),
     },
 }
 """Verbs of each kind of size, in the order in which they are run; each needs those before it."""
+
+
+@cache
+def compiled() -> dict[str, str]:
+    """Return the environment of the commands, in which voxmix is compiled as an installed package is."""
+    without = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    found = without | {"PYTHONPYCACHEPREFIX": tempfile.mkdtemp(prefix="voxmix-scale-")}
+    subprocess.run(
+        [sys.executable, "-m", "compileall", "-q", str(Path(voxmix.__file__).parent)], check=True, env=found
+    )
+    return found
 
 
 def measure(words: Sequence[str], folder: Path) -> dict[str, float]:
@@ -78,7 +87,7 @@ def measure(words: Sequence[str], folder: Path) -> dict[str, float]:
     filled = [word.format(folder=folder) for word in words]
     how = ["-c"] if filled[0] == _OPEN else ["-m", "voxmix"]
     command = [sys.executable, "-c", _LAUNCH, sys.executable, *how, *filled]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8", env=compiled())
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -143,10 +152,15 @@ PANELS = (
     ("losses of a study (runs x targets)", ("runs",)),
 )
 LEFT_OUT = ("open", "status at the end", "allocate, resamples", "report, resamples")
+"""Verbs that are not drawn, and those of what was prepared (", prepared"): caches of made arrays are drawn."""
 MEASURES: tuple[tuple[str, str, Mapping[str, float]], ...] = (
     ("cpu", "processor time", {"1 s": 1, "10 s": 10, "1 min": 60, "10 min": 600}),
     ("mb", "largest memory", {"30 MB": 30, "100 MB": 100, "300 MB": 300, "1 GB": 1000}),
 )
+
+
+def _drawn(verb: str) -> bool:
+    return verb not in LEFT_OUT and not verb.endswith(", prepared")
 
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -161,7 +175,7 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     for column, (name, kinds) in enumerate(PANELS):
         for line, (key, unit, ticks) in enumerate(MEASURES):
             axes = grid[line][column]
-            _panel(axes, [r for r in rows if r["what"] in kinds and r["verb"] not in LEFT_OUT], key)
+            _panel(axes, [r for r in rows if r["what"] in kinds and _drawn(r["verb"])], key)
             axes.set_yticks(list(ticks.values()), list(ticks))
             axes.set_yticks([], minor=True)
             axes.set_xlabel(name, fontsize=12)

@@ -91,9 +91,20 @@ def true_law(domains: int) -> LawParameters:
 
 
 def make_sources(root: Path, *, domains: int, count: int) -> None:
-    """Write small NIfTI files in a folder per domain, old enough that a later change would show, and a recipe."""
+    """Write a study of small NIfTI files in a folder per domain, old enough that a later change would show, and its recipe."""
     import nibabel
 
+    recipe = {"spacing_mm": 1.5, "min_shape": [4, 4, 4]}
+    config = StudyConfig(
+        name=f"{count} files",
+        data=DataSettings(path="data.csv"),
+        recipe=recipe,
+        allocation=StudyAllocation(budget=100_000, min_weight=0.5 / domains),
+        model=ModelSettings(crop=8, patch=2),
+        design=StudyDesign(budgets=BUDGETS),
+        workers=1,
+    )
+    Study.create(root, config)
     head = nibabel.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.diag([1.5, 1.5, 1.5, 1])).to_bytes()[:352]
     rng = np.random.default_rng(0)
     for name in names_of(domains):
@@ -102,7 +113,7 @@ def make_sources(root: Path, *, domains: int, count: int) -> None:
         path = root / "data" / names_of(domains)[k % domains] / f"p{k:06d}.nii"
         path.write_bytes(head + rng.integers(1, 1000, 512).astype(np.int16).tobytes())
         os.utime(path, (1e9, 1e9))
-    (root / "recipe.yaml").write_text("spacing_mm: 1.5\nmin_shape: [4, 4, 4]\n", encoding="utf-8")
+    write_json(root / "recipe.yaml", recipe)  # JSON is YAML
 
 
 def domains_of(runs: int) -> int:

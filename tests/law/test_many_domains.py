@@ -154,3 +154,34 @@ def test_batches_of_a_bootstrap_are_counted_in_bytes(cells, law, monkeypatch):
         )
         assert sizes == expected
         assert found.draws == 25
+
+
+def test_long_strides_end_where_single_steps_do_and_sooner(monkeypatch):
+    """Huber's loss of pairs whose losses all lie far out: single steps creep, to the same end."""
+    rng = np.random.default_rng(0)
+    truth = random_law(rng, 16, rho=0.7)
+    cells = gather(simulate(truth, budgets=BUDGETS, mixtures=[np.full(16, 1 / 16)], rng=rng))
+    loss = np.nan_to_num(cells.loss) * np.exp(0.05 * rng.standard_normal((8, *cells.loss.shape)))
+    counted, found, begin = [], [], solve(cells, loss, replace(JOINT, loss="mse"))[0]
+    free = Freedom(curve=True, transfer=True, budget_term=False, rho="shared", rows=~np.isnan(cells.loss))
+    losses = Problem.losses
+    monkeypatch.setattr(
+        Problem, "losses", lambda self, theta, rho: counted.append(len(theta)) or losses(self, theta, rho)
+    )
+    for longest in (bounded_least_squares._LONGEST, 1.0):
+        monkeypatch.setattr(bounded_least_squares, "_LONGEST", longest)
+        before = sum(counted)
+        end = refine(
+            cells,
+            loss,
+            begin,
+            free,
+            kind="relative-huber",
+            max_exponent=2.0,
+            max_transfer=1.0,
+            steps=4000,
+        )
+        found.append((end.cost.sum(axis=1), sum(counted) - before))
+    (long, few), (single, many) = found
+    np.testing.assert_allclose(long, single, rtol=1e-6)
+    assert few < 0.8 * many

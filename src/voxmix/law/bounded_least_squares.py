@@ -20,6 +20,8 @@ from voxmix.law.search_problem import Freedom, Problem, Slopes
 _STEPS = 200
 _STILL = 1e-9
 _LEAVE = 0.25  # share of a batch that must have come to rest for it to be taken out
+_EVEN = 0.7  # share of the gain of a step that the next must have for both to be of a long even way
+_LONGEST = 64.0  # times a step that a target may be moved
 _CREEP = (
     1e-3  # relative gain over the last tenth of the steps that counts as rest along the valley of a formula
 )
@@ -59,6 +61,7 @@ def refine(
     rest = np.zeros(damping.shape, dtype=bool)
     creeping = np.full(cost.shape, np.inf)
     better = np.ones(damping.shape, dtype=bool)
+    stride, gain = np.ones(cost.shape), np.zeros(cost.shape)
     going = np.arange(len(loss))
     ended = _Ended(theta=theta.copy(), rho=rho.copy(), cost=cost.copy(), rest=rest.copy())
     for step_number in range(steps):
@@ -68,7 +71,8 @@ def refine(
             slopes = problem.slopes(theta, rho, there)
         at, low, high = problem.border(theta, rho)
         move, step = _step(problem, theta, value, slope, slopes, damping, (at, low, high))
-        trial = np.where(problem.moves, np.clip(theta + move, problem.low, problem.high), theta)
+        far = theta + stride[..., None] * move
+        trial = np.where(problem.moves, np.clip(far, problem.low, problem.high), theta)
         moved = np.clip(at + step, low, high)
         trial, trial_rho = problem.with_border(trial, rho, moved)
         tried = problem.losses(trial, trial_rho)
@@ -76,9 +80,12 @@ def refine(
         new_cost = problem.cost(new_value)
         was, now = (_group(cost, shared), _group(new_cost, shared))
         better = now < was
-        still = (was - now <= _STILL * was) & better
+        plain = (stride == 1).all(axis=1, keepdims=True) if shared else stride == 1
+        still = (was - now <= _STILL * was) & better & plain
         rest |= still | (damping > 1e10) | (was <= 1e-28)
         pick = better if not shared else np.broadcast_to(better, cost.shape)
+        if kind == "relative-huber":
+            stride, gain = _strides(stride, gain, cost - new_cost, pick)
         theta = np.where(pick[..., None], trial, theta)
         rho = np.where(pick, trial_rho, rho)
         damping = np.where(better, np.maximum(damping / 5, 1e-12), damping * 4)
@@ -101,8 +108,9 @@ def refine(
                 there.only(left),
                 slopes.only(left),
             )
-            theta, rho, value, slope, cost, rest, damping, better, creeping = (
-                array[left] for array in (theta, rho, value, slope, cost, rest, damping, better, creeping)
+            theta, rho, value, slope, cost, rest, damping, better, creeping, stride, gain = (
+                array[left]
+                for array in (theta, rho, value, slope, cost, rest, damping, better, creeping, stride, gain)
             )
     was, now = _group(creeping, shared), _group(cost, shared)
     rest |= np.isfinite(was) & (was - now <= _CREEP * now)
@@ -127,6 +135,19 @@ class _Ended:
         self, draws: np.ndarray, theta: np.ndarray, rho: np.ndarray, cost: np.ndarray, rest: np.ndarray
     ) -> None:
         self.theta[draws], self.rho[draws], self.cost[draws], self.rest[draws] = theta, rho, cost, rest
+
+
+def _strides(
+    stride: np.ndarray, before: np.ndarray, gain: np.ndarray, taken: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many times its step each target is moved next, and the gain of a step of one.
+
+    Under Huber's loss a number whose residuals all lie far out is all but free, and its steps, small and even, would
+    not end: while each gains about what the one before gained, the next is twice as long.
+    """
+    each = gain / stride
+    even = taken & (gain > 0) & (each > _EVEN * before)
+    return np.where(even, np.minimum(stride * 2, _LONGEST), 1.0), np.where(taken, each, before)
 
 
 def _group(cost: np.ndarray, shared: bool) -> np.ndarray:
