@@ -61,7 +61,8 @@ def refine(
     rest = np.zeros(damping.shape, dtype=bool)
     creeping = np.full(cost.shape, np.inf)
     better = np.ones(damping.shape, dtype=bool)
-    stride, gain = np.ones(cost.shape), np.zeros(cost.shape)
+    stride: np.ndarray = np.ones(cost.shape)
+    gain: np.ndarray = np.zeros(cost.shape)
     going = np.arange(len(loss))
     ended = _Ended(theta=theta.copy(), rho=rho.copy(), cost=cost.copy(), rest=rest.copy())
     for step_number in range(steps):
