@@ -139,8 +139,10 @@
       let item = named.get(label);
       if (!item) {
         item = list.appendChild(document.createElement("li"));
-        const swatch = item.appendChild(document.createElement("span"));
-        swatch.className = "swatch"; swatch.style.background = color;
+        if (new Set(colors.values()).size > 1) {  // one color for all says nothing
+          const swatch = item.appendChild(document.createElement("span"));
+          swatch.className = "swatch"; swatch.style.background = color;
+        }
         item.append(label);
       }
       const b = button("", "", () => {

@@ -78,7 +78,7 @@ function panel(make) {
       find(name).replaceChildren(...words.split(/ (?=--)/).flatMap((part, k) => {
         const e = document.createElement("span");
         e.textContent = part;
-        return k ? [" ", e] : [e];
+        return [k ? " " : "", e];
       }));
     }
     own.solve(state);

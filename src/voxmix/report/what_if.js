@@ -145,8 +145,7 @@ panel(({ D, root, find, say, tell, fill }) => {
       const back = map === "fix" ? {} : Object.fromEntries(Object.keys(D.whole_study ? D.asked[map] : {}).map((name) => [name, 1]));
       for (const [name, v] of Object.entries({ ...back, ...s[map] })) parts.push(flag, quoted(`${name}=${v}`));
     }
-    if (!D.whole_study && D.level !== 0.9) parts.push("--level", D.level);
-    if (!D.whole_study && D.tolerance !== 0.01) parts.push("--tolerance", D.tolerance);
+    for (const [name, usual] of D.whole_study ? [] : [["level", 0.9], ["tolerance", 0.01]]) if (D[name] !== usual) parts.push(`--${name}`, D[name]);
     return { command: parts.join(" ") };
   }
   const limitOf = (s, name) => s.fix[name] ?? s.max[name] ?? 1;
@@ -165,7 +164,7 @@ panel(({ D, root, find, say, tell, fill }) => {
   }
   function take(c, s) {
     const { set, name } = c.dataset, v = Number(c.value);
-    if (set === "preset") return Object.hasOwn(D.presets, c.value) && D.presets[c.value];
+    if (set === "preset") return D.presets[c.value];
     if (set === "law" || set === "obj") s[set] = c.value;
     else if (set === "min") s.min = Number((v / 100).toFixed(4));
     else if (set === "w") { if (v === 1) delete s.w[name]; else s.w[name] = v; }
