@@ -11,14 +11,13 @@ Rows of other sizes and verbs that are in FILE are kept, and drawn too.
 """
 
 import argparse
+import compileall
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +70,12 @@ VERBS: dict[str, dict[str, tuple[str, ...]]] = {
 """Verbs of each kind of size, in the order in which they are run; each needs those before it."""
 
 
-@cache
-def compiled() -> dict[str, str]:
-    """Return the environment of the commands, in which voxmix is compiled as an installed package is."""
-    without = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    found = without | {"PYTHONPYCACHEPREFIX": tempfile.mkdtemp(prefix="voxmix-scale-")}
-    subprocess.run(
-        [sys.executable, "-m", "compileall", "-q", str(Path(voxmix.__file__).parent)], check=True, env=found
-    )
-    return found
-
-
 def measure(words: Sequence[str], folder: Path) -> dict[str, float]:
     """Return what a command takes in a process of its own: seconds of the processor and of the clock, and MB."""
     filled = [word.format(folder=folder) for word in words]
     how = ["-c"] if filled[0] == _OPEN else ["-m", "voxmix"]
     command = [sys.executable, "-c", _LAUNCH, sys.executable, *how, *filled]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8", env=compiled())
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -236,6 +224,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help="JSON file that rows are added to")
     parser.add_argument("--plot", type=Path, help="SVG file")
     options = parser.parse_args()
+    compileall.compile_dir(Path(voxmix.__file__).parent, quiet=1)  # as an installed package is
     rows: list[dict[str, Any]] = []
     if options.rows is not None and options.rows.exists():
         rows = json.loads(options.rows.read_text(encoding="utf-8"))

@@ -82,9 +82,7 @@ class MeasurementTable:
             if found != expected:
                 raise InputError(f"{name} has shape {found}, expected {expected}: one entry per row of `run`")
             if name != "target":
-                array = np.array(value, dtype=np.int64 if name == "seed" else np.float64)
-                array.setflags(write=False)
-                object.__setattr__(self, name, array)
+                object.__setattr__(self, name, _kept(value, np.int64 if name == "seed" else np.float64))
         object.__setattr__(self, "domains", domains)
         object.__setattr__(self, "run", tuple(self.run))
         object.__setattr__(self, "target", tuple(self.target))
@@ -452,6 +450,15 @@ class MeasurementTable:
 
 
 _ARRAYS = ("weights", "budget", "seed", "loss", "loss_se", "volumes")
+
+
+def _kept(value: Any, kind: type[np.generic]) -> np.ndarray:
+    """Return a read-only array: the one that was given, if it is such and nobody else's, else a copy."""
+    array: np.ndarray = np.asarray(value, dtype=kind)
+    if array is not value or array.base is not None or array.flags.writeable:
+        array = np.array(value, dtype=kind)
+        array.setflags(write=False)
+    return array
 
 
 def _plain(value: float) -> int | float:

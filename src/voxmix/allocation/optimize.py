@@ -17,11 +17,13 @@ from voxmix.allocation.tolerance_ranges import near_optimal
 from voxmix.errors import InputError, VoxmixError
 from voxmix.law import FittedLaw
 from voxmix.law.forgetting import rise_against_law
-from voxmix.law.forms import Landscape
+from voxmix.law.forms import Landscape, LawParameters
 from voxmix.law.uncertainty import bias_corrected, percentiles
 from voxmix.mixture import Mixture
 
 _ALIKE = 1e-4  # weights of resamples that rest on one bound do so to within the solver's tolerance
+_AT_ONCE = 300_000
+"""Transfers of the laws that are solved together: arrays of 2 MB, which processors keep near."""
 _TELL = 0.95  # share of bootstrap draws in which one mixture must win to be called better
 
 
@@ -58,8 +60,7 @@ def allocate(law: FittedLaw, settings: AllocationSettings | None = None, **chang
     losses = landscape.loss(money[None])
     intervals = together = None
     if law.bootstrap is not None:
-        many = optimum(Landscape(law.bootstrap, budget, bounds.price), bounds, aim, tolerance=1e-6)
-        shares = bounds.to_draws(many.money)
+        shares = bounds.to_draws(_money_of_draws(law.bootstrap, budget, bounds, aim))
         intervals = _whiskers(law, shares, mixture.weights, level)
         together = _together(shares, intervals)
     baselines, told = _baselines(law, landscape, bounds, aim, _baseline_mixtures(law, wanted), money)
@@ -94,6 +95,18 @@ def allocate(law: FittedLaw, settings: AllocationSettings | None = None, **chang
         response=law.response,
         notes=_notes(law, budget, told, float(found.gap[0]), float(found.objective[0])),
     )
+
+
+def _money_of_draws(
+    law: LawParameters, budget: float, bounds: Limits, aim: Aim
+) -> Float[np.ndarray, "draw source"]:
+    """Return the best shares of money under every law of a batch, some laws at a time: as many as the cache holds."""
+    some = max(1, _AT_ONCE // (law.transfer.shape[1] * law.transfer.shape[2]))
+    parts = [
+        Landscape(law.take(np.arange(start, min(start + some, law.draws))), budget, bounds.price)
+        for start in range(0, law.draws, some)
+    ]
+    return np.concatenate([optimum(part, bounds, aim, tolerance=1e-6).money for part in parts])
 
 
 def _by_objective(

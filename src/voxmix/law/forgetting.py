@@ -6,7 +6,7 @@ gets transfers that are too low, and the misfit is the same in all its runs, so 
 """
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from voxmix.law.quality import FitQuality
 
@@ -37,10 +37,10 @@ def rise_against_law(
         )  # a transfer of 0 predicts no finite loss, and a law of none falls
     slopes = np.full((sources, len(own)), np.nan)
     for i in range(sources):
-        for j in np.flatnonzero((own >= 0) & (own != i)):
-            rows = quality.pure_rows(i, int(j))
-            if len(rows) >= 3 and np.isfinite(away[rows, j]).all():
-                slopes[i, j] = _slope(np.log(quality.budget[rows]), away[rows, j])
+        rows = np.flatnonzero(alone & (quality.weights[:, i] > 0))
+        others = np.flatnonzero((own >= 0) & (own != i))
+        measured = ~np.isnan(quality.observed[np.ix_(rows, others)])
+        slopes[i, others] = _slopes(np.log(quality.budget[rows]), away[np.ix_(rows, others)], measured)
     known = ~np.isnan(slopes)
     if min(known.any(axis=1).sum(), known.any(axis=0).sum()) < 3:
         return 0.0
@@ -72,7 +72,16 @@ def forgetting_sentence(rise: float) -> str:
     )
 
 
-def _slope(log_budget: Float[np.ndarray, " cell"], away: Float[np.ndarray, " cell"]) -> float:
-    centered = log_budget - log_budget.mean()
-    size = float(np.sum(centered**2))
-    return float(np.sum(centered * away)) / size if size > 0 else 0.0
+def _slopes(
+    log_budget: Float[np.ndarray, " cell"],
+    away: Float[np.ndarray, "cell target"],
+    measured: Bool[np.ndarray, "cell target"],
+) -> Float[np.ndarray, " target"]:
+    """Return the slope of each target over its measured cells; NaN below three, or where one is not finite."""
+    count = measured.sum(axis=0)
+    able = (count >= 3) & (np.isfinite(away) | ~measured).all(axis=0)
+    middle = np.where(measured, log_budget[:, None], 0.0).sum(axis=0) / np.maximum(count, 1)
+    centered = np.where(measured, log_budget[:, None] - middle, 0.0)
+    size = (centered**2).sum(axis=0)
+    rise = (centered * np.where(measured & able, away, 0.0)).sum(axis=0)
+    return np.where(able, rise / np.where(size > 0, size, 1.0), np.nan)

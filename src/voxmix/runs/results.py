@@ -82,15 +82,17 @@ def read_run(folder: Path) -> RunResult:
     return result
 
 
-_NUMBER = (int, float, NoneType)  # a union of types would be made anew each time
+_NUMBER = (float, int, NoneType)  # a bool is none
 
 
 def _figures(item: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of one target; loss and loss_se are numbers or None."""
+    if not isinstance(item, dict):
+        raise TypeError(f"the figures of a target are {item!r}")
     for name in ("loss", "loss_se"):
-        if not isinstance(item[name], _NUMBER) or isinstance(item[name], bool):
+        if type(item[name]) not in _NUMBER:
             raise TypeError(f"{name} is {item[name]!r}")
-    return dict(item)
+    return item
 
 
 def _count(value: Any) -> int:
@@ -118,7 +120,9 @@ def measurements(
         table = np.array(
             [[value.get(name, missing) for name in domains] for value in values], dtype=np.float64
         )
-        return table.reshape(len(found), len(domains))[run]
+        rows = table.reshape(len(found), len(domains))[run]
+        rows.setflags(write=False)  # so the table keeps them without a copy
+        return rows
 
     ids = [result.run_id for result in found]
     return MeasurementTable(

@@ -1,7 +1,7 @@
 """Study: one folder with one study file, and everything that is made from it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -177,10 +177,15 @@ class Study(StudyFolder):
                 found.append(run)
         return tuple(found)
 
-    def of_other_volumes(self, cache: str) -> int:
-        """Return how many finished runs are of other prepared volumes than those of the digest ``cache``."""
+    def of_other_volumes(self, cache: str, known: Container[Path] = ()) -> int:
+        """Return how many finished runs are of other prepared volumes than those of the digest ``cache``.
+
+        ``known`` are folders of runs that are not, which are not read.
+        """
         found = 0
         for path in self.runs_dir.glob(f"*/{SPEC_FILE}"):
+            if path.parent in known:
+                continue
             with suppress(InputError):  # damaged: whoever reads the run says so
                 spec = read_json(path) if is_finished(path.parent) else None
                 found += isinstance(spec, dict) and spec.get("cache") != cache

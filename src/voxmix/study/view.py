@@ -226,7 +226,9 @@ class StudyView(MeasuredStudy):
     def other_volumes_sentence(self) -> str:
         """How many finished runs are not the study's because they are of other volumes, in words; "" where none are."""
         try:
-            others = self.study.of_other_volumes(self.cache_digest)
+            cache = self.cache_digest
+            own = {folder for folder, result in self._results.items() if result.spec.cache == cache}
+            others = self.study.of_other_volumes(cache, own)
         except StepPendingError:
             return ""
         return (
