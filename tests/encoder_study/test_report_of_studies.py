@@ -1,6 +1,7 @@
 """The report of a study: the whole way from images to one page, whose numbers are those of the runs and probes."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ def test_study_run_goes_to_the_report_and_prints_the_headline(trained: Path) -> 
     assert done.exit_code == 0, done.output
     page = (trained / "report.html").read_text(encoding="utf-8")
     headline = json.loads((trained / "scores.json").read_text(encoding="utf-8"))["sentences"][0]
+    (asked,) = re.findall(r'<section id="what-if".*?</section>', page, flags=re.S)
+    assert "one seed" in asked  # so there is no line, and nothing to ask
+    assert "what-if-panel" not in asked
     assert headline in " ".join(done.output.split())
     assert "Person Name" not in page
     assert str(trained) not in page

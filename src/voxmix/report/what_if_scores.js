@@ -92,7 +92,7 @@ panel(({ D, find, say, tell, fill }) => {
   }
   function verdict(rows) {  // of one task: which beat what they are set against
     const known = rows.filter((r) => r.change && isFinite(r.change.value)), names = (some) => some.map((r) => r.series.name);
-    const refs = [...new Set(known.map((r) => r.crossing.reference))], ref = refs.length > 1 ? "what they began from" : refs[0];
+    const refs = [...new Set(known.map((r) => r.crossing.called))], ref = refs.length > 1 ? "what they began from" : refs[0];
     if (!known.length) {
       const best = rows.filter((r) => isFinite(r.error.value)).sort((a, b) => a.error.value - b.error.value)[0];
       return best ? `the least error is predicted of ${best.series.name}, ${short(best.error.value)}, and it is set against nothing` : "nothing can be told";

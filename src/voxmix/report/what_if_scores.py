@@ -14,6 +14,7 @@ from voxmix.report.palette import domain_marks, glyph
 from voxmix.scaling import Crossing, ScoreLaws
 from voxmix.scaling.ask import OUTSIDE
 from voxmix.scaling.parts import own_reference, plain, series_name
+from voxmix.scaling.words import reference_words
 
 _BEYOND = 10.0
 """Times the largest size up to which the slider goes; the laws keep their lines as far."""
@@ -81,6 +82,7 @@ def score_what_if(laws: ScoreLaws, *, file: str = "") -> ScoreWhatIf | str:
                 "task": one.task,
                 "name": series_name(one.objective, one.start),
                 "reference": one.reference,
+                "called": reference_words(one.reference),
                 "own": one.reference == own_reference(one.start, _references(laws, one)),
                 "words": crossing_text(one) + _then_worse(laws, one),
                 **{name: plain(getattr(one.samples, name)) for name in ("value", "low", "high")},

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from voxmix.probe_tasks import UNTRAINED
 from voxmix.scaling.parts import (
     INF,
     NEGLIGIBLE,
@@ -16,7 +15,7 @@ from voxmix.scaling.parts import (
     own_reference,
     series_name,
 )
-from voxmix.scaling.words import count, display, listed, percent, samples_text, shares
+from voxmix.scaling.words import count, display, listed, percent, reference_words, samples_text, shares
 
 _LIMITS = {
     "data": "limited by the number of samples more than by compute",
@@ -117,7 +116,7 @@ def _main_crossing(one: Series, crossings: Sequence[Crossing]) -> Crossing | Non
 
 def _verdict(crossing: Crossing, one: Series) -> tuple[str, str, str]:
     """Return what stands before the names of those of one verdict, its row of :data:`_VERBS`, and what stands behind."""
-    number, other = crossing.samples, _reference(crossing.reference)
+    number, other = crossing.samples, reference_words(crossing.reference)
     if crossing.reach == "below":
         if number.high > one.samples[0]:
             return "", "beat", f"{other} with at most {count(number.high)} samples"
@@ -128,10 +127,6 @@ def _verdict(crossing: Crossing, one: Series) -> tuple[str, str, str]:
     if crossing.reach == "unclear":
         return "whether ", "beat", f"{other} cannot be told"
     return "", "need", f"{samples_text(number)} samples to beat {other}"
-
-
-def _reference(name: str) -> str:
-    return "an untrained network" if name == UNTRAINED else name
 
 
 def _doublings(own: Sequence[Series], series: Sequence[Series]) -> str:
@@ -217,7 +212,7 @@ def _falls(task: str, series: Sequence[Series], crossings: Sequence[Crossing]) -
         lost = one.forgetting
         if one.outside and lost.known:
             main = _main_crossing(one, crossings)
-            other = _reference(one.start if main is None else main.reference)
+            other = reference_words(one.start if main is None else main.reference)
             # Only what began from a reference can have forgotten it.
             verdicts = (
                 ("forgot", "gained", "neither surely forgot nor gained")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from voxmix.probe_tasks import UNTRAINED
 from voxmix.scaling.parts import INF, Crossing, Number, Reach
 
 _DISPLAY = {
@@ -24,6 +25,11 @@ _REACHED: Mapping[Reach, str] = {
 def display(objective: str) -> str:
     """Return the name of an objective as the field writes it."""
     return _DISPLAY.get(objective, objective)
+
+
+def reference_words(name: str) -> str:
+    """Return what a reference is called in a sentence."""
+    return "an untrained network" if name == UNTRAINED else name
 
 
 def percent(share: float) -> str:
