@@ -137,6 +137,14 @@ def test_the_headline_speaks_of_what_runs_from_scratch_began_from(laws: ScoreLaw
         "has not beaten an untrained network at 1,024 (though it may from 300 on)"
         in replace(told, crossings=(late,)).sentences()[0]
     )
+    # What few samples beat and more do not is said to be so.
+    worse = replace(told, series=(replace(one, inverse=True),))
+    assert worse.sentences()[0].endswith(
+        "with the smallest size already (64 samples), but more make it worse."
+    )
+    assert worse.rises(crossings[1])
+    assert not told.rises(crossings[1])
+    assert reached_text(crossings[1], rises=True) == "with the smallest size already, but more make it worse"
     other = replace(crossings[1], reference="weights of others")
     assert "of the error away" in replace(told, crossings=(crossings[0], other)).sentences()[0]
 

@@ -53,7 +53,7 @@ def show_laws(laws: "ScoreLaws") -> None:
                 series_name(one.objective, one.start),
                 one.reference,
                 samples_text(one.samples) if one.reach in ("within", "unclear") else "–",
-                reached_text(one),
+                reached_text(one, rises=laws.rises(one)),
             ]
             for one in laws.crossings
         ]

@@ -112,7 +112,7 @@ def crossings_table(laws: ScoreLaws) -> Table | None:
         plain("encoders", "text", lambda one: series_name(one.objective, one.start)),
         plain("beat", "text", lambda one: one.reference),
         plain("samples", "text", _crossing_samples),
-        plain("remark", "text", _reach_remark),
+        plain("remark", "text", lambda one: _reach_remark(one, rises=laws.rises(one))),
         name="crossings",
         title="Samples needed to beat a reference",
         note="No curve is followed beyond the measured sizes.",
@@ -123,14 +123,14 @@ def _crossing_samples(one: Crossing) -> str:
     return samples_text(one.samples) if one.reach in ("within", "unclear") else MISSING
 
 
-def crossing_text(one: Crossing) -> str:
+def crossing_text(one: Crossing, *, rises: bool) -> str:
     """Return how many samples beat a reference, in a few words."""
-    return _crossing_samples(one) if one.reach == "within" else reached_text(one)
+    return _crossing_samples(one) if one.reach == "within" else reached_text(one, rises=rises)
 
 
-def _reach_remark(one: Crossing) -> str:
+def _reach_remark(one: Crossing, *, rises: bool) -> str:
     status = "" if one.reach in ("below", "not reached") else one.samples.status.rstrip(".")
-    return reached_text(one) + (f": {status}" if status else "")
+    return reached_text(one, rises=rises) + (f": {status}" if status else "")
 
 
 def pairs_table(laws: ScoreLaws) -> Table | None:

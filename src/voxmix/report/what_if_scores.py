@@ -14,12 +14,10 @@ from voxmix.report.palette import domain_marks, glyph
 from voxmix.scaling import Crossing, ScoreLaws
 from voxmix.scaling.ask import OUTSIDE
 from voxmix.scaling.parts import own_reference, plain, series_name
-from voxmix.scaling.words import reference_words
+from voxmix.scaling.words import THEN_WORSE, reference_words
 
 _BEYOND = 10.0
 """Times the largest size up to which the slider goes; the laws keep their lines as far."""
-
-_WORSE = ", but more make it worse"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +68,7 @@ def score_what_if(laws: ScoreLaws, *, file: str = "") -> ScoreWhatIf | str:
                 "name": one.name,
                 "sizes": [one.samples[0], one.samples[-1]],
                 "line": _short(plain(one.line)),
-                "worse": _WORSE if one.inverse else "",
+                "worse": THEN_WORSE if one.inverse else "",
                 "why": one.elasticity.status if one.line is None else "",
                 "color": marks[one.name].color,
                 "glyph": glyph(marks[one.name].marker),
@@ -84,7 +82,7 @@ def score_what_if(laws: ScoreLaws, *, file: str = "") -> ScoreWhatIf | str:
                 "reference": one.reference,
                 "called": reference_words(one.reference),
                 "own": one.reference == own_reference(one.start, _references(laws, one)),
-                "words": crossing_text(one) + _then_worse(laws, one),
+                "words": crossing_text(one, rises=laws.rises(one)),
                 **{name: plain(getattr(one.samples, name)) for name in ("value", "low", "high")},
                 "line": _short(plain(one.line)),
             }
@@ -121,16 +119,6 @@ def score_what_if(laws: ScoreLaws, *, file: str = "") -> ScoreWhatIf | str:
         high=round(float(ends[1]), 2),
         where="" if file else ", in the study's folder",
     )
-
-
-def _then_worse(laws: ScoreLaws, crossing: Crossing) -> str:
-    """Return what is to be said of a reference that is beaten by few images and no more by many."""
-    rises = any(
-        one.inverse
-        for one in laws.series
-        if (one.task, one.objective, one.start) == (crossing.task, crossing.objective, crossing.start)
-    )
-    return _WORSE if rises and crossing.reach == "below" else ""
 
 
 def _short(value: Any) -> Any:

@@ -75,6 +75,11 @@ class ScoreLaws:
     notes: tuple[str, ...] = ()
     level: float = 0.9
 
+    def rises(self, crossing: Crossing) -> bool:
+        """Return whether the error of a crossing's series surely rises with samples: few may beat a reference that many do not."""
+        named = crossing.task, crossing.objective, crossing.start
+        return any(one.inverse for one in self.series if (one.task, one.objective, one.start) == named)
+
     def sentences(self) -> tuple[str, ...]:
         """Return the answer in plain sentences; the first is the headline."""
         return score_law_sentences(

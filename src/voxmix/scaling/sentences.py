@@ -15,7 +15,16 @@ from voxmix.scaling.parts import (
     own_reference,
     series_name,
 )
-from voxmix.scaling.words import count, display, listed, percent, reference_words, samples_text, shares
+from voxmix.scaling.words import (
+    THEN_WORSE,
+    count,
+    display,
+    listed,
+    percent,
+    reference_words,
+    samples_text,
+    shares,
+)
 
 _LIMITS = {
     "data": "limited by the number of samples more than by compute",
@@ -118,9 +127,10 @@ def _verdict(crossing: Crossing, one: Series) -> tuple[str, str, str]:
     """Return what stands before the names of those of one verdict, its row of :data:`_VERBS`, and what stands behind."""
     number, other = crossing.samples, reference_words(crossing.reference)
     if crossing.reach == "below":
+        after = THEN_WORSE if one.inverse else ""
         if number.high > one.samples[0]:
-            return "", "beat", f"{other} with at most {count(number.high)} samples"
-        return "", "beat", f"{other} with the smallest size already ({one.samples[0]:,} samples)"
+            return "", "beat", f"{other} with at most {count(number.high)} samples{after}"
+        return "", "beat", f"{other} with the smallest size already ({one.samples[0]:,} samples){after}"
     if crossing.reach == "not reached":
         bound = f" (though it may from {count(number.low)} on)" if 0 < number.low < INF else ""
         return "", "not", f"{other} at {one.samples[-1]:,}{bound}"

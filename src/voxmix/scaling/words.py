@@ -57,11 +57,20 @@ def shares(number: Number) -> str:
     return f"{percent(number.value)} ({percent(number.low).removesuffix('%')} to {percent(number.high)})"
 
 
-def reached_text(crossing: Crossing) -> str:
-    """Return where a reference is beaten, in words; "at most 69 samples" where that may be more than the smallest size."""
+THEN_WORSE = ", but more make it worse"
+"""Of what few samples beat and more do not."""
+
+
+def reached_text(crossing: Crossing, *, rises: bool = False) -> str:
+    """Return where a reference is beaten, in words; "at most 69 samples" where that may be more than the smallest size.
+
+    Args:
+        rises: whether the series' error surely rises with samples.
+    """
+    after = THEN_WORSE if rises and crossing.reach == "below" else ""
     if crossing.reach == "below" and crossing.samples.high > 0:
-        return f"with at most {count(crossing.samples.high)} samples"
-    return _REACHED[crossing.reach]
+        return f"with at most {count(crossing.samples.high)} samples{after}"
+    return _REACHED[crossing.reach] + after
 
 
 def samples_text(number: Number) -> str:
