@@ -3,7 +3,7 @@
 import csv
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,13 @@ from jaxtyping import Bool, Float, Int
 from voxmix import _frames, _html
 from voxmix._io import atomic_path, digest
 from voxmix.errors import InputError, VoxmixWarning
+from voxmix.measurement_checks import check_runs, check_values
+from voxmix.measurement_rows import cells, columns
 from voxmix.mixture import check_domains
 from voxmix.records import (
     REQUIRED,
-    SAMPLES,
-    SUM_TOLERANCE,
-    VOLUMES,
     WEIGHT,
     columns_of,
-    misspelled_targets,
     read_csv_records,
     read_parquet_records,
 )
@@ -67,15 +65,10 @@ class MeasurementTable:
     def __post_init__(self) -> None:
         domains = check_domains(self.domains)
         rows = len(self.run)
-        shapes = {
-            "target": (rows,),
-            "weights": (rows, len(domains)),
-            "budget": (rows,),
-            "seed": (rows,),
-            "loss": (rows,),
-            "loss_se": (rows,),
-            "volumes": (rows, len(domains)),
-        }
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(
+            ("target", "budget", "seed", "loss", "loss_se"), (rows,)
+        )
+        shapes |= dict.fromkeys(("weights", "volumes"), (rows, len(domains)))
         for name, expected in shapes.items():
             value = getattr(self, name)
             found = (len(value),) if name == "target" else np.shape(value)
@@ -86,74 +79,8 @@ class MeasurementTable:
         object.__setattr__(self, "domains", domains)
         object.__setattr__(self, "run", tuple(self.run))
         object.__setattr__(self, "target", tuple(self.target))
-        self._check_values()
-        self._check_runs()
-
-    def _check_values(self) -> None:
-        for row, message in misspelled_targets(self.target, self.domains).items():
-            raise InputError(f"row {row + 1}, column target: {message}")
-        bad = ~(np.isfinite(self.loss) & (self.loss >= 0))
-        if bad.any():
-            row = int(np.argmax(bad))
-            what = self.response.wrong(float(self.response.from_loss(self.loss)[row]))
-            raise InputError(f"row {row + 1}, column {self.response.name}: {what}")
-        _refuse(
-            ~(np.isfinite(self.budget) & (self.budget >= 1)), self.budget, "budget", "at least 1 volume draw"
-        )
-        _refuse(
-            ~(np.isnan(self.loss_se) | (np.isfinite(self.loss_se) & (self.loss_se >= 0))),
-            self.loss_se,
-            "loss_se",
-            "a number of at least 0, or empty",
-        )
-        bad = ~(np.isfinite(self.weights) & (self.weights >= 0))
-        if bad.any():
-            row, column = (int(i) for i in np.argwhere(bad)[0])
-            raise InputError(
-                f"row {row + 1}, column {WEIGHT}{self.domains[column]}: {self.weights[row, column]} is no "
-                "weight; give a number from 0 to 1"
-            )
-        total = self.weights.sum(axis=1)
-        _refuse(np.abs(total - 1) > SUM_TOLERANCE, total, f"{WEIGHT}*", "weights that sum to 1")
-        bad = ~(np.isnan(self.volumes) | (self.volumes >= 0))
-        if bad.any():
-            row, column = (int(i) for i in np.argwhere(bad)[0])
-            raise InputError(
-                f"row {row + 1}, column {VOLUMES}{self.domains[column]}: {self.volumes[row, column]} is no "
-                "count of volumes; give a number of at least 0, or leave it empty"
-            )
-
-    def _check_runs(self) -> None:
-        """Refuse the first row that repeats another, or has another mixture, budget or seed than its run had before."""
-        first: dict[str, int] = {}
-        begins = np.array([first.setdefault(run, row) for row, run in enumerate(self.run)], dtype=np.int64)
-        seen: dict[tuple[str, str], int] = {}
-        twice = next(
-            (
-                (row, before)
-                for row, key in enumerate(zip(self.run, self.target, strict=True))
-                if (before := seen.setdefault(key, row)) != row
-            ),
-            None,
-        )
-        differs = {
-            name: values[begins] != values for name, values in (("budget", self.budget), ("seed", self.seed))
-        } | {"weights": (self.weights[begins] != self.weights).any(axis=1)}
-        other = np.flatnonzero(np.any(list(differs.values()), axis=0))
-        if twice is not None and not (len(other) and other[0] < twice[0]):
-            row, before = twice
-            raise InputError(
-                f"row {row + 1}, columns run and target: run {self.run[row]!r} has two losses for {self.target[row]!r} "
-                f"(rows {before + 1} and {row + 1}: {self.loss[before]:g} and {self.loss[row]:g}); "
-                "keep one, or give the second run a name of its own"
-            )
-        if len(other):
-            row = int(other[0])
-            column = next(name for name, wrong in differs.items() if wrong[row])
-            raise InputError(
-                f"row {row + 1}, column {column}: run {self.run[row]!r} has another {column} in row "
-                f"{begins[row] + 1}; a run has one mixture, budget and seed, so give different runs different names"
-            )
+        check_values(self)
+        check_runs(self)
 
     def __len__(self) -> int:
         return len(self.run)
@@ -392,61 +319,20 @@ class MeasurementTable:
         Where budgets count samples, columns ``samples:<domain>`` stand for weights and budget, as
         :func:`voxmix.mixture_scores.read_scores` reads them.
         """
-        names = self._columns()
-        return [dict(zip(names, cells, strict=True)) for cells in self._cells()]
-
-    def _columns(self) -> list[str]:
-        """Return the names of the columns of :meth:`to_rows`."""
-        value, samples = self.response.name, self.response.unit == "samples"
-        return [
-            *(("run", "seed") if samples else ("run", "seed", "budget", "source")),
-            "target",
-            value,
-            *([] if np.isnan(self.loss_se).all() else [f"{value}_se"]),
-            *(f"{SAMPLES if samples else WEIGHT}{domain}" for domain in self.domains),
-            *([] if np.isnan(self.volumes).all() else [f"{VOLUMES}{domain}" for domain in self.domains]),
-        ]
-
-    def _cells(self) -> Iterator[list[Any]]:
-        """Yield the values of the columns of each row; those that rows of a run share are made once."""
-        sources, values = self.source.tolist(), self.response.from_loss(self.loss).tolist()
-        samples = self.response.unit == "samples"
-        with_se, with_volumes = not np.isnan(self.loss_se).all(), not np.isnan(self.volumes).all()
-        errors = [None if np.isnan(error) else error for error in self.loss_se.tolist()]
-        last, shared, volumes = -1, [], []
-        for i in range(len(self)):
-            alike = last >= 0 and self.run[i] == self.run[last]  # and so of one mixture and budget
-            if not alike:
-                counts = self.weights[i] * self.budget[i] if samples else self.weights[i]
-                shared = [_plain(round(n, 6)) if samples else n for n in counts.tolist()]
-            if with_volumes and not (
-                alike and np.array_equal(self.volumes[i], self.volumes[last], equal_nan=True)
-            ):
-                volumes = [None if np.isnan(v) else _plain(v) for v in self.volumes[i].tolist()]
-            last = i
-            source = self.domains[sources[i]] if sources[i] >= 0 else None
-            yield [
-                self.run[i],
-                int(self.seed[i]),
-                *([] if samples else [_plain(self.budget[i]), source]),
-                self.target[i],
-                values[i],
-                *([errors[i]] if with_se else []),
-                *shared,
-                *volumes,
-            ]
+        names = columns(self)
+        return [dict(zip(names, row, strict=True)) for row in cells(self)]
 
     def to_csv(self, path: str | Path) -> None:
         """Write the tidy CSV (UTF-8, commas) that :meth:`read_csv` reads back to the same table, given its response."""
         required = [self.response.name if name == "loss" else name for name in REQUIRED]
-        names = self._columns() if len(self) else [*required, *(f"{WEIGHT}{d}" for d in self.domains)]
+        names = columns(self) if len(self) else [*required, *(f"{WEIGHT}{d}" for d in self.domains)]
         with (
             atomic_path(Path(path)) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as stream,
         ):
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(names)
-            writer.writerows(self._cells())
+            writer.writerows(cells(self))
 
 
 _ARRAYS = ("weights", "budget", "seed", "loss", "loss_se", "volumes")
@@ -459,13 +345,3 @@ def _kept(value: Any, kind: type[np.generic]) -> np.ndarray:
         array = np.array(value, dtype=kind)
         array.setflags(write=False)
     return array
-
-
-def _plain(value: float) -> int | float:
-    return int(value) if float(value).is_integer() else float(value)
-
-
-def _refuse(bad: Bool[np.ndarray, " row"], values: np.ndarray, column: str, expected: str) -> None:
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise InputError(f"row {row + 1}, column {column}: got {values[row]:g}, expected {expected}")
