@@ -23,7 +23,7 @@ from voxmix.mixture import Mixture
 from voxmix.report.content import ReportContent, mixture_of
 from voxmix.report.palette import domain_marks
 
-_EXACT_BYTES, _MOST_BYTES = 1_400_000, 2_000_000
+_EXACT_BYTES, _MOST_BYTES = 1_400_000, 1_500_000
 """Most bytes of draws on a page, as they are and in short; as text they are a third longer."""
 _FALLS = (POWER, OFFSET)
 """Formulas that the script knows."""
