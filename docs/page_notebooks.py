@@ -17,7 +17,10 @@ PAGES = {
     "start.md": True,
     "how-to/notebooks.md": False,
     "tutorials/phantoms.md": False,
+    "tutorials/own-volumes.md": True,
+    "tutorials/clinical-tasks.md": True,
     "tutorials/radiographs.md": False,
+    "tutorials/cluster.md": True,
 }
 """Every page that is offered, and whether its commands are cells; elsewhere they are a longer way of the same work."""
 FENCE = re.compile(r"^(```\w*\n.*?^```\n)", re.MULTILINE | re.DOTALL)

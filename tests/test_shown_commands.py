@@ -19,6 +19,10 @@ from verbs import voxmix
 ELSEWHERE = {
     "docs/how-to/law-from-a-table.md": "tests/test_docs.py::test_the_page_on_tables_runs_as_it_stands",
     "docs/start.md": "tests/test_site.py::test_the_first_five_minutes_run_as_they_stand",
+    **{
+        f"docs/tutorials/{page}.md": "tests/test_page_notebooks.py::test_a_notebook_runs_from_top_to_bottom"
+        for page in ("own-volumes", "clinical-tasks", "cluster")
+    },
 }
 """Pages whose commands a test of their own runs in order, but for those on a study."""
 

@@ -38,7 +38,10 @@ def prepare_volumes(study: Study | StudyView, hear: Listener = QUIET, *, again: 
             make_phantoms(study, progress=progress)
     with hear.bar("preparing", unit="volumes") as progress:
         preparation = prepare_study(
-            study, again=again, progress=progress, tell=lambda space: hear.inform(space_line(space))
+            study,
+            again=again,
+            progress=progress,
+            tell=lambda space: hear.inform(space_line(space)) if space.needed else None,
         )
     for line in preparation_lines(preparation, crop=study.config.model.crop):
         hear.tell(line)
