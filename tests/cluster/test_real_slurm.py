@@ -99,10 +99,16 @@ def test_a_stopped_command_leaves_the_jobs_which_the_next_one_finds(quiet, tmp_p
     _, said = command.communicate(timeout=60)
     assert command.returncode == 130
     assert "the jobs go on without this command (1 running, 0 waiting)" in " ".join(said.split())
-    assert processes(study)
-    again = voxmix(*arguments[3:], environment=quiet.environment())
-    assert again.returncode == 0, again.stderr
-    assert "jobs of an earlier command go on" in " ".join(again.stderr.split())
+    [worker] = processes(study)
+    os.kill(worker, signal.SIGSTOP)  # so that it is not done before the next command looks
+    log = tmp_path / "again.log"
+    try:
+        with log.open("w", encoding="utf-8") as said:
+            again = subprocess.Popen(arguments, env=quiet.environment(), stderr=said)
+        until(lambda: "jobs of an earlier command go on" in " ".join(log.read_text(encoding="utf-8").split()))
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert again.wait(timeout=300) == 0, log.read_text(encoding="utf-8")
     assert outcome(study) == alone
 
 
