@@ -1,5 +1,6 @@
 """Several processes, precisions and the compiler: the same run, but for rounding."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from voxmix.training import checkpoint
 from voxmix.training.devices import launch_fabric
 from voxmix.training.launchers import cluster_environment
 from voxmix.training.pieces import pieces_of
+from voxmix.training.run_checks import naming_failed_compiler
 
 
 def near(first, second, rel=1e-3):
@@ -254,6 +256,14 @@ def test_the_compiled_network_trains_the_same_run(finished, spec, tmp_path, metr
     assert near(folder, finished)
     pairs = list(zip(metrics(folder), metrics(finished), strict=True))
     assert all(a["loss"] == pytest.approx(b["loss"], rel=1e-3) for a, b in pairs)
+
+
+def test_what_a_compiler_lacks_is_told_in_its_own_words():
+    said = "CppCompileError: C++ compile error\n\nOutput:\n/tmp/x.cpp:45:10: fatal error: Python.h: No such file or directory\n"
+    error = importlib.import_module("torch._dynamo.exc").TorchDynamoException(said)
+    with pytest.raises(InputError, match=r"here \(Python.h: No such file or directory\); .*python3-dev"):
+        with naming_failed_compiler(ComputeSettings(compile=True)):
+            raise error
 
 
 @pytest.mark.slow

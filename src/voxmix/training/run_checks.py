@@ -70,8 +70,10 @@ def naming_failed_compiler(compute: ComputeSettings) -> Iterator[None]:
     try:
         yield
     except TorchDynamoException as error:
+        lines = str(error).strip().splitlines()
+        said = [found.strip() for line in lines if (found := line.partition(" error: ")[2])]
         raise InputError(
-            f"torch.compile cannot build the network here ({str(error).strip().splitlines()[0]}); on a CPU it needs a "
-            "C++ compiler: install g++, or name yours in the variable CXX. Or set compute.compile to false "
-            "(--no-compile): the same run, but for rounding"
+            f"torch.compile cannot build the network here ({(said or lines)[0]}); on a CPU it needs a C++ compiler and the "
+            "headers of Python: install g++ and python3-dev, or name your compiler in the variable CXX. Or set compute.compile "
+            "to false (--no-compile): the same run, but for rounding"
         ) from error
