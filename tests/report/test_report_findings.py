@@ -224,6 +224,17 @@ def test_one_seed_tells_nothing_apart() -> None:
     assert "no strategy is shown to be better" in text
 
 
+def test_many_strategies_that_lack_seeds_are_counted_and_three_named() -> None:
+    found = {"uniform": [1.0, 2.0, 1.5], "good": [0.9, 1.81, 1.34]}
+    found |= {f"m{n}": [0.95 + n / 100, 1.9] for n in range(6)}
+    text = _verdict(_content(found))
+    assert (
+        "6 strategies lack seeds that others have: m0 lacks seed 2, m1 lacks seed 2, m2 lacks seed 2 and 3 others;"
+        in text
+    )
+    assert "m5 lacks" not in text
+
+
 def test_a_strategy_that_lacks_a_seed_is_named_and_not_flattered() -> None:
     found = {"uniform": [1.0, 2.0, 1.5], "good": [0.9, 1.81, 1.34], "lucky": [0.95]}
     text = _verdict(_content(found))

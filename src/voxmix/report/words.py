@@ -12,6 +12,7 @@ from voxmix.report.table import fine_text, number_text, percent_text
 from voxmix.scores.forecast import Forecast
 
 _MOST_NAMED = 4
+_FEW = 3
 _NARROW = 1e-4
 
 
@@ -25,6 +26,13 @@ def listing(items: Sequence[str], *, word: str = "and") -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {word} {items[-1]}"
+
+
+def few(items: Sequence[str]) -> str:
+    """Return "a", "a, b and c", and of more than three the first three and how many others there are."""
+    if len(items) <= _FEW:
+        return listing(items)
+    return listing([*items[:_FEW], counted(len(items) - _FEW, "other")])
 
 
 def counted(count: int, noun: str) -> str:
@@ -163,14 +171,15 @@ def _gap_sentences(ranking: Ranking) -> list[str]:
     strangers = ranking.strangers
     if strangers:
         found.append(
-            f"{listing(strangers)} cannot be compared with {ranking.strategies[0]}: no seeds join their runs; "
+            f"{few(strangers)} cannot be compared with {ranking.strategies[0]}: no seeds join their runs; "
             "train all with the same seeds."
         )
     lacking = [
         f"{name} lacks {_seeds(seeds)}" for name, seeds in ranking.lacking.items() if name not in strangers
     ]
     if lacking and np.isfinite(ranking.noise):
-        found.append(f"{listing(lacking)}; the means are adjusted for that.")
+        many = f"{len(lacking)} strategies lack seeds that others have: "
+        found.append(f"{many if len(lacking) > _FEW else ''}{few(lacking)}; the means are adjusted for that.")
     return found
 
 
