@@ -261,9 +261,9 @@ def test_the_compiled_network_trains_the_same_run(finished, spec, tmp_path, metr
 def test_what_a_compiler_lacks_is_told_in_its_own_words():
     said = "CppCompileError: C++ compile error\n\nOutput:\n/tmp/x.cpp:45:10: fatal error: Python.h: No such file or directory\n"
     error = importlib.import_module("torch._dynamo.exc").TorchDynamoException(said)
-    with pytest.raises(InputError, match=r"here \(Python.h: No such file or directory\); .*python3-dev"):
-        with naming_failed_compiler(ComputeSettings(compile=True)):
-            raise error
+    lacks = pytest.raises(InputError, match=r"here \(Python.h: No such file or directory\); .*python3-dev")
+    with lacks, naming_failed_compiler(ComputeSettings(compile=True)):
+        raise error
 
 
 @pytest.mark.slow
