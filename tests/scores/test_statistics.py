@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from voxmix.scores.metric import mean_of
+from voxmix.scores.metric import AUC, SURFACE, mean_of
 from voxmix.scores.statistics import bootstrap_interval, crossed_test, holm, pseudovalues, seed_noise
 
 
@@ -107,6 +107,18 @@ def test_families_of_equals_are_ranked_no_more_often_than_promised(seed: float) 
 def test_one_seed_or_one_case_tells_nothing(shape: tuple[int, int]) -> None:
     found = crossed_test(np.full(shape, 0.2), level=0.95)
     assert np.isnan([found.p, found.low, found.high]).all()
+
+
+def test_an_interval_holds_no_difference_that_cannot_be() -> None:
+    """Two seeds that disagree leave one degree of freedom: t reaches far beyond what two shares can differ by."""
+    found = crossed_test(np.array([[0.9, -0.5], [0.7, -0.6], [0.8, -0.4]]), level=0.95)
+    assert found.low < -1 < 1 < found.high
+    cut = found.within(AUC.widest)
+    assert (cut.low, cut.high) == (-1.0, 1.0)
+    assert (cut.difference, cut.p) == (found.difference, found.p)
+    assert found.within(SURFACE.widest) == found
+    unknown = crossed_test(np.full((1, 3), 0.2), level=0.95).within(1.0)
+    assert np.isnan([unknown.low, unknown.high]).all()
 
 
 def test_a_planted_effect_is_found() -> None:

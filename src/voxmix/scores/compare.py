@@ -241,7 +241,7 @@ def _difference(
         metric=metric,
         first=first[0].name,
         second=second[0].name,
-        test=crossed_test((both[0] - both[1]).T, level=level, noise=noise),
+        test=crossed_test((both[0] - both[1]).T, level=level, noise=noise).within(metric.widest),
         cases=len(cases),
         subjects=len(subjects),
         seeds=seeds,

@@ -32,6 +32,11 @@ class Metric:
     unit: Literal["share", "mm"] = "share"
     main: bool = False
 
+    @property
+    def widest(self) -> float:
+        """The largest difference of two scores that there can be: 1 of shares, no limit of lengths and of kind values."""
+        return 1.0 if self.unit == "share" and self.kind != "values" else float("inf")
+
 
 DICE = Metric(name="Dice", kind="segmentation", main=True)
 SURFACE = Metric(name="surface distance", kind="segmentation", unit="mm")

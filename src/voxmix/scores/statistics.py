@@ -9,7 +9,7 @@ multi-case studies. Cases of one subject are no independent witnesses: they are 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +27,10 @@ class PairedTest:
     low: float
     high: float
     p: float
+
+    def within(self, widest: float) -> "PairedTest":
+        """Return it with the interval cut to differences that there can be, -``widest`` to ``widest``: it covers as often."""
+        return replace(self, low=max(self.low, -widest), high=min(self.high, widest))
 
 
 def bootstrap_interval(
