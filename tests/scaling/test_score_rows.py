@@ -97,7 +97,9 @@ def test_predict_and_plan_take_laws_of_scores(tmp_path: Path) -> None:
     assert change["low"] < 0.4 * (500 / 64) ** -0.2 / 0.3 - 1 < change["high"]
     told = run(app, ["predict", str(out), "--samples", "500", "--objective", "clip", "--objective", "dino"])
     assert "Change of the error of a reference" in told.output
-    assert "Samples of another that are worth as much" in told.output
+    _, worth = told.output.split("Samples of another that are worth as much")
+    assert "beyond the largest size" in " ".join(worth.split())
+    assert "reaches what" not in worth, "its row says whose samples they are"
     done = run(app, ["plan", str(out), "--error", "findings=0.3", "--learned-by", "clip", "--json"])
     (needed,) = json.loads(done.stdout)["needed"]
     assert needed["low"] < 64 * (0.4 / 0.3) ** (1 / 0.2) < needed["high"]

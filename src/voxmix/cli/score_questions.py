@@ -96,7 +96,7 @@ def predict_errors(
             "Change of the error of a reference", [*head, "reference", "change", interval, "note"], rows
         )
     rows = [
-        [*name, one.name, *_cells(number, _samples)]
+        [*name, one.name, *_cells(number, _samples)[:2], _place(number)]
         for name, other in zip(names, others, strict=True)
         for one, number in other
     ]
@@ -152,6 +152,14 @@ def _cells(number: "Number", text: Callable[[float], str]) -> list[str]:
     ends = [number.low] if number.low == number.high else [number.low, number.high]  # both beyond: said once
     interval = " to ".join(map(text, ends)) if number.low == number.low else "–"
     return [value, interval, number.status]
+
+
+def _place(number: "Number") -> str:
+    """Return where a number lies, without the names of what lies there, which its row has."""
+    for verb in (" may lie ", " lies "):
+        if verb in number.status:
+            return number.status.rpartition(verb)[2]
+    return number.status
 
 
 def _error(value: float) -> str:
