@@ -166,7 +166,7 @@ def test_people_get_tables(table: Path, law: Path) -> None:
         (("allocate", "LAW", "--budget", "9", "--min-weight", "0.5"), "min_weight"),
         (("allocate", "LAW", "--budget", "9", "--target-weight", "HN-PET"), "DOMAIN=NUMBER"),
         (("allocate", "LAW", "--budget", "9", "--target-weight", "KNEE=1"), "KNEE"),
-        (("allocate", "TABLE", "--budget", "9"), "is not JSON"),
+        (("allocate", "TABLE", "--budget", "9"), "is a table, and this asks a law"),
         (("predict", "LAW", "--budget", "0", "--weights", "ABD-CT=1"), "at least 1"),
         (("predict", "LAW", "--budget", "9", "--weights", "ABD-CT=0.4"), "sum to 1"),
         (("predict", "LAW", "--budget", "9", "--weights", "ABD-CT=x"), "not a number"),
