@@ -1,10 +1,11 @@
 """A made-up study whose truth is known: asymmetric transfer, uneven exponents, variety worth something."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 import pytest
+from browser import Browser, browsing
 
 from voxmix.allocation import Allocation, allocate
 from voxmix.design import RunSpec
@@ -28,6 +29,13 @@ TAU = np.array(
 )
 BUDGETS = (1000, 2000, 4000, 8000)
 RHO = 0.8
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for the tests of a file."""
+    with browsing() as found:
+        yield found
 
 
 class World:

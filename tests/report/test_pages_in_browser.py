@@ -5,7 +5,6 @@ import csv
 import io
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote_to_bytes
@@ -13,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 import made_encoder_study
 import numpy as np
 import pytest
-from browser import CHROMIUM, DRIVER, MISSING, Browser, browsing
+from browser import CHROMIUM, DRIVER, MISSING, Browser
 from PIL import Image
 
 from voxmix.report import ReportContent, strategy_tables, write_encoder_report, write_report
@@ -30,12 +29,6 @@ SAVED = """const [name, kind] = arguments, told = arguments[2];
 HTMLAnchorElement.prototype.click = function () { told([this.download, this.href]); };
 const root = [...document.querySelectorAll(".plot")].find((p) => p.textContent.includes(`"name":"${name}"`));
 [...root.closest(".drawing").querySelectorAll(".saves button")].find((b) => b.textContent === kind).click();"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

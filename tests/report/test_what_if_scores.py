@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -13,7 +12,7 @@ from urllib.parse import urlencode
 import made_encoder_study
 import numpy as np
 import pytest
-from browser import CHROMIUM, DRIVER, MISSING, Browser, browsing
+from browser import CHROMIUM, DRIVER, MISSING, Browser
 from typer.testing import CliRunner
 
 from voxmix.cli import app
@@ -76,12 +75,6 @@ def laws() -> ScoreLaws:
             )
         )
     return fit_score_laws(scores, draws=100)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
